@@ -1,0 +1,1 @@
+"""E-mail messaging for Flask applications that use Flask-Admin."""

@@ -1,0 +1,186 @@
+"""The tables, as typed classes.
+
+The classes belong to a metadata of their own. ``copy_to`` puts plain copies of the tables into
+a host's metadata, so that the host's ``create_all`` and Alembic's autogenerate see them, while
+queries are written against the typed originals; both render the same SQL. Only types that
+every migration can render are used: times are naive UTC (see ``flask_interaction_mail.clock``),
+structures are JSON text. No column refers to a table of the host.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import Annotated
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+Instant = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+LongText = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
+LongBinary = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
+
+Code = Annotated[str, mapped_column(sa.String(32))]  # a word of one of our enums
+Name = Annotated[str, mapped_column(sa.String(255))]
+Address = Annotated[str, mapped_column(sa.String(320))]  # RFC 5321 §4.5.3.1: 64 + 1 + 255
+Json = Annotated[str, mapped_column(LongText)]
+
+
+class Base(DeclarativeBase):
+    """Root of the extension's own metadata."""
+
+    type_annotation_map = {datetime: Instant, uuid.UUID: sa.Uuid()}
+
+
+class SettingsRow(Base):
+    """One revision of the settings; the highest is in force. Rows are never changed."""
+
+    __tablename__ = "interaction_mail_settings"
+    __table_args__ = (sa.PrimaryKeyConstraint("revision", name="pk_interaction_mail_settings"),)
+
+    # Given by the saver as its base + 1: two savers from one base collide on the key.
+    revision: Mapped[int] = mapped_column(sa.Integer, autoincrement=False)
+    created_at: Mapped[datetime]
+    created_by: Mapped[Name]
+    fields: Mapped[Json]  # the fields that this layer sets, without the password
+    secret: Mapped[str | None] = mapped_column(LongText)  # password and destination, encrypted
+
+
+class MessageRow(Base):
+    """One message: the intent, and once routing has succeeded the bytes that leave."""
+
+    __tablename__ = "interaction_mail_message"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=False)
+    origin: Mapped[uuid.UUID]  # which call wrote the row: tells the winner of a race for a key
+    key: Mapped[str | None] = mapped_column(sa.String(255))
+    pair: Mapped[str | None] = mapped_column(sa.String(255))  # a merge request's contacts
+    kind: Mapped[Code]
+    source: Mapped[Code]  # call, merge_denied, merge_completed, flask_mail, resend, notice, digest
+    actor: Mapped[Name | None]  # who caused it: the host's id of the user
+
+    status: Mapped[Code]
+    reason: Mapped[Code | None]
+    detail: Mapped[str | None] = mapped_column(sa.String(1000))  # the same for people, or the last reply
+
+    created_at: Mapped[datetime]
+    due_at: Mapped[datetime]  # when the next attempt may begin
+    expires_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]  # when the status became final
+
+    attempts: Mapped[int] = mapped_column(sa.Integer, default=0)  # counted ones
+    fence: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # grows with every claim
+    lost_leases: Mapped[int] = mapped_column(sa.Integer, default=0)
+    lease_until: Mapped[datetime | None]
+    worker: Mapped[Name | None]
+
+    subject: Mapped[str] = mapped_column(sa.String(998))
+    intent: Mapped[Json]  # text, html, unresolved parties, headers, attachments: see intent.py
+    route: Mapped[Json]  # the steps that led to recipients and sender
+
+    message_id: Mapped[str | None] = mapped_column(sa.String(255))
+    envelope_sender: Mapped[Address | None]
+    smtputf8: Mapped[bool] = mapped_column(sa.Boolean, default=False)
+    content: Mapped[bytes | None] = mapped_column(LongBinary)
+    size: Mapped[int] = mapped_column(sa.Integer, default=0)  # bytes of content, also after the purge
+    resend_of: Mapped[uuid.UUID | None]
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("id", name="pk_interaction_mail_message"),
+        sa.Index(
+            "ix_interaction_mail_message_due",
+            "due_at",
+            sqlite_where=sa.text("status IN ('queued', 'deferred')"),
+            postgresql_where=sa.text("status IN ('queued', 'deferred')"),
+        ),
+        sa.Index("ix_interaction_mail_message_status", "status", "created_at"),
+        sa.Index("ix_interaction_mail_message_lease", "lease_until"),
+        sa.Index("ix_interaction_mail_message_created", "created_at"),
+        sa.Index("ix_interaction_mail_message_pair", "pair"),
+        sa.Index("ix_interaction_mail_message_key", "key"),
+    )
+
+
+class RecipientRow(Base):
+    """One recipient of a message, in the order of the header fields."""
+
+    __tablename__ = "interaction_mail_recipient"
+
+    message_id: Mapped[uuid.UUID]
+    position: Mapped[int] = mapped_column(sa.Integer)
+    field: Mapped[Code]  # to, cc, bcc
+    name: Mapped[Name]
+    address: Mapped[Address]
+    status: Mapped[Code]
+    reply: Mapped[str | None] = mapped_column(sa.String(1100))
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("message_id", "position", name="pk_interaction_mail_recipient"),
+        sa.ForeignKeyConstraint(
+            ["message_id"],
+            ["interaction_mail_message.id"],
+            name="fk_interaction_mail_recipient_message",
+            ondelete="CASCADE",
+        ),
+        sa.Index("ix_interaction_mail_recipient_address", "address"),
+    )
+
+
+class AttemptRow(Base):
+    """One attempt at one message: where, how far, and what was said."""
+
+    __tablename__ = "interaction_mail_attempt"
+
+    message_id: Mapped[uuid.UUID]
+    number: Mapped[int] = mapped_column(sa.Integer)  # the claim's fence: unique and growing
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    server: Mapped[Name]  # host:port
+    worker: Mapped[Name]
+    result: Mapped[Code]  # accepted, transient, permanent, ambiguous, server
+    stage: Mapped[Code]
+    reply: Mapped[str | None] = mapped_column(sa.String(1100))
+    verdicts: Mapped[Json]  # envelope recipient -> reply
+    diverted_to: Mapped[Address | None]
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("message_id", "number", name="pk_interaction_mail_attempt"),
+        sa.ForeignKeyConstraint(
+            ["message_id"],
+            ["interaction_mail_message.id"],
+            name="fk_interaction_mail_attempt_message",
+            ondelete="CASCADE",
+        ),
+    )
+
+
+class CheckRow(Base):
+    """A test or a probe of the settings, or the state of the breaker."""
+
+    __tablename__ = "interaction_mail_check"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=False)
+    kind: Mapped[Code]  # test, probe, breaker
+    at: Mapped[datetime]
+    by: Mapped[Name]
+    fingerprint: Mapped[str] = mapped_column(sa.String(64))  # of the settings that were tried
+    verdict: Mapped[Code]  # passed, failed, partial, suppressed, no_answer; open, closed
+    steps: Mapped[Json]
+    until: Mapped[datetime | None]  # breaker: no attempt before
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("id", name="pk_interaction_mail_check"),
+        sa.Index("ix_interaction_mail_check_kind", "kind", "at"),
+        sa.Index("ix_interaction_mail_check_fingerprint", "fingerprint"),
+    )
+
+
+TABLES: tuple[sa.Table, ...] = tuple(Base.metadata.sorted_tables)
+
+
+def copy_to(metadata: sa.MetaData) -> None:
+    """Put a copy of every table into ``metadata`` that is not there yet."""
+    for table in TABLES:
+        if table.name not in metadata.tables:
+            table.to_metadata(metadata)

@@ -1,0 +1,22 @@
+"""The signals between a host and the extension (blinker; the sender is the app object)."""
+
+from __future__ import annotations
+
+from blinker import Namespace
+
+_signals = Namespace()
+
+# Host to extension: send(app, merge=Merge(...)).
+merge_denied = _signals.signal("merge-denied")
+merge_completed = _signals.signal("merge-completed")
+
+# Extension to host, after commit: send(app, notification=Notification).
+notification_queued = _signals.signal("notification-queued")
+notification_sent = _signals.signal("notification-sent")
+notification_deferred = _signals.signal("notification-deferred")
+notification_held = _signals.signal("notification-held")
+notification_failed = _signals.signal("notification-failed")
+notification_cancelled = _signals.signal("notification-cancelled")
+
+# Extension to host, after commit: send(app, previous=…, settings=…, changed_by=…).
+settings_changed = _signals.signal("settings-changed")

@@ -1,0 +1,155 @@
+"""The nouns that a host and the extension exchange: people, contacts, notifications."""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from dataclasses import KW_ONLY, dataclass
+from datetime import datetime
+from typing import Literal
+
+
+class Role(enum.Enum):
+    """What a person is to the host; decides who may be mailed (R5, R6)."""
+
+    ADMINISTRATOR = "administrator"  # always eligible
+    FOLDER_OWNER = "folder_owner"  # always eligible
+    PROFESSIONAL = "professional"  # eligible only with the desktop client
+    SECRETARY = "secretary"  # eligible only with the desktop client
+
+
+@dataclass(frozen=True, slots=True)
+class Party:
+    """A user or a group of the host.
+
+    ``email`` is a full address, or the part before ``@`` alone, or None.
+    ``id`` is the host's own identifier; two parties with the same kind and id are the same.
+    ``locale`` (``"de"``) chooses the language of a template.
+    """
+
+    name: str
+    email: str | None = None
+    _: KW_ONLY
+    id: str | int | None = None
+    kind: Literal["user", "group"] = "user"
+    role: Role | None = None
+    uses_desktop_client: bool = False
+    locale: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str):
+            raise TypeError(f"Party.name must be a string, not {type(self.name).__name__}")
+        if self.email is not None and not isinstance(self.email, str):
+            raise TypeError(f"Party.email must be a string or None, not {type(self.email).__name__}")
+        if self.kind not in ("user", "group"):
+            raise ValueError(f"Party.kind must be 'user' or 'group', not {self.kind!r}")
+        if self.role is not None and not isinstance(self.role, Role):
+            raise TypeError(f"Party.role must be a Role or None, not {self.role!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A contact of the host that takes part in a merge; ``location`` is its folder or list."""
+
+    id: str | int
+    name: str
+    _: KW_ONLY
+    location: str
+    url: str | None = None
+
+    def __post_init__(self) -> None:
+        for field in ("name", "location"):
+            if not isinstance(getattr(self, field), str):
+                raise TypeError(f"Contact.{field} must be a string")
+        if self.url is not None and not isinstance(self.url, str):
+            raise TypeError("Contact.url must be a string or None")
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """Two contacts that are, or were to be, merged into one, and who wanted it."""
+
+    contacts: tuple[Contact, Contact]
+    _: KW_ONLY
+    requester: Party | None = None
+    reason: str | None = None
+
+    def __post_init__(self) -> None:
+        contacts = tuple(self.contacts)
+        if len(contacts) != 2 or not all(isinstance(c, Contact) for c in contacts):
+            raise TypeError("Merge.contacts must be exactly two Contact values")
+        if self.requester is not None and not isinstance(self.requester, Party):
+            raise TypeError("Merge.requester must be a Party or None")
+        object.__setattr__(self, "contacts", contacts)
+
+
+class Kind(enum.StrEnum):
+    """The kinds that the extension itself knows; a host may use any other word (R2)."""
+
+    REQUEST = "request"  # asks somebody to act, so it must reach somebody
+    NOTIFICATION = "notification"  # for information, so nobody else gets it instead
+
+
+class Status(enum.StrEnum):
+    """Where a message, or one of its recipients, stands."""
+
+    QUEUED = "queued"  # stored, waits for its first attempt
+    SENDING = "sending"  # claimed by a worker, until its lease ends
+    SENT = "sent"  # the server took it; no proof of arrival
+    DEFERRED = "deferred"  # refused for now, will be tried again by itself
+    FAILED = "failed"  # refused for good, expired, or never sendable
+    HELD = "held"  # waits for an administrator
+    SUPPRESSED = "suppressed"  # deliberately not sent
+    CANCELLED = "cancelled"  # called back before it left
+
+    @property
+    def final(self) -> bool:
+        """True when nothing more happens by itself."""
+        return self not in (Status.QUEUED, Status.SENDING, Status.DEFERRED)
+
+
+class Reason(enum.StrEnum):
+    """Why a message is held, suppressed, failed or cancelled; a deferred one carries the reply."""
+
+    AMBIGUOUS = "ambiguous"  # held: the link died after the final dot, policy hold
+    RATE = "rate"  # held: above the rate, goes out as one digest
+    POISON = "poison"  # held: lost its lease three times while being sent
+    INELIGIBLE = "ineligible"  # suppressed: no recipient uses the desktop client (R6)
+    TESTING = "testing"  # suppressed: MAIL_SUPPRESS_SEND
+    REFUSED = "refused"  # failed: the server said no
+    EXPIRED = "expired"  # failed: too old, or past expires_at
+    NOT_CONFIGURED = "not_configured"  # failed: no server or no default From (R4)
+    UNADDRESSED = "unaddressed"  # failed: no address and no default To (R35)
+    MERGED = "merged"  # cancelled: the pair was merged meanwhile
+    WITHDRAWN = "withdrawn"  # cancelled: by the host or an administrator
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientVerdict:
+    """One recipient of a notification: who, in which field, and what the server said of them."""
+
+    address: str
+    name: str = ""
+    field: Literal["to", "cc", "bcc"] = "to"
+    status: Status = Status.QUEUED
+    reply: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notification:
+    """A snapshot of a notification; ask again with ``get_notification(id)`` for news.
+
+    ``message_id`` is None as long as routing has not succeeded. ``route`` tells in sentences
+    why these recipients and this sender were chosen.
+    """
+
+    id: uuid.UUID
+    message_id: str | None
+    kind: str
+    key: str | None
+    status: Status
+    reason: str | None
+    subject: str
+    recipients: tuple[RecipientVerdict, ...]
+    route: tuple[str, ...]
+    created_at: datetime
