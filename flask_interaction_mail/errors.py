@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .outcome import Reply, Stage
+    from .outcome import Fault, Reply, Stage
 
 
 class InteractionMailError(Exception):
@@ -80,13 +80,21 @@ class TransportError(InteractionMailError):
     """The server, or the way to it, failed before a message was the subject.
 
     ``stage`` is where, ``reply`` what the server said (if it spoke), ``transient`` whether
-    trying again can help. No recipient of any message has got a verdict.
+    trying again can help, ``fault`` what it was in one word. No recipient of any message has
+    got a verdict.
     """
 
     def __init__(
-        self, text: str, *, stage: Stage, reply: Reply | None = None, transient: bool = True
+        self,
+        text: str,
+        *,
+        stage: Stage,
+        reply: Reply | None = None,
+        transient: bool = True,
+        fault: Fault | None = None,
     ) -> None:
         super().__init__(text)
         self.stage = stage
         self.reply = reply
         self.transient = transient
+        self.fault = fault

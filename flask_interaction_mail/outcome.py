@@ -1,15 +1,16 @@
-"""What a conversation with a server came to: replies, stages, and a verdict per recipient."""
+"""What a conversation with a server came to: replies, stages, faults, a verdict per recipient."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 
 class Stage(enum.StrEnum):
     """The steps of a conversation, in order (RFC 5321 §4.1.4)."""
 
+    SETTINGS = "settings"  # before any network: is there enough to begin with?
     RESOLVE = "resolve"
     CONNECT = "connect"
     GREETING = "greeting"
@@ -18,6 +19,65 @@ class Stage(enum.StrEnum):
     SENDER = "sender"
     RECIPIENT = "recipient"
     CONTENT = "content"
+    ACCEPTED = "accepted"  # the server has taken responsibility for the message
+
+
+class Fault(enum.StrEnum):
+    """Every way to fail that is told apart, because something else is to be done about it."""
+
+    # before and while connecting
+    SETTINGS_INCOMPLETE = "settings_incomplete"  # no server, no default To or default From
+    ADDRESS_UNUSABLE = "address_unusable"  # a default address that is none
+    NAME_UNKNOWN = "name_unknown"  # the name service knows no such server
+    NAME_SERVICE = "name_service"  # the name service itself fails, or does not answer
+    ADDRESS_FORBIDDEN = "address_forbidden"  # the address policy forbids to connect there
+    REFUSED = "refused"  # the machine is there, nothing listens at that port
+    UNREACHABLE = "unreachable"  # no route to that address
+    CONNECT_TIMEOUT = "connect_timeout"  # nothing comes back from that address
+    # talking at all
+    SILENT = "silent"  # connected, and the server does not answer
+    LOST = "lost"  # the server, or something in between, ended the connection
+    NOT_SMTP = "not_smtp"  # what answers is no mail server, or a broken one
+    GREETING_TRANSIENT = "greeting_transient"  # "not now" before anything was asked
+    GREETING_REFUSED = "greeting_refused"  # this machine is not welcome
+    # encryption
+    STARTTLS_NOT_OFFERED = "starttls_not_offered"
+    STARTTLS_REFUSED = "starttls_refused"
+    TLS_NOT_SPOKEN = "tls_not_spoken"  # TLS from the first byte, and the server speaks plainly
+    TLS_EXPECTED = "tls_expected"  # the server waits for TLS from the first byte
+    CERTIFICATE_UNKNOWN_CA = "certificate_unknown_ca"  # self-signed, or a private CA
+    CERTIFICATE_OTHER_HOST = "certificate_other_host"
+    CERTIFICATE_EXPIRED = "certificate_expired"
+    CERTIFICATE_NOT_YET = "certificate_not_yet"  # its time begins in the future
+    CERTIFICATE_OTHER = "certificate_other"  # bad in another way
+    CA_UNREADABLE = "ca_unreadable"  # the setting `ca_certificate` holds no certificate
+    TLS_TOO_OLD = "tls_too_old"  # nothing newer than TLS 1.1
+    TLS_FAILED = "tls_failed"
+    TLS_INJECTION = "tls_injection"  # bytes smuggled in ahead of the encryption
+    # authentication
+    AUTH_NOT_OFFERED = "auth_not_offered"
+    AUTH_MECHANISM = "auth_mechanism"  # offered, but no mechanism that we speak
+    AUTH_UNENCRYPTED = "auth_unencrypted"  # we do not show a password to everybody on the way
+    LOGIN_MISSING = "login_missing"
+    PASSWORD_MISSING = "password_missing"  # noqa: S105 - the name of a fault
+    AUTH_REJECTED = "auth_rejected"
+    AUTH_TRANSIENT = "auth_transient"
+    # one message
+    AUTH_REQUIRED = "auth_required"  # refused for want of authentication (R24)
+    RELAY_DENIED = "relay_denied"  # the server does not take mail for that domain from us (R24)
+    SENDER_REFUSED = "sender_refused"
+    SENDER_TRANSIENT = "sender_transient"
+    RECIPIENT_UNKNOWN = "recipient_unknown"
+    RECIPIENT_REFUSED = "recipient_refused"
+    RECIPIENT_GREYLISTED = "recipient_greylisted"
+    RECIPIENT_TRANSIENT = "recipient_transient"
+    MAILBOX_FULL = "mailbox_full"
+    CONTENT_REFUSED = "content_refused"
+    CONTENT_TRANSIENT = "content_transient"
+    TOO_BIG = "too_big"  # larger than the server announced to take
+    SMTPUTF8_MISSING = "smtputf8_missing"  # an international address, and the server knows none
+    CONTENT_UNSAFE = "content_unsafe"  # bytes that must not go out as they are
+    UNKNOWN_OUTCOME = "unknown_outcome"  # silence or loss after the final dot (RFC 1047)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +114,7 @@ class Result(enum.StrEnum):
     ACCEPTED = "accepted"  # the server took it for at least one recipient
     TRANSIENT = "transient"  # nobody got it; trying again can help
     PERMANENT = "permanent"  # nobody got it; trying again cannot help
-    AMBIGUOUS = "ambiguous"  # the link died after the final dot: taken or not, nobody knows (RFC 1047)
+    AMBIGUOUS = "ambiguous"  # the link died after the final dot: nobody knows (RFC 1047)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +122,10 @@ class Delivery:
     """The outcome of one attempt at one message.
 
     ``verdicts`` maps each envelope recipient to the server's last word on it: its reply to
-    RCPT where that refused, else the reply to MAIL or to the content. ``reply`` is the reply that decided the
-    message, None where the server was silent; ``note`` says in English what happened then.
+    RCPT where that refused, else the reply to MAIL or to the content. A recipient about whom
+    the server said nothing final is missing. ``reply`` is the reply that decided the message,
+    None where the server was silent; ``note`` says in English what happened then, and
+    ``fault`` says it in one word.
     """
 
     result: Result
@@ -71,3 +133,17 @@ class Delivery:
     reply: Reply | None
     verdicts: Mapping[str, Reply]
     note: str | None = None
+    fault: Fault | None = None
+
+
+def result_of(replies: Iterable[Reply]) -> Result:
+    """What final ``replies``, one a recipient, come to for the message as a whole.
+
+    One recipient who may still be reached makes a message worth another attempt.
+    """
+    replies = tuple(replies)
+    if any(reply.positive for reply in replies):
+        return Result.ACCEPTED
+    if any(reply.transient for reply in replies):
+        return Result.TRANSIENT
+    return Result.PERMANENT
