@@ -1,0 +1,104 @@
+"""The circuit breaker: while a server is in trouble nobody runs against it, and it says why.
+
+Its state is one row that all workers share. It belongs to the settings it was opened under:
+other settings close it. Functions work on the connection given; its owner commits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from .errors import TransportError
+from .models import CheckRow
+from .outcome import Stage
+from .settings import MessagingSettings
+
+CHECK = CheckRow.__table__
+_ROW = uuid.UUID("b2a5f7ce-6f0e-4a55-8a3d-2f5fd1a7c9e4")
+PROBE_AFTER = timedelta(minutes=1)
+# Servers lock an account out after a few wrong passwords: do not be the one who does it.
+PROBE_AFTER_REFUSED_LOGIN = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Open:
+    """The breaker is open: since when, until when (naive UTC), and why in plain words."""
+
+    since: datetime
+    until: datetime
+    stage: str
+    why: str
+
+
+def read(connection: sa.Connection, settings: MessagingSettings) -> Open | None:
+    """The breaker's state for ``settings``, None while it is closed."""
+    row = connection.execute(
+        sa.select(CHECK.c.at, CHECK.c.until, CHECK.c.steps).where(
+            CHECK.c.id == _ROW, CHECK.c.verdict == "open", CHECK.c.fingerprint == _print(settings)
+        )
+    ).first()
+    if row is None:
+        return None
+    told: dict[str, Any] = json.loads(row.steps)
+    return Open(since=row.at, until=row.until, stage=told["stage"], why=told["why"])
+
+
+def trip(
+    connection: sa.Connection,
+    settings: MessagingSettings,
+    error: TransportError,
+    *,
+    worker: str,
+    now: datetime,
+) -> datetime:
+    """Open the breaker because of ``error``; gives when the next probe may run."""
+    known = read(connection, settings)
+    until = now + _pause(error)
+    values = {
+        "kind": "breaker",
+        "at": known.since if known else now,
+        "by": worker,
+        "fingerprint": _print(settings),
+        "verdict": "open",
+        "steps": json.dumps({"stage": error.stage, "why": str(error)}),
+        "until": until,
+    }
+    changed = connection.execute(sa.update(CHECK).where(CHECK.c.id == _ROW).values(**values))
+    if changed.rowcount == 0:
+        _insert(connection, values)
+    return until
+
+
+def close(connection: sa.Connection) -> None:
+    """The server works again."""
+    connection.execute(
+        sa.update(CHECK).where(CHECK.c.id == _ROW).values(verdict="closed", until=None)
+    )
+
+
+def _insert(connection: sa.Connection, values: dict[str, Any]) -> None:
+    # Two workers may open it at once for the first time: either row says the same.
+    try:
+        with connection.begin_nested():
+            connection.execute(sa.insert(CHECK).values(id=_ROW, **values))
+    except sa.exc.IntegrityError:
+        connection.execute(sa.update(CHECK).where(CHECK.c.id == _ROW).values(**values))
+
+
+def _pause(error: TransportError) -> timedelta:
+    if error.stage is Stage.AUTHENTICATION and not error.transient:
+        return PROBE_AFTER_REFUSED_LOGIN
+    return PROBE_AFTER
+
+
+def _print(settings: MessagingSettings) -> str:
+    # Only what decides the conversation up to the first message; never the password.
+    facts = (settings.destination, settings.use_authentication, settings.helo_name)
+    return hashlib.sha256(repr(facts).encode()).hexdigest()

@@ -1,0 +1,136 @@
+"""When and where the outbox is delivered: in a thread of this process, by a worker, or at once."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .dispatcher import Dispatcher, Limit, Progress
+
+log = logging.getLogger("flask_interaction_mail")
+
+SYNC_BUDGET = 15.0  # s that one app context may spend on delivery; the rest is for the next one
+_GOODBYE = 5.0  # s that a process waits at its end for what is in flight
+
+
+def worker_name() -> str:
+    """Who works here, for logs and claims."""
+    return f"{socket.gethostname()}:{os.getpid()}"[:255]
+
+
+@dataclass(slots=True)
+class _Running:
+    """A delivery thread of this process; another process after a fork has its own."""
+
+    pid: int
+    thread: threading.Thread
+    stop: threading.Event = field(default_factory=threading.Event)
+    wake: threading.Event = field(default_factory=threading.Event)
+
+
+class ThreadDelivery:
+    """Delivery in a daemon thread, started where it is first needed."""
+
+    def __init__(self, dispatcher: Callable[[], Dispatcher]) -> None:
+        self._dispatcher = dispatcher
+        self._lock = threading.Lock()
+        self._running: _Running | None = None
+
+    def ensure_running(self) -> None:
+        """Start the thread unless this very process has one (a fork copies no threads)."""
+        running = self._running
+        if running is not None and running.pid == os.getpid() and running.thread.is_alive():
+            return
+        with self._lock:
+            if self._running is running:
+                self._running = self._start()
+
+    def _start(self) -> _Running:
+        stop, wake = threading.Event(), threading.Event()
+        thread = threading.Thread(
+            target=lambda: self._dispatcher().run(stop, wake),
+            name="interaction-mail-delivery",
+            daemon=True,
+        )
+        thread.start()
+        # Weakly, so that an application that is thrown away can go.
+        ending = weakref.WeakMethod(self.stop)
+        atexit.register(lambda: (method := ending()) is not None and method(_GOODBYE))
+        return _Running(os.getpid(), thread, stop, wake)
+
+    def wake(self) -> None:
+        """There is something to deliver."""
+        self.ensure_running()
+        if self._running is not None:
+            self._running.wake.set()
+
+    def context_ends(self) -> None:
+        """Nothing: the thread does not wait for contexts."""
+
+    def stop(self, timeout: float = _GOODBYE) -> None:
+        """Finish what is in flight, for ``timeout`` seconds at most, and end the thread."""
+        running, self._running = self._running, None
+        if running is None or running.pid != os.getpid():
+            return
+        running.stop.set()
+        running.wake.set()
+        running.thread.join(timeout)
+
+
+class WorkerDelivery:
+    """Delivery by ``flask interaction-mail worker``: this process only stores."""
+
+    def ensure_running(self) -> None:
+        """Nothing: the worker is a process of its own."""
+
+    def wake(self) -> None:
+        """Nothing: the worker looks by itself."""
+
+    def context_ends(self) -> None:
+        """Nothing: the worker does not wait for contexts."""
+
+    def stop(self, timeout: float = _GOODBYE) -> None:
+        """Nothing to stop."""
+
+
+class SyncDelivery:
+    """Delivery at the end of the app context that stored something, within 15 s in all."""
+
+    def __init__(self, dispatcher: Callable[[], Dispatcher]) -> None:
+        self._dispatcher = dispatcher
+        self._local = threading.local()
+
+    def ensure_running(self) -> None:
+        """Nothing runs between contexts."""
+
+    def wake(self) -> None:
+        """Something was stored in this thread's context."""
+        self._local.due = True
+
+    def context_ends(self) -> None:
+        """Deliver what is due, unless this context was opened while delivering."""
+        if not getattr(self._local, "due", False) or getattr(self._local, "busy", False):
+            return
+        self._local.due, self._local.busy = False, True
+        try:
+            self._drain()
+        except Exception:
+            log.exception("delivery.failed: what is queued stays queued")
+        finally:
+            self._local.busy = False
+
+    def _drain(self) -> Progress:
+        return self._dispatcher().drain(Limit(deadline=time.monotonic() + SYNC_BUDGET))
+
+    def stop(self, timeout: float = _GOODBYE) -> None:
+        """Nothing to stop."""
+
+
+Delivery = ThreadDelivery | WorkerDelivery | SyncDelivery

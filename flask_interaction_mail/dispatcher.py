@@ -1,0 +1,380 @@
+"""Delivery: claim, send over a few kept connections, record, tell.
+
+One coordinator owns the database; each courier owns one connection to the server. They meet in
+two queues, so that no transaction is ever open while the network is in use, and what several
+couriers finish within ten milliseconds is recorded in one commit.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue as stdlib
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Protocol
+
+import sqlalchemy as sa
+
+from . import breaker, clock, queue
+from .addresses import complete
+from .errors import TransportError
+from .outcome import Delivery
+from .queue import Attempt, Claimed, Verdict
+from .settings import MessagingSettings, OnAmbiguous
+from .transport.base import Envelope, Transport
+from .values import Status
+from .verdict import as_delivery, concerns_server, expired, poisoned, verdict_of
+
+log = logging.getLogger("flask_interaction_mail")
+
+_GROUP = 0.010  # s: how long an accepted message may wait for others to be recorded with it
+_BATCH = 50  # messages a claim
+_RECORD_AGAIN = 0.5  # s between two tries to record while the database is away
+
+
+class Store(Protocol):
+    """What delivery needs of the database: two kinds of short transactions."""
+
+    def reading(self) -> AbstractContextManager[sa.Connection]: ...
+
+    def writing(self) -> AbstractContextManager[sa.Connection]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Office:
+    """What the dispatcher works with; every part can be exchanged.
+
+    ``settings`` gives what is in force now; ``transport`` opens a connection for it; ``announce``
+    is told of what was recorded and must not raise. ``grace`` is how many seconds a message in
+    flight gets to finish when work has to stop.
+    """
+
+    store: Store
+    settings: Callable[[], MessagingSettings]
+    transport: Callable[[MessagingSettings], Transport]
+    announce: Callable[[Sequence[Verdict]], None]
+    worker: str
+    connections: int
+    lease: timedelta
+    grace: float = 30.0
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a drain came to: how many were sent, how many got another verdict, what stopped it."""
+
+    sent: int = 0
+    others: int = 0
+    held_up_by: str | None = None
+
+    @property
+    def done(self) -> int:
+        return self.sent + self.others
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """When to stop: an event, or a moment of ``time.monotonic``."""
+
+    stop: threading.Event | None = None
+    deadline: float | None = None
+
+    def reached(self) -> bool:
+        if self.stop is not None and self.stop.is_set():
+            return True
+        return self.deadline is not None and time.monotonic() >= self.deadline
+
+
+@dataclass(frozen=True, slots=True)
+class _Returned:
+    """What a courier brings back."""
+
+    claimed: Claimed
+    outcome: Delivery | Exception
+    started_at: datetime
+    finished_at: datetime
+    diverted_to: str | None
+
+
+@dataclass(slots=True)
+class _Shift:
+    """One stretch of work under one set of settings."""
+
+    settings: MessagingSettings
+    jobs: stdlib.SimpleQueue[Claimed | None] = field(default_factory=stdlib.SimpleQueue)
+    results: stdlib.SimpleQueue[_Returned] = field(default_factory=stdlib.SimpleQueue)
+    in_flight: dict[uuid.UUID, Claimed] = field(default_factory=dict)
+    couriers: list[threading.Thread] = field(default_factory=list)
+    trouble: TransportError | None = None
+    renewed_at: float = field(default_factory=time.monotonic)
+    probing: bool = False
+
+
+class Dispatcher:
+    """Delivers what is due; one a worker process."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+
+    def run(self, stop: threading.Event, wake: threading.Event, *, poll: float = 1.0) -> None:
+        """Deliver until ``stop``; look for work every ``poll`` seconds, and at once on ``wake``.
+
+        A database that is away is waited for; nothing but ``stop`` ends this.
+        """
+        while not stop.is_set():
+            wake.clear()
+            try:
+                busy = self.drain(Limit(stop)).done > 0
+            except sa.exc.SQLAlchemyError as error:
+                log.error("dispatcher.database: %s; trying again", type(error).__name__)
+                busy = False
+            except Exception:
+                log.exception("dispatcher.failed: trying again")
+                busy = False
+            if not busy:
+                wake.wait(poll)
+
+    def drain(self, limit: Limit = Limit()) -> Progress:  # noqa: B008 - frozen
+        """Deliver until nothing is due or ``limit`` is reached; short transactions of its own.
+
+        What is in flight at the end is finished and recorded, what was claimed and not begun is
+        given back.
+        """
+        progress = Progress()
+        settings = self._office.settings()
+        if settings.paused or not settings.configured:
+            progress.held_up_by = "paused" if settings.paused else "not configured"
+            return progress
+        shift = _Shift(settings)
+        try:
+            self._work(shift, progress, limit)
+        finally:
+            self._end(shift, progress)
+        return progress
+
+    def _work(self, shift: _Shift, progress: Progress, limit: Limit) -> None:
+        while not limit.reached():
+            claimed = self._claim(shift, progress)
+            if not claimed:
+                return
+            self._hand_out(shift, self._drop_expired(shift, progress, claimed))
+            while shift.in_flight and shift.trouble is None and not limit.reached():
+                self._collect(shift, progress)
+            if shift.trouble is not None or self._office.settings() != shift.settings:
+                return  # the next drain begins with the breaker, or with the new settings
+
+    def _claim(self, shift: _Shift, progress: Progress) -> list[Claimed]:
+        office, now = self._office, clock.now()
+        with office.store.reading() as connection:
+            broken = breaker.read(connection, shift.settings)
+        if broken is not None and broken.until > now:
+            progress.held_up_by = broken.why
+            return []
+        shift.probing = broken is not None
+        with office.store.writing() as connection:
+            claimed = queue.claim(
+                connection,
+                limit=1 if shift.probing else _BATCH,
+                worker=office.worker,
+                lease=office.lease,
+                now=now,
+            )
+        if not claimed:
+            with office.store.writing() as connection:
+                queue.recover(connection, now, hold=shift.settings.on_ambiguous is OnAmbiguous.HOLD)
+        return claimed
+
+    def _drop_expired(
+        self, shift: _Shift, progress: Progress, claimed: Sequence[Claimed]
+    ) -> list[Claimed]:
+        late = {one.id: verdict for one in claimed if (verdict := expired(one, clock.now()))}
+        self._record(shift, progress, list(late.values()))
+        return [one for one in claimed if one.id not in late]
+
+    def _hand_out(self, shift: _Shift, claimed: Sequence[Claimed]) -> None:
+        shift.renewed_at = time.monotonic()
+        for one in claimed:
+            shift.in_flight[one.id] = one
+            shift.jobs.put(one)
+        for _ in range(len(shift.couriers), min(self._office.connections, len(claimed))):
+            courier = threading.Thread(
+                target=self._carry, args=(shift,), name="interaction-mail-courier", daemon=True
+            )
+            shift.couriers.append(courier)
+            courier.start()
+
+    def _carry(self, shift: _Shift) -> None:
+        """A courier: one kept connection, one message at a time, until the shift ends."""
+        transport = self._office.transport(shift.settings)
+        divert_to = _divert_to(shift.settings)
+        try:
+            while (claimed := shift.jobs.get()) is not None:
+                started_at = clock.now()
+                outcome = _try(transport, claimed, divert_to)
+                shift.results.put(
+                    _Returned(claimed, outcome, started_at, clock.now(), divert_to)
+                )
+        finally:
+            transport.close()
+
+    def _collect(self, shift: _Shift, progress: Progress, *, patience: float | None = None) -> None:
+        """Wait for results; those that come within ten milliseconds share a commit."""
+        third = self._office.lease.total_seconds() / 3
+        returned = _gather(shift.results, third if patience is None else patience, len(shift.in_flight))
+        if returned:
+            self._settle(shift, progress, returned)
+        if shift.in_flight and time.monotonic() - shift.renewed_at >= third:
+            shift.renewed_at = time.monotonic()
+            with self._office.store.writing() as connection:
+                queue.renew(
+                    connection, shift.in_flight.values(), lease=self._office.lease, now=clock.now()
+                )
+
+    def _settle(self, shift: _Shift, progress: Progress, returned: Iterable[_Returned]) -> None:
+        verdicts: list[Verdict] = []
+        unlucky: list[Claimed] = []
+        for one in returned:
+            if isinstance(one.outcome, TransportError) and concerns_server(one.outcome):
+                unlucky.append(one.claimed)
+                shift.trouble = one.outcome
+            else:
+                verdicts.append(self._verdict(shift, one))
+        self._record(shift, progress, verdicts)
+        if unlucky and shift.trouble is not None:
+            self._stand_back(shift, unlucky, shift.trouble)
+        for one in returned:
+            shift.in_flight.pop(one.claimed.id, None)
+
+    def _verdict(self, shift: _Shift, one: _Returned) -> Verdict:
+        outcome, now = one.outcome, one.finished_at
+        if isinstance(outcome, TransportError):
+            outcome = as_delivery(outcome)
+        if isinstance(outcome, Exception):
+            log.error("message.poison: %s", one.claimed.id, exc_info=outcome)
+            return poisoned(one.claimed, outcome, now)
+        attempt = Attempt.of(
+            outcome,
+            started_at=one.started_at,
+            finished_at=now,
+            server=f"{shift.settings.smtp_server}:{shift.settings.smtp_port}",
+            diverted_to=one.diverted_to,
+        )
+        return verdict_of(
+            one.claimed,
+            outcome,
+            attempt,
+            hold=shift.settings.on_ambiguous is OnAmbiguous.HOLD,
+            now=now,
+            chance=random.random(),  # noqa: S311 - jitter, not a secret
+        )
+
+    def _record(self, shift: _Shift, progress: Progress, verdicts: list[Verdict]) -> None:
+        """Record, and while the database is away try again for as long as the claims last."""
+        if not verdicts:
+            return
+        end = time.monotonic() + self._office.lease.total_seconds()
+        while True:
+            try:
+                with self._office.store.writing() as connection:
+                    kept = queue.record(
+                        connection, verdicts, worker=self._office.worker, now=clock.now()
+                    )
+                    if shift.probing:
+                        breaker.close(connection)
+                break
+            except sa.exc.SQLAlchemyError:
+                if time.monotonic() > end:
+                    raise
+                log.error("dispatcher.record: the database is away; trying again")
+                time.sleep(_RECORD_AGAIN)
+        progress.sent += sum(verdict.status is Status.SENT for verdict in kept)
+        progress.others += sum(verdict.status is not Status.SENT for verdict in kept)
+        self._office.announce(kept)
+
+    def _stand_back(
+        self, shift: _Shift, unlucky: Sequence[Claimed], trouble: TransportError
+    ) -> None:
+        """The server is in trouble: nobody's attempt is burnt, the breaker opens."""
+        log.warning("server.trouble: at %s: %s", trouble.stage, trouble)
+        with self._office.store.writing() as connection:
+            until = breaker.trip(
+                connection, shift.settings, trouble, worker=self._office.worker, now=clock.now()
+            )
+            queue.give_back(
+                connection, unlucky, due_at=until, detail=f"Waiting for the server: {trouble}"[:1000]
+            )
+
+    def _end(self, shift: _Shift, progress: Progress) -> None:
+        """Give back what was not begun, let couriers finish, record what they bring."""
+        waiting = _take_back(shift.jobs)
+        for _ in shift.couriers:
+            shift.jobs.put(None)
+        for one in waiting:
+            shift.in_flight.pop(one.id, None)
+        if waiting:
+            with self._office.store.writing() as connection:
+                queue.give_back(connection, waiting, due_at=clock.now(), detail=None)
+        end = time.monotonic() + self._office.grace
+        while shift.in_flight and (left := end - time.monotonic()) > 0:
+            self._collect(shift, progress, patience=left)
+        if shift.in_flight:
+            log.warning("dispatcher.left: %s messages still in flight", len(shift.in_flight))
+
+
+def _divert_to(settings: MessagingSettings) -> str | None:
+    if settings.divert_to is None:
+        return None
+    return complete(
+        settings.divert_to,
+        company_domain=settings.company_domain,
+        own_domains=settings.own_domains,
+    )
+
+
+def _try(transport: Transport, claimed: Claimed, divert_to: str | None) -> Delivery | Exception:
+    envelope = claimed.envelope
+    if divert_to is None:
+        return _deliver(transport, envelope)
+    outcome = _deliver(transport, replace(envelope, recipients=(divert_to,)))
+    if isinstance(outcome, Exception):
+        return outcome
+    # One mailbox stood in for all, so its verdict is everybody's.
+    reply = outcome.verdicts.get(divert_to)
+    everybody = {} if reply is None else dict.fromkeys(envelope.recipients, reply)
+    return replace(outcome, verdicts=everybody)
+
+
+def _deliver(transport: Transport, envelope: Envelope) -> Delivery | Exception:
+    try:
+        return transport.deliver(envelope)
+    except Exception as error:
+        return error
+
+
+def _gather(
+    results: stdlib.SimpleQueue[_Returned], patience: float, expected: int
+) -> list[_Returned]:
+    returned: list[_Returned] = []
+    with suppress(stdlib.Empty):
+        returned.append(results.get(timeout=patience))
+        end = time.monotonic() + _GROUP
+        while len(returned) < expected and (left := end - time.monotonic()) > 0:
+            returned.append(results.get(timeout=left))
+    return returned
+
+
+def _take_back(jobs: stdlib.SimpleQueue[Claimed | None]) -> list[Claimed]:
+    waiting = []
+    while True:
+        try:
+            one = jobs.get_nowait()
+        except stdlib.Empty:
+            return waiting
+        if one is not None:
+            waiting.append(one)

@@ -1,0 +1,137 @@
+"""What the host wanted to say, to whom and as whom: kept with every message, routed from at need."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from .values import Party, Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A file that travels with a message; always bytes, never a path."""
+
+    filename: str
+    content_type: str
+    data: bytes
+    disposition: str = "attachment"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A notification before routing: rendered texts and unresolved parties.
+
+    ``locations`` is set for a merge request: its recipients are then asked of the directory,
+    anew for each resend, and ``to`` is empty. ``user`` is the current user or the requester at
+    the time of the event, ``sender`` a party that host code named instead, and ``host_sender``
+    is the sender of a Flask-Mail message.
+    """
+
+    kind: str
+    source: str
+    subject: str
+    text: str | None = None
+    html: str | None = None
+    to: tuple[Party, ...] = ()
+    cc: tuple[Party, ...] = ()
+    bcc: tuple[Party, ...] = ()
+    reply_to: tuple[Party, ...] = ()
+    locations: tuple[str, ...] = ()
+    user: Party | None = None
+    sender: Party | None = None
+    host_sender: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    in_reply_to: str | None = None
+
+    def to_json(self) -> str:
+        """The intent as JSON text; what has its default is left out."""
+        defaults = {field.name: field.default for field in fields(self)}
+        values = {
+            name: _plain(getattr(self, name))
+            for name in defaults
+            if getattr(self, name) != defaults[name]
+        }
+        return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> Intent:
+        """The intent that ``to_json`` wrote; ValueError where it is damaged or of a newer kind."""
+        try:
+            raw: dict[str, Any] = json.loads(text)
+            return cls(**{name: _READERS.get(name, _same)(value) for name, value in raw.items()})
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"the stored intent cannot be read: {error}") from error
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Party():
+            return _party_to_plain(value)
+        case Attachment():
+            return [
+                value.filename,
+                value.content_type,
+                base64.b64encode(value.data).decode("ascii"),
+                value.disposition,
+            ]
+        case tuple():
+            return [_plain(item) for item in value]
+        case _:
+            return value
+
+
+def _party_to_plain(party: Party) -> dict[str, object]:
+    plain: dict[str, object] = {"name": party.name, "email": party.email}
+    if party.id is not None:
+        plain["id"] = party.id
+    if party.kind != "user":
+        plain["kind"] = party.kind
+    if party.role is not None:
+        plain["role"] = party.role.value
+    if party.uses_desktop_client:
+        plain["uses_desktop_client"] = True
+    if party.locale is not None:
+        plain["locale"] = party.locale
+    return plain
+
+
+def _party(raw: Mapping[str, Any]) -> Party:
+    values = dict(raw)
+    if values.get("role") is not None:
+        values["role"] = Role(values["role"])
+    return Party(**values)
+
+
+def _parties(raw: list[Mapping[str, Any]]) -> tuple[Party, ...]:
+    return tuple(_party(item) for item in raw)
+
+
+def _attachments(raw: list[list[str]]) -> tuple[Attachment, ...]:
+    return tuple(
+        Attachment(
+            filename=name, content_type=kind, data=base64.b64decode(data), disposition=disposition
+        )
+        for name, kind, data, disposition in raw
+    )
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_READERS: dict[str, Any] = {
+    "to": _parties,
+    "cc": _parties,
+    "bcc": _parties,
+    "reply_to": _parties,
+    "user": _party,
+    "sender": _party,
+    "locations": tuple,
+    "headers": lambda raw: tuple((name, value) for name, value in raw),
+    "attachments": _attachments,
+}

@@ -1,0 +1,75 @@
+"""The texts of messages: ``interaction_mail/mail/<name>.subject.txt``, ``.txt`` and ``.html``.
+
+A host's own template of the same name wins. Contexts hold data of strangers: HTML is escaped,
+a subject becomes one line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jinja2
+from flask import Flask
+
+from .errors import TemplateMissing
+
+_FOLDER = "interaction_mail/mail"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """A rendered message: a subject in one line, and text or HTML or both."""
+
+    subject: str
+    text: str | None
+    html: str | None
+
+
+def render(app: Flask, name: str, context: Mapping[str, Any], *, locale: str | None) -> Texts:
+    """The texts of the template ``name``, in ``locale`` where Flask-Babel is at work.
+
+    Raises:
+        TemplateMissing: there is no subject, or neither text nor HTML, or one cannot be rendered.
+    """
+    with _speaking(app, locale):
+        subject = _render(app, f"{name}.subject.txt", context)
+        text = _render(app, f"{name}.txt", context)
+        html = _render(app, f"{name}.html", context)
+    if subject is None:
+        raise TemplateMissing(_missing(name, ".subject.txt"))
+    if text is None and html is None:
+        raise TemplateMissing(_missing(name, ".txt or .html"))
+    return Texts(subject=" ".join(subject.split()), text=text, html=html)
+
+
+def _render(app: Flask, file: str, context: Mapping[str, Any]) -> str | None:
+    path = f"{_FOLDER}/{file}"
+    try:
+        return app.jinja_env.get_template(path).render(context)
+    except jinja2.TemplateNotFound as error:
+        if error.name == path:
+            return None
+        raise TemplateMissing(f"The template {path} needs {error.name}, which is missing.") from error
+    except Exception as error:
+        raise TemplateMissing(f"The template {path} cannot be rendered: {error}") from error
+
+
+def _missing(name: str, what: str) -> str:
+    return (
+        f"There is no template {_FOLDER}/{name}{what}: "
+        "put one into a template folder of the application."
+    )
+
+
+@contextlib.contextmanager
+def _speaking(app: Flask, locale: str | None) -> Iterator[None]:
+    if locale is None or "babel" not in app.extensions:
+        yield
+        return
+    from flask_babel import force_locale  # type: ignore[import-not-found, unused-ignore]  # extra
+
+    with force_locale(locale):
+        yield

@@ -1,0 +1,339 @@
+"""The outbox as a place to keep messages: put in, look up, call back.
+
+Every function works on the connection that it is given and leaves the commit to its owner.
+What happens between ``queued`` and a final status is in ``queue``.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql, sqlite
+
+from . import clock
+from .intent import Intent
+from .models import MessageRow, RecipientRow
+from .recipients import Step
+from .values import Notification, Reason, RecipientVerdict, Status
+
+MESSAGE = MessageRow.__table__
+RECIPIENT = RecipientRow.__table__
+
+# What an administrator or a host may still call back, or let go again.
+CANCELLABLE = (Status.QUEUED, Status.DEFERRED, Status.HELD)
+_KEYS = uuid.UUID("3d5d1cf4-6d1e-4f0c-9d0e-52b3c5b1a0f6")
+
+
+def id_of_key(key: str) -> uuid.UUID:
+    """The id of the message with this key: two processes that use one key mean one row."""
+    return uuid.uuid5(_KEYS, key)
+
+
+def new_id() -> uuid.UUID:
+    """A fresh id that grows with time (RFC 9562 §5.7), so that inserts stay at the index's end."""
+    random = uuid.uuid4().int
+    milliseconds = int(clock.now().timestamp() * 1000) & (1 << 48) - 1
+    return uuid.UUID(
+        int=milliseconds << 80 | 7 << 76 | (random >> 64 & 0xFFF) << 64 | 2 << 62 | random & (1 << 62) - 1
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMessage:
+    """A message on its way into the outbox; times are naive UTC."""
+
+    id: uuid.UUID
+    origin: uuid.UUID
+    intent: Intent
+    status: Status
+    reason: Reason | None
+    detail: str | None
+    recipients: tuple[RecipientVerdict, ...]
+    route: tuple[Step, ...]
+    message_id: str | None
+    envelope_sender: str | None
+    smtputf8: bool
+    content: bytes | None
+    created_at: datetime
+    due_at: datetime
+    expires_at: datetime | None = None
+    key: str | None = None
+    pair: str | None = None
+    actor: str | None = None
+    resend_of: uuid.UUID | None = None
+
+    def snapshot(self) -> Notification:
+        """What the host gets to see of it."""
+        return Notification(
+            id=self.id,
+            message_id=self.message_id,
+            kind=self.intent.kind,
+            key=self.key,
+            status=self.status,
+            reason=self.reason,
+            subject=self.intent.subject,
+            recipients=self.recipients,
+            route=tuple(map(str, self.route)),
+            created_at=clock.from_db(self.created_at),
+        )
+
+    def row(self) -> dict[str, Any]:
+        """Its row in the message table."""
+        return {
+            "id": self.id,
+            "origin": self.origin,
+            "key": self.key,
+            "pair": self.pair,
+            "kind": self.intent.kind,
+            "source": self.intent.source,
+            "actor": self.actor,
+            "status": self.status,
+            "reason": self.reason,
+            "detail": self.detail,
+            "created_at": self.created_at,
+            "due_at": self.due_at,
+            "expires_at": self.expires_at,
+            "finished_at": self.created_at if self.status.final else None,
+            "attempts": 0,
+            "fence": 0,
+            "lost_leases": 0,
+            "subject": self.intent.subject,
+            "intent": self.intent.to_json(),
+            "route": json.dumps([step.to_json() for step in self.route]),
+            "message_id": self.message_id,
+            "envelope_sender": self.envelope_sender,
+            "smtputf8": self.smtputf8,
+            "content": self.content,
+            "size": len(self.content or b""),
+            "resend_of": self.resend_of,
+        }
+
+    def recipient_rows(self) -> list[dict[str, Any]]:
+        """Its rows in the recipient table."""
+        return [
+            {
+                "message_id": self.id,
+                "position": position,
+                "field": one.field,
+                "name": one.name,
+                "address": one.address,
+                "status": one.status,
+                "reply": one.reply,
+            }
+            for position, one in enumerate(self.recipients)
+        ]
+
+
+def insert(connection: sa.Connection, messages: Sequence[NewMessage]) -> list[NewMessage]:
+    """Store ``messages``; gives those that were stored: one whose key is taken is not."""
+    stored = [message for message in messages if message.key is None]
+    if stored:
+        connection.execute(sa.insert(MESSAGE), [message.row() for message in stored])
+    stored += _insert_keyed(connection, [message for message in messages if message.key is not None])
+    if rows := [row for message in stored for row in message.recipient_rows()]:
+        connection.execute(sa.insert(RECIPIENT), rows)
+    return stored
+
+
+def _insert_keyed(connection: sa.Connection, messages: list[NewMessage]) -> list[NewMessage]:
+    if not messages:
+        return []
+    # One lock order in all processes: two transactions with the same keys cannot deadlock.
+    ordered = sorted(messages, key=lambda message: message.id)
+    connection.execute(_insert_unless_taken(connection), [message.row() for message in ordered])
+    # rowcount is -1 on psycopg and RETURNING is not in MySQL, so the row says who wrote it.
+    winners = set(
+        connection.scalars(
+            sa.select(MESSAGE.c.origin).where(MESSAGE.c.id.in_({message.id for message in ordered}))
+        )
+    )
+    return [message for message in ordered if message.origin in winners]
+
+
+def _insert_unless_taken(connection: sa.Connection) -> Any:
+    # A plain unique constraint on the key would break the host's commit.
+    match connection.dialect.name:
+        case "mysql" | "mariadb":
+            return mysql.insert(MESSAGE).on_duplicate_key_update(id=MESSAGE.c.id)
+        case "postgresql":
+            return postgresql.insert(MESSAGE).on_conflict_do_nothing(index_elements=["id"])
+        case _:
+            return sqlite.insert(MESSAGE).on_conflict_do_nothing(index_elements=["id"])
+
+
+def load(connection: sa.Connection, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Notification]:
+    """Snapshots of the messages with these ids, as far as they exist."""
+    wanted = list(ids)
+    columns = MESSAGE.c
+    rows = connection.execute(
+        sa.select(
+            columns.id,
+            columns.message_id,
+            columns.kind,
+            columns.key,
+            columns.status,
+            columns.reason,
+            columns.subject,
+            columns.route,
+            columns.created_at,
+        ).where(columns.id.in_(wanted))
+    ).all()
+    recipients = recipients_of(connection, wanted)
+    return {row.id: _snapshot(row, recipients.get(row.id, ())) for row in rows}
+
+
+def recipients_of(
+    connection: sa.Connection, ids: Iterable[uuid.UUID]
+) -> dict[uuid.UUID, tuple[RecipientVerdict, ...]]:
+    """The recipients of each of these messages, in their order."""
+    found: dict[uuid.UUID, list[RecipientVerdict]] = {}
+    for row in connection.execute(
+        sa.select(RECIPIENT)
+        .where(RECIPIENT.c.message_id.in_(list(ids)))
+        .order_by(RECIPIENT.c.message_id, RECIPIENT.c.position)
+    ):
+        found.setdefault(row.message_id, []).append(
+            RecipientVerdict(
+                address=row.address,
+                name=row.name,
+                field=row.field,
+                status=Status(row.status),
+                reply=row.reply,
+            )
+        )
+    return {id: tuple(verdicts) for id, verdicts in found.items()}
+
+
+def _snapshot(row: Any, recipients: tuple[RecipientVerdict, ...]) -> Notification:
+    return Notification(
+        id=row.id,
+        message_id=row.message_id,
+        kind=row.kind,
+        key=row.key,
+        status=Status(row.status),
+        reason=row.reason,
+        subject=row.subject,
+        recipients=recipients,
+        route=read_route(row.route),
+        created_at=clock.from_db(row.created_at),
+    )
+
+
+def read_route(text: str) -> tuple[str, ...]:
+    """The sentences of a stored route."""
+    return tuple(str(Step.from_json(step)) for step in json.loads(text))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """The latest request for a pair by one requester."""
+
+    id: uuid.UUID
+    status: Status
+    reason: str | None
+    message_id: str | None
+    created_at: datetime
+
+
+def latest_request(connection: sa.Connection, pair: str, actor: str | None) -> Earlier | None:
+    """The newest merge request for ``pair`` that ``actor`` caused, if there is one."""
+    columns = MESSAGE.c
+    row = connection.execute(
+        sa.select(columns.id, columns.status, columns.reason, columns.message_id, columns.created_at)
+        .where(columns.pair == pair, columns.actor == actor)
+        .order_by(columns.created_at.desc(), columns.id.desc())
+        .limit(1)
+    ).first()
+    if row is None:
+        return None
+    return Earlier(
+        id=row.id,
+        status=Status(row.status),
+        reason=row.reason,
+        message_id=row.message_id,
+        created_at=row.created_at,
+    )
+
+
+def waiting_for_pair(connection: sa.Connection, pair: str) -> list[uuid.UUID]:
+    """The requests for ``pair`` that have not left yet."""
+    return list(
+        connection.scalars(
+            sa.select(MESSAGE.c.id).where(MESSAGE.c.pair == pair, MESSAGE.c.status.in_(CANCELLABLE))
+        )
+    )
+
+
+def cancel(
+    connection: sa.Connection, ids: Iterable[uuid.UUID], reason: Reason, now: datetime
+) -> list[uuid.UUID]:
+    """Call back those of ``ids`` that have not left; gives the ids that were called back."""
+    cancelled = []
+    for id in sorted(ids):
+        changed = connection.execute(
+            sa.update(MESSAGE)
+            .where(MESSAGE.c.id == id, MESSAGE.c.status.in_(CANCELLABLE))
+            .values(status=Status.CANCELLED, reason=reason, finished_at=now)
+        )
+        if changed.rowcount == 1:
+            cancelled.append(id)
+    if cancelled:
+        connection.execute(
+            sa.update(RECIPIENT)
+            .where(RECIPIENT.c.message_id.in_(cancelled), RECIPIENT.c.status.in_(CANCELLABLE))
+            .values(status=Status.CANCELLED)
+        )
+    return cancelled
+
+
+def release(connection: sa.Connection, ids: Iterable[uuid.UUID], now: datetime) -> list[uuid.UUID]:
+    """Let go what is held, unchanged: same bytes, same Message-ID, due at once."""
+    released = []
+    for id in sorted(ids):
+        changed = connection.execute(
+            sa.update(MESSAGE)
+            .where(MESSAGE.c.id == id, MESSAGE.c.status == Status.HELD, MESSAGE.c.content.is_not(None))
+            .values(status=Status.QUEUED, reason=None, due_at=now, lost_leases=0, finished_at=None)
+        )
+        if changed.rowcount == 1:
+            released.append(id)
+    if released:
+        connection.execute(
+            sa.update(RECIPIENT)
+            .where(RECIPIENT.c.message_id.in_(released), RECIPIENT.c.status == Status.HELD)
+            .values(status=Status.QUEUED)
+        )
+    return released
+
+
+def intent_of(connection: sa.Connection, id: uuid.UUID) -> tuple[Intent, str | None, str | None] | None:
+    """Intent, pair and actor of a message, to be routed again; None if there is no such message.
+
+    Raises:
+        ValueError: the stored intent is damaged, or its body has been purged.
+    """
+    row = connection.execute(
+        sa.select(MESSAGE.c.intent, MESSAGE.c.pair, MESSAGE.c.actor).where(MESSAGE.c.id == id)
+    ).first()
+    if row is None:
+        return None
+    return Intent.from_json(row.intent), row.pair, row.actor
+
+
+def with_status(message: NewMessage, status: Status, reason: Reason) -> NewMessage:
+    """The same message, with it and its open recipients in another status."""
+    return replace(
+        message,
+        status=status,
+        reason=reason,
+        recipients=tuple(
+            replace(one, status=status) if one.status is Status.QUEUED else one
+            for one in message.recipients
+        ),
+    )

@@ -1,0 +1,138 @@
+"""From what the server said to what is written down: the rules of retrying and giving up."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from .errors import TransportError
+from .outcome import Delivery, Reply, Result, Stage
+from .queue import Attempt, Claimed, Verdict
+from .retry import next_attempt
+from .values import Reason, Status
+
+# A server that fails at these has begun with the message: the trouble may be the message's own.
+_ABOUT_THE_MESSAGE = (Stage.SENDER, Stage.RECIPIENT, Stage.CONTENT)
+_WORST_FIRST = (Status.FAILED, Status.HELD, Status.DEFERRED, Status.SENT)
+
+
+def concerns_server(error: TransportError) -> bool:
+    """Whether ``error`` says nothing about the message that happened to be the next one."""
+    return error.stage not in _ABOUT_THE_MESSAGE
+
+
+def as_delivery(error: TransportError) -> Delivery:
+    """A connection lost inside a message, before its final dot: nobody got it, try again."""
+    return Delivery(
+        result=Result.TRANSIENT, stage=error.stage, reply=error.reply, verdicts={}, note=str(error)
+    )
+
+
+def verdict_of(
+    claimed: Claimed,
+    delivery: Delivery,
+    attempt: Attempt,
+    *,
+    hold: bool,
+    now: datetime,
+    chance: float,
+) -> Verdict:
+    """What ``delivery`` means for ``claimed``.
+
+    ``hold`` is the policy for an unknown outcome; ``chance`` in [0, 1) lengthens the delay.
+    """
+    said = delivery.reply or delivery.note
+    recipients = {
+        address: _of_recipient(delivery, delivery.verdicts.get(address), hold=hold)
+        for address in claimed.envelope.recipients
+    }
+    texts = {
+        address: str(delivery.verdicts.get(address) or said or "") or None
+        for address in recipients
+    }
+    status = _worst(recipients.values())
+    reason = _REASONS.get(status)
+    due_at = now
+    if status is Status.DEFERRED:
+        again = next_attempt(
+            attempts=claimed.attempts + 1,
+            created_at=claimed.created_at,
+            expires_at=claimed.expires_at,
+            now=now,
+            chance=chance,
+        )
+        if again is None:
+            status, reason = Status.FAILED, Reason.EXPIRED
+            recipients = {
+                address: Status.FAILED if one is Status.DEFERRED else one
+                for address, one in recipients.items()
+            }
+        else:
+            due_at = again
+    return Verdict(
+        claimed=claimed,
+        status=status,
+        reason=reason,
+        detail=None if status is Status.SENT else str(said or "")[:1000],
+        due_at=due_at,
+        counted=True,
+        recipients={address: (one, texts[address]) for address, one in recipients.items()},
+        attempt=attempt,
+    )
+
+
+def poisoned(claimed: Claimed, error: Exception, now: datetime) -> Verdict:
+    """A message that broke the program itself: it waits, the rest flows."""
+    text = f"This message cannot be sent as it is ({type(error).__name__}); the log has more."
+    return Verdict(
+        claimed=claimed,
+        status=Status.HELD,
+        reason=Reason.POISON,
+        detail=text,
+        due_at=now,
+        counted=True,
+        recipients={address: (Status.HELD, None) for address in claimed.envelope.recipients},
+        attempt=None,
+    )
+
+
+def expired(claimed: Claimed, now: datetime) -> Verdict | None:
+    """The verdict on a message whose ``expires_at`` is over before it was tried."""
+    if claimed.expires_at is None or claimed.expires_at > now:
+        return None
+    return Verdict(
+        claimed=claimed,
+        status=Status.FAILED,
+        reason=Reason.EXPIRED,
+        detail="Its time was over before it could be sent.",
+        due_at=now,
+        counted=False,
+        recipients={address: (Status.FAILED, None) for address in claimed.envelope.recipients},
+        attempt=None,
+    )
+
+
+_REASONS = {Status.FAILED: Reason.REFUSED, Status.HELD: Reason.AMBIGUOUS}
+
+
+def _of_recipient(delivery: Delivery, reply: Reply | None, *, hold: bool) -> Status:
+    if reply is not None and reply.permanent:
+        return Status.FAILED
+    if reply is not None and reply.transient:
+        return Status.DEFERRED
+    match delivery.result:
+        case Result.ACCEPTED:
+            return Status.SENT
+        case Result.PERMANENT:
+            return Status.FAILED
+        case Result.AMBIGUOUS if hold:
+            return Status.HELD
+        case _:
+            return Status.DEFERRED
+
+
+def _worst(statuses: object) -> Status:
+    present = set(statuses)  # type: ignore[call-overload]
+    # While somebody is still to be tried the message is not finished, whoever failed before.
+    if Status.DEFERRED in present:
+        return Status.DEFERRED
+    return next((one for one in _WORST_FIRST if one in present), Status.SENT)
