@@ -1,0 +1,13 @@
+"""The one question about certificates that a setting raises: is this text any?"""
+
+from __future__ import annotations
+
+from cryptography.x509 import load_pem_x509_certificates
+
+
+def count_certificates(pem: str) -> int:
+    """How many X.509 certificates the PEM text ``pem`` holds; 0 where it cannot be read."""
+    try:
+        return len(load_pem_x509_certificates(pem.encode()))
+    except ValueError:
+        return 0
