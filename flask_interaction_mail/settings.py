@@ -1,4 +1,8 @@
-"""The settings of the panel, as one value; the rules about them are in ``setting_rules``."""
+"""The settings of the panel, as one value.
+
+What they may be is in ``setting_fields`` and ``setting_rules``, where they come from in
+``setting_layers``.
+"""
 
 from __future__ import annotations
 
@@ -123,7 +127,7 @@ class MessagingSettings:
     """All settings, in the order of the panel (R46); *Advanced* begins at ``ca_certificate``.
 
     Addresses are full, or the part before ``@`` alone. ``password`` is None unless it may be
-    used with exactly this connection. Values are taken as they are: ``setting_rules.clean``
+    used with exactly this connection. Values are taken as they are: ``setting_fields.clean``
     is what checks a text that somebody typed.
 
     Raises:
