@@ -1,0 +1,272 @@
+"""E-mail addresses: what is one, how a short one becomes full, what a name may look like.
+
+A *full* address has an ``@``; a *short* one is the part before it and waits for the company
+domain. Domains are kept as lower-case A-labels (RFC 5890), local parts as they were given.
+``email_validator`` decides what an address is; ``email.utils.parseaddr`` is never asked, because
+it finds addresses where there are none (CVE-2023-27043).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from functools import lru_cache
+
+import email_validator
+
+from .errors import AddressError, HeaderError
+
+NAME_LIMIT = 255  # characters of a display name
+
+_QUOTED = 80  # characters of a culprit that an error shows
+_PARSED = 1000  # characters of a "Name <address>" that are looked at
+_CONTROL = "It has a line break or another control character."
+_WRITE_IT = "Write it like name@firm.example, or only the part before the @."
+# C0, DEL, C1 (with U+0085), the two separators, and surrogates, which no encoding can carry.
+_FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_NAMED = re.compile(r'(?P<name>"(?:[^"\\]|\\.)*" *|[^"<>@,;:()\[\]\\]*)<(?P<address>[^<>]*)>')
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9.,'&()-]+(?: [A-Za-z0-9.,'&()-]+)*")
+_AT_SIGNS = str.maketrans(dict.fromkeys("@\uff20\ufe6b", " "))
+# Alphabets whose letters look like each other's: two of them in one label are a disguise.
+_LOOK_ALIKES = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC"})
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """A full address, and the name that is shown with it."""
+
+    address: str
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.name} <{self.address}>" if self.name else self.address
+
+
+def quoted(text: str) -> str:
+    """``text`` for an error message: in quotes, unprintables escaped, cut."""
+    return repr(text if len(text) <= _QUOTED else text[:_QUOTED] + "…")
+
+
+def has_forbidden(text: str) -> bool:
+    """Whether ``text`` has a character that may stand in no header (T7)."""
+    return _FORBIDDEN.search(text) is not None
+
+
+def check_line(field: str, text: str) -> str:
+    """``text``, fit for a header; ``field`` names it in the error.
+
+    Raises:
+        HeaderError: it has a line break or another control character.
+    """
+    found = _FORBIDDEN.search(text)
+    if found is None:
+        return text
+    raise HeaderError(
+        f"{field} may not contain line breaks or control characters: "
+        f"U+{ord(found[0]):04X} in {quoted(text)}. Take it out."
+    )
+
+
+def is_short(email: str) -> bool:
+    """Whether ``email`` is only the part before the ``@``."""
+    return "@" not in email
+
+
+def is_blank(email: str | None) -> bool:
+    """Whether there is no address at all, neither a good nor a bad one."""
+    return not (email and email.strip())
+
+
+def domain_of(address: str) -> str:
+    """The part after the ``@`` of a full address."""
+    return address.rpartition("@")[2]
+
+
+def needs_smtputf8(address: str) -> bool:
+    """Whether only a server with SMTPUTF8 (RFC 6531) can take ``address``."""
+    return not address.isascii()
+
+
+@lru_cache(maxsize=256)
+def clean_domain(raw: str) -> str:
+    """The domain that ``raw`` means (R8): without blanks, leading ``@`` and trailing dot.
+
+    Single labels and internal names such as ``corp.local`` are fine.
+
+    Raises:
+        AddressError: ``raw`` is no domain.
+    """
+    domain = raw.strip(" ").removeprefix("@").strip(" ").removesuffix(".")
+    try:
+        return _clean_domain(domain)
+    except ValueError as error:
+        raise AddressError(
+            f"{quoted(raw)} is no domain. {_sentence(error)} "
+            "Write only the part after the @, like firm.example."
+        ) from error
+
+
+@lru_cache(maxsize=8192)
+def clean_email(raw: str, *, own_domains: tuple[str, ...] = ()) -> str:
+    """The full or short address that ``raw`` means.
+
+    A domain without a dot, such as ``interfacemail``, is taken only if it is one of
+    ``own_domains`` (cleaned ones).
+
+    Raises:
+        AddressError: ``raw`` is neither form; the text quotes it and says what is right.
+    """
+    email = raw.strip(" ")
+    try:
+        if has_forbidden(email):
+            raise ValueError(_CONTROL)
+        if is_short(email):
+            return _clean_short(email)
+        return _clean_full(email, own_domains)
+    except ValueError as error:
+        raise AddressError(
+            f"{quoted(raw)} is no e-mail address. {_sentence(error)} {_WRITE_IT}"
+        ) from error
+
+
+def complete(email: str, *, company_domain: str | None, own_domains: tuple[str, ...] = ()) -> str:
+    """The full address for ``email`` (R9 to R12): a short one gets the company domain.
+
+    Raises:
+        AddressError: it is no address, or short and there is no company domain.
+    """
+    company = clean_domain(company_domain) if company_domain else ""
+    own = (*own_domains, company) if company else tuple(own_domains)
+    cleaned = clean_email(email, own_domains=own)
+    if not is_short(cleaned):
+        return cleaned
+    if company:
+        return _joined(email, cleaned, company)
+    raise AddressError(
+        f"{quoted(email)} has no part after the @, and no company domain is set. "
+        "Write the full address, or set the domain in Configuration → Messaging."
+    )
+
+
+def mailbox(
+    raw: str, *, company_domain: str | None = None, own_domains: tuple[str, ...] = ()
+) -> Mailbox:
+    """The mailbox that ``raw`` means: full or short address, or ``Name <address>``.
+
+    Raises:
+        AddressError: it is none of these, or short and there is no company domain.
+    """
+    found = _NAMED.fullmatch(raw.strip(" ")) if len(raw) <= _PARSED else None
+    if found is None:
+        return Mailbox(complete(raw, company_domain=company_domain, own_domains=own_domains))
+    if has_forbidden(raw):
+        raise AddressError(f"{quoted(raw)} is no e-mail address. {_CONTROL} {_WRITE_IT}")
+    name = found["name"].strip()
+    if name.startswith('"'):
+        name = re.sub(r"\\(.)", r"\1", name[1:-1])
+    address = complete(found["address"], company_domain=company_domain, own_domains=own_domains)
+    return Mailbox(address, display_name(name))
+
+
+def display_name(name: str) -> str:
+    """``name`` as it may stand beside an address (T13).
+
+    Nothing in it can pass for an address, end the line or turn the direction of the text:
+    ``@``, marks of encoded words (RFC 2047), controls, separators and invisible characters
+    become blanks, blanks are collapsed, and it is cut at 255 characters.
+    """
+    if _PLAIN_NAME.fullmatch(name):
+        return name[:NAME_LIMIT].rstrip()  # nearly every name there is
+    visible = "".join(
+        character if unicodedata.category(character)[0] not in "CZ" else " "
+        for character in unicodedata.normalize("NFC", name).translate(_AT_SIGNS)
+    )
+    visible = re.sub(r"=\?|\?=", " ", visible)
+    return " ".join(visible.split())[:NAME_LIMIT].rstrip()
+
+
+def _clean_short(local: str) -> str:
+    if not local:
+        raise ValueError("It is empty.")
+    if "\uff20" in local or "\ufe6b" in local:
+        raise ValueError("Its @ is not the ordinary one.")
+    return _clean_local(local)
+
+
+def _clean_full(email: str, own_domains: tuple[str, ...]) -> str:
+    local, _, domain = email.rpartition("@")
+    _fitting(email)
+    if "@" in local:
+        raise ValueError("It has more than one @.")
+    cleaned = _clean_domain(domain)
+    if "." not in cleaned and cleaned not in own_domains:
+        raise ValueError(
+            "the part after the @ has no dot, and is neither the company domain nor one of the "
+            "listed own domains."
+        )
+    return _fitting(f"{_clean_local(local)}@{cleaned}")
+
+
+def _joined(email: str, local: str, domain: str) -> str:
+    try:
+        return _fitting(f"{local}@{domain}")
+    except ValueError as error:
+        raise AddressError(f"{quoted(email)} cannot be completed with {domain}. {error}") from error
+
+
+def _fitting(address: str) -> str:
+    """``address``, if it fits into an SMTP path (RFC 5321 §4.5.3.1.3)."""
+    if len(address.encode()) > 254:
+        raise ValueError("It is longer than 254 bytes.")
+    return address
+
+
+def _clean_local(local: str) -> str:
+    if "=?" in local and "?=" in local:
+        # Some servers decode an encoded word (RFC 2047) and deliver to whom it names.
+        raise ValueError("An encoded word may not stand before the @.")
+    _validate(f"{local}@a.com")
+    # The validator also lowers the case of names such as Info; a given address stays as it is.
+    return unicodedata.normalize("NFC", local)
+
+
+def _clean_domain(domain: str) -> str:
+    if not domain:
+        raise ValueError("Nothing stands after the @.")
+    # Internal mail uses special-use names (RFC 6761) and single labels, which the validator
+    # refuses only at the end of a domain: so they do not stand at the end.
+    found = _validate(f"a@{domain}.com")
+    unicode_form = found.domain.removesuffix(".com")
+    ascii_form = (found.ascii_domain or "").removesuffix(".com")
+    if ascii_form.isdigit() or ("." in ascii_form and not ascii_form[-1].isalpha()):
+        raise ValueError("The part after the @ ends in a digit; a domain never does.")
+    # ⓔxample.org would become example.org: a domain that is changed by more than its case lies.
+    if unicodedata.normalize("NFC", domain).casefold() not in (
+        unicode_form.casefold(),
+        ascii_form,
+    ):
+        raise ValueError("The part after the @ has characters that stand for others.")
+    if not domain.isascii():
+        _refuse_disguise(unicode_form)
+    return ascii_form
+
+
+def _refuse_disguise(domain: str) -> None:
+    for label in domain.split("."):
+        scripts = {unicodedata.name(one, "").partition(" ")[0] for one in label if one.isalpha()}
+        if len(scripts & _LOOK_ALIKES) > 1:
+            raise ValueError("The part after the @ mixes alphabets whose letters look alike.")
+
+
+def _sentence(error: ValueError) -> str:
+    return f"{str(error).rstrip('.')}."
+
+
+def _validate(address: str) -> email_validator.ValidatedEmail:
+    if has_forbidden(address):
+        raise ValueError(_CONTROL)
+    try:
+        return email_validator.validate_email(address, check_deliverability=False)
+    except email_validator.EmailNotValidError as error:
+        raise ValueError(f"{error}") from error
