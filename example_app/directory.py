@@ -63,4 +63,5 @@ def group_party(group: Group) -> Party:
 
 
 def _folder(name: str) -> Folder | None:
-    return db.session.scalar(db.select(Folder).filter_by(name=name))
+    found: Folder | None = db.session.scalar(db.select(Folder).filter_by(name=name))
+    return found
