@@ -34,7 +34,7 @@ _LOOK_ALIKES = frozenset({"LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", 
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """A full address, and the name that is shown with it."""
+    """An address, and the name that is shown with it; full except where ``parse`` made it."""
 
     address: str
     name: str = ""
@@ -149,23 +149,29 @@ def complete(email: str, *, company_domain: str | None, own_domains: tuple[str, 
     )
 
 
+def parse(raw: str) -> Mailbox:
+    """What somebody wrote as a recipient: full or short address, or ``Name <address>``.
+
+    The address of the mailbox may still be short, or in a domain without a dot.
+
+    Raises:
+        AddressError: it is none of these.
+    """
+    name, email = _split(raw)
+    domain = domain_of(email).lower() if "@" in email and "." not in domain_of(email) else ""
+    return Mailbox(clean_email(email, own_domains=(domain,)), display_name(name))
+
+
 def mailbox(
     raw: str, *, company_domain: str | None = None, own_domains: tuple[str, ...] = ()
 ) -> Mailbox:
-    """The mailbox that ``raw`` means: full or short address, or ``Name <address>``.
+    """Like ``parse``, with the address completed.
 
     Raises:
-        AddressError: it is none of these, or short and there is no company domain.
+        AddressError: ``raw`` is no address, or short and there is no company domain.
     """
-    found = _NAMED.fullmatch(raw.strip(" ")) if len(raw) <= _PARSED else None
-    if found is None:
-        return Mailbox(complete(raw, company_domain=company_domain, own_domains=own_domains))
-    if has_forbidden(raw):
-        raise AddressError(f"{quoted(raw)} is no e-mail address. {_CONTROL} {_WRITE_IT}")
-    name = found["name"].strip()
-    if name.startswith('"'):
-        name = re.sub(r"\\(.)", r"\1", name[1:-1])
-    address = complete(found["address"], company_domain=company_domain, own_domains=own_domains)
+    name, email = _split(raw)
+    address = complete(email, company_domain=company_domain, own_domains=own_domains)
     return Mailbox(address, display_name(name))
 
 
@@ -184,6 +190,19 @@ def display_name(name: str) -> str:
     )
     visible = re.sub(r"=\?|\?=", " ", visible)
     return " ".join(visible.split())[:NAME_LIMIT].rstrip()
+
+
+def _split(raw: str) -> tuple[str, str]:
+    """Name and address of ``Name <address>``; anything else is all address."""
+    found = _NAMED.fullmatch(raw.strip(" ")) if len(raw) <= _PARSED else None
+    if found is None:
+        return "", raw
+    if has_forbidden(raw):
+        raise AddressError(f"{quoted(raw)} is no e-mail address. {_CONTROL} {_WRITE_IT}")
+    name = found["name"].strip()
+    if name.startswith('"'):
+        name = re.sub(r"\\(.)", r"\1", name[1:-1])
+    return name, found["address"]
 
 
 def _clean_short(local: str) -> str:

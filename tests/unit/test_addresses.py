@@ -141,7 +141,8 @@ def test_unsafe_characters_are_refused_on_both_sides(unsafe):
 
 @pytest.mark.parametrize(
     "raw", ["", " ", "two words", "a,b", "a;b", "a<b", '"quoted"', ".dot", "dot.", "a..b",
-            "=?utf-8?q?=41?=", "a\r\nBcc: b", "a\x85", "a\u2028", "hello\uff20world", "\ud800", "a\x00"]
+            "=?utf-8?q?=41?=", "a\r\nBcc: b", "a\x85", "a\u2028", "hello\uff20world", "\ud800",
+            "a\x00"]
 )  # fmt: skip
 def test_short_forms_obey_the_same_rules(raw):
     """A local part that could not stand before an @ is no short address."""
@@ -184,6 +185,15 @@ def test_too_long_only_when_completed():
 def test_names_may_stand_before_an_address(raw, mailbox):
     """A plain string may be an address, short or full, or a name with one in angle brackets."""
     assert addresses.mailbox(raw, company_domain="firm.example") == mailbox
+
+
+def test_a_written_recipient_waits_for_the_domain():
+    """Parsing alone needs no settings: short addresses and internal domains are kept."""
+    assert addresses.parse("Ada <ada>") == Mailbox("ada", "Ada")
+    assert addresses.parse("ada@Corp") == Mailbox("ada@corp")
+    assert addresses.parse("ada@firm.example") == Mailbox("ada@firm.example")
+    with pytest.raises(AddressError):
+        addresses.parse("")
 
 
 @pytest.mark.parametrize(
