@@ -1,0 +1,80 @@
+# make demo   from a bare machine with Python 3.11 or newer to a delivered request
+# make test   style, types, layers, all tests with coverage
+# make help   the rest
+#
+# Everything is installed in .venv, nothing elsewhere. Remove that folder to begin anew.
+
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+SERVE ?= 1
+PYTEST_ARGS ?=
+
+# `python3` if it is new enough, else the newest that has a name of its own.
+PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
+	"$$name" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& command -v "$$name" && break; done)
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint layers format unit integration browser docs requirements wheel clean
+
+help: ## show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
+
+demo: $(VENV)/.demo ## run the example: a denied merge, the delivered request, the site (SERVE=0: no site)
+	$(BIN)/python -m example_app.demo $(if $(filter 0 no false,$(SERVE)),--no-serve)
+
+test: $(VENV)/.test lint ## everything: lint, then all tests (PYTEST_ARGS="-k outbox" chooses)
+	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+lint: $(VENV)/.test ## style, formatting, types, direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+layers: $(VENV)/.test ## the direction of imports only
+	$(BIN)/lint-imports
+
+format: $(VENV)/.test ## mend what can be mended without thinking
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+unit: $(VENV)/.test ## the tests that need no server
+	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+integration: $(VENV)/.test ## the tests with real servers and databases
+	$(BIN)/python -m pytest tests/integration $(PYTEST_ARGS)
+
+browser: $(VENV)/.test ## the tests in Chromium; they also take the pictures
+	$(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
+
+docs: $(VENV)/.docs ## the documentation, docs/_build/html/index.html
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+requirements: $(VENV)/.test ## write docs/requirements.md from the names of the tests
+	$(BIN)/python docs/requirements.py
+
+wheel: $(VENV)/.test ## build the distribution into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean: ## remove what was installed and built
+	rm -rf $(VENV) .demo build dist docs/_build htmlcov .coverage .coverage.*
+
+$(VENV)/.made:
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "Python 3.11 or newer with its venv module is needed (Debian: apt install python3 python3-venv)." >&2; \
+		echo "Another one is chosen by: make PYTHON=/path/to/python3.12 ..." >&2; \
+		exit 1; \
+	fi
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# A stamp is newer than what it was made from, so a second run installs nothing.
+$(VENV)/.%: $(VENV)/.made setup.cfg pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable ".[$*]"
+	@touch $@
+
+.SECONDARY:
