@@ -1,0 +1,114 @@
+"""What is shipped: metadata, packages and data files, and what is not imported."""
+
+from __future__ import annotations
+
+import ast
+import configparser
+import re
+import subprocess
+import sys
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = ROOT / "flask_interaction_mail"
+
+REQUIRED = {
+    "Flask": (3, 0),
+    "Flask-Admin": (2, 0),
+    "Flask-SQLAlchemy": (3, 1),
+    "SQLAlchemy": (2, 0, 16),
+    "Flask-Mail": (0, 10),
+    "WTForms": (3, 1),
+    "email-validator": (2,),
+    "cryptography": (42,),
+    "blinker": (1, 6, 2),
+}
+OPTIONAL = ("celery", "flask_babel", "alembic", "flask_login", "flask_migrate", "aiosmtpd")
+
+
+@cache
+def setup_cfg() -> configparser.RawConfigParser:
+    config = configparser.RawConfigParser()
+    config.optionxform = str
+    config.read(ROOT / "setup.cfg", encoding="utf-8")
+    return config
+
+
+def words(section: str, option: str) -> list[str]:
+    lines = setup_cfg()[section][option].splitlines()
+    return [line.strip() for line in lines if line.strip()]
+
+
+def test_requires_exactly_what_is_promised_and_no_upper_bound() -> None:
+    """The required packages and their lowest versions are the promised ones."""
+    found = {}
+    for line in words("options", "install_requires"):
+        name, version = re.fullmatch(r"([\w-]+)>=([\d.]+)", line).groups()
+        found[name] = tuple(int(part) for part in version.split("."))
+    assert found == REQUIRED
+    assert setup_cfg()["options"]["python_requires"] == ">=3.11"
+
+
+def test_installed_version_is_that_of_the_change_log() -> None:
+    """setup.cfg, the installed metadata and the newest entry of CHANGES.md agree."""
+    version = setup_cfg()["metadata"]["version"]
+    newest = re.search(r"^## (\S+)", (ROOT / "CHANGES.md").read_text("utf-8"), re.MULTILINE)
+    assert newest is not None
+    assert newest[1] == version == metadata.version("flask-interaction-mail")
+
+
+def test_every_package_is_shipped() -> None:
+    """No folder with Python modules is forgotten in setup.cfg."""
+    modules = [path for path in PACKAGE.rglob("*.py") if "templates" not in path.parts]
+    folders = {path.parent.relative_to(ROOT).as_posix().replace("/", ".") for path in modules}
+    assert set(words("options", "packages")) == folders | {"flask_interaction_mail.migrations"}
+
+
+def test_every_data_file_is_shipped() -> None:
+    """Each template, picture, catalogue and migration matches a pattern of setup.cfg."""
+    data = setup_cfg()["options.package_data"]
+    for package, folder in (
+        ("flask_interaction_mail", PACKAGE),
+        ("flask_interaction_mail.migrations", ROOT / "migrations"),
+    ):
+        patterns = [line.strip() for line in data[package].splitlines() if line.strip()]
+        matched = {path for pattern in patterns for path in folder.glob(pattern)}
+        shipped = matched | set(folder.glob("*.py")) | set(PACKAGE.rglob("*.py"))
+        files = {path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+        assert files <= shipped, sorted(files - shipped)
+
+
+def test_optional_packages_are_not_needed() -> None:
+    """Importing the package works where no optional package is installed."""
+    code = f"""
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {OPTIONAL!r}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing())
+import flask_interaction_mail
+"""
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=ROOT)
+
+
+def test_the_example_uses_the_public_interface_only() -> None:
+    """The host that readers copy from imports from the package itself, not from its modules."""
+    private = [
+        f"{path.name}:{node.lineno}"
+        for path in (ROOT / "example_app").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ImportFrom)
+        and (node.module or "").startswith("flask_interaction_mail.")
+    ]
+    assert private == []
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in PACKAGE.glob("*.py")))
+def test_modules_say_what_they_are(name: str) -> None:
+    """Every module begins with a sentence that says what it owns."""
+    assert ast.get_docstring(ast.parse((PACKAGE / name).read_text("utf-8")))
