@@ -1,0 +1,50 @@
+"""Fresh databases for tests: SQLite in a file, PostgreSQL and MariaDB on this machine.
+
+Every database has a name of its own and is dropped afterwards, so that test runs side by side
+do not meet. ``TEST_POSTGRESQL_URL`` and ``TEST_MARIADB_URL`` name other servers.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+DIALECTS = ("sqlite", "postgresql", "mariadb")
+_SERVERS = {
+    "postgresql": ("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"),
+    "mariadb": ("TEST_MARIADB_URL", "mariadb+pymysql://root@127.0.0.1:3306/mysql"),
+}
+
+
+@contextmanager
+def fresh_database(dialect: str, folder: Path) -> Iterator[str]:
+    """The URL of an empty database, dropped at the end; skips where there is no server."""
+    if dialect == "sqlite":
+        yield f"sqlite:///{folder / f'{uuid.uuid4().hex}.sqlite'}"
+        return
+    variable, default = _SERVERS[dialect]
+    url = sa.make_url(os.environ.get(variable, default))
+    name = f"interaction_mail_{uuid.uuid4().hex[:12]}"
+    _run(url, f"CREATE DATABASE {name}", dialect, variable)
+    try:
+        yield url.set(database=name).render_as_string(hide_password=False)
+    finally:
+        force = " WITH (FORCE)" if dialect == "postgresql" else ""
+        _run(url, f"DROP DATABASE {name}{force}", dialect, variable)
+
+
+def _run(url: sa.URL, statement: str, dialect: str, variable: str) -> None:
+    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
+    try:
+        with engine.connect() as connection:
+            connection.execute(sa.text(statement))
+    except sa.exc.OperationalError as error:
+        pytest.skip(f"no {dialect} at {url.render_as_string()} ({variable}): {error.orig}")
+    finally:
+        engine.dispose()
