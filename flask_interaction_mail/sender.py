@@ -1,0 +1,229 @@
+"""Whose name a message bears: envelope sender, From, Sender, Reply-To (R36 to R43).
+
+The envelope sender is always the default From (R40). From is somebody else only in a domain that
+the company's mail server answers for, or where the administrator wants it: elsewhere the
+receiver's DMARC check would fail (RFC 7489 §3.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from . import addresses
+from .addresses import Mailbox
+from .errors import AddressError, MessagingNotConfigured
+from .recipients import name_of, resolve, who
+from .settings import ForeignSender, FromPolicy, MessagingSettings
+from .steps import Step, step
+from .values import Party
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SenderHeaders:
+    """What stands for the sender: on the envelope (RFC 5321) and in the header (RFC 5322 §3.6.2).
+
+    ``sender`` is None where no Sender header is written, ``reply_to`` empty where no Reply-To is.
+    """
+
+    envelope_sender: str
+    from_: Mailbox
+    sender: Mailbox | None = None
+    reply_to: tuple[Mailbox, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+
+def choose_sender(
+    settings: MessagingSettings,
+    *,
+    user: Party | None,
+    named: Party | str | None = None,
+    reply_to: tuple[Mailbox, ...] = (),
+    via: str = "",
+) -> SenderHeaders:
+    """Whom a message names as its sender.
+
+    ``user`` is who caused it, ``named`` whom host code named instead, ``reply_to`` what the
+    caller wants there, and ``via`` the organisation's name where the settings have none.
+
+    Raises:
+        MessagingNotConfigured: there is no default From.
+        AddressError: the default From or the ``named`` sender is no address, or short without
+            a company domain. A ``user`` with such an address counts as one without (R43).
+    """
+    default = default_from(settings)
+    person, steps = _person(settings, default, user, named)
+    headers = _matrix(settings, default, person, settings.sender_name or via, steps)
+    return _with_reply_to(headers, reply_to)
+
+
+def choose_flask_mail_sender(
+    settings: MessagingSettings, *, sender: str | None, reply_to: tuple[Mailbox, ...] = ()
+) -> SenderHeaders:
+    """Whom a Flask-Mail message names as its sender: its own where the domain is ours.
+
+    A foreign one becomes Reply-To of the default From; without one it is the default From,
+    whatever the policy. Such a message never names the current user.
+
+    Raises:
+        MessagingNotConfigured: there is no default From.
+        AddressError: ``sender`` or the default From is no address, or short without a domain.
+    """
+    default = default_from(settings)
+    if sender is None or addresses.is_blank(sender):
+        return _with_reply_to(_from_default(default, "from_host_none"), reply_to)
+    given = _flask_mail_mailbox(sender, settings)
+    if is_own(given.address, settings):
+        steps = (step("from_host", who=who(given)),)
+        headers = SenderHeaders(envelope_sender=default.address, from_=given, steps=steps)
+    else:
+        steps = (step("from_host_foreign", who=who(given), address=default.address),)
+        headers = SenderHeaders(
+            envelope_sender=default.address, from_=default, reply_to=(given,), steps=steps
+        )
+    return _with_reply_to(headers, reply_to)
+
+
+def default_from(settings: MessagingSettings) -> Mailbox:
+    """The completed default From: every message's envelope sender.
+
+    Raises:
+        MessagingNotConfigured: none is set.
+        AddressError: it is no address, or short without a company domain.
+    """
+    if addresses.is_blank(settings.default_from):
+        raise MessagingNotConfigured(
+            "E-mail is not configured: there is no default From. "
+            "An administrator sets it in Configuration → Messaging."
+        )
+    try:
+        return Mailbox(
+            addresses.complete(
+                settings.default_from or "",
+                company_domain=settings.company_domain,
+                own_domains=settings.own_domains,
+            )
+        )
+    except AddressError as error:
+        raise AddressError(f"The default From cannot be used: {error}") from error
+
+
+def is_own(address: str, settings: MessagingSettings) -> bool:
+    """Whether the domain of a full ``address`` is the company's, default From's or a listed one.
+
+    Subdomains are others: whether a server may send for them is another question.
+    """
+    domain = addresses.domain_of(address)
+    own = {*settings.own_domains, addresses.domain_of(default_from(settings).address)}
+    if settings.company_domain:
+        own.add(addresses.clean_domain(settings.company_domain))
+    return domain in own
+
+
+def _person(
+    settings: MessagingSettings, default: Mailbox, user: Party | None, named: Party | str | None
+) -> tuple[Mailbox | None, tuple[Step, ...]]:
+    """The mailbox of whoever sends, or None and the step that tells why there is none."""
+    if isinstance(named, str):
+        named = _party(named, settings)
+    party = named or user
+    if party is None:
+        return None, (step("from_nobody", address=default.address),)
+    name = name_of(party)
+    if addresses.is_blank(party.email):
+        return None, (step("from_no_address", name=name, address=default.address),)
+    try:
+        return resolve(party, settings), ()
+    except AddressError as error:
+        if named is not None:
+            raise
+        problem = str(error)
+        return None, (
+            step("from_bad_address", name=name, address=default.address, problem=problem),
+        )
+
+
+def _party(named: str, settings: MessagingSettings) -> Party:
+    mailbox = addresses.mailbox(
+        named, company_domain=settings.company_domain, own_domains=settings.own_domains
+    )
+    return Party(mailbox.name, mailbox.address)
+
+
+def _matrix(
+    settings: MessagingSettings,
+    default: Mailbox,
+    person: Mailbox | None,
+    via: str,
+    steps: tuple[Step, ...],
+) -> SenderHeaders:
+    if settings.from_policy is FromPolicy.DEFAULT_FROM:
+        return _by_policy(default, person)
+    if person is None:
+        return SenderHeaders(envelope_sender=default.address, from_=default, steps=steps)
+    if is_own(person.address, settings):
+        return _as_person(default, person, "from_user")
+    if settings.foreign_sender is ForeignSender.AS:
+        return _as_person(default, person, "from_as")
+    return _via(default, person, via)
+
+
+def _by_policy(default: Mailbox, person: Mailbox | None) -> SenderHeaders:
+    headers = _from_default(default, "from_policy")
+    if person is None or person.address == default.address:
+        return headers
+    return _with_reply_to(headers, (person,))
+
+
+def _as_person(default: Mailbox, person: Mailbox, code: str) -> SenderHeaders:
+    return SenderHeaders(
+        envelope_sender=default.address,
+        from_=person,
+        sender=None if person.address == default.address else default,
+        steps=(step(code, who=who(person)),),
+    )
+
+
+def _via(default: Mailbox, person: Mailbox, via: str) -> SenderHeaders:
+    name = person.name or person.address.partition("@")[0]
+    organisation = addresses.display_name(via)
+    shown = addresses.display_name(f"{name} via {organisation}" if organisation else name)
+    from_ = Mailbox(default.address, shown)
+    return SenderHeaders(
+        envelope_sender=default.address,
+        from_=from_,
+        reply_to=(person,),
+        steps=(step("from_via", who=who(person), shown=who(from_)),),
+    )
+
+
+def _from_default(default: Mailbox, code: str) -> SenderHeaders:
+    steps = (step(code, address=default.address),)
+    return SenderHeaders(envelope_sender=default.address, from_=default, steps=steps)
+
+
+def _with_reply_to(headers: SenderHeaders, reply_to: tuple[Mailbox, ...]) -> SenderHeaders:
+    """``headers`` with these Reply-To, and a step that says so; as they are if there are none."""
+    if not reply_to:
+        return headers
+    said = step("reply_to", who=", ".join(map(who, reply_to)))
+    return SenderHeaders(
+        envelope_sender=headers.envelope_sender,
+        from_=headers.from_,
+        sender=headers.sender,
+        reply_to=reply_to,
+        steps=(*headers.steps, said),
+    )
+
+
+def _flask_mail_mailbox(sender: str, settings: MessagingSettings) -> Mailbox:
+    """The mailbox of a Flask-Mail sender, whose name is written without the quotes it needs."""
+    name, bracket, address = sender.strip(" ").rpartition("<")
+    if not bracket or not address.endswith(">"):
+        name, address = "", f"{sender}>"
+    addresses.check_line("sender", sender)
+    completed = addresses.complete(
+        address.removesuffix(">"),
+        company_domain=settings.company_domain,
+        own_domains=settings.own_domains,
+    )
+    return Mailbox(completed, addresses.display_name(name.strip(' "')))
