@@ -58,6 +58,7 @@ requirements: $(VENV)/.test ## write docs/requirements.md from the names of the 
 	$(BIN)/python docs/requirements.py
 
 wheel: $(VENV)/.test ## build the distribution into dist/
+	rm -rf build  # what an earlier build left would be shipped again
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## remove what was installed and built
