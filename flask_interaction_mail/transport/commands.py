@@ -1,0 +1,140 @@
+"""Saying things to a server: pure functions from values to bytes (RFC 5321 §4.1, RFC 4954).
+
+What could be understood as more than one command is refused here, as the last line of defence;
+the text of the errors is for the administrator.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from ..errors import AddressError, ContentError
+from ..settings import Secret
+from .base import Envelope
+from .replies import Capabilities
+
+CRLF: Final = b"\r\n"
+END: Final = b".\r\n"
+MAX_LINE: Final = 998  # octets of a line of content, without its end (RFC 5321 §4.5.3.1.6)
+MAX_COMMAND: Final = 510  # octets of a command, without its end (§4.5.3.1.4)
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029<>]")
+
+
+def check(envelope: Envelope) -> None:
+    """Refuse an envelope that a server could read as something else.
+
+    Raises:
+        AddressError: an address holds blanks, angle brackets or control characters, or there
+            is no recipient.
+        ContentError: a carriage return or line feed alone, a NUL, or a line that is too long.
+    """
+    for address in (envelope.sender, *envelope.recipients):
+        check_address(address)
+    if not envelope.recipients:
+        raise AddressError("The message has no recipient.")
+    if not _canonical(envelope.content):
+        raise ContentError(
+            "The content holds a line end that is not CR LF, or a NUL character; "
+            "it could be read as more than one message, so it is not sent."
+        )
+    if max(map(len, envelope.content.split(CRLF))) > MAX_LINE:
+        raise ContentError(f"The content has a line of more than {MAX_LINE} bytes.")
+
+
+def _canonical(content: bytes) -> bool:
+    # Counting is many times faster than a pattern, and every message comes through here.
+    ends = content.count(CRLF)
+    return ends == content.count(b"\r") == content.count(b"\n") and b"\0" not in content
+
+
+def check_address(address: str) -> None:
+    """Refuse an address that cannot stand in a command as it is.
+
+    Raises:
+        AddressError: blanks, angle brackets or control characters, or no ``@``.
+    """
+    if _FORBIDDEN.search(address):
+        raise AddressError(
+            f"{address!r} cannot be sent: it holds a blank, an angle bracket "
+            "or a control character."
+        )
+    local, _, domain = address.rpartition("@")
+    if not (local and domain):
+        raise AddressError(
+            f"{address!r} is no complete e-mail address: it needs a part before and after the @."
+        )
+
+
+def mail(envelope: Envelope, offered: Capabilities) -> bytes:
+    """MAIL FROM with the parameters that the server ``offered`` (RFC 1870, 6152, 6531)."""
+    parts = [f"MAIL FROM:<{envelope.sender}>"]
+    if offered.announces_size:
+        parts.append(f"SIZE={len(envelope.content)}")
+    if offered.eight_bit and not envelope.content.isascii():
+        parts.append("BODY=8BITMIME")
+    if needs_smtputf8(envelope):
+        parts.append("SMTPUTF8")
+    return " ".join(parts).encode() + CRLF
+
+
+def rcpt(recipient: str) -> bytes:
+    """RCPT TO for one envelope recipient."""
+    return f"RCPT TO:<{recipient}>".encode() + CRLF
+
+
+def needs_smtputf8(envelope: Envelope) -> bool:
+    """Whether the envelope can be carried only by a server that knows RFC 6531."""
+    addresses: Iterable[str] = (envelope.sender, *envelope.recipients)
+    return envelope.smtputf8 or not all(address.isascii() for address in addresses)
+
+
+def stuffed(content: bytes) -> bytes:
+    """``content`` as it goes over the wire, final dot included (RFC 5321 §4.5.2)."""
+    if content.startswith(b"."):
+        content = b"." + content
+    if b"\n." in content:
+        content = content.replace(b"\n.", b"\n..")
+    if content and not content.endswith(CRLF):
+        content += CRLF
+    return content + END
+
+
+def hello(verb: str, name: str) -> bytes:
+    """EHLO or HELO under ``name``."""
+    return f"{verb} {name}".encode("ascii", "replace") + CRLF
+
+
+def plain_token(login: str, password: Secret) -> bytes:
+    """The token of SASL PLAIN (RFC 4616)."""
+    return _token(f"\0{login}\0{password.reveal()}")
+
+
+def auth_plain(login: str, password: Secret) -> bytes:
+    """AUTH PLAIN with its initial response; without where the line would be too long."""
+    token = plain_token(login, password)
+    if len(token) + 11 > MAX_COMMAND:
+        return b"AUTH PLAIN\r\n"
+    return b"AUTH PLAIN " + token + CRLF
+
+
+def answer_plain(login: str, password: Secret) -> bytes:
+    """The token alone, for a server that asks for it."""
+    return plain_token(login, password) + CRLF
+
+
+def answer_login(login: str) -> bytes:
+    """The first answer of SASL LOGIN."""
+    return _token(login) + CRLF
+
+
+def answer_password(password: Secret) -> bytes:
+    """The second answer of SASL LOGIN."""
+    return _token(password.reveal()) + CRLF
+
+
+def _token(text: str) -> bytes:
+    # An encoding error would quote the password, so there is none.
+    return base64.b64encode(text.encode("utf-8", "surrogatepass"))

@@ -1,0 +1,254 @@
+"""One connection to the server, step by step up to the point where mail can be handed over."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from ..errors import TransportError
+from ..outcome import Fault, Reply, Stage
+from ..settings import Encryption, MessagingSettings
+from . import commands, tls
+from .login import log_in
+from .policy import ConnectPolicy
+from .replies import Capabilities, ReplyLine, capabilities
+from .resolve import Place, own_name, resolve
+from .timeouts import Timeouts, Until
+from .wire import Tell, Wire, WireError
+
+_REFUSED: Final = "The machine is there, but nothing answers at port {port}."
+_UNREACHABLE: Final = "There is no way to {server} from here."
+_SLOW: Final = "{server} at port {port} does not react."
+
+
+@dataclass(slots=True, kw_only=True)
+class Session:
+    """A connection being opened and used; every step raises TransportError.
+
+    ``until`` bounds all steps together. ``tell`` is told every line, credentials blanked.
+    ``served`` counts the messages that were begun; ``dirty`` is true while the server still
+    holds an envelope that has to be reset.
+    """
+
+    settings: MessagingSettings
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    policy: ConnectPolicy = field(default_factory=ConnectPolicy)
+    until: Until = field(default_factory=Until)
+    tell: Tell | None = None
+    places: tuple[Place, ...] = ()
+    offered: Capabilities = field(default_factory=Capabilities)
+    greeting: Reply | None = None
+    served: int = 0
+    dirty: bool = False
+    _wire: Wire | None = None
+
+    @property
+    def server(self) -> str:
+        return self.settings.smtp_server or ""
+
+    @property
+    def wire(self) -> Wire:
+        """The open connection."""
+        if self._wire is None:
+            raise TransportError("There is no connection.", stage=Stage.CONNECT, fault=Fault.LOST)
+        return self._wire
+
+    def steps(self) -> Iterator[tuple[Stage, Callable[[], object]]]:
+        """What to do in which order before mail can be handed over."""
+        yield Stage.RESOLVE, self.resolve
+        yield Stage.CONNECT, self.connect
+        greet_and_encrypt = [(Stage.GREETING, self.greet), (Stage.ENCRYPTION, self.encrypt)]
+        if self.settings.encryption is Encryption.TLS:
+            greet_and_encrypt.reverse()
+        yield from greet_and_encrypt
+        yield Stage.AUTHENTICATION, self.authenticate
+
+    def open(self) -> None:
+        """All steps; on failure the connection is closed."""
+        try:
+            for _, step in self.steps():
+                step()
+        except BaseException:
+            self.close()
+            raise
+
+    def resolve(self) -> tuple[Place, ...]:
+        """Find the server's addresses and check them against the policy."""
+        if not self.server:
+            raise TransportError(
+                "No server is set.",
+                stage=Stage.SETTINGS,
+                transient=False,
+                fault=Fault.SETTINGS_INCOMPLETE,
+            )
+        until = self.until.step(self.timeouts.connect)
+        self.places = resolve(self.server, self.settings.smtp_port, self.policy, until)
+        return self.places
+
+    def connect(self) -> Place:
+        """Connect to the first address that answers; gives which."""
+        until = self.until.step(self.timeouts.connect)
+        error: OSError = TimeoutError()
+        for at, place in enumerate(self.places):
+            share = until.left / (len(self.places) - at)
+            try:
+                self._wire = Wire(_connected(place, until.step(share)), self.tell)
+                return place
+            except OSError as failed:
+                error = failed
+        raise self._unconnected(error) from error
+
+    def greet(self) -> Reply:
+        """Hear the greeting, say hello, learn what the server offers; gives the greeting."""
+        self.greeting = reply = self.hear(Stage.GREETING, self.timeouts.command)
+        if reply.code != 220:
+            raise _unwelcome(reply)
+        self._hello()
+        return reply
+
+    def encrypt(self) -> tls.TlsFacts | None:
+        """Encrypt as the settings say; gives what was agreed, None for no encryption."""
+        match self.settings.encryption:
+            case Encryption.STARTTLS:
+                self._ask_for_tls()
+                self._handshake()
+                self._hello()  # what was said before the encryption does not count (RFC 3207)
+            case Encryption.TLS:
+                self._handshake()
+        return self.wire.facts()
+
+    def authenticate(self) -> str | None:
+        """Log in where the settings say so; gives the mechanism, None for no login (R18, R19)."""
+        return log_in(self) if self.settings.use_authentication else None
+
+    def say(self, data: bytes, stage: Stage) -> None:
+        """Send commands."""
+        with self.at(stage):
+            self.wire.send(data, self.until.step(self.timeouts.command))
+
+    def hear(self, stage: Stage, seconds: float) -> Reply:
+        """The next reply, within ``seconds``."""
+        return self._hear(stage, seconds)[0]
+
+    def ask(self, data: bytes, stage: Stage) -> Reply:
+        """One command and its reply."""
+        self.say(data, stage)
+        return self.hear(stage, self.timeouts.command)
+
+    @contextlib.contextmanager
+    def at(self, stage: Stage) -> Iterator[None]:
+        """Turn what happens on the wire into an error of ``stage``."""
+        try:
+            yield
+        except WireError as error:
+            raise TransportError(str(error), stage=stage, fault=error.fault) from error
+
+    def usable(self) -> bool:
+        """Whether the connection looks alive, without asking the server."""
+        return self._wire is not None and self._wire.idle()
+
+    def quit(self) -> None:
+        """Say goodbye; whether the server answers changes nothing."""
+        if self._wire is not None:
+            with contextlib.suppress(WireError):
+                until = self.until.step(self.timeouts.quit)
+                self._wire.send(b"QUIT\r\n", until)
+                self._wire.read(until)
+        self.close()
+
+    def close(self) -> None:
+        """Drop the connection. Never raises."""
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+    def abort(self) -> None:
+        """Break the connection from another thread."""
+        if (wire := self._wire) is not None:
+            wire.abort()
+
+    def _hear(self, stage: Stage, seconds: float) -> tuple[Reply, list[ReplyLine]]:
+        with self.at(stage):
+            return self.wire.read(self.until.step(seconds))
+
+    def _hello(self) -> None:
+        name = own_name(
+            self.settings.helo_name, _own_domain(self.settings), self.wire.local_address
+        )
+        self.say(commands.hello("EHLO", name), Stage.GREETING)
+        reply, lines = self._hear(Stage.GREETING, self.timeouts.command)
+        if reply.permanent:
+            reply = self.ask(commands.hello("HELO", name), Stage.GREETING)
+            lines = []
+        if reply.code != 250:
+            raise _unwelcome(reply)
+        self.offered = capabilities(lines)
+
+    def _ask_for_tls(self) -> None:
+        if not self.offered.starttls:
+            raise TransportError(
+                "The server does not offer STARTTLS.",
+                stage=Stage.ENCRYPTION,
+                fault=Fault.STARTTLS_NOT_OFFERED,
+            )
+        reply = self.ask(b"STARTTLS\r\n", Stage.ENCRYPTION)
+        if reply.code != 220:
+            raise TransportError(
+                f"The server refused STARTTLS: {reply}",
+                stage=Stage.ENCRYPTION,
+                reply=reply,
+                fault=Fault.STARTTLS_REFUSED,
+            )
+
+    def _handshake(self) -> None:
+        try:
+            context = tls.context_for(self.settings.ca_certificate)
+        except tls.CertificateUnreadable as error:
+            raise TransportError(
+                str(error), stage=Stage.ENCRYPTION, transient=False, fault=Fault.CA_UNREADABLE
+            ) from error
+        with self.at(Stage.ENCRYPTION):
+            until = self.until.step(self.timeouts.command)
+            self.wire.encrypt(self.server.strip("[]").rstrip("."), context, until)
+
+    def _unconnected(self, error: OSError) -> TransportError:
+        if isinstance(error, ConnectionRefusedError):
+            text, fault = _REFUSED, Fault.REFUSED
+        elif isinstance(error, TimeoutError):
+            text, fault = _SLOW, Fault.CONNECT_TIMEOUT
+        else:
+            text, fault = _UNREACHABLE, Fault.UNREACHABLE
+        text = text.format(server=self.server, port=self.settings.smtp_port)
+        return TransportError(text, stage=Stage.CONNECT, fault=fault)
+
+
+def _own_domain(settings: MessagingSettings) -> str | None:
+    local, at, domain = (settings.default_from or "").rpartition("@")
+    return domain if at and local else settings.company_domain
+
+
+def _connected(place: Place, until: Until) -> socket.socket:
+    connecting = socket.socket(place.family, socket.SOCK_STREAM)
+    try:
+        connecting.settimeout(max(until.left, 0.001))
+        connecting.connect(place.sockaddr)
+        # Commands are small and wait for their answer: never hold one back (RFC 896).
+        connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    except BaseException:
+        connecting.close()
+        raise
+    return connecting
+
+
+def _unwelcome(reply: Reply) -> TransportError:
+    refused = reply.permanent
+    return TransportError(
+        f"The server does not want to talk: {reply}",
+        stage=Stage.GREETING,
+        reply=reply,
+        transient=not refused,
+        fault=Fault.GREETING_REFUSED if refused else Fault.GREETING_TRANSIENT,
+    )

@@ -1,0 +1,43 @@
+"""How long each step may take, and the clock that says how much is left."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timeouts:
+    """Seconds for each step, each a total and not per read (RFC 5321 §4.5.3.2)."""
+
+    connect: float = 30  # name service and all addresses together
+    command: float = 300  # greeting, EHLO, STARTTLS, AUTH, MAIL, RCPT, RSET
+    data: float = 120  # the answer to DATA
+    block: float = 180  # each block of content
+    final: float = 600  # the answer to the final dot: shorter ones make duplicates (§4.5.3.2.6)
+    quit: float = 5
+
+    def scaled(self, factor: float) -> Timeouts:
+        """All of them multiplied by ``factor``; for tests and impatient callers."""
+        names = ("connect", "command", "data", "block", "final", "quit")
+        return Timeouts(**{name: getattr(self, name) * factor for name in names})
+
+
+@dataclass(frozen=True, slots=True)
+class Until:
+    """A point of the monotonic clock (seconds) that nothing of ours goes past."""
+
+    end: float = float("inf")
+
+    @classmethod
+    def within(cls, seconds: float) -> Until:
+        return cls(time.monotonic() + seconds)
+
+    def step(self, seconds: float) -> Until:
+        """The end of a step of ``seconds`` that begins now, or this end where that is earlier."""
+        return Until(min(self.end, time.monotonic() + seconds))
+
+    @property
+    def left(self) -> float:
+        """Seconds left, at least 0."""
+        return max(0.0, self.end - time.monotonic())

@@ -1,0 +1,206 @@
+"""The one place that touches a socket: bytes out, replies in, encryption, all by the clock."""
+
+from __future__ import annotations
+
+import contextlib
+import select
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final, Literal
+
+from ..outcome import Fault, Reply
+from . import tls
+from .replies import MAX_BYTES, MAX_LINES, ReplyLine, assemble, parse_line, safe_text
+from .timeouts import Until
+
+Tell = Callable[[Literal["C", "S"], str], None]  # is told every line, credentials blanked
+
+_BLOCK: Final = 64 * 1024
+_MAX_LINE: Final = 8 * 1024  # RFC 5321 §4.5.3.1.5 says 512; some servers are talkative
+
+
+class WireError(Exception):
+    """The connection failed; ``fault`` says how.
+
+    ``complete`` is true where all that was to be sent may have arrived nevertheless.
+    """
+
+    def __init__(self, fault: Fault, text: str, *, complete: bool = False) -> None:
+        super().__init__(text)
+        self.fault = fault
+        self.complete = complete
+
+
+class Wire:
+    """A connected socket that speaks in commands and replies."""
+
+    __slots__ = ("_buffer", "_socket", "_tell")
+
+    def __init__(self, connected: socket.socket, tell: Tell | None = None) -> None:
+        self._socket = connected
+        self._buffer = bytearray()
+        self._tell = tell
+
+    @property
+    def local_address(self) -> str:
+        """The numeric address of our end."""
+        return str(self._socket.getsockname()[0])
+
+    @property
+    def encrypted(self) -> bool:
+        return isinstance(self._socket, ssl.SSLSocket)
+
+    def send(self, data: bytes, until: Until) -> None:
+        """Send commands.
+
+        Raises:
+            WireError: lost, or not taken in time.
+        """
+        self._note("C", data)
+        if error := self._push(memoryview(data), until):
+            raise error
+
+    def send_secret(self, render: Callable[[], bytes], shown: str, until: Until) -> None:
+        """Send what ``render`` gives; only ``shown`` appears in transcript and tracebacks.
+
+        Raises:
+            WireError: lost, or not taken in time.
+        """
+        if self._tell is not None:
+            self._tell("C", shown)
+        # The bytes live in the frame of _push alone, which is gone before anything is raised.
+        if error := self._push_rendered(render, until):
+            raise error
+
+    def send_content(self, data: bytes, seconds: float, until: Until) -> None:
+        """Send content in blocks of 64 KiB, each within ``seconds``.
+
+        Raises:
+            WireError: lost, or not taken in time; ``complete`` tells whether the final dot may
+                have gone out.
+        """
+        if self._tell is not None:
+            self._tell("C", f"({len(data)} bytes of content)")
+        view = memoryview(data)
+        for start in range(0, len(view), _BLOCK):
+            if error := self._push(view[start : start + _BLOCK], until.step(seconds)):
+                # A plain socket takes nothing of what it refuses; TLS may have sent it all.
+                last = start + _BLOCK >= len(view)
+                raise WireError(error.fault, str(error), complete=last and self.encrypted)
+
+    def read(self, until: Until) -> tuple[Reply, list[ReplyLine]]:
+        """The next reply, and the lines that it came in.
+
+        Raises:
+            WireError: lost, silent, not SMTP, or more than 100 lines or 64 KiB.
+        """
+        lines: list[ReplyLine] = []
+        size = 0
+        while not lines or not lines[-1].last:
+            raw = self._line(until)
+            size += len(raw)
+            if (line := parse_line(raw)) is None:
+                raise WireError(
+                    Fault.NOT_SMTP, f"The server's answer is no mail server's: {safe_text(raw)!r}."
+                )
+            lines.append(line)
+            if len(lines) > MAX_LINES or size > MAX_BYTES:
+                raise WireError(Fault.NOT_SMTP, "The server's answer does not end.")
+        return assemble(lines), lines
+
+    def encrypt(self, host: str, context: ssl.SSLContext, until: Until) -> None:
+        """Put TLS under what follows.
+
+        Raises:
+            WireError: something came before the encryption, or the handshake failed.
+        """
+        if self._buffer:
+            raise WireError(
+                Fault.TLS_INJECTION,
+                "Something was sent ahead of the encryption, as an attacker on the way would do.",
+            )
+        try:
+            self._socket.settimeout(max(until.left, 0.001))
+            self._socket = context.wrap_socket(
+                self._socket, server_hostname=host, do_handshake_on_connect=False
+            )
+            self._socket.do_handshake()
+        except (OSError, ValueError) as error:
+            raise WireError(*tls.explain(error)) from error
+
+    def facts(self) -> tls.TlsFacts | None:
+        """What there is to know about the encryption; None without."""
+        return tls.facts(self._socket) if isinstance(self._socket, ssl.SSLSocket) else None
+
+    def idle(self) -> bool:
+        """Whether nothing has come in unasked: no farewell, no end of the connection."""
+        try:
+            readable, _, _ = select.select([self._socket], [], [], 0)
+        except (OSError, ValueError):
+            return False
+        return not readable and not self._buffer
+
+    def abort(self) -> None:
+        """End the connection from any thread; who waits on it gets a WireError at once."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give the socket back. Never raises."""
+        with contextlib.suppress(OSError):
+            self._socket.close()
+
+    def _push_rendered(self, render: Callable[[], bytes], until: Until) -> WireError | None:
+        return self._push(memoryview(render()), until)
+
+    def _push(self, view: memoryview, until: Until) -> WireError | None:
+        # Gives the error back instead of raising it: see send_secret.
+        try:
+            while view:
+                self._wait(until)
+                view = view[self._socket.send(view) :]
+        except TimeoutError:
+            return WireError(Fault.SILENT, "The server does not take what is sent to it.")
+        except (OSError, ValueError) as error:
+            return WireError(Fault.LOST, f"The connection was lost ({_reason(error)}).")
+        return None
+
+    def _line(self, until: Until) -> bytes:
+        searched = 0
+        while (end := self._buffer.find(b"\n", searched)) < 0:
+            searched = len(self._buffer)
+            if searched > _MAX_LINE:
+                raise WireError(Fault.NOT_SMTP, "The server sends a line that does not end.")
+            self._buffer += self._receive(until)
+        line = bytes(self._buffer[:end]).removesuffix(b"\r")
+        del self._buffer[: end + 1]
+        self._note("S", line)
+        return line
+
+    def _receive(self, until: Until) -> bytes:
+        try:
+            self._wait(until)
+            received = self._socket.recv(_BLOCK)
+        except TimeoutError as error:
+            raise WireError(Fault.SILENT, "The server does not answer in time.") from error
+        except (OSError, ValueError) as error:
+            text = f"The connection was lost ({_reason(error)})."
+            raise WireError(Fault.LOST, text) from error
+        if not received:
+            raise WireError(Fault.LOST, "The server ended the connection.")
+        return received
+
+    def _wait(self, until: Until) -> None:
+        if not (left := until.left):
+            raise TimeoutError
+        self._socket.settimeout(None if left == float("inf") else left)
+
+    def _note(self, who: Literal["C", "S"], data: bytes) -> None:
+        if self._tell is not None:
+            for line in data.removesuffix(b"\r\n").split(b"\r\n"):
+                self._tell(who, safe_text(line))
+
+
+def _reason(error: Exception) -> str:
+    return safe_text(getattr(error, "strerror", None) or type(error).__name__)
