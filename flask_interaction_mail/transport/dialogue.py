@@ -66,9 +66,12 @@ def converse(session: Session, envelope: Envelope) -> Delivery:
         _ask_envelope(session, envelope, answers)
         return _finish(session, envelope, answers)
     except _Goodbye as goodbye:
-        return _closed(session, envelope, answers, goodbye)
+        session.close()
+        return _settled(envelope, answers) or _closed(envelope, answers, goodbye)
     except TransportError:
         session.close()
+        if settled := _settled(envelope, answers):
+            return settled
         raise
 
 
@@ -103,12 +106,6 @@ def unable_to_carry(envelope: Envelope, offered: Capabilities) -> Delivery | Non
     return None
 
 
-def ask(session: Session, command: bytes, stage: Stage) -> Reply:
-    """One command in lock-step; 421 counts as the end of the dialogue."""
-    session.say(command, stage)
-    return _hear(session, stage, session.timeouts.command)
-
-
 def hand_over(session: Session, content: bytes) -> Reply | None:
     """Send the content after 354; gives the answer to the dot, None where that stays unknown.
 
@@ -135,9 +132,8 @@ def _reset(session: Session) -> None:
     if session.dirty:
         reply = _hear_first(session, b"RSET\r\n")
         if not reply.positive:
-            raise TransportError(
-                f"The server refused to begin anew: {reply}", stage=Stage.SENDER, reply=reply
-            )
+            session.close()
+            raise Stale
         session.dirty = False
 
 
@@ -154,16 +150,21 @@ def _ask_envelope(session: Session, envelope: Envelope, answers: Answers) -> Non
     if not answers.mail.positive:
         return
     for recipient in envelope.recipients:
-        answers.rcpt[recipient] = ask(session, commands.rcpt(recipient), Stage.RECIPIENT)
+        answers.rcpt[recipient] = _ask_rcpt(session, recipient)
     if answers.accepted:
         session.say(DATA, Stage.CONTENT)
         answers.data = _hear(session, Stage.CONTENT, session.timeouts.data)
 
 
+def _ask_rcpt(session: Session, recipient: str) -> Reply:
+    session.say(commands.rcpt(recipient), Stage.RECIPIENT)
+    return _hear(session, Stage.RECIPIENT, session.timeouts.command)
+
+
 def _hear_first(session: Session, data: bytes) -> Reply:
     """Say the first thing about a message; a kept connection may have died meanwhile."""
     kept, session.served = session.served > 0, session.served + 1
-    session_was_dirty, session.dirty = session.dirty, True
+    session.dirty = True
     try:
         session.say(data, Stage.SENDER)
         return _hear(session, Stage.SENDER, session.timeouts.command)
@@ -173,7 +174,7 @@ def _hear_first(session: Session, data: bytes) -> Reply:
             raise Stale from error
         raise
     except _Goodbye as goodbye:
-        if kept or session_was_dirty:
+        if kept:
             session.close()
             raise Stale from goodbye
         raise
@@ -187,12 +188,9 @@ def _hear(session: Session, stage: Stage, seconds: float) -> Reply:
 
 
 def _finish(session: Session, envelope: Envelope, answers: Answers) -> Delivery:
-    if answers.mail is None or not answers.mail.positive:
+    if settled := _settled(envelope, answers):
         _leave_data(session, answers)
-        return _refused_sender(envelope, answers.mail)
-    if not answers.accepted:
-        _leave_data(session, answers)
-        return decided(Stage.RECIPIENT, answers.rcpt)
+        return settled
     if answers.data is None or answers.data.code != 354:
         return _refused_data(answers)
     final = hand_over(session, envelope.content)
@@ -223,9 +221,13 @@ def decided(stage: Stage, verdicts: dict[str, Reply]) -> Delivery:
     return Delivery(result=result, stage=stage, reply=reply, verdicts=verdicts, fault=fault)
 
 
-def _refused_sender(envelope: Envelope, reply: Reply | None) -> Delivery:
-    verdicts = dict.fromkeys(envelope.recipients, reply) if reply else {}
-    return decided(Stage.SENDER, {address: said for address, said in verdicts.items() if said})
+def _settled(envelope: Envelope, answers: Answers) -> Delivery | None:
+    """The verdict, if sender or every recipient was refused; whatever came afterwards."""
+    if answers.mail is not None and not answers.mail.positive:
+        return decided(Stage.SENDER, dict.fromkeys(envelope.recipients, answers.mail))
+    if len(answers.rcpt) == len(set(envelope.recipients)) and not answers.accepted:
+        return decided(Stage.RECIPIENT, answers.rcpt)
+    return None
 
 
 def _refused_data(answers: Answers) -> Delivery:
@@ -243,12 +245,14 @@ def _refused_data(answers: Answers) -> Delivery:
 def _leave_data(session: Session, answers: Answers) -> None:
     # Pipelined, and the server waits for content though nobody is to get it (RFC 2920 §3.1).
     if answers.data is not None and answers.data.code == 354:
-        session.say(commands.END, Stage.CONTENT)
-        _hear(session, Stage.CONTENT, session.timeouts.final)
+        try:
+            session.say(commands.END, Stage.CONTENT)
+            _hear(session, Stage.CONTENT, session.timeouts.final)
+        except (TransportError, _Goodbye):
+            session.close()
 
 
-def _closed(session: Session, envelope: Envelope, answers: Answers, goodbye: _Goodbye) -> Delivery:
-    session.close()
+def _closed(envelope: Envelope, answers: Answers, goodbye: _Goodbye) -> Delivery:
     refused = {address: reply for address, reply in answers.rcpt.items() if not reply.positive}
     verdicts = dict.fromkeys(envelope.recipients, goodbye.reply) | refused
     return Delivery(
