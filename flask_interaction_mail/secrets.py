@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, Final
 
@@ -120,6 +120,20 @@ class Keyring:
         if not material:
             raise SecretUnreadable(_NO_KEY)
         return [Fernet(base64.urlsafe_b64encode(_derived(key, b"password"))) for key in material]
+
+
+def keys_of(config: Mapping[str, Any]) -> tuple[str | bytes, ...]:
+    """The keys in the application's configuration, newest first; () where there is none.
+
+    ``INTERACTION_MAIL_SECRET_KEYS``, else ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``. Who
+    changes from these to own keys puts the former ``SECRET_KEY`` last among them.
+    """
+    keys = config.get("INTERACTION_MAIL_SECRET_KEYS")
+    if keys is None:
+        keys = [config.get("SECRET_KEY"), *(config.get("SECRET_KEY_FALLBACKS") or ())]
+    if isinstance(keys, str | bytes):
+        keys = [keys]
+    return tuple(key for key in keys if key)
 
 
 def _derived(key: bytes, purpose: bytes) -> bytes:

@@ -9,7 +9,7 @@ import enum
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from . import addresses
 from .certificates import count_certificates
@@ -67,6 +67,29 @@ def clean_all(raw: Mapping[str, object]) -> dict[str, object]:
     if errors:
         raise SettingsError(errors)
     return values
+
+
+def to_json(values: Mapping[str, object]) -> str:
+    """Cleaned ``values`` as they are stored; never the password."""
+    plain = {name: values[name] for name in FIELDS if name in values and name != "password"}
+    return json.dumps(plain, ensure_ascii=False)
+
+
+def from_json(text: str) -> tuple[dict[str, object], list[str]]:
+    """What ``to_json`` wrote, and the names that cannot be read and count as unset.
+
+    A row of a newer version, or one that was edited by hand, must not take the panel away
+    with which it could be put right.
+    """
+    try:
+        plain = json.loads(text)
+    except ValueError:
+        return {}, ["everything"]
+    if not isinstance(plain, dict):
+        return {}, ["everything"]
+    known = [name for name in FIELDS if name in plain and name != "password"]
+    values = {name: _stored(name, plain[name]) for name in known if _fits(name, plain[name])}
+    return values, [name for name in plain if name not in values]
 
 
 class _WrongValue(ValueError):
@@ -154,6 +177,25 @@ def _boolean(raw: object) -> bool:
     if word in _TRUE:
         return True
     raise _WrongValue("must be yes or no")
+
+
+def _stored(name: str, value: Any) -> object:
+    if name in ENUMS:
+        return ENUMS[name](value)
+    return tuple(value) if name == "own_domains" else value
+
+
+def _fits(name: str, value: object) -> bool:
+    """Whether ``value``, read from JSON, is of the type that the field ``name`` has."""
+    if name in BOOLEANS:
+        return isinstance(value, bool)
+    if name == "smtp_port":
+        return type(value) is int and 1 <= value <= 65535
+    if name in ENUMS:
+        return value in list(ENUMS[name])
+    if name == "own_domains":
+        return isinstance(value, list) and all(isinstance(item, str) for item in value)
+    return value is None or isinstance(value, str)
 
 
 def _enum(words: type[enum.StrEnum]) -> Callable[[object], enum.StrEnum]:

@@ -7,19 +7,26 @@ it was where that password was set: nobody who may edit a server's name learns a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
+from .errors import SettingsError
+from .setting_fields import clean
 from .settings import (
     BOUND_TO,
     FIELDS,
     Destination,
+    Encryption,
     MessagingSettings,
     Origin,
     PasswordState,
     Secret,
 )
+
+_NO: Final = frozenset({"", "0", "n", "no", "off", "false"})
+_NAMED: Final = re.compile(r'\s*"?(?P<name>[^<>"]*?)"?\s*<(?P<address>[^<>]+)>\s*')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +70,26 @@ def configured_layer(origin: Origin, values: Mapping[str, object]) -> Layer:
     without a server beside it fits nowhere.
     """
     return Layer(origin=origin, values=values, bound_to=_settings(values).destination)
+
+
+def from_mail_config(config: Mapping[str, Any]) -> dict[str, object]:
+    """The settings that the host's ``MAIL_*`` keys mean; {} unless it sets ``MAIL_SERVER``.
+
+    Raises:
+        SettingsError: with the text for each key that is wrong, by its name.
+    """
+    if not config.get("MAIL_SERVER"):
+        return {}
+    values: dict[str, object] = {}
+    errors: dict[str, str] = {}
+    for key, name, raw in _mail_values(config):
+        try:
+            values[name] = clean(name, raw)
+        except SettingsError as error:
+            errors[key] = error.errors[name]
+    if errors:
+        raise SettingsError(errors)
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def in_force(layers: Sequence[Layer], *, revision: int) -> InForce:
@@ -115,3 +142,35 @@ def _differences(one: Destination, other: Destination) -> tuple[str, ...]:
     return tuple(
         name for name, part in BOUND_TO.items() if getattr(one, part) != getattr(other, part)
     )
+
+
+def _mail_values(config: Mapping[str, Any]) -> Iterator[tuple[str, str, object]]:
+    """Key of the host, name of the setting, raw value; defaults are those of Flask-Mail."""
+    name, address = _mail_sender(config.get("MAIL_DEFAULT_SENDER"))
+    yield "MAIL_SERVER", "smtp_server", config["MAIL_SERVER"]
+    yield "MAIL_PORT", "smtp_port", config.get("MAIL_PORT")
+    yield "MAIL_USE_TLS", "encryption", _mail_encryption(config)
+    yield "MAIL_USERNAME", "use_authentication", bool(config.get("MAIL_USERNAME"))
+    yield "MAIL_USERNAME", "login", config.get("MAIL_USERNAME")
+    yield "MAIL_PASSWORD", "password", config.get("MAIL_PASSWORD")
+    yield "MAIL_DEFAULT_SENDER", "default_from", address
+    yield "MAIL_DEFAULT_SENDER", "sender_name", name
+
+
+def _mail_encryption(config: Mapping[str, Any]) -> Encryption:
+    if _flag(config.get("MAIL_USE_SSL")):
+        return Encryption.TLS
+    return Encryption.STARTTLS if _flag(config.get("MAIL_USE_TLS")) else Encryption.NONE
+
+
+def _flag(raw: object) -> bool:
+    # Hosts pass on environment variables as they are, where "0" means no.
+    return raw.strip().lower() not in _NO if isinstance(raw, str) else bool(raw)
+
+
+def _mail_sender(sender: object) -> tuple[object, object]:
+    if isinstance(sender, list | tuple) and len(sender) == 2:
+        return sender[0], sender[1]
+    if isinstance(sender, str) and (found := _NAMED.fullmatch(sender)):
+        return found["name"], found["address"]
+    return None, sender

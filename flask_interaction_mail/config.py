@@ -1,0 +1,149 @@
+"""The configuration keys of the extension."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final, TypeVar
+
+from .errors import SettingsError
+from .setting_fields import clean
+
+PREFIX: Final = "INTERACTION_MAIL_"
+Word = TypeVar("Word", bound=enum.StrEnum)
+
+
+class DeliveryMode(enum.StrEnum):
+    """Who delivers what is in the outbox."""
+
+    THREAD = "thread"  # a thread of the web process
+    WORKER = "worker"  # only ``flask interaction-mail worker``
+    CELERY = "celery"  # a task of the host's Celery
+    SYNC = "sync"  # the request itself, by the end of its app context
+
+
+class AccessMode(enum.StrEnum):
+    """Who guards the pages where the host gives no ``access`` function."""
+
+    ADMIN = "admin"  # the index view of the host's admin
+    HOST = "host"  # the host guards the URL itself: a proxy, a before_request
+
+
+class Migrations(enum.StrEnum):
+    """Whose Alembic chain holds the tables."""
+
+    HOST = "host"  # the host's autogenerate sees them
+    OWN = "own"  # ``flask interaction-mail db …``
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Config:
+    """The parsed keys. ``overrides`` holds cleaned settings."""
+
+    delivery: DeliveryMode = DeliveryMode.THREAD
+    access: AccessMode = AccessMode.ADMIN
+    migrations: Migrations = Migrations.HOST
+    connections: int = 4  # SMTP connections per worker
+    rate: int = 10  # messages a minute per recipient
+    lease: timedelta = timedelta(seconds=60)
+    request_window: timedelta = timedelta(hours=24)
+    body_retention: timedelta = timedelta(days=7)
+    log_retention: timedelta = timedelta(days=90)
+    overrides: Mapping[str, object] = field(default_factory=dict)
+
+
+def parse(config: Mapping[str, Any]) -> Config:
+    """The keys of the extension in ``config``, usually ``app.config``; None is "not set".
+
+    Raises:
+        SettingsError: with the text for each key that is wrong, by its name.
+    """
+    values: dict[str, Any] = {}
+    errors: dict[str, str] = {}
+    for name, parser in _PARSERS.items():
+        if config.get(key := PREFIX + name.upper()) is not None:
+            with _collecting(errors):
+                values[name] = parser(key, config[key])
+    if errors:
+        raise SettingsError(errors)
+    return Config(**values)
+
+
+def suppressed(config: Mapping[str, Any]) -> bool:
+    """Whether the application sends no mail: ``MAIL_SUPPRESS_SEND``, else ``TESTING``.
+
+    To be asked at each use: tests set ``TESTING`` after the application was made.
+    """
+    word = config.get("MAIL_SUPPRESS_SEND")
+    return bool(config.get("TESTING") if word is None else word)
+
+
+@contextmanager
+def _collecting(errors: dict[str, str], key: str | None = None) -> Iterator[None]:
+    """Put what a SettingsError says into ``errors``, under ``key`` where one is given."""
+    try:
+        yield
+    except SettingsError as error:
+        errors |= {key or name: text for name, text in error.errors.items()}
+
+
+def _overrides(key: str, raw: object) -> dict[str, object]:
+    if not isinstance(raw, Mapping):
+        raise SettingsError({key: "must be a dictionary from the names of settings to values"})
+    values: dict[str, object] = {}
+    errors: dict[str, str] = {}
+    for name, value in raw.items():
+        # Names of environment variables are in upper case on some systems.
+        field_name = str(name).lower()
+        with _collecting(errors, f"{key}[{name!r}]"):
+            values[field_name] = clean(field_name, value)
+    if errors:
+        raise SettingsError(errors)
+    return values
+
+
+def _word(words: type[Word]) -> Callable[[str, object], Word]:
+    def parser(key: str, raw: object) -> Word:
+        try:
+            return words(str(raw))
+        except ValueError as error:
+            raise SettingsError({key: f"must be one of {', '.join(words)}, not {raw!r}"}) from error
+
+    return parser
+
+
+def _count(key: str, raw: object) -> int:
+    if isinstance(raw, bool) or not isinstance(raw, int) or raw < 1:
+        raise SettingsError({key: f"must be a whole number from 1, not {raw!r}"})
+    return raw
+
+
+def _duration(unit: str) -> Callable[[str, object], timedelta]:
+    def parser(key: str, raw: object) -> timedelta:
+        try:
+            span = raw if isinstance(raw, timedelta) else timedelta(**{unit: _count(key, raw)})
+        except (SettingsError, OverflowError) as error:
+            text = f"must be a whole number of {unit} from 1, or a timedelta, not {raw!r}"
+            raise SettingsError({key: text}) from error
+        if span <= timedelta(0):
+            raise SettingsError({key: f"must be longer than nothing, not {raw!r}"})
+        return span
+
+    return parser
+
+
+_PARSERS: Final[dict[str, Callable[[str, object], object]]] = {
+    "delivery": _word(DeliveryMode),
+    "access": _word(AccessMode),
+    "migrations": _word(Migrations),
+    "connections": _count,
+    "rate": _count,
+    "lease": _duration("seconds"),
+    "request_window": _duration("hours"),
+    "body_retention": _duration("days"),
+    "log_retention": _duration("days"),
+    "overrides": _overrides,
+}
