@@ -1,0 +1,393 @@
+"""Flask-Mail's callers go through the extension, and none of them opens a connection."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+import smtplib
+import weakref
+from collections.abc import Iterator
+
+import flask_mail
+import pytest
+from flask import Flask, current_app
+from flask_mail import Mail, Message
+
+from flask_interaction_mail import mail_bridge
+from flask_interaction_mail.errors import AddressError, HeaderError, MessagingNotConfigured
+from flask_interaction_mail.intent import Attachment
+from flask_interaction_mail.mail_bridge import intent_of
+from flask_interaction_mail.values import Party
+
+
+@pytest.fixture(autouse=True)
+def _no_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever opens a connection of Flask-Mail fails the test."""
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise AssertionError("Flask-Mail opened a connection")
+
+    monkeypatch.setattr(smtplib.SMTP, "__init__", refuse)
+
+
+@pytest.fixture
+def taken() -> list[Message]:
+    """The messages that the extension was handed."""
+    return []
+
+
+@pytest.fixture
+def app(taken: list[Message]) -> Iterator[Flask]:
+    app = Flask("host")
+    mail_bridge.install(app, taken.append)
+    with app.app_context():
+        yield app
+
+
+def _message(**values: object) -> Message:
+    return Message(
+        **{"subject": "Hello", "recipients": ["ada@firm.example"], "body": "x", **values}
+    )
+
+
+def _send_with_own_object(message: Message) -> None:
+    Mail().send(message)
+
+
+def _send_with_initialised_object(message: Message) -> None:
+    before = current_app.extensions["mail"]
+    mail = Mail(current_app._get_current_object())
+    current_app.extensions["mail"] = before
+    mail.send(message)
+
+
+def _send_with_the_state(message: Message) -> None:
+    current_app.extensions["mail"].send(message)
+
+
+def _send_in_bulk(message: Message) -> None:
+    with Mail().connect() as connection:
+        connection.send(message)
+
+
+def _send_by_itself(message: Message) -> None:
+    with current_app.extensions["mail"].connect() as connection:
+        message.send(connection)
+
+
+@pytest.mark.parametrize(
+    "send",
+    [
+        _send_with_own_object,
+        _send_with_initialised_object,
+        _send_with_the_state,
+        _send_in_bulk,
+        _send_by_itself,
+    ],
+)
+def test_every_way_of_sending_is_caught_once(app, taken, send):
+    """Whichever of Flask-Mail's ways a host uses, the message arrives here once."""
+    message = _message()
+
+    send(message)
+
+    assert taken == [message]
+
+
+def test_send_message_makes_the_message_itself(app, taken):
+    """mail.send_message, with the arguments of a message, is caught as well."""
+    Mail().send_message("Hello", recipients=["ada@firm.example"], body="x")
+
+    assert [one.subject for one in taken] == ["Hello"]
+
+
+def test_several_messages_over_one_connection(app, taken):
+    """connect() takes any number of messages, whatever MAIL_MAX_EMAILS says."""
+    app.config["MAIL_MAX_EMAILS"] = 1
+
+    with Mail().connect() as connection:
+        for number in range(3):
+            connection.send(_message(subject=str(number)))
+
+    assert [one.subject for one in taken] == ["0", "1", "2"]
+
+
+def test_record_messages_works_and_nothing_is_taken_twice(app, taken):
+    """The recorder of a host's tests sees the message, and the outbox gets it once."""
+    mail = Mail()
+
+    with mail.record_messages() as outer, app.extensions["mail"].record_messages() as inner:
+        mail.send(_message())
+
+    assert len(outer) == len(inner) == len(taken) == 1
+
+
+def test_installing_twice_takes_a_message_once(app, taken):
+    """A second call of install replaces the first."""
+    mail_bridge.install(app, taken.append)
+
+    Mail().send(_message())
+
+    assert len(taken) == 1
+
+
+def test_each_app_gets_its_own_messages(app, taken):
+    """Two apps in one process do not see each other's messages; one without us sees none."""
+    other, others = Flask("other"), []
+    mail_bridge.install(other, others.append)
+
+    with other.app_context():
+        Mail().send(_message(subject="other"))
+    Mail().send(_message(subject="ours"))
+
+    assert [one.subject for one in taken] == ["ours"]
+    assert [one.subject for one in others] == ["other"]
+
+
+def test_an_app_without_us_keeps_its_flask_mail(taken):
+    """Nothing is caught from an app that the extension was not set up for."""
+    app = Flask("stranger")
+    app.config["MAIL_SUPPRESS_SEND"] = True
+    mail = Mail(app)
+
+    with app.app_context(), mail.record_messages() as recorded:
+        mail.send(_message(sender="a@firm.example"))
+
+    assert len(recorded) == 1
+    assert taken == []
+
+
+def test_what_the_outbox_raises_reaches_the_sender(app):
+    """The caller of mail.send learns that messaging is not configured."""
+
+    def refuse(message: Message) -> None:
+        raise MessagingNotConfigured("not configured")
+
+    mail_bridge.install(app, refuse)
+
+    with pytest.raises(MessagingNotConfigured):
+        Mail().send(_message())
+
+
+def test_flask_mails_own_checks_stay(app, taken):
+    """A message without recipients, or with a line break in a recipient, is refused as before."""
+    with pytest.raises(AssertionError, match="No recipients"):
+        Mail().send(_message(recipients=[]))
+    with pytest.raises(flask_mail.BadHeaderError):
+        Mail().send(_message(recipients=["ada@firm.example\r\nBcc: eve@evil.example"]))
+
+    assert taken == []
+
+
+def test_a_mail_object_set_up_after_us_is_put_back(taken, caplog):
+    """Mail.init_app after ours is noticed at the next context, logged once, and put right."""
+    app = Flask("host")
+    mail_bridge.install(app, taken.append)
+    mail = Mail()
+    mail.init_app(app)
+    assert mail_bridge.is_foreign(app)
+
+    for _ in range(2):
+        with app.app_context():
+            mail.send(_message())
+
+    assert not mail_bridge.is_foreign(app)
+    assert len(taken) == 2
+    warnings = [one for one in caplog.records if "flask_mail.replaced" in one.message]
+    assert [one.levelname for one in warnings] == ["WARNING"]
+
+
+def test_a_mail_object_set_up_inside_a_context_is_put_back_by_the_next_request(app, taken):
+    """A request that runs inside an older app context puts our state back, too."""
+    mail = Mail(app)
+
+    @app.get("/")
+    def send() -> str:
+        mail.send(_message())
+        return "sent"
+
+    assert app.test_client().get("/").text == "sent"
+    assert len(taken) == 1
+
+
+def test_a_mail_object_set_up_before_us_connects_nowhere(taken, caplog):
+    """Mail.init_app before ours is the usual order: no warning, and its state is disarmed."""
+    app = Flask("host")
+    mail = Mail(app)
+
+    mail_bridge.install(app, taken.append)
+
+    with app.app_context():
+        mail.send(_message())
+        with flask_mail.Connection(mail.state) as connection:
+            connection.send(_message())
+    assert len(taken) == 2
+    assert not caplog.records
+
+
+def test_switching_suppression_off_does_not_open_a_connection(app, taken, caplog):
+    """Setting ``suppress`` on the state, as some test suites do, changes nothing."""
+    app.extensions["mail"].suppress = False
+
+    Mail().send(_message())
+
+    assert len(taken) == 1
+    assert "flask_mail.suppress" in caplog.text
+
+
+def test_a_forgotten_app_is_collected():
+    """The receivers keep no application alive."""
+    app = Flask("short-lived")
+    mail_bridge.install(app, print)
+    reference = weakref.ref(app)
+
+    del app
+    gc.collect()
+
+    assert reference() is None
+
+
+def test_without_a_sender_it_comes_from_nobody(app, taken):
+    """A message without a sender says so, and is not refused by Flask-Mail for it."""
+    app.config["MAIL_DEFAULT_SENDER"] = "old@firm.example"
+
+    Mail().send(_message())
+
+    assert intent_of(taken[0]).host_sender is None
+    again = pickle.loads(pickle.dumps(taken[0]))  # noqa: S301 - our own bytes
+    assert intent_of(again).host_sender is None
+
+
+@pytest.mark.parametrize(
+    ("sender", "stored"),
+    [
+        ("ada@firm.example", "ada@firm.example"),
+        ("Ada <ada@firm.example>", '"Ada" <ada@firm.example>'),
+        (("Ada", "ada@firm.example"), '"Ada" <ada@firm.example>'),
+        (('Foo "X", Inc. (UK)', "ada@firm.example"), '"Foo \\"X\\", Inc. (UK)" <ada@firm.example>'),
+        ("ada", "ada"),
+    ],
+)
+def test_the_sender_is_kept(app, sender, stored):
+    """A sender in any of Flask-Mail's spellings is kept as one unambiguous text."""
+    assert intent_of(_message(sender=sender)).host_sender == stored
+
+
+def test_the_whole_message_is_kept(app):
+    """Each field of a message that has a meaning arrives in the intent."""
+    message = _message(
+        subject="Grüße",
+        recipients=["Ada Lovelace <ada@firm.example>", ("Müller, Jörg", "j@Firm.Example"), "bob"],
+        cc=["cc@firm.example"],
+        bcc=[("Secret", "bcc@firm.example")],
+        reply_to="Desk <desk@firm.example>",
+        html="<p>x</p>",
+        extra_headers={"X-Tag": "t1", "Message-ID": "<own@x>", "Auto-Submitted": "no"},
+        charset="latin-1",
+        date=0.0,
+        mail_options=["SIZE=1"],
+    )
+    message.attach("a.txt", "text/plain", "ä")
+    message.attach("b.pdf", data=b"%PDF", disposition="inline")
+
+    intent = intent_of(message)
+
+    assert (intent.kind, intent.source, intent.subject) == ("notification", "flask_mail", "Grüße")
+    assert (intent.text, intent.html) == ("x", "<p>x</p>")
+    assert intent.to == (
+        Party("Ada Lovelace", "ada@firm.example"),
+        Party("Müller, Jörg", "j@firm.example"),
+        Party("", "bob"),
+    )
+    assert intent.cc == (Party("", "cc@firm.example"),)
+    assert intent.bcc == (Party("Secret", "bcc@firm.example"),)
+    assert intent.reply_to == (Party("Desk", "desk@firm.example"),)
+    assert intent.headers == (("X-Tag", "t1"),)
+    assert intent.attachments == (
+        Attachment(filename="a.txt", content_type="text/plain", data="ä".encode()),
+        Attachment(
+            filename="b.pdf", content_type="application/pdf", data=b"%PDF", disposition="inline"
+        ),
+    )
+
+
+def test_html_alone_and_nothing_at_all(app):
+    """A message with HTML only has no text, one with nothing has an empty text."""
+    html_only, empty = intent_of(_message(body=None, html="<p>")), intent_of(_message(body=None))
+
+    assert (html_only.text, html_only.html) == (None, "<p>")
+    assert (empty.text, empty.html) == ("", None)
+
+
+def test_another_alternative_travels_as_an_attachment(app):
+    """A calendar invitation given as an alternative is not lost."""
+    intent = intent_of(_message(html="<p>", alts={"calendar": "BEGIN:VCALENDAR"}))
+
+    assert [one.content_type for one in intent.attachments] == ["text/calendar"]
+    assert intent.html == "<p>"
+
+
+def test_reply_to_as_an_extra_header(app):
+    """A Reply-To among the extra headers becomes the message's Reply-To."""
+    intent = intent_of(_message(extra_headers={"reply-to": "Desk <desk@firm.example>"}))
+
+    assert intent.reply_to == (Party("Desk", "desk@firm.example"),)
+    assert intent.headers == ()
+
+
+def test_a_folded_subject_is_unfolded(app):
+    """A subject that RFC 5322 allows to be folded stays one line."""
+    assert intent_of(_message(subject="Hello\r\n there")).subject == "Hello there"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"extra_headers": {"X-Tag": "a\r\nBcc: eve@evil.example"}},
+        {"extra_headers": {"X-Tag": "a\nb"}},
+        {"extra_headers": {"X-Tag": "a\u2028b"}},
+        {"extra_headers": {"X-Tag\r\nBcc": "eve@evil.example"}},
+        {"extra_headers": {"X Tag": "a"}},
+        {"extra_headers": {"Message-ID": "a\r\nBcc: eve@evil.example"}},
+        {"extra_headers": {"Bcc": "eve@evil.example"}},
+        {"extra_headers": {"From": "eve@evil.example"}},
+        {"extra_headers": {"Content-Type": "text/html"}},
+        {"cc": [("Ada\nBcc: eve@evil.example", "ada@firm.example")]},
+        {"bcc": ["ada@firm.example\r\nX: y"]},
+        {"reply_to": ("A\rB", "ada@firm.example")},
+        {"sender": ("A\u0085B", "ada@firm.example")},
+        {"subject": "a\nb"},
+        {"subject": "a\x00b"},
+        {"attachments": [flask_mail.Attachment("a\r\nb.txt", "text/plain", b"x")]},
+        {"attachments": [flask_mail.Attachment("a.txt", "text/plain\r\nX: y", b"x")]},
+    ],
+)
+def test_injected_headers_are_refused(app, values):
+    """A line break or another control character, and a header of ours, is a HeaderError (T7)."""
+    with pytest.raises(HeaderError):
+        intent_of(_message(**values))
+
+
+@pytest.mark.parametrize(
+    "recipient",
+    [
+        "not an address",
+        "",
+        "<>",
+        "ada@@firm.example",
+        "ada@firm.example, eve@evil.example",
+        "ada@firm.example <eve@evil.example> <bob@firm.example>",
+        "<ada@firm.example>eve@evil.example",
+        ("a<b@c.example>", "ada@firm.example"),
+        "=?utf-8?q?x?=@firm.example",
+    ],
+)
+def test_confusing_addresses_are_refused(app, recipient):
+    """What could be read as two addresses, or as none, is an AddressError (T8)."""
+    with pytest.raises(AddressError):
+        intent_of(_message(recipients=[recipient]))
+
+
+def test_one_recipient_given_as_a_text(app):
+    """A text in place of the list of recipients is one recipient, not one a letter."""
+    assert intent_of(_message(recipients="bob@firm.example")).to == (Party("", "bob@firm.example"),)
