@@ -13,7 +13,9 @@ def now() -> datetime:
 def to_db(instant: datetime) -> datetime:
     """Naive UTC of an aware ``instant``; ValueError for a naive one."""
     if instant.tzinfo is None:
-        raise ValueError("the time has no time zone: give an aware datetime, e.g. datetime.now(timezone.utc)")
+        raise ValueError(
+            "the time has no time zone: give an aware datetime, e.g. datetime.now(timezone.utc)"
+        )
     return instant.astimezone(UTC).replace(tzinfo=None)
 
 

@@ -52,7 +52,7 @@ class Office:
 
     ``settings`` gives what is in force now; ``transport`` opens a connection for it; ``announce``
     is told of what was recorded and must not raise. ``grace`` is how many seconds a message in
-    flight gets to finish when work has to stop.
+    flight gets to finish when work has to stop, ``suppressed`` whether nothing may leave now.
     """
 
     store: Store
@@ -63,6 +63,7 @@ class Office:
     connections: int
     lease: timedelta
     grace: float = 30.0
+    suppressed: Callable[[], bool] = lambda: False
 
 
 @dataclass(slots=True)
@@ -140,7 +141,7 @@ class Dispatcher:
             if not busy:
                 wake.wait(poll)
 
-    def drain(self, limit: Limit = Limit()) -> Progress:  # noqa: B008 - frozen
+    def drain(self, limit: Limit = Limit()) -> Progress:
         """Deliver until nothing is due or ``limit`` is reached; short transactions of its own.
 
         What is in flight at the end is finished and recorded, what was claimed and not begun is
@@ -148,8 +149,8 @@ class Dispatcher:
         """
         progress = Progress()
         settings = self._office.settings()
-        if settings.paused or not settings.configured:
-            progress.held_up_by = "paused" if settings.paused else "not configured"
+        progress.held_up_by = self._obstacle(settings)
+        if progress.held_up_by is not None:
             return progress
         shift = _Shift(settings)
         try:
@@ -157,6 +158,13 @@ class Dispatcher:
         finally:
             self._end(shift, progress)
         return progress
+
+    def _obstacle(self, settings: MessagingSettings) -> str | None:
+        if self._office.suppressed():
+            return "the application suppresses sending (MAIL_SUPPRESS_SEND)"
+        if not settings.configured:
+            return "e-mail is not configured"
+        return "sending is paused" if settings.paused else None
 
     def _work(self, shift: _Shift, progress: Progress, limit: Limit) -> None:
         while not limit.reached():
@@ -217,16 +225,16 @@ class Dispatcher:
             while (claimed := shift.jobs.get()) is not None:
                 started_at = clock.now()
                 outcome = _try(transport, claimed, divert_to)
-                shift.results.put(
-                    _Returned(claimed, outcome, started_at, clock.now(), divert_to)
-                )
+                shift.results.put(_Returned(claimed, outcome, started_at, clock.now(), divert_to))
         finally:
             transport.close()
 
     def _collect(self, shift: _Shift, progress: Progress, *, patience: float | None = None) -> None:
         """Wait for results; those that come within ten milliseconds share a commit."""
         third = self._office.lease.total_seconds() / 3
-        returned = _gather(shift.results, third if patience is None else patience, len(shift.in_flight))
+        returned = _gather(
+            shift.results, third if patience is None else patience, len(shift.in_flight)
+        )
         if returned:
             self._settle(shift, progress, returned)
         if shift.in_flight and time.monotonic() - shift.renewed_at >= third:
@@ -307,7 +315,10 @@ class Dispatcher:
                 connection, shift.settings, trouble, worker=self._office.worker, now=clock.now()
             )
             queue.give_back(
-                connection, unlucky, due_at=until, detail=f"Waiting for the server: {trouble}"[:1000]
+                connection,
+                unlucky,
+                due_at=until,
+                detail=f"Waiting for the server: {trouble}"[:1000],
             )
 
     def _end(self, shift: _Shift, progress: Progress) -> None:

@@ -1,4 +1,4 @@
-"""What the host wanted to say, to whom and as whom: kept with every message, routed from at need."""
+"""What the host wanted to say, to whom and as whom: kept with every message, to route from."""
 
 from __future__ import annotations
 

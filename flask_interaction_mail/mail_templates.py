@@ -7,6 +7,7 @@ a subject becomes one line.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +43,7 @@ def render(app: Flask, name: str, context: Mapping[str, Any], *, locale: str | N
         raise TemplateMissing(_missing(name, ".subject.txt"))
     if text is None and html is None:
         raise TemplateMissing(_missing(name, ".txt or .html"))
-    return Texts(subject=" ".join(subject.split()), text=text, html=html)
+    return Texts(subject=" ".join(subject.split()), text=_tidy(text), html=html)
 
 
 def _render(app: Flask, file: str, context: Mapping[str, Any]) -> str | None:
@@ -52,9 +53,16 @@ def _render(app: Flask, file: str, context: Mapping[str, Any]) -> str | None:
     except jinja2.TemplateNotFound as error:
         if error.name == path:
             return None
-        raise TemplateMissing(f"The template {path} needs {error.name}, which is missing.") from error
+        raise TemplateMissing(
+            f"The template {path} needs {error.name}, which is missing."
+        ) from error
     except Exception as error:
         raise TemplateMissing(f"The template {path} cannot be rendered: {error}") from error
+
+
+def _tidy(text: str | None) -> str | None:
+    # The tags of a template leave empty lines behind.
+    return None if text is None else re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def _missing(name: str, what: str) -> str:

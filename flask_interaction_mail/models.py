@@ -62,7 +62,9 @@ class MessageRow(Base):
 
     status: Mapped[Code]
     reason: Mapped[Code | None]
-    detail: Mapped[str | None] = mapped_column(sa.String(1000))  # the same for people, or the last reply
+    detail: Mapped[str | None] = mapped_column(
+        sa.String(1000)
+    )  # the same for people, or the last reply
 
     created_at: Mapped[datetime]
     due_at: Mapped[datetime]  # when the next attempt may begin
@@ -83,7 +85,9 @@ class MessageRow(Base):
     envelope_sender: Mapped[Address | None]
     smtputf8: Mapped[bool] = mapped_column(sa.Boolean, default=False)
     content: Mapped[bytes | None] = mapped_column(LongBinary)
-    size: Mapped[int] = mapped_column(sa.Integer, default=0)  # bytes of content, also after the purge
+    size: Mapped[int] = mapped_column(
+        sa.Integer, default=0
+    )  # bytes of content, also after the purge
     resend_of: Mapped[uuid.UUID | None]
 
     __table_args__ = (

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Literal
 
 from . import addresses, message, recipients
 from .addresses import Mailbox
 from .errors import AddressError, MessagingNotConfigured, NoRecipient
 from .intent import Intent
-from .outbox import NewMessage, new_id
-from .recipients import Routing, Step
+from .outbox import NewMessage, new_id, with_status
+from .recipients import Routing
 from .sender import SenderHeaders, choose_flask_mail_sender, choose_sender
 from .settings import MessagingSettings
-from .values import Kind, Party, Reason, RecipientVerdict, Status
+from .values import Party, Reason, RecipientVerdict, Status
 
 Places = Sequence[tuple[str, Sequence[Party]]]
 
@@ -69,14 +70,9 @@ def compose(intent: Intent, identity: Identity, world: Circumstances) -> NewMess
         raise MessagingNotConfigured(not_configured_text(settings))
     routing = route(intent, world)
     sender = _sender(intent, world)
-    steps = (*routing.steps, *sender.steps)
-    if not routing.to:
-        return _message(intent, identity, world, _suppressed(routing), steps)
     cc, bcc = _copies(intent.cc, settings), _copies(intent.bcc, settings)
-    message_id = message.make_message_id(
-        identity.id, addresses.domain_of(sender.envelope_sender)
-    )
-    built = message.build(
+    message_id = message.make_message_id(identity.id, addresses.domain_of(sender.envelope_sender))
+    content = message.build(
         intent,
         sender=sender,
         to=routing.to,
@@ -84,18 +80,24 @@ def compose(intent: Intent, identity: Identity, world: Circumstances) -> NewMess
         message_id=message_id,
         date=world.now.replace(tzinfo=UTC),
     )
-    verdicts = (
-        *_verdicts(routing.to, "to"),
-        *_verdicts(cc, "cc"),
-        *_verdicts(bcc, "bcc"),
-        *_suppressed(routing),
+    envelope = (*_verdicts(routing.to, "to"), *_verdicts(cc, "cc"), *_verdicts(bcc, "bcc"))
+    blank = _blank(intent, identity, world)
+    routed = replace(
+        blank,
+        recipients=(*envelope, *_suppressed(routing)),
+        route=(*routing.steps, *sender.steps),
+        message_id=message_id,
+        envelope_sender=sender.envelope_sender,
+        content=content,
+        # Also where only a header is not ASCII: its bytes are UTF-8 then (RFC 6532).
+        smtputf8=not content.isascii()
+        or any(addresses.needs_smtputf8(one.address) for one in envelope),
     )
-    composed = _message(intent, identity, world, verdicts, steps)
-    smtputf8 = any(
-        addresses.needs_smtputf8(address)
-        for address in (sender.envelope_sender, *(one.address for one in verdicts))
-    )
-    return _ready(composed, message_id, sender.envelope_sender, built, smtputf8, world)
+    if not envelope:
+        return with_status(routed, Status.SUPPRESSED, Reason.INELIGIBLE)
+    if world.suppressed:
+        return with_status(routed, Status.SUPPRESSED, Reason.TESTING)
+    return routed
 
 
 def route(intent: Intent, world: Circumstances) -> Routing:
@@ -125,22 +127,32 @@ def failed(
     intent: Intent, identity: Identity, world: Circumstances, error: Exception
 ) -> NewMessage:
     """The message that could not be composed, kept with its reason to be sent anew (R4)."""
-    reason = {MessagingNotConfigured: Reason.NOT_CONFIGURED}.get(type(error), Reason.UNADDRESSED)
-    if not isinstance(error, MessagingNotConfigured | NoRecipient | AddressError):
-        reason = Reason.REFUSED
-    empty = _message(intent, identity, world, (), ())
-    return replace(empty, status=Status.FAILED, reason=reason, detail=str(error)[:1000])
+    reason = next((r for kind, r in _REASONS.items() if isinstance(error, kind)), Reason.REFUSED)
+    return replace(
+        _blank(intent, identity, world),
+        status=Status.FAILED,
+        reason=reason,
+        detail=str(error)[:1000],
+    )
+
+
+_REASONS: dict[type[Exception], Reason] = {
+    MessagingNotConfigured: Reason.NOT_CONFIGURED,
+    NoRecipient: Reason.UNADDRESSED,
+    AddressError: Reason.UNADDRESSED,
+}
 
 
 def _sender(intent: Intent, world: Circumstances) -> SenderHeaders:
     settings = world.settings
+    reply_to = _copies(intent.reply_to, settings)
     if intent.source == "flask_mail":
-        return choose_flask_mail_sender(settings, sender=intent.host_sender)
+        return choose_flask_mail_sender(settings, sender=intent.host_sender, reply_to=reply_to)
     return choose_sender(
         settings,
         user=intent.user,
         named=intent.sender,
-        reply_to=_copies(intent.reply_to, settings),
+        reply_to=reply_to,
         via=world.organisation,
     )
 
@@ -149,38 +161,31 @@ def _copies(parties: Sequence[Party], settings: MessagingSettings) -> tuple[Mail
     return tuple(recipients.resolve(party, settings) for party in parties)
 
 
+def _as_verdict(mailbox: Mailbox) -> RecipientVerdict:
+    return RecipientVerdict(address=mailbox.address, name=mailbox.name)
+
+
 def _verdicts(
     mailboxes: Sequence[Mailbox], field: Literal["to", "cc", "bcc"]
 ) -> tuple[RecipientVerdict, ...]:
-    return tuple(
-        RecipientVerdict(address=one.address, name=one.name, field=field) for one in mailboxes
-    )
+    return tuple(replace(_as_verdict(one), field=field) for one in mailboxes)
 
 
 def _suppressed(routing: Routing) -> tuple[RecipientVerdict, ...]:
-    return tuple(
-        RecipientVerdict(address=one.address, name=one.name, status=Status.SUPPRESSED)
-        for one in routing.suppressed
-    )
+    return tuple(replace(_as_verdict(one), status=Status.SUPPRESSED) for one in routing.suppressed)
 
 
-def _message(
-    intent: Intent,
-    identity: Identity,
-    world: Circumstances,
-    verdicts: tuple[RecipientVerdict, ...],
-    steps: tuple[Step, ...],
-) -> NewMessage:
-    """A message without content: nobody is left to send it to, or it could not be composed."""
+def _blank(intent: Intent, identity: Identity, world: Circumstances) -> NewMessage:
+    """The message before it is routed."""
     return NewMessage(
         id=identity.id,
         origin=identity.origin,
         intent=intent,
-        status=Status.SUPPRESSED,
-        reason=Reason.INELIGIBLE,
+        status=Status.QUEUED,
+        reason=None,
         detail=None,
-        recipients=verdicts,
-        route=steps,
+        recipients=(),
+        route=(),
         message_id=None,
         envelope_sender=None,
         smtputf8=False,

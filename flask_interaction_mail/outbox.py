@@ -19,7 +19,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from . import clock
 from .intent import Intent
 from .models import MessageRow, RecipientRow
-from .recipients import Step
+from .steps import Step
 from .values import Notification, Reason, RecipientVerdict, Status
 
 MESSAGE = MessageRow.__table__
@@ -40,7 +40,11 @@ def new_id() -> uuid.UUID:
     random = uuid.uuid4().int
     milliseconds = int(clock.now().timestamp() * 1000) & (1 << 48) - 1
     return uuid.UUID(
-        int=milliseconds << 80 | 7 << 76 | (random >> 64 & 0xFFF) << 64 | 2 << 62 | random & (1 << 62) - 1
+        int=milliseconds << 80
+        | 7 << 76
+        | (random >> 64 & 0xFFF) << 64
+        | 2 << 62
+        | random & (1 << 62) - 1
     )
 
 
@@ -135,7 +139,9 @@ def insert(connection: sa.Connection, messages: Sequence[NewMessage]) -> list[Ne
     stored = [message for message in messages if message.key is None]
     if stored:
         connection.execute(sa.insert(MESSAGE), [message.row() for message in stored])
-    stored += _insert_keyed(connection, [message for message in messages if message.key is not None])
+    stored += _insert_keyed(
+        connection, [message for message in messages if message.key is not None]
+    )
     if rows := [row for message in stored for row in message.recipient_rows()]:
         connection.execute(sa.insert(RECIPIENT), rows)
     return stored
@@ -245,7 +251,9 @@ def latest_request(connection: sa.Connection, pair: str, actor: str | None) -> E
     """The newest merge request for ``pair`` that ``actor`` caused, if there is one."""
     columns = MESSAGE.c
     row = connection.execute(
-        sa.select(columns.id, columns.status, columns.reason, columns.message_id, columns.created_at)
+        sa.select(
+            columns.id, columns.status, columns.reason, columns.message_id, columns.created_at
+        )
         .where(columns.pair == pair, columns.actor == actor)
         .order_by(columns.created_at.desc(), columns.id.desc())
         .limit(1)
@@ -298,7 +306,9 @@ def release(connection: sa.Connection, ids: Iterable[uuid.UUID], now: datetime) 
     for id in sorted(ids):
         changed = connection.execute(
             sa.update(MESSAGE)
-            .where(MESSAGE.c.id == id, MESSAGE.c.status == Status.HELD, MESSAGE.c.content.is_not(None))
+            .where(
+                MESSAGE.c.id == id, MESSAGE.c.status == Status.HELD, MESSAGE.c.content.is_not(None)
+            )
             .values(status=Status.QUEUED, reason=None, due_at=now, lost_leases=0, finished_at=None)
         )
         if changed.rowcount == 1:
@@ -312,7 +322,9 @@ def release(connection: sa.Connection, ids: Iterable[uuid.UUID], now: datetime) 
     return released
 
 
-def intent_of(connection: sa.Connection, id: uuid.UUID) -> tuple[Intent, str | None, str | None] | None:
+def intent_of(
+    connection: sa.Connection, id: uuid.UUID
+) -> tuple[Intent, str | None, str | None] | None:
     """Intent, pair and actor of a message, to be routed again; None if there is no such message.
 
     Raises:

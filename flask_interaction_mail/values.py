@@ -40,7 +40,9 @@ class Party:
         if not isinstance(self.name, str):
             raise TypeError(f"Party.name must be a string, not {type(self.name).__name__}")
         if self.email is not None and not isinstance(self.email, str):
-            raise TypeError(f"Party.email must be a string or None, not {type(self.email).__name__}")
+            raise TypeError(
+                f"Party.email must be a string or None, not {type(self.email).__name__}"
+            )
         if self.kind not in ("user", "group"):
             raise ValueError(f"Party.kind must be 'user' or 'group', not {self.kind!r}")
         if self.role is not None and not isinstance(self.role, Role):

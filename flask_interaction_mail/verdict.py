@@ -46,8 +46,7 @@ def verdict_of(
         for address in claimed.envelope.recipients
     }
     texts = {
-        address: str(delivery.verdicts.get(address) or said or "") or None
-        for address in recipients
+        address: str(delivery.verdicts.get(address) or said or "") or None for address in recipients
     }
     status = _worst(recipients.values())
     reason = _REASONS.get(status)
@@ -90,7 +89,7 @@ def poisoned(claimed: Claimed, error: Exception, now: datetime) -> Verdict:
         detail=text,
         due_at=now,
         counted=True,
-        recipients={address: (Status.HELD, None) for address in claimed.envelope.recipients},
+        recipients=dict.fromkeys(claimed.envelope.recipients, (Status.HELD, None)),
         attempt=None,
     )
 
@@ -106,7 +105,7 @@ def expired(claimed: Claimed, now: datetime) -> Verdict | None:
         detail="Its time was over before it could be sent.",
         due_at=now,
         counted=False,
-        recipients={address: (Status.FAILED, None) for address in claimed.envelope.recipients},
+        recipients=dict.fromkeys(claimed.envelope.recipients, (Status.FAILED, None)),
         attempt=None,
     )
 

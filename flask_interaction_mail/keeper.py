@@ -1,0 +1,113 @@
+"""What a host's transaction carries for us: messages to store, requests to call back."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from blinker import NamedSignal
+
+from . import clock, outbox, signals
+from .outbox import NewMessage
+from .pending import Fate
+from .values import Notification, Reason, Status
+
+if TYPE_CHECKING:
+    from .state import State
+
+log = logging.getLogger("flask_interaction_mail")
+
+_SIGNALS: dict[Status, NamedSignal] = {
+    Status.QUEUED: signals.notification_queued,
+    Status.SENT: signals.notification_sent,
+    Status.DEFERRED: signals.notification_deferred,
+    Status.HELD: signals.notification_held,
+    Status.FAILED: signals.notification_failed,
+    Status.CANCELLED: signals.notification_cancelled,
+}
+
+
+@dataclass(eq=False, slots=True)
+class Storing:
+    """A message that is stored with a transaction."""
+
+    message: NewMessage
+    fate: Fate = Fate.JOIN
+
+
+@dataclass(eq=False, slots=True)
+class CallingBack:
+    """Messages called back with a transaction: named, or all requests for a pair just merged."""
+
+    pair: str | None = None
+    ids: Sequence[uuid.UUID] = ()
+    reason: Reason = Reason.WITHDRAWN
+    fate: Fate = Fate.JOIN
+
+
+Work = Storing | CallingBack
+
+
+class Keeper:
+    """Stores the works of one app and tells the world afterwards."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def write(self, connection: sa.Connection, works: Sequence[Work]) -> list[Work]:
+        """Put ``works`` into the database; gives those that changed something there."""
+        storing = {work.message.id: work for work in works if isinstance(work, Storing)}
+        stored = outbox.insert(connection, [work.message for work in storing.values()])
+        done: list[Work] = [storing[message.id] for message in stored]
+        for work in works:
+            if isinstance(work, CallingBack):
+                if work.pair is not None:
+                    work.ids = outbox.waiting_for_pair(connection, work.pair)
+                outbox.cancel(connection, work.ids, work.reason, clock.now())
+                done += [work] if work.ids else []
+        return done
+
+    def announce(self, works: Sequence[Work]) -> None:
+        """Signals and the wake-up, after the commit. Never raises."""
+        for work in works:
+            if isinstance(work, Storing):
+                emit(self._state, work.message.snapshot())
+            else:
+                announce_ids(self._state, work.ids)
+        if any(
+            isinstance(work, Storing) and work.message.status is Status.QUEUED for work in works
+        ):
+            self._state.wake()
+
+
+def announce_ids(state: State, ids: Sequence[uuid.UUID]) -> None:
+    """Signal what now stands in the database about the messages ``ids``. Never raises."""
+    try:
+        with state.database.reading() as connection:
+            snapshots = outbox.load(connection, ids)
+    except Exception:
+        log.exception("signal.lost: cannot read what to announce")
+        return
+    for snapshot in snapshots.values():
+        emit(state, snapshot)
+
+
+def emit(state: State, notification: Notification) -> None:
+    """Send the signal of its status; a receiver's exception is logged. Never raises."""
+    signal = _SIGNALS.get(notification.status)
+    if signal is not None:
+        send_signal(state, signal, notification=notification)
+
+
+def send_signal(state: State, signal: NamedSignal, **values: object) -> None:
+    """Call every receiver of ``signal`` in an app context, one's exception never the next one's."""
+    for receiver in signal.receivers_for(state.app):
+        try:
+            with state.context():
+                receiver(state.app, **values)
+        except Exception:
+            log.exception("signal.receiver_failed: a receiver of %s raised", signal.name)

@@ -1,0 +1,285 @@
+"""What one application has of the extension: ``app.extensions["interaction_mail"]``."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Flask, current_app, has_app_context
+from flask_admin import Admin
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.orm import Session
+
+from . import clock, notify, outbox, pending, signals
+from .config import Config, DeliveryMode, suppressed
+from .database import Database
+from .delivery import (
+    SYNC_BUDGET,
+    Delivery,
+    SyncDelivery,
+    ThreadDelivery,
+    WorkerDelivery,
+    worker_name,
+)
+from .directory import People
+from .dispatcher import Dispatcher, Office
+from .errors import InteractionMailError
+from .intent import Intent
+from .keeper import Keeper, announce_ids, send_signal
+from .notify import Circumstances, Identity
+from .outbox import MESSAGE, NewMessage
+from .queue import Verdict
+from .settings import MessagingSettings
+from .settings_store import InForce, SettingsStore
+from .transport.base import Transport
+from .transport.smtp import SmtpTransport
+from .values import Notification, Reason, Status
+
+KEY = "interaction_mail"
+log = logging.getLogger("flask_interaction_mail")
+
+Access = Callable[[str], bool]
+
+
+@dataclass(slots=True, eq=False)
+class State:
+    """The extension in one application: its parts, and the few things done with all of them."""
+
+    app: Flask
+    db: SQLAlchemy
+    admin: Admin | None
+    people: People
+    access: Access | None
+    config: Config
+    database: Database
+    settings: SettingsStore
+    keeper: Keeper = field(init=False)
+    _delivery: Delivery | None = None
+
+    def __post_init__(self) -> None:
+        self.keeper = Keeper(self)
+
+    # -- surroundings ---------------------------------------------------------------
+
+    def context(self) -> AbstractContextManager[object]:
+        """An app context of this app: the present one, or a new one."""
+        if has_app_context() and current_app._get_current_object() is self.app:  # type: ignore[attr-defined]
+            return nullcontext()
+        return self.app.app_context()
+
+    @property
+    def suppressed(self) -> bool:
+        """Whether the application suppresses sending (``MAIL_SUPPRESS_SEND``), asked anew."""
+        return suppressed(self.app.config)
+
+    @property
+    def organisation(self) -> str:
+        """The name after "via" where the settings have none."""
+        name = getattr(self.admin, "name", None)
+        return str(name) if name else self.app.name
+
+    def connection(self, session: Session) -> sa.Connection | None:
+        """The connection of the host's transaction, to read on; None where it has failed."""
+        if not session.in_transaction():
+            session.begin()
+        if not session.is_active:
+            return None
+        return session.connection(bind_arguments={"clause": MESSAGE})
+
+    @contextmanager
+    def reading(self, session: Session) -> Iterator[sa.Connection]:
+        """The connection of the host's transaction; one of ours where that has failed.
+
+        Raises:
+            TablesMissing: the tables are not there yet.
+        """
+        connection = self.connection(session)
+        if connection is not None:
+            self.database.check_tables(connection)
+            yield connection
+            return
+        with self.database.reading() as own:
+            yield own
+
+    def circumstances(self, settings: MessagingSettings, locations: Iterable[str]) -> Circumstances:
+        """What routing needs to know now; asks the directory about ``locations``."""
+        return Circumstances(
+            settings=settings,
+            now=clock.now(),
+            organisation=self.organisation,
+            places=[(location, self.people.merge_recipients(location)) for location in locations],
+            suppressed=self.suppressed,
+        )
+
+    # -- settings -------------------------------------------------------------------
+
+    def save_settings(
+        self, changes: dict[str, Any], *, base: int | None, changed_by: str
+    ) -> InForce:
+        """Save, then tell the host with ``settings_changed``; commits a transaction of its own.
+
+        Raises:
+            SettingsError: a field breaks a rule; nothing is saved.
+            SettingsConflict: somebody else saved since ``base``.
+        """
+        previous = self.settings.current()
+        saved = self.settings.save(changes, base=base, changed_by=changed_by)
+        self._settings_changed(previous, saved, changed_by)
+        return saved
+
+    def restore_settings(self, revision: int, *, changed_by: str) -> InForce:
+        """Make ``revision`` the newest one again; otherwise as ``save_settings``."""
+        previous = self.settings.current()
+        saved = self.settings.restore(revision, changed_by=changed_by)
+        self._settings_changed(previous, saved, changed_by)
+        return saved
+
+    def _settings_changed(self, previous: InForce, saved: InForce, changed_by: str) -> None:
+        send_signal(
+            self,
+            signals.settings_changed,
+            previous=replace(previous.settings, password=None),
+            settings=replace(saved.settings, password=None),
+            changed_by=changed_by,
+        )
+        self.wake()
+
+    # -- messages -------------------------------------------------------------------
+
+    def resend(self, id: uuid.UUID, *, by: str | None = None) -> Notification:
+        """Route the intent of message ``id`` anew and queue it as a message of its own.
+
+        Commits a transaction of its own.
+
+        Raises:
+            LookupError: there is no such message.
+            InteractionMailError: it cannot be composed with the settings that are in force.
+            ValueError: the intent is damaged, or the body has been purged.
+        """
+        with self.database.reading() as connection:
+            found = outbox.intent_of(connection, id)
+            settings = self.settings.current(connection).settings
+        if found is None:
+            raise LookupError(f"There is no message {id}.")
+        intent, pair, actor = found
+        message = self.compose(
+            intent, Identity.fresh(pair=pair, actor=by or actor, resend_of=id), settings
+        )
+        with self.database.writing() as connection:
+            outbox.insert(connection, [message])
+        return self._told([message.id])[message.id]
+
+    def compose(
+        self, intent: Intent, identity: Identity, settings: MessagingSettings
+    ) -> NewMessage:
+        """``notify.compose`` in the circumstances of this app; raises what that raises."""
+        return notify.compose(intent, identity, self.circumstances(settings, intent.locations))
+
+    def compose_anyhow(
+        self, intent: Intent, identity: Identity, settings: MessagingSettings
+    ) -> NewMessage:
+        """As ``compose``; what cannot be sent is kept as failed with the reason, and logged (R4)."""
+        world = self.circumstances(settings, intent.locations)
+        try:
+            return notify.compose(intent, identity, world)
+        except InteractionMailError as error:
+            log.error("notification.failed: %s", error)
+            return notify.failed(intent, identity, world, error)
+
+    def cancel(self, id: uuid.UUID, *, reason: Reason = Reason.WITHDRAWN) -> bool:
+        """Call back a message that has not left; commits a transaction of its own."""
+        with self.database.writing() as connection:
+            cancelled = outbox.cancel(connection, [id], reason, clock.now())
+        self._told(cancelled)
+        return bool(cancelled)
+
+    def release(self, id: uuid.UUID) -> bool:
+        """Let a held message go, unchanged; commits a transaction of its own."""
+        with self.database.writing() as connection:
+            released = outbox.release(connection, [id], clock.now())
+        self._told(released)
+        return bool(released)
+
+    def _told(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Notification]:
+        with self.database.reading() as connection:
+            snapshots = outbox.load(connection, ids)
+        announce_ids(self, ids)
+        if any(one.status is Status.QUEUED for one in snapshots.values()):
+            self.wake()
+        return snapshots
+
+    # -- delivery -------------------------------------------------------------------
+
+    def dispatcher(self, *, connections: int | None = None) -> Dispatcher:
+        """A dispatcher for this process, with the settings that are in force at each look."""
+        return Dispatcher(
+            Office(
+                store=self.database,
+                settings=lambda: self.settings.current().settings,
+                transport=self._transport,
+                announce=self._announce,
+                worker=worker_name(),
+                connections=connections or self.config.connections,
+                lease=self.config.lease,
+                grace=SYNC_BUDGET if isinstance(self.delivery, SyncDelivery) else 30.0,
+                suppressed=lambda: self.suppressed,
+            )
+        )
+
+    def _transport(self, settings: MessagingSettings) -> Transport:
+        return SmtpTransport(settings)
+
+    def _announce(self, verdicts: Sequence[Verdict]) -> None:
+        if verdicts:
+            announce_ids(self, [verdict.claimed.id for verdict in verdicts])
+
+    @property
+    def delivery(self) -> Delivery:
+        """Who delivers; decided at the first use, when the database is configured for sure."""
+        if self._delivery is None:
+            self._delivery = self._choose_delivery()
+        return self._delivery
+
+    def _choose_delivery(self) -> Delivery:
+        mode = self.config.delivery
+        if mode is DeliveryMode.SYNC or self.database.in_memory:
+            return SyncDelivery(self.dispatcher)
+        if mode is DeliveryMode.WORKER:
+            return WorkerDelivery()
+        return ThreadDelivery(self.dispatcher)
+
+    def wake(self) -> None:
+        """There is something to deliver."""
+        if has_app_context():
+            pending.attend(self)
+        self.delivery.wake()
+
+    def context_ends(self) -> None:
+        """Everything that an app context had to store is stored."""
+        self.delivery.context_ends()
+
+    def ensure_running(self) -> None:
+        """Start a delivery thread where one is due; called before each request."""
+        self.delivery.ensure_running()
+
+
+def state_of(app: Flask | None = None) -> State:
+    """The state of ``app``, or of the current app.
+
+    Raises:
+        RuntimeError: there is no current app, or ``init_app`` was not called for it.
+    """
+    target = app if app is not None else current_app
+    try:
+        state: State = target.extensions[KEY]
+    except KeyError:
+        raise RuntimeError(
+            "Flask-Interaction-Mail is not set up for this application: "
+            "call InteractionMail(...).init_app(app) in its factory"
+        ) from None
+    return state
