@@ -45,8 +45,10 @@ def next_attempt(
 ) -> datetime | None:
     """When a message is tried again after its attempt number ``attempts``; None to give it up.
 
+    The last attempt falls on the end of its time, so that none is given up before.
+
     Raises:
         ValueError: as ``next_delay``.
     """
-    again = now + next_delay(attempts, chance)
-    return again if again < gives_up_at(created_at, expires_at) else None
+    delay, limit = next_delay(attempts, chance), gives_up_at(created_at, expires_at)
+    return min(now + delay, limit) if now < limit else None
