@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
@@ -30,7 +30,7 @@ Json = Annotated[str, mapped_column(LongText)]
 class Base(DeclarativeBase):
     """Root of the extension's own metadata."""
 
-    type_annotation_map = {datetime: Instant, uuid.UUID: sa.Uuid()}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: Instant, uuid.UUID: sa.Uuid()}
 
 
 class SettingsRow(Base):

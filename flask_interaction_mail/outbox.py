@@ -7,6 +7,8 @@ What happens between ``queued`` and a final status is in ``queue``.
 from __future__ import annotations
 
 import json
+import secrets
+import time
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +29,7 @@ RECIPIENT = RecipientRow.__table__
 
 # What an administrator or a host may still call back, or let go again.
 CANCELLABLE = (Status.QUEUED, Status.DEFERRED, Status.HELD)
+_RANDOM = 0xFFF << 64 | (1 << 62) - 1  # which bits of an id are chance
 _KEYS = uuid.UUID("3d5d1cf4-6d1e-4f0c-9d0e-52b3c5b1a0f6")
 
 
@@ -37,15 +40,9 @@ def id_of_key(key: str) -> uuid.UUID:
 
 def new_id() -> uuid.UUID:
     """A fresh id that grows with time (RFC 9562 §5.7), so that inserts stay at the index's end."""
-    random = uuid.uuid4().int
-    milliseconds = int(clock.now().timestamp() * 1000) & (1 << 48) - 1
-    return uuid.UUID(
-        int=milliseconds << 80
-        | 7 << 76
-        | (random >> 64 & 0xFFF) << 64
-        | 2 << 62
-        | random & (1 << 62) - 1
-    )
+    milliseconds = time.time_ns() // 1_000_000 << 80
+    version, variant = 7 << 76, 2 << 62
+    return uuid.UUID(int=milliseconds | version | variant | secrets.randbits(80) & _RANDOM)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -246,7 +246,7 @@ def _left_without_commit(box: _Box) -> list[_Item]:
 
 
 @request_finished.connect
-def _request_finished(app: Flask, response: Response, **_: Any) -> None:
+def _request_finished(_app: Flask, response: Response, **_: Any) -> None:
     # A handled exception: the teardown functions are told of none.
     home: _Home | None = g.get(_KEY)
     if home is not None and response.status_code >= 500:
@@ -254,7 +254,7 @@ def _request_finished(app: Flask, response: Response, **_: Any) -> None:
 
 
 @appcontext_tearing_down.connect  # comes after every teardown function, whatever the order
-def _context_ends(app: Flask, exc: BaseException | None = None, **_: Any) -> None:
+def _context_ends(_app: Flask, exc: BaseException | None = None, **_: Any) -> None:
     home: _Home | None = g.get(_KEY)
     if home is None:
         return

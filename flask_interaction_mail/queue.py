@@ -103,7 +103,7 @@ def recover(connection: sa.Connection, now: datetime, *, hold: bool) -> None:
         values: dict[str, Any] = {
             "status": Status.HELD,
             "reason": Reason.AMBIGUOUS,
-            "detail": "The worker stopped while it was sending; nobody knows whether the message left.",
+            "detail": "The worker stopped while it was sending: it may have left, or not.",
         }
         connection.execute(sa.update(MESSAGE).where(late).values(**common, **values))
         return

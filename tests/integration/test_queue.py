@@ -1,0 +1,260 @@
+"""The outbox as a queue, on every database: claims, leases, fences, records."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from flask_interaction_mail import clock, outbox, queue
+from flask_interaction_mail.outcome import Delivery, Reply, Result, Stage
+from flask_interaction_mail.queue import Attempt, Claimed
+from flask_interaction_mail.values import Reason, Status
+from flask_interaction_mail.verdict import verdict_of
+from tests.databases import DIALECTS, fresh_database
+from tests.outbox_rows import Store, a_message
+
+LEASE = timedelta(seconds=60)
+OK = Reply(250, "2.0.0", "ok")
+
+
+@pytest.fixture(params=DIALECTS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    with fresh_database(request.param, tmp_path) as url:
+        store = Store(url)
+        yield store
+        store.engine.dispose()
+
+
+def claim(store: Store, limit: int = 50, worker: str = "w") -> list[Claimed]:
+    with store.writing() as connection:
+        return queue.claim(connection, limit=limit, worker=worker, lease=LEASE, now=clock.now())
+
+
+def record(store: Store, claimed: Claimed, delivery: Delivery, *, hold: bool = False) -> int:
+    now = clock.now()
+    attempt = Attempt.of(
+        delivery, started_at=now, finished_at=now, server="mail:25", diverted_to=None
+    )
+    verdict = verdict_of(claimed, delivery, attempt, hold=hold, now=now, chance=0.0)
+    with store.writing() as connection:
+        return len(queue.record(connection, [verdict], worker="w", now=now))
+
+
+def delivered(**replies: Reply) -> Delivery:
+    """The server took the message; ``replies`` are by the part before the @."""
+    verdicts = {f"{name}@firm.example": reply for name, reply in replies.items()}
+    return Delivery(result=Result.ACCEPTED, stage=Stage.CONTENT, reply=OK, verdicts=verdicts)
+
+
+def test_what_is_due_is_claimed_once_and_in_its_order(store: Store) -> None:
+    """Two workers never get the same message; what is due later is left alone."""
+    store.put(*(a_message() for _ in range(5)), a_message(due_in=timedelta(hours=1)))
+    first, second = claim(store, 3), claim(store, 3)
+    assert [len(first), len(second), len(claim(store))] == [3, 2, 0]
+    assert not {one.id for one in first} & {one.id for one in second}
+
+
+def test_many_workers_at_once_share_the_queue_without_a_double_claim(store: Store) -> None:
+    """Eight threads claim two hundred messages in small bites: each message exactly once."""
+    store.put(*(a_message() for _ in range(200)))
+    got: list[Claimed] = []
+    errors: list[Exception] = []
+
+    def work(name: str) -> None:
+        try:
+            while batch := claim(store, 7, name):
+                got.extend(batch)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(str(n),)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert len(got) == len({one.id for one in got})
+    # A worker may find every free row locked for a moment and stop early; nothing is lost then.
+    assert len(got) + len(claim(store, 200)) == 200
+
+
+def test_a_late_writer_changes_nothing(store: Store) -> None:
+    """Who lost the lease holds an old fence: its record is dropped."""
+    message = a_message()
+    store.put(message)
+    (late,) = claim(store)
+    with store.writing() as connection:
+        queue.recover(connection, clock.now() + 2 * LEASE, hold=False)
+    with store.writing() as connection:
+        (again,) = queue.claim(
+            connection, limit=1, worker="v", lease=LEASE, now=clock.now() + 3 * LEASE
+        )
+    assert again.fence > late.fence
+    assert record(store, late, delivered(ada=OK)) == 0
+    assert store.message(message.id).status == "sending"
+    assert record(store, again, delivered(ada=OK)) == 1
+    assert store.message(message.id).status == "sent"
+
+
+def test_a_lost_lease_is_taken_back_twice_and_then_quarantined(store: Store) -> None:
+    """Three workers that stop over one message are enough."""
+    message = a_message()
+    store.put(message)
+    for _ in range(3):
+        with store.writing() as connection:
+            taken = queue.claim(
+                connection, limit=1, worker="w", lease=-LEASE, now=clock.now() + LEASE
+            )
+            assert len(taken) == 1
+            queue.recover(connection, clock.now() + LEASE, hold=False)
+    row = store.message(message.id)
+    assert (row.status, row.reason) == ("held", "poison")
+
+
+def test_a_lost_lease_waits_for_the_administrator_under_hold(store: Store) -> None:
+    """With the policy hold a message that may have left is not sent again by itself."""
+    message = a_message()
+    store.put(message)
+    claim(store)
+    with store.writing() as connection:
+        queue.recover(connection, clock.now() + 2 * LEASE, hold=True)
+    assert (store.message(message.id).status, store.message(message.id).reason) == (
+        "held",
+        "ambiguous",
+    )
+    with store.writing() as connection:
+        assert outbox.release(connection, [message.id], clock.now()) == [message.id]
+    assert len(claim(store)) == 1
+
+
+def test_three_verdicts_in_one_message(store: Store) -> None:
+    """250, 450 and 550: one is done, one is retried alone, one has failed; the replies stay."""
+    message = a_message("ada@firm.example", "bob@firm.example", "eve@firm.example")
+    store.put(message)
+    (claimed,) = claim(store)
+    later, never = Reply(450, "4.2.1", "greylisted"), Reply(550, "5.1.1", "unknown")
+    record(store, claimed, delivered(ada=OK, bob=later, eve=never))
+    assert store.verdicts(message.id) == {
+        "ada@firm.example": ("sent", "250 2.0.0 ok"),
+        "bob@firm.example": ("deferred", "450 4.2.1 greylisted"),
+        "eve@firm.example": ("failed", "550 5.1.1 unknown"),
+    }
+    row = store.message(message.id)
+    assert row.status == "deferred"
+    assert timedelta(seconds=59) < row.due_at - clock.now() < timedelta(seconds=75)
+    with store.writing() as connection:
+        (again,) = queue.claim(
+            connection, limit=5, worker="w", lease=LEASE, now=clock.now() + timedelta(minutes=5)
+        )
+    assert again.envelope.recipients == ("bob@firm.example",)
+    record(store, again, delivered(bob=OK))
+    row = store.message(message.id)
+    assert (row.status, row.reason, row.attempts) == ("failed", "refused", 2)
+
+
+def test_unknown_outcome_is_retried_or_held(store: Store) -> None:
+    """The link died after the final dot: the policy decides."""
+    retried, held = a_message(), a_message()
+    store.put(retried, held)
+    lost = Delivery(
+        result=Result.AMBIGUOUS, stage=Stage.CONTENT, reply=None, verdicts={}, note="link lost"
+    )
+    for claimed in claim(store):
+        record(store, claimed, lost, hold=claimed.id == held.id)
+    assert store.message(retried.id).status == "deferred"
+    assert (store.message(held.id).status, store.message(held.id).reason) == ("held", "ambiguous")
+
+
+def test_giving_back_burns_no_attempt(store: Store) -> None:
+    """A server in trouble costs a message nothing but time."""
+    message = a_message()
+    store.put(message)
+    claimed = claim(store)
+    later = clock.now() + timedelta(minutes=1)
+    with store.writing() as connection:
+        queue.give_back(connection, claimed, due_at=later, detail="Waiting for the server")
+    row = store.message(message.id)
+    assert (row.status, row.attempts, row.detail) == ("queued", 0, "Waiting for the server")
+    assert claim(store) == []
+
+
+def test_a_key_is_one_row_whoever_comes_first(store: Store) -> None:
+    """Eight threads store the same key at once: one row, and one of them is told so."""
+    won: list[outbox.NewMessage] = []
+    barrier = threading.Barrier(8)
+
+    def work() -> None:
+        message = a_message(key="import-7")
+        barrier.wait()
+        with store.writing() as connection:
+            won.extend(outbox.insert(connection, [message]))
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert store.statuses() == {"queued": 1}
+    assert store.message(won[0].id).origin == won[0].origin
+
+
+def test_calling_back_is_only_for_what_has_not_left(store: Store) -> None:
+    """A queued message is called back with its recipients; a sent one stays sent."""
+    waiting, gone = a_message(), a_message()
+    store.put(waiting, gone)
+    for claimed in claim(store):
+        if claimed.id == gone.id:
+            record(store, claimed, delivered(ada=OK))
+        else:
+            with store.writing() as connection:
+                queue.give_back(connection, [claimed], due_at=clock.now(), detail=None)
+    with store.writing() as connection:
+        cancelled = outbox.cancel(
+            connection, [waiting.id, gone.id], Reason.WITHDRAWN, clock.now()
+        )
+    assert cancelled == [waiting.id]
+    assert store.verdicts(waiting.id)["ada@firm.example"][0] == Status.CANCELLED
+    assert store.message(gone.id).status == "sent"
+
+
+def test_a_lease_can_be_renewed(store: Store) -> None:
+    """A slow server may take longer than a lease."""
+    store.put(a_message())
+    claimed = claim(store)
+    with store.writing() as connection:
+        queue.renew(connection, claimed, lease=LEASE, now=clock.now() + 10 * LEASE)
+        queue.recover(connection, clock.now() + 5 * LEASE, hold=False)
+    assert store.statuses() == {"sending": 1}
+
+
+def test_next_due_is_the_earliest_open_message(store: Store) -> None:
+    """A worker can ask how long it may sleep."""
+    with store.reading() as connection:
+        assert queue.next_due(connection) is None
+    message = a_message(due_in=timedelta(hours=2))
+    store.put(message, a_message(status=Status.SENT))
+    with store.reading() as connection:
+        due = queue.next_due(connection)
+    assert due is not None
+    assert abs(due - message.due_at) < timedelta(milliseconds=1)
+
+
+def test_the_claim_uses_its_index_on_sqlite(tmp_path: Path) -> None:
+    """A claim must not read the whole outbox."""
+    store = Store(f"sqlite:///{tmp_path}/plan.sqlite")
+    with store.reading() as connection:
+        plan = connection.execute(
+            sa.text(
+                "EXPLAIN QUERY PLAN SELECT id FROM interaction_mail_message "
+                "WHERE status IN ('queued', 'deferred') AND due_at <= '2030-01-01' "
+                "ORDER BY due_at LIMIT 50"
+            )
+        ).all()
+    assert "ix_interaction_mail_message_due" in str(plan)
+    store.engine.dispose()

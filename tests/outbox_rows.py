@@ -1,0 +1,101 @@
+"""Messages for tests of the outbox, put in without a host."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+
+import sqlalchemy as sa
+
+from flask_interaction_mail import clock, models, outbox
+from flask_interaction_mail.intent import Intent
+from flask_interaction_mail.outbox import NewMessage
+from flask_interaction_mail.values import Party, RecipientVerdict, Status
+
+
+class Store:
+    """A database with our tables and nothing else; what delivery needs of it."""
+
+    def __init__(self, url: str) -> None:
+        arguments = {"timeout": 20} if url.startswith("sqlite") else {}
+        self.engine = sa.create_engine(url, connect_args=arguments)
+        metadata = sa.MetaData()
+        models.copy_to(metadata)
+        metadata.create_all(self.engine)
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        with self.engine.begin() as connection:
+            yield connection
+
+    def put(self, *messages: NewMessage) -> None:
+        with self.writing() as connection:
+            outbox.insert(connection, messages)
+
+    def statuses(self) -> dict[str, int]:
+        """How many messages have which status."""
+        with self.reading() as connection:
+            rows = connection.execute(
+                sa.select(outbox.MESSAGE.c.status, sa.func.count()).group_by(outbox.MESSAGE.c.status)
+            )
+            return {status: count for status, count in rows}
+
+    def message(self, id: uuid.UUID) -> sa.Row[tuple[object, ...]]:
+        with self.reading() as connection:
+            return connection.execute(
+                sa.select(outbox.MESSAGE).where(outbox.MESSAGE.c.id == id)
+            ).one()
+
+    def verdicts(self, id: uuid.UUID) -> dict[str, tuple[str, str | None]]:
+        """Address to status and reply."""
+        with self.reading() as connection:
+            found = outbox.recipients_of(connection, [id]).get(id, ())
+        return {one.address: (one.status.value, one.reply) for one in found}
+
+
+def a_message(
+    *addresses: str,
+    key: str | None = None,
+    pair: str | None = None,
+    status: Status = Status.QUEUED,
+    due_in: timedelta = timedelta(0),
+    expires_at: datetime | None = None,
+    content: bytes = b"Subject: x\r\n\r\nx\r\n",
+) -> NewMessage:
+    """A routed message to ``addresses`` (default one), due now."""
+    to = addresses or ("ada@firm.example",)
+    origin = outbox.new_id()
+    now = clock.now()
+    return NewMessage(
+        id=outbox.id_of_key(key) if key else origin,
+        origin=origin,
+        key=key,
+        pair=pair,
+        actor="7" if pair else None,
+        intent=Intent(
+            kind="notification",
+            source="call",
+            subject="x",
+            text="x",
+            to=tuple(Party("", address) for address in to),
+        ),
+        status=status,
+        reason=None,
+        detail=None,
+        recipients=tuple(RecipientVerdict(address=address) for address in to),
+        route=(),
+        message_id=f"<{origin}@firm.example>",
+        envelope_sender="crm@firm.example",
+        smtputf8=False,
+        content=content,
+        created_at=now,
+        due_at=now + due_in,
+        expires_at=expires_at,
+    )
