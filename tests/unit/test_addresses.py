@@ -206,6 +206,12 @@ def test_names_that_hide_something_are_refused(raw):
         addresses.mailbox(raw, company_domain="firm.example")
 
 
+def test_a_mailbox_shows_itself():
+    """For logs and tests; headers are written by the message."""
+    assert str(Mailbox("a@b.org", "Ada")) == "Ada <a@b.org>"
+    assert str(Mailbox("a@b.org")) == "a@b.org"
+
+
 @pytest.mark.parametrize(
     ("name", "shown"),
     [

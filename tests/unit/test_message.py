@@ -338,6 +338,12 @@ def test_t19_attachments_are_bytes_only(raw):
         attachment(raw)
 
 
+def test_file_names_have_a_limit():
+    """255 characters are the most, as in most file systems."""
+    with pytest.raises(HeaderError, match="longer than 255"):
+        attachment(("x" * 256, "x/y", b""))
+
+
 @pytest.mark.parametrize("bytes_like", [bytearray(b"ab"), memoryview(b"ab")])
 def test_other_bytes_are_copied(bytes_like):
     """What is stored cannot change afterwards."""
