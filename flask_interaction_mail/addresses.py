@@ -83,6 +83,12 @@ def domain_of(address: str) -> str:
     return address.rpartition("@")[2]
 
 
+def bare_domain(email: str | None) -> tuple[str, ...]:
+    """The domain of ``email`` if it has no dot, for ``own_domains`` where it may have none."""
+    domain = domain_of((email or "").strip(" ")).lower()
+    return (domain,) if "@" in (email or "") and "." not in domain else ()
+
+
 def needs_smtputf8(address: str) -> bool:
     """Whether only a server with SMTPUTF8 (RFC 6531) can take ``address``."""
     return not address.isascii()
@@ -158,8 +164,7 @@ def parse(raw: str) -> Mailbox:
         AddressError: it is none of these.
     """
     name, email = _split(raw)
-    domain = domain_of(email).lower() if "@" in email and "." not in domain_of(email) else ""
-    return Mailbox(clean_email(email, own_domains=(domain,)), display_name(name))
+    return Mailbox(clean_email(email, own_domains=bare_domain(email)), display_name(name))
 
 
 def mailbox(

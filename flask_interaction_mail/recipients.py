@@ -55,6 +55,21 @@ def resolve(party: Party, settings: MessagingSettings) -> Mailbox:
     return Mailbox(_complete(party.email or "", settings), addresses.display_name(party.name))
 
 
+def complete_setting(email: str, settings: MessagingSettings) -> str:
+    """The full form of an address that an administrator set; its domain may lack a dot.
+
+    Raises:
+        AddressError: it is no address, or short and there is no company domain.
+    """
+    own = (*own_domains(settings), *addresses.bare_domain(email))
+    return addresses.complete(email, company_domain=settings.company_domain, own_domains=own)
+
+
+def own_domains(settings: MessagingSettings) -> tuple[str, ...]:
+    """Domains in which an address may stand although they have no dot."""
+    return (*settings.own_domains, *addresses.bare_domain(settings.default_from))
+
+
 def default_to(settings: MessagingSettings) -> Mailbox:
     """The mailbox for what has no other address (R31, R33).
 
@@ -65,7 +80,7 @@ def default_to(settings: MessagingSettings) -> Mailbox:
     if addresses.is_blank(settings.default_to):
         raise NoRecipient(f"There is nobody to send this to, and {_NO_DEFAULT_TO}")
     try:
-        return Mailbox(_complete(settings.default_to or "", settings))
+        return Mailbox(complete_setting(settings.default_to or "", settings))
     except AddressError as error:
         raise AddressError(f"The default To cannot be used: {error}") from error
 
@@ -216,11 +231,11 @@ def _mailbox(given: Party | Mailbox | str, settings: MessagingSettings) -> Mailb
             return Mailbox(_complete(given.address, settings), name)
         case _:
             return addresses.mailbox(
-                given, company_domain=settings.company_domain, own_domains=settings.own_domains
+                given, company_domain=settings.company_domain, own_domains=own_domains(settings)
             )
 
 
 def _complete(email: str, settings: MessagingSettings) -> str:
     return addresses.complete(
-        email, company_domain=settings.company_domain, own_domains=settings.own_domains
+        email, company_domain=settings.company_domain, own_domains=own_domains(settings)
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from . import addresses
 from .addresses import Mailbox
 from .errors import AddressError, MessagingNotConfigured
-from .recipients import name_of, resolve, who
+from .recipients import complete_setting, name_of, own_domains, resolve, who
 from .settings import ForeignSender, FromPolicy, MessagingSettings
 from .steps import Step, step
 from .values import Party
@@ -96,13 +96,7 @@ def default_from(settings: MessagingSettings) -> Mailbox:
             "An administrator sets it in Configuration → Messaging."
         )
     try:
-        return Mailbox(
-            addresses.complete(
-                settings.default_from or "",
-                company_domain=settings.company_domain,
-                own_domains=settings.own_domains,
-            )
-        )
+        return Mailbox(complete_setting(settings.default_from or "", settings))
     except AddressError as error:
         raise AddressError(f"The default From cannot be used: {error}") from error
 
@@ -144,7 +138,7 @@ def _person(
 
 def _party(named: str, settings: MessagingSettings) -> Party:
     mailbox = addresses.mailbox(
-        named, company_domain=settings.company_domain, own_domains=settings.own_domains
+        named, company_domain=settings.company_domain, own_domains=own_domains(settings)
     )
     return Party(mailbox.name, mailbox.address)
 
@@ -224,6 +218,6 @@ def _flask_mail_mailbox(sender: str, settings: MessagingSettings) -> Mailbox:
     completed = addresses.complete(
         address.removesuffix(">"),
         company_domain=settings.company_domain,
-        own_domains=settings.own_domains,
+        own_domains=own_domains(settings),
     )
     return Mailbox(completed, addresses.display_name(name.strip(' "')))

@@ -272,6 +272,15 @@ def test_names_are_cleaned_in_mailboxes_and_sentences(name):
     assert story(routing).isprintable()
 
 
+def test_internal_domains_without_a_dot_work_where_they_were_set():
+    """An administrator's addresses may be in one, and everybody in default From's domain."""
+    settings = MessagingSettings(default_to="desk@interfacemail", default_from="crm@corp")
+    assert to(route_merge([("Firm List", [MUTE])], settings)) == ["desk@interfacemail"]
+    assert to(route_parties(["ada@corp"], kind="request", settings=settings)) == ["ada@corp"]
+    with pytest.raises(AddressError, match="no dot"):
+        route_parties(["ada@gmial"], kind="request", settings=settings)
+
+
 def test_copies_need_an_address_of_their_own():
     """A Cc or Reply-To without an address is an error that names the party."""
     assert resolve(OWNER, SETTINGS) == Mailbox("olga@firm.example", "Olga Owner")

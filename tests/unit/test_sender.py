@@ -174,6 +174,13 @@ def test_domain_of_default_from_is_our_own():
     assert choose(settings, user).from_.address == "ada@firm.example"
 
 
+def test_domain_of_default_from_may_lack_a_dot():
+    """Internal mail has such names."""
+    settings = MessagingSettings(default_from="crm@Corp")
+    assert default_from(settings) == Mailbox("crm@corp")
+    assert choose(settings, Party("Ada", "ada@corp")).from_.address == "ada@corp"
+
+
 ATTACKS = [
     "Ada\r\nBcc: victim@x.org",
     "boss@bank.example",
