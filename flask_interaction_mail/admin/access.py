@@ -1,0 +1,77 @@
+"""Who may open which page: closed unless somebody has decided to open it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from flask import abort
+from flask.typing import ResponseReturnValue
+from flask_admin import BaseView
+
+from ..config import AccessMode
+
+if TYPE_CHECKING:
+    from ..state import State
+
+RIGHTS: Final = ("view", "edit", "test", "outbox", "body", "resend", "purge")
+log = logging.getLogger("flask_interaction_mail")
+
+
+def allowed(state: State, right: str) -> bool:
+    """Whether the present visitor has ``right``; asks the host, whose errors count as "no"."""
+    if right not in RIGHTS:
+        raise ValueError(f"{right!r} is no right; the rights are {', '.join(RIGHTS)}")
+    if state.access is not None:
+        return _ask(lambda: state.access(right), "access")  # type: ignore[misc]
+    # A password-reset link sits in a body: being an administrator is not enough to see it.
+    if right == "body":
+        return False
+    return _left_to_host(state) or (_guarded(state) and _index_open(state))
+
+
+def refusal(state: State, name: str, **kwargs: Any) -> ResponseReturnValue:
+    """The answer to a visitor without the right: the host's own, else 403."""
+    if state.access is None and not _guarded(state):
+        _explain(state)
+    elif state.admin is not None and not _index_open(state):
+        # The index view is closed to this visitor too, so this asks for a login, not in a loop.
+        answer = state.admin.index_view.inaccessible_callback(name, **kwargs)
+        return answer if answer is not None else abort(403)
+    return abort(403)
+
+
+def _left_to_host(state: State) -> bool:
+    return state.config.access is AccessMode.HOST
+
+
+def _guarded(state: State) -> bool:
+    if state.admin is None:
+        return False
+    return type(state.admin.index_view).is_accessible is not BaseView.is_accessible
+
+
+def _index_open(state: State) -> bool:
+    if state.admin is None:
+        return False
+    return _ask(state.admin.index_view.is_accessible, "is_accessible of the admin index view")
+
+
+def _ask(question: Callable[[], object], name: str) -> bool:
+    try:
+        return bool(question())
+    except Exception:
+        # Flask-Admin asks for every page's menu: one that is broken must not break them all.
+        log.exception("access.failed: %s raised; access is refused", name)
+        return False
+
+
+def _explain(state: State) -> None:
+    log.error(
+        "access.unprotected: the Messaging pages of %s stay closed, because the admin index view "
+        "lets everybody in. Give Admin an index view that overrides is_accessible(), or pass "
+        "access= to InteractionMail, or set INTERACTION_MAIL_ACCESS = 'host' if something else "
+        "guards the admin's URL.",
+        state.app.name,
+    )

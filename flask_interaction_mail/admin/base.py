@@ -1,0 +1,135 @@
+"""What every page of the panel has in common: its app's state, its guard, its headers."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cache
+from pathlib import Path
+from typing import Any, ClassVar
+
+from flask import Response, abort, current_app, make_response, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_admin import BaseView
+
+from .. import breaker
+from ..errors import TablesMissing
+from ..settings_store import InForce
+from ..state import KEY, State
+from . import access, shown, wording
+from .csrf import PanelForm
+
+STATIC = Path(__file__).parent.parent / "static" / "interaction_mail"
+_HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "SAMEORIGIN",  # the test result and bodies are shown in frames
+    "Referrer-Policy": "same-origin",
+}
+
+
+class PanelView(BaseView):
+    """A page of the panel. One object serves every app that its ``Admin`` serves."""
+
+    right: ClassVar[str]  # without it the page is closed, and not in the menu
+
+    def __init__(self, name: str, *, endpoint: str, url: str) -> None:
+        super().__init__(
+            name,
+            category="Configuration",
+            endpoint=endpoint,
+            url=url,
+            static_folder=str(STATIC),
+            static_url_path="/static",
+        )
+
+    def _get_view_url(self, admin: Any, url: str | None) -> str:
+        # An admin at "/" would make "//messaging" of it.
+        return url if url and url.startswith("/") else f"{admin.url.rstrip('/')}/{url}"
+
+    def is_accessible(self) -> bool:
+        """Whether the visitor may open this page; False in an app without the extension."""
+        return KEY in current_app.extensions and may(self.right)
+
+    def _handle_view(self, name: str, **kwargs: Any) -> ResponseReturnValue | None:
+        if KEY not in current_app.extensions:
+            return abort(404)
+        if self.is_accessible():
+            return None
+        return access.refusal(state(), name, **kwargs)
+
+    def _run_view(self, fn: Any, *args: Any, **kwargs: Any) -> Response:
+        try:
+            response = make_response(fn(self, *args, **kwargs))
+        except TablesMissing as error:
+            text = self.render("interaction_mail/admin/problem.html", text=str(error))
+            response = make_response(text, 503)
+        for name, value in _HEADERS.items():
+            response.headers.setdefault(name, value)
+        return response
+
+    def page(self, template: str, **values: Any) -> str:
+        """The page ``interaction_mail/admin/<template>`` with what all of them need."""
+        present = values.pop("present", None) or state().settings.current()
+        return self.render(
+            f"interaction_mail/admin/{template}",
+            present=present,
+            settings=present.settings,
+            may=may,
+            asset=asset,
+            wording=wording,
+            time=shown.time,
+            status=shown.status,
+            suppressed=state().suppressed,
+            breaker=_breaker(present),
+            **values,
+        )
+
+    def render(self, template: str, **kwargs: Any) -> str:
+        """Flask-Admin's rendering, with a translation that never breaks."""
+        self._template_args["_gettext"] = wording.gettext
+        return super().render(template, **kwargs)
+
+
+def state() -> State:
+    """The extension in the app that serves this request."""
+    found: State = current_app.extensions[KEY]
+    return found
+
+
+def may(right: str) -> bool:
+    """Whether the visitor has ``right``."""
+    return access.allowed(state(), right)
+
+
+def need(right: str) -> None:
+    """403 unless the visitor has ``right``."""
+    if not may(right):
+        abort(403)
+
+
+def visitor() -> str:
+    """Who is here, for the history."""
+    user = state().people.current_user()
+    return (user.name.strip() if user else "")[:255] or "administrator"
+
+
+def token_is_valid() -> bool:
+    """Whether this POST of a page that has only buttons carries the right token."""
+    return bool(PanelForm(request.form).validate())
+
+
+def asset(name: str) -> str:
+    """The URL of one of our static files; another content has another URL."""
+    return url_for("interaction_mail.static", filename=name, v=_version(name))
+
+
+@cache
+def _version(name: str) -> str:
+    return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:8]
+
+
+def _breaker(present: InForce) -> breaker.Open | None:
+    if not present.settings.configured:
+        return None
+    with state().database.reading() as connection:
+        return breaker.read(connection, present.settings)

@@ -1,0 +1,120 @@
+"""The tests of the settings, as they are kept: who, when, of which settings, with what verdict."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import sqlalchemy as sa
+
+from .. import clock
+from ..models import CheckRow
+from ..settings_store import InForce
+from ..state import State
+
+PER_MINUTE = 10  # tests by one user
+_PASSED = "passed"
+_LIMITS = "interaction_mail_test_limits"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Badge:
+    """What the page says about the settings in force; ``at`` is naive UTC."""
+
+    kind: Literal["never", "passed", "failed", "changed"]
+    by: str = ""
+    at: datetime | None = None
+
+
+def badge(state: State, present: InForce) -> Badge:
+    """Whether the settings in force have passed a test."""
+    fingerprints = state.settings.keyring.fingerprints(present.settings)
+    with state.database.reading() as connection:
+        ours = _latest(connection, CheckRow.fingerprint.in_(fingerprints))
+        if ours is not None:
+            kind: Literal["passed", "failed"] = "passed" if ours.verdict == _PASSED else "failed"
+            return Badge(kind=kind, by=ours.by, at=ours.at)
+        passed = _latest(connection, CheckRow.verdict == _PASSED)
+    if passed is None:
+        return Badge(kind="never")
+    return Badge(kind="changed", by=passed.by, at=passed.at)
+
+
+def record(
+    state: State, tested: InForce, *, by: str, verdict: str, steps: Sequence[object]
+) -> None:
+    """Write down one test; commits a transaction of its own."""
+    with state.database.writing() as connection:
+        connection.execute(
+            sa.insert(CheckRow).values(
+                id=uuid.uuid4(),
+                kind="test",
+                at=clock.now(),
+                by=by,
+                fingerprint=state.settings.keyring.fingerprint(tested.settings),
+                verdict=verdict,
+                steps=json.dumps(list(steps)),
+            )
+        )
+
+
+def too_many(state: State, by: str) -> bool:
+    """Whether ``by`` has begun ten tests within the last minute; counts this one if not.
+
+    What this process began is counted at once, what others did when it has ended.
+    """
+    with state.database.reading() as connection:
+        recorded = connection.scalar(
+            sa.select(sa.func.count())
+            .select_from(CheckRow)
+            .where(
+                CheckRow.kind == "test",
+                CheckRow.by == by,
+                CheckRow.at > clock.now() - timedelta(minutes=1),
+            )
+        )
+    limits: _Limits = state.app.extensions.setdefault(_LIMITS, _Limits())
+    return (recorded or 0) >= PER_MINUTE or not limits.admit(by)
+
+
+class _Limits:
+    """How often each user began a test in this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begun: dict[str, deque[float]] = {}
+
+    def admit(self, user: str) -> bool:
+        """Whether ``user`` may begin another one now; if so it counts."""
+        now = time.monotonic()
+        with self._lock:
+            self._forget(now - 60)
+            begun = self._begun.setdefault(user, deque())
+            if len(begun) >= PER_MINUTE:
+                return False
+            begun.append(now)
+            return True
+
+    def _forget(self, before: float) -> None:
+        for user, begun in list(self._begun.items()):
+            while begun and begun[0] < before:
+                begun.popleft()
+            if not begun:
+                del self._begun[user]
+
+
+def _latest(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> Any:
+    wanted: Iterable[sa.ColumnElement[bool]] = (CheckRow.kind == "test", *conditions)
+    return connection.execute(
+        sa.select(CheckRow.verdict, CheckRow.by, CheckRow.at)
+        .where(*wanted)
+        .order_by(CheckRow.at.desc())
+        .limit(1)
+    ).first()

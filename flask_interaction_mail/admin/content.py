@@ -1,0 +1,47 @@
+"""A stored message, taken apart for the eyes of an administrator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from email import message_from_bytes, policy
+from email.message import EmailMessage
+from typing import Literal, cast
+
+from ..intent import Intent
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Body:
+    """The texts of a message; both None where they have been removed."""
+
+    text: str | None
+    html: str | None
+
+
+def headers_of(content: bytes | None) -> tuple[tuple[str, str], ...]:
+    """The header fields that leave with the message, in their order."""
+    if not content:
+        return ()
+    head = content.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
+    return tuple((name, str(value)) for name, value in _parsed(head).items())
+
+
+def body_of(content: bytes | None, intent: str) -> Body:
+    """The texts of what left, or of what was meant where routing has not succeeded."""
+    if content:
+        message = _parsed(content)
+        return Body(text=_part(message, "plain"), html=_part(message, "html"))
+    try:
+        meant = Intent.from_json(intent)
+    except ValueError:
+        return Body(text=None, html=None)
+    return Body(text=meant.text, html=meant.html)
+
+
+def _parsed(content: bytes) -> EmailMessage:
+    return cast(EmailMessage, message_from_bytes(content, policy=policy.default))
+
+
+def _part(message: EmailMessage, kind: Literal["plain", "html"]) -> str | None:
+    part = message.get_body((kind,))
+    return str(part.get_content()) if part is not None else None

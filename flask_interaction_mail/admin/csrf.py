@@ -1,0 +1,90 @@
+"""A form base whose token works with and without the host's ``CSRFProtect``."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from typing import Any
+
+from flask import current_app, g, session
+from wtforms import Form, ValidationError
+from wtforms.csrf.core import CSRF
+from wtforms.meta import DefaultMeta
+
+FIELD = "csrf_token"
+_NONCE = "_interaction_mail_csrf"
+_STALE = "This page is out of date, or cookies are switched off. Nothing was done: try again."
+
+
+class SessionToken(CSRF):
+    """A token that belongs to the visitor's session, and is valid as long as that."""
+
+    def generate_csrf_token(self, csrf_token_field: Any) -> str:  # noqa: ARG002
+        """The token of the present session."""
+        if not isinstance(session.get(_NONCE), str):
+            session[_NONCE] = secrets.token_hex(32)
+        return hmac.new(_key(), session[_NONCE].encode(), "sha256").hexdigest()
+
+    def validate_csrf_token(self, form: Any, field: Any) -> None:  # noqa: ARG002
+        """Raise ``ValidationError`` unless the token is that of the present session."""
+        given = str(field.data or "").encode()
+        if not hmac.compare_digest(given, str(field.current_token).encode()):
+            raise ValidationError(_STALE)
+
+
+class HostToken(CSRF):
+    """The token of Flask-WTF, which the host's ``CSRFProtect`` has asked for before us."""
+
+    def generate_csrf_token(self, csrf_token_field: Any) -> str:  # noqa: ARG002
+        """The token that Flask-WTF expects in this session."""
+        from flask_wtf.csrf import generate_csrf  # type: ignore[import-untyped]
+
+        return str(generate_csrf())
+
+    def validate_csrf_token(self, form: Any, field: Any) -> None:  # noqa: ARG002
+        """Raise ``ValidationError`` unless Flask-WTF accepts the token."""
+        from flask_wtf.csrf import validate_csrf
+
+        if g.get("csrf_valid", False):
+            return  # CSRFProtect has looked already
+        try:
+            validate_csrf(field.data)
+        except ValidationError as error:
+            raise ValidationError(_STALE) from error
+
+
+class PanelForm(Form):
+    """A form with a CSRF token; alone it is the form of a page that has only buttons."""
+
+    class Meta(DefaultMeta):
+        """Which token it is depends on the app that serves the request."""
+
+        csrf = True
+
+        @property
+        def csrf_class(self) -> type[CSRF]:
+            """Flask-WTF's token where it protects the host, else our own."""
+            return HostToken if _host_protects() else SessionToken
+
+        @property
+        def csrf_field_name(self) -> str:
+            """``csrf_token``, unless the host has given its own forms another name."""
+            if _host_protects():
+                return str(current_app.config.get("WTF_CSRF_FIELD_NAME", FIELD))
+            return FIELD
+
+    @property
+    def token(self) -> Any:
+        """The token's field, whatever its name."""
+        return self[self.meta.csrf_field_name]
+
+
+def _host_protects() -> bool:
+    protection = current_app.extensions.get("csrf")
+    return type(protection).__module__.partition(".")[0] == "flask_wtf"
+
+
+def _key() -> bytes:
+    # A session without a key exists only on the server's side, where the nonce is secret itself.
+    key = current_app.secret_key or ""
+    return key.encode() if isinstance(key, str) else key

@@ -1,0 +1,117 @@
+"""Configuration → Outbox: what happened to every message."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+
+from flask import Response, abort, flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_admin import expose
+
+from ..errors import InteractionMailError
+from ..values import Kind, Status
+from . import lookup
+from .base import PanelView, may, need, state, token_is_valid
+from .content import body_of, headers_of
+from .csrf import PanelForm
+from .filters import Filters
+from .wording import gettext
+
+# Nothing is loaded and nothing runs: only the styles within the message itself apply.
+_BODY_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'; "
+    "base-uri 'none'; form-action 'none'"
+)
+
+
+class OutboxView(PanelView):
+    """The list of all messages, each one's details, and what can be done about it."""
+
+    right = "outbox"
+
+    @expose("/")
+    def index_view(self) -> ResponseReturnValue:
+        """The list, newest first."""
+        filters = Filters.of(request.args)
+        with state().database.reading() as connection:
+            page = lookup.page(connection, filters)
+        return self.page(
+            "outbox.html", page=page, filters=filters, statuses=tuple(Status), kinds=tuple(Kind)
+        )
+
+    @expose("/<uuid:id>/")
+    def details_view(self, id: uuid.UUID) -> ResponseReturnValue:
+        """All about one message; its body only with the right to see it."""
+        with state().database.reading() as connection:
+            details = lookup.details(connection, id)
+            content, intent = lookup.stored(connection, id) or (None, "")
+        if details is None:
+            abort(404)
+        return self.page(
+            "message.html",
+            details=details,
+            headers=headers_of(content),
+            body=body_of(content, intent) if may("body") else None,
+            form=PanelForm(),
+            back=Filters.of(request.args).arguments(),
+        )
+
+    @expose("/<uuid:id>/html")
+    def html_view(self, id: uuid.UUID) -> ResponseReturnValue:
+        """The HTML text of one message, for the frame in its details."""
+        need("body")
+        with state().database.reading() as connection:
+            found = lookup.stored(connection, id)
+        html = body_of(*found).html if found else None
+        if html is None:
+            abort(404)
+        return Response(html, headers={"Content-Security-Policy": _BODY_POLICY})
+
+    @expose("/<uuid:id>/resend", methods=("POST",))
+    def resend(self, id: uuid.UUID) -> ResponseReturnValue:
+        """Route the message anew and send it as a new one."""
+        return self._act(id, self._resend)
+
+    @expose("/<uuid:id>/cancel", methods=("POST",))
+    def cancel(self, id: uuid.UUID) -> ResponseReturnValue:
+        """Call back a message that has not left."""
+        return self._act(id, self._cancel)
+
+    @expose("/<uuid:id>/release", methods=("POST",))
+    def release(self, id: uuid.UUID) -> ResponseReturnValue:
+        """Let a held message go as it is."""
+        return self._act(id, self._release)
+
+    def _act(self, id: uuid.UUID, act: Callable[[uuid.UUID], uuid.UUID]) -> ResponseReturnValue:
+        need("resend")
+        if not token_is_valid():
+            flash(gettext("This page was out of date. Nothing was done: try again."), "error")
+        else:
+            try:
+                id = act(id)
+            except LookupError:
+                abort(404)
+            except (InteractionMailError, ValueError) as error:
+                flash(str(error), "error")
+        back = Filters.of(request.args).arguments()
+        return redirect(url_for(".details_view", id=id, **back), 303)
+
+    def _resend(self, id: uuid.UUID) -> uuid.UUID:
+        new = state().resend(id)
+        flash(gettext("Queued as a new message: this is it."), "success")
+        return new.id
+
+    def _cancel(self, id: uuid.UUID) -> uuid.UUID:
+        if state().cancel(id):
+            flash(gettext("Called back: it will not be sent."), "success")
+        else:
+            flash(gettext("Too late: it has left, or was called back already."), "warning")
+        return id
+
+    def _release(self, id: uuid.UUID) -> uuid.UUID:
+        if state().release(id):
+            flash(gettext("Released: it is sent as it is."), "success")
+        else:
+            flash(gettext("It is not held any more."), "warning")
+        return id
