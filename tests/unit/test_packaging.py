@@ -78,8 +78,14 @@ def test_every_data_file_is_shipped() -> None:
         patterns = [line.strip() for line in data[package].splitlines() if line.strip()]
         matched = {path for pattern in patterns for path in folder.glob(pattern)}
         shipped = matched | set(folder.glob("*.py")) | set(PACKAGE.rglob("*.py"))
-        files = {path for path in folder.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+        files = {path for path in folder.rglob("*") if path.is_file() and not is_cache(path)}
         assert files <= shipped, sorted(files - shipped)
+
+
+def is_cache(path: Path) -> bool:
+    """Whether a tool left ``path`` behind: such folders are named with a dot or underscores."""
+    folders = path.relative_to(ROOT).parts[:-1]
+    return any(folder == "__pycache__" or folder.startswith(".") for folder in folders)
 
 
 def test_optional_packages_are_not_needed() -> None:
