@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+import flask_interaction_mail
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "flask_interaction_mail"
 
@@ -100,6 +102,13 @@ sys.meta_path.insert(0, Missing())
 import flask_interaction_mail
 """
     subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, cwd=ROOT)
+
+
+def test_every_public_name_is_documented() -> None:
+    """What can be imported from the package is on a page of the documentation."""
+    pages = "\n".join(page.read_text("utf-8") for page in (ROOT / "docs").glob("*.md"))
+    missing = [name for name in flask_interaction_mail.__all__ if name not in pages]
+    assert missing == []
 
 
 def test_the_example_uses_the_public_interface_only() -> None:
