@@ -22,10 +22,10 @@ from typing import Protocol
 import sqlalchemy as sa
 
 from . import breaker, clock, queue
-from .addresses import complete
 from .errors import TransportError
 from .outcome import Delivery
 from .queue import Attempt, Claimed, Verdict
+from .recipients import complete_setting
 from .settings import MessagingSettings, OnAmbiguous
 from .transport.base import Envelope, Transport
 from .values import Status
@@ -35,6 +35,7 @@ log = logging.getLogger("flask_interaction_mail")
 
 _GROUP = 0.010  # s: how long an accepted message may wait for others to be recorded with it
 _BATCH = 50  # messages a claim
+_AFTER_ABORT = 2.0  # s for couriers to notice that their connection was broken off
 _RECORD_AGAIN = 0.5  # s between two tries to record while the database is away
 
 
@@ -112,6 +113,7 @@ class _Shift:
     results: stdlib.SimpleQueue[_Returned] = field(default_factory=stdlib.SimpleQueue)
     in_flight: dict[uuid.UUID, Claimed] = field(default_factory=dict)
     couriers: list[threading.Thread] = field(default_factory=list)
+    transports: list[Transport] = field(default_factory=list)
     trouble: TransportError | None = None
     renewed_at: float = field(default_factory=time.monotonic)
     probing: bool = False
@@ -220,6 +222,7 @@ class Dispatcher:
     def _carry(self, shift: _Shift) -> None:
         """A courier: one kept connection, one message at a time, until the shift ends."""
         transport = self._office.transport(shift.settings)
+        shift.transports.append(transport)
         divert_to = _divert_to(shift.settings)
         try:
             while (claimed := shift.jobs.get()) is not None:
@@ -331,21 +334,23 @@ class Dispatcher:
         if waiting:
             with self._office.store.writing() as connection:
                 queue.give_back(connection, waiting, due_at=clock.now(), detail=None)
-        end = time.monotonic() + self._office.grace
-        while shift.in_flight and (left := end - time.monotonic()) > 0:
-            self._collect(shift, progress, patience=left)
+        self._await(shift, progress, self._office.grace)
+        if shift.in_flight:
+            for transport in shift.transports:
+                transport.abort()  # what waits for the answer to its dot is ambiguous now
+            self._await(shift, progress, _AFTER_ABORT)
         if shift.in_flight:
             log.warning("dispatcher.left: %s messages still in flight", len(shift.in_flight))
 
 
+    def _await(self, shift: _Shift, progress: Progress, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while shift.in_flight and (left := end - time.monotonic()) > 0:
+            self._collect(shift, progress, patience=left)
+
+
 def _divert_to(settings: MessagingSettings) -> str | None:
-    if settings.divert_to is None:
-        return None
-    return complete(
-        settings.divert_to,
-        company_domain=settings.company_domain,
-        own_domains=settings.own_domains,
-    )
+    return complete_setting(settings.divert_to, settings) if settings.divert_to else None
 
 
 def _try(transport: Transport, claimed: Claimed, divert_to: str | None) -> Delivery | Exception:
@@ -381,7 +386,7 @@ def _gather(
 
 
 def _take_back(jobs: stdlib.SimpleQueue[Claimed | None]) -> list[Claimed]:
-    waiting = []
+    waiting: list[Claimed] = []
     while True:
         try:
             one = jobs.get_nowait()

@@ -6,8 +6,7 @@ from flask import Blueprint, Flask
 from flask_admin import Admin
 from flask_sqlalchemy import SQLAlchemy
 
-from . import admin as panel
-from . import cli, mail_bridge, models
+from . import mail_bridge, models
 from .api import send_flask_mail
 from .config import Config, Migrations, parse
 from .database import Database
@@ -74,8 +73,10 @@ class InteractionMail:
         app.register_blueprint(_templates())
         app.before_request(state.ensure_running)
         mail_bridge.install(app, send_flask_mail)
-        cli.register(app)
+        # cli
         if state.admin is not None:
+            from . import admin as panel  # a host without a panel does not pay for it
+
             panel.add_views(state.admin)
 
     def _build(

@@ -23,6 +23,7 @@ from .keeper import CallingBack, Storing
 from .notify import Identity
 from .outbox import Earlier
 from .pending import Fate
+from .recipients import own_domains
 from .settings import MessagingSettings
 from .state import KEY, State, state_of
 from .steps import one_line
@@ -184,7 +185,7 @@ def _address(party: Party | None, settings: MessagingSettings) -> str | None:
         return addresses.complete(
             party.email or "",
             company_domain=settings.company_domain,
-            own_domains=settings.own_domains,
+            own_domains=own_domains(settings),
         )
     except AddressError:
         return None

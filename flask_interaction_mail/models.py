@@ -67,7 +67,9 @@ class MessageRow(Base):
     )  # the same for people, or the last reply
 
     created_at: Mapped[datetime]
-    due_at: Mapped[datetime]  # when the next attempt may begin
+    # When the next attempt may begin; NULL unless one will. So the index below is as long as
+    # the queue, not as the outbox, on every database, and in the order of the claims.
+    due_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]  # when the status became final
 
@@ -92,12 +94,7 @@ class MessageRow(Base):
 
     __table_args__ = (
         sa.PrimaryKeyConstraint("id", name="pk_interaction_mail_message"),
-        sa.Index(
-            "ix_interaction_mail_message_due",
-            "due_at",
-            sqlite_where=sa.text("status IN ('queued', 'deferred')"),
-            postgresql_where=sa.text("status IN ('queued', 'deferred')"),
-        ),
+        sa.Index("ix_interaction_mail_message_due", "due_at"),
         sa.Index("ix_interaction_mail_message_status", "status", "created_at"),
         sa.Index("ix_interaction_mail_message_lease", "lease_until"),
         sa.Index("ix_interaction_mail_message_created", "created_at"),

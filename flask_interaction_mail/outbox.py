@@ -98,7 +98,7 @@ class NewMessage:
             "reason": self.reason,
             "detail": self.detail,
             "created_at": self.created_at,
-            "due_at": self.due_at,
+            "due_at": self.due_at if self.status is Status.QUEUED else None,
             "expires_at": self.expires_at,
             "finished_at": self.created_at if self.status.final else None,
             "attempts": 0,
@@ -284,7 +284,7 @@ def cancel(
         changed = connection.execute(
             sa.update(MESSAGE)
             .where(MESSAGE.c.id == id, MESSAGE.c.status.in_(CANCELLABLE))
-            .values(status=Status.CANCELLED, reason=reason, finished_at=now)
+            .values(status=Status.CANCELLED, reason=reason, due_at=None, finished_at=now)
         )
         if changed.rowcount == 1:
             cancelled.append(id)

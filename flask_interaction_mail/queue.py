@@ -37,6 +37,7 @@ class Claimed:
     created_at: datetime
     expires_at: datetime | None
     source: str
+    refused_before: bool  # an earlier attempt failed for good for some recipient
     envelope: Envelope
 
 
@@ -128,7 +129,7 @@ def claim(
     """Take up to ``limit`` due messages for ``lease``; no two workers get the same one."""
     due = (
         sa.select(MESSAGE.c.id)
-        .where(MESSAGE.c.status.in_(_OPEN), MESSAGE.c.due_at <= now)
+        .where(MESSAGE.c.due_at <= now)  # NULL unless open: this alone keeps to the index
         .order_by(MESSAGE.c.due_at)
         .limit(limit)
     )
@@ -137,6 +138,7 @@ def claim(
         due = due.with_for_update(skip_locked=True)
     taken: dict[str, Any] = {
         "status": Status.SENDING,
+        "due_at": None,
         "fence": MESSAGE.c.fence + 1,
         "lease_until": now + lease,
         "worker": worker,
@@ -158,12 +160,16 @@ def claim(
 
 def _load(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> list[Claimed]:
     open_recipients: dict[uuid.UUID, list[str]] = {}
-    for message_id, address in connection.execute(
-        sa.select(RECIPIENT.c.message_id, RECIPIENT.c.address)
-        .where(RECIPIENT.c.message_id.in_(ids), RECIPIENT.c.status.in_(_OPEN))
+    refused: set[uuid.UUID] = set()
+    for message_id, address, status in connection.execute(
+        sa.select(RECIPIENT.c.message_id, RECIPIENT.c.address, RECIPIENT.c.status)
+        .where(RECIPIENT.c.message_id.in_(ids))
         .order_by(RECIPIENT.c.message_id, RECIPIENT.c.position)
     ):
-        open_recipients.setdefault(message_id, []).append(address)
+        if status in _OPEN:
+            open_recipients.setdefault(message_id, []).append(address)
+        elif status == Status.FAILED:
+            refused.add(message_id)
     columns = MESSAGE.c
     rows = connection.execute(
         sa.select(
@@ -178,7 +184,7 @@ def _load(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> list[Claimed]:
             columns.content,
         )
         .where(columns.id.in_(ids))
-        .order_by(columns.due_at, columns.id)
+        .order_by(columns.created_at, columns.id)
     )
     return [
         Claimed(
@@ -188,6 +194,7 @@ def _load(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> list[Claimed]:
             created_at=row.created_at,
             expires_at=row.expires_at,
             source=row.source,
+            refused_before=row.id in refused,
             envelope=Envelope(
                 sender=row.envelope_sender or "",
                 # One RCPT per mailbox, however many header fields name it.
@@ -258,7 +265,7 @@ def _record_message(connection: sa.Connection, verdict: Verdict, now: datetime) 
             status=verdict.status,
             reason=verdict.reason,
             detail=verdict.detail,
-            due_at=verdict.due_at,
+            due_at=verdict.due_at if verdict.status is Status.DEFERRED else None,
             attempts=MESSAGE.c.attempts + (1 if verdict.counted else 0),
             finished_at=now if verdict.status.final else None,
             lease_until=None,
@@ -296,6 +303,6 @@ def _still_claimed(one: Claimed) -> sa.ColumnElement[bool]:
 def next_due(connection: sa.Connection) -> datetime | None:
     """When the next open message becomes due, None where none is open."""
     due: datetime | None = connection.scalar(
-        sa.select(sa.func.min(MESSAGE.c.due_at)).where(MESSAGE.c.status.in_(_OPEN))
+        sa.select(sa.func.min(MESSAGE.c.due_at))
     )
     return due

@@ -48,7 +48,8 @@ def verdict_of(
     texts = {
         address: str(delivery.verdicts.get(address) or said or "") or None for address in recipients
     }
-    status = _worst(recipients.values())
+    before = {Status.FAILED} if claimed.refused_before else set()
+    status = _worst({*recipients.values(), *before})
     reason = _REASONS.get(status)
     due_at = now
     if status is Status.DEFERRED:
@@ -129,8 +130,7 @@ def _of_recipient(delivery: Delivery, reply: Reply | None, *, hold: bool) -> Sta
             return Status.DEFERRED
 
 
-def _worst(statuses: object) -> Status:
-    present = set(statuses)  # type: ignore[call-overload]
+def _worst(present: set[Status]) -> Status:
     # While somebody is still to be tried the message is not finished, whoever failed before.
     if Status.DEFERRED in present:
         return Status.DEFERRED

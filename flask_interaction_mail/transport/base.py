@@ -37,3 +37,7 @@ class Transport(Protocol):
     def close(self) -> None:
         """End the connection, politely if it still lives. Never raises."""
         ...
+
+    def abort(self) -> None:
+        """Break the connection from another thread; what waits for an answer ends at once."""
+        ...

@@ -49,6 +49,9 @@ class MemoryTransport:
         """Count the farewell."""
         self.closed += 1
 
+    def abort(self) -> None:
+        """Nothing waits here."""
+
     def _ordinary(self, envelope: Envelope) -> Delivery:
         offered = Capabilities(smtputf8=True, eight_bit=True)
         if unable := unable_to_carry(envelope, offered):

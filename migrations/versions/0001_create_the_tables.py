@@ -16,7 +16,6 @@ _FAMILY = ("mysql", "mariadb")
 _INSTANT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), *_FAMILY)
 _TEXT = sa.Text().with_variant(mysql.LONGTEXT(), *_FAMILY)
 _BYTES = sa.LargeBinary().with_variant(mysql.LONGBLOB(), *_FAMILY)
-_WAITING = sa.text("status IN ('queued', 'deferred')")
 
 
 def upgrade() -> None:
@@ -60,7 +59,7 @@ def _create_message() -> None:
         sa.Column("reason", sa.String(32)),
         sa.Column("detail", sa.String(1000)),
         sa.Column("created_at", _INSTANT, nullable=False),
-        sa.Column("due_at", _INSTANT, nullable=False),
+        sa.Column("due_at", _INSTANT, nullable=True),
         sa.Column("expires_at", _INSTANT),
         sa.Column("finished_at", _INSTANT),
         sa.Column("attempts", sa.Integer(), nullable=False),
@@ -79,7 +78,7 @@ def _create_message() -> None:
         sa.Column("resend_of", sa.Uuid()),
         sa.PrimaryKeyConstraint("id", name="pk_interaction_mail_message"),
     )
-    _index("message", "due", "due_at", sqlite_where=_WAITING, postgresql_where=_WAITING)
+    _index("message", "due", "due_at")
     _index("message", "status", "status", "created_at")
     _index("message", "lease", "lease_until")
     _index("message", "created", "created_at")
