@@ -10,11 +10,11 @@ from typing import Any
 
 from flask import abort, redirect, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_admin import Admin, AdminIndexView  # type: ignore[import-untyped]
-from flask_admin.contrib.sqla import ModelView  # type: ignore[import-untyped]
-from flask_admin.menu import MenuLink  # type: ignore[import-untyped]
-from flask_admin.theme import Bootstrap4Theme  # type: ignore[import-untyped]
-from wtforms import PasswordField  # type: ignore[import-untyped]
+from flask_admin import Admin, AdminIndexView
+from flask_admin.contrib.sqla import ModelView
+from flask_admin.menu import MenuLink
+from flask_admin.theme import Bootstrap4Theme
+from wtforms import PasswordField
 
 from .auth import signed_in
 from .database import db
@@ -36,11 +36,11 @@ class AdministratorsOnly:
         return redirect(url_for("auth.login", next=request.full_path.rstrip("?")))
 
 
-class CrmIndexView(AdministratorsOnly, AdminIndexView):  # type: ignore[misc]
+class CrmIndexView(AdministratorsOnly, AdminIndexView):
     """The first page of the admin area."""
 
 
-class CrmModelView(AdministratorsOnly, ModelView):  # type: ignore[misc]
+class CrmModelView(AdministratorsOnly, ModelView):
     """A table of the CRM."""
 
 
@@ -56,7 +56,7 @@ class UserView(CrmModelView):
         "new_password": PasswordField("New password", render_kw={"autocomplete": "new-password"})
     }
 
-    def on_model_change(self, form: Any, model: User, is_created: bool) -> None:  # noqa: ARG002
+    def on_model_change(self, form: Any, model: Any, is_created: bool) -> None:  # noqa: ARG002
         """Keep the hash of a new password; an empty field leaves the old one."""
         if form.new_password.data:
             model.set_password(form.new_password.data)

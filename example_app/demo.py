@@ -107,6 +107,8 @@ def _application(folder: Path) -> Iterator[Flask]:
     try:
         yield app
     finally:
+        # By itself it would end with the process; here the mail server goes first.
+        app.extensions["interaction_mail"].delivery.stop()
         with app.app_context():
             db.engine.dispose()
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from flask import Flask
 
-from flask_interaction_mail import Notification, get_notification
+from flask_interaction_mail import Notification, Status, get_notification
 
 from .browser import Browser, Form, Page
 from .catcher import Catcher
@@ -132,7 +132,8 @@ def _await(app: Flask, reference: uuid.UUID, inbox: Inbox) -> Letter:
     while time.monotonic() < deadline:
         notification = _notification(app, reference)
         letter = inbox.find(notification.message_id) if notification.message_id else None
-        if letter:
+        # Not before the outbox knows, too: ended in between, it would deliver once more.
+        if letter and notification.status is Status.SENT:
             return letter
         time.sleep(0.1)
     raise StoryError(f"nothing arrived within {PATIENCE} s: {_state(notification)}")
