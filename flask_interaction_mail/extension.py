@@ -49,8 +49,6 @@ class InteractionMail:
         self._admin = admin
         self._directory = directory
         self._access = access
-        if db is not None:
-            _copy_tables(db)
         if app is not None:
             self.init_app(app)
 
