@@ -6,7 +6,7 @@ import ipaddress
 import re
 from typing import Final
 
-from .addresses import clean_domain
+from .addresses import clean_domain, quoted
 from .errors import AddressError
 
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
@@ -41,7 +41,7 @@ def clean_helo(text: str) -> str:
         return f"[{prefix}{address.compressed}]"
     name = _host_name(text)
     if "_" in name:
-        raise AddressError(f"{text!r} is no host name: servers refuse an underscore in it")
+        raise AddressError(f"{quoted(text)} is no host name: servers refuse an underscore in it")
     return name
 
 
@@ -55,29 +55,29 @@ def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 def _refuse_extras(text: str) -> None:
     if "/" in text:
-        raise AddressError(f"{text!r} looks like a web address: {_RIGHT}")
+        raise AddressError(f"{quoted(text)} looks like a web address: {_RIGHT}")
     if "@" in text:
-        raise AddressError(f"{text!r} looks like an e-mail address: {_RIGHT}")
+        raise AddressError(f"{quoted(text)} looks like an e-mail address: {_RIGHT}")
     if any(char.isspace() or not char.isprintable() for char in text):
-        raise AddressError(f"{text!r} contains blanks: {_RIGHT}")
+        raise AddressError(f"{quoted(text)} contains blanks: {_RIGHT}")
 
 
 def _refuse_port(text: str) -> None:
     host, colon, port = text.rpartition(":")
     if colon and port.isdecimal() and (":" not in host or host.endswith("]")):
-        raise AddressError(f"{text!r} contains a port: put {port} into the field for the port")
+        raise AddressError(f"{quoted(text)} contains a port: put {port} into the port field")
     if colon or text.startswith("["):
-        raise AddressError(f"{text!r} is no IPv6 address: {_RIGHT}")
+        raise AddressError(f"{quoted(text)} is no IPv6 address: {_RIGHT}")
 
 
 def _host_name(text: str) -> str:
     name = _a_labels(text).lower().removesuffix(".")
     labels = name.split(".")
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise AddressError(f"{text!r} is no name of a server: {_RIGHT}")
+        raise AddressError(f"{quoted(text)} is no name of a server: {_RIGHT}")
     # Resolvers take 127.1, 0177.0.0.1 and 2130706433 for 127.0.0.1: nobody means that.
     if re.fullmatch(r"[0-9]+|0x[0-9a-f]*", labels[-1]):
-        raise AddressError(f"{text!r} is no IP address: write one like 192.0.2.25")
+        raise AddressError(f"{quoted(text)} is no IP address: write one like 192.0.2.25")
     return name
 
 
@@ -87,4 +87,4 @@ def _a_labels(text: str) -> str:
     try:
         return clean_domain(text)
     except AddressError as error:
-        raise AddressError(f"{text!r} is no name of a server: {_RIGHT}") from error
+        raise AddressError(f"{quoted(text)} is no name of a server: {_RIGHT}") from error

@@ -72,7 +72,7 @@ class Keyring:
         ring = MultiFernet(self._fernets())
         try:
             opened = _parsed(ring.decrypt(token))
-        except (InvalidToken, UnicodeError):
+        except (InvalidToken, ValueError):
             opened = None
         if opened is None:
             raise SecretUnreadable(_NO_FIT)
@@ -88,11 +88,11 @@ class Keyring:
         try:
             fernets[0].decrypt(token)
             return token
-        except (InvalidToken, UnicodeError):
+        except (InvalidToken, ValueError):
             pass
         try:
             return MultiFernet(fernets).rotate(token).decode("ascii")
-        except (InvalidToken, UnicodeError):
+        except (InvalidToken, ValueError):
             raise SecretUnreadable(_NO_FIT) from None
 
     def fingerprint(self, settings: MessagingSettings) -> str:
@@ -149,7 +149,7 @@ def _parsed(payload: bytes) -> tuple[Secret, Destination] | None:
     # Errors of json quote what they could not read, so none leaves this function.
     try:
         values: dict[str, Any] = json.loads(payload)
-        return Secret(values.pop("password")), Destination(**values)
+        return Secret(str(values.pop("password"))), Destination(**values)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
 

@@ -171,8 +171,10 @@ def _port(raw: object) -> int:
 
 
 def _boolean(raw: object) -> bool:
-    word = str(raw).strip().lower() if isinstance(raw, str | bool | int) else raw
-    if word is None or word in _FALSE:
+    if raw is None:
+        return False
+    word = str(raw).strip().lower() if isinstance(raw, str | bool | int) else "?"
+    if word in _FALSE:
         return False
     if word in _TRUE:
         return True
