@@ -1,0 +1,491 @@
+"""The calls of a host: what is stored, what is refused, and who is asked."""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import logging
+import threading
+import uuid
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flask_interaction_mail import (
+    AddressError,
+    ContentError,
+    HeaderError,
+    MessagingNotConfigured,
+    NoRecipient,
+    Notification,
+    Party,
+    Role,
+    TablesMissing,
+    TemplateMissing,
+    cancel_notification,
+    get_notification,
+    notification_cancelled,
+    notification_queued,
+    send_notification,
+)
+from tests.databases import DIALECTS, fresh_database
+from tests.host import STEWARDS, Host, opened
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
+        host.configure()
+        yield host
+
+
+@pytest.fixture(params=DIALECTS)
+def any_host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
+    with fresh_database(request.param, tmp_path) as url, opened(url) as host:
+        host.configure()
+        yield host
+
+
+def send(host: Host, to: Any = "bob", subject: str = "Hello", **others: Any) -> Notification:
+    """One call in an app context of its own, committed."""
+    with host.app.app_context():
+        notification = send_notification(to, subject, **({"text": "Hello Bob"} | others))
+        host.db.session.commit()
+        return notification
+
+
+def content(host: Host, index: int = -1) -> EmailMessage:
+    message = email.message_from_bytes(host.rows()[index].content, policy=email.policy.default)
+    assert isinstance(message, EmailMessage)
+    return message
+
+
+# -- storing ---------------------------------------------------------------------------
+
+
+def test_r1_one_call_is_enough(any_host: Host) -> None:
+    """A call and the host's commit store a message that is complete, on every database."""
+    told: list[str] = []
+
+    def hear(_: Any, notification: Notification) -> None:
+        told.append(notification.status)
+
+    with notification_queued.connected_to(hear, any_host.app), any_host.app.app_context():
+        notification = send_notification(["bob", STEWARDS], "Grüße", text="Hallo", html="<p>Hallo")
+        assert any_host.subjects() == []
+        any_host.db.session.add(any_host.Thing(name="t"))
+        any_host.db.session.commit()
+        assert told == ["queued"]
+        found = get_notification(notification.id)
+    (row,) = any_host.rows()
+    assert (row.status, row.subject, row.envelope_sender) == (
+        "queued",
+        "Grüße",
+        "crm@firm.example",
+    )
+    assert any_host.recipients() == ["bob@firm.example", "stewards@firm.example"]
+    assert found is not None
+    assert found.message_id == notification.message_id == row.message_id
+    assert [one.address for one in found.recipients] == [
+        "bob@firm.example",
+        "stewards@firm.example",
+    ]
+    assert content(any_host)["Subject"] == "Grüße"
+
+
+def test_a_rollback_takes_the_notification_with_it(any_host: Host) -> None:
+    """A notification belongs to the host's transaction."""
+    with any_host.app.app_context():
+        send_notification("bob", "gone", text="x")
+        any_host.db.session.rollback()
+        send_notification("bob", "kept", text="x")
+        any_host.db.session.commit()
+    assert any_host.subjects() == ["kept"]
+
+
+def test_a_notification_that_waits_for_the_commit_can_be_found_and_called_back(host: Host) -> None:
+    """Before the commit it exists for the session that carries it."""
+    with host.app.app_context():
+        one = send_notification("bob", "one", text="x", key="k1")
+        two = send_notification("bob", "two", text="x")
+        assert get_notification(one.id) == one
+        assert cancel_notification("k1") is True
+        assert cancel_notification(two.id) is True
+        assert get_notification(two.id) is None
+        host.db.session.commit()
+    assert host.rows() == []
+
+
+def test_a_stored_notification_can_be_called_back_by_key_or_id(any_host: Host) -> None:
+    """Calling back is part of the host's transaction if one is open, else it is done at once."""
+    told: list[uuid.UUID] = []
+
+    def hear(_: Any, notification: Notification) -> None:
+        told.append(notification.id)
+
+    first = send(any_host, key="order-1")
+    second = send(any_host)
+    third = send(any_host)
+    with notification_cancelled.connected_to(hear, any_host.app), any_host.app.app_context():
+        assert cancel_notification("order-1") is True
+        assert cancel_notification(first.id) is False
+        any_host.db.session.rollback()
+        any_host.db.session.add(any_host.Thing(name="t"))
+        any_host.db.session.flush()
+        assert cancel_notification(str(second.id)) is True
+        any_host.db.session.commit()
+        any_host.db.session.add(any_host.Thing(name="u"))
+        any_host.db.session.flush()
+        assert cancel_notification(third.id) is True
+        any_host.db.session.rollback()
+    states = {row.id: row.status for row in any_host.rows()}
+    assert (states[first.id], states[second.id], states[third.id]) == (
+        "cancelled",
+        "cancelled",
+        "queued",
+    )
+    assert told == [first.id, second.id]
+    assert cancel_in(any_host, uuid.uuid4()) is False
+
+
+def cancel_in(host: Host, id: uuid.UUID) -> bool:
+    with host.app.app_context():
+        return cancel_notification(id)
+
+
+def test_the_same_key_is_the_same_notification(any_host: Host) -> None:
+    """The first call's content counts, in the same transaction and in a later one."""
+    with any_host.app.app_context():
+        first = send_notification("bob", "first", text="x", key="invoice-7")
+        again = send_notification("eve", "second", text="x", key="invoice-7")
+        any_host.db.session.commit()
+        later = send_notification("eve", "third", text="x", key="invoice-7")
+        any_host.db.session.commit()
+    assert first.id == again.id == later.id
+    assert {first.subject, again.subject, later.subject} == {"first"}
+    assert any_host.subjects() == ["first"]
+
+
+def test_one_key_from_many_threads_is_one_row(any_host: Host) -> None:
+    """A key that another process took meanwhile breaks nobody's commit."""
+    errors: list[Exception] = []
+    barrier = threading.Barrier(6)
+
+    def work(number: int) -> None:
+        barrier.wait()
+        try:
+            with any_host.app.app_context():
+                any_host.db.session.add(any_host.Thing(name=f"t{number}"))
+                send_notification("bob", "once", text="x", key="race")
+                any_host.db.session.commit()
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert any_host.subjects() == ["once"]
+
+
+def test_send_at_and_expires_at_are_kept(host: Host) -> None:
+    """Aware times are stored as UTC; naive ones are refused by name."""
+    at = datetime(2030, 1, 1, 12, tzinfo=UTC)
+    send(host, send_at=at, expires_at=at + timedelta(days=1))
+    (row,) = host.rows()
+    assert row.due_at == datetime(2030, 1, 1, 12)  # noqa: DTZ001 - as it is stored
+    assert row.expires_at == datetime(2030, 1, 2, 12)  # noqa: DTZ001 - as it is stored
+    with pytest.raises(ContentError, match=r"send_at.*time zone"):
+        send(host, send_at=datetime(2030, 1, 1))  # noqa: DTZ001 - the mistake
+
+
+# -- recipients and addresses ----------------------------------------------------------
+
+
+def test_r9_short_addresses_of_users_and_groups_are_completed(host: Host) -> None:
+    """The part before the @ is enough for both."""
+    send(host, [Party("Ed", "emroberts"), Party("G", "stewards", kind="group")])
+    assert host.recipients() == ["emroberts@firm.example", "stewards@firm.example"]
+
+
+def test_r10_a_new_domain_moves_short_addresses_at_once(host: Host) -> None:
+    """Combination happens at use: the next message has the new domain."""
+    send(host)
+    host.configure(company_domain="new.example")
+    send(host)
+    assert host.recipients() == ["bob@firm.example", "bob@new.example"]
+
+
+def test_r11_full_addresses_are_used_unchanged_beside_short_ones(host: Host) -> None:
+    """Both forms may be mixed."""
+    send(host, ["bob", "Eve@Other.example"])
+    assert host.recipients() == ["Eve@other.example", "bob@firm.example"]
+
+
+def test_r12_a_short_address_without_a_domain_is_an_error_that_names_it(host: Host) -> None:
+    """Nothing is stored, and the text says which address."""
+    host.configure(
+        company_domain="", default_to="a@firm.example", default_from="crm@firm.example"
+    )
+    with pytest.raises(AddressError, match="'bob'"):
+        send(host)
+    assert host.rows() == []
+
+
+@pytest.mark.parametrize("to", [None, (), []])
+def test_r33_nobody_named_means_the_default_to(host: Host, to: Any) -> None:
+    """None and an empty sequence are served by default To, and the route says so."""
+    notification = send(host, to)
+    assert host.recipients() == ["merge-desk@firm.example"]
+    assert "default To" in " ".join(notification.route)
+
+
+def test_r33_an_administrator_without_an_address_is_served_by_the_default_to(host: Host) -> None:
+    """Any correct recipient without an address is."""
+    send(host, Party("Admin", None, role=Role.ADMINISTRATOR))
+    assert host.recipients() == ["merge-desk@firm.example"]
+
+
+@pytest.mark.parametrize("to", ["", "a@b@c", "two words@x", ["bob", ""], "bob\n", "<bob"])
+def test_an_address_that_is_none_is_refused_at_the_call(host: Host, to: Any) -> None:
+    """Nothing is stored in part."""
+    with pytest.raises(AddressError):
+        send(host, to)
+    assert host.rows() == []
+
+
+def test_r6_an_ineligible_recipient_of_a_notification_is_suppressed(host: Host) -> None:
+    """A professional without the desktop client is recorded, and not mailed."""
+    somebody = Party("Pat", "pat", role=Role.PROFESSIONAL)
+    notification = send(host, somebody)
+    assert (notification.status, notification.reason) == ("suppressed", "ineligible")
+    mixed = send(host, [somebody, "bob"])
+    assert {one.address: one.status for one in mixed.recipients} == {
+        "pat@firm.example": "suppressed",
+        "bob@firm.example": "queued",
+    }
+    assert content(host)["To"] == "bob@firm.example"
+
+
+def test_r6_a_request_to_somebody_ineligible_goes_to_the_default_to(host: Host) -> None:
+    """Somebody must act."""
+    notification = send(host, Party("Sec", "sec", role=Role.SECRETARY), kind="request")
+    assert [one.address for one in notification.recipients] == ["merge-desk@firm.example"]
+    assert "desktop client" in " ".join(notification.route)
+
+
+def test_r2_a_host_has_kinds_of_its_own(host: Host) -> None:
+    """Request and notification are not the only words."""
+    assert send(host, kind="digest").kind == "digest"
+    with pytest.raises(ContentError, match="kind"):
+        send(host, kind="no such, kind")
+
+
+# -- who sends -------------------------------------------------------------------------
+
+
+def test_r38_from_is_the_current_user_at_the_time_of_the_call(host: Host) -> None:
+    """A queued message keeps it, whoever is logged in later."""
+    send(host)
+    host.people.user = None
+    message = content(host)
+    assert message["From"] == "Ada Byron <ada@firm.example>"
+    assert message["Sender"] == "crm@firm.example"
+    assert host.rows()[0].envelope_sender == "crm@firm.example"
+
+
+def test_r41_the_policy_default_from_covers_every_message(host: Host) -> None:
+    """Even one whose caller names a sender; the person stays reachable."""
+    host.configure(from_policy="default_from")
+    send(host, sender=Party("Bob", "bob"))
+    message = content(host)
+    assert message["From"] == "crm@firm.example"
+    assert message["Reply-To"] == "Bob <bob@firm.example>"
+    assert message["Sender"] is None
+
+
+def test_r42_no_user_at_all_sends_from_the_default(host: Host) -> None:
+    """A job, or a command, or a user without an address."""
+    for user in (None, Party("No Mail", None)):
+        host.people.user = user
+        send(host)
+        assert content(host)["From"] == "crm@firm.example"
+        assert content(host)["Reply-To"] is None
+
+
+def test_a_broken_directory_is_no_answer(host: Host, caplog: pytest.LogCaptureFixture) -> None:
+    """Raising, or rubbish, is logged by its name, and the message goes out."""
+    host.people.current_user = lambda: 1 / 0  # type: ignore[method-assign]
+    send(host)
+    host.people.current_user = lambda: "Ada"  # type: ignore[method-assign]
+    send(host)
+    assert content(host)["From"] == "crm@firm.example"
+    assert "Directory.current_user raised" in caplog.text
+    assert "Directory.current_user answered str" in caplog.text
+
+
+# -- bad input -------------------------------------------------------------------------
+
+
+def test_r3_r4_before_configuration_nothing_is_sent(tmp_path: Path) -> None:
+    """No fall-back to localhost: a typed error that says what is missing."""
+    with opened(f"sqlite:///{tmp_path}/empty.sqlite") as host:
+        with pytest.raises(MessagingNotConfigured, match="an SMTP server and a default From"):
+            send(host)
+        assert host.rows() == []
+
+
+def test_r35_no_default_to_is_an_error(tmp_path: Path) -> None:
+    """Possible only where the panel's rules do not apply."""
+    overrides = {"smtp_server": "mail", "default_from": "crm@firm.example"}
+    url = f"sqlite:///{tmp_path}/host.sqlite"
+    with (
+        opened(url, INTERACTION_MAIL_OVERRIDES=overrides) as host,
+        pytest.raises(NoRecipient, match="default To"),
+    ):
+        send(host, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"subject": "a\r\nBcc: x@y.example"}, HeaderError),
+        ({"subject": "a\x00b"}, HeaderError),
+        ({"headers": {"X-A": "b\nBcc: x"}}, HeaderError),
+        ({"headers": {"Bcc": "x@y.example"}}, HeaderError),
+        ({"headers": {"X A": "b"}}, HeaderError),
+        ({"to": Party("Bob\r\nBcc: x", "bob")}, HeaderError),
+        ({"cc": "x y@z"}, AddressError),
+        ({"reply_to": "@"}, AddressError),
+        ({"sender": "@"}, AddressError),
+        ({"text": None}, ContentError),
+        ({"template": "merge_request"}, ContentError),
+        ({"text": None, "template": "no_such"}, TemplateMissing),
+        ({"attachments": ["/etc/passwd"]}, TypeError),
+        ({"attachments": [("a.txt", "text/plain", "/etc/passwd")]}, TypeError),
+        ({"key": ""}, ContentError),
+        ({"key": "k" * 256}, ContentError),
+        ({"to": [7]}, TypeError),
+    ],
+)
+def test_every_argument_is_checked_at_the_call(
+    host: Host, arguments: dict[str, Any], error: type[Exception]
+) -> None:
+    """The error names the culprit; the host's transaction goes on, and nothing is queued."""
+    with host.app.app_context():
+        host.db.session.add(host.Thing(name="t"))
+        with pytest.raises(error):
+            send_notification(**({"to": "bob", "subject": "s", "text": "t"} | arguments))
+        host.db.session.commit()
+        assert host.db.session.query(host.Thing).count() == 1
+    assert host.rows() == []
+
+
+def test_missing_tables_are_an_error_at_the_call(tmp_path: Path) -> None:
+    """On PostgreSQL a statement would have broken the host's transaction."""
+    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host, host.app.app_context():
+        host.db.drop_all()
+        with pytest.raises(TablesMissing, match="flask db upgrade"):
+            send_notification("bob", "s", text="t")
+
+
+def test_without_the_extension_the_call_says_what_to_do() -> None:
+    """No bare KeyError."""
+    from flask import Flask
+
+    with Flask("x").app_context(), pytest.raises(RuntimeError, match="init_app"):
+        send_notification("bob", "s", text="t")
+
+
+# -- templates and suppression ---------------------------------------------------------
+
+
+def test_a_template_of_the_host_wins(tmp_path: Path) -> None:
+    """Text and HTML by name, HTML escaped, the subject in one line."""
+    folder = tmp_path / "templates" / "interaction_mail" / "mail"
+    folder.mkdir(parents=True)
+    (folder / "hello.subject.txt").write_text("Hello\n{{ name }}\n")
+    (folder / "hello.txt").write_text("Dear {{ name }}\n")
+    (folder / "hello.html").write_text("<p>Dear {{ name }}</p>")
+    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
+        host.configure()
+        host.app.template_folder = str(tmp_path / "templates")
+        with host.app.app_context():
+            name = "<b>Bob</b>"
+            notification = send_notification("bob", template="hello", context={"name": name})
+            host.db.session.commit()
+        assert notification.subject == "Hello <b>Bob</b>"
+        plain, html = content(host).iter_parts()
+        assert isinstance(plain, EmailMessage)
+        assert isinstance(html, EmailMessage)
+        assert plain.get_content().strip() == "Dear <b>Bob</b>"
+        assert "&lt;b&gt;" in html.get_content()
+
+
+def test_suppressed_sending_is_never_called_sent(tmp_path: Path) -> None:
+    """MAIL_SUPPRESS_SEND, by default TESTING: queued and marked, with its content."""
+    with opened(f"sqlite:///{tmp_path}/host.sqlite", TESTING=True) as host:
+        host.configure()
+        notification = send(host)
+        assert (notification.status, notification.reason) == ("suppressed", "testing")
+        assert notification.recipients[0].status == "suppressed"
+        host.app.config["MAIL_SUPPRESS_SEND"] = False
+        assert send(host).status == "queued"
+
+
+def test_r22_settings_saved_elsewhere_are_in_force_at_the_next_message(tmp_path: Path) -> None:
+    """Two applications on one database stand for two processes."""
+    url = f"sqlite:///{tmp_path}/host.sqlite"
+    with opened(url) as web, opened(url) as job:
+        web.configure()
+        send(job)
+        web.configure(default_from="other")
+        send(job)
+        assert [row.envelope_sender for row in job.rows()] == [
+            "crm@firm.example",
+            "other@firm.example",
+        ]
+
+
+def test_r36_resending_routes_again(host: Host) -> None:
+    """A new message that names the old one, by today's settings."""
+    first = send(host, Party("Nobody yet", None))
+    host.configure(default_to="elsewhere", from_policy="default_from")
+    with host.app.app_context():
+        second = host.state.resend(first.id)
+    assert [one.address for one in second.recipients] == ["elsewhere@firm.example"]
+    row = host.rows()[-1]
+    assert (row.resend_of, row.status) == (first.id, "queued")
+    assert row.message_id != host.rows()[0].message_id
+    with host.app.app_context(), pytest.raises(LookupError):
+        host.state.resend(uuid.uuid4())
+
+
+def test_receivers_that_raise_change_nothing(
+    host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The commit stands, the others hear, the log has it."""
+    heard: list[str] = []
+
+    def broken(_: Any, **__: Any) -> None:
+        raise ValueError("receiver")
+
+    def fine(_: Any, notification: Notification) -> None:
+        heard.append(notification.subject)
+
+    with (
+        caplog.at_level(logging.ERROR),
+        notification_queued.connected_to(broken, host.app),
+        notification_queued.connected_to(fine, host.app),
+    ):
+        send(host)
+    assert heard == ["Hello"]
+    assert "a receiver of notification-queued raised" in caplog.text
+    assert host.subjects() == ["Hello"]
+
