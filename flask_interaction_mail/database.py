@@ -5,9 +5,10 @@ What belongs to the host's own transaction goes through ``pending`` instead.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
+from typing import Any, Final
 
 import sqlalchemy as sa
 from flask import Flask, current_app, has_app_context
@@ -17,7 +18,9 @@ from sqlalchemy.pool import StaticPool
 from .errors import InteractionMailError, TablesMissing
 from .models import MessageRow
 
-MESSAGE = MessageRow.__table__
+# How to ask a session for its connection to our tables. A session that reads from replicas
+# sends an UPDATE to the database that takes writes; of a bare table it cannot know.
+OURS: Final[dict[str, Any]] = {"clause": sa.update(MessageRow)}
 
 
 class DatabaseBusy(InteractionMailError):
@@ -30,28 +33,33 @@ class Database:
     def __init__(self, app: Flask, db: SQLAlchemy) -> None:
         self._app = app
         self._db = db
-        self._tables_seen = False
+        self.tables_seen = False
 
     @cached_property
-    def in_memory(self) -> bool:
-        """Whether all sessions share one connection, as with SQLite in memory."""
-        uri = self._app.config.get("SQLALCHEMY_DATABASE_URI")
-        if uri is None:
-            return False
-        url = sa.make_url(uri)
-        return url.get_backend_name() == "sqlite" and url.database in (None, "", ":memory:")
+    def _engines(self) -> Mapping[str | None, sa.Engine | sa.Connection]:
+        # Flask-SQLAlchemy tells only inside an app context, and pushing one for every look would
+        # run the host's teardown functions each time. The mapping stays the same object.
+        with self._context():
+            return self._db.engines
 
     @property
     def bind(self) -> sa.Engine | sa.Connection:
-        """What the host's session would use for our tables; a Connection in a host's tests."""
-        with self._context():
-            bind: sa.Engine | sa.Connection = self._db.engines[None]
-            return bind
+        """What the host's session uses for our tables; a Connection in some tests of hosts.
+
+        Raises:
+            RuntimeError: Flask-SQLAlchemy is not initialised for the app.
+        """
+        return self._engines[None]
 
     @property
     def dialect_name(self) -> str:
         """``sqlite``, ``postgresql``, ``mysql`` or ``mariadb``."""
         return self.bind.dialect.name
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all sessions share one connection, as with SQLite in memory."""
+        return isinstance(self.bind.engine.pool, StaticPool)
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
@@ -60,14 +68,8 @@ class Database:
         Raises:
             TablesMissing: the tables are not there yet.
         """
-        with self._context():
-            if self.in_memory and self._app_session_is_open():
-                # Another checkout of the one connection would roll the host's work back.
-                connection = self._db.session.connection(bind_arguments={"clause": MESSAGE})
-                self.check_tables(connection)
-                yield connection
-                return
-        with connected(self.bind) as connection:
+        bind = self.bind
+        with self._guest if _is_taken(bind) else connected(bind) as connection:
             self.check_tables(connection)
             yield connection
 
@@ -76,31 +78,42 @@ class Database:
         """A connection in a transaction of its own, committed at the end.
 
         Raises:
-            DatabaseBusy: SQLite in memory, and the host's transaction is open.
+            DatabaseBusy: SQLite in memory, and somebody's transaction is open.
             TablesMissing: the tables are not there yet.
         """
-        with connected(self.bind) as connection, _transaction(connection):
+        bind = self.bind
+        if _is_taken(bind):
+            # Our commit would commit the host's work; even giving the one connection back would
+            # roll it back.
+            raise DatabaseBusy(
+                "the only connection of the in-memory database is in another transaction; "
+                "end that first, or use a database in a file"
+            )
+        with connected(bind) as connection, _transaction(connection):
             self.check_tables(connection)
             yield connection
 
     def check_tables(self, connection: sa.Connection) -> None:
-        """See once that the tables exist.
+        """See once that the tables exist, before a statement breaks somebody's transaction.
 
         Raises:
-            TablesMissing: they do not; on PostgreSQL a statement would break the transaction.
+            TablesMissing: they do not.
         """
-        if self._tables_seen:
+        if self.tables_seen:
             return
-        if not sa.inspect(connection).has_table(MESSAGE.name):
+        if not sa.inspect(connection).has_table(MessageRow.__tablename__):
             raise TablesMissing(
                 "The tables of Flask-Interaction-Mail are missing. Make them with the "
                 "application's migrations (flask db migrate, flask db upgrade), with "
                 "db.create_all(), or with: flask interaction-mail db upgrade"
             )
-        self._tables_seen = True
+        self.tables_seen = True
 
-    def _app_session_is_open(self) -> bool:
-        return self._db.session.registry.has() and bool(self._db.session().in_transaction())
+    @property
+    def _guest(self) -> sa.Connection:
+        """The one connection in memory, for a reader who leaves the open transaction as it is."""
+        raw = _raw_of_static_pool(self.bind)
+        return sa.create_engine("sqlite://", creator=lambda: _Guest(raw)).connect()
 
     def _context(self) -> AbstractContextManager[object]:
         if has_app_context() and current_app._get_current_object() is self._app:  # type: ignore[attr-defined]
@@ -108,25 +121,43 @@ class Database:
         return self._app.app_context()
 
 
+class _Guest:
+    """A DBAPI connection that neither ends the transaction of its owner nor closes."""
+
+    def __init__(self, raw: object) -> None:
+        self._raw = raw
+
+    def commit(self) -> None: ...
+
+    def rollback(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+
 @contextmanager
 def connected(bind: sa.Engine | sa.Connection) -> Iterator[sa.Connection]:
-    """A connection of ``bind`` that is in nobody's transaction.
-
-    Raises:
-        DatabaseBusy: it is the only one, and in somebody's transaction.
-    """
-    if isinstance(bind, sa.Connection):  # a host's test has joined its session into a transaction
+    """A connection of ``bind`` in no transaction of others, unless ``bind`` is one itself."""
+    if isinstance(bind, sa.Connection):  # a host's test joins its sessions into one transaction
         yield bind
         return
-    if isinstance(bind.pool, StaticPool) and _in_transaction(bind.pool.connection.dbapi_connection):
-        # Even to give the one connection back would roll the host's transaction back.
-        raise DatabaseBusy("the one in-memory connection is in another transaction")
     with bind.connect() as connection:
         raw = connection.connection.dbapi_connection
         if _in_transaction(raw):
             # SQLAlchemy pools a connection whose COMMIT failed inside its open transaction.
             raw.rollback()  # type: ignore[union-attr]  # it has just been asked something
         yield connection
+
+
+def _is_taken(bind: sa.Engine | sa.Connection) -> bool:
+    return isinstance(bind, sa.Engine) and _in_transaction(_raw_of_static_pool(bind))
+
+
+def _raw_of_static_pool(bind: sa.Engine | sa.Connection) -> object:
+    pool = bind.engine.pool
+    return pool.connection.dbapi_connection if isinstance(pool, StaticPool) else None
 
 
 def _in_transaction(raw: object) -> bool:

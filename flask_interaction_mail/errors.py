@@ -3,6 +3,7 @@
     InteractionMailError
     ├── MessagingNotConfigured      no server or no default From is in force
     ├── TablesMissing               the extension's tables are not in the host's database
+    ├── SessionOver                 the transaction of session= has failed or is over
     ├── AddressError (ValueError)   an address that is none, or a short one without a company domain
     ├── HeaderError (ValueError)    a header name or value that may not be sent
     ├── ContentError (ValueError)   a text, attachment or date that may not be sent
@@ -35,6 +36,10 @@ class MessagingNotConfigured(InteractionMailError):
 
 class TablesMissing(InteractionMailError):
     """The extension's tables are missing from the host's database."""
+
+
+class SessionOver(InteractionMailError):
+    """The transaction of an explicit ``session=`` has failed or is over; roll it back first."""
 
 
 class AddressError(InteractionMailError, ValueError):

@@ -38,6 +38,9 @@ class Storing:
     message: NewMessage
     fate: Fate = Fate.JOIN
 
+    def __str__(self) -> str:
+        return str(self.message.id)
+
 
 @dataclass(eq=False, slots=True)
 class CallingBack:
@@ -47,6 +50,9 @@ class CallingBack:
     ids: Sequence[uuid.UUID] = ()
     reason: Reason = Reason.WITHDRAWN
     fate: Fate = Fate.JOIN
+
+    def __str__(self) -> str:
+        return f"calling back {', '.join(map(str, self.ids)) or 'the requests for a pair'}"
 
 
 Work = Storing | CallingBack
