@@ -6,7 +6,7 @@ from flask import Blueprint, Flask
 from flask_admin import Admin
 from flask_sqlalchemy import SQLAlchemy
 
-from . import mail_bridge, models
+from . import cli, mail_bridge, models
 from .api import send_flask_mail
 from .config import Config, Migrations, parse
 from .database import Database
@@ -71,7 +71,7 @@ class InteractionMail:
         app.register_blueprint(_templates())
         app.before_request(state.ensure_running)
         mail_bridge.install(app, send_flask_mail)
-        # cli
+        cli.register(app)
         if state.admin is not None:
             from . import admin as panel  # a host without a panel does not pay for it
 
