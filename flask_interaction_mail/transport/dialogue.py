@@ -113,15 +113,27 @@ def hand_over(session: Session, content: bytes) -> Reply | None:
         TransportError: the connection failed before the final dot.
     """
     try:
-        with session.at(Stage.CONTENT):
-            session.wire.send_content(
-                commands.stuffed(content), session.timeouts.block, session.until
-            )
+        send_content(session, content)
     except TransportError as error:
         if not getattr(error.__cause__, "complete", False):
             raise
         return None
+    return hear_final(session)
+
+
+def send_content(session: Session, content: bytes) -> None:
+    """Send the content and the final dot.
+
+    Raises:
+        TransportError: the connection failed; its cause tells whether the dot may be out.
+    """
+    with session.at(Stage.CONTENT):
+        session.wire.send_content(commands.stuffed(content), session.timeouts.block, session.until)
     session.dirty = False
+
+
+def hear_final(session: Session) -> Reply | None:
+    """The answer to the final dot, None where it stays unknown."""
     try:
         return session.hear(Stage.CONTENT, session.timeouts.final)
     except TransportError:

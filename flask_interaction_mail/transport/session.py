@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -28,15 +29,16 @@ _SLOW: Final = "{server} at port {port} does not react."
 class Session:
     """A connection being opened and used; every step raises TransportError.
 
-    ``until`` bounds all steps together. ``tell`` is told every line, credentials blanked.
-    ``served`` counts the messages that were begun; ``dirty`` is true while the server still
-    holds an envelope that has to be reset.
+    ``until`` bounds all steps together; ``context`` stands in for the settings' own trust.
+    ``tell`` is told every line, credentials blanked. ``served`` counts the messages that were
+    begun; ``dirty`` is true while the server still holds an envelope that has to be reset.
     """
 
     settings: MessagingSettings
     timeouts: Timeouts = field(default_factory=Timeouts)
     policy: ConnectPolicy = field(default_factory=ConnectPolicy)
     until: Until = field(default_factory=Until)
+    context: ssl.SSLContext | None = None
     tell: Tell | None = None
     places: tuple[Place, ...] = ()
     offered: Capabilities = field(default_factory=Capabilities)
@@ -103,7 +105,7 @@ class Session:
 
     def greet(self) -> Reply:
         """Hear the greeting, say hello, learn what the server offers; gives the greeting."""
-        self.greeting = reply = self.hear(Stage.GREETING, self.timeouts.command)
+        self.greeting = reply = self.hear(Stage.GREETING, self.timeouts.greeting)
         if reply.code != 220:
             raise _unwelcome(reply)
         self._hello()
@@ -113,12 +115,17 @@ class Session:
         """Encrypt as the settings say; gives what was agreed, None for no encryption."""
         match self.settings.encryption:
             case Encryption.STARTTLS:
-                self._ask_for_tls()
-                self._handshake()
+                self.handshake_only()
                 self._hello()  # what was said before the encryption does not count (RFC 3207)
             case Encryption.TLS:
-                self._handshake()
+                self.handshake_only()
         return self.wire.facts()
+
+    def handshake_only(self) -> None:
+        """Encrypt and say nothing afterwards: for a look at the certificate."""
+        if self.settings.encryption is Encryption.STARTTLS:
+            self._ask_for_tls()
+        self._handshake()
 
     def authenticate(self) -> str | None:
         """Log in where the settings say so; gives the mechanism, None for no login (R18, R19)."""
@@ -204,12 +211,7 @@ class Session:
             )
 
     def _handshake(self) -> None:
-        try:
-            context = tls.context_for(self.settings.ca_certificate)
-        except tls.CertificateUnreadable as error:
-            raise TransportError(
-                str(error), stage=Stage.ENCRYPTION, transient=False, fault=Fault.CA_UNREADABLE
-            ) from error
+        context = self.context or _context(self.settings)
         with self.at(Stage.ENCRYPTION):
             until = self.until.step(self.timeouts.command)
             self.wire.encrypt(self.server.strip("[]").rstrip("."), context, until)
@@ -223,6 +225,15 @@ class Session:
             text, fault = _UNREACHABLE, Fault.UNREACHABLE
         text = text.format(server=self.server, port=self.settings.smtp_port)
         return TransportError(text, stage=Stage.CONNECT, fault=fault)
+
+
+def _context(settings: MessagingSettings) -> ssl.SSLContext:
+    try:
+        return tls.context_for(settings.ca_certificate)
+    except tls.CertificateUnreadable as error:
+        raise TransportError(
+            str(error), stage=Stage.ENCRYPTION, transient=False, fault=Fault.CA_UNREADABLE
+        ) from error
 
 
 def _own_domain(settings: MessagingSettings) -> str | None:

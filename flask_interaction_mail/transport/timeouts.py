@@ -11,7 +11,8 @@ class Timeouts:
     """Seconds for each step, each a total and not per read (RFC 5321 §4.5.3.2)."""
 
     connect: float = 30  # name service and all addresses together
-    command: float = 300  # greeting, EHLO, STARTTLS, AUTH, MAIL, RCPT, RSET
+    greeting: float = 300
+    command: float = 300  # EHLO, STARTTLS, AUTH, MAIL, RCPT, RSET
     data: float = 120  # the answer to DATA
     block: float = 180  # each block of content
     final: float = 600  # the answer to the final dot: shorter ones make duplicates (§4.5.3.2.6)
@@ -19,7 +20,7 @@ class Timeouts:
 
     def scaled(self, factor: float) -> Timeouts:
         """All of them multiplied by ``factor``; for tests and impatient callers."""
-        names = ("connect", "command", "data", "block", "final", "quit")
+        names = ("connect", "greeting", "command", "data", "block", "final", "quit")
         return Timeouts(**{name: getattr(self, name) * factor for name in names})
 
 

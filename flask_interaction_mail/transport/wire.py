@@ -133,6 +133,10 @@ class Wire:
         """What there is to know about the encryption; None without."""
         return tls.facts(self._socket) if isinstance(self._socket, ssl.SSLSocket) else None
 
+    def certificate(self) -> bytes | None:
+        """The server's certificate in DER, verified or not; None without encryption."""
+        return self._socket.getpeercert(True) if isinstance(self._socket, ssl.SSLSocket) else None
+
     def idle(self) -> bool:
         """Whether nothing has come in unasked: no farewell, no end of the connection."""
         try:

@@ -1,0 +1,122 @@
+"""What to tell about steps that went well, and about the test as a whole; see ``advice``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from .advice import Advice
+from .fault_texts import FAULTS
+
+_BOTH_PLACES: Final = "Look into {mailboxes}, also among junk."
+_NOTHING_CAME: Final = (
+    "If nothing came after some minutes, correct default To, default From or company domain, "
+    "or ask the mail server's administrator for the message {message_id}."
+)
+_WRONG_SETTINGS: Final = (
+    "No connection to the mail server was made: the SMTP settings are probably wrong."
+)
+
+STEPS: Final[Mapping[str, Advice]] = {
+    "resolved": Advice("Server found", "{server} is {detail}."),
+    "connected": Advice("Connected", "{detail} answers at port {port}."),
+    "greeted": Advice("It is a mail server", "The mail server is ready."),
+    "encrypted": Advice("Encrypted", "The connection is encrypted, and the certificate is good."),
+    "expires_soon": Advice(
+        "Encrypted, but the certificate ends soon",
+        "The server's certificate is good until {detail}.",
+        "Its administrator should renew it before: mail stops on that day.",
+    ),
+    "not_encrypted": Advice(
+        "Not encrypted",
+        "Everybody on the way can read and change the messages.",
+        "Fine for a server on this machine or in a closed network. Otherwise choose STARTTLS or "
+        "TLS.",
+    ),
+    "logged_in": Advice("Logged in", "The server accepted the login {login}."),
+    "logged_in_openly": Advice(
+        "Logged in, readable on the way",
+        "The server accepted the login {login}, and everybody on the way could read the password.",
+        "Choose STARTTLS or TLS as soon as the server offers one of them.",
+    ),
+    "no_login": Advice("No login", "SMTP authentication is off, so nobody was logged in."),
+    "sender_accepted": Advice("Sender accepted", "The server takes mail from {sender}."),
+    "recipient_accepted": Advice("Recipient accepted", "The server takes mail to {address}."),
+    "content_sent": Advice("Message handed over", "The whole test message was sent."),
+    "accepted": Advice("Message accepted", "The server took responsibility for the message."),
+}
+
+# About the test as a whole.
+CONCLUSIONS: Final[Mapping[str, Advice]] = {
+    "passed": Advice(
+        "The mail server accepted the test message",
+        f"Accepted is not yet arrived. {_BOTH_PLACES}",
+        _NOTHING_CAME,
+    ),
+    "partial": Advice(
+        "The test message was sent, but not to everybody",
+        "Refused: {refused}. Accepted: {accepted}, which is not yet arrived. " + _BOTH_PLACES,
+        "Correct the refused address: what was said about it stands at its step. " + _NOTHING_CAME,
+    ),
+    "cannot_connect": Advice(
+        "The test message was not sent: no connection",
+        _WRONG_SETTINGS,
+        "Check server, port and encryption, then test again. The failed step says more.",
+    ),
+    "failed": Advice(
+        "The test message was not sent",
+        "The connection stands, but one step failed: {detail}.",
+        "Follow the advice at that step, then test again.",
+    ),
+    "incomplete": Advice(
+        "The test message was not sent: something is missing",
+        "Nothing was tried.",
+        "Follow the advice, then test again.",
+    ),
+    "suppressed": Advice(
+        "Not sent: suppressed",
+        "This application is set up not to send any mail (MAIL_SUPPRESS_SEND or TESTING), so "
+        "nothing was tried and nothing is known about the settings.",
+        "Whoever runs the application can switch that off.",
+    ),
+    "no_answer": Advice(
+        "No answer within {limit} seconds: the test message was not sent",
+        "The server is connected, but it was too slow for this test.",
+        "Delivery waits longer, up to five minutes for each answer, so real messages may get "
+        "through. Check port and encryption and test again; the failed step says more.",
+    ),
+    "no_answer_at_end": Advice(
+        "No confirmation within {limit} seconds: the test may still arrive",
+        "The whole message was handed over, and the server has not confirmed it. Delivery waits "
+        f"longer, up to ten minutes. {_BOTH_PLACES}",
+        _NOTHING_CAME,
+    ),
+    "probe_passed": Advice(
+        "The mail server is ready",
+        "Connection, encryption and login work. No message was sent.",
+    ),
+    "probe_failed": Advice(
+        "The mail server is not ready",
+        "One step failed: {detail}.",
+        "Follow the advice at that step.",
+    ),
+}
+
+# What a test does not obey, and says so.
+NOTES: Final[Mapping[str, str]] = {
+    "paused": "Sending is paused; a test is sent nevertheless.",
+    "diverted": "All mail is diverted to {divert_to}; a test goes to the default To nevertheless.",
+}
+
+
+def text_of(code: str) -> Advice:
+    """The texts of ``code``: a fault, a good step or a conclusion; placeholders not filled in."""
+    # A code that is not there was kept by another version of this package.
+    return _ALL.get(code) or Advice(code, "")
+
+
+_ALL: Final[Mapping[str, Advice]] = {
+    **STEPS,
+    **CONCLUSIONS,
+    **{fault.value: advice for fault, advice in FAULTS.items()},
+}
