@@ -77,6 +77,7 @@ class MailState(flask_mail._MailMixin):
 
     def __init__(self, on_message: OnMessage) -> None:
         self.on_message = on_message
+        self.replaced = False  # whether another object was found in our place
 
     @property
     def suppress(self) -> bool:
@@ -117,6 +118,11 @@ def is_foreign(app: Flask) -> bool:
     return app.extensions.get(_SLOT) is not _STATES.get(app)
 
 
+def was_replaced(app: Flask) -> bool:
+    """Whether another object has ever been found, or is now, in the place of ours."""
+    return is_foreign(app) or _STATES[app].replaced
+
+
 def _take_over(app: Flask) -> None:
     former = app.extensions.get(_SLOT)
     if isinstance(former, flask_mail._Mail):
@@ -133,6 +139,7 @@ def _put_back(sender: Any, **_: object) -> None:
         "its messages go through the panel's settings all the same"
     )
     _take_over(app)
+    _STATES[app].replaced = True
 
 
 def _dispatched(sender: Any, message: flask_mail.Message, **_: object) -> None:

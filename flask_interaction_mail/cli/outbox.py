@@ -1,0 +1,211 @@
+"""``outbox list|show|resend|release|cancel|purge|erase``."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+import click
+import sqlalchemy as sa
+
+from .. import clock, outbox_retention
+from ..admin import lookup
+from ..errors import InteractionMailError
+from ..models import MessageRow
+from ..outbox import recipients_of
+from ..state import State, state_of
+from ..values import Status
+from .common import Commands, MessageId, as_json, dump, fail, main, operator, pairs, say, table
+
+_TIMES: Final = ("created_at", "due_at", "expires_at", "finished_at", "started_at")
+_ids = click.argument("ids", nargs=-1, required=True, type=MessageId())
+
+
+@main.group(cls=Commands)
+def outbox() -> None:
+    """See messages and decide about them."""
+
+
+@outbox.command("list")
+@click.option("--status", multiple=True, type=click.Choice([str(one) for one in Status]))
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1))
+@as_json
+def list_(status: Sequence[str], limit: int, as_json: bool) -> None:
+    """List messages, newest first."""
+    with state_of().database.reading() as connection:
+        rows = connection.execute(_listing(status, limit)).all()
+        found = recipients_of(connection, [row.id for row in rows])
+    lines = [(row, [one.address for one in found.get(row.id, ())]) for row in rows]
+    if as_json:
+        dump([{**_plain(row), "recipients": to} for row, to in lines])
+        return
+    table(
+        ("id", "created", "status", "reason", "to", "subject"),
+        [
+            (row.id, clock.from_db(row.created_at), row.status, row.reason, to, row.subject[:60])
+            for row, to in lines
+        ],
+    )
+
+
+def _listing(status: Sequence[str], limit: int) -> sa.Executable:
+    query = sa.select(
+        MessageRow.id,
+        MessageRow.created_at,
+        MessageRow.kind,
+        MessageRow.status,
+        MessageRow.reason,
+        MessageRow.subject,
+    )
+    if status:
+        query = query.where(MessageRow.status.in_(status))
+    return query.order_by(MessageRow.created_at.desc(), MessageRow.id.desc()).limit(limit)
+
+
+def _plain(row: Any) -> dict[str, Any]:
+    values = dict(row._mapping)
+    for name in _TIMES:
+        if values.get(name) is not None:
+            values[name] = clock.from_db(values[name])
+    return values
+
+
+@outbox.command()
+@click.argument("id", type=MessageId())
+@as_json
+def show(id: uuid.UUID, as_json: bool) -> None:
+    """Show one message: its route, each recipient with the server's reply, the attempts."""
+    with state_of().database.reading() as connection:
+        details = lookup.details(connection, id)
+    if details is None:
+        fail(f"There is no message {id}.")
+    values = _plain(details.row)
+    values["route"] = details.route
+    if as_json:
+        dump(_all_of(details, values))
+        return
+    route = values.pop("route")
+    pairs((name.replace("_", " "), value) for name, value in values.items())
+    say("\nRoute:")
+    for sentence in route:
+        say(f"  {sentence}")
+    _show_people(details)
+
+
+def _all_of(details: lookup.Details, values: dict[str, Any]) -> dict[str, Any]:
+    return {
+        **values,
+        "recipients": [
+            {name: getattr(one, name) for name in ("field", "name", "address", "status", "reply")}
+            for one in details.recipients
+        ],
+        "attempts": [{**_plain(one.row), "verdicts": one.replies} for one in details.attempts],
+        "resent_as": details.resent_as,
+    }
+
+
+def _show_people(details: lookup.Details) -> None:
+    say("\nRecipients:")
+    table(
+        ("field", "address", "status", "reply"),
+        [(one.field, one.address, one.status, one.reply) for one in details.recipients],
+    )
+    if details.attempts:
+        say("\nAttempts:")
+        table(
+            ("at", "server", "result", "stage", "reply"),
+            [
+                (clock.from_db(row.started_at), row.server, row.result, row.stage, row.reply)
+                for row in (one.row for one in details.attempts)
+            ],
+        )
+
+
+@outbox.command()
+@_ids
+def resend(ids: Sequence[uuid.UUID]) -> None:
+    """Decide about recipients and sender anew, and send new messages."""
+    _each(ids, _resend)
+
+
+def _resend(state: State, id: uuid.UUID) -> str:
+    try:
+        sent = state.resend(id, by=operator())
+    except LookupError as error:
+        raise InteractionMailError(str(error.args[0])) from error
+    except ValueError as error:
+        if isinstance(error, InteractionMailError):
+            raise
+        raise InteractionMailError(f"{id} cannot be sent again: {error}") from error
+    return f"{id} is sent again as {sent.id}."
+
+
+@outbox.command()
+@_ids
+def release(ids: Sequence[uuid.UUID]) -> None:
+    """Send held messages as they are."""
+
+    def one(state: State, id: uuid.UUID) -> str:
+        if not state.release(id):
+            raise InteractionMailError(f"{id} is not held, or it has no content to send.")
+        return f"{id} is released."
+
+    _each(ids, one)
+
+
+@outbox.command()
+@_ids
+def cancel(ids: Sequence[uuid.UUID]) -> None:
+    """Call back messages that have not left."""
+
+    def one(state: State, id: uuid.UUID) -> str:
+        if not state.cancel(id):
+            raise InteractionMailError(f"{id} does not wait any more, or there is no such message.")
+        return f"{id} is called back."
+
+    _each(ids, one)
+
+
+def _each(ids: Iterable[uuid.UUID], act: Callable[[State, uuid.UUID], str]) -> None:
+    """Do it with every id; those that cannot be done are told together at the end."""
+    state, errors = state_of(), []
+    for id in dict.fromkeys(ids):
+        try:
+            say(act(state, id))
+        except InteractionMailError as error:
+            errors.append(str(error))
+    if errors:
+        fail("\n  ".join(errors))
+
+
+@outbox.command()
+def purge() -> None:
+    """Remove texts and messages that are older than the retention times."""
+    state = state_of()
+    removed = outbox_retention.purge(
+        state.database,
+        now=clock.now(),
+        bodies=state.config.body_retention,
+        logs=state.config.log_retention,
+    )
+    say(f"Removed {removed.bodies} texts, {removed.messages} messages, {removed.checks} tests.")
+
+
+@outbox.command()
+@click.argument("address")
+@click.confirmation_option(prompt="Texts and names of these messages are lost for ever. Go on?")
+def erase(address: str) -> None:
+    """Remove ADDRESS, and what was sent to it or on its behalf, from all messages.
+
+    Messages to it that still wait are called back.
+    """
+    state = state_of()
+    erased = outbox_retention.erase(state.database, address, now=clock.now())
+    say(f"Erased from {erased.messages} messages and {erased.checks} tests.")
+    if state.database.dialect_name == "sqlite":
+        say("VACUUM the database to clear it from the free space of the file as well.")
+    if erased.in_flight:
+        fail(f"{erased.in_flight} messages are being sent at this moment: say it again later.")
+    if erased.in_settings:
+        fail("It also stands in the settings, or in former revisions of them, and stays there.")

@@ -1,0 +1,137 @@
+"""``settings show|set|history|restore`` and ``rotate-keys``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import click
+
+from ..setting_layers import InForce
+from ..setting_rules import password_advice, problems
+from ..settings import FIELDS, Origin, PasswordState
+from ..state import state_of
+from .common import Commands, as_json, dump, main, operator, say, table, warn
+from .fields import changes_of, refuse_overridden, setting_options
+
+_ORIGINS: Final = {
+    Origin.OVERRIDE: "override",
+    Origin.STORED: "stored",
+    Origin.CONFIG: "MAIL_* configuration",
+    Origin.DEFAULT: "-",
+}
+_PASSWORDS: Final = {
+    PasswordState.NONE: "none",
+    PasswordState.USABLE: "set",
+    PasswordState.UNBOUND: "set for another connection, not used",
+    PasswordState.UNREADABLE: "unreadable with the keys of this application",
+}
+
+
+@main.group(cls=Commands)
+def settings() -> None:
+    """See and change the settings."""
+
+
+@settings.command()
+@as_json
+def show(as_json: bool) -> None:
+    """Show the settings in force, and where each comes from."""
+    now = state_of().settings.current()
+    if as_json:
+        dump(_as_plain(now))
+        return
+    rows = [(name, _shown(name, now), _ORIGINS[now.origins[name]]) for name in FIELDS]
+    table(("setting", "value", "from"), rows)
+    say(f"\nRevision {now.revision}." if now.revision else "\nNothing has been saved yet.")
+    if not now.settings.configured:
+        say("E-mail is not configured: a server and a default From are needed.")
+
+
+def _shown(name: str, now: InForce) -> object:
+    if name == "password":
+        return _PASSWORDS[now.password]
+    if name == "ca_certificate":
+        return "set" if now.settings.ca_certificate else None
+    return getattr(now.settings, name)
+
+
+def _as_plain(now: InForce) -> dict[str, object]:
+    return {
+        "revision": now.revision,
+        "configured": now.settings.configured,
+        "password": now.password,
+        "settings": {
+            name: {
+                "value": None if name == "password" else getattr(now.settings, name),
+                "origin": now.origins[name],
+            }
+            for name in FIELDS
+        },
+        "problems": _problems(now),
+    }
+
+
+def _problems(now: InForce) -> Mapping[str, str]:
+    return problems(
+        now.settings,
+        password=now.password,
+        origin=now.origins["password"],
+        unbound=now.unbound,
+    )
+
+
+@settings.command("set")
+@setting_options
+def set_(**options: Any) -> None:
+    """Change settings, all of them or none, by the rules of the panel.
+
+    What is not named stays as it is. The password is asked for or read from standard input:
+    the arguments of a command can be seen by others.
+    """
+    state = state_of()
+    now = state.settings.current()
+    changes = changes_of(options)
+    if not changes:
+        raise click.UsageError("Nothing to change: name at least one setting. See --help.")
+    refuse_overridden(changes, now)
+    saved = state.save_settings(changes, base=now.revision, changed_by=operator())
+    say(f"Saved as revision {saved.revision}.")
+
+
+@settings.command()
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1))
+@as_json
+def history(limit: int, as_json: bool) -> None:
+    """List the revisions, newest first."""
+    revisions = state_of().settings.history(limit)
+    if as_json:
+        dump(
+            [
+                {"revision": one.revision, "at": one.at, "by": one.by, "changed": one.changed}
+                for one in revisions
+            ]
+        )
+        return
+    table(
+        ("revision", "when", "by", "changed"),
+        [(one.revision, one.at, one.by, one.changed) for one in revisions],
+    )
+
+
+@settings.command()
+@click.argument("revision", type=int)
+def restore(revision: int) -> None:
+    """Make REVISION the newest one again."""
+    restored = state_of().restore_settings(revision, changed_by=operator())
+    say(f"Revision {revision} is in force again, as revision {restored.revision}.")
+    if restored.settings.use_authentication and restored.password is not PasswordState.USABLE:
+        origin, unbound = restored.origins["password"], restored.unbound
+        warn(password_advice(restored.password, origin=origin, unbound=unbound))
+
+
+@main.command("rotate-keys")
+def rotate_keys() -> None:
+    """Encrypt the stored passwords with the newest key."""
+    count = state_of().settings.rotate_keys()
+    say(f"{count} stored password(s) encrypted anew." if count else "Nothing to encrypt anew.")

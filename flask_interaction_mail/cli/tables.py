@@ -1,0 +1,54 @@
+"""``db upgrade|downgrade|check``: the tables, for hosts whose own migrations leave them alone."""
+
+from __future__ import annotations
+
+import click
+import sqlalchemy as sa
+
+from .. import migrate
+from ..config import Migrations
+from ..state import state_of
+from .common import Commands, fail, main, say
+
+
+@main.group(cls=Commands)
+def db() -> None:
+    """Look after the tables with the extension's own migrations."""
+
+
+@db.command()
+@click.argument("revision", default="head")
+def upgrade(revision: str) -> None:
+    """Bring the tables up to REVISION, by default the newest."""
+    _refuse_if_the_hosts()
+    say(f"The tables are at revision {migrate.upgrade(_engine(), revision)}.")
+
+
+@db.command()
+@click.argument("revision", default="-1")
+@click.confirmation_option(prompt="This can drop tables with all that is in them. Go on?")
+def downgrade(revision: str) -> None:
+    """Take the tables back to REVISION, by default by one; "base" drops them."""
+    _refuse_if_the_hosts()
+    reached = migrate.downgrade(_engine(), revision)
+    say(f"The tables are at revision {reached}." if reached else "The tables are gone.")
+
+
+@db.command()
+def check() -> None:
+    """Compare the tables with what this version needs."""
+    if found := migrate.differences(_engine()):
+        fail("\n  ".join(["the tables are not as this version needs them.", *found]))
+    say("The tables are as this version needs them.")
+
+
+def _refuse_if_the_hosts() -> None:
+    if state_of().config.migrations is Migrations.HOST:
+        fail(
+            "The application's own migrations look after these tables (flask db migrate, "
+            "flask db upgrade). To use the extension's, set INTERACTION_MAIL_MIGRATIONS = 'own'."
+        )
+
+
+def _engine() -> sa.Engine:
+    return state_of().database.bind.engine
