@@ -15,6 +15,7 @@ from ..config import AccessMode
 if TYPE_CHECKING:
     from ..state import State
 
+Callback = Callable[..., ResponseReturnValue | None]
 RIGHTS: Final = ("view", "edit", "test", "outbox", "body", "resend", "purge")
 log = logging.getLogger("flask_interaction_mail")
 
@@ -23,8 +24,8 @@ def allowed(state: State, right: str) -> bool:
     """Whether the present visitor has ``right``; asks the host, whose errors count as "no"."""
     if right not in RIGHTS:
         raise ValueError(f"{right!r} is no right; the rights are {', '.join(RIGHTS)}")
-    if state.access is not None:
-        return _ask(lambda: state.access(right), "access")  # type: ignore[misc]
+    if (access := state.access) is not None:
+        return _ask(lambda: access(right), "access")
     # A password-reset link sits in a body: being an administrator is not enough to see it.
     if right == "body":
         return False
@@ -37,8 +38,8 @@ def refusal(state: State, name: str, **kwargs: Any) -> ResponseReturnValue:
         _explain(state)
     elif state.admin is not None and not _index_open(state):
         # The index view is closed to this visitor too, so this asks for a login, not in a loop.
-        answer = state.admin.index_view.inaccessible_callback(name, **kwargs)
-        return answer if answer is not None else abort(403)
+        callback: Callback = state.admin.index_view.inaccessible_callback
+        return callback(name, **kwargs) or abort(403)
     return abort(403)
 
 

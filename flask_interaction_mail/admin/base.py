@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from flask import Response, abort, current_app, make_response, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_admin import BaseView
+from markupsafe import Markup
 
 from .. import breaker
 from ..errors import TablesMissing
@@ -84,9 +85,19 @@ class PanelView(BaseView):
             **values,
         )
 
+    def frame(self) -> dict[str, Any]:
+        """What a page needs that is streamed, so that Flask-Admin does not render it."""
+        nonce = self.admin.csp_nonce_generator if self.admin else None
+        return {
+            "_gettext": wording.gettext,
+            "asset": asset,
+            "admin_csp_nonce_attribute": Markup('nonce="{}"').format(nonce()) if nonce else "",
+        }
+
     def render(self, template: str, **kwargs: Any) -> str:
         """Flask-Admin's rendering, with a translation that never breaks."""
-        self._template_args["_gettext"] = wording.gettext
+        arguments: dict[str, Any] = self._template_args
+        arguments["_gettext"] = wording.gettext
         return super().render(template, **kwargs)
 
 

@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -15,12 +15,12 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from .. import clock
+from ..diagnosis import Diagnosis, Verdict
 from ..models import CheckRow
 from ..settings_store import InForce
 from ..state import State
 
 PER_MINUTE = 10  # tests by one user
-_PASSED = "passed"
 _LIMITS = "interaction_mail_test_limits"
 
 
@@ -39,17 +39,17 @@ def badge(state: State, present: InForce) -> Badge:
     with state.database.reading() as connection:
         ours = _latest(connection, CheckRow.fingerprint.in_(fingerprints))
         if ours is not None:
-            kind: Literal["passed", "failed"] = "passed" if ours.verdict == _PASSED else "failed"
+            kind: Literal["passed", "failed"] = (
+                "passed" if ours.verdict == Verdict.PASSED else "failed"
+            )
             return Badge(kind=kind, by=ours.by, at=ours.at)
-        passed = _latest(connection, CheckRow.verdict == _PASSED)
+        passed = _latest(connection, CheckRow.verdict == Verdict.PASSED)
     if passed is None:
         return Badge(kind="never")
     return Badge(kind="changed", by=passed.by, at=passed.at)
 
 
-def record(
-    state: State, tested: InForce, *, by: str, verdict: str, steps: Sequence[object]
-) -> None:
+def record(state: State, tested: InForce, *, by: str, end: Diagnosis) -> None:
     """Write down one test; commits a transaction of its own."""
     with state.database.writing() as connection:
         connection.execute(
@@ -59,8 +59,8 @@ def record(
                 at=clock.now(),
                 by=by,
                 fingerprint=state.settings.keyring.fingerprint(tested.settings),
-                verdict=verdict,
-                steps=json.dumps(list(steps)),
+                verdict=end.verdict,
+                steps=json.dumps([step.to_json() for step in end.steps]),
             )
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from typing import Literal, cast
+from typing import Literal
 
 from ..intent import Intent
 
@@ -39,7 +39,7 @@ def body_of(content: bytes | None, intent: str) -> Body:
 
 
 def _parsed(content: bytes) -> EmailMessage:
-    return cast(EmailMessage, message_from_bytes(content, policy=policy.default))
+    return message_from_bytes(content, policy=policy.default)
 
 
 def _part(message: EmailMessage, kind: Literal["plain", "html"]) -> str | None:

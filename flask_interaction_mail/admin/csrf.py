@@ -62,12 +62,12 @@ class PanelForm(Form):
         csrf = True
 
         @property
-        def csrf_class(self) -> type[CSRF]:
+        def csrf_class(self) -> type[CSRF]:  # type: ignore[override]  # WTForms only reads it
             """Flask-WTF's token where it protects the host, else our own."""
             return HostToken if _host_protects() else SessionToken
 
         @property
-        def csrf_field_name(self) -> str:
+        def csrf_field_name(self) -> str:  # type: ignore[override]
             """``csrf_token``, unless the host has given its own forms another name."""
             if _host_protects():
                 return str(current_app.config.get("WTF_CSRF_FIELD_NAME", FIELD))

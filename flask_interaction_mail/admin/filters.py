@@ -13,6 +13,7 @@ from ..models import MessageRow, RecipientRow
 from ..values import Status
 
 _LONGEST = 320  # characters; nothing that can be found is longer
+_STATUSES = frozenset(status.value for status in Status)
 Place = tuple[datetime, uuid.UUID]
 
 
@@ -56,7 +57,7 @@ class Filters:
         found: list[sa.ColumnElement[bool]] = []
         if self.q:
             found.append(_mentions(self.q))
-        if self.status in Status:
+        if self.status in _STATUSES:
             found.append(MessageRow.status == self.status)
         if self.kind:
             found.append(MessageRow.kind == self.kind)

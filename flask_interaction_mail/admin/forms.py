@@ -11,7 +11,7 @@ from ..errors import SettingsError
 from ..setting_fields import clean
 from ..setting_layers import InForce
 from ..setting_rules import problems
-from ..settings import FIELDS, MessagingSettings, PasswordState
+from ..settings import ADDRESSES, FIELDS, MessagingSettings, PasswordState
 from . import wording
 from .csrf import PanelForm
 from .fields import ChoiceField, ListField, NewPasswordField, TextField
@@ -91,14 +91,13 @@ class SettingsForm(PanelForm):
         self.validate()
         good = self._clean()
         drafted = draft(good)
-        self.complain(
-            problems(
-                drafted.settings,
-                password=drafted.password,
-                origin=drafted.origins["password"],
-                unbound=drafted.unbound,
-            )
+        found = problems(
+            drafted.settings,
+            password=drafted.password,
+            origin=drafted.origins["password"],
+            unbound=drafted.unbound,
         )
+        self.complain({name: text for name, text in found.items() if not self._follows(name)})
         return drafted
 
     def confirm_password(self) -> None:
@@ -116,7 +115,13 @@ class SettingsForm(PanelForm):
     def opens_advanced(self) -> bool:
         """Whether something under *Advanced* is wrong, or not as usual."""
         usual = _values_of(MessagingSettings())
-        return any(self[name].errors or (self[name].data or "") != usual[name] for name in ADVANCED)
+        return any(
+            self[name].errors or (self[name].data or "") != (usual[name] or "") for name in ADVANCED
+        )
+
+    def _follows(self, name: str) -> bool:
+        # With a wrong domain no short address can be completed: one error is enough for that.
+        return bool(name in ADDRESSES and self.company_domain.errors and self[name].data)
 
     def _clean(self) -> dict[str, object]:
         good: dict[str, object] = {}

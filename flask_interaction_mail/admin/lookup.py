@@ -152,5 +152,3 @@ def _resent_as(connection: sa.Connection, id: uuid.UUID) -> tuple[uuid.UUID, ...
         .limit(20)
     )
     return tuple(found)
-
-

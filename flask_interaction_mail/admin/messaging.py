@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Response, flash, redirect, request, stream_with_context, url_for
+from flask import Response, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_admin import expose
 
@@ -50,8 +50,8 @@ class MessagingView(PanelView):
         return self._streamed(drafted, by)
 
     def _streamed(self, drafted: InForce, by: str) -> Response:
-        pieces = trial.run(state(), drafted, by=by, render=self.page)
-        response = Response(stream_with_context(pieces), mimetype="text/html")
+        pieces = trial.page(state(), drafted, by=by, **self.frame())
+        response = Response(pieces, mimetype="text/html")
         response.headers["X-Accel-Buffering"] = "no"  # each step is to be seen when it happens
         return response
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from typing import Any
 
 from flask import Response, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -94,8 +95,8 @@ class OutboxView(PanelView):
                 abort(404)
             except (InteractionMailError, ValueError) as error:
                 flash(str(error), "error")
-        back = Filters.of(request.args).arguments()
-        return redirect(url_for(".details_view", id=id, **back), 303)
+        back: dict[str, Any] = {"id": id, **Filters.of(request.args).arguments()}
+        return redirect(url_for(".details_view", **back), 303)
 
     def _resend(self, id: uuid.UUID) -> uuid.UUID:
         new = state().resend(id)

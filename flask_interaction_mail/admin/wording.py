@@ -9,9 +9,9 @@ from flask import current_app
 from ..settings import Encryption, ForeignSender, FromPolicy, OnAmbiguous, PasswordState
 
 ENCRYPTION: Final = {
-    Encryption.STARTTLS.value: "STARTTLS (usual, mostly port 587)",
-    Encryption.TLS.value: "TLS from the start (mostly port 465)",
-    Encryption.NONE.value: "None: readable on its way (mostly port 25)",
+    Encryption.STARTTLS.value: "STARTTLS (usual)",
+    Encryption.TLS.value: "TLS from the start",
+    Encryption.NONE.value: "None: readable on its way",
 }
 FROM_POLICY: Final = {
     FromPolicy.CURRENT_USER.value: "the user who caused the message",
@@ -35,7 +35,10 @@ HELP: Final = {
         "Your mail provider or your IT department knows it."
     ),
     "encryption": "Once chosen, nothing less is accepted.",
-    "smtp_port": "From 1 to 65535; 25 if left empty.",
+    "smtp_port": (
+        "From 1 to 65535; 25 if left empty. "
+        "Usual are 587 with STARTTLS, 465 with TLS, and 25 without."
+    ),
     "use_authentication": "Tick it if the server asks for a login before it takes mail.",
     "login": "Often the whole e-mail address of the mailbox.",
     "default_to": (
@@ -89,6 +92,13 @@ CONFLICT: Final = (
     "Somebody else has saved other settings since you opened this page. "
     "Nothing of yours was saved, nothing of theirs was overwritten."
 )
+# A sign for the eye and a word for the ear, for each step of a test.
+MARKS: Final = {
+    "ok": ("✓", "done:"),
+    "warning": ("!", "with a warning:"),
+    "skipped": ("–", "left out:"),
+    "failed": ("✗", "failed:"),
+}
 STATUS: Final = {
     "queued": "waits to be sent",
     "sending": "is being sent",

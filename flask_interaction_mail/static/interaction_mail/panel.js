@@ -48,6 +48,11 @@
     });
   }
 
+  function fit(frame) {
+    var page = frame.contentDocument && frame.contentDocument.querySelector("main");
+    if (page) { frame.style.height = Math.max(page.offsetHeight + 40, 96) + "px"; }
+  }
+
   // While a test runs its button rests and the frame is brought into view.
   function followTest(form) {
     var button = form.querySelector("[data-im-test]"), frame = document.getElementById("im-test");
@@ -57,7 +62,9 @@
       setTimeout(function () { button.disabled = true; }, 0);
       frame.scrollIntoView({ block: "nearest", behavior: "smooth" });
     });
-    frame.addEventListener("load", function () { button.disabled = false; });
+    frame.addEventListener("load", function () { button.disabled = false; fit(frame); });
+    setInterval(function () { if (button.disabled) { fit(frame); } }, 250);
+    fit(frame);
   }
 
   function openDetailsOfLinks() {

@@ -1,0 +1,108 @@
+"""The panel as a browser without JavaScript sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bs4 import BeautifulSoup, Tag
+from flask_admin import Admin, AdminIndexView
+from werkzeug.test import TestResponse
+
+from tests.host import Host
+
+HOME = "/admin/messaging/"
+TEST = "/admin/messaging/test"
+OUTBOX = "/admin/messaging/outbox/"
+TYPED = {
+    "company_domain": "firm.example",
+    "smtp_server": "mail.firm.example",
+    "smtp_port": "587",
+    "default_to": "merge-desk",
+    "default_from": "crm",
+}
+
+
+class OpenIndex(AdminIndexView):
+    """An index view that a host has thought about, and opened."""
+
+    def is_accessible(self) -> bool:
+        return True
+
+
+class Panel:
+    """A host with a panel, and a visitor's browser."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.client = host.app.test_client()
+
+    def get(self, url: str = HOME, status: int = 200) -> BeautifulSoup:
+        """The page at ``url``."""
+        response = self.client.get(url)
+        assert response.status_code == status, response.text
+        return BeautifulSoup(response.text, "html.parser")
+
+    def fields(self, url: str = HOME) -> dict[str, str]:
+        """What a browser would send for the POST form at ``url`` without any typing."""
+        return form_values(self.get(url))
+
+    def post(self, url: str = HOME, *, without: tuple[str, ...] = (), **typed: Any) -> TestResponse:
+        """Open the form and send it to ``url`` with some values typed."""
+        values: dict[str, Any] = self.fields() | typed
+        for name in without:
+            values.pop(name, None)
+        return self.client.post(url, data={k: v for k, v in values.items() if v is not None})
+
+    def save(self, **typed: Any) -> TestResponse:
+        """Fill the form rightly, change what is given, and press Save."""
+        return self.post(**(TYPED | typed))
+
+    def in_force(self) -> Any:
+        """What is in force now."""
+        with self.host.app.app_context():
+            return self.host.state.settings.current()
+
+
+def form_values(page: BeautifulSoup) -> dict[str, str]:
+    """The values of the page's POST form, as a browser sends them."""
+    form = page.find("form", method="post")
+    assert isinstance(form, Tag)
+    values: dict[str, str] = {}
+    for field in form.select("input, select, textarea"):
+        if field.has_attr("disabled") or field.find_parent("fieldset", disabled=True):
+            continue
+        if field.get("type") in ("checkbox", "radio"):
+            if field.has_attr("checked"):
+                values[str(field["name"])] = str(field.get("value", "on"))
+        elif field.name == "select":
+            values[str(field["name"])] = str(field.select_one("option[selected]")["value"])  # type: ignore[index]
+        elif field.name == "textarea":
+            values[str(field["name"])] = field.text.strip()
+        else:
+            values[str(field["name"])] = str(field.get("value", ""))
+    return values
+
+
+def error_at(page: BeautifulSoup, name: str) -> str:
+    """The error at a field, "" if there is none; it must be tied to the field for the ear."""
+    error = page.find(id=f"im-{name}-error")
+    if error is None:
+        return ""
+    field = page.find(id=f"im-{name}")
+    assert isinstance(field, Tag)
+    assert f"im-{name}-error" in str(field.get("aria-describedby"))
+    return error.get_text(" ", strip=True)
+
+
+@contextmanager
+def opened_panel(folder: Path, *, access: Any = None, **config: Any) -> Iterator[Panel]:
+    """A host with a panel that is open to everybody, unless ``access`` says something else."""
+    admin = Admin(name="CRM", index_view=OpenIndex())
+    host = Host(f"sqlite:///{folder}/crm.sqlite", admin=admin, access=access, **config)
+    try:
+        yield Panel(host)
+    finally:
+        host.close()
