@@ -226,8 +226,13 @@ class Dispatcher:
         divert_to = _divert_to(shift.settings)
         try:
             while (claimed := shift.jobs.get()) is not None:
+                if shift.trouble is not None:
+                    shift.jobs.put(claimed)  # nobody else runs against a server in trouble
+                    return
                 started_at = clock.now()
                 outcome = _try(transport, claimed, divert_to)
+                if isinstance(outcome, TransportError) and concerns_server(outcome):
+                    shift.trouble = outcome
                 shift.results.put(_Returned(claimed, outcome, started_at, clock.now(), divert_to))
         finally:
             transport.close()
@@ -253,7 +258,6 @@ class Dispatcher:
         for one in returned:
             if isinstance(one.outcome, TransportError) and concerns_server(one.outcome):
                 unlucky.append(one.claimed)
-                shift.trouble = one.outcome
             else:
                 verdicts.append(self._verdict(shift, one))
         self._record(shift, progress, verdicts)
