@@ -1,0 +1,37 @@
+"""Finding programs that no Python package brings, and ports for them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import time
+
+import pytest
+
+
+def program(name: str, *, package: str) -> str:
+    """The path of ``name``; the test is skipped without it, naming the Debian ``package``."""
+    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if found is None:
+        pytest.skip(f"{name} is missing: install the Debian package {package}")
+    return found
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens at just now."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
+
+
+def wait_for_port(port: int, seconds: float = 15.0) -> None:
+    """Until somebody listens at ``port`` of loopback."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.02)
