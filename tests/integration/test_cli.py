@@ -1,0 +1,354 @@
+"""The command line: settings, trial runs, and what it says of the state of things."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from flask_admin import Admin
+from flask_mail import Mail
+
+from flask_interaction_mail import migrate, settings_changed
+from flask_interaction_mail.settings import FIELDS
+from tests.catcher import Catcher, catching
+from tests.databases import fresh_database
+from tests.host import NAMELESS, PASSWORD, STEWARDS, Host, opened
+from tests.terminal import done, run
+
+COMPLETE = ("--smtp-server", "mail.firm.example", "--default-to", "desk@firm.example")
+COMPLETE += ("--default-from", "crm@firm.example")
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
+        yield host
+
+
+@pytest.fixture
+def catcher() -> Iterator[Catcher]:
+    with catching() as catcher:
+        yield catcher
+
+
+def test_r14_what_the_command_line_saves_is_in_force(host: Host):
+    """settings set stores a revision that every process reads."""
+    said = done(host, "settings", "set", *COMPLETE, "--smtp-port", "587")
+
+    assert said.out == "Saved as revision 1.\n"
+    with host.app.app_context():
+        now = host.state.settings.current()
+    assert (now.settings.smtp_server, now.settings.smtp_port) == ("mail.firm.example", 587)
+    assert "command line" in done(host, "settings", "history").out
+
+
+def test_r22_the_command_line_shows_what_others_saved(host: Host):
+    """settings show gives value and origin of every setting, also for programs."""
+    host.configure()
+
+    shown = done(host, "settings", "show")
+    as_json = done(host, "settings", "show", "--json").json
+
+    for name in FIELDS:
+        assert name in shown.out
+    assert as_json["settings"]["company_domain"] == {"value": "firm.example", "origin": "stored"}
+    assert as_json["settings"]["smtp_port"] == {"value": 25, "origin": "default"}
+    assert as_json["configured"] is True
+    assert as_json["problems"] == {}
+
+
+def test_r23_an_overridden_setting_is_shown_and_cannot_be_set(tmp_path: Path):
+    """The override wins, is shown with its origin, and saving under it is an error."""
+    overrides = {"smtp_server": "override.firm.example"}
+    url = f"sqlite:///{tmp_path}/host.sqlite"
+    with opened(url, INTERACTION_MAIL_OVERRIDES=overrides) as host:
+        refused = run(host, "settings", "set", *COMPLETE)
+        done(host, "settings", "set", *COMPLETE[2:])
+        shown = done(host, "settings", "show", "--json").json["settings"]["smtp_server"]
+
+    assert refused.status == 1
+    assert "smtp_server: is overridden" in refused.err
+    assert shown == {"value": "override.firm.example", "origin": "override"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("--smtp-port", "70000"), "smtp_port"),
+        (("--default-to", "not an address"), "default_to"),
+        (("--unset", "default_from"), "default_from"),
+        (("--company-domain", "no domain"), "company_domain"),
+        (("--use-authentication",), "login"),
+        (("--ca-certificate", "@missing.pem"), "missing.pem cannot be read"),
+        (("--ca-certificate", "rubbish"), "ca_certificate"),
+    ],
+)
+def test_what_the_panel_refuses_is_refused_here(host: Host, arguments, named: str):
+    """The rules are the panel's; nothing is saved, the setting is named on standard error."""
+    done(host, "settings", "set", *COMPLETE)
+
+    said = run(host, "settings", "set", *arguments)
+
+    assert (said.status, said.out) == (1, "")
+    assert named in said.err
+    assert "Traceback" not in said.err
+    assert len(done(host, "settings", "history", "--json").json) == 1
+
+
+def test_r44_a_first_save_needs_server_default_to_and_default_from(host: Host):
+    """What is missing is told all at once."""
+    said = run(host, "settings", "set", "--company-domain", "firm.example")
+
+    assert said.status == 1
+    for name in ("smtp_server", "default_to", "default_from"):
+        assert name in said.err
+
+
+def test_settings_set_without_a_setting_is_a_usage_error(host: Host):
+    """Asking for nothing is an error, and so is to set and unset the same."""
+    assert run(host, "settings", "set").status == 2
+    assert run(host, "settings", "set", "--login", "x", "--unset", "login").status == 2
+    assert run(host, "settings", "set", "--password-prompt", "--password-stdin").status == 2
+
+
+def test_booleans_and_unset_change_what_is_stored(host: Host):
+    """--no-… and --unset take back what was set."""
+    done(host, "settings", "set", *COMPLETE, "--paused", "--divert-to", "t@firm.example")
+    done(host, "settings", "set", "--no-paused", "--unset", "divert_to", "--unset", "encryption")
+
+    shown = done(host, "settings", "show", "--json").json["settings"]
+    assert (shown["paused"]["value"], shown["divert_to"]["value"]) == (False, None)
+    assert shown["encryption"]["value"] == "starttls"
+
+
+def _login(*others: str) -> tuple[str, ...]:
+    return (*COMPLETE, "--use-authentication", "--login", "crm", *others)
+
+
+def test_r20_the_password_is_asked_for_twice_and_never_echoed(host: Host):
+    """A prompt takes the password and its confirmation; two different ones save nothing."""
+    wrong = run(host, "settings", "set", *_login("--password-prompt"), typed="one\ntwo\n")
+    right = done(
+        host,
+        "settings",
+        "set",
+        *_login("--password-prompt"),
+        typed=f"{PASSWORD}\n{PASSWORD}\n",
+    )
+    shown = done(host, "settings", "show", "--json")
+
+    assert wrong.status == 1
+    assert "Saved as revision 1." in right.out
+    assert PASSWORD not in right.out + right.err + shown.out
+    assert shown.json["password"] == "usable"
+    assert shown.json["settings"]["password"] == {"value": None, "origin": "stored"}
+
+
+def test_the_password_from_standard_input(host: Host):
+    """A script pipes the password in; without one the command says so."""
+    empty = run(host, "settings", "set", *_login("--password-stdin"), typed="")
+    done(host, "settings", "set", *_login("--password-stdin"), typed=f"{PASSWORD}\r\n")
+
+    assert "standard input is empty" in empty.err
+    with host.app.app_context():
+        password = host.state.settings.current().settings.password
+    assert password is not None
+    assert password.reveal() == PASSWORD
+
+
+def test_no_option_takes_a_password(host: Host):
+    """A password as an argument, which others could see, is not possible."""
+    assert run(host, "settings", "set", "--password", PASSWORD).status == 2
+
+
+def test_another_server_needs_the_password_again(host: Host):
+    """A stored password is not taken along to another server (T1)."""
+    done(host, "settings", "set", *_login("--password-stdin"), typed=PASSWORD)
+
+    said = run(host, "settings", "set", "--smtp-server", "other.firm.example")
+
+    assert said.status == 1
+    assert said.err.startswith("Error: password: Password needed for this server")
+
+
+def test_history_and_restore(host: Host):
+    """An old revision becomes the newest; the host hears of it, and of the save before."""
+    heard = []
+
+    def hear(app: object, *, changed_by: str, **_: object) -> None:
+        heard.append(changed_by)
+
+    with settings_changed.connected_to(hear, host.app):
+        done(host, "settings", "set", *COMPLETE)
+        done(host, "settings", "set", "--smtp-server", "second.firm.example")
+        said = done(host, "settings", "restore", "1")
+
+    assert said.out == "Revision 1 is in force again, as revision 3.\n"
+    history = done(host, "settings", "history", "--json").json
+    assert [one["changed"] for one in history][:2] == [["smtp_server"], ["smtp_server"]]
+    assert [one["revision"] for one in history] == [3, 2, 1]
+    assert len(heard) == 3
+    assert run(host, "settings", "restore", "9").status == 1
+
+
+def test_rotate_keys(tmp_path: Path):
+    """Passwords go under the newest key; a lost key is an error that says what to do."""
+    url = f"sqlite:///{tmp_path}/host.sqlite"
+    with opened(url, SECRET_KEY="old" * 12) as host:
+        done(host, "settings", "set", *_login("--password-stdin"), typed=PASSWORD)
+    with opened(url, SECRET_KEY="new" * 12, SECRET_KEY_FALLBACKS=["old" * 12]) as host:
+        assert done(host, "rotate-keys").out == "1 stored password(s) encrypted anew.\n"
+        assert done(host, "rotate-keys").out == "Nothing to encrypt anew.\n"
+    with opened(url, SECRET_KEY="new" * 12) as host:
+        assert done(host, "settings", "show", "--json").json["password"] == "usable"
+    with opened(url, SECRET_KEY="none" * 9) as host:
+        said = run(host, "rotate-keys")
+        assert said.status == 1
+        assert "SECRET_KEY_FALLBACKS" in said.err
+
+
+def _here(catcher: Catcher) -> tuple[str, ...]:
+    return ("--smtp-server", "127.0.0.1", "--smtp-port", str(catcher.port), "--encryption", "none")
+
+
+def test_r47_test_tries_options_and_saves_nothing(host: Host, catcher: Catcher):
+    """The test message leaves with the values of the options, which are not stored."""
+    said = done(host, "test", *COMPLETE[2:], *_here(catcher))
+
+    assert catcher.mails[0].sender == "crm@firm.example"
+    assert catcher.mails[0].recipients == ["desk@firm.example", "crm@firm.example"]
+    assert "recipient: desk@firm.example:" in said.out
+    assert done(host, "settings", "show", "--json").json["revision"] == 0
+
+
+def test_test_uses_the_stored_settings_and_is_remembered(host: Host, catcher: Catcher):
+    """Without options the settings in force are tried, and status tells of it."""
+    host.configure(smtp_port=catcher.port)
+    assert done(host, "status", "--json").json["last_test"] == "none has passed"
+
+    found = done(host, "test", "--json").json
+
+    assert (found["verdict"], len(catcher.mails)) == ("passed", 1)
+    assert done(host, "status", "--json").json["last_test"].startswith("passed, ")
+
+
+def test_r54_a_test_that_does_not_pass_has_exit_status_1(host: Host, catcher: Catcher):
+    """No connection, a refused recipient, and suppressed sending are no success."""
+    host.configure(smtp_port=1)
+    unreachable = run(host, "test")
+    catcher.refuse["crm@firm.example"] = "550 5.1.1 unknown"
+    partly = run(host, "test", "--json", *_here(catcher))
+    host.app.config["MAIL_SUPPRESS_SEND"] = True
+    suppressed = run(host, "test", "--json")
+
+    assert unreachable.status == partly.status == suppressed.status == 1
+    assert "SMTP settings are probably wrong" in unreachable.out
+    assert partly.json["verdict"] == "partial"
+    assert suppressed.json["verdict"] == "suppressed"
+
+
+def test_explain_tells_the_way_of_a_request(host: Host):
+    """The route and the sender are told with their reasons, and nothing is stored."""
+    host.configure()
+    host.people.mergers["Leavers"] = [NAMELESS]
+
+    said = done(host, "explain", "--location", "Firm List", "--requester", "1")
+    both = done(host, "explain", "--location", "Firm List", "--location", "Leavers", "--json").json
+
+    assert f"{STEWARDS.name} (stewards@firm.example) has the right" in said.out
+    assert "From:             Ada Byron <ada@firm.example>" in said.out
+    assert both["to"] == ["Data Stewards <stewards@firm.example>", "merge-desk@firm.example"]
+    assert both["from"] == both["envelope_sender"] == "crm@firm.example"
+    assert host.rows() == []
+
+
+def test_explain_says_what_is_wrong(host: Host):
+    """Unconfigured e-mail and an unknown requester end with exit status 1."""
+    unconfigured = run(host, "explain", "--location", "Firm List")
+    host.configure()
+    unknown = run(host, "explain", "--location", "Firm List", "--requester", "99")
+
+    assert (unconfigured.status, unknown.status) == (1, 1)
+    assert "not configured" in unconfigured.err
+    assert "'99'" in unknown.err
+
+
+def test_doctor_finds_nothing_where_all_is_well(host: Host):
+    """A host that is set up rightly gets exit status 0."""
+    host.configure()
+
+    looks = done(host, "doctor", "--json").json
+
+    assert {look["health"] for look in looks} <= {"ok", "note"}
+    assert "settings: complete, revision 1" in done(host, "doctor").out
+
+
+def test_doctor_names_what_is_wrong(tmp_path: Path):
+    """An open admin, a lost key, a Mail object after ours and missing settings are found."""
+    url = f"sqlite:///{tmp_path}/host.sqlite"
+    with opened(url) as host:
+        done(host, "settings", "set", *_login("--password-stdin"), typed=PASSWORD)
+    with opened(url, admin=Admin(name="CRM"), SECRET_KEY="lost" * 9) as host:
+        Mail(host.app)
+        said = run(host, "doctor", "--json")
+
+    looks = {look["topic"]: look for look in said.json}
+    assert said.status == 1
+    assert (looks["access"]["health"], looks["password"]["health"]) == ("wrong", "wrong")
+    assert looks["flask-mail"]["health"] == "note"
+    assert "access" in said.err
+
+
+def test_missing_tables_are_told_in_a_sentence(host: Host):
+    """Every command that needs the tables says how to make them."""
+    with host.app.app_context():
+        host.db.drop_all()
+
+    for command in (("settings", "show"), ("status",), ("outbox", "list"), ("worker", "--once")):
+        said = run(host, *command)
+        assert (said.status, "flask db upgrade" in said.err) == (1, True), command
+    looked = run(host, "doctor")
+    assert "[wrong] tables: missing: interaction_mail_" in looked.out
+    assert run(host, "db", "check").status == 1
+
+
+def test_a_database_that_does_not_answer_is_told_in_a_sentence(tmp_path: Path):
+    """No traceback where the database is away."""
+    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
+        host.configure()
+    (tmp_path / "host.sqlite").unlink()
+    (tmp_path / "host.sqlite").mkdir()
+
+    said = run(host, "status")
+
+    assert said.status == 1
+    assert said.err.startswith("Error: The database does not answer")
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql", "mariadb"])
+def test_db_commands_look_after_the_tables(dialect: str, tmp_path: Path):
+    """With migrations of our own: upgrade, check, downgrade, and a host's metadata without us."""
+    with (
+        fresh_database(dialect, tmp_path) as url,
+        opened(url, INTERACTION_MAIL_MIGRATIONS="own") as host,
+    ):
+        assert "interaction_mail_message" not in host.db.metadata.tables
+        assert run(host, "db", "check").status == 1
+        assert done(host, "db", "upgrade").out == "The tables are at revision 0001.\n"
+        done(host, "db", "check")
+        host.configure()
+        assert run(host, "db", "downgrade", typed="n\n").status == 1
+        done(host, "db", "check")
+        assert done(host, "db", "downgrade", "--yes").out == "The tables are gone.\n"
+        with host.app.app_context():
+            names = sa.inspect(host.db.engine).get_table_names()
+    assert set(names) == {"thing", migrate.VERSION_TABLE}
+
+
+def test_db_upgrade_is_refused_where_the_hosts_migrations_do_it(host: Host):
+    """The default: the host's own Alembic looks after the tables."""
+    assert "INTERACTION_MAIL_MIGRATIONS" in run(host, "db", "upgrade").err
+    assert run(host, "db", "downgrade", "--yes").status == 1
+    done(host, "db", "check")
