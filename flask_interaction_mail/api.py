@@ -221,7 +221,7 @@ def _instant(name: str, instant: datetime | None) -> datetime | None:
         raise ContentError(f"{name}: {error}") from error
 
 
-def _checked_key(key: str) -> str:
+def _checked_key(key: object) -> str:
     if not isinstance(key, str) or not 0 < len(key) <= _KEY_LENGTH:
         raise ContentError(f"key must be a text of 1 to {_KEY_LENGTH} characters, not {key!r:.80}")
     return key

@@ -16,11 +16,10 @@ from typing import Any
 import sqlalchemy as sa
 
 from .errors import TransportError
-from .models import CheckRow
+from .models import CHECK as CHECK
 from .outcome import Stage
 from .settings import MessagingSettings
 
-CHECK = CheckRow.__table__
 _ROW = uuid.UUID("b2a5f7ce-6f0e-4a55-8a3d-2f5fd1a7c9e4")
 PROBE_AFTER = timedelta(minutes=1)
 # Servers lock an account out after a few wrong passwords: do not be the one who does it.

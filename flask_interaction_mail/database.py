@@ -16,11 +16,11 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.pool import StaticPool
 
 from .errors import InteractionMailError, TablesMissing
-from .models import MessageRow
+from .models import MESSAGE
 
 # How to ask a session for its connection to our tables. A session that reads from replicas
 # sends an UPDATE to the database that takes writes; of a bare table it cannot know.
-OURS: Final[dict[str, Any]] = {"clause": sa.update(MessageRow)}
+OURS: Final[dict[str, Any]] = {"clause": sa.update(MESSAGE)}
 
 
 class DatabaseBusy(InteractionMailError):
@@ -101,7 +101,7 @@ class Database:
         """
         if self.tables_seen:
             return
-        if not sa.inspect(connection).has_table(MessageRow.__tablename__):
+        if not sa.inspect(connection).has_table(MESSAGE.name):
             raise TablesMissing(
                 "The tables of Flask-Interaction-Mail are missing. Make them with the "
                 "application's migrations (flask db migrate, flask db upgrade), with "

@@ -346,7 +346,6 @@ class Dispatcher:
         if shift.in_flight:
             log.warning("dispatcher.left: %s messages still in flight", len(shift.in_flight))
 
-
     def _await(self, shift: _Shift, progress: Progress, seconds: float) -> None:
         end = time.monotonic() + seconds
         while shift.in_flight and (left := end - time.monotonic()) > 0:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
@@ -177,6 +177,11 @@ class CheckRow(Base):
     )
 
 
+# The same tables for statements; SQLAlchemy's own annotation of __table__ is too wide for them.
+MESSAGE = cast(sa.Table, MessageRow.__table__)
+RECIPIENT = cast(sa.Table, RecipientRow.__table__)
+ATTEMPT = cast(sa.Table, AttemptRow.__table__)
+CHECK = cast(sa.Table, CheckRow.__table__)
 TABLES: tuple[sa.Table, ...] = tuple(Base.metadata.sorted_tables)
 
 

@@ -20,12 +20,10 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from . import clock
 from .intent import Intent
-from .models import MessageRow, RecipientRow
+from .models import MESSAGE as MESSAGE
+from .models import RECIPIENT as RECIPIENT
 from .steps import Step
 from .values import Notification, Reason, RecipientVerdict, Status
-
-MESSAGE = MessageRow.__table__
-RECIPIENT = RecipientRow.__table__
 
 # What an administrator or a host may still call back, or let go again.
 CANCELLABLE = (Status.QUEUED, Status.DEFERRED, Status.HELD)

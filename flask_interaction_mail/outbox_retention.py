@@ -12,20 +12,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 import sqlalchemy as sa
 
 from . import addresses
 from .errors import AddressError
-from .models import AttemptRow, CheckRow, MessageRow, RecipientRow, SettingsRow
+from .models import ATTEMPT, CHECK, MESSAGE, RECIPIENT, SettingsRow
 from .outbox import CANCELLABLE
 from .values import Reason, Status
 
-MESSAGE: Final = cast(sa.Table, MessageRow.__table__)
-RECIPIENT: Final = cast(sa.Table, RecipientRow.__table__)
-ATTEMPT: Final = cast(sa.Table, AttemptRow.__table__)
-CHECK: Final = cast(sa.Table, CheckRow.__table__)
 PURGED: Final = "{}"  # the intent of a message whose body is gone
 ERASED: Final = "erased"
 

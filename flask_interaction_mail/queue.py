@@ -16,13 +16,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from .models import AttemptRow
-from .outbox import MESSAGE, RECIPIENT
+from .models import ATTEMPT, MESSAGE, RECIPIENT
 from .outcome import Delivery
 from .transport.base import Envelope
 from .values import Reason, Status
 
-ATTEMPT = AttemptRow.__table__
 _OPEN = (Status.QUEUED, Status.DEFERRED)
 _MAX_LOST_LEASES = 3
 
@@ -302,7 +300,5 @@ def _still_claimed(one: Claimed) -> sa.ColumnElement[bool]:
 
 def next_due(connection: sa.Connection) -> datetime | None:
     """When the next open message becomes due, None where none is open."""
-    due: datetime | None = connection.scalar(
-        sa.select(sa.func.min(MESSAGE.c.due_at))
-    )
+    due: datetime | None = connection.scalar(sa.select(sa.func.min(MESSAGE.c.due_at)))
     return due

@@ -183,7 +183,7 @@ class State:
     def compose_anyhow(
         self, intent: Intent, identity: Identity, settings: MessagingSettings
     ) -> NewMessage:
-        """As ``compose``; what cannot be sent is logged and kept as failed, with the reason (R4)."""
+        """As ``compose``; what cannot be sent is logged, and kept with the reason (R4)."""
         world = self.circumstances(settings, intent.locations)
         try:
             return notify.compose(intent, identity, world)

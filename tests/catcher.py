@@ -48,7 +48,7 @@ class Catcher:
             assert time.monotonic() < end, f"{len(self.mails)} of {count} mails came"
             time.sleep(0.02)
 
-    async def handle_RCPT(  # noqa: N802 - aiosmtpd's name
+    async def handle_RCPT(
         self, server: Any, session: Session, envelope: Envelope, address: str, options: Any
     ) -> str:
         """Refuse, or take."""
@@ -57,9 +57,7 @@ class Catcher:
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 ok"
 
-    async def handle_DATA(  # noqa: N802 - aiosmtpd's name
-        self, server: Any, session: Session, envelope: Envelope
-    ) -> str:
+    async def handle_DATA(self, server: Any, session: Session, envelope: Envelope) -> str:
         """Keep the message; then answer, or vanish."""
         self.mails.append(
             Mail(

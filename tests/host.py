@@ -14,7 +14,7 @@ from flask_sqlalchemy import SQLAlchemy
 from flask_interaction_mail import Contact, Directory, InteractionMail, Merge, Party, models, outbox
 from flask_interaction_mail.state import State
 
-PASSWORD = "correct-horse-9"  # noqa: S105 - not one
+PASSWORD = "correct-horse-9"
 SETTINGS: dict[str, Any] = {
     "company_domain": "firm.example",
     "smtp_server": "127.0.0.1",

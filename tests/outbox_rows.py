@@ -43,9 +43,11 @@ class Store:
         """How many messages have which status."""
         with self.reading() as connection:
             rows = connection.execute(
-                sa.select(outbox.MESSAGE.c.status, sa.func.count()).group_by(outbox.MESSAGE.c.status)
+                sa.select(outbox.MESSAGE.c.status, sa.func.count()).group_by(
+                    outbox.MESSAGE.c.status
+                )
             )
-            return {status: count for status, count in rows}
+            return {row.status: row[1] for row in rows}
 
     def message(self, id: uuid.UUID) -> sa.Row[tuple[object, ...]]:
         with self.reading() as connection:

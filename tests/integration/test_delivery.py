@@ -171,9 +171,7 @@ def test_server_trouble_burns_no_attempt_and_opens_the_breaker(desk: Desk) -> No
 def test_a_refused_login_waits_longer_than_a_lock_out(desk: Desk) -> None:
     """Fifteen minutes between two tries of a wrong password."""
     desk.store.put(a_message())
-    desk.transport.answer_with(
-        TransportError("535", stage=Stage.AUTHENTICATION, transient=False)
-    )
+    desk.transport.answer_with(TransportError("535", stage=Stage.AUTHENTICATION, transient=False))
     desk.drain()
     with desk.store.reading() as connection:
         state = breaker.read(connection, desk.settings)
@@ -325,9 +323,7 @@ def test_r1_thread_delivery_starts_by_itself(tmp_path: Path, catcher: Catcher) -
         told.append(notification)
         done.set()
 
-    with opened(
-        f"sqlite:///{tmp_path}/host.sqlite", INTERACTION_MAIL_DELIVERY="thread"
-    ) as host:
+    with opened(f"sqlite:///{tmp_path}/host.sqlite", INTERACTION_MAIL_DELIVERY="thread") as host:
         host.configure(smtp_port=catcher.port)
         with notification_sent.connected_to(hear, host.app), host.app.app_context():
             queued = send_notification("bob", "Hello", text="Hello Bob")
@@ -392,9 +388,7 @@ def test_sync_delivery_is_done_by_the_end_of_the_context(
 
 def test_sync_delivery_of_an_administrators_resend(tmp_path: Path, catcher: Catcher) -> None:
     """What a page or a command queues leaves with its own context, too."""
-    with opened(
-        f"sqlite:///{tmp_path}/host.sqlite", INTERACTION_MAIL_DELIVERY="sync"
-    ) as host:
+    with opened(f"sqlite:///{tmp_path}/host.sqlite", INTERACTION_MAIL_DELIVERY="sync") as host:
         host.configure(smtp_port=catcher.port)
         first = send(host)
         with host.app.app_context():
@@ -463,15 +457,13 @@ def test_r18_r21_one_set_of_credentials_for_all_and_none_where_it_is_off(
 ) -> None:
     """The box decides; whoever the current user is."""
     with catching(login=("crm", "s3cret-word")) as catcher:  # noqa: SIM117 - two topics
-        with opened(
-            f"sqlite:///{tmp_path}/host.sqlite", INTERACTION_MAIL_CONNECTIONS=1
-        ) as host:
+        with opened(f"sqlite:///{tmp_path}/host.sqlite", INTERACTION_MAIL_CONNECTIONS=1) as host:
             host.configure(
                 smtp_port=catcher.port,
                 use_authentication=True,
                 allow_unencrypted_auth=True,
                 login="crm",
-                password="s3cret-word",  # noqa: S106 - of the test's server
+                password="s3cret-word",
             )
             send(host)
             host.people.user = None

@@ -314,7 +314,7 @@ def test_a_broken_directory_sends_the_request_to_the_default_to(
     host: Host, caplog: pytest.LogCaptureFixture
 ) -> None:
     """No answer is an answer."""
-    host.people.merge_recipients = lambda location: 1 / 0  # type: ignore[method-assign,assignment,return-value]
+    host.people.merge_recipients = lambda _: 1 / 0  # type: ignore[method-assign,assignment,return-value]
     deny(host)
     assert to(host) == ["merge-desk@firm.example"]
     assert "Directory.merge_recipients raised" in caplog.text

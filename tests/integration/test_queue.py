@@ -215,9 +215,7 @@ def test_calling_back_is_only_for_what_has_not_left(store: Store) -> None:
             with store.writing() as connection:
                 queue.give_back(connection, [claimed], due_at=clock.now(), detail=None)
     with store.writing() as connection:
-        cancelled = outbox.cancel(
-            connection, [waiting.id, gone.id], Reason.WITHDRAWN, clock.now()
-        )
+        cancelled = outbox.cancel(connection, [waiting.id, gone.id], Reason.WITHDRAWN, clock.now())
     assert cancelled == [waiting.id]
     assert store.verdicts(waiting.id)["ada@firm.example"][0] == Status.CANCELLED
     assert store.message(gone.id).status == "sent"

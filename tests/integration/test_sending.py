@@ -230,9 +230,7 @@ def test_r11_full_addresses_are_used_unchanged_beside_short_ones(host: Host) -> 
 
 def test_r12_a_short_address_without_a_domain_is_an_error_that_names_it(host: Host) -> None:
     """Nothing is stored, and the text says which address."""
-    host.configure(
-        company_domain="", default_to="a@firm.example", default_from="crm@firm.example"
-    )
+    host.configure(company_domain="", default_to="a@firm.example", default_from="crm@firm.example")
     with pytest.raises(AddressError, match="'bob'"):
         send(host)
     assert host.rows() == []
@@ -467,9 +465,7 @@ def test_r36_resending_routes_again(host: Host) -> None:
         host.state.resend(uuid.uuid4())
 
 
-def test_receivers_that_raise_change_nothing(
-    host: Host, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_receivers_that_raise_change_nothing(host: Host, caplog: pytest.LogCaptureFixture) -> None:
     """The commit stands, the others hear, the log has it."""
     heard: list[str] = []
 
@@ -488,4 +484,3 @@ def test_receivers_that_raise_change_nothing(
     assert heard == ["Hello"]
     assert "a receiver of notification-queued raised" in caplog.text
     assert host.subjects() == ["Hello"]
-
