@@ -64,6 +64,7 @@ class Fault(enum.StrEnum):
     AUTH_TRANSIENT = "auth_transient"
     # one message
     AUTH_REQUIRED = "auth_required"  # refused for want of authentication (R24)
+    ENCRYPTION_REQUIRED = "encryption_required"  # refused because the connection is readable
     RELAY_DENIED = "relay_denied"  # the server does not take mail for that domain from us (R24)
     SENDER_REFUSED = "sender_refused"
     SENDER_TRANSIENT = "sender_transient"

@@ -209,6 +209,11 @@ FAULTS: Final[Mapping[Fault, Advice]] = {
         "Switch on SMTP authentication and fill in login and password. If it is on, the login may "
         "not use the sender {sender}.",
     ),
+    Fault.ENCRYPTION_REQUIRED: Advice(
+        "The server wants encryption",
+        "The server takes nothing over a connection that others can read.",
+        "Choose STARTTLS, usually with port 587, or TLS with port 465.",
+    ),
     Fault.RELAY_DENIED: Advice(
         "The server does not pass on mail for you",
         "The server takes no mail to {address} from this machine (relaying denied).",

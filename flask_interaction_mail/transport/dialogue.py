@@ -206,7 +206,7 @@ def _finish(session: Session, envelope: Envelope, answers: Answers) -> Delivery:
     if answers.data is None or answers.data.code != 354:
         return _refused_data(answers)
     final = hand_over(session, envelope.content)
-    if final is None or not (final.positive or final.transient or final.permanent):
+    if final is None or 300 <= final.code < 400:  # an answer that fits nothing says nothing
         return _unknown(session, answers)
     if final.code == _CLOSING:
         session.close()

@@ -17,6 +17,9 @@ _NEEDS_LOGIN: Final = re.compile(
     r"|log ?in (is )?required",
     re.IGNORECASE,
 )
+_NEEDS_TLS: Final = re.compile(
+    r"starttls|(encrypt\w*|tls|secure connection|ssl) (is )?(required|needed)", re.IGNORECASE
+)
 _NO_RELAY: Final = re.compile(
     r"relay(ing)?( access)?( is| was)? (denied|not|prohibited|disallowed|refused|rejected)"
     r"|(un(able)?|not( \w+)?|refused?|cannot|can't|don't|do not|won't) (to )?relay"
@@ -51,6 +54,8 @@ def fault_of(stage: Stage, reply: Reply) -> Fault:
 
 
 def _for_want_of_authentication(reply: Reply) -> Fault | None:
+    if _NEEDS_TLS.search(reply.text):
+        return Fault.ENCRYPTION_REQUIRED
     if reply.code == 530 or _NEEDS_LOGIN.search(reply.text):
         return Fault.AUTH_REQUIRED
     return Fault.RELAY_DENIED if _NO_RELAY.search(reply.text) else None

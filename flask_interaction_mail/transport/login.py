@@ -18,6 +18,7 @@ STARS: Final = "********"
 _DONE: Final = 235
 _GO_ON: Final = 334
 _UNKNOWN_MECHANISM: Final = 504
+_NEEDS_TLS: Final = (530, 538)  # the latter is obsolete and in use (RFC 4954 §6)
 
 
 def log_in(session: Session) -> str:
@@ -100,12 +101,15 @@ def _ask(session: Session, render: Callable[[], bytes], shown: str) -> Reply:
 
 def _refused(reply: Reply) -> TransportError:
     transient = not reply.permanent
+    fault = Fault.AUTH_TRANSIENT if transient else Fault.AUTH_REJECTED
+    if reply.code in _NEEDS_TLS:
+        fault = Fault.ENCRYPTION_REQUIRED
     return TransportError(
         f"The server did not accept login and password: {reply}",
         stage=Stage.AUTHENTICATION,
         reply=reply,
         transient=transient,
-        fault=Fault.AUTH_TRANSIENT if transient else Fault.AUTH_REJECTED,
+        fault=fault,
     )
 
 

@@ -1,0 +1,44 @@
+"""What the tests of the transport send, with which settings, and how patiently."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask_interaction_mail.settings import MessagingSettings
+from flask_interaction_mail.transport.base import Envelope
+from flask_interaction_mail.transport.smtp import SmtpTransport
+from flask_interaction_mail.transport.timeouts import Timeouts
+
+# The real proportions do not matter here: long enough for a busy machine, and no longer.
+QUICK = Timeouts(connect=1.5, greeting=0.4, command=0.4, data=0.4, block=0.6, final=0.4, quit=0.2)
+PATIENT = Timeouts(connect=5, greeting=5, command=5, data=5, block=5, final=5, quit=1)
+
+
+def settings(port: int, **changes: Any) -> MessagingSettings:
+    """Settings for a server at ``port`` of loopback, unencrypted unless changed."""
+    values = {
+        "smtp_server": "127.0.0.1",
+        "smtp_port": port,
+        "encryption": "none",
+        "company_domain": "x.test",
+        "default_to": "admin",
+        "default_from": "crm",
+        "helo_name": "client.x.test",
+    }
+    return MessagingSettings(**{**values, **changes})
+
+
+def login_settings(port: int, **changes: Any) -> MessagingSettings:
+    """The same with a login."""
+    values = {"use_authentication": True, "login": "ada", "password": "hunter2-canary"}
+    return settings(port, **{**values, **changes})
+
+
+def envelope(*recipients: str, content: bytes = b"Subject: x\r\n\r\nHello\r\n") -> Envelope:
+    """A small message."""
+    return Envelope(sender="crm@x.test", recipients=recipients or ("a@x.test",), content=content)
+
+
+def transport(port: int, timeouts: Timeouts = PATIENT, **changes: Any) -> SmtpTransport:
+    """A transport to a server at ``port`` of loopback."""
+    return SmtpTransport(settings(port, **changes), timeouts=timeouts)

@@ -1,0 +1,118 @@
+"""Saying things to a server: nothing can be read as more than was meant."""
+
+from __future__ import annotations
+
+import base64
+import json
+from pathlib import Path
+
+import pytest
+
+from flask_interaction_mail.errors import AddressError, ContentError
+from flask_interaction_mail.settings import Secret
+from flask_interaction_mail.transport import commands
+from flask_interaction_mail.transport.base import Envelope
+from flask_interaction_mail.transport.replies import Capabilities
+
+BODIES = Path(__file__).parents[1] / "corpora" / "attack" / "smuggling_bodies.json"
+
+
+def envelope(**changes) -> Envelope:
+    values = {"sender": "a@x.test", "recipients": ("b@x.test",), "content": b"S: x\r\n\r\nhi\r\n"}
+    return Envelope(**{**values, **changes})
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [b"a\nb\r\n", b"a\rb\r\n", b"a\0b\r\n", b"a\n.\r\n", b"a\r\n.\rb", b"\r\r\n", b"a\r\n.\n"],
+)
+def test_content_that_could_be_two_messages_is_refused(bad):
+    """SMTP smuggling (CVE-2023-51764): line ends are CR LF or nothing goes out."""
+    with pytest.raises(ContentError):
+        commands.check(envelope(content=bad))
+
+
+def test_a_line_of_998_bytes_is_the_longest():
+    """RFC 5321 section 4.5.3.1.6, the line end not counted."""
+    commands.check(envelope(content=b"x" * 998 + b"\r\n"))
+    with pytest.raises(ContentError, match="998"):
+        commands.check(envelope(content=b"x" * 999 + b"\r\n"))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "a",
+        "@x.test",
+        "a@",
+        "a b@x.test",
+        "a@x.test>\r\nDATA",
+        "a@x.test> SIZE=1",
+        "<a@x.test>",
+        "a\0@x.test",
+        "a@x.test\x85",
+        "a@x.test\u2028",
+        "a\t@x.test",
+    ],
+)
+def test_an_address_that_could_be_a_command_is_refused(address):
+    """As sender and as recipient."""
+    for changes in ({"sender": address}, {"recipients": ("b@x.test", address)}):
+        with pytest.raises(AddressError):
+            commands.check(envelope(**changes))
+
+
+def test_a_message_for_nobody_is_refused():
+    """There is no MAIL without RCPT."""
+    with pytest.raises(AddressError):
+        commands.check(envelope(recipients=()))
+
+
+@pytest.mark.parametrize(
+    ("content", "wire"),
+    [
+        (b"a\r\n", b"a\r\n.\r\n"),
+        (b"a", b"a\r\n.\r\n"),
+        (b"", b".\r\n"),
+        (b".\r\n", b"..\r\n.\r\n"),
+        (b".a\r\n..b\r\nc.\r\n", b"..a\r\n...b\r\nc.\r\n.\r\n"),
+    ],
+)
+def test_dots_are_stuffed(content, wire):
+    """RFC 5321 section 4.5.2."""
+    assert commands.stuffed(content) == wire
+
+
+def test_mail_names_only_what_the_server_offered():
+    """SIZE, BODY and SMTPUTF8 are extensions."""
+    plain = Capabilities()
+    every = Capabilities(announces_size=True, eight_bit=True, smtputf8=True)
+    assert commands.mail(envelope(), plain) == b"MAIL FROM:<a@x.test>\r\n"
+    assert commands.mail(envelope(), every) == b"MAIL FROM:<a@x.test> SIZE=12\r\n"
+    eight = envelope(content="ü\r\n".encode(), recipients=("ü@x.test",))
+    assert commands.mail(eight, every).endswith(b" SIZE=4 BODY=8BITMIME SMTPUTF8\r\n")
+    assert commands.rcpt("ü@x.test") == "RCPT TO:<ü@x.test>\r\n".encode()
+
+
+@pytest.mark.parametrize("password", ["p", "pass word", "pässwörd", "\ud800", "x" * 2000])
+def test_passwords_of_any_letters_go_out_as_utf_8(password):
+    """RFC 4616; where the line would be too long, the token follows on its own."""
+    token = b"\0ada\0" + password.encode("utf-8", "surrogatepass")
+    secret = Secret(password)
+    assert base64.b64decode(commands.plain_token("ada", secret)) == token
+    first = commands.auth_plain("ada", secret)
+    assert first.startswith(b"AUTH PLAIN")
+    assert len(first) <= 512
+
+
+def test_corpus_of_smuggling_bodies_is_refused_or_stuffed():
+    """No body of the corpus leaves a lone dot inside of the content."""
+    for case in json.loads(BODIES.read_text()):
+        body = case["body"] if isinstance(case, dict) else case
+        content = body.encode("utf-8", "surrogatepass")
+        try:
+            commands.check(envelope(content=content))
+        except ContentError:
+            continue
+        assert b"\r\n.\r\n" not in commands.stuffed(content)[:-5]
