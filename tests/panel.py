@@ -54,7 +54,9 @@ class Panel:
         values: dict[str, Any] = self.fields() | typed
         for name in without:
             values.pop(name, None)
-        return self.client.post(url, data={k: v for k, v in values.items() if v is not None})
+        data = {name: value for name, value in values.items() if value is not None}
+        # Buffered: a result that is streamed is here as a whole.
+        return self.client.post(url, data=data, buffered=True)
 
     def save(self, **typed: Any) -> TestResponse:
         """Fill the form rightly, change what is given, and press Save."""

@@ -20,7 +20,7 @@ AUTH = {
 }
 
 
-@pytest.fixture()
+@pytest.fixture
 def panel(tmp_path: Path) -> Iterator[Panel]:
     with opened_panel(tmp_path) as opened:
         yield opened

@@ -1,0 +1,281 @@
+"""Who may open which page of the panel, and which POST is believed."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask, abort, redirect
+from flask_admin import Admin, AdminIndexView
+from flask_sqlalchemy import SQLAlchemy
+from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
+
+from flask_interaction_mail import InteractionMail
+from flask_interaction_mail.admin.access import RIGHTS
+from tests.host import Host
+from tests.panel import HOME, OUTBOX, TEST, TYPED, OpenIndex, Panel, opened_panel
+
+SOME = f"{OUTBOX}{uuid.uuid4()}/"
+# Every route of the panel, with the rights that it needs.
+NEEDS: dict[str, tuple[str, str, set[str]]] = {
+    "interaction_mail.index": ("GET", HOME, {"view"}),
+    "interaction_mail.index POST": ("POST", HOME, {"view", "edit"}),
+    "interaction_mail.test": ("GET", TEST, {"view", "test"}),
+    "interaction_mail.test POST": ("POST", TEST, {"view", "test"}),
+    "interaction_mail_outbox.index_view": ("GET", OUTBOX, {"outbox"}),
+    "interaction_mail_outbox.details_view": ("GET", SOME, {"outbox"}),
+    "interaction_mail_outbox.html_view": ("GET", SOME + "html", {"outbox", "body"}),
+    "interaction_mail_outbox.resend": ("POST", SOME + "resend", {"outbox", "resend"}),
+    "interaction_mail_outbox.cancel": ("POST", SOME + "cancel", {"outbox", "resend"}),
+    "interaction_mail_outbox.release": ("POST", SOME + "release", {"outbox", "resend"}),
+}
+
+
+class Granted:
+    """An access function whose rights a test sets."""
+
+    def __init__(self, *rights: str) -> None:
+        self.rights = set(rights)
+
+    def __call__(self, right: str) -> bool:
+        return right in self.rights
+
+
+class LoginIndex(AdminIndexView):
+    """An index view that asks for a login."""
+
+    def is_accessible(self) -> bool:
+        return False
+
+    def inaccessible_callback(self, name: str, **kwargs: Any) -> Any:
+        return redirect("/login")
+
+
+@pytest.fixture()
+def host_of(tmp_path: Path) -> Iterator[Any]:
+    hosts: list[Host] = []
+
+    def make(index: AdminIndexView | None = None, **options: Any) -> Panel:
+        admin = Admin(name="CRM", index_view=index or OpenIndex())
+        hosts.append(Host(f"sqlite:///{tmp_path}/{len(hosts)}.sqlite", admin=admin, **options))
+        return Panel(hosts[-1])
+
+    yield make
+    for host in hosts:
+        host.close()
+
+
+def test_r7_every_route_has_an_entry_in_the_table(host_of: Any) -> None:
+    """A page that is added without a decision about its rights fails here (T4)."""
+    rules = host_of().host.app.url_map.iter_rules()
+    routes = {
+        rule.endpoint + (" POST" if method == "POST" and "GET" in rule.methods else "")
+        for rule in rules
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+        if rule.endpoint.startswith("interaction_mail") and not rule.endpoint.endswith(".static")
+    }
+    assert routes == set(NEEDS)
+
+
+@pytest.mark.parametrize("name", NEEDS)
+def test_r7_each_missing_right_closes_a_page(host_of: Any, name: str) -> None:
+    """With all rights but one that it needs, a page answers 403; with all it does not (T4)."""
+    method, url, needed = NEEDS[name]
+    access = Granted(*RIGHTS)
+    panel = host_of(access=access)
+    assert panel.client.open(url, method=method).status_code != 403
+    for right in needed:
+        access.rights = set(RIGHTS) - {right}
+        assert panel.client.open(url, method=method).status_code == 403, right
+
+
+@pytest.mark.parametrize("name", NEEDS)
+def test_r7_an_unprotected_admin_keeps_the_panel_closed(
+    host_of: Any, name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Flask-Admin's own index view lets everybody in, so the panel does not follow it."""
+    method, url, _ = NEEDS[name]
+    panel = host_of(AdminIndexView())
+    assert panel.client.open(url, method=method).status_code == 403
+    (record,) = [r for r in caplog.records if "access.unprotected" in r.message]
+    assert record.levelno == logging.ERROR
+    assert "is_accessible" in record.message
+
+
+def test_r7_a_visitor_who_is_not_logged_in_gets_the_hosts_answer(host_of: Any) -> None:
+    """The index view's own callback answers: here a redirect to the login."""
+    panel = host_of(LoginIndex())
+    for method, url, _ in NEEDS.values():
+        response = panel.client.open(url, method=method)
+        assert (response.status_code, response.location) == (302, "/login")
+
+
+def test_somebody_who_is_logged_in_without_the_right_is_not_sent_in_circles(host_of: Any) -> None:
+    """Where the index view is open to a visitor, a missing right is a plain 403."""
+    assert host_of(access=Granted("outbox")).client.get(HOME).status_code == 403
+    assert host_of(LoginIndex(), access=Granted()).client.get(HOME).status_code == 302
+
+
+def test_host_mode_leaves_the_decision_to_the_host(host_of: Any) -> None:
+    """INTERACTION_MAIL_ACCESS = 'host' opens the pages, except bodies."""
+    panel = host_of(AdminIndexView(), INTERACTION_MAIL_ACCESS="host")
+    panel.get(HOME)
+    assert panel.client.get(SOME + "html").status_code == 403
+
+
+def test_bodies_are_never_inherited_from_a_login(host_of: Any) -> None:
+    """Without an explicit access function nobody sees a body (T4)."""
+    assert host_of().client.get(SOME + "html").status_code == 403
+
+
+def test_an_access_function_that_raises_refuses(
+    host_of: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A broken function closes the pages and leaves the rest of the admin alone."""
+
+    def broken(right: str) -> bool:
+        raise RuntimeError("directory is down")
+
+    panel = host_of(access=broken)
+    assert panel.client.get(HOME).status_code == 403
+    assert panel.client.get("/admin/").status_code == 200
+    assert "access.failed" in caplog.text
+
+
+def test_the_menu_shows_only_what_may_be_opened(host_of: Any) -> None:
+    """Without the right there is no entry."""
+    panel = host_of(access=Granted("outbox"))
+    menu = panel.get("/admin/").text
+    assert "Outbox" in menu
+    assert "Messaging" not in menu
+
+
+def test_without_the_right_to_edit_there_is_no_save(host_of: Any) -> None:
+    """Who may only look sees the settings without buttons."""
+    page = host_of(access=Granted("view")).get()
+    assert page.find("button", string="Save") is None
+    assert page.find("button", string="Test Settings") is None
+    assert page.find("iframe") is None
+
+
+@pytest.mark.parametrize("protected", [False, True], ids=["own token", "CSRFProtect"])
+@pytest.mark.parametrize("token", [None, "", "wrong", "of another session"])
+def test_a_post_without_the_right_token_does_nothing(
+    host_of: Any, protected: bool, token: str | None
+) -> None:
+    """Save and Test are refused, with and without the host's CSRFProtect (T3)."""
+    panel = host_of()
+    if protected:
+        CSRFProtect(panel.host.app)
+    if token == "of another session":
+        token = Panel(panel.host).fields()["csrf_token"]
+    for url in (HOME, TEST):
+        assert panel.post(url, **TYPED, csrf_token=token).status_code == 400
+    assert panel.in_force().revision == 0
+
+
+@pytest.mark.parametrize("protected", [False, True], ids=["own token", "CSRFProtect"])
+def test_a_post_with_the_right_token_is_believed(host_of: Any, protected: bool) -> None:
+    """One form works in hosts with and without CSRFProtect."""
+    panel = host_of()
+    if protected:
+        CSRFProtect(panel.host.app)
+    assert panel.save().status_code == 303
+
+
+def test_the_hosts_own_name_for_the_token_is_used(host_of: Any) -> None:
+    """A host may have renamed Flask-WTF's field."""
+    panel = host_of(WTF_CSRF_FIELD_NAME="anti_forgery")
+    CSRFProtect(panel.host.app)
+    assert "anti_forgery" in panel.fields()
+    assert panel.save().status_code == 303
+
+
+def test_a_get_changes_nothing(host_of: Any) -> None:
+    """The routes that change something answer 405 to a GET."""
+    panel = host_of(access=Granted(*RIGHTS))
+    for action in ("resend", "cancel", "release"):
+        assert panel.client.get(SOME + action).status_code == 405
+
+
+@pytest.mark.parametrize("url", ["/", "/back/office"])
+def test_the_admin_may_live_at_any_url(tmp_path: Path, url: str) -> None:
+    """At the root and below a path of several parts, also behind a prefix."""
+    admin = Admin(name="CRM", url=url, index_view=OpenIndex(url=url))
+    host = Host(f"sqlite:///{tmp_path}/a.sqlite", admin=admin)
+    client = host.app.test_client()
+    base = url.rstrip("/")
+    page = client.get(base + "/messaging/", base_url="https://crm.example/prefix")
+    assert f'action="/prefix{base}/messaging/"' in page.text
+    assert client.get(base + "/messaging/static/panel.css", buffered=True).status_code == 200
+    host.close()
+
+
+def test_one_global_admin_serves_two_applications(tmp_path: Path) -> None:
+    """create_app() called twice: each panel shows its own application's settings."""
+    db, admin = SQLAlchemy(), Admin(name="CRM", index_view=OpenIndex())
+    messaging = InteractionMail(db=db, admin=admin)
+
+    def create_app(name: str, *, panel_first: bool) -> Flask:
+        app = Flask(name)
+        app.config.update(
+            SECRET_KEY="k" * 32,
+            SQLALCHEMY_DATABASE_URI=f"sqlite:///{tmp_path}/{name}.sqlite",
+            INTERACTION_MAIL_DELIVERY="worker",
+        )
+        db.init_app(app)
+        for extension in (messaging, admin) if panel_first else (admin, messaging):
+            extension.init_app(app)
+        with app.app_context():
+            db.create_all()
+            app.extensions["interaction_mail"].save_settings(
+                {
+                    "smtp_server": f"{name}.example",
+                    "default_to": "a@x.example",
+                    "default_from": "b@x.example",
+                },
+                base=None,
+                changed_by="test",
+            )
+        return app
+
+    apps = [create_app("one", panel_first=True), create_app("two", panel_first=False)]
+    for app in apps:
+        assert f"{app.name}.example" in app.test_client().get(HOME).text
+    assert len([view for view in admin._views if view.endpoint == "interaction_mail"]) == 1
+    for app in apps:
+        with app.app_context():
+            db.engine.dispose()
+
+
+def test_an_application_of_the_same_admin_without_the_extension_has_no_panel() -> None:
+    """The views are there, the menu does not show them, and they answer 404."""
+    admin = Admin(name="CRM", index_view=OpenIndex())
+    from flask_interaction_mail.admin import add_views
+
+    add_views(admin)
+    app = Flask("bare")
+    admin.init_app(app)
+    assert app.test_client().get(HOME).status_code == 404
+    assert "Messaging" not in app.test_client().get("/admin/").text
+
+
+def test_a_callback_that_aborts_is_obeyed(host_of: Any) -> None:
+    """An index view that answers 401 keeps doing so."""
+
+    class Aborts(LoginIndex):
+        def inaccessible_callback(self, name: str, **kwargs: Any) -> Any:
+            abort(401)
+
+    assert host_of(Aborts()).client.get(HOME).status_code == 401
+
+
+def test_opened_panel_is_open(tmp_path: Path) -> None:
+    """An index view that overrides is_accessible and says yes opens the pages."""
+    with opened_panel(tmp_path) as panel:
+        panel.get(HOME)
+        panel.get(OUTBOX)
