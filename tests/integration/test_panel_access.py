@@ -55,7 +55,7 @@ class LoginIndex(AdminIndexView):
         return redirect("/login")
 
 
-@pytest.fixture()
+@pytest.fixture
 def host_of(tmp_path: Path) -> Iterator[Any]:
     hosts: list[Host] = []
 

@@ -1,0 +1,306 @@
+"""Configuration → Outbox: the list, the details, and what can be done about a message."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from bs4 import BeautifulSoup
+from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
+
+from flask_interaction_mail import clock, request_merge, send_notification
+from flask_interaction_mail.admin import lookup
+from flask_interaction_mail.models import AttemptRow, MessageRow, RecipientRow
+from flask_interaction_mail.values import Party
+from tests.host import ADA, NAMELESS, a_merge
+from tests.panel import OUTBOX, Panel, form_values, opened_panel
+
+EVERYTHING = {"view", "edit", "test", "outbox", "body", "resend"}
+
+
+@pytest.fixture
+def rights() -> set[str]:
+    return set(EVERYTHING)
+
+
+@pytest.fixture
+def panel(tmp_path: Path, rights: set[str]) -> Iterator[Panel]:
+    with opened_panel(tmp_path, access=lambda right: right in rights) as opened:
+        opened.host.configure()
+        yield opened
+
+
+def send(panel: Panel, subject: str, to: Any = ADA, **others: Any) -> uuid.UUID:
+    """Queue a message and commit."""
+    with panel.host.app.app_context():
+        sent = send_notification(to, subject, **{"text": "Good day", **others})
+        panel.host.db.session.commit()
+        return sent.id
+
+
+def change(panel: Panel, id: uuid.UUID, **values: Any) -> None:
+    """Bring a message into another state, as delivery would."""
+    with panel.host.app.app_context(), panel.host.state.database.writing() as connection:
+        connection.execute(sa.update(MessageRow).where(MessageRow.id == id).values(**values))
+
+
+def status(panel: Panel, id: uuid.UUID) -> str:
+    (row,) = [row for row in panel.host.rows() if row.id == id]
+    return str(row.status)
+
+
+def subjects(page: BeautifulSoup) -> list[str]:
+    return [link.text for link in page.select("tbody td:nth-child(2) a")]
+
+
+def press(panel: Panel, id: uuid.UUID, action: str, query: str = "") -> Any:
+    """Press one of the buttons of a message's page."""
+    values = form_values(panel.get(f"{OUTBOX}{id}/{query}"))
+    return panel.client.post(f"{OUTBOX}{id}/{action}{query}", data=values)
+
+
+def test_an_empty_outbox_says_what_would_be_there(panel: Panel) -> None:
+    """No message yet is told apart from no message that fits."""
+    assert "There are no messages yet" in panel.get(OUTBOX).text
+    assert "No message fits" in panel.get(OUTBOX + "?q=nobody").text
+
+
+def test_the_list_is_newest_first(panel: Panel) -> None:
+    """With recipients, kind and status of each message."""
+    first, second = send(panel, "first"), send(panel, "second", kind="invoice")
+    change(panel, first, created_at=clock.now() - timedelta(hours=1))
+    page = panel.get(OUTBOX)
+    assert subjects(page) == ["second", "first"]
+    row = page.select("tbody tr")[0].text
+    for word in ("ada@firm.example", "invoice", "queued"):
+        assert word in row
+    assert page.select_one("tbody a")["href"].endswith(f"/{second}/")  # type: ignore[index, union-attr]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("?q=ADA@firm", ["to ada"]),
+        ("?q=byron", ["to ada"]),
+        ("?q=100%25", ["100% sure"]),
+        ("?q=_", []),
+        ("?status=failed", ["to zoe"]),
+        ("?status=nonsense", ["100% sure", "to zoe", "to ada"]),
+        ("?kind=invoice", ["to zoe"]),
+        ("?since=2020-02-01&until=2020-02-01", ["to zoe"]),
+        ("?until=2020-01-31", []),
+        ("?since=never", ["100% sure", "to zoe", "to ada"]),
+        ("?q=to&status=failed&kind=invoice", ["to zoe"]),
+        ("?before=rubbish", ["100% sure", "to zoe", "to ada"]),
+        ("?q=%00", ["100% sure", "to zoe", "to ada"]),
+    ],
+)
+def test_the_filters(panel: Panel, query: str, found: list[str]) -> None:
+    """Address, name, subject, status, kind and day narrow the list; rubbish does not."""
+    send(panel, "to ada")
+    zoe = send(panel, "to zoe", "zoe@else.example", kind="invoice")
+    send(panel, "100% sure", "zoe@else.example")
+    change(panel, zoe, status="failed", created_at=clock.to_db(_day(2020, 2, 1)))
+    assert sorted(subjects(panel.get(OUTBOX + query))) == sorted(found)
+
+
+def _day(*parts: int) -> Any:
+    from datetime import UTC, datetime
+
+    return datetime(*parts, 23, 59, tzinfo=UTC)  # type: ignore[arg-type, misc]
+
+
+def test_pages_follow_one_another_without_loss(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every message is on exactly one page, also where many have the same instant."""
+    monkeypatch.setattr(lookup, "PAGE", 3)
+    ids = [send(panel, f"m{number}", kind="bulk") for number in range(8)]
+    for id in ids[:5]:
+        change(panel, id, created_at=clock.to_db(_day(2020, 1, 1)))
+    seen: list[str] = []
+    url: str | None = OUTBOX + "?kind=bulk"
+    while url:
+        page = panel.get(url)
+        seen += subjects(page)
+        assert page.select_one("#im-kind")["value"] == "bulk"  # type: ignore[index]
+        older = page.find("a", rel="next")
+        url = str(older["href"]) if older else None  # type: ignore[index]
+    assert sorted(seen) == [f"m{number}" for number in range(8)]
+    assert len(seen) == 8
+
+
+def test_filters_survive_details_and_buttons(panel: Panel) -> None:
+    """The way back from a message, also after a button, leads to the same list."""
+    id = send(panel, "to ada")
+    page = panel.get(OUTBOX + "?q=ada&status=queued")
+    url = str(page.select_one("tbody a")["href"])  # type: ignore[index]
+    back = panel.get(url).select_one("main p a")["href"]  # type: ignore[index]
+    assert back == OUTBOX + "?q=ada&status=queued"
+    response = press(panel, id, "cancel", "?q=ada&status=queued")
+    assert response.location.endswith("?q=ada&status=queued")
+
+
+def test_r28_r31_the_details_tell_the_route(panel: Panel) -> None:
+    """Which location, which group, and why the default To got it."""
+    panel.host.people.mergers = {"Firm List": [NAMELESS]}
+    with panel.host.app.app_context():
+        sent = request_merge(a_merge("Firm List", requester=ADA))
+    assert sent is not None
+    route = panel.get(f"{OUTBOX}{sent.id}/").select_one(".im-route")
+    assert route is not None
+    assert "Firm List" in route.text
+    assert "Quiet Group" in route.text
+
+
+def test_r40_the_details_show_headers_and_envelope_sender(panel: Panel) -> None:
+    """From, Sender and the envelope sender are told apart."""
+    page = panel.get(f"{OUTBOX}{send(panel, 'Header test')}/").text
+    for word in ("Envelope sender", "crm@firm.example", "ada@firm.example", "Auto-Submitted"):
+        assert word in page
+
+
+def test_attempts_and_replies_are_shown_for_each_recipient(panel: Panel) -> None:
+    """Status and reply of every recipient, and every attempt with what the server said."""
+    id = send(panel, "partly", [ADA, Party("Zoe", "zoe@else.example")])
+    change(panel, id, status="failed", reason="refused", due_at=None, detail="550 5.1.1 no such")
+    with panel.host.app.app_context(), panel.host.state.database.writing() as connection:
+        connection.execute(
+            sa.update(RecipientRow)
+            .where(RecipientRow.address == "zoe@else.example")
+            .values(status="failed", reply="550 5.1.1 no such")
+        )
+        connection.execute(
+            sa.insert(AttemptRow).values(
+                message_id=id,
+                number=1,
+                started_at=clock.now(),
+                finished_at=clock.now(),
+                server="mail.example:25",
+                worker="w",
+                result="accepted",
+                stage="accepted",
+                reply="250 OK",
+                verdicts='{"zoe@else.example": "550 5.1.1 no such", "ada@firm.example": "250"}',
+            )
+        )
+    page = panel.get(f"{OUTBOX}{id}/")
+    assert "mail.example:25" in page.text
+    assert page.text.count("550 5.1.1 no such") == 3
+    assert "The server refused it." in page.text
+
+
+def test_a_body_is_shown_only_with_the_right(panel: Panel, rights: set[str]) -> None:
+    """Without 'body' neither the page nor the frame gives the text away (T4)."""
+    id = send(panel, "Reset", text="link-in-text", html="<p>link-in-html</p>")
+    page = panel.get(f"{OUTBOX}{id}/")
+    assert "link-in-text" in page.select_one("pre.im-text").text  # type: ignore[union-attr]
+    assert page.select_one("iframe.im-html").has_attr("sandbox")  # type: ignore[union-attr]
+    framed = panel.client.get(f"{OUTBOX}{id}/html")
+    assert "link-in-html" in framed.text
+    assert "default-src 'none'" in framed.headers["Content-Security-Policy"]
+    assert "sandbox" in framed.headers["Content-Security-Policy"]
+    rights.discard("body")
+    hidden = panel.client.get(f"{OUTBOX}{id}/")
+    assert "link-in" not in hidden.text
+    assert panel.client.get(f"{OUTBOX}{id}/html").status_code == 403
+
+
+def test_a_removed_body_says_so(panel: Panel) -> None:
+    """After the retention time the page still opens."""
+    id = send(panel, "Old")
+    change(panel, id, status="sent", due_at=None, content=None, intent="{}")
+    page = panel.get(f"{OUTBOX}{id}/").text
+    assert "removed after the retention time" in page
+    assert "Queued as a new message" not in panel.get(OUTBOX).text
+    response = press(panel, id, "resend")
+    assert response.status_code == 303
+    assert len(panel.host.rows()) == 1
+
+
+def test_cancel_calls_a_waiting_message_back(panel: Panel) -> None:
+    """It is cancelled once; a second press says that it is too late."""
+    id = send(panel, "Wrong")
+    assert press(panel, id, "cancel").status_code == 303
+    assert status(panel, id) == "cancelled"
+    page = panel.get(f"{OUTBOX}{id}/")
+    assert "it will not be sent" in page.text
+    assert page.find("button", string=lambda text: bool(text and "Cancel" in text)) is None
+
+
+def test_r34_resend_makes_a_new_message(panel: Panel) -> None:
+    """The new one is shown, names the old one, and the old one stays as it is."""
+    id = send(panel, "Again")
+    change(panel, id, status="failed", reason="refused", due_at=None)
+    response = press(panel, id, "resend")
+    assert status(panel, id) == "failed"
+    (new,) = [row for row in panel.host.rows() if row.id != id]
+    assert new.resend_of == id
+    assert str(new.id) in response.location
+    assert str(id) in str(panel.get(response.location))
+    assert str(new.id) in str(panel.get(f"{OUTBOX}{id}/"))
+
+
+def test_release_lets_a_held_message_go(panel: Panel) -> None:
+    """The same bytes wait to be sent again."""
+    id = send(panel, "Held")
+    change(panel, id, status="held", reason="ambiguous", due_at=None)
+    assert "nobody knows whether" in panel.get(f"{OUTBOX}{id}/").text
+    press(panel, id, "release")
+    assert status(panel, id) == "queued"
+
+
+@pytest.mark.parametrize("protected", [False, True], ids=["own token", "CSRFProtect"])
+@pytest.mark.parametrize("action", ["resend", "cancel", "release"])
+def test_a_button_needs_the_token(panel: Panel, action: str, protected: bool) -> None:
+    """Without the right token nothing happens, with and without CSRFProtect (T3)."""
+    if protected:
+        CSRFProtect(panel.host.app)
+    id = send(panel, "Safe")
+    change(panel, id, status="held", reason="ambiguous", due_at=None)
+    stranger = form_values(Panel(panel.host).get(f"{OUTBOX}{id}/"))
+    for data in ({}, {"csrf_token": "x"}, stranger):
+        panel.client.post(f"{OUTBOX}{id}/{action}", data=data)
+    assert status(panel, id) == "held"
+    assert len(panel.host.rows()) == 1
+
+
+def test_an_unknown_message_is_not_found(panel: Panel) -> None:
+    """Details, frame and buttons of a message that is not there answer 404."""
+    nobody = uuid.uuid4()
+    panel.get(f"{OUTBOX}{nobody}/", status=404)
+    panel.get(f"{OUTBOX}{nobody}/html", status=404)
+    panel.get(f"{OUTBOX}not-a-number/", status=404)
+    token = form_values(panel.get(f"{OUTBOX}{send(panel, 'x')}/"))
+    assert panel.client.post(f"{OUTBOX}{nobody}/resend", data=token).status_code == 404
+
+
+def test_r4_a_message_of_the_time_before_the_settings_can_be_sent_now(tmp_path: Path) -> None:
+    """It is kept as failed with the reason, and Resend routes it once there are settings."""
+    with opened_panel(tmp_path) as panel:
+        with panel.host.app.app_context():
+            sent = request_merge(a_merge("Firm List", requester=ADA))
+        (row,) = panel.host.rows()
+        assert sent is None or sent.id == row.id
+        page = panel.get(f"{OUTBOX}{row.id}/").text
+        assert "not configured" in page
+        assert press(panel, row.id, "resend").status_code == 303
+        assert len(panel.host.rows()) == 1
+        panel.host.configure()
+        press(panel, row.id, "resend")
+        assert [new.status for new in panel.host.rows() if new.id != row.id] == ["queued"]
+
+
+def test_naughty_subjects_and_names_stay_text(panel: Panel) -> None:
+    """Markup in what others wrote is shown, not obeyed (T5)."""
+    naughty = '"><script>alert(1)</script>'
+    id = send(panel, naughty, Party(naughty, "ada"), text=naughty)
+    for url in (OUTBOX, f"{OUTBOX}{id}/", OUTBOX + "?q=" + naughty):
+        page = panel.client.get(url).text
+        assert "<script>alert" not in page
+        assert "&lt;script&gt;alert" in page
