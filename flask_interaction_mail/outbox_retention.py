@@ -140,7 +140,9 @@ def _full(address: str) -> str:
 
 def _names(address: str) -> sa.ColumnElement[bool]:
     """Messages that have ``address`` as a recipient, or anywhere in what was kept of them."""
-    recipients = sa.select(RECIPIENT.c.message_id).where(_mentions(address, RECIPIENT.c.address))
+    recipients = sa.select(RECIPIENT.c.message_id).where(
+        _mentions(address, RECIPIENT.c.address, RECIPIENT.c.reply)
+    )
     attempts = sa.select(ATTEMPT.c.message_id).where(
         _mentions(address, ATTEMPT.c.verdicts, ATTEMPT.c.reply, ATTEMPT.c.diverted_to)
     )

@@ -327,6 +327,26 @@ def test_erase_removes_an_address_everywhere(any_host: Host, catcher: Catcher):
     assert "bob@firm.example" in any_host.recipients()
 
 
+def test_erase_finds_what_only_the_server_named(any_host: Host, catcher: Catcher):
+    """An address in a reply to another recipient, or one that mail was diverted to, goes too."""
+    catcher.refuse["bob@firm.example"] = f"551 5.7.1 try <{CANARY}>"
+    send(any_host)
+    run(any_host, "worker", "--once")
+    done(any_host, "settings", "set", "--divert-to", "tester@firm.example")
+    diverted = send(any_host, "carol")
+    done(any_host, "worker", "--once")
+    assert CANARY in _dump(any_host)
+
+    named = done(any_host, "outbox", "erase", CANARY, "--yes")
+    done(any_host, "settings", "set", "--unset", "divert_to")
+    run(any_host, "outbox", "erase", "tester@firm.example", "--yes")
+
+    assert named.out.startswith("Erased from 1 messages")
+    assert "canary.x7" not in _dump(any_host)
+    shown = done(any_host, "outbox", "show", diverted, "--json").json
+    assert shown["attempts"][0]["diverted_to"] is None
+
+
 def test_erase_leaves_nothing_in_the_file(host: Host, tmp_path: Path):
     """On SQLite the address is gone from the file as well, after the VACUUM that is advised."""
     send(host, CANARY)
