@@ -29,6 +29,7 @@ from .addresses import check_line
 from .attachments import attachment
 from .errors import AddressError, InteractionMailError
 from .intent import Attachment, Intent
+from .sender import default_from
 from .values import Kind, Party
 
 log = logging.getLogger("flask_interaction_mail")
@@ -95,7 +96,7 @@ class MailState(flask_mail._MailMixin):
         """The default From that is in force, for messages without a sender."""
         state: Any = current_app.extensions.get("interaction_mail")
         try:
-            return DefaultSender(state.settings.current().settings.default_from or "")
+            return DefaultSender(default_from(state.settings.current().settings).address)
         except (InteractionMailError, sa.exc.SQLAlchemyError, AttributeError):
             # Whoever sends the message is told; building one is no reason to fail.
             return DefaultSender()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import email
+import email.policy
 import gc
 import pickle
 import smtplib
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 
 import flask_mail
 import pytest
@@ -18,6 +21,7 @@ from flask_interaction_mail.errors import AddressError, HeaderError, MessagingNo
 from flask_interaction_mail.intent import Attachment
 from flask_interaction_mail.mail_bridge import intent_of
 from flask_interaction_mail.values import Party
+from tests.host import Host, opened
 
 
 @pytest.fixture(autouse=True)
@@ -391,3 +395,86 @@ def test_confusing_addresses_are_refused(app, recipient):
 def test_one_recipient_given_as_a_text(app):
     """A text in place of the list of recipients is one recipient, not one a letter."""
     assert intent_of(_message(recipients="bob@firm.example")).to == (Party("", "bob@firm.example"),)
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
+        yield host
+
+
+def _mail(host: Host, **values: object) -> None:
+    with host.app.app_context():
+        Mail().send(_message(**values))
+
+
+def test_r04_unconfigured_e_mail_is_an_error_for_the_sender(host: Host):
+    """mail.send before anything is set up raises a typed error, and keeps nothing."""
+    with pytest.raises(MessagingNotConfigured, match="Configuration"):
+        _mail(host)
+
+    assert host.rows() == []
+
+
+def test_a_message_goes_into_the_outbox_with_its_transaction(host: Host):
+    """It belongs to the host's transaction, as a notification does."""
+    host.configure()
+    with host.app.app_context():
+        Mail().send(_message(subject="kept"))
+        host.db.session.commit()
+        Mail().send(_message(subject="dropped"))
+        host.db.session.rollback()
+
+    (row,) = host.rows()
+    assert (row.subject, row.status, row.source) == ("kept", "queued", "flask_mail")
+
+
+def test_mail_suppress_send_is_honoured(host: Host):
+    """A suppressed message is kept as suppressed, and a host's recorder still sees it."""
+    host.configure()
+    host.app.config["MAIL_SUPPRESS_SEND"] = True
+
+    with Mail().record_messages() as recorded:
+        _mail(host)
+
+    (row,) = host.rows()
+    assert (row.status, row.reason, len(recorded)) == ("suppressed", "testing", 1)
+
+
+@pytest.mark.parametrize(
+    ("sender", "from_", "reply_to"),
+    [
+        (None, "crm@firm.example", None),
+        ("Desk <desk@firm.example>", "Desk <desk@firm.example>", None),
+        (("Sales, UK", "desk@firm.example"), '"Sales, UK" <desk@firm.example>', None),
+        ("x@foreign.example", "crm@firm.example", "x@foreign.example"),
+    ],
+)
+def test_r36_the_sender_of_a_flask_mail_message(host: Host, sender, from_, reply_to):
+    """Its own where the domain is ours, else default From; never the current user."""
+    host.configure()
+    _mail(host, sender=sender)
+
+    (row,) = host.rows()
+    sent = email.message_from_bytes(row.content, policy=email.policy.default)
+    assert (sent["From"], sent["Reply-To"]) == (from_, reply_to)
+    assert row.envelope_sender == "crm@firm.example"
+
+
+def test_the_default_sender_can_be_read(host: Host):
+    """Code that looks at the sender sees the default From, and Message() works unconfigured."""
+    with host.app.app_context():
+        assert _message().sender == ""
+    host.configure()
+    with host.app.app_context():
+        assert _message().sender == "crm@firm.example"
+        assert str(_message())
+
+
+def test_a_blind_copy_is_in_no_header(host: Host):
+    """Bcc recipients are on the envelope alone (T15)."""
+    host.configure()
+    _mail(host, bcc=["secret@firm.example"])
+
+    assert "secret@firm.example" in host.recipients()
+    assert b"secret@" not in host.rows()[0].content

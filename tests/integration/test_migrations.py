@@ -27,22 +27,21 @@ import sqlalchemy as sa
 from flask import Flask
 from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
+from flask_interaction_mail import InteractionMail
 from flask_interaction_mail.migrate import not_ours
-from flask_interaction_mail.models import copy_to
 
 db = SQLAlchemy()
 app = Flask("host")
 app.config["SQLALCHEMY_DATABASE_URI"] = os.environ["DATABASE"]
+app.config["INTERACTION_MAIL_MIGRATIONS"] = os.environ["MIGRATIONS"]
 db.init_app(app)
+InteractionMail(db=db).init_app(app)
 
 class Person(db.Model):
     id = sa.orm.mapped_column(sa.Integer, primary_key=True)
 
-if os.environ["MIGRATIONS"] == "host":
-    copy_to(db.metadata)
-    Migrate(app, db)
-else:
-    Migrate(app, db, include_name=not_ours)
+own = os.environ["MIGRATIONS"] == "own"
+Migrate(app, db, **({"include_name": not_ours} if own else {}))
 """
 
 
