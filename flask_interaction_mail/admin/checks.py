@@ -111,7 +111,9 @@ class _Limits:
 
 
 def _latest(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> Any:
-    wanted: Iterable[sa.ColumnElement[bool]] = (CheckRow.kind == "test", *conditions)
+    # Where sending was suppressed nothing was tried, so nothing is known.
+    tried = CheckRow.verdict != Verdict.SUPPRESSED
+    wanted: Iterable[sa.ColumnElement[bool]] = (CheckRow.kind == "test", tried, *conditions)
     return connection.execute(
         sa.select(CheckRow.verdict, CheckRow.by, CheckRow.at)
         .where(*wanted)

@@ -147,6 +147,8 @@ def test_r51_suppressed_sending_is_no_success(tmp_path: Path, server: Server) ->
     """Where the application suppresses sending the verdict says so, and no mail leaves."""
     with opened_panel(tmp_path, MAIL_SUPPRESS_SEND=True) as panel:
         response = panel.post(TEST, **server.typed)
+        panel.post(HOME, **server.typed)
+        assert "Never tested" in panel.get().text
     assert verdict(response) == "suppressed"
     assert "Not sent: suppressed" in response.text
     assert server.box.envelopes == []

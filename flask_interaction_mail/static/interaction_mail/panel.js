@@ -67,6 +67,15 @@
     fit(frame);
   }
 
+  // What is being corrected is not wrong any more until the server says so again.
+  function forgiveWhileTyping(form) {
+    form.addEventListener("input", function (event) {
+      var error = document.getElementById(event.target.id + "-error");
+      event.target.removeAttribute("aria-invalid");
+      if (error) { error.hidden = true; }
+    });
+  }
+
   function openDetailsOfLinks() {
     document.querySelectorAll('.im-alert a[href^="#im-"]').forEach(function (link) {
       link.addEventListener("click", function (event) {
@@ -89,6 +98,7 @@
     showAuthentication(form);
     warnOfUnsavedChanges(form);
     followTest(form);
+    forgiveWhileTyping(form);
     openDetailsOfLinks();
   }
 

@@ -1,0 +1,126 @@
+"""A real browser, the example application served, and a place for pictures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from example_app import create_app
+from example_app.catcher import Catcher
+from example_app.extensions import db
+from example_app.inbox import Inbox
+from example_app.listening import serving
+from example_app.seed import PASSWORD, seed
+
+ROOT = Path(__file__).parents[2]
+WIDTHS = (1280, 360)
+
+
+@dataclass
+class Site:
+    """The example application at ``url``, with its mail server."""
+
+    url: str
+    catcher: Catcher
+    app: Any
+
+    def log_in(self, page: Any, login: str) -> None:
+        """Log in as one of the demo's people."""
+        page.context.clear_cookies()
+        page.goto(self.url + "login")
+        page.fill("#login", login)
+        page.fill("#password", PASSWORD)
+        page.get_by_role("button", name="Log in").click()
+
+    @property
+    def panel(self) -> str:
+        return self.url + "admin/messaging/"
+
+    @property
+    def outbox(self) -> str:
+        return self.panel + "outbox/"
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """Chromium, driven by Playwright; skipped where one of them is missing."""
+    api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    program = (
+        os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
+    )
+    if program is None:
+        pytest.skip("there is no Chromium: apt-get install chromium, or name it in CHROMIUM")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox", "--disable-gpu", "--no-proxy-server"]
+        )
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Any) -> Iterator[Any]:
+    """A fresh window of 1280 by 900; an error in a script of the page fails the test."""
+    context = chromium.new_context(
+        viewport={"width": 1280, "height": 900}, locale="en-GB", timezone_id="Europe/Berlin"
+    )
+    opened = context.new_page()
+    opened.set_default_timeout(15_000)
+    errors: list[str] = []
+    opened.on("pageerror", lambda error: errors.append(str(error)))
+    yield opened
+    context.close()
+    assert errors == []
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """The example application with the demo's data, nothing configured yet."""
+    with Catcher(Inbox(tmp_path / "inbox")) as catcher:
+        app = create_app(
+            {
+                "SECRET_KEY": "k" * 32,
+                "SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path}/crm.sqlite",
+                "EXAMPLE_INBOX": str(tmp_path / "inbox"),
+                "INTERACTION_MAIL_DELIVERY": "thread",
+            }
+        )
+        with app.app_context():
+            db.create_all()
+            seed()
+        with serving(app) as url:
+            yield Site(url, catcher, app)
+        app.extensions["interaction_mail"].delivery.stop()
+        with app.app_context():
+            db.session.remove()
+            db.engine.dispose()
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Callable[..., None]:
+    """Take a picture of a page at both widths: for the documentation with FIM_PICTURES=1."""
+    kept = os.environ.get("FIM_PICTURES") == "1"
+    folder = ROOT / "docs" / "pictures" if kept else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def take(page: Any, name: str) -> None:
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            page.wait_for_timeout(400)  # the frame takes its new height
+            fits_the_width(page)
+            suffix = "" if width == WIDTHS[0] else f"-{width}"
+            page.screenshot(path=folder / f"{name}{suffix}.png", full_page=True)
+        page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+
+    return take
+
+
+def fits_the_width(page: Any) -> None:
+    """Nothing has to be moved sideways to be read."""
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

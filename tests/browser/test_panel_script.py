@@ -1,0 +1,153 @@
+"""What the panel's script adds, how the pages fit, and who can use them without a mouse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.browser.conftest import WIDTHS, Site, fits_the_width
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:Passing SelectField choices as tuples:DeprecationWarning",
+    "ignore:Yielding raw tuples:DeprecationWarning",
+)
+
+# Contrast of each text with the background that is painted behind it (WCAG 2.2, 1.4.3).
+POOR_CONTRAST = """
+() => {
+  const parse = text => (text.match(/[\\d.]+/g) || []).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const behind = element => {
+    for (let one = element; one; one = one.parentElement) {
+      const colour = parse(getComputedStyle(one).backgroundColor);
+      if (colour.length === 3 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const poor = [];
+  const walker = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    if (!walker.currentNode.data.trim() || !element.offsetParent) continue;
+    const [a, b] = [light(parse(getComputedStyle(element).color)), light(behind(element))];
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    const text = walker.currentNode.data.trim().slice(0, 40);
+    if (ratio < 4.5) poor.push(`${ratio.toFixed(2)} ${text}`);
+  }
+  return poor;
+}
+"""
+UNNAMED = """
+() => [...document.querySelectorAll("main :is(input, select, textarea, button, iframe)")]
+  .filter(e => e.type !== "hidden" && !(e.labels && e.labels.length) && !e.title && !e.innerText)
+  .map(e => e.outerHTML)
+"""
+
+
+@pytest.fixture
+def panel(page: Any, site: Site) -> Any:
+    """The panel, opened by an administrator."""
+    site.log_in(page, "amoreau")
+    page.goto(site.panel)
+    return page
+
+
+def test_r16_another_encryption_proposes_its_port(panel: Any) -> None:
+    """25, 587, 465; a port of one's own stays."""
+    for encryption, port in (("tls", "465"), ("none", "25"), ("starttls", "587")):
+        panel.select_option("#im-encryption", encryption)
+        assert panel.input_value("#im-smtp_port") == port
+    panel.fill("#im-smtp_port", "2525")
+    panel.select_option("#im-encryption", "tls")
+    assert panel.input_value("#im-smtp_port") == "2525"
+
+
+def test_r17_the_login_fields_open_with_their_check_box(panel: Any) -> None:
+    """Hidden while authentication is off."""
+    assert not panel.is_visible("#im-login")
+    panel.check("#im-use_authentication")
+    assert panel.is_visible("#im-login")
+    assert panel.is_visible("#im-password_confirm")
+
+
+def test_leaving_with_unsaved_changes_asks(panel: Any, site: Site) -> None:
+    """After typing, leaving asks; Cancel, Save and Test do not."""
+    asked: list[str] = []
+    panel.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    panel.goto(site.outbox)
+    assert asked == []
+    panel.goto(site.panel)
+    panel.locator("#im-default_to").press_sequentially("x")
+    panel.goto(site.outbox)
+    assert asked == ["beforeunload"]
+    panel.goto(site.panel)
+    panel.locator("#im-default_to").press_sequentially("x")
+    panel.get_by_role("button", name="Test Settings").click()
+    panel.frame_locator("#im-test").get_by_role("alert").wait_for()
+    panel.get_by_role("link", name="Cancel").click()
+    panel.wait_for_load_state()
+    assert panel.input_value("#im-default_to") == ""
+    assert asked == ["beforeunload"]
+
+
+def test_instants_are_shown_in_the_readers_zone(panel: Any, site: Site) -> None:
+    """A time in UTC becomes local; what stood there before is its title."""
+    panel.evaluate("""() => {
+        const time = document.createElement('time');
+        time.dateTime = '2026-01-01T12:00:00+00:00';
+        document.querySelector('main').append(time);
+    }""")
+    source = panel.locator("script[src*='panel.js']").get_attribute("src")
+    panel.add_script_tag(url=site.url.rstrip("/") + source + "&again")
+    assert "13:00" in panel.locator("main > time").inner_text()
+
+
+def test_an_error_goes_while_it_is_being_corrected(panel: Any) -> None:
+    """Typing in a field takes its error away; the others stay."""
+    panel.get_by_role("button", name="Save").click()
+    panel.wait_for_load_state()
+    panel.locator("#im-default_to").press_sequentially("desk")
+    assert not panel.is_visible("#im-default_to-error")
+    assert panel.is_visible("#im-default_from-error")
+
+
+def test_an_error_summary_takes_the_focus(panel: Any) -> None:
+    """Who hears the page hears first that nothing was saved."""
+    panel.get_by_role("button", name="Save").click()
+    panel.wait_for_load_state()
+    assert panel.evaluate("document.activeElement.getAttribute('role')") == "alert"
+
+
+def test_everything_can_be_done_with_the_keyboard(panel: Any) -> None:
+    """Tab reaches every field and every button in the order of the page."""
+    panel.focus("#im-company_domain")
+    reached = []
+    for _ in range(40):
+        reached.append(
+            panel.evaluate("document.activeElement.id || document.activeElement.innerText")
+        )
+        if reached[-1] == "Cancel":
+            break
+        panel.keyboard.press("Tab")
+    for id in ("im-smtp_server", "im-encryption", "im-default_from", "Test Settings", "Save"):
+        assert id in reached
+    assert reached.index("Test Settings") < reached.index("Save") < reached.index("Cancel")
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_pages_fit_and_can_be_read(panel: Any, site: Site, width: int) -> None:
+    """No sideways scrolling, enough contrast, and a name for every control."""
+    panel.set_viewport_size({"width": width, "height": 900})
+    panel.locator("#im-advanced summary").click()
+    panel.check("#im-use_authentication")
+    panel.get_by_role("button", name="Save").click()
+    panel.wait_for_load_state()
+    for url in (None, site.outbox, site.outbox + "?q=x"):
+        if url:
+            panel.goto(url)
+        fits_the_width(panel)
+        assert panel.evaluate(POOR_CONTRAST) == []
+        assert panel.evaluate(UNNAMED) == []
