@@ -246,8 +246,10 @@ def _connected(place: Place, until: Until) -> socket.socket:
     try:
         connecting.settimeout(max(until.left, 0.001))
         connecting.connect(place.sockaddr)
-        # Commands are small and wait for their answer: never hold one back (RFC 896).
-        connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # Commands are small and wait for their answer: never hold one back (RFC 896). That a
+        # connection has ended already is seen, and told better, at the next step.
+        with contextlib.suppress(OSError):
+            connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException:
         connecting.close()
         raise

@@ -214,7 +214,7 @@ class Scripted:
     def respond(self, peer: Peer, line: bytes) -> None:
         self.lines.append(line)
         verb = line.split(b" ")[0].decode("latin-1").upper()
-        address = line.partition(b"<")[2].partition(b">")[0].decode()
+        address = line.partition(b"<")[2].partition(b">")[0].decode(errors="replace")
         if verb == "MAIL":
             peer.sender, peer.recipients = address, []
         if verb == "RCPT":

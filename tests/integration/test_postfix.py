@@ -1,0 +1,116 @@
+"""The whole way to a real Postfix, and into its mailboxes."""
+
+from __future__ import annotations
+
+import pytest
+
+from flask_interaction_mail.diagnosis import Verdict, diagnose, run
+from flask_interaction_mail.outcome import Fault, Result
+from flask_interaction_mail.transport.base import Envelope
+from flask_interaction_mail.transport.smtp import SmtpTransport
+from tests.servers.clients import PATIENT, login_settings, settings
+
+CHOICES = pytest.mark.parametrize("encryption", ["starttls", "tls"])
+
+
+def chosen(postfix, encryption="starttls", **changes):
+    values = {
+        "encryption": encryption,
+        "ca_certificate": postfix.ca,
+        "company_domain": postfix.domain,
+        "login": postfix.login,
+        "password": postfix.password,
+    }
+    port = postfix.tls_port if encryption == "tls" else postfix.port
+    return login_settings(port, **{**values, **changes})
+
+
+@CHOICES
+def test_r48_r49_r50_a_test_arrives_in_both_mailboxes(postfix, encryption):
+    """Default To and default From, with login and encryption."""
+    diagnosis = run(diagnose(chosen(postfix, encryption)))
+    assert diagnosis.verdict is Verdict.PASSED
+    for name in ("admin", "crm"):
+        (message,) = postfix.mailbox(name)
+        assert message["To"] == "admin@interaction.test"
+        assert message["Cc"] == "crm@interaction.test"
+        assert message["From"] == "crm@interaction.test"
+        assert "Nothing has to be done" in message.get_content()
+
+
+@CHOICES
+def test_many_messages_over_one_connection(postfix, encryption):
+    """Pipelined, with dots, and one connection in the log."""
+    before = postfix.log().count("sasl_method=PLAIN")
+    carrier = SmtpTransport(chosen(postfix, encryption), timeouts=PATIENT)
+    for number in range(20):
+        message = Envelope(
+            sender="crm@interaction.test",
+            recipients=("ada@interaction.test",),
+            content=f"Subject: {number}\r\n\r\n.{number}\r\n.\r\n".encode(),
+        )
+        assert carrier.deliver(message).result is Result.ACCEPTED
+    carrier.close()
+    messages = postfix.mailbox("ada", least=20)
+    assert {message["Subject"] for message in messages} == {str(n) for n in range(20)}
+    assert all(f".{message['Subject']}\n.\n" in message.get_content() for message in messages)
+    assert postfix.log().count("sasl_method=PLAIN") == before + 20
+
+
+def test_r24_relaying_needs_the_login(postfix):
+    """Without it an address elsewhere is refused, and the advice is the check box."""
+    elsewhere = {"default_to": "somebody@elsewhere.test"}
+    refused = run(diagnose(chosen(postfix, use_authentication=False, **elsewhere)))
+    assert refused.verdict is Verdict.PARTIAL
+    assert refused.failure.code == Fault.RELAY_DENIED
+    assert "SMTP authentication" in refused.failure.texts.advice
+    assert run(diagnose(chosen(postfix, **elsewhere))).verdict is Verdict.PASSED
+
+
+def test_r55_a_wrong_password_is_told(postfix):
+    """535, at the login."""
+    diagnosis = run(diagnose(chosen(postfix, password="wrong")))
+    assert diagnosis.failure.code == Fault.AUTH_REJECTED
+    assert "535" in str(diagnosis.failure.reply)
+
+
+def test_r55_an_unknown_mailbox_is_told(postfix):
+    """550 5.1.1 for the default To, while the copy is accepted."""
+    diagnosis = run(diagnose(chosen(postfix, default_to="nobody-here")))
+    assert diagnosis.verdict is Verdict.PARTIAL
+    assert diagnosis.failure.code == Fault.RECIPIENT_UNKNOWN
+
+
+def test_r19_no_login_is_offered_before_the_encryption(postfix):
+    """Postfix hides AUTH there; nothing is sent without it."""
+    plain = chosen(postfix, "none", allow_unencrypted_auth=True)
+    diagnosis = run(diagnose(plain))
+    assert diagnosis.failure.code == Fault.AUTH_NOT_OFFERED
+
+
+def test_t10_an_untrusted_certificate_is_told(postfix):
+    """Without the private CA."""
+    diagnosis = run(diagnose(chosen(postfix, ca_certificate=None)))
+    assert diagnosis.failure.code == Fault.CERTIFICATE_UNKNOWN_CA
+    assert "localhost" in diagnosis.failure.facts["certificate"]
+
+
+def test_r55_starttls_at_the_port_for_tls_is_told(postfix):
+    """Postfix stays silent there until the encryption begins."""
+    wrong = settings(postfix.tls_port, encryption="starttls", ca_certificate=postfix.ca)
+    diagnosis = run(diagnose(wrong, deadline=2.0))
+    assert diagnosis.failure.code == Fault.TLS_EXPECTED
+
+
+def test_international_addresses_are_carried(postfix):
+    """Postfix offers SMTPUTF8; the mailbox does not exist, which it says."""
+    carrier = SmtpTransport(chosen(postfix), timeouts=PATIENT)
+    message = Envelope(
+        sender="crm@interaction.test",
+        recipients=("grüße@interaction.test", "ada@interaction.test"),
+        content=b"Subject: x\r\n\r\nHello\r\n",
+    )
+    delivery = carrier.deliver(message)
+    carrier.close()
+    assert delivery.result is Result.ACCEPTED
+    assert delivery.verdicts["grüße@interaction.test"].code == 550
