@@ -73,7 +73,6 @@ def test_r1_r26_r46_r47_r57_from_an_empty_panel_to_a_delivered_request(
     page.get_by_role("heading", name="Why these people").wait_for()
     assert "Data Stewards" in page.locator(".im-route").inner_text()
     assert "250" in page.locator("main").inner_text()
-    picture(page, "message")
 
 
 def _delivered(page: Any, site: Site) -> None:
