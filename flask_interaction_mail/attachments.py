@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Protocol
 
 from . import addresses
@@ -12,6 +13,8 @@ from .intent import Attachment
 _WORD = r"[A-Za-z0-9!#$&^_.+-]+"  # a token, as far as types and dispositions use them
 _TYPE = re.compile(rf'({_WORD})/({_WORD})((?: *; *{_WORD}=(?:{_WORD}|"[^"\\]*"))*)')
 _DISPOSITION = re.compile(_WORD)
+# RFC 2045 §7 and §8, RFC 2557; X-Attachment-Id is what some mailbox programs look for.
+_PART_HEADER = re.compile(r"content-(?:id|description|location)|x-[a-z0-9-]{1,58}", re.IGNORECASE)
 _TYPE_LIMIT = 255  # characters of a content type
 
 
@@ -32,13 +35,14 @@ def attachment(raw: AttachmentLike | tuple[str, str, bytes]) -> Attachment:
             its data are not bytes.
         HeaderError: its name, content type or disposition cannot stand in a header.
     """
-    filename, content_type, data, disposition = _fields(raw)
+    filename, content_type, data, disposition, headers = _fields(raw)
     return checked(
         Attachment(
             filename=_text("file name", filename, ""),
             content_type=_text("content type", content_type, "application/octet-stream"),
             data=_bytes(filename, data),
             disposition=_text("disposition", disposition, "attachment"),
+            headers=_headers(headers),
         )
     )
 
@@ -54,6 +58,8 @@ def checked(attached: Attachment) -> Attachment:
             f"{addresses.quoted(attached.disposition)} is no disposition for the attachment "
             f"{name}: use 'attachment' or 'inline'."
         )
+    for header, value in attached.headers:
+        _check_part_header(name, header, value)
     type_of(attached)
     return attached
 
@@ -89,9 +95,9 @@ def _bytes(filename: object, data: object) -> bytes:
     )
 
 
-def _fields(raw: object) -> tuple[object, object, object, object]:
+def _fields(raw: object) -> tuple[object, object, object, object, object]:
     if isinstance(raw, tuple) and len(raw) == 3:
-        return (*raw, None)
+        return (*raw, None, None)
     names = ("filename", "content_type", "data")
     if isinstance(raw, str | bytes | tuple) or not all(hasattr(raw, name) for name in names):
         raise TypeError(
@@ -99,7 +105,28 @@ def _fields(raw: object) -> tuple[object, object, object, object]:
             f"bytes), never a path; this is {type(raw).__name__}."
         )
     filename, content_type, data = (getattr(raw, name) for name in names)
-    return filename, content_type, data, getattr(raw, "disposition", None)
+    others = (getattr(raw, name, None) for name in ("disposition", "headers"))
+    return (filename, content_type, data, *others)  # type: ignore[return-value]  # five of them
+
+
+def _headers(headers: object) -> tuple[tuple[str, str], ...]:
+    if headers is None:
+        return ()
+    if isinstance(headers, Mapping):
+        return tuple((_text("header", n, ""), _text("header", v, "")) for n, v in headers.items())
+    raise TypeError(
+        f"The headers of an attachment must be a mapping, not {type(headers).__name__}."
+    )
+
+
+def _check_part_header(name: str, header: str, value: str) -> None:
+    if _PART_HEADER.fullmatch(header) and value.isascii():
+        addresses.check_line(f"{header} of the attachment {name}", value)
+        return
+    raise HeaderError(
+        f"The header {addresses.quoted(header)} cannot be set on the attachment {name}: "
+        "Content-ID, Content-Description, Content-Location and X-… can, in ASCII."
+    )
 
 
 def _text(what: str, value: object, default: str) -> str:

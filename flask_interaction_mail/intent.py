@@ -19,6 +19,7 @@ class Attachment:
     content_type: str
     data: bytes
     disposition: str = "attachment"
+    headers: tuple[tuple[str, str], ...] = ()  # such as Content-ID, which HTML refers to
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,7 @@ def _plain(value: object) -> object:
                 value.content_type,
                 base64.b64encode(value.data).decode("ascii"),
                 value.disposition,
+                _plain(value.headers),
             ]
         case tuple():
             return [_plain(item) for item in value]
@@ -111,13 +113,21 @@ def _parties(raw: list[Mapping[str, Any]]) -> tuple[Party, ...]:
     return tuple(_party(item) for item in raw)
 
 
-def _attachments(raw: list[list[str]]) -> tuple[Attachment, ...]:
+def _attachments(raw: list[list[Any]]) -> tuple[Attachment, ...]:
     return tuple(
         Attachment(
-            filename=name, content_type=kind, data=base64.b64decode(data), disposition=disposition
+            filename=name,
+            content_type=kind,
+            data=base64.b64decode(data),
+            disposition=disposition,
+            headers=_pairs(headers),
         )
-        for name, kind, data, disposition in raw
+        for name, kind, data, disposition, headers in raw
     )
+
+
+def _pairs(raw: list[list[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in raw)
 
 
 def _same(value: Any) -> Any:
@@ -132,6 +142,6 @@ _READERS: dict[str, Any] = {
     "user": _party,
     "sender": _party,
     "locations": tuple,
-    "headers": lambda raw: tuple((name, value) for name, value in raw),
+    "headers": _pairs,
     "attachments": _attachments,
 }

@@ -6,7 +6,7 @@ ours stands there, under which its connection never opens; it still checks the m
 stays as it is, and ``record_messages`` works.
 
 Of a message these are not used, because the outbox has its own: ``date``, ``charset`` (UTF-8
-throughout), ``msgId``, ``mail_options``, ``rcpt_options``, the headers of attachments, the
+throughout), ``msgId``, ``mail_options``, ``rcpt_options``, the
 envelope sender of ``Connection.send``, and the headers named in ``_LEFT_OUT``. Alternatives
 other than HTML travel as attachments.
 """
@@ -271,7 +271,7 @@ def _alternatives(message: flask_mail.Message) -> Iterable[Attachment]:
 def _attachment(given: flask_mail.Attachment) -> Attachment:
     data = given.data.encode() if isinstance(given.data, str) else given.data
     with_bytes: Any = flask_mail.Attachment(
-        given.filename, given.content_type, data, given.disposition
+        given.filename, given.content_type, data, given.disposition, given.headers
     )
     return attachment(with_bytes)
 

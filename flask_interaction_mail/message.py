@@ -187,6 +187,8 @@ def _attached_part(attached: Attachment) -> MIMEBase:
     part["Content-Transfer-Encoding"] = "base64"
     name = encoding.parameter("filename", attached.filename) if attached.filename else ""
     part["Content-Disposition"] = attached.disposition + name
+    for header, value in attached.headers:
+        part[header] = value
     part.set_payload(encoding.base64_lines(attached.data))
     return part
 

@@ -27,6 +27,7 @@ from .values import Notification, Reason, RecipientVerdict, Status
 
 # What an administrator or a host may still call back, or let go again.
 CANCELLABLE = (Status.QUEUED, Status.DEFERRED, Status.HELD)
+PURGED = "{}"  # the intent of a message whose body is gone
 _RANDOM = 0xFFF << 64 | (1 << 62) - 1  # which bits of an id are chance
 _KEYS = uuid.UUID("3d5d1cf4-6d1e-4f0c-9d0e-52b3c5b1a0f6")
 
@@ -330,6 +331,11 @@ def intent_of(
     ).first()
     if row is None:
         return None
+    if row.intent == PURGED:
+        raise ValueError(
+            "The text of this message is gone: it was kept only for the time that "
+            "INTERACTION_MAIL_BODY_RETENTION gives, or came through Flask-Mail."
+        )
     return Intent.from_json(row.intent), row.pair, row.actor
 
 

@@ -19,10 +19,9 @@ import sqlalchemy as sa
 from . import addresses
 from .errors import AddressError
 from .models import ATTEMPT, CHECK, MESSAGE, RECIPIENT, SettingsRow
-from .outbox import CANCELLABLE
+from .outbox import CANCELLABLE, PURGED
 from .values import Reason, Status
 
-PURGED: Final = "{}"  # the intent of a message whose body is gone
 ERASED: Final = "erased"
 
 _BATCH: Final = 500  # rows a transaction

@@ -18,7 +18,7 @@ from flask_mail import Mail, Message
 
 from flask_interaction_mail import mail_bridge
 from flask_interaction_mail.errors import AddressError, HeaderError, MessagingNotConfigured
-from flask_interaction_mail.intent import Attachment
+from flask_interaction_mail.intent import Attachment, Intent
 from flask_interaction_mail.mail_bridge import intent_of
 from flask_interaction_mail.values import Party
 from tests.host import Host, opened
@@ -321,6 +321,19 @@ def test_html_alone_and_nothing_at_all(app):
 
     assert (html_only.text, html_only.html) == (None, "<p>")
     assert (empty.text, empty.html) == ("", None)
+
+
+def test_an_inline_image_keeps_its_content_id(app):
+    """HTML refers to it; a header that would change the part is refused."""
+    headers = {"Content-ID": "<logo>", "X-Attachment-Id": "logo"}
+    image = flask_mail.Attachment("logo.png", "image/png", b"png", "inline", headers)
+    intent = intent_of(_message(html="x", attachments=[image]))
+    assert intent.attachments[0].headers == tuple(headers.items())
+    assert Intent.from_json(intent.to_json()) == intent
+    for name, value in (("Content-Type", "x"), ("Content-ID", "a\r\nb"), ("X-A", "ä"), ("To", "x")):
+        broken = flask_mail.Attachment("a", "image/png", b"p", "inline", {name: value})
+        with pytest.raises(HeaderError):
+            intent_of(_message(html="x", attachments=[broken]))
 
 
 def test_another_alternative_travels_as_an_attachment(app):
