@@ -106,7 +106,7 @@ def _fields(raw: object) -> tuple[object, object, object, object, object]:
         )
     filename, content_type, data = (getattr(raw, name) for name in names)
     others = (getattr(raw, name, None) for name in ("disposition", "headers"))
-    return (filename, content_type, data, *others)  # type: ignore[return-value]  # five of them
+    return (filename, content_type, data, *others)
 
 
 def _headers(headers: object) -> tuple[tuple[str, str], ...]:
