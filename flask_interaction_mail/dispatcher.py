@@ -262,6 +262,7 @@ class Dispatcher:
                 verdicts.append(self._verdict(shift, one))
         self._record(shift, progress, verdicts)
         if unlucky and shift.trouble is not None:
+            progress.held_up_by = str(shift.trouble)
             self._stand_back(shift, unlucky, shift.trouble)
         for one in returned:
             shift.in_flight.pop(one.claimed.id, None)

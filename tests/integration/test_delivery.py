@@ -153,7 +153,7 @@ def test_server_trouble_burns_no_attempt_and_opens_the_breaker(desk: Desk) -> No
     trouble = TransportError("The connection was refused.", stage=Stage.CONNECT)
     desk.transport.answer_with(trouble)
     progress = desk.drain()
-    assert progress.done == 0
+    assert (progress.done, progress.held_up_by) == (0, "The connection was refused.")
     assert desk.store.statuses() == {"queued": 3}
     assert all(desk.store.message(one.id).attempts == 0 for one in messages)
     with desk.store.reading() as connection:
