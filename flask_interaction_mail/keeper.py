@@ -66,9 +66,10 @@ class Keeper:
 
     def write(self, connection: sa.Connection, works: Sequence[Work]) -> list[Work]:
         """Put ``works`` into the database; gives those that changed something there."""
-        storing = {work.message.id: work for work in works if isinstance(work, Storing)}
+        # Not by the message's id: of two works with one key the first must win.
+        storing = {work.message.origin: work for work in works if isinstance(work, Storing)}
         stored = outbox.insert(connection, [work.message for work in storing.values()])
-        done: list[Work] = [storing[message.id] for message in stored]
+        done: list[Work] = [storing[message.origin] for message in stored]
         for work in works:
             if isinstance(work, CallingBack):
                 if work.pair is not None:

@@ -1,0 +1,691 @@
+"""What is left when an app context ends: scripts, requests, streams, commands, jobs."""
+
+# ruff: noqa: PT012 - which block ends with an exception is what these tests are about
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from unittest import mock
+
+import click
+import pytest
+import sqlalchemy as sa
+from flask import Response, abort, after_this_request, copy_current_request_context
+from flask import stream_with_context as streamed
+from flask_admin import Admin
+from flask_admin.contrib.sqla import ModelView
+from werkzeug.exceptions import HTTPException
+from werkzeug.test import EnvironBuilder
+
+from flask_interaction_mail import notification_queued
+from tests.transactions import SHARED, always, in_threads, on, send
+
+# -- app contexts ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("work", ["none", "added", "flushed"])
+def test_stored_at_the_end_of_the_context(host, work):
+    """Neither commit nor rollback: the host's work goes, the message is stored by itself."""
+    with host.app.app_context():
+        if work != "none":
+            host.add()
+        if work == "flushed":
+            host.session.flush()
+        send("one")
+    assert host.subjects() == ["one"]
+    assert host.things() == []
+    assert host.contexts_ended == 1
+
+
+def test_an_unhandled_exception_drops_it(host, caplog):
+    """It goes with the host's work, and the log says so without quoting the exception."""
+    with pytest.raises(ValueError, match="ada@"), host.app.app_context():
+        send("gone")
+        raise ValueError("ada@firm.example")
+    assert host.subjects() == []
+    assert "notification.dropped" in caplog.text
+    assert "ValueError" in caplog.text
+    assert "ada@" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "ending", [SystemExit(0), SystemExit(1), KeyboardInterrupt(), click.exceptions.Exit(0)]
+)
+def test_an_exit_is_no_failure(host, ending):
+    """``sys.exit()`` and Ctrl-C reach the end of a context as exceptions, too."""
+    with pytest.raises(type(ending)), host.app.app_context():
+        send("one")
+        raise ending
+    assert host.subjects() == ["one"]
+
+
+def test_nested_contexts_have_sessions_of_their_own(host):
+    """The inner context stores its own; the outer one's waits for its own commit."""
+    with host.app.app_context():
+        send("outer")
+        with host.app.app_context():
+            send("inner")
+        assert host.subjects() == ["inner"]
+        host.session.commit()
+        assert host.subjects() == ["inner", "outer"]
+
+
+def test_a_failed_inner_context_leaves_the_outer_one_alone(host):
+    """The exception ended the inner context only."""
+    with host.app.app_context():
+        send("outer")
+        with pytest.raises(KeyError), host.app.app_context():
+            send("inner")
+            raise KeyError
+    assert host.subjects() == ["outer"]
+
+
+@on("memory")
+def test_two_applications(make_host):
+    """Each app's messages go to its own database."""
+    one, other = make_host(), make_host()
+    with one.app.app_context():
+        send("one")
+        with other.app.app_context():
+            send("other")
+        one.session.commit()
+    assert (one.subjects(), other.subjects()) == (["one"], ["other"])
+
+
+def test_a_context_sees_nothing_of_the_one_before(host):
+    """Contexts come and go at the same place in memory."""
+    for turn in range(10):
+        with host.app.app_context():
+            send(f"{turn}")
+    assert len(host.subjects()) == 10
+
+
+def test_what_a_receiver_sends_at_the_end_is_stored(host):
+    """A receiver that answers the signal with a message of its own is heard."""
+
+    def answer(app, notification):
+        if notification.subject != "answer":
+            send("answer")
+
+    notification_queued.connect(answer, host.app)
+    with host.app.app_context():
+        send("question")
+    assert host.subjects() == ["answer", "question"]
+
+
+def test_a_receiver_that_never_stops_is_stopped(host, caplog):
+    """Each message makes another one: the context ends all the same, and the log tells."""
+
+    def again(app, notification):
+        send("again")
+
+    notification_queued.connect(again, host.app)
+    with host.app.app_context():
+        send("first")
+    gc.collect()
+    assert 2 <= len(host.subjects()) < 20
+    assert "notification.lost" in caplog.text
+
+
+# -- requests ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ours_first", [False, True])
+@pytest.mark.parametrize("flushed", [False, True])
+def test_an_aborted_request_stores(make_host, ours_first, flushed):
+    """403 without a commit: stored at the end of the request, in either order of init_app."""
+    host = make_host(ours_first=ours_first, timeout=0.3)
+
+    @host.view()
+    def view():
+        host.add()
+        if flushed:
+            host.session.flush()
+        send("one")
+        abort(403)
+
+    assert host.client.get("/").status_code == 403
+    assert host.subjects() == ["one"]
+    assert host.things() == []
+
+
+def test_stored_before_the_response_leaves(host):
+    """Who has seen the page can rely on the row."""
+
+    @host.view()
+    def view():
+        send("one")
+        abort(403)
+
+    host.app.wsgi_app(EnvironBuilder("/").get_environ(), mock.Mock())  # not one byte was read
+    assert host.subjects() == ["one"]
+
+
+@on("wal", "delete")
+def test_a_reader_at_the_end_of_the_request_is_no_obstacle(make_host):
+    """The request's own read transaction is over before the message is written."""
+    host = make_host(timeout=0.3)
+
+    @host.view()
+    def view():
+        host.session.execute(sa.select(host.Thing)).all()
+        send("one")
+        return "ok"
+
+    host.client.get("/")
+    assert host.subjects() == ["one"]
+
+
+@on(*SHARED)
+def test_one_connection_is_enough(make_host):
+    """A pool of one: the request's connection is back before ours is asked for."""
+    host = make_host(engine_options={"pool_size": 1, "max_overflow": 0, "pool_timeout": 1})
+
+    @host.view()
+    def view():
+        host.add()
+        host.session.flush()
+        send("joined")
+        always("always")
+        abort(403)
+
+    host.client.get("/")
+    assert host.subjects() == ["always", "joined"]
+
+
+def test_an_abort_inside_with_begin_rolls_back(host):
+    """The block's rollback takes what joined it; a stated fact stays."""
+
+    @host.view()
+    def view():
+        with host.session.begin():
+            send("joined")
+            always("always")
+            abort(403)
+
+    assert host.client.get("/").status_code == 403
+    assert host.subjects() == ["always"]
+
+
+def test_an_error_handler_that_rolls_back(host):
+    """A frequent host: every HTTP error rolls the session back."""
+
+    @host.app.errorhandler(HTTPException)
+    def handler(error):
+        host.session.rollback()
+        return error
+
+    @host.view()
+    def view():
+        send("joined")
+        always("always")
+        abort(403)
+
+    assert host.client.get("/").status_code == 403
+    assert host.subjects() == ["always"]
+
+
+@pytest.mark.parametrize("ours_first", [False, True])
+@pytest.mark.parametrize("place", [None, 0, 1])
+def test_a_host_that_commits_in_a_teardown_function(make_host, ours_first, place):
+    """Commit-on-teardown counts, wherever the function stands among the others."""
+    host = make_host(ours_first=ours_first)
+
+    def commit(error):
+        if error is None:
+            host.session.commit()
+
+    functions = host.app.teardown_appcontext_funcs
+    functions.insert(len(functions) if place is None else place, commit)
+
+    @host.view()
+    def view():
+        send("one")
+        host.add()
+        return "ok"
+
+    host.client.get("/")
+    assert host.subjects() == ["one"]
+    assert host.things() == ([] if place == 0 else ["t"])  # at 0 it comes after Flask-SQLAlchemy's
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_a_teardown_function_may_send(make_host, last):
+    """Even the last one, which runs when the session is gone."""
+    host = make_host()
+
+    def teardown(error):
+        send("one")
+
+    host.app.teardown_appcontext_funcs.insert(0 if last else 1, teardown)
+    host.view()(lambda: "ok")
+    host.client.get("/")
+    assert host.subjects() == ["one"]
+
+
+def test_every_stage_of_a_request_may_send(host):
+    """Before, in, and after the view; a commit stores what came before it."""
+
+    @host.app.before_request
+    def before():
+        send("before")
+
+    @host.app.after_request
+    def after(response):
+        send("after")
+        host.session.commit()
+        return response
+
+    @host.app.teardown_request
+    def teardown(error):
+        send("teardown")
+
+    @host.view()
+    def view():
+        @after_this_request
+        def after_this(response):
+            send("after this")
+            return response
+
+        send("view")
+        abort(403)
+
+    host.client.get("/")
+    assert host.subjects() == ["after", "after this", "before", "teardown", "view"]
+
+
+def test_sent_after_the_hosts_commit(host):
+    """The natural place of a "completed": after the commit, with no later one."""
+
+    @host.view()
+    def view():
+        host.add()
+        host.session.commit()
+        send("completed")
+        return "ok"
+
+    host.client.get("/")
+    assert host.subjects() == ["completed"]
+    assert host.things() == ["t"]
+
+
+# -- requests that fail --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("testing", [False, True])
+def test_an_unhandled_exception_in_a_view(make_host, testing, caplog):
+    """What joined goes with the host's work, a stated fact stays."""
+    host = make_host(testing=testing)
+
+    @host.view()
+    def view():
+        send("joined")
+        always("always")
+        raise KeyError
+
+    if testing:
+        with pytest.raises(KeyError):
+            host.client.get("/")
+    else:
+        assert host.client.get("/").status_code == 500
+    assert host.subjects() == ["always"]
+    assert "notification.dropped" in caplog.text
+
+
+@pytest.mark.parametrize("handled", [500, Exception])
+def test_an_error_page_is_a_failure(host, handled, caplog):
+    """A handler of the host answers with 500: Flask tells teardown functions of no exception."""
+
+    @host.app.errorhandler(handled)
+    def handler(error):
+        return "sorry", 500
+
+    @host.view()
+    def view():
+        host.add()
+        host.session.flush()
+        send("joined")
+        always("always")
+        raise KeyError
+
+    assert host.client.get("/").data == b"sorry"
+    assert host.subjects() == ["always"]
+    assert host.things() == []
+    assert "notification.dropped" in caplog.text
+
+
+def test_an_abort_with_503_is_a_failure(host, caplog):
+    """Any response of the 5xx class drops what joined."""
+
+    @host.view()
+    def view():
+        send("joined")
+        always("always")
+        abort(503)
+
+    assert host.client.get("/").status_code == 503
+    assert host.subjects() == ["always"]
+    assert "503 SERVICE UNAVAILABLE" in caplog.text
+
+
+def test_a_handled_exception_with_another_answer_is_none(host):
+    """An exception that the host turned into a 409 is part of its plan."""
+
+    @host.app.errorhandler(KeyError)
+    def handler(error):
+        return "conflict", 409
+
+    @host.view()
+    def view():
+        send("one")
+        raise KeyError
+
+    assert host.client.get("/").status_code == 409
+    assert host.subjects() == ["one"]
+
+
+def test_committed_before_the_failure_is_stored(host):
+    """What a commit has stored, no later failure takes back."""
+
+    @host.view()
+    def view():
+        send("one")
+        host.session.commit()
+        abort(500)
+
+    host.client.get("/")
+    assert host.subjects() == ["one"]
+
+
+def test_an_outer_context_of_a_test_suite(host):
+    """Up to Flask 3.1 a request inside an app context shares it, and its end."""
+
+    @host.view()
+    def view():
+        send("one")
+        abort(403)
+
+    with host.app.app_context():
+        host.client.get("/")
+    assert host.subjects() == ["one"]
+
+
+@pytest.mark.parametrize("testing", [False, True])
+def test_one_requests_failure_is_not_the_next_ones(make_host, testing, caplog):
+    """Requests that share an app context: the failed one drops its own messages only."""
+    host = make_host(testing=testing)
+
+    @host.view("/fails")
+    def fails():
+        send("gone")
+        raise KeyError
+
+    @host.view("/denied")
+    def denied():
+        send("kept")
+        abort(403)
+
+    with host.app.app_context():
+        if testing:
+            with pytest.raises(KeyError):
+                host.client.get("/fails")
+        else:
+            host.client.get("/fails")
+        host.session.remove()
+        host.client.get("/denied")
+    assert host.subjects() == ["kept"]
+    assert caplog.text.count("notification.dropped") == 1
+
+
+def test_a_client_that_keeps_the_context(host):
+    """``with client:`` keeps the request's context open until its end."""
+
+    @host.view()
+    def view():
+        send("one")
+        abort(403)
+
+    with host.client:
+        host.client.get("/")
+    assert host.subjects() == ["one"]
+
+
+def test_a_test_request_context(host):
+    """A pushed request context stores at its end, or with a commit in it."""
+    with host.app.test_request_context("/"):
+        send("one")
+    with host.app.test_request_context("/"):
+        send("two")
+        host.session.commit()
+    assert host.subjects() == ["one", "two"]
+
+
+# -- streams -----------------------------------------------------------------------------
+
+
+def test_a_stream_stores_at_its_end(host):
+    """The context of a streamed response ends with the stream."""
+
+    @host.view()
+    def view():
+        send("before")
+
+        def parts() -> Iterator[str]:
+            yield "a"
+            send("during")
+            yield "b"
+
+        return Response(streamed(parts()))
+
+    response = host.client.get("/")
+    assert response.data == b"ab"
+    response.close()
+    assert host.subjects() == ["before", "during"]
+
+
+def test_a_reader_who_leaves_is_no_failure(host):
+    """A closed connection ends the stream, not the message."""
+
+    @host.view()
+    def view():
+        def parts() -> Iterator[str]:
+            send("one")
+            yield "a"
+            yield "b"
+
+        return Response(streamed(parts()))
+
+    response = host.client.get("/", buffered=False)
+    next(iter(response.response))
+    response.close()
+    assert host.subjects() == ["one"]
+
+
+def test_a_stream_that_fails_drops(host, caplog):
+    """An exception in the generator is an unhandled one."""
+
+    @host.view()
+    def view():
+        def parts() -> Iterator[str]:
+            yield "a"
+            send("gone")
+            raise KeyError
+
+        return Response(streamed(parts()))
+
+    with pytest.raises(KeyError):
+        host.client.get("/").get_data()
+    assert host.subjects() == []
+    assert "notification.dropped" in caplog.text
+
+
+# -- threads, coroutines, commands, jobs ---------------------------------------------------
+
+
+@pytest.mark.allowed_skip("Flask's extra for coroutines")
+def test_a_coroutine_as_view(host):
+    """An async view has the request's context, and so its end."""
+    pytest.importorskip("asgiref")
+
+    @host.view("/denied")
+    async def denied():
+        send("denied")
+        abort(403)
+
+    @host.view("/committed")
+    async def committed():
+        host.add()
+        send("committed")
+        host.session.commit()
+        return "ok"
+
+    host.client.get("/denied")
+    host.client.get("/committed")
+    assert host.subjects() == ["committed", "denied"]
+    assert host.things() == ["t"]
+
+
+@on(*SHARED)
+def test_threads_do_not_meet(host):
+    """Thirty threads, each with a context of its own and an ending of its own."""
+
+    def work(number):
+        with host.app.app_context():
+            send(f"{number}")
+            (host.session.commit, host.session.rollback, host.session.close)[number % 3]()
+
+    in_threads(*(lambda number=number: work(number) for number in range(30)))
+    assert host.subjects() == sorted(f"{number}" for number in range(30) if number % 3 != 1)
+
+
+@on(*SHARED)
+def test_a_thread_with_a_copy_of_the_request_context(host):
+    """The copy has an app context of its own, which ends by itself."""
+
+    @host.view()
+    def view():
+        in_threads(copy_current_request_context(lambda: send("background")))
+        send("view")
+        abort(403)
+
+    host.client.get("/")
+    assert host.subjects() == ["background", "view"]
+
+
+def test_without_a_context_there_is_no_sending(host):
+    """Flask's own error, as with everything that needs an app."""
+    caught = []
+
+    def work():
+        try:
+            send("one")
+        except RuntimeError as error:
+            caught.append(str(error))
+
+    threading.Thread(target=work).run()
+    assert "application context" in caught[0]
+
+
+@on("memory", "wal")
+def test_commands(host):
+    """A command's own way out decides: only a real failure drops."""
+
+    def command(name, ending):
+        @host.app.cli.command(name)
+        def run():
+            send(name)
+            ending()
+
+    def raising(error):
+        raise error
+
+    command("returns", lambda: None)
+    command("exits", lambda: raising(SystemExit(1)))
+    command("exits-by-click", lambda: click.get_current_context().exit(3))
+    command("aborts", lambda: raising(click.Abort()))
+    command("fails", lambda: raising(KeyError()))
+    command("misused", lambda: raising(click.ClickException("no")))
+    runner = host.app.test_cli_runner()
+    for name in ("returns", "exits", "exits-by-click", "aborts", "fails", "misused"):
+        runner.invoke(args=[name])
+    stored = host.subjects()
+    assert {"returns", "exits", "exits-by-click", "aborts"} <= set(stored)
+
+
+def test_flask_admins_own_views(host):
+    """Flask-Admin commits and rolls back ``db.session``; its hooks may send."""
+
+    class View(ModelView):
+        form_columns = ("name",)
+
+        def on_model_change(self, form, model, is_created):
+            send(f"changing {model.name}")
+
+        def after_model_change(self, form, model, is_created):
+            send(f"changed {model.name}")
+
+    admin = Admin(host.app, name="admin")
+    admin.add_view(View(host.Thing, host.db, name="Things", endpoint="things", url="/things"))
+    assert host.client.post("/things/new/", data={"name": "t"}).status_code == 302
+    host.client.post("/things/new/", data={"name": "t"})  # refused by the unique constraint
+    assert host.subjects() == ["changed t", "changing t"]
+    assert host.things() == ["t"]
+
+
+@contextmanager
+def celery_of(host, *, eager):
+    """A Celery app whose tasks run in app contexts of ``host``."""
+    celery = pytest.importorskip("celery")
+
+    class ContextTask(celery.Task):
+        def __call__(self, *args, **kwargs):
+            with host.app.app_context():
+                return self.run(*args, **kwargs)
+
+    app = celery.Celery("host", task_cls=ContextTask, broker="memory://", backend="cache+memory://")
+    app.conf.update(task_always_eager=eager, worker_hijack_root_logger=False)
+    yield app
+    app.close()
+
+
+@pytest.mark.allowed_skip("Celery is an extra")
+@pytest.mark.parametrize("kind", ["memory", "wal"], indirect=True)
+def test_celery_tasks(host):
+    """Each task is a context: a failed try drops its message, the last one stores it."""
+    tries = []
+    with celery_of(host, eager=True) as celery:
+
+        @celery.task(shared=False)
+        def no_commit():
+            send("no commit")
+
+        @celery.task(shared=False)
+        def commit():
+            host.add()
+            send("commit")
+            host.session.commit()
+
+        @celery.task(shared=False)
+        def fails():
+            send("fails")
+            raise KeyError
+
+        @celery.task(shared=False, bind=True, max_retries=2)
+        def retried(self):
+            tries.append(1)
+            send(f"try {len(tries)}")
+            if len(tries) < 3:
+                raise self.retry(countdown=0)
+
+        @host.view()
+        def view():
+            for task in (no_commit, commit, fails, retried):
+                task.apply_async()
+            send("view")
+            abort(403)
+
+        host.client.get("/")
+    assert host.subjects() == ["commit", "no commit", "try 3", "view"]

@@ -1,0 +1,137 @@
+"""One key, one message: in one transaction, one after the other, and at the same time."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError
+
+from flask_interaction_mail import notification_queued, outbox
+from tests.outbox_rows import a_message
+from tests.transactions import SHARED, always, eventually, in_threads, on, send
+
+
+def test_a_key_counts_once_in_a_transaction(host):
+    """The first call's content and recipients count; the commit is not disturbed."""
+    with host.app.app_context():
+        first = send("first", key="k")
+        second = send("second", key="k", to=("c@x.example",))
+        assert first.id == second.id
+        host.add()
+        host.session.commit()
+    assert host.subjects() == ["first"]
+    assert len(host.addresses()) == 2
+    assert host.things() == ["t"]
+
+
+def test_a_key_that_is_taken_is_no_error(host):
+    """The second transaction commits its own work and adds nothing to the message."""
+    heard = []
+
+    def hear(app, notification):
+        heard.append(notification.subject)
+
+    notification_queued.connect(hear, host.app)
+    with host.app.app_context():
+        send("first", key="k")
+        host.session.commit()
+        send("second", key="k", to=("c@x.example",))
+        host.add()
+        host.session.commit()
+    assert host.subjects() == heard == ["first"]
+    assert len(host.addresses()) == 2
+    assert host.things() == ["t"]
+
+
+@on(*SHARED)
+def test_a_race_for_keys(make_host):
+    """Eight threads take the same pairs of keys in either order: nobody fails, none is doubled."""
+    host = make_host(timeout=20)
+    together = threading.Barrier(8)
+    errors = []
+
+    def racer(number):
+        for turn in range(10):
+            together.wait()
+            keys = [f"a{turn}", f"b{turn}"]
+            try:
+                with host.app.app_context():
+                    host.add(f"{number}-{turn}")
+                    for key in keys if number % 2 else reversed(keys):
+                        send(key, key=key)
+                    host.session.commit()
+            except Exception as error:
+                errors.append(error)
+
+    in_threads(*(lambda number=number: racer(number) for number in range(8)))
+    assert errors == []
+    assert len(host.subjects()) == 20
+    assert len(host.addresses()) == 40
+    assert len(host.things()) == 80
+
+
+@on(*SHARED)
+def test_a_key_in_flight_is_waited_for(make_host):
+    """Another transaction holds the key: the commit waits for its end, and then takes it."""
+    host = make_host(timeout=10)
+    done = threading.Event()
+
+    def second():
+        with host.app.app_context():
+            send("second", key="k")
+            host.session.commit()
+            done.set()
+
+    with host.engine.connect() as connection:
+        with connection.begin() as transaction:
+            outbox.insert(connection, [a_message(key="k")])
+            thread = threading.Thread(target=second)
+            thread.start()
+            assert not done.wait(0.4)
+            transaction.rollback()
+        thread.join()
+    assert done.is_set()
+    assert host.subjects() == ["second"]
+
+
+@on("postgresql")
+@pytest.mark.parametrize("level", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_strict_isolation_can_refuse_a_key_taken_meanwhile(make_host, level):
+    """PostgreSQL then fails the host's commit, as with any row of its own; a fact is not lost."""
+    host = make_host(engine_options={"isolation_level": level})
+
+    def other():
+        with host.app.app_context():
+            send("other", key="k")
+            host.session.commit()
+
+    with host.app.app_context():
+        host.session.execute(sa.select(host.Thing)).all()  # takes the snapshot
+        in_threads(other)
+        send("mine", key="k")
+        always("fact")
+        with pytest.raises(OperationalError):
+            host.session.commit()
+        host.session.rollback()
+    assert host.subjects() == ["fact", "other"]
+
+
+@on("wal")
+def test_a_snapshot_of_sqlite_that_is_too_old(make_host):
+    """A host with real BEGIN reads, another writes: its own commit fails, a fact is stored."""
+    host = make_host(timeout=0.3)
+    with host.app.app_context(), host.real_begin():
+        host.session.execute(sa.select(host.Thing)).all()
+        other = sqlite3.connect(host.engine.url.database)
+        other.execute("INSERT INTO thing (name) VALUES ('other')")
+        other.commit()
+        other.close()
+        send("joined")
+        always("fact")
+        with pytest.raises(OperationalError):
+            host.session.commit()
+        host.session.rollback()
+        assert eventually(lambda: host.subjects() == ["fact"])

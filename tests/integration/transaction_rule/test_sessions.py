@@ -1,0 +1,580 @@
+"""What a session's transactions carry: commits, rollbacks, savepoints, closed sessions."""
+
+# ruff: noqa: PT012 - which block ends with an exception is what these tests are about
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from flask_interaction_mail import notification_queued
+from flask_interaction_mail.pending import SessionOver
+from tests.transactions import SHARED, call_back, in_threads, on, send, waiting
+
+# -- commit and rollback ---------------------------------------------------------------
+
+
+def test_stored_with_the_commit_and_not_before(host):
+    """Two messages and their recipients appear with the host's own work."""
+    with host.app.app_context():
+        host.add()
+        send("one")
+        send("two")
+        assert host.subjects() == []
+        host.session.commit()
+        assert host.subjects() == ["one", "two"]
+        assert len(host.addresses()) == 4
+    assert host.subjects() == ["one", "two"]
+    assert host.things() == ["t"]
+
+
+def test_a_commit_without_other_work_stores(host):
+    """The host need not have work of its own for its commit to count."""
+    with host.app.app_context():
+        send("one")
+        host.session.commit()
+        assert host.subjects() == ["one"]
+
+
+@pytest.mark.parametrize("work", ["none", "added", "flushed"])
+def test_gone_with_the_rollback(host, work):
+    """A rollback takes the message along, whatever the host had done before."""
+    with host.app.app_context():
+        if work != "none":
+            host.add()
+        send("gone")
+        if work == "flushed":
+            host.session.flush()
+        host.session.rollback()
+    assert host.subjects() == []
+
+
+def test_each_transaction_has_its_own(host):
+    """What came before a rollback is gone, what comes after it is not."""
+    with host.app.app_context():
+        send("gone")
+        host.session.rollback()
+        send("first")
+        host.session.commit()
+        assert host.subjects() == ["first"]
+        send("second")
+        host.session.commit()
+        host.session.commit()
+    assert host.subjects() == ["first", "second"]
+
+
+def test_with_begin_commits_or_rolls_back(host):
+    """``with session.begin()`` decides as a commit or a rollback does."""
+    with host.app.app_context():
+        with host.session.begin():
+            send("kept")
+            host.add()
+        assert host.subjects() == ["kept"]
+        with pytest.raises(KeyError), host.session.begin():
+            send("gone")
+            raise KeyError
+    assert host.subjects() == ["kept"]
+
+
+def test_a_call_begins_the_transaction(host):
+    """A call before ``with session.begin()`` has begun already: SQLAlchemy says so."""
+    with host.app.app_context():
+        send("one")
+        with pytest.raises(sa.exc.InvalidRequestError, match="already begun"):
+            host.session.begin()
+
+
+@on("wal", "delete")
+def test_the_write_lock_is_not_held_before_the_commit(make_host):
+    """Between the call and the commit another writer gets in."""
+    host = make_host(timeout=0.3)
+
+    def other():
+        with host.app.app_context():
+            host.add("other")
+            host.session.commit()
+
+    with host.app.app_context():
+        send("one")
+        in_threads(other)
+        assert host.things() == ["other"]
+        host.session.commit()
+    assert host.subjects() == ["one"]
+
+
+@pytest.mark.parametrize("expire", [True, False])
+def test_expire_on_commit_makes_no_difference(make_host, expire):
+    """The message is a value, not an object of the session."""
+    host = make_host(session_options={"expire_on_commit": expire})
+    with host.app.app_context():
+        thing = host.add()
+        send("one")
+        host.session.commit()
+        assert thing.name == "t"
+    assert host.subjects() == ["one"]
+
+
+# -- savepoints ------------------------------------------------------------------------
+
+
+def test_a_released_savepoint_passes_on_what_it_carries(host):
+    """A release alone stores nothing; the outermost commit does."""
+    with host.app.app_context():
+        with host.session.begin_nested():
+            host.add()
+            send("inside")
+        assert host.subjects() == []
+        send("outside")
+        host.session.commit()
+    assert host.subjects() == ["inside", "outside"]
+
+
+def test_a_released_savepoint_goes_with_the_outer_rollback(host):
+    """What a released savepoint carried is the outer transaction's to lose."""
+    with host.app.app_context():
+        with host.session.begin_nested():
+            send("inside")
+        host.session.rollback()
+    assert host.subjects() == []
+
+
+def test_an_exception_in_a_savepoint_takes_only_its_own(host):
+    """What was sent inside goes with the savepoint, before and after it stay."""
+    with host.app.app_context():
+        send("before")
+        with pytest.raises(KeyError), host.session.begin_nested():
+            host.add()
+            send("inside")
+            raise KeyError
+        send("after")
+        host.session.commit()
+    assert host.subjects() == ["after", "before"]
+
+
+def test_savepoints_within_savepoints(host):
+    """Each level decides for itself and for what is below it."""
+    with host.app.app_context():
+        session = host.session
+        a = session.begin_nested()
+        send("a")
+        b = session.begin_nested()
+        send("b")
+        b.commit()
+        c = session.begin_nested()
+        send("c")
+        c.rollback()
+        a.commit()
+        d = session.begin_nested()
+        send("d")
+        e = session.begin_nested()
+        send("e")
+        e.commit()
+        d.rollback()
+        session.commit()
+    assert host.subjects() == ["a", "b"]
+
+
+def test_an_outer_savepoint_takes_an_open_inner_one_along(host):
+    """Rolling back to the outer savepoint ends the inner one, too."""
+    with host.app.app_context():
+        session = host.session
+        send("root")
+        outer = session.begin_nested()
+        send("outer")
+        session.begin_nested()
+        send("inner")
+        outer.rollback()
+        session.commit()
+    assert host.subjects() == ["root"]
+
+
+def test_a_rollback_of_the_session_ends_its_savepoints(host):
+    """``session.rollback()`` inside a savepoint rolls everything back."""
+    with host.app.app_context():
+        session = host.session
+        send("root")
+        session.begin_nested()
+        send("inside")
+        session.rollback()
+        send("later")
+        session.commit()
+    assert host.subjects() == ["later"]
+
+
+@pytest.mark.parametrize("ending", ["commit", "with", "close"])
+def test_an_open_savepoint_at_the_end(host, ending):
+    """A commit, a ``with`` block and a close carry an open savepoint's messages along."""
+    with host.app.app_context():
+        session = host.session
+        if ending == "with":
+            with session.begin():
+                send("root")
+                session.begin_nested()
+                send("inside")
+            assert host.subjects() == ["inside", "root"]
+        else:
+            send("root")
+            session.begin_nested()
+            send("inside")
+            getattr(session, ending)()
+    assert host.subjects() == ["inside", "root"]
+
+
+def test_a_failed_flush_in_a_savepoint_takes_only_its_own(host):
+    """The usual "insert or ignore" with a savepoint loses nothing of the outer transaction."""
+    with host.app.app_context():
+        host.add("taken")
+        host.session.flush()
+        send("before")
+        with pytest.raises(IntegrityError), host.session.begin_nested():
+            send("inside")
+            host.add("taken")
+            host.session.flush()
+        host.session.commit()
+    assert host.subjects() == ["before"]
+    assert host.things() == ["taken"]
+
+
+# -- sessions that are closed ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("flushed", [False, True])
+@pytest.mark.parametrize("ending", ["close", "remove"])
+def test_a_closed_session_leaves_it_to_the_context(host, ending, flushed):
+    """Closed without commit or rollback: the host's work goes, the message waits for the end."""
+    with host.app.app_context():
+        host.add()
+        if flushed:
+            host.session.flush()
+        send("one")
+        getattr(host.session, ending)()
+        assert host.subjects() == []
+        assert waiting(host.session()) == ["one"]
+    assert host.subjects() == ["one"]
+    assert host.things() == []
+
+
+@on(*SHARED)
+def test_an_invalidated_session_leaves_it_to_the_context(host):
+    """Its connections are thrown away, the message is not."""
+    with host.app.app_context():
+        host.add()
+        host.session.flush()
+        send("one")
+        host.session().invalidate()
+    assert host.subjects() == ["one"]
+    assert host.things() == []
+
+
+def test_a_removed_session_leaves_nothing_to_the_next(host):
+    """The next session of the same context commits its own work only."""
+    with host.app.app_context():
+        send("one")
+        host.session.remove()
+        host.add()
+        host.session.commit()
+        assert host.subjects() == []
+    assert host.subjects() == ["one"]
+
+
+# -- session= ----------------------------------------------------------------------------
+
+
+def test_an_explicit_session_is_strict(host, caplog):
+    """``session=`` stores with that session's commit and in no other case."""
+    with host.app.app_context():
+        with Session(host.engine) as own:
+            send("committed", session=own)
+            own.commit()
+            assert host.subjects() == ["committed"]
+            send("rolled back", session=own)
+            own.rollback()
+            assert "dropped" not in caplog.text
+            send("closed", session=own)
+        assert "notification.dropped" in caplog.text
+        assert "not committed" in caplog.text
+    assert host.subjects() == ["committed"]
+
+
+def test_an_explicit_session_may_outlive_the_context(host):
+    """The app context decides nothing about a session that is not its own."""
+    with host.app.app_context():
+        own = Session(host.engine)
+        send("one", session=own)
+    assert host.subjects() == []
+    own.commit()
+    own.close()
+    assert host.subjects() == ["one"]
+
+
+def test_an_explicit_session_that_has_failed_is_refused(host):
+    """The call says what to do, and nothing is stored behind the host's back."""
+    with host.app.app_context(), Session(host.engine) as own:
+        host.add("taken")
+        host.session.commit()
+        own.add(host.Thing(name="taken"))
+        with pytest.raises(IntegrityError):
+            own.flush()
+        with pytest.raises(SessionOver, match=r"rollback\(\)"):
+            send("refused", session=own)
+        own.rollback()
+        send("kept", session=own)
+        own.commit()
+    assert host.subjects() == ["kept"]
+
+
+def test_the_scoped_session_may_be_named(host, caplog):
+    """``session=db.session`` means the session that it stands for, and is strict as well."""
+    with host.app.app_context():
+        send("committed", session=host.session)
+        host.session.commit()
+        send("closed", session=host.session)
+    assert host.subjects() == ["committed"]
+    assert "notification.dropped" in caplog.text
+
+
+def test_something_else_is_no_session(host):
+    """An engine, or an ``AsyncSession``, is refused by name."""
+    with host.app.app_context(), pytest.raises(TypeError, match=r"not Engine.*run_sync"):
+        send("one", session=host.engine)
+
+
+@pytest.mark.allowed_skip("a driver that the extension does not need")
+@on("wal")
+def test_an_asyncio_session_carries_it_through_run_sync(host):
+    """The session below an ``AsyncSession`` is a session like any other."""
+    pytest.importorskip("aiosqlite")
+    import asyncio
+
+    from sqlalchemy.ext.asyncio import AsyncSession, create_async_engine
+
+    async def work() -> None:
+        engine = create_async_engine(host.url.replace("sqlite:", "sqlite+aiosqlite:"))
+        async with AsyncSession(engine) as session:
+            await session.run_sync(lambda own: send("kept", session=own))
+            await session.commit()
+            await session.run_sync(lambda own: send("gone", session=own))
+            await session.rollback()
+        await engine.dispose()
+
+    with host.app.app_context():
+        asyncio.run(work())
+    assert host.subjects() == ["kept"]
+
+
+def test_a_session_in_an_external_transaction(host):
+    """SQLAlchemy's recipe for test suites: the outer rollback takes everything along."""
+    with host.app.app_context(), host.real_begin(), host.engine.connect() as connection:
+        outer = connection.begin()
+        own = Session(bind=connection, join_transaction_mode="create_savepoint")
+        send("one", session=own)
+        own.commit()
+        own.close()
+        assert connection.scalar(sa.text("SELECT count(*) FROM interaction_mail_message")) == 1
+        outer.rollback()
+    assert host.subjects() == []
+
+
+# -- listeners of the host ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("moment", ["before_commit", "after_commit"])
+def test_a_listener_of_the_commit_may_send(host, moment):
+    """What a host's listener sends in the middle of a commit is stored, too."""
+
+    @event.listens_for(host.session, moment)
+    def listener(session):
+        if not session.info.get("sent"):
+            session.info["sent"] = True
+            send("from the listener")
+
+    with host.app.app_context():
+        host.add()
+        host.session.commit()
+    assert host.subjects() == ["from the listener"]
+
+
+def test_a_listener_of_the_flush_may_send(host):
+    """Flush listeners run inside the commit: their messages are part of it."""
+
+    @event.listens_for(host.Thing, "after_insert")
+    def inserted(mapper, connection, thing):
+        send(f"inserted {thing.name}")
+
+    @event.listens_for(host.session, "after_flush")
+    def flushed(session, context):
+        send("flushed")
+
+    with host.app.app_context():
+        host.add()
+        host.session.commit()
+        assert host.subjects() == ["flushed", "inserted t"]
+        savepoint = host.session.begin_nested()
+        host.add("gone")
+        host.session.flush()
+        savepoint.rollback()
+        host.session.commit()
+    assert host.subjects() == ["flushed", "inserted t"]
+
+
+def test_receivers_hear_after_the_commit(host):
+    """The signal comes when others can see the row; a broken receiver changes nothing."""
+    heard = []
+
+    def broken(app, notification):
+        raise ValueError
+
+    def listening(app, notification):
+        heard.append((notification.subject, host.subjects()))
+
+    def using_the_session(app, notification):
+        host.session.execute(sa.select(host.Thing)).all()
+
+    for receiver in (broken, listening, using_the_session):
+        notification_queued.connect(receiver, host.app)
+    with host.app.app_context():
+        send("one")
+        assert (heard, host.waked) == ([], 0)
+        host.session.commit()
+        assert (heard, host.waked) == ([("one", ["one"])], 1)
+        host.session.commit()
+        send("gone")
+        host.session.rollback()
+        assert len(heard) == 1
+    with host.app.app_context():
+        send("two")
+    assert heard[1:] == [("two", ["one", "two"])]
+
+
+def test_whom_announcing_fails_is_no_matter_of_the_commit(host, caplog, monkeypatch):
+    """A fault of ours after the commit must not look like a failed commit."""
+    monkeypatch.setattr(host, "wake", lambda: 1 / 0)
+    with host.app.app_context():
+        host.add()
+        send("one")
+        host.session.commit()
+    assert host.subjects() == ["one"]
+    assert "notification.announce_failed" in caplog.text
+
+
+# -- sessions of all sorts ----------------------------------------------------------------
+
+
+@on("memory", *SHARED)
+def test_several_databases_in_one_session(make_host, tmp_path):
+    """Binds of the host: the messages go to the default one."""
+    host = make_host(binds={"other": f"sqlite:///{tmp_path}/other.sqlite"})
+    with host.app.app_context():
+        host.session.add(host.Other(name="other"))
+        host.add()
+        send("one")
+        host.session.commit()
+        host.session.add(host.Other(name="next"))
+        host.session.flush()
+        send("two")
+    assert host.subjects() == ["one", "two"]
+    with host.app.app_context():
+        host.session.add(host.Other(name="next"))
+        send("gone")
+        host.session.rollback()
+    assert host.subjects() == ["one", "two"]
+
+
+@on("mariadb")
+def test_two_phase_commit(make_host):
+    """A prepared transaction has stored at its preparation, and rolls back whole."""
+    host = make_host(session_options={"twophase": True})
+    with host.app.app_context():
+        host.add()
+        send("one")
+        host.session.commit()
+        send("two")
+        host.session().prepare()
+        host.session.commit()
+        send("gone")
+        host.session().prepare()
+        host.session.rollback()
+    assert host.subjects() == ["one", "two"]
+
+
+def test_autocommit_isolation(make_host):
+    """An engine in AUTOCOMMIT loses atomicity of its own, but no message."""
+    host = make_host(engine_options={"isolation_level": "AUTOCOMMIT"})
+    with host.app.app_context():
+        send("gone")
+        host.session.rollback()
+        send("one")
+        host.session.commit()
+        send("two")
+    assert host.subjects() == ["one", "two"]
+
+
+def test_a_session_that_does_not_begin_by_itself(make_host):
+    """``autobegin=False``: the call begins where the host has not."""
+    host = make_host(session_options={"autobegin": False})
+    with host.app.app_context():
+        host.session.begin()
+        send("one")
+        host.session.commit()
+        send("two")
+    assert host.subjects() == ["one", "two"]
+
+
+@on("wal")
+def test_a_session_that_reads_from_replicas(make_host, tmp_path):
+    """A routing session writes the messages where it writes its own."""
+    from flask_sqlalchemy.session import Session as FlaskSession
+
+    replica = sa.create_engine(f"sqlite:///{tmp_path}/replica.sqlite")
+
+    class Routing(FlaskSession):
+        def get_bind(self, mapper=None, clause=None, **others):
+            if self._flushing or isinstance(clause, sa.Update | sa.Delete):
+                return super().get_bind(mapper, clause, **others)
+            return replica
+
+    host = make_host(session_options={"class_": Routing})
+    with host.app.app_context():
+        host.add()
+        send("one")
+        host.session.commit()
+    assert host.subjects() == ["one"]
+    replica.dispose()
+
+
+def test_a_custom_scope_of_the_session(make_host):
+    """A session per thread instead of per app context."""
+    host = make_host(session_options={"scopefunc": threading.get_ident})
+    with host.app.app_context():
+        send("one")
+    assert host.subjects() == ["one"]
+
+
+def test_nothing_stays_behind_in_the_session(host):
+    """Ended transactions leave no trace, so a long-lived session does not grow."""
+    with host.app.app_context():
+        for turn in range(6):
+            send("one")
+            (host.session.commit if turn % 2 else host.session.rollback)()
+            savepoint = host.session.begin_nested()
+            send("two")
+            assert call_back(host.session, "two")
+            (savepoint.commit if turn % 3 else savepoint.rollback)()
+            host.session.rollback()
+        assert not any(host.session().info.values())
+
+
+def test_it_is_quiet_where_nothing_goes_wrong(host, caplog):
+    """No warning and no error for commits and rollbacks."""
+    with caplog.at_level(logging.INFO), host.app.app_context():
+        send("one")
+        host.session.commit()
+        send("two")
+        host.session.rollback()
+    assert [one for one in caplog.records if one.name == "flask_interaction_mail"] == []

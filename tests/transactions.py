@@ -1,0 +1,235 @@
+"""A bare host with the real outbox behind it, for tests of what a transaction carries.
+
+There are no settings, no addresses and no panel here: ``send`` puts a finished message into the
+hands of ``pending``, as the public calls do after everything of theirs.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from flask import Flask, current_app, has_app_context
+from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy import event
+
+from flask_interaction_mail import models, pending
+from flask_interaction_mail.database import Database
+from flask_interaction_mail.keeper import Keeper, Storing
+from flask_interaction_mail.outbox import MESSAGE, RECIPIENT, NewMessage
+from flask_interaction_mail.pending import Fate
+from tests.outbox_rows import a_message
+
+FILES = ("wal", "delete")
+SERVERS = ("postgresql", "mariadb")
+KINDS = ("memory", *FILES, *SERVERS)
+SHARED = (*FILES, *SERVERS)  # several connections at a time
+TABLES = tuple(models.Base.metadata.sorted_tables)
+
+
+class Host:
+    """An application with a table of its own, and what a work needs of its owner."""
+
+    def __init__(
+        self,
+        kind: str,
+        url: str,
+        *,
+        ours_first: bool = False,
+        session_options: dict[str, Any] | None = None,
+        engine_options: dict[str, Any] | None = None,
+        timeout: float = 5,  # s that SQLite waits for a lock
+        binds: dict[str, str] | None = None,
+        testing: bool = False,
+    ) -> None:
+        self.kind, self.url = kind, url
+        self.app = Flask("host")
+        options = dict(engine_options or {})
+        if url.startswith("sqlite"):
+            options.setdefault("connect_args", {})["timeout"] = timeout
+        self.app.config.update(
+            SQLALCHEMY_DATABASE_URI=url,
+            SQLALCHEMY_ENGINE_OPTIONS=options,
+            SQLALCHEMY_BINDS=binds or {},
+            SECRET_KEY="k" * 32,
+            TESTING=testing,
+        )
+        self.db = SQLAlchemy(session_options=session_options or {})
+        models.copy_to(self.db.metadata)
+        self.Thing = self._thing(bind_key=None)
+        self.Other = self._thing(bind_key="other") if binds else None
+        self.waked, self.contexts_ended = 0, 0
+        if ours_first:
+            self._set_up()
+        self.db.init_app(self.app)
+        if not ours_first:
+            self._set_up()
+        with self.app.app_context():
+            self.db.create_all()
+            self.engine = self.db.engine
+        self.client = self.app.test_client()
+
+    def _set_up(self) -> None:
+        self.database = Database(self.app, self.db)
+        self.keeper = Keeper(self)  # type: ignore[arg-type]  # it has what the keeper asks for
+        self.app.extensions["host"] = self
+
+    def _thing(self, *, bind_key: str | None) -> Any:
+        attributes = {
+            "__tablename__": "thing",
+            "__bind_key__": bind_key,
+            "id": sa.Column(sa.Integer, primary_key=True),
+            "name": sa.Column(sa.String(50), unique=True),
+        }
+        return type("Thing" if bind_key is None else "Other", (self.db.Model,), attributes)
+
+    # -- what a work needs of its owner
+
+    def context(self) -> AbstractContextManager[object]:
+        own = has_app_context() and current_app.extensions.get("host") is self
+        return nullcontext() if own else self.app.app_context()
+
+    def wake(self) -> None:
+        self.waked += 1
+
+    def context_ends(self) -> None:
+        self.contexts_ended += 1
+
+    # -- what a test does and sees
+
+    @property
+    def session(self) -> Any:
+        return self.db.session
+
+    def view(self, rule: str = "/") -> Callable[[Callable[[], Any]], None]:
+        """Serve the decorated function at ``rule``."""
+        return lambda function: self.app.add_url_rule(rule, function.__name__, function)
+
+    def committed(self, query: Any) -> list[Any]:
+        """What another connection sees."""
+        with self.database.reading() as connection:
+            return list(connection.scalars(query))
+
+    def subjects(self) -> list[str]:
+        return sorted(self.committed(sa.select(MESSAGE.c.subject)))
+
+    def addresses(self) -> list[str]:
+        return sorted(self.committed(sa.select(RECIPIENT.c.address)))
+
+    def things(self) -> list[str]:
+        return sorted(self.committed(sa.select(self.Thing.__table__.c.name)))
+
+    def add(self, name: str = "t") -> Any:
+        """Work of the host's own in ``db.session``."""
+        thing = self.Thing(name=name)
+        self.session.add(thing)
+        return thing
+
+    def add_taken(self) -> None:
+        """Work of the host's own that fails when it is flushed."""
+        self.add("taken")
+        self.session.commit()
+        self.add("taken")
+
+    def drop_our_tables(self) -> None:
+        for table in reversed(TABLES):
+            table.drop(self.engine)
+
+    @contextmanager
+    def real_begin(self) -> Iterator[None]:
+        """SQLAlchemy's recipe for savepoints that work with Python's sqlite3."""
+        if not self.url.startswith("sqlite"):
+            yield
+            return
+
+        def begin(connection: sa.Connection) -> None:
+            connection.connection.dbapi_connection.isolation_level = None  # type: ignore[union-attr]
+            connection.exec_driver_sql("BEGIN")
+
+        event.listen(self.engine, "begin", begin)
+        yield
+        event.remove(self.engine, "begin", begin)
+
+    @contextmanager
+    def locked_by_another(self) -> Iterator[None]:
+        """Another connection holds SQLite's write lock."""
+        with self.engine.connect() as other:
+            other.exec_driver_sql("BEGIN IMMEDIATE")
+            yield
+            other.exec_driver_sql("ROLLBACK")
+
+    def close(self) -> None:
+        """Throw the application away; a server's database is left without rows for the next."""
+        with self.app.app_context():
+            self.session.remove()
+            engines = list(self.db.engines.values())
+        if not self.url.startswith("sqlite"):
+            self._empty()
+        for engine in engines:
+            engine.dispose()
+
+    def _empty(self) -> None:
+        with self.engine.begin() as connection:
+            present = sa.inspect(connection).get_table_names()
+            for table in reversed(self.db.metadata.sorted_tables):
+                if table.name in present:
+                    connection.execute(sa.delete(table))
+
+
+def send(
+    subject: str,
+    *,
+    key: str | None = None,
+    fate: Fate = Fate.JOIN,
+    session: Any = None,
+    to: tuple[str, ...] = ("a@x.example", "b@x.example"),
+) -> NewMessage:
+    """Hand a message to ``pending`` in the current app context."""
+    host: Host = current_app.extensions["host"]
+    message = a_message(*to, key=key)
+    message = replace(message, intent=replace(message.intent, subject=subject))
+    pending.enrol(Storing(message, fate), host, session=session)
+    return message
+
+
+def always(subject: str) -> NewMessage:
+    """``send`` what states a fact, as a merge request does."""
+    return send(subject, fate=Fate.ALWAYS)
+
+
+def waiting(session: Any) -> list[str]:
+    """The subjects that wait for the commit of ``session``."""
+    return sorted(work.message.intent.subject for work in pending.pending_of(session))
+
+
+def call_back(session: Any, subject: str) -> bool:
+    """Withdraw what has this ``subject``."""
+    return pending.withdraw(session, lambda work: work.message.intent.subject == subject)
+
+
+def eventually(true: Callable[[], bool], *, seconds: float = 6) -> bool:
+    """Whether ``true`` becomes so in time."""
+    end = time.monotonic() + seconds
+    while not (there := true()) and time.monotonic() < end:
+        time.sleep(0.02)
+    return there
+
+
+def in_threads(*works: Callable[[], Any]) -> None:
+    """Run ``works`` side by side, to their ends."""
+    threads = [threading.Thread(target=work) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def on(*kinds: str) -> pytest.MarkDecorator:
+    """Run the test on these kinds of database only: it says nothing about the others."""
+    return pytest.mark.parametrize("kind", kinds, indirect=True)
