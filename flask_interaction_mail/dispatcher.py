@@ -36,6 +36,7 @@ log = logging.getLogger("flask_interaction_mail")
 _GROUP = 0.010  # s: how long an accepted message may wait for others to be recorded with it
 _BATCH = 50  # messages a claim
 _AFTER_ABORT = 2.0  # s for couriers to notice that their connection was broken off
+_TIDY_EVERY = 3600.0  # s
 _RECORD_AGAIN = 0.5  # s between two tries to record while the database is away
 
 
@@ -53,7 +54,8 @@ class Office:
 
     ``settings`` gives what is in force now; ``transport`` opens a connection for it; ``announce``
     is told of what was recorded and must not raise. ``grace`` is how many seconds a message in
-    flight gets to finish when work has to stop, ``suppressed`` whether nothing may leave now.
+    flight gets to finish when work has to stop, ``suppressed`` whether nothing may leave now;
+    ``tidy`` is called once an hour.
     """
 
     store: Store
@@ -65,6 +67,7 @@ class Office:
     lease: timedelta
     grace: float = 30.0
     suppressed: Callable[[], bool] = lambda: False
+    tidy: Callable[[], object] = lambda: None
 
 
 @dataclass(slots=True)
@@ -130,10 +133,14 @@ class Dispatcher:
 
         A database that is away is waited for; nothing but ``stop`` ends this.
         """
+        tidied_at = time.monotonic() - _TIDY_EVERY
         while not stop.is_set():
             wake.clear()
             try:
                 busy = self.drain(Limit(stop)).done > 0
+                if time.monotonic() - tidied_at >= _TIDY_EVERY:
+                    tidied_at = time.monotonic()
+                    self._office.tidy()
             except sa.exc.SQLAlchemyError as error:
                 log.error("dispatcher.database: %s; trying again", type(error).__name__)
                 busy = False

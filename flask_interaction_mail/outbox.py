@@ -288,12 +288,29 @@ def cancel(
         if changed.rowcount == 1:
             cancelled.append(id)
     if cancelled:
+        forget_flask_mail(connection, cancelled)
         connection.execute(
             sa.update(RECIPIENT)
             .where(RECIPIENT.c.message_id.in_(cancelled), RECIPIENT.c.status.in_(CANCELLABLE))
             .values(status=Status.CANCELLED)
         )
     return cancelled
+
+
+def forget_flask_mail(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> None:
+    """Drop the bodies of those messages among ``ids`` that came through Flask-Mail and are done.
+
+    What other extensions send holds links that let somebody in, such as password resets.
+    """
+    connection.execute(
+        sa.update(MESSAGE)
+        .where(
+            MESSAGE.c.id.in_(ids),
+            MESSAGE.c.source == "flask_mail",
+            MESSAGE.c.status.in_((Status.SENT, Status.FAILED, Status.CANCELLED)),
+        )
+        .values(intent=PURGED, content=None)
+    )
 
 
 def release(connection: sa.Connection, ids: Iterable[uuid.UUID], now: datetime) -> list[uuid.UUID]:

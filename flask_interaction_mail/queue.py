@@ -17,6 +17,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from .models import ATTEMPT, MESSAGE, RECIPIENT
+from .outbox import forget_flask_mail
 from .outcome import Delivery
 from .transport.base import Envelope
 from .values import Reason, Status
@@ -252,6 +253,7 @@ def record(
     attempts = [_attempt_row(verdict, worker) for verdict in kept if verdict.attempt]
     if attempts:
         connection.execute(sa.insert(ATTEMPT), attempts)
+    forget_flask_mail(connection, [verdict.claimed.id for verdict in kept])
     return kept
 
 

@@ -15,7 +15,7 @@ from flask_admin import Admin
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import Session
 
-from . import clock, notify, outbox, pending, signals
+from . import clock, notify, outbox, outbox_retention, pending, signals
 from .config import Config, DeliveryMode, suppressed
 from .database import Database
 from .delivery import (
@@ -213,6 +213,15 @@ class State:
             self.wake()
         return snapshots
 
+    def purge(self) -> outbox_retention.Purged:
+        """Forget what is older than the configuration keeps; commits transactions of its own."""
+        return outbox_retention.purge(
+            self.database,
+            now=clock.now(),
+            bodies=self.config.body_retention,
+            logs=self.config.log_retention,
+        )
+
     # -- delivery -------------------------------------------------------------------
 
     def dispatcher(self, *, connections: int | None = None) -> Dispatcher:
@@ -228,6 +237,7 @@ class State:
                 lease=self.config.lease,
                 grace=SYNC_BUDGET if isinstance(self.delivery, SyncDelivery) else 30.0,
                 suppressed=lambda: self.suppressed,
+                tidy=self.purge,
             )
         )
 

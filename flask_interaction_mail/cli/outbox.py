@@ -182,13 +182,7 @@ def _each(ids: Iterable[uuid.UUID], act: Callable[[State, uuid.UUID], str]) -> N
 @outbox.command()
 def purge() -> None:
     """Remove texts and messages that are older than the retention times."""
-    state = state_of()
-    removed = outbox_retention.purge(
-        state.database,
-        now=clock.now(),
-        bodies=state.config.body_retention,
-        logs=state.config.log_retention,
-    )
+    removed = state_of().purge()
     say(f"Removed {removed.bodies} texts, {removed.messages} messages, {removed.checks} tests.")
 
 

@@ -311,6 +311,27 @@ def test_no_transaction_is_open_while_the_network_is_in_use(tmp_path: Path) -> N
     store.engine.dispose()
 
 
+def test_an_hour_of_running_ends_with_a_tidy_outbox(tmp_path: Path) -> None:
+    """The first look of a worker already removes what is older than the configuration keeps."""
+    url = f"sqlite:///{tmp_path}/host.sqlite"
+    with opened(
+        url, INTERACTION_MAIL_LOG_RETENTION=timedelta(microseconds=1), TESTING=True
+    ) as host:
+        host.configure()
+        send(host)
+        assert len(host.rows()) == 1
+        stop, wake = threading.Event(), threading.Event()
+        worker = threading.Thread(target=host.state.dispatcher().run, args=(stop, wake))
+        worker.start()
+        end = time.monotonic() + 10
+        while host.rows() and time.monotonic() < end:
+            time.sleep(0.02)
+        stop.set()
+        wake.set()
+        worker.join()
+        assert host.rows() == []
+
+
 # -- modes, with a real server ---------------------------------------------------------
 
 

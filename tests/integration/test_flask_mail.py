@@ -21,6 +21,7 @@ from flask_interaction_mail.errors import AddressError, HeaderError, MessagingNo
 from flask_interaction_mail.intent import Attachment, Intent
 from flask_interaction_mail.mail_bridge import intent_of
 from flask_interaction_mail.values import Party
+from tests.catcher import catching
 from tests.host import Host, opened
 
 
@@ -334,6 +335,20 @@ def test_an_inline_image_keeps_its_content_id(app):
         broken = flask_mail.Attachment("a", "image/png", b"p", "inline", {name: value})
         with pytest.raises(HeaderError):
             intent_of(_message(html="x", attachments=[broken]))
+
+
+def test_its_body_goes_when_it_has_left(tmp_path):
+    """Password resets sit in such messages: the row stays, the text does not."""
+    with catching() as catcher, opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
+        host.configure(smtp_port=catcher.port)
+        with host.app.app_context():
+            Mail().send(_message(body="secret link"))
+        assert b"secret link" in host.rows()[0].content
+        assert host.state.dispatcher().drain().sent == 1
+        (row,) = host.rows()
+        assert (row.status, row.content, row.intent) == ("sent", None, "{}")
+        with host.app.app_context(), pytest.raises(ValueError, match="message is gone"):
+            host.state.resend(row.id)
 
 
 def test_another_alternative_travels_as_an_attachment(app):
