@@ -1,4 +1,4 @@
-"""What a session's transactions carry: commits, rollbacks, savepoints, closed sessions."""
+"""What a session's transaction carries: commits, rollbacks, closed sessions, session=."""
 
 # ruff: noqa: PT012 - which block ends with an exception is what these tests are about
 
@@ -9,11 +9,9 @@ import threading
 
 import pytest
 import sqlalchemy as sa
-from sqlalchemy import event
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from flask_interaction_mail import notification_queued
 from flask_interaction_mail.pending import SessionOver
 from tests.transactions import SHARED, call_back, in_threads, on, send, waiting
 
@@ -118,127 +116,6 @@ def test_expire_on_commit_makes_no_difference(make_host, expire):
         host.session.commit()
         assert thing.name == "t"
     assert host.subjects() == ["one"]
-
-
-# -- savepoints ------------------------------------------------------------------------
-
-
-def test_a_released_savepoint_passes_on_what_it_carries(host):
-    """A release alone stores nothing; the outermost commit does."""
-    with host.app.app_context():
-        with host.session.begin_nested():
-            host.add()
-            send("inside")
-        assert host.subjects() == []
-        send("outside")
-        host.session.commit()
-    assert host.subjects() == ["inside", "outside"]
-
-
-def test_a_released_savepoint_goes_with_the_outer_rollback(host):
-    """What a released savepoint carried is the outer transaction's to lose."""
-    with host.app.app_context():
-        with host.session.begin_nested():
-            send("inside")
-        host.session.rollback()
-    assert host.subjects() == []
-
-
-def test_an_exception_in_a_savepoint_takes_only_its_own(host):
-    """What was sent inside goes with the savepoint, before and after it stay."""
-    with host.app.app_context():
-        send("before")
-        with pytest.raises(KeyError), host.session.begin_nested():
-            host.add()
-            send("inside")
-            raise KeyError
-        send("after")
-        host.session.commit()
-    assert host.subjects() == ["after", "before"]
-
-
-def test_savepoints_within_savepoints(host):
-    """Each level decides for itself and for what is below it."""
-    with host.app.app_context():
-        session = host.session
-        a = session.begin_nested()
-        send("a")
-        b = session.begin_nested()
-        send("b")
-        b.commit()
-        c = session.begin_nested()
-        send("c")
-        c.rollback()
-        a.commit()
-        d = session.begin_nested()
-        send("d")
-        e = session.begin_nested()
-        send("e")
-        e.commit()
-        d.rollback()
-        session.commit()
-    assert host.subjects() == ["a", "b"]
-
-
-def test_an_outer_savepoint_takes_an_open_inner_one_along(host):
-    """Rolling back to the outer savepoint ends the inner one, too."""
-    with host.app.app_context():
-        session = host.session
-        send("root")
-        outer = session.begin_nested()
-        send("outer")
-        session.begin_nested()
-        send("inner")
-        outer.rollback()
-        session.commit()
-    assert host.subjects() == ["root"]
-
-
-def test_a_rollback_of_the_session_ends_its_savepoints(host):
-    """``session.rollback()`` inside a savepoint rolls everything back."""
-    with host.app.app_context():
-        session = host.session
-        send("root")
-        session.begin_nested()
-        send("inside")
-        session.rollback()
-        send("later")
-        session.commit()
-    assert host.subjects() == ["later"]
-
-
-@pytest.mark.parametrize("ending", ["commit", "with", "close"])
-def test_an_open_savepoint_at_the_end(host, ending):
-    """A commit, a ``with`` block and a close carry an open savepoint's messages along."""
-    with host.app.app_context():
-        session = host.session
-        if ending == "with":
-            with session.begin():
-                send("root")
-                session.begin_nested()
-                send("inside")
-            assert host.subjects() == ["inside", "root"]
-        else:
-            send("root")
-            session.begin_nested()
-            send("inside")
-            getattr(session, ending)()
-    assert host.subjects() == ["inside", "root"]
-
-
-def test_a_failed_flush_in_a_savepoint_takes_only_its_own(host):
-    """The usual "insert or ignore" with a savepoint loses nothing of the outer transaction."""
-    with host.app.app_context():
-        host.add("taken")
-        host.session.flush()
-        send("before")
-        with pytest.raises(IntegrityError), host.session.begin_nested():
-            send("inside")
-            host.add("taken")
-            host.session.flush()
-        host.session.commit()
-    assert host.subjects() == ["before"]
-    assert host.things() == ["taken"]
 
 
 # -- sessions that are closed ------------------------------------------------------------
@@ -379,88 +256,6 @@ def test_a_session_in_an_external_transaction(host):
         assert connection.scalar(sa.text("SELECT count(*) FROM interaction_mail_message")) == 1
         outer.rollback()
     assert host.subjects() == []
-
-
-# -- listeners of the host ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("moment", ["before_commit", "after_commit"])
-def test_a_listener_of_the_commit_may_send(host, moment):
-    """What a host's listener sends in the middle of a commit is stored, too."""
-
-    @event.listens_for(host.session, moment)
-    def listener(session):
-        if not session.info.get("sent"):
-            session.info["sent"] = True
-            send("from the listener")
-
-    with host.app.app_context():
-        host.add()
-        host.session.commit()
-    assert host.subjects() == ["from the listener"]
-
-
-def test_a_listener_of_the_flush_may_send(host):
-    """Flush listeners run inside the commit: their messages are part of it."""
-
-    @event.listens_for(host.Thing, "after_insert")
-    def inserted(mapper, connection, thing):
-        send(f"inserted {thing.name}")
-
-    @event.listens_for(host.session, "after_flush")
-    def flushed(session, context):
-        send("flushed")
-
-    with host.app.app_context():
-        host.add()
-        host.session.commit()
-        assert host.subjects() == ["flushed", "inserted t"]
-        savepoint = host.session.begin_nested()
-        host.add("gone")
-        host.session.flush()
-        savepoint.rollback()
-        host.session.commit()
-    assert host.subjects() == ["flushed", "inserted t"]
-
-
-def test_receivers_hear_after_the_commit(host):
-    """The signal comes when others can see the row; a broken receiver changes nothing."""
-    heard = []
-
-    def broken(app, notification):
-        raise ValueError
-
-    def listening(app, notification):
-        heard.append((notification.subject, host.subjects()))
-
-    def using_the_session(app, notification):
-        host.session.execute(sa.select(host.Thing)).all()
-
-    for receiver in (broken, listening, using_the_session):
-        notification_queued.connect(receiver, host.app)
-    with host.app.app_context():
-        send("one")
-        assert (heard, host.waked) == ([], 0)
-        host.session.commit()
-        assert (heard, host.waked) == ([("one", ["one"])], 1)
-        host.session.commit()
-        send("gone")
-        host.session.rollback()
-        assert len(heard) == 1
-    with host.app.app_context():
-        send("two")
-    assert heard[1:] == [("two", ["one", "two"])]
-
-
-def test_whom_announcing_fails_is_no_matter_of_the_commit(host, caplog, monkeypatch):
-    """A fault of ours after the commit must not look like a failed commit."""
-    monkeypatch.setattr(host, "wake", lambda: 1 / 0)
-    with host.app.app_context():
-        host.add()
-        send("one")
-        host.session.commit()
-    assert host.subjects() == ["one"]
-    assert "notification.announce_failed" in caplog.text
 
 
 # -- sessions of all sorts ----------------------------------------------------------------
