@@ -15,6 +15,7 @@ from flask_mail import Message as FlaskMailMessage
 from sqlalchemy.orm import Session
 
 from . import addresses, clock, mail_bridge, mail_templates, message, outbox, pending
+from .database import plain_session
 from .errors import ContentError
 from .intent import Intent
 from .keeper import CallingBack, Storing
@@ -82,7 +83,7 @@ def send_notification(
         TypeError: an argument of a wrong type, such as an attachment given by its path.
     """
     state = state_of()
-    own = state.db.session() if session is None else session
+    own = state.db.session() if session is None else plain_session(session)
     with state.reading(own) as connection:
         if key is not None and (known := _known(connection, own, _checked_key(key))):
             return known

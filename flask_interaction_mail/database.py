@@ -13,6 +13,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 from flask import Flask, current_app, has_app_context
 from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.pool import StaticPool
 
 from .errors import InteractionMailError, TablesMissing
@@ -149,6 +150,21 @@ def connected(bind: sa.Engine | sa.Connection) -> Iterator[sa.Connection]:
             # SQLAlchemy pools a connection whose COMMIT failed inside its open transaction.
             raw.rollback()  # type: ignore[union-attr]  # it has just been asked something
         yield connection
+
+
+def plain_session(session: object) -> Session:
+    """The session itself, where a host gives the scoped one.
+
+    Raises:
+        TypeError: it is no SQLAlchemy ``Session``.
+    """
+    found: object = session() if isinstance(session, scoped_session) else session
+    if not isinstance(found, Session):
+        raise TypeError(
+            f"session= takes a SQLAlchemy Session, not {type(found).__name__}; with an "
+            "AsyncSession call send_notification in its run_sync()"
+        )
+    return found
 
 
 def _is_taken(bind: sa.Engine | sa.Connection) -> bool:

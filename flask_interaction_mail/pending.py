@@ -28,10 +28,10 @@ from flask import (
     request_finished,
 )
 from sqlalchemy import event
-from sqlalchemy.orm import Session, SessionTransaction, scoped_session
+from sqlalchemy.orm import Session, SessionTransaction
 
 from .aftermath import Fate, Home, Item, Owner, Work, announce, drop, settle, store, write
-from .database import OURS
+from .database import OURS, plain_session
 from .errors import SessionOver
 
 __all__ = ["Fate", "Owner", "SessionOver", "Work", "attend", "enrol", "pending_of", "withdraw"]
@@ -70,7 +70,7 @@ def enrol(work: Work, owner: Owner, *, session: Session | None = None) -> None:
         TypeError: ``session`` is not a ``Session``.
     """
     home = attend(owner)
-    own = owner.db.session() if session is None else _plain(session)
+    own = owner.db.session() if session is None else plain_session(session)
     if not own.in_transaction():
         own.begin()  # takes no connection
     if own.is_active:
@@ -95,7 +95,7 @@ def attend(owner: Owner) -> Home:
 
 def pending_of(session: Session) -> Iterator[Any]:
     """The works that wait for the commit of ``session``, or for the end of its app context."""
-    return (item.work for item in _open_items(_plain(session)))
+    return (item.work for item in _open_items(plain_session(session)))
 
 
 def withdraw(session: Session, chosen: Callable[[Any], bool]) -> bool:
@@ -103,7 +103,7 @@ def withdraw(session: Session, chosen: Callable[[Any], bool]) -> bool:
 
     This, too, belongs to the innermost transaction of ``session``: rolled back, they wait again.
     """
-    own = _plain(session)
+    own = plain_session(session)
     found = [item for item in _open_items(own) if chosen(item.work)]
     if not found:
         return False
@@ -114,16 +114,6 @@ def withdraw(session: Session, chosen: Callable[[Any], bool]) -> bool:
     else:
         settle(found)
     return True
-
-
-def _plain(session: object) -> Session:
-    found: object = session() if isinstance(session, scoped_session) else session
-    if not isinstance(found, Session):
-        raise TypeError(
-            f"session= takes a SQLAlchemy Session, not {type(found).__name__}; with an "
-            "AsyncSession call send_notification in its run_sync()"
-        )
-    return found
 
 
 def _check_tables(owner: Owner, session: Session) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from . import clock, notify, outbox, outbox_retention, pending, signals
 from .config import Config, DeliveryMode, suppressed
-from .database import Database
+from .database import OURS, Database
 from .delivery import (
     SYNC_BUDGET,
     Delivery,
@@ -32,7 +32,7 @@ from .errors import InteractionMailError
 from .intent import Intent
 from .keeper import Keeper, announce_ids, send_signal
 from .notify import Circumstances, Identity
-from .outbox import MESSAGE, NewMessage
+from .outbox import NewMessage
 from .queue import Verdict
 from .settings import MessagingSettings
 from .settings_store import InForce, SettingsStore
@@ -89,7 +89,7 @@ class State:
             session.begin()
         if not session.is_active:
             return None
-        return session.connection(bind_arguments={"clause": MESSAGE})
+        return session.connection(bind_arguments=OURS)
 
     @contextmanager
     def reading(self, session: Session) -> Iterator[sa.Connection]:

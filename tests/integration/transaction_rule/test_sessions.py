@@ -106,6 +106,18 @@ def test_the_write_lock_is_not_held_before_the_commit(make_host):
     assert host.subjects() == ["one"]
 
 
+@on(*SHARED)
+def test_a_call_alone_takes_no_connection(host):
+    """Once the tables have been seen, the pool is left alone until the commit."""
+    with host.app.app_context():
+        send("first")
+        host.session.rollback()
+        send("second")
+        assert host.engine.pool.checkedout() == 0
+        host.session.commit()
+    assert host.subjects() == ["second"]
+
+
 @pytest.mark.parametrize("expire", [True, False])
 def test_expire_on_commit_makes_no_difference(make_host, expire):
     """The message is a value, not an object of the session."""
