@@ -53,6 +53,7 @@ class Config:
     body_retention: timedelta = timedelta(days=7)
     log_retention: timedelta = timedelta(days=90)
     overrides: Mapping[str, object] = field(default_factory=dict)
+    celery: Any = None  # the Celery object, or "package.module:name"
 
 
 def parse(config: Mapping[str, Any]) -> Config:
@@ -146,4 +147,5 @@ _PARSERS: Final[dict[str, Callable[[str, object], object]]] = {
     "body_retention": _duration("days"),
     "log_retention": _duration("days"),
     "overrides": _overrides,
+    "celery": lambda _key, raw: raw,  # looked at when it is needed: Celery is an extra
 }

@@ -11,6 +11,7 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from .dispatcher import Dispatcher, Limit, Progress
 
@@ -23,6 +24,26 @@ _GOODBYE = 5.0  # s that a process waits at its end for what is in flight
 def worker_name() -> str:
     """Who works here, for logs and claims."""
     return f"{socket.gethostname()}:{os.getpid()}"[:255]
+
+
+class Delivery(Protocol):
+    """What the rest knows of a way of delivery."""
+
+    def ensure_running(self) -> None:
+        """A request begins."""
+        ...
+
+    def wake(self) -> None:
+        """There is something to deliver."""
+        ...
+
+    def context_ends(self) -> None:
+        """An app context has stored what it had to store."""
+        ...
+
+    def stop(self, timeout: float = ...) -> None:
+        """Finish what is in flight, for ``timeout`` seconds at most."""
+        ...
 
 
 @dataclass(slots=True)
@@ -131,6 +152,3 @@ class SyncDelivery:
 
     def stop(self, timeout: float = _GOODBYE) -> None:
         """Nothing to stop."""
-
-
-Delivery = ThreadDelivery | WorkerDelivery | SyncDelivery

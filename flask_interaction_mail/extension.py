@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from types import ModuleType
+
 from flask import Blueprint, Flask
 from flask_admin import Admin
 from flask_sqlalchemy import SQLAlchemy
 
 from . import cli, mail_bridge, models
 from .api import send_flask_mail
-from .config import Config, Migrations, parse
+from .config import Config, DeliveryMode, Migrations, parse
 from .database import Database
 from .directory import Directory, People
 from .errors import InteractionMailError
@@ -68,6 +70,8 @@ class InteractionMail:
         """
         state = self._build(app, db, admin, directory, access)
         app.extensions[KEY] = state
+        if state.config.delivery is DeliveryMode.CELERY:
+            _import_celery().install(state)
         app.register_blueprint(_templates())
         app.before_request(state.ensure_running)
         mail_bridge.install(app, send_flask_mail)
@@ -98,6 +102,8 @@ class InteractionMail:
                 "InteractionMail(db=db) or init_app(app, db=db)"
             )
         config = parse(app.config)
+        if config.delivery is DeliveryMode.CELERY:
+            _import_celery()
         if config.migrations is Migrations.HOST:
             _copy_tables(database)
         return _state(
@@ -139,6 +145,17 @@ def _state(
         database=database,
         settings=store,
     )
+
+
+def _import_celery() -> ModuleType:
+    try:
+        from .contrib import celery
+    except ImportError as error:
+        raise InteractionMailError(
+            "INTERACTION_MAIL_DELIVERY is 'celery', but Celery cannot be imported "
+            f"({error}): pip install 'flask-interaction-mail[celery]'"
+        ) from error
+    return celery
 
 
 def _copy_tables(db: SQLAlchemy) -> None:

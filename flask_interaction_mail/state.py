@@ -59,6 +59,7 @@ class State:
     database: Database
     settings: SettingsStore
     keeper: Keeper = field(init=False)
+    deliver_by: Callable[[], Delivery] | None = None  # a way of delivery that an extra brings
     _delivery: Delivery | None = None
 
     def __post_init__(self) -> None:
@@ -259,6 +260,8 @@ class State:
         mode = self.config.delivery
         if mode is DeliveryMode.SYNC or self.database.in_memory:
             return SyncDelivery(self.dispatcher)
+        if self.deliver_by is not None:
+            return self.deliver_by()
         if mode is DeliveryMode.WORKER:
             return WorkerDelivery()
         return ThreadDelivery(self.dispatcher)

@@ -23,6 +23,10 @@ from .common import as_json, dump, fail, main, say
 
 _OLDEST: Final = {"sqlite": (3, 35), "postgresql": (13,), "mariadb": (10, 6)}
 _OVERDUE: Final = timedelta(minutes=5)
+_WHO_DELIVERS: Final = {
+    DeliveryMode.WORKER: " Is 'flask interaction-mail worker' running?",
+    DeliveryMode.CELERY: " Are 'celery worker' and 'celery beat' running?",
+}
 
 
 class Health(enum.StrEnum):
@@ -159,8 +163,7 @@ def _access(state: State) -> tuple[Health, str]:
 
 def _delivery(state: State) -> tuple[Health, str]:
     mode = state.config.delivery
-    if mode is DeliveryMode.CELERY and importlib.util.find_spec("celery") is None:
-        return Health.WRONG, "by Celery, which is not installed."
+    advice = _without_sweep(state) if mode is DeliveryMode.CELERY else None
     settings = state.settings.current().settings
     with state.database.reading() as connection:
         stopped = settings.paused or breaker.read(connection, settings) is not None
@@ -171,11 +174,23 @@ def _delivery(state: State) -> tuple[Health, str]:
             )
         )
     if late and not stopped:
-        worker = (
-            " Is 'flask interaction-mail worker' running?" if mode is DeliveryMode.WORKER else ""
-        )
-        return Health.WRONG, f"{late} message(s) are due for over five minutes.{worker}"
+        text = f"{late} message(s) are due for over five minutes.{_WHO_DELIVERS.get(mode, '')}"
+        return Health.WRONG, text
+    if advice:
+        return Health.NOTE, advice
     return Health.OK, f"by {mode}, nothing is overdue"
+
+
+def _without_sweep(state: State) -> str | None:
+    from ..contrib import celery  # an extra, in use here
+
+    if state.database.in_memory or celery.has_sweep(celery.celery_of(state.app)):
+        return None
+    return (
+        "by Celery, but its beat schedule has no entry for the sweep, which deferred mail waits "
+        "for: call flask_interaction_mail.contrib.celery.install_beat(celery), unless the "
+        "schedule is kept elsewhere."
+    )
 
 
 def _server(state: State) -> tuple[Health, str]:

@@ -1,0 +1,201 @@
+"""Wake-ups through a broker: one task for all commits of a moment, sent off the host's path.
+
+The host's request only rings a bell. A thread, started by the first ring and gone after half a
+minute of silence, publishes the task. A broker that is down keeps that thread busy and nobody
+else; it tries again until the broker is back.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import weakref
+from typing import Any, Final
+
+log = logging.getLogger("flask_interaction_mail")
+
+DELIVER: Final = "flask_interaction_mail.deliver"  # the task's name, for routing and monitoring
+
+_GATHER = 0.1  # s after a task during which further commits wait for the next one
+_IDLE = 30.0  # s without a wake-up, after which the thread ends
+_LONGEST_PAUSE = 60.0  # s between two tries while the broker is down
+_GOODBYE = 2.0  # s that a process waits at its end for its last wake-up
+_PATIENCE = 5.0  # s for one step of the conversation with the broker
+
+# Celery itself would try for ever; what it calls these timeouts depends on the broker.
+_ONCE: Final = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
+_OPTIONS: Final[dict[str, dict[str, object]]] = {
+    # Confirmed: RabbitMQ has the task, it is not only in a socket's buffer.
+    "amqp": {"confirm_publish": True, "read_timeout": _PATIENCE, "write_timeout": _PATIENCE},
+    "redis": {"socket_timeout": _PATIENCE, "socket_connect_timeout": _PATIENCE},
+}
+
+
+class Line:
+    """A connection to the broker of ``celery``, opened by the first task and kept."""
+
+    def __init__(self, celery: Any) -> None:
+        self._celery = celery
+        self._connection: Any = None
+
+    def send(self) -> None:
+        """Publish one task within seconds; raises whatever the broker's client raises."""
+        kept = self._connection is not None
+        try:
+            self._send()
+        except Exception:
+            self.close()
+            if not kept:
+                raise
+            self._send()  # the broker may have closed a kept connection long ago
+
+    def _send(self) -> None:
+        if self._connection is None:
+            self._connection = self._open()
+        self._celery.send_task(
+            DELIVER,
+            connection=self._connection,
+            retry=False,
+            confirm_timeout=_PATIENCE,
+            ignore_result=True,
+        )
+
+    def _open(self) -> Any:
+        driver = self._celery.connection_for_write().transport.driver_type
+        connection = self._celery.connection_for_write(
+            connect_timeout=_PATIENCE,
+            transport_options={**_ONCE, **_OPTIONS.get(driver, {})},
+        )
+        try:
+            return connection.ensure_connection(timeout=_PATIENCE, max_retries=1, interval_start=0)
+        except Exception:
+            connection.release()
+            raise
+
+    def close(self) -> None:
+        """Give the connection back, whatever state it is in. Never raises."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            try:
+                connection.release()
+            except Exception as error:
+                log.debug("celery.close_failed: %s", type(error).__name__)
+
+
+class CeleryDelivery:
+    """Delivery by Celery workers: this process stores, and says so to the broker."""
+
+    def __init__(self, celery: Any) -> None:
+        self._celery = celery
+        self._begin_anew()
+        _living.add(self)
+
+    def _begin_anew(self) -> None:
+        # After a fork, too: the parent's thread is not here, and its lock may be held for ever.
+        self._bell = threading.Condition()
+        self._due = False
+        self._ending = False
+        self._thread: threading.Thread | None = None
+
+    def ensure_running(self) -> None:
+        """Nothing: workers run elsewhere, and what a crash has left is swept up by beat."""
+
+    def wake(self) -> None:
+        """There is something to deliver; returns at once, and never raises for the broker."""
+        with self._bell:
+            self._due = True
+            if self._thread is None:
+                self._ending = False
+                self._thread = threading.Thread(
+                    target=self._publish, name="interaction-mail-wakeups", daemon=True
+                )
+                self._thread.start()
+            self._bell.notify_all()
+
+    def context_ends(self) -> None:
+        """Nothing: the thread does not wait for contexts."""
+
+    def stop(self, timeout: float = _GOODBYE) -> None:
+        """Publish what is due, for ``timeout`` seconds at most, and end the thread."""
+        with self._bell:
+            thread, self._ending = self._thread, True
+            self._bell.notify_all()
+        if thread is not None:
+            thread.join(timeout)
+
+    def _publish(self) -> None:
+        line = Line(self._celery)
+        pause = _GATHER
+        try:
+            while self._is_due():
+                pause = self._try(line, pause)
+                with self._bell:
+                    self._bell.wait_for(lambda: self._ending, pause)
+        finally:
+            line.close()
+
+    def _is_due(self) -> bool:
+        """Wait for a wake-up; False when none came, and then this thread is at its end."""
+        with self._bell:
+            self._bell.wait_for(lambda: self._due or self._ending, _IDLE)
+            if not self._due:
+                self._thread = None
+            due, self._due = self._due, False
+            return due
+
+    def _try(self, line: Line, pause: float) -> float:
+        """Publish once; gives the seconds to wait before the next time."""
+        try:
+            line.send()
+        except Exception as error:
+            with self._bell:
+                self._due = not self._ending
+            longer = min(max(1.0, pause * 2), _LONGEST_PAUSE)
+            _warn(self._celery, error, longer)
+            return longer
+        return _GATHER
+
+
+def hand_over(celery: Any) -> None:
+    """Publish one more task from a worker. Never raises: the sweep would do it, too."""
+    line = Line(celery)
+    try:
+        line.send()
+    except Exception as error:
+        _warn(celery, error, None)
+    finally:
+        line.close()
+
+
+def _warn(celery: Any, error: Exception, pause: float | None) -> None:
+    again = "" if pause is None else f" The next try is in {pause:.0f} s."
+    log.warning(
+        "celery.unreachable: the broker %s did not take the task (%s: %s). Nothing is lost: what "
+        "was stored is delivered when it is back, at the latest by the sweep of celery beat. "
+        "Look whether the broker runs, and whether broker_url names it.%s",
+        celery.connection_for_write().as_uri(),  # without the password
+        type(error).__name__,
+        error,
+        again,
+    )
+
+
+_living: weakref.WeakSet[CeleryDelivery] = weakref.WeakSet()
+
+
+@atexit.register
+def goodbye(**_: object) -> None:
+    """A process ends: let its last wake-up out."""
+    for delivery in list(_living):
+        delivery.stop()
+
+
+def _forget_in_child() -> None:
+    for delivery in list(_living):
+        delivery._begin_anew()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_in_child)
