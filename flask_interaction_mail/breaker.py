@@ -75,6 +75,16 @@ def trip(
     return until
 
 
+def begin_probe(connection: sa.Connection, now: datetime) -> bool:
+    """Whether the caller may make the probe that is due: of many workers one, once a minute."""
+    changed = connection.execute(
+        sa.update(CHECK)
+        .where(CHECK.c.id == _ROW, CHECK.c.verdict == "open", CHECK.c.until <= now)
+        .values(until=now + PROBE_AFTER)
+    )
+    return changed.rowcount == 1
+
+
 def close(connection: sa.Connection) -> None:
     """The server works again."""
     connection.execute(
@@ -98,6 +108,12 @@ def _pause(error: TransportError) -> timedelta:
 
 
 def _print(settings: MessagingSettings) -> str:
-    # Only what decides the conversation up to the first message; never the password.
-    facts = (settings.destination, settings.use_authentication, settings.helo_name)
+    # Only what decides the conversation up to the first message; of the password, whether there
+    # is one.
+    facts = (
+        settings.destination,
+        settings.use_authentication,
+        settings.helo_name,
+        settings.password is not None,
+    )
     return hashlib.sha256(repr(facts).encode()).hexdigest()

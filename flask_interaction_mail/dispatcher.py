@@ -13,7 +13,7 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -21,15 +21,15 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
-from . import breaker, clock, queue
+from . import breaker, queue
 from .errors import TransportError
-from .outcome import Delivery
+from .outcome import Delivery, Result, Stage
 from .queue import Attempt, Claimed, Verdict
 from .recipients import complete_setting
 from .settings import MessagingSettings, OnAmbiguous
 from .transport.base import Envelope, Transport
 from .values import Status
-from .verdict import as_delivery, concerns_server, expired, poisoned, verdict_of
+from .verdict import as_delivery, concerns_server, expired, given_up, poisoned, verdict_of
 
 log = logging.getLogger("flask_interaction_mail")
 
@@ -38,6 +38,15 @@ _BATCH = 50  # messages a claim
 _AFTER_ABORT = 2.0  # s for couriers to notice that their connection was broken off
 _TIDY_EVERY = 3600.0  # s
 _RECORD_AGAIN = 0.5  # s between two tries to record while the database is away
+_GLANCE = 0.25  # s between two looks at whether to stop
+_AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
+_NOBODY_KNOWS = Delivery(
+    result=Result.AMBIGUOUS,
+    stage=Stage.CONTENT,
+    reply=None,
+    verdicts={},
+    note="The worker had to stop while it was waiting for the server.",
+)
 
 
 class Store(Protocol):
@@ -55,7 +64,8 @@ class Office:
     ``settings`` gives what is in force now; ``transport`` opens a connection for it; ``announce``
     is told of what was recorded and must not raise. ``grace`` is how many seconds a message in
     flight gets to finish when work has to stop, ``suppressed`` whether nothing may leave now;
-    ``tidy`` is called once an hour.
+    ``tidy`` is called once an hour. ``report`` is told what was given up, in the transaction that
+    records it, and must not raise.
     """
 
     store: Store
@@ -68,6 +78,7 @@ class Office:
     grace: float = 30.0
     suppressed: Callable[[], bool] = lambda: False
     tidy: Callable[[], object] = lambda: None
+    report: Callable[[sa.Connection, Sequence[Verdict]], None] = lambda *_: None
 
 
 @dataclass(slots=True)
@@ -101,7 +112,7 @@ class _Returned:
     """What a courier brings back."""
 
     claimed: Claimed
-    outcome: Delivery | Exception
+    outcome: Delivery | Exception | None  # None: it was not begun
     started_at: datetime
     finished_at: datetime
     diverted_to: str | None
@@ -112,6 +123,7 @@ class _Shift:
     """One stretch of work under one set of settings."""
 
     settings: MessagingSettings
+    limit: Limit
     jobs: stdlib.SimpleQueue[Claimed | None] = field(default_factory=stdlib.SimpleQueue)
     results: stdlib.SimpleQueue[_Returned] = field(default_factory=stdlib.SimpleQueue)
     in_flight: dict[uuid.UUID, Claimed] = field(default_factory=dict)
@@ -119,7 +131,20 @@ class _Shift:
     transports: list[Transport] = field(default_factory=list)
     trouble: TransportError | None = None
     renewed_at: float = field(default_factory=time.monotonic)
+    holds_until: float = 0.0  # monotonic: when the leases end
+    lost: set[uuid.UUID] = field(default_factory=set)  # claimed, and taken over by others
     probing: bool = False
+    proven: bool = False  # the server has taken part in a conversation about a message
+
+    def may_begin(self, claimed: Claimed) -> bool:
+        """Whether a message may still leave: nobody else has it, and the server works."""
+        ours = claimed.id not in self.lost and time.monotonic() < self.holds_until
+        return ours and self.trouble is None
+
+    @property
+    def manned(self) -> bool:
+        """Whether anybody carries, or has left a result."""
+        return not self.results.empty() or any(one.is_alive() for one in self.couriers)
 
 
 class Dispatcher:
@@ -127,6 +152,7 @@ class Dispatcher:
 
     def __init__(self, office: Office) -> None:
         self._office = office
+        self._time = queue.Time()
 
     def run(self, stop: threading.Event, wake: threading.Event, *, poll: float = 1.0) -> None:
         """Deliver until ``stop``; look for work every ``poll`` seconds, and at once on ``wake``.
@@ -161,9 +187,9 @@ class Dispatcher:
         progress.held_up_by = self._obstacle(settings)
         if progress.held_up_by is not None:
             return progress
-        shift = _Shift(settings)
+        shift = _Shift(settings, limit)
         try:
-            self._work(shift, progress, limit)
+            self._work(shift, progress)
         finally:
             self._end(shift, progress)
         return progress
@@ -175,51 +201,70 @@ class Dispatcher:
             return "e-mail is not configured"
         return "sending is paused" if settings.paused else None
 
-    def _work(self, shift: _Shift, progress: Progress, limit: Limit) -> None:
-        while not limit.reached():
+    def _work(self, shift: _Shift, progress: Progress) -> None:
+        while not shift.limit.reached():
             claimed = self._claim(shift, progress)
             if not claimed:
                 return
             self._hand_out(shift, self._drop_expired(shift, progress, claimed))
-            while shift.in_flight and shift.trouble is None and not limit.reached():
+            while shift.in_flight and shift.trouble is None and not shift.limit.reached():
                 self._collect(shift, progress)
+                if not shift.manned:
+                    return
             if shift.trouble is not None or self._office.settings() != shift.settings:
                 return  # the next drain begins with the breaker, or with the new settings
 
     def _claim(self, shift: _Shift, progress: Progress) -> list[Claimed]:
-        office, now = self._office, clock.now()
-        with office.store.reading() as connection:
+        with self._office.store.reading() as connection:
+            now = self._time.look(connection)
             broken = breaker.read(connection, shift.settings)
         if broken is not None and broken.until > now:
             progress.held_up_by = broken.why
             return []
         shift.probing = broken is not None
-        with office.store.writing() as connection:
-            claimed = queue.claim(
-                connection,
-                limit=1 if shift.probing else _BATCH,
-                worker=office.worker,
-                lease=office.lease,
-                now=now,
-            )
-        if not claimed:
-            with office.store.writing() as connection:
-                queue.recover(connection, now, hold=shift.settings.on_ambiguous is OnAmbiguous.HOLD)
+        with self._office.store.writing() as connection:
+            claimed = self._take(connection, shift, now)
+            if claimed and shift.probing and not breaker.begin_probe(connection, now):
+                queue.give_back(connection, claimed, due_at=now, detail=None)
+                return []
         return claimed
+
+    def _take(self, connection: sa.Connection, shift: _Shift, now: datetime) -> list[Claimed]:
+        office, hold = self._office, shift.settings.on_ambiguous is OnAmbiguous.HOLD
+        # Under hold all that was claimed waits for an administrator when a worker dies: claim no
+        # more than can begin at once.
+        limit = 1 if shift.probing else office.connections if hold else _BATCH
+        shift.renewed_at = time.monotonic()
+        shift.holds_until = shift.renewed_at + office.lease.total_seconds()
+        return queue.claim(
+            connection,
+            limit=limit,
+            worker=office.worker,
+            lease=office.lease,
+            now=now,
+            at_once=office.connections,
+            hold=hold,
+        )
 
     def _drop_expired(
         self, shift: _Shift, progress: Progress, claimed: Sequence[Claimed]
     ) -> list[Claimed]:
-        late = {one.id: verdict for one in claimed if (verdict := expired(one, clock.now()))}
+        late = {one.id: verdict for one in claimed if (verdict := expired(one, self._time.now()))}
         self._record(shift, progress, list(late.values()))
         return [one for one in claimed if one.id not in late]
 
     def _hand_out(self, shift: _Shift, claimed: Sequence[Claimed]) -> None:
-        shift.renewed_at = time.monotonic()
         for one in claimed:
             shift.in_flight[one.id] = one
             shift.jobs.put(one)
-        for _ in range(len(shift.couriers), min(self._office.connections, len(claimed))):
+        self._staff(shift)
+
+    def _staff(self, shift: _Shift) -> None:
+        """Have as many couriers as there is work for; the first one alone where one logs in."""
+        wanted = min(self._office.connections, len(shift.in_flight))
+        if shift.settings.use_authentication and not shift.proven:
+            wanted = min(wanted, 1)  # a wrong password is shown once, not once a connection
+        for _ in range(len(shift.couriers), wanted):
             courier = threading.Thread(
                 target=self._carry, args=(shift,), name="interaction-mail-courier", daemon=True
             )
@@ -233,49 +278,65 @@ class Dispatcher:
         divert_to = _divert_to(shift.settings)
         try:
             while (claimed := shift.jobs.get()) is not None:
-                if shift.trouble is not None:
-                    shift.jobs.put(claimed)  # nobody else runs against a server in trouble
-                    return
-                started_at = clock.now()
-                outcome = _try(transport, claimed, divert_to)
+                started_at = self._time.now()
+                may_begin = shift.may_begin(claimed)
+                outcome = _try(transport, claimed, divert_to) if may_begin else None
                 if isinstance(outcome, TransportError) and concerns_server(outcome):
-                    shift.trouble = outcome
-                shift.results.put(_Returned(claimed, outcome, started_at, clock.now(), divert_to))
+                    shift.trouble = outcome  # nobody else runs against a server in trouble
+                shift.results.put(self._returned(claimed, outcome, started_at, divert_to))
         finally:
             transport.close()
 
-    def _collect(self, shift: _Shift, progress: Progress, *, patience: float | None = None) -> None:
+    def _returned(
+        self,
+        claimed: Claimed,
+        outcome: Delivery | Exception | None,
+        started_at: datetime,
+        divert_to: str | None,
+    ) -> _Returned:
+        return _Returned(claimed, outcome, started_at, self._time.now(), divert_to)
+
+    def _collect(self, shift: _Shift, progress: Progress, *, patience: float = _GLANCE) -> None:
         """Wait for results; those that come within ten milliseconds share a commit."""
         third = self._office.lease.total_seconds() / 3
-        returned = _gather(
-            shift.results, third if patience is None else patience, len(shift.in_flight)
-        )
+        patience = min(patience, third, _GLANCE)
+        returned = _gather(shift.results, patience, len(shift.in_flight))
         if returned:
             self._settle(shift, progress, returned)
         if shift.in_flight and time.monotonic() - shift.renewed_at >= third:
-            shift.renewed_at = time.monotonic()
-            with self._office.store.writing() as connection:
-                queue.renew(
-                    connection, shift.in_flight.values(), lease=self._office.lease, now=clock.now()
-                )
+            self._renew(shift)
 
-    def _settle(self, shift: _Shift, progress: Progress, returned: Iterable[_Returned]) -> None:
+    def _renew(self, shift: _Shift) -> None:
+        """Keep what is in flight; what another worker has taken over meanwhile is not begun."""
+        renewed_at, lease = time.monotonic(), self._office.lease
+        claims = list(shift.in_flight.values())
+        try:
+            with self._office.store.writing() as connection:
+                now = self._time.look(connection)
+                ours = queue.renew(connection, claims, lease=lease, now=now)
+        except _AWAY as error:
+            log.error("dispatcher.renew: %s; trying again", type(error).__name__)
+            return
+        shift.lost.update({one.id for one in claims} - ours)
+        shift.renewed_at, shift.holds_until = renewed_at, renewed_at + lease.total_seconds()
+
+    def _settle(self, shift: _Shift, progress: Progress, returned: Sequence[_Returned]) -> None:
         verdicts: list[Verdict] = []
         unlucky: list[Claimed] = []
         for one in returned:
-            if isinstance(one.outcome, TransportError) and concerns_server(one.outcome):
+            shift.in_flight.pop(one.claimed.id, None)
+            if one.outcome is None or _blames_server(one.outcome):
                 unlucky.append(one.claimed)
             else:
-                verdicts.append(self._verdict(shift, one))
+                shift.proven = True
+                verdicts.append(self._verdict(shift, one, one.outcome))
         self._record(shift, progress, verdicts)
-        if unlucky and shift.trouble is not None:
-            progress.held_up_by = str(shift.trouble)
-            self._stand_back(shift, unlucky, shift.trouble)
-        for one in returned:
-            shift.in_flight.pop(one.claimed.id, None)
+        self._stand_back(shift, progress, unlucky)
+        if shift.trouble is None:
+            self._staff(shift)
 
-    def _verdict(self, shift: _Shift, one: _Returned) -> Verdict:
-        outcome, now = one.outcome, one.finished_at
+    def _verdict(self, shift: _Shift, one: _Returned, outcome: Delivery | Exception) -> Verdict:
+        now = one.finished_at
         if isinstance(outcome, TransportError):
             outcome = as_delivery(outcome)
         if isinstance(outcome, Exception):
@@ -298,43 +359,57 @@ class Dispatcher:
         )
 
     def _record(self, shift: _Shift, progress: Progress, verdicts: list[Verdict]) -> None:
-        """Record, and while the database is away try again for as long as the claims last."""
+        """Record, and while the database is away try again: what was accepted must not leave twice.
+
+        Having to stop, it is tried for as long as a message in flight gets to finish.
+        """
         if not verdicts:
             return
-        end = time.monotonic() + self._office.lease.total_seconds()
+        last_try: float | None = None
         while True:
             try:
-                with self._office.store.writing() as connection:
-                    kept = queue.record(
-                        connection, verdicts, worker=self._office.worker, now=clock.now()
-                    )
-                    if shift.probing:
-                        breaker.close(connection)
+                kept = self._write_down(shift, verdicts)
                 break
-            except sa.exc.SQLAlchemyError:
-                if time.monotonic() > end:
-                    raise
+            except _AWAY:
+                if shift.limit.reached():
+                    last_try = last_try or time.monotonic() + self._office.grace
+                    if time.monotonic() > last_try:
+                        raise
                 log.error("dispatcher.record: the database is away; trying again")
                 time.sleep(_RECORD_AGAIN)
         progress.sent += sum(verdict.status is Status.SENT for verdict in kept)
         progress.others += sum(verdict.status is not Status.SENT for verdict in kept)
         self._office.announce(kept)
 
-    def _stand_back(
-        self, shift: _Shift, unlucky: Sequence[Claimed], trouble: TransportError
-    ) -> None:
-        """The server is in trouble: nobody's attempt is burnt, the breaker opens."""
-        log.warning("server.trouble: at %s: %s", trouble.stage, trouble)
+    def _write_down(self, shift: _Shift, verdicts: Sequence[Verdict]) -> list[Verdict]:
         with self._office.store.writing() as connection:
-            until = breaker.trip(
-                connection, shift.settings, trouble, worker=self._office.worker, now=clock.now()
-            )
-            queue.give_back(
-                connection,
-                unlucky,
-                due_at=until,
-                detail=f"Waiting for the server: {trouble}"[:1000],
-            )
+            now = self._time.now()
+            kept = queue.record(connection, verdicts, worker=self._office.worker, now=now)
+            if shift.probing:
+                breaker.close(connection)
+            if late := [one for one in kept if given_up(one, now)]:
+                self._office.report(connection, late)
+        return kept
+
+    def _stand_back(self, shift: _Shift, progress: Progress, unlucky: Sequence[Claimed]) -> None:
+        """The server is in trouble: nobody's attempt is burnt, the breaker opens.
+
+        What waits is due at once: when it may be tried is the breaker's to say, and better
+        settings close that.
+        """
+        trouble, detail = shift.trouble, None
+        if not unlucky:
+            return
+        with self._office.store.writing() as connection:
+            now = self._time.look(connection)
+            if trouble is not None:
+                log.warning("server.trouble: at %s: %s", trouble.stage, trouble)
+                progress.held_up_by = str(trouble)
+                detail = f"Waiting for the server: {trouble}"[:1000]
+                breaker.trip(
+                    connection, shift.settings, trouble, worker=self._office.worker, now=now
+                )
+            queue.give_back(connection, unlucky, due_at=now, detail=detail)
 
     def _end(self, shift: _Shift, progress: Progress) -> None:
         """Give back what was not begun, let couriers finish, record what they bring."""
@@ -343,21 +418,44 @@ class Dispatcher:
             shift.jobs.put(None)
         for one in waiting:
             shift.in_flight.pop(one.id, None)
-        if waiting:
-            with self._office.store.writing() as connection:
-                queue.give_back(connection, waiting, due_at=clock.now(), detail=None)
+        self._give_back(waiting)
         self._await(shift, progress, self._office.grace)
         if shift.in_flight:
             for transport in shift.transports:
                 transport.abort()  # what waits for the answer to its dot is ambiguous now
             self._await(shift, progress, _AFTER_ABORT)
         if shift.in_flight:
-            log.warning("dispatcher.left: %s messages still in flight", len(shift.in_flight))
+            self._leave(shift, progress)
+
+    def _give_back(self, claims: Sequence[Claimed]) -> None:
+        if not claims:
+            return
+        try:
+            with self._office.store.writing() as connection:
+                queue.give_back(connection, claims, due_at=self._time.look(connection), detail=None)
+        except _AWAY as error:
+            log.error("dispatcher.give_back: %s; their leases will end", type(error).__name__)
+
+    def _leave(self, shift: _Shift, progress: Progress) -> None:
+        """No claim is left behind, whatever became of its courier."""
+        left = list(shift.in_flight.values())
+        log.warning("dispatcher.left: %s messages still in flight", len(left))
+        if not shift.manned:
+            self._give_back(left)
+            return
+        now = self._time.now()
+        self._settle(
+            shift, progress, [self._returned(one, _NOBODY_KNOWS, now, None) for one in left]
+        )
 
     def _await(self, shift: _Shift, progress: Progress, seconds: float) -> None:
         end = time.monotonic() + seconds
-        while shift.in_flight and (left := end - time.monotonic()) > 0:
+        while shift.in_flight and shift.manned and (left := end - time.monotonic()) > 0:
             self._collect(shift, progress, patience=left)
+
+
+def _blames_server(outcome: Delivery | Exception) -> bool:
+    return isinstance(outcome, TransportError) and concerns_server(outcome)
 
 
 def _divert_to(settings: MessagingSettings) -> str | None:

@@ -94,7 +94,7 @@ class MessageRow(Base):
 
     __table_args__ = (
         sa.PrimaryKeyConstraint("id", name="pk_interaction_mail_message"),
-        sa.Index("ix_interaction_mail_message_due", "due_at"),
+        sa.Index("ix_interaction_mail_message_due", "status", "due_at"),
         sa.Index("ix_interaction_mail_message_status", "status", "created_at"),
         sa.Index("ix_interaction_mail_message_lease", "lease_until"),
         sa.Index("ix_interaction_mail_message_created", "created_at"),

@@ -8,212 +8,204 @@ works on the connection that it is given and leaves the commit to its owner; tim
 from __future__ import annotations
 
 import json
+import logging
+import time
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from . import clock
+from .claimed import OPEN, load
+from .claimed import Attempt as Attempt
+from .claimed import Claimed as Claimed
+from .claimed import Verdict as Verdict
 from .models import ATTEMPT, MESSAGE, RECIPIENT
 from .outbox import forget_flask_mail
-from .outcome import Delivery
-from .transport.base import Envelope
 from .values import Reason, Status
 
-_OPEN = (Status.QUEUED, Status.DEFERRED)
-_MAX_LOST_LEASES = 3
+log = logging.getLogger("flask_interaction_mail")
+
+_MAX_BEGUN = 3  # claims that began with a message and never ended
+_MAX_BYTES = 8_000_000  # of content in one claim, so that big messages do not fill the memory
+_PRESENT = {
+    "postgresql": sa.func.timezone("utc", sa.func.clock_timestamp()),
+    "mysql": sa.func.utc_timestamp(6),
+    "mariadb": sa.func.utc_timestamp(6),
+}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Claimed:
-    """A message that this worker may send until its lease ends."""
+class Time:
+    """The time of the database, which all workers share: clocks of machines may be wrong.
 
-    id: uuid.UUID
-    fence: int
-    attempts: int  # counted attempts so far
-    created_at: datetime
-    expires_at: datetime | None
-    source: str
-    refused_before: bool  # an earlier attempt failed for good for some recipient
-    envelope: Envelope
+    Between two looks at it time goes on by the monotonic clock, so that a clock that is set
+    meanwhile changes nothing. SQLite has no other clock than that of its one machine.
+    """
 
+    def __init__(self) -> None:
+        self._seen = clock.now()
+        self._at = time.monotonic()
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
-    """What is to be written down about one claimed message."""
+    def look(self, connection: sa.Connection) -> datetime:
+        """Ask the database on ``connection``."""
+        present = _PRESENT.get(connection.dialect.name)
+        seen = clock.now() if present is None else connection.scalar(sa.select(present))
+        assert isinstance(seen, datetime)  # noqa: S101 - that is what these functions give
+        self._seen, self._at = seen, time.monotonic()
+        return seen
 
-    claimed: Claimed
-    status: Status
-    reason: Reason | None
-    detail: str | None
-    due_at: datetime
-    counted: bool  # whether the attempt counts against the schedule
-    recipients: Mapping[str, tuple[Status, str | None]]  # address -> status, reply
-    attempt: Attempt | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One conversation about one message, for the log."""
-
-    started_at: datetime
-    finished_at: datetime
-    server: str
-    result: str
-    stage: str
-    reply: str | None
-    replies: Mapping[str, str]
-    diverted_to: str | None
-
-    @classmethod
-    def of(
-        cls,
-        delivery: Delivery,
-        *,
-        started_at: datetime,
-        finished_at: datetime,
-        server: str,
-        diverted_to: str | None,
-    ) -> Attempt:
-        """The attempt that came to ``delivery``."""
-        return cls(
-            started_at=started_at,
-            finished_at=finished_at,
-            server=server,
-            result=delivery.result,
-            stage=delivery.stage,
-            reply=str(delivery.reply) if delivery.reply else delivery.note,
-            replies={address: str(reply) for address, reply in delivery.verdicts.items()},
-            diverted_to=diverted_to,
-        )
+    def now(self) -> datetime:
+        """The present, without asking."""
+        return self._seen + timedelta(seconds=time.monotonic() - self._at)
 
 
 def recover(connection: sa.Connection, now: datetime, *, hold: bool) -> None:
-    """Take back what workers that died, or stood still too long, had claimed.
+    """Set aside what workers that died, or stood still too long, left in an unknown state.
 
-    Such a message may have left already. With ``hold`` it waits for an administrator; else it
-    is sent again, the same bytes under the same Message-ID, at most three times.
+    With ``hold`` that is all of it, as it may have left already; else only what three workers
+    in a row had begun and not ended. The rest is taken over by the next claims: the same bytes
+    under the same Message-ID.
     """
-    late = sa.and_(MESSAGE.c.status == Status.SENDING, MESSAGE.c.lease_until < now)
-    lost = MESSAGE.c.lost_leases + 1
-    common = {"lost_leases": lost, "lease_until": None, "worker": None}
+    late = MESSAGE.c.lease_until < now  # NULL unless a worker has it
+    aside: dict[str, Any] = {"status": Status.HELD, "lease_until": None, "worker": None}
     if hold:
-        values: dict[str, Any] = {
-            "status": Status.HELD,
+        aside |= {
             "reason": Reason.AMBIGUOUS,
             "detail": "The worker stopped while it was sending: it may have left, or not.",
         }
-        connection.execute(sa.update(MESSAGE).where(late).values(**common, **values))
-        return
+    else:
+        late = sa.and_(late, MESSAGE.c.lost_leases >= _MAX_BEGUN)
+        aside |= {
+            "reason": Reason.POISON,
+            "detail": "Three workers in a row stopped while they were sending this message.",
+        }
+    # On SQLite this also gives a claim the whole database: who writes first has it, rows are
+    # not locked there.
     connection.execute(
-        sa.update(MESSAGE)
-        .where(late, lost >= _MAX_LOST_LEASES)
-        .values(
-            **common,
-            status=Status.HELD,
-            reason=Reason.POISON,
-            detail="Three workers in a row stopped while they were sending this message.",
-        )
-    )
-    connection.execute(
-        sa.update(MESSAGE).where(late).values(**common, status=Status.QUEUED, due_at=now)
+        sa.update(MESSAGE).where(MESSAGE.c.status == Status.SENDING, late).values(**aside)
     )
 
 
 def claim(
-    connection: sa.Connection, *, limit: int, worker: str, lease: timedelta, now: datetime
+    connection: sa.Connection,
+    *,
+    limit: int,
+    worker: str,
+    lease: timedelta,
+    now: datetime,
+    at_once: int = 1,
+    hold: bool = False,
 ) -> list[Claimed]:
-    """Take up to ``limit`` due messages for ``lease``; no two workers get the same one."""
-    due = (
-        sa.select(MESSAGE.c.id)
-        .where(MESSAGE.c.due_at <= now)  # NULL unless open: this alone keeps to the index
-        .order_by(MESSAGE.c.due_at)
-        .limit(limit)
-    )
-    if connection.dialect.name != "sqlite":
-        # Locked rows are another worker's; on SQLite the UPDATE below is the whole transaction.
-        due = due.with_for_update(skip_locked=True)
-    taken: dict[str, Any] = {
+    """Take up to ``limit`` messages for ``lease``; no two workers get the same one.
+
+    First come, at most ``at_once``, those whose worker has lost them (unless ``hold``, see
+    ``recover``); then, half and half, those that were never tried and those that are to be tried
+    again. ``at_once`` is how many the worker begins immediately: should it die, only they may
+    have been the reason. This is the first statement of its transaction.
+    """
+    if connection.dialect.name in ("mysql", "mariadb"):
+        # Rows are locked here, never the gaps between them: those would stop the host's inserts.
+        connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
+    recover(connection, now, hold=hold)
+    late = _pick(connection, _late(now), MESSAGE.c.lease_until, min(limit, at_once))
+    ids = _within_bytes([*late, *_due(connection, now, limit - len(late))])
+    if not ids:
+        return []
+    taken = {
         "status": Status.SENDING,
         "due_at": None,
         "fence": MESSAGE.c.fence + 1,
         "lease_until": now + lease,
         "worker": worker,
     }
-    if connection.dialect.name in ("mysql", "mariadb"):
-        ids = list(connection.scalars(due))  # no UPDATE … RETURNING, and no LIMIT in a subquery
-        connection.execute(sa.update(MESSAGE).where(MESSAGE.c.id.in_(ids)).values(**taken))
-    else:
-        ids = list(
-            connection.scalars(
-                sa.update(MESSAGE)
-                .where(MESSAGE.c.id.in_(due.scalar_subquery()))
-                .values(**taken)
-                .returning(MESSAGE.c.id)
-            )
-        )
-    return _load(connection, ids)
-
-
-def _load(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> list[Claimed]:
-    open_recipients: dict[uuid.UUID, list[str]] = {}
-    refused: set[uuid.UUID] = set()
-    for message_id, address, status in connection.execute(
-        sa.select(RECIPIENT.c.message_id, RECIPIENT.c.address, RECIPIENT.c.status)
-        .where(RECIPIENT.c.message_id.in_(ids))
-        .order_by(RECIPIENT.c.message_id, RECIPIENT.c.position)
-    ):
-        if status in _OPEN:
-            open_recipients.setdefault(message_id, []).append(address)
-        elif status == Status.FAILED:
-            refused.add(message_id)
-    columns = MESSAGE.c
-    rows = connection.execute(
-        sa.select(
-            columns.id,
-            columns.fence,
-            columns.attempts,
-            columns.created_at,
-            columns.expires_at,
-            columns.source,
-            columns.envelope_sender,
-            columns.smtputf8,
-            columns.content,
-        )
-        .where(columns.id.in_(ids))
-        .order_by(columns.created_at, columns.id)
+    connection.execute(sa.update(MESSAGE).where(MESSAGE.c.id.in_(ids)).values(**taken))
+    claimed, damaged = load(connection, ids)
+    for id, problem in damaged.items():
+        _quarantine(connection, id, problem)
+    begun = [one.id for one in claimed[:at_once]]
+    connection.execute(
+        sa.update(MESSAGE)
+        .where(MESSAGE.c.id.in_(begun))
+        .values(lost_leases=MESSAGE.c.lost_leases + 1)
     )
-    return [
-        Claimed(
-            id=row.id,
-            fence=row.fence,
-            attempts=row.attempts,
-            created_at=row.created_at,
-            expires_at=row.expires_at,
-            source=row.source,
-            refused_before=row.id in refused,
-            envelope=Envelope(
-                sender=row.envelope_sender or "",
-                # One RCPT per mailbox, however many header fields name it.
-                recipients=tuple(dict.fromkeys(open_recipients.get(row.id, ()))),
-                content=row.content or b"",
-                smtputf8=bool(row.smtputf8),
-            ),
+    return claimed
+
+
+def _late(now: datetime) -> sa.ColumnElement[bool]:
+    return sa.and_(MESSAGE.c.status == Status.SENDING, MESSAGE.c.lease_until < now)
+
+
+def _due(connection: sa.Connection, now: datetime, limit: int) -> list[tuple[uuid.UUID, int]]:
+    """What is to be sent, half of it deferred: neither kind waits for the end of the other."""
+
+    def due(status: Status, most: int) -> list[tuple[uuid.UUID, int]]:
+        wanted = sa.and_(MESSAGE.c.status == status, MESSAGE.c.due_at <= now)
+        return _pick(connection, wanted, MESSAGE.c.due_at, most)
+
+    half = limit // 2
+    again = due(Status.DEFERRED, half)
+    fresh = due(Status.QUEUED, limit - len(again))
+    if len(again) == half and len(again) + len(fresh) < limit:
+        again = due(Status.DEFERRED, limit - len(fresh))
+    return [*fresh, *again]
+
+
+def _pick(
+    connection: sa.Connection,
+    wanted: sa.ColumnElement[bool],
+    order: sa.ColumnElement[Any],
+    limit: int,
+) -> list[tuple[uuid.UUID, int]]:
+    if limit <= 0:
+        return []
+    rows = connection.execute(
+        sa.select(MESSAGE.c.id, MESSAGE.c.size)
+        .where(wanted)
+        .order_by(order)
+        .limit(limit)
+        .with_for_update(skip_locked=True)  # locked rows are another worker's
+    )
+    return [(row.id, row.size or 0) for row in rows]
+
+
+def _within_bytes(picked: Sequence[tuple[uuid.UUID, int]]) -> list[uuid.UUID]:
+    ids: list[uuid.UUID] = []
+    total = 0
+    for id, size in picked:
+        total += size
+        if ids and total > _MAX_BYTES:
+            break
+        ids.append(id)
+    return ids
+
+
+def _quarantine(connection: sa.Connection, id: uuid.UUID, problem: str) -> None:
+    log.error("message.poison: %s: %s", id, problem)
+    connection.execute(
+        sa.update(MESSAGE)
+        .where(MESSAGE.c.id == id)
+        .values(
+            status=Status.HELD,
+            reason=Reason.POISON,
+            detail=f"This message cannot be sent: {problem}.",
+            lease_until=None,
+            worker=None,
         )
-        for row in rows
-    ]
+    )
 
 
 def renew(
     connection: sa.Connection, claims: Iterable[Claimed], *, lease: timedelta, now: datetime
-) -> None:
-    """Extend the leases of ``claims`` that are still this worker's."""
-    for one in claims:
-        connection.execute(
-            sa.update(MESSAGE).where(_still_claimed(one)).values(lease_until=now + lease)
-        )
+) -> set[uuid.UUID]:
+    """Extend the leases of ``claims``; gives the ids of those that are still this worker's."""
+    extend = {"lease_until": now + lease}
+    return {
+        one.id
+        for one in claims
+        if connection.execute(sa.update(MESSAGE).where(_still_claimed(one)).values(extend)).rowcount
+    }
 
 
 def give_back(
@@ -229,6 +221,7 @@ def give_back(
                 due_at=due_at,
                 lease_until=None,
                 worker=None,
+                lost_leases=0,
                 detail=detail,
             )
         )
@@ -246,7 +239,7 @@ def record(
                 .where(
                     RECIPIENT.c.message_id == verdict.claimed.id,
                     RECIPIENT.c.address == address,
-                    RECIPIENT.c.status.in_(_OPEN),
+                    RECIPIENT.c.status.in_(OPEN),
                 )
                 .values(status=status, reply=reply)
             )
@@ -270,6 +263,7 @@ def _record_message(connection: sa.Connection, verdict: Verdict, now: datetime) 
             finished_at=now if verdict.status.final else None,
             lease_until=None,
             worker=None,
+            lost_leases=0,
         )
     )
     return changed.rowcount == 1
@@ -302,5 +296,8 @@ def _still_claimed(one: Claimed) -> sa.ColumnElement[bool]:
 
 def next_due(connection: sa.Connection) -> datetime | None:
     """When the next open message becomes due, None where none is open."""
-    due: datetime | None = connection.scalar(sa.select(sa.func.min(MESSAGE.c.due_at)))
-    return due
+    first = (
+        connection.scalar(sa.select(sa.func.min(MESSAGE.c.due_at)).where(MESSAGE.c.status == one))
+        for one in OPEN
+    )
+    return min((due for due in first if due is not None), default=None)

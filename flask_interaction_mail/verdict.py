@@ -7,7 +7,7 @@ from datetime import datetime
 from .errors import TransportError
 from .outcome import Delivery, Reply, Result, Stage
 from .queue import Attempt, Claimed, Verdict
-from .retry import next_attempt
+from .retry import GIVE_UP_AFTER, next_attempt
 from .values import Reason, Status
 
 # A server that fails at these has begun with the message: the trouble may be the message's own.
@@ -109,6 +109,12 @@ def expired(claimed: Claimed, now: datetime) -> Verdict | None:
         recipients=dict.fromkeys(claimed.envelope.recipients, (Status.FAILED, None)),
         attempt=None,
     )
+
+
+def given_up(verdict: Verdict, now: datetime) -> bool:
+    """Whether a message was tried for five days in vain; its own ``expires_at`` is no such end."""
+    tried = verdict.reason is Reason.EXPIRED and verdict.counted
+    return tried and now >= verdict.claimed.created_at + GIVE_UP_AFTER
 
 
 _REASONS = {Status.FAILED: Reason.REFUSED, Status.HELD: Reason.AMBIGUOUS}

@@ -141,7 +141,7 @@ def test_own_chain_makes_what_the_models_say(engine: sa.Engine):
     assert migrate.differences(engine) == []
     assert migrate.upgrade(engine) == migrate.newest()  # twice is once
 
-    assert migrate.downgrade(engine) is None
+    assert migrate.downgrade(engine, "base") is None
     assert not _tables(engine) & OURS
 
 

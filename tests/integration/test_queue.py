@@ -250,7 +250,7 @@ def test_the_claim_uses_its_index_on_sqlite(tmp_path: Path) -> None:
         plan = connection.execute(
             sa.text(
                 "EXPLAIN QUERY PLAN SELECT id FROM interaction_mail_message "
-                "WHERE due_at <= '2030-01-01' "
+                "WHERE status = 'queued' AND due_at <= '2030-01-01' "
                 "ORDER BY due_at LIMIT 50"
             )
         ).all()
