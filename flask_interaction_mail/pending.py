@@ -163,14 +163,8 @@ def _write(session: Session, items: list[Item]) -> list[Item]:
 
 @event.listens_for(Session, "after_commit")
 def _after_commit(session: Session) -> None:
-    transaction = _innermost(session)
-    if (box := _box_of(session, transaction)) is None:
-        return
-    if transaction.nested:  # a savepoint was released: what it carried goes up
-        del _boxes(session)[transaction]
-        _boxes(session)[_enclosing(transaction)].take_over(box)
-    else:
-        box.committed = True
+    if (box := _box_of(session, _innermost(session))) is not None:
+        box.committed = True  # of a released savepoint it says nothing yet
 
 
 @event.listens_for(Session, "after_rollback")
@@ -187,7 +181,7 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
     if (box := _box_of(session, transaction)) is None:
         return
     del _boxes(session)[transaction]
-    if transaction.nested:
+    if transaction.nested:  # released or rolled back: what is left goes on with the outer one
         _boxes(session)[_enclosing(transaction)].take_over(box)
     elif box.committed:
         settle(box.joined + box.withdrawn)

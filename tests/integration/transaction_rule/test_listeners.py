@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 
 from flask_interaction_mail import notification_queued
-from tests.transactions import send
+from tests.transactions import send, waiting
 
 
 @pytest.mark.parametrize("moment", ["before_commit", "after_commit"])
@@ -47,6 +47,25 @@ def test_a_listener_of_the_flush_may_send(host):
         savepoint.rollback()
         host.session.commit()
     assert host.subjects() == ["flushed", "inserted t"]
+
+
+def test_what_a_flush_in_the_commit_sends_is_in_that_commit(host):
+    """Not in a later transaction of ours: after the commit, others see it at once."""
+    seen = []
+
+    @event.listens_for(host.Thing, "after_insert")
+    def inserted(mapper, connection, thing):
+        send("inserted")
+
+    @event.listens_for(host.session, "after_commit")
+    def committed(session):
+        seen.append((host.subjects(), waiting(session)))
+
+    with host.app.app_context():
+        host.add()
+        send("called")
+        host.session.commit()
+    assert seen == [(["called", "inserted"], [])]
 
 
 def test_receivers_hear_after_the_commit(host):

@@ -25,6 +25,16 @@ def test_what_waits_can_be_found(host):
         assert waiting(host.session) == ["closed"]
 
 
+def test_a_session_is_asked_outside_a_context(host):
+    """An explicit session that outlives the context still tells what it carries."""
+    with host.app.app_context():
+        own = Session(host.engine)
+        send("own", session=own)
+    assert waiting(own) == ["own"]
+    own.rollback()
+    assert waiting(own) == []
+
+
 def test_another_session_has_its_own(host):
     """What waits in one session, or in the context, is not another session's."""
     with host.app.app_context(), Session(host.engine) as own:
