@@ -1,10 +1,12 @@
-"""The seam between delivery and the wire: one verb, and what goes through it."""
+"""The seam between delivery and the wire: one verb for many messages, and what goes through."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..errors import TransportError
 from ..outcome import Delivery
 
 
@@ -22,15 +24,34 @@ class Envelope:
     smtputf8: bool = False
 
 
+class Stopped(TransportError):
+    """Delivery was broken off by ``abort`` before anybody could get this message."""
+
+
+# A TransportError as the outcome: the server or the way to it failed, and nobody got the message.
+Outcome = Delivery | TransportError
+# Gives the next message without waiting; None where nothing is waiting right now.
+Pull = Callable[[], Envelope | None]
+
+
 class Transport(Protocol):
     """Sends envelopes over a connection that it opens when needed and keeps."""
 
     def deliver(self, envelope: Envelope) -> Delivery:
-        """Try once to hand over ``envelope``.
+        """Try once to hand over one message.
 
         Raises:
-            TransportError: the server or the way to it failed before this message was the
-                subject; the message may be tried again without counting the attempt.
+            TransportError: the server or the way to it failed; nobody got the message.
+        """
+        ...
+
+    def deliver_all(self, pull: Pull) -> Iterator[Outcome]:
+        """Hand over what ``pull`` gives until it gives None, each message tried once.
+
+        Yields one outcome a message, in the order of pulling. A message may be pulled before
+        the outcome of the one before is known; where that is closed early, or raises because of
+        a fault of the program, what was pulled and has no outcome was not begun, except for the
+        first of it.
         """
         ...
 
@@ -41,3 +62,14 @@ class Transport(Protocol):
     def abort(self) -> None:
         """Break the connection from another thread; what waits for an answer ends at once."""
         ...
+
+
+def one_by_one(deliver: Callable[[Envelope], Delivery], pull: Pull) -> Iterator[Outcome]:
+    """``deliver_all`` for a transport that knows how to ``deliver`` one message."""
+    while (envelope := pull()) is not None:
+        outcome: Outcome
+        try:
+            outcome = deliver(envelope)
+        except TransportError as error:
+            outcome = error
+        yield outcome

@@ -7,8 +7,8 @@ the text of the errors is for the administrator.
 from __future__ import annotations
 
 import base64
+import functools
 import re
-from collections.abc import Iterable
 from typing import Final
 
 from ..errors import AddressError, ContentError
@@ -20,7 +20,7 @@ CRLF: Final = b"\r\n"
 END: Final = b".\r\n"
 MAX_LINE: Final = 998  # octets of a line of content, without its end (RFC 5321 §4.5.3.1.6)
 MAX_COMMAND: Final = 510  # octets of a command, without its end (§4.5.3.1.4)
-_FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029<>]")
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff<>]")
 
 
 def check(envelope: Envelope) -> None:
@@ -31,7 +31,8 @@ def check(envelope: Envelope) -> None:
             is no recipient.
         ContentError: a carriage return or line feed alone, a NUL, or a line that is too long.
     """
-    for address in (envelope.sender, *envelope.recipients):
+    check_address(envelope.sender)
+    for address in envelope.recipients:
         check_address(address)
     if not envelope.recipients:
         raise AddressError("The message has no recipient.")
@@ -40,7 +41,7 @@ def check(envelope: Envelope) -> None:
             "The content holds a line end that is not CR LF, or a NUL character; "
             "it could be read as more than one message, so it is not sent."
         )
-    if max(map(len, envelope.content.split(CRLF))) > MAX_LINE:
+    if _has_long_line(envelope.content):
         raise ContentError(f"The content has a line of more than {MAX_LINE} bytes.")
 
 
@@ -50,6 +51,18 @@ def _canonical(content: bytes) -> bool:
     return ends == content.count(b"\r") == content.count(b"\n") and b"\0" not in content
 
 
+def _has_long_line(content: bytes) -> bool:
+    # From line end to line end in steps as wide as allowed: most ends are never looked at.
+    at, length = 0, len(content)
+    while length - at > MAX_LINE:
+        end = content.rfind(CRLF, at, at + MAX_LINE + len(CRLF))
+        if end < 0:
+            return True
+        at = end + len(CRLF)
+    return False
+
+
+@functools.lru_cache(maxsize=1024)  # the senders are few; it raises anew for what is refused
 def check_address(address: str) -> None:
     """Refuse an address that cannot stand in a command as it is.
 
@@ -87,19 +100,23 @@ def rcpt(recipient: str) -> bytes:
 
 def needs_smtputf8(envelope: Envelope) -> bool:
     """Whether the envelope can be carried only by a server that knows RFC 6531."""
-    addresses: Iterable[str] = (envelope.sender, *envelope.recipients)
-    return envelope.smtputf8 or not all(address.isascii() for address in addresses)
+    if envelope.smtputf8 or not envelope.sender.isascii():
+        return True
+    return not "".join(envelope.recipients).isascii()
 
 
-def stuffed(content: bytes) -> bytes:
-    """``content`` as it goes over the wire, final dot included (RFC 5321 §4.5.2)."""
+def stuffed(content: bytes, following: bytes = b"") -> bytes:
+    """``content`` as it goes over the wire, final dot included (RFC 5321 §4.5.2).
+
+    ``following`` are the commands that go out in the same write (RFC 2920 §3.1).
+    """
     if content.startswith(b"."):
         content = b"." + content
     if b"\n." in content:
         content = content.replace(b"\n.", b"\n..")
     if content and not content.endswith(CRLF):
         content += CRLF
-    return content + END
+    return b"".join((content, END, following))
 
 
 def hello(verb: str, name: str) -> bytes:

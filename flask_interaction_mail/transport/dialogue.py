@@ -1,4 +1,4 @@
-"""The dialogue about one message: MAIL, RCPT, DATA, content, and what the answers come to.
+"""The dialogue about one message: MAIL, RCPT, DATA, content, and what is heard of each.
 
 Where the server knows PIPELINING (RFC 2920) the envelope goes out in one write, else command by
 command; what is made of the answers is the same.
@@ -6,22 +6,24 @@ command; what is made of the answers is the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from typing import Final
 
 from ..errors import AddressError, ContentError, TransportError
-from ..outcome import Delivery, Fault, Reply, Result, Stage, result_of
+from ..outcome import Delivery, Fault, Reply, Result, Stage
+from . import answers as conclusions
 from . import commands
+from .answers import Answers
 from .base import Envelope
-from .faults import fault_of
 from .replies import Capabilities
 from .session import Session
 
+AT_ONCE: Final = 100  # recipients a write: their answers must fit in what the network buffers
+RSET: Final = b"RSET\r\n"
 DATA: Final = b"DATA\r\n"
 _CLOSING: Final = 421  # "I go away" may stand in place of any reply (RFC 5321 §3.8)
-_UNKNOWN_OUTCOME: Final = (
-    "The whole message was handed over, then {what}. Whether the server took it is unknown."
-)
+
+Following = Callable[[Session], bytes]  # what to say in the write that ends a content
 
 
 class Stale(Exception):
@@ -37,42 +39,35 @@ class _Goodbye(Exception):
         self.reply = reply
 
 
-@dataclass(slots=True)
-class Answers:
-    """What the server said to an envelope; None for what was not asked."""
-
-    mail: Reply | None = None
-    rcpt: dict[str, Reply] = field(default_factory=dict)
-    data: Reply | None = None
-
-    @property
-    def accepted(self) -> tuple[str, ...]:
-        return tuple(address for address, reply in self.rcpt.items() if reply.positive)
+def nothing(_: Session) -> bytes:
+    """What follows a content where nothing is sent ahead."""
+    return b""
 
 
-def converse(session: Session, envelope: Envelope) -> Delivery:
+def converse(session: Session, envelope: Envelope, following: Following = nothing) -> Delivery:
     """Hand over one message on an open session.
 
+    ``following`` is asked just before the content, or the dot in place of it, goes out.
+
     Raises:
-        Stale: a kept connection turned out to be dead; nothing has happened to the message.
+        Stale: the connection turned out to be dead, or not to take commands together; nothing
+            has happened to the message, and another connection may serve it.
         TransportError: the connection failed before the final dot: nobody got the message.
             The session is closed then, and after 421 or an unknown outcome.
     """
-    if unable := unable_to_carry(envelope, session.offered):
+    if session.asked is None and (unable := unable_to_carry(envelope, session.offered)):
         return unable
     answers = Answers()
     try:
-        _reset(session)
         _ask_envelope(session, envelope, answers)
-        return _finish(session, envelope, answers)
+        return _finish(session, envelope, answers, following)
     except _Goodbye as goodbye:
         session.close()
-        return _settled(envelope, answers) or _closed(envelope, answers, goodbye)
-    except TransportError:
-        session.close()
-        if settled := _settled(envelope, answers):
-            return settled
-        raise
+        return conclusions.settled(envelope, answers) or conclusions.turned_away(
+            envelope, answers, goodbye.stage, goodbye.reply
+        )
+    except TransportError as error:
+        return _broken(session, envelope, answers, error)
 
 
 def unable_to_carry(envelope: Envelope, offered: Capabilities) -> Delivery | None:
@@ -83,14 +78,14 @@ def unable_to_carry(envelope: Envelope, offered: Capabilities) -> Delivery | Non
         return _refuse(Stage.RECIPIENT, Fault.ADDRESS_UNUSABLE, str(error))
     except ContentError as error:
         return _refuse(Stage.CONTENT, Fault.CONTENT_UNSAFE, str(error))
-    if commands.needs_smtputf8(envelope) and not offered.smtputf8:
+    if not offered.smtputf8 and commands.needs_smtputf8(envelope):
         return _refuse(
             Stage.SENDER,
             Fault.SMTPUTF8_MISSING,
             "An address has international characters before the @, and the server "
             "does not know those (SMTPUTF8).",
         )
-    if not (envelope.content.isascii() or offered.eight_bit):
+    if not (offered.eight_bit or envelope.content.isascii()):
         return _refuse(
             Stage.CONTENT,
             Fault.CONTENT_UNSAFE,
@@ -106,30 +101,32 @@ def unable_to_carry(envelope: Envelope, offered: Capabilities) -> Delivery | Non
     return None
 
 
-def hand_over(session: Session, content: bytes) -> Reply | None:
-    """Send the content after 354; gives the answer to the dot, None where that stays unknown.
+def request(session: Session, envelope: Envelope) -> bytes:
+    """What is said first about a message where commands may be sent together (RFC 2920 §3.1).
 
-    Raises:
-        TransportError: the connection failed before the final dot.
+    More than 100 recipients follow in further writes, so that neither side waits for the other
+    to read.
     """
-    try:
-        send_content(session, content)
-    except TransportError as error:
-        if not getattr(error.__cause__, "complete", False):
-            raise
-        return None
-    return hear_final(session)
+    recipients = envelope.recipients
+    parts = [RSET] if session.dirty else []
+    parts.append(commands.mail(envelope, session.offered))
+    parts.extend(map(commands.rcpt, recipients[:AT_ONCE]))
+    if len(recipients) <= AT_ONCE:
+        parts.append(DATA)
+    return b"".join(parts)
 
 
-def send_content(session: Session, content: bytes) -> None:
-    """Send the content and the final dot.
+def send_content(session: Session, content: bytes, following: Following = nothing) -> None:
+    """Send the content, the final dot, and what is ``following`` in the same write.
 
     Raises:
         TransportError: the connection failed; its cause tells whether the dot may be out.
     """
+    session.dirty = False  # whatever comes of it, the dot ends the envelope
+    ahead = following(session)
+    data = commands.stuffed(content, ahead)
     with session.at(Stage.CONTENT):
-        session.wire.send_content(commands.stuffed(content), session.timeouts.block, session.until)
-    session.dirty = False
+        session.wire.send_content(data, session.timeouts.block, session.until, beyond=len(ahead))
 
 
 def hear_final(session: Session) -> Reply | None:
@@ -140,48 +137,69 @@ def hear_final(session: Session) -> Reply | None:
         return None
 
 
-def _reset(session: Session) -> None:
-    if session.dirty:
-        reply = _hear_first(session, b"RSET\r\n")
-        if not reply.positive:
-            session.close()
-            raise Stale
-        session.dirty = False
-
-
 def _ask_envelope(session: Session, envelope: Envelope, answers: Answers) -> None:
-    mail = commands.mail(envelope, session.offered)
     if session.offered.pipelining:
-        rcpts = b"".join(map(commands.rcpt, envelope.recipients))
-        answers.mail = _hear_first(session, mail + rcpts + DATA)
-        for recipient in envelope.recipients:
+        _ask_at_once(session, envelope, answers)
+    else:
+        _ask_in_turn(session, envelope, answers)
+
+
+def _ask_at_once(session: Session, envelope: Envelope, answers: Answers) -> None:
+    """In one write, which may have happened already together with the content before."""
+    resetting = session.dirty
+    first = _hear_first(session, request(session, envelope) if session.asked is None else b"")
+    if resetting:
+        _check_reset(session, first)
+        first = _hear(session, Stage.SENDER, session.timeouts.command)
+    answers.mail = first
+    recipients = envelope.recipients
+    for recipient in recipients[:AT_ONCE]:
+        answers.rcpt[recipient] = _hear(session, Stage.RECIPIENT, session.timeouts.command)
+    for at in range(AT_ONCE, len(recipients), AT_ONCE):
+        more = recipients[at : at + AT_ONCE]
+        last = DATA if at + AT_ONCE >= len(recipients) else b""
+        session.say(b"".join(map(commands.rcpt, more)) + last, Stage.RECIPIENT)
+        for recipient in more:
             answers.rcpt[recipient] = _hear(session, Stage.RECIPIENT, session.timeouts.command)
-        answers.data = _hear(session, Stage.CONTENT, session.timeouts.data)
-        return
-    answers.mail = _hear_first(session, mail)
+    answers.data = _hear(session, Stage.CONTENT, session.timeouts.data)
+
+
+def _ask_in_turn(session: Session, envelope: Envelope, answers: Answers) -> None:
+    if session.dirty:
+        _check_reset(session, _hear_first(session, RSET))
+        session.dirty = False
+    answers.mail = _hear_first(session, commands.mail(envelope, session.offered))
     if not answers.mail.positive:
         return
     for recipient in envelope.recipients:
-        answers.rcpt[recipient] = _ask_rcpt(session, recipient)
+        session.say(commands.rcpt(recipient), Stage.RECIPIENT)
+        answers.rcpt[recipient] = _hear(session, Stage.RECIPIENT, session.timeouts.command)
     if answers.accepted:
         session.say(DATA, Stage.CONTENT)
         answers.data = _hear(session, Stage.CONTENT, session.timeouts.data)
 
 
-def _ask_rcpt(session: Session, recipient: str) -> Reply:
-    session.say(commands.rcpt(recipient), Stage.RECIPIENT)
-    return _hear(session, Stage.RECIPIENT, session.timeouts.command)
+def _check_reset(session: Session, reply: Reply) -> None:
+    if not reply.positive:
+        session.close()
+        raise Stale
 
 
 def _hear_first(session: Session, data: bytes) -> Reply:
-    """Say the first thing about a message; a kept connection may have died meanwhile."""
+    """Say the first thing about a message, unless it was said ahead, and hear the answer.
+
+    A kept connection may have died meanwhile, and a server may forget what was said ahead.
+    """
+    ahead, session.asked = session.asked is not None, None
     kept, session.served = session.served > 0, session.served + 1
     session.dirty = True
     try:
-        session.say(data, Stage.SENDER)
+        if data:
+            session.say(data, Stage.SENDER)
         return _hear(session, Stage.SENDER, session.timeouts.command)
     except TransportError as error:
-        if kept and error.fault is Fault.LOST:
+        session.doubtful = ahead
+        if ahead or (kept and error.fault is Fault.LOST):
             session.close()
             raise Stale from error
         raise
@@ -199,47 +217,32 @@ def _hear(session: Session, stage: Stage, seconds: float) -> Reply:
     return reply
 
 
-def _finish(session: Session, envelope: Envelope, answers: Answers) -> Delivery:
-    if settled := _settled(envelope, answers):
-        _leave_data(session, answers)
+def _finish(
+    session: Session, envelope: Envelope, answers: Answers, following: Following
+) -> Delivery:
+    if settled := conclusions.settled(envelope, answers):
+        _leave_data(session, answers, following)
         return settled
     if answers.data is None or answers.data.code != 354:
         return _refused_data(answers)
-    final = hand_over(session, envelope.content)
+    final = _hand_over(session, envelope.content, following)
     if final is None or 300 <= final.code < 400:  # an answer that fits nothing says nothing
-        return _unknown(session, answers)
+        session.close()
+        return conclusions.unknown(answers)
     if final.code == _CLOSING:
         session.close()
-    return concluded(answers, final)
+    return conclusions.concluded(answers, final)
 
 
-def concluded(answers: Answers, final: Reply) -> Delivery:
-    """What ``final``, the answer to the dot or to DATA, makes of the ``answers`` before."""
-    verdicts = {
-        address: final if reply.positive else reply for address, reply in answers.rcpt.items()
-    }
-    result = result_of(verdicts.values())
-    fault = None if final.positive else fault_of(Stage.CONTENT, final)
-    return Delivery(result=result, stage=Stage.CONTENT, reply=final, verdicts=verdicts, fault=fault)
-
-
-def decided(stage: Stage, verdicts: dict[str, Reply]) -> Delivery:
-    """A message that nobody got, because of ``verdicts`` that are all refusals."""
-    result = result_of(verdicts.values())
-    reply = next(
-        (one for one in verdicts.values() if one.transient or result is Result.PERMANENT), None
-    )
-    fault = fault_of(stage, reply) if reply else None
-    return Delivery(result=result, stage=stage, reply=reply, verdicts=verdicts, fault=fault)
-
-
-def _settled(envelope: Envelope, answers: Answers) -> Delivery | None:
-    """The verdict, if sender or every recipient was refused; whatever came afterwards."""
-    if answers.mail is not None and not answers.mail.positive:
-        return decided(Stage.SENDER, dict.fromkeys(envelope.recipients, answers.mail))
-    if len(answers.rcpt) == len(set(envelope.recipients)) and not answers.accepted:
-        return decided(Stage.RECIPIENT, answers.rcpt)
-    return None
+def _hand_over(session: Session, content: bytes, following: Following) -> Reply | None:
+    # Gives the answer to the dot, None where that stays unknown.
+    try:
+        send_content(session, content, following)
+    except TransportError as error:
+        if not getattr(error.__cause__, "complete", False):
+            raise
+        return None
+    return hear_final(session)
 
 
 def _refused_data(answers: Answers) -> Delivery:
@@ -251,41 +254,31 @@ def _refused_data(answers: Answers) -> Delivery:
             reply=reply,
             fault=Fault.NOT_SMTP,
         )
-    return concluded(answers, reply)
+    return conclusions.concluded(answers, reply)
 
 
-def _leave_data(session: Session, answers: Answers) -> None:
+def _leave_data(session: Session, answers: Answers, following: Following) -> None:
     # Pipelined, and the server waits for content though nobody is to get it (RFC 2920 §3.1).
     if answers.data is not None and answers.data.code == 354:
         try:
-            session.say(commands.END, Stage.CONTENT)
+            session.say(commands.END + following(session), Stage.CONTENT)
             _hear(session, Stage.CONTENT, session.timeouts.final)
         except (TransportError, _Goodbye):
             session.close()
 
 
-def _closed(envelope: Envelope, answers: Answers, goodbye: _Goodbye) -> Delivery:
-    refused = {address: reply for address, reply in answers.rcpt.items() if not reply.positive}
-    verdicts = dict.fromkeys(envelope.recipients, goodbye.reply) | refused
-    return Delivery(
-        result=result_of(verdicts.values()),
-        stage=goodbye.stage,
-        reply=goodbye.reply,
-        verdicts=verdicts,
-        fault=fault_of(goodbye.stage, goodbye.reply),
-    )
-
-
-def _unknown(session: Session, answers: Answers) -> Delivery:
+def _broken(
+    session: Session, envelope: Envelope, answers: Answers, error: TransportError
+) -> Delivery:
     session.close()
-    return Delivery(
-        result=Result.AMBIGUOUS,
-        stage=Stage.CONTENT,
-        reply=None,
-        verdicts={address: said for address, said in answers.rcpt.items() if not said.positive},
-        note=_UNKNOWN_OUTCOME.format(what="the connection ended or stayed silent"),
-        fault=Fault.UNKNOWN_OUTCOME,
-    )
+    if session.offered.pipelining and error.fault is Fault.SILENT:
+        # Some servers throw away what came together with a command that they refuse.
+        session.doubtful = True
+    if settled := conclusions.settled(envelope, answers):
+        return settled
+    if session.doubtful and answers.refused:
+        raise Stale from error
+    raise error
 
 
 def _refuse(stage: Stage, fault: Fault, note: str) -> Delivery:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from ..errors import TransportError
 from ..outcome import Delivery, Reply, Stage
-from .base import Envelope
-from .dialogue import Answers, concluded, decided, unable_to_carry
+from .answers import Answers, concluded, decided
+from .base import Envelope, Outcome, Pull, one_by_one
+from .dialogue import unable_to_carry
 from .replies import Capabilities
 
 OK = Reply(250, "2.0.0", "taken")
@@ -44,6 +47,10 @@ class MemoryTransport:
         if isinstance(answer, TransportError):
             raise answer
         return answer or self._ordinary(envelope)
+
+    def deliver_all(self, pull: Pull) -> Iterator[Outcome]:
+        """``deliver`` for each of what ``pull`` gives."""
+        return one_by_one(self.deliver, pull)
 
     def close(self) -> None:
         """Count the farewell."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -49,6 +50,13 @@ def assemble(lines: Sequence[ReplyLine]) -> Reply:
             enhanced = enhanced or found[1]
             texts[at] = text[found.end() :]
     return Reply(code, enhanced, " ".join(filter(None, texts))[:MAX_TEXT])
+
+
+@functools.lru_cache(maxsize=128)  # most replies of a server are the same few
+def one_line(line: bytes) -> Reply | None:
+    """The reply that ``line`` is by itself; None where more lines follow, or it is none."""
+    parsed = parse_line(line.removesuffix(b"\r"))
+    return assemble([parsed]) if parsed is not None and parsed.last else None
 
 
 def safe_text(raw: bytes | str) -> str:

@@ -13,6 +13,7 @@ from ..errors import TransportError
 from ..outcome import Fault, Reply, Stage
 from ..settings import Encryption, MessagingSettings
 from . import commands, tls
+from .base import Envelope
 from .login import log_in
 from .policy import ConnectPolicy
 from .replies import Capabilities, ReplyLine, capabilities
@@ -32,6 +33,8 @@ class Session:
     ``until`` bounds all steps together; ``context`` stands in for the settings' own trust.
     ``tell`` is told every line, credentials blanked. ``served`` counts the messages that were
     begun; ``dirty`` is true while the server still holds an envelope that has to be reset.
+    ``asked`` is the message whose envelope was sent ahead and is not answered yet; ``doubtful``
+    is set once the server has fallen silent among commands that were sent together.
     """
 
     settings: MessagingSettings
@@ -45,6 +48,8 @@ class Session:
     greeting: Reply | None = None
     served: int = 0
     dirty: bool = False
+    asked: Envelope | None = None
+    doubtful: bool = False
     _wire: Wire | None = None
 
     @property
@@ -133,12 +138,15 @@ class Session:
 
     def say(self, data: bytes, stage: Stage) -> None:
         """Send commands."""
-        with self.at(stage):
-            self.wire.send(data, self.until.step(self.timeouts.command))
+        wire = self.wire
+        try:
+            wire.send(data, self.until.step(self.timeouts.command))
+        except WireError as error:
+            raise _failed(error, stage) from error
 
     def hear(self, stage: Stage, seconds: float) -> Reply:
         """The next reply, within ``seconds``."""
-        return self._hear(stage, seconds)[0]
+        return self.wire.waiting() or self._hear(stage, seconds)[0]
 
     def ask(self, data: bytes, stage: Stage) -> Reply:
         """One command and its reply."""
@@ -151,15 +159,16 @@ class Session:
         try:
             yield
         except WireError as error:
-            raise TransportError(str(error), stage=stage, fault=error.fault) from error
+            raise _failed(error, stage) from error
 
     def usable(self) -> bool:
         """Whether the connection looks alive, without asking the server."""
-        return self._wire is not None and self._wire.idle()
+        return self._wire is not None and self.asked is None and self._wire.idle()
 
     def quit(self) -> None:
         """Say goodbye; whether the server answers changes nothing."""
-        if self._wire is not None:
+        # Where an envelope was sent ahead, QUIT would be the first line of its content.
+        if self._wire is not None and self.asked is None:
             with contextlib.suppress(WireError):
                 until = self.until.step(self.timeouts.quit)
                 self._wire.send(b"QUIT\r\n", until)
@@ -168,6 +177,7 @@ class Session:
 
     def close(self) -> None:
         """Drop the connection. Never raises."""
+        self.asked = None
         if self._wire is not None:
             self._wire.close()
             self._wire = None
@@ -227,6 +237,10 @@ class Session:
         return TransportError(text, stage=Stage.CONNECT, fault=fault)
 
 
+def _failed(error: WireError, stage: Stage) -> TransportError:
+    return TransportError(str(error), stage=stage, fault=error.fault)
+
+
 def _context(settings: MessagingSettings) -> ssl.SSLContext:
     try:
         return tls.context_for(settings.ca_certificate)
@@ -245,9 +259,10 @@ def _connected(place: Place, until: Until) -> socket.socket:
     connecting = socket.socket(place.family, socket.SOCK_STREAM)
     try:
         connecting.settimeout(max(until.left, 0.001))
-        connecting.connect(place.sockaddr)
-        # Commands are small and wait for their answer: never hold one back (RFC 896). That a
-        # connection has ended already is seen, and told better, at the next step.
+        # That a connection has ended already is seen, and told better, at the next step.
+        with contextlib.suppress(ConnectionResetError):
+            connecting.connect(place.sockaddr)
+        # Commands are small and wait for their answer: never hold one back (RFC 896).
         with contextlib.suppress(OSError):
             connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     except BaseException:

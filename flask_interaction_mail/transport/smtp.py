@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 from ..errors import TransportError
 from ..outcome import Delivery, Fault, Stage
 from ..settings import MessagingSettings
-from .base import Envelope
-from .dialogue import Stale, converse
+from .base import Envelope, Outcome, Pull, Stopped, one_by_one
+from .dialogue import Following, Stale, converse, nothing
+from .lookahead import LookAhead
 from .policy import ConnectPolicy
 from .session import Session
 from .timeouts import Timeouts
@@ -28,16 +32,27 @@ class SmtpTransport:
         self._session: Session | None = None
         self._aborted = False
 
+    def deliver_all(self, pull: Pull) -> Iterator[Outcome]:
+        """Hand over what ``pull`` gives until it gives None, as the protocol says.
+
+        Where the server knows PIPELINING the next message is pulled just before the content of
+        this one goes out.
+        """
+        ahead = LookAhead(pull)
+        try:
+            yield from one_by_one(lambda one: self._deliver(one, ahead.following), ahead.next)
+        finally:
+            if self._session is not None and self._session.asked is not None:
+                self._session.close()  # an envelope is out that nobody will follow up
+
     def deliver(self, envelope: Envelope) -> Delivery:
         """Try once to hand over ``envelope``; the connection is opened when needed and kept.
 
         Raises:
             TransportError: the server or the way to it failed before the final dot.
+            Stopped: so did ``abort``.
         """
-        try:
-            return converse(self._ready(), envelope)
-        except Stale:
-            return converse(self._opened(), envelope)
+        return self._deliver(envelope, nothing)
 
     def close(self) -> None:
         """End the connection, politely if it still lives. Never raises."""
@@ -55,23 +70,49 @@ class SmtpTransport:
         if (session := self._session) is not None:
             session.abort()
 
-    def _ready(self) -> Session:
+    def _deliver(self, envelope: Envelope, following: Following) -> Delivery:
+        try:
+            return self._attempt(envelope, following)
+        except TransportError as error:
+            if self._aborted:
+                raise _stopped() from error
+            raise
+        except BaseException:
+            if self._session is not None:
+                self._session.close()  # nobody knows where in the dialogue it was left
+            raise
+
+    def _attempt(self, envelope: Envelope, following: Following) -> Delivery:
+        session = self._ready(envelope)
+        try:
+            return converse(session, envelope, following)
+        except Stale:
+            try:
+                return converse(self._opened(), envelope, following)
+            except Stale:
+                # Refused among commands sent together once more: now they go one by one.
+                return converse(self._opened(), envelope, following)
+
+    def _ready(self, envelope: Envelope) -> Session:
         session = self._session
-        if session is not None and session.usable():
+        if session is not None and (session.asked is envelope or session.usable()):
             return session
         return self._opened()
 
     def _opened(self) -> Session:
-        if self._session is not None:
-            self._session.close()
+        before = self._session
+        if before is not None:
+            before.close()
         if self._aborted:
-            raise _aborted()
-        self._session = Session(
+            raise _stopped()
+        self._session = session = Session(
             settings=self._settings, timeouts=self._timeouts, policy=self._policy
         )
-        self._session.open()
-        return self._session
+        session.open()
+        if before is not None and before.doubtful:
+            session.offered = replace(session.offered, pipelining=False)
+        return session
 
 
-def _aborted() -> TransportError:
-    return TransportError("Delivery was stopped.", stage=Stage.CONNECT, fault=Fault.LOST)
+def _stopped() -> Stopped:
+    return Stopped("Delivery was stopped.", stage=Stage.CONNECT, fault=Fault.LOST)

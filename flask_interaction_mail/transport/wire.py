@@ -6,40 +6,46 @@ import contextlib
 import select
 import socket
 import ssl
+from collections import deque
 from collections.abc import Callable
 from typing import Final, Literal
 
 from ..outcome import Fault, Reply
 from . import tls
-from .replies import MAX_BYTES, MAX_LINES, ReplyLine, assemble, parse_line, safe_text
+from .replies import MAX_BYTES, MAX_LINES, ReplyLine, assemble, one_line, parse_line, safe_text
 from .timeouts import Until
 
 Tell = Callable[[Literal["C", "S"], str], None]  # is told every line, credentials blanked
 
 _BLOCK: Final = 64 * 1024
 _MAX_LINE: Final = 8 * 1024  # RFC 5321 §4.5.3.1.5 says 512; some servers are talkative
+_EXACT: Final = 0.05  # s by which a wait may be off: each new time limit is a system call
 
 
 class WireError(Exception):
     """The connection failed; ``fault`` says how.
 
-    ``complete`` is true where all that was to be sent may have arrived nevertheless.
+    ``unsent`` is how many bytes were not taken; ``complete`` is true where the whole content
+    may have arrived nevertheless.
     """
 
-    def __init__(self, fault: Fault, text: str, *, complete: bool = False) -> None:
+    def __init__(self, fault: Fault, text: str, *, unsent: int = 0, complete: bool = False) -> None:
         super().__init__(text)
         self.fault = fault
+        self.unsent = unsent
         self.complete = complete
 
 
 class Wire:
     """A connected socket that speaks in commands and replies."""
 
-    __slots__ = ("_buffer", "_socket", "_tell")
+    __slots__ = ("_limit", "_lines", "_rest", "_socket", "_tell")
 
     def __init__(self, connected: socket.socket, tell: Tell | None = None) -> None:
         self._socket = connected
-        self._buffer = bytearray()
+        self._limit: float | None = -1.0  # the socket's own time limit in seconds, as last set
+        self._lines: deque[bytes] = deque()
+        self._rest = b""
         self._tell = tell
 
     @property
@@ -73,21 +79,34 @@ class Wire:
         if error := self._push_rendered(render, until):
             raise error
 
-    def send_content(self, data: bytes, seconds: float, until: Until) -> None:
+    def send_content(self, data: bytes, seconds: float, until: Until, *, beyond: int = 0) -> None:
         """Send content in blocks of 64 KiB, each within ``seconds``.
+
+        The last ``beyond`` bytes of ``data`` are commands that follow the final dot.
 
         Raises:
             WireError: lost, or not taken in time; ``complete`` tells whether the final dot may
                 have gone out.
         """
+        end = len(data) - beyond
         if self._tell is not None:
-            self._tell("C", f"({len(data)} bytes of content)")
+            self._tell("C", f"({end} bytes of content)")
+            self._note("C", data[end:])
         view = memoryview(data)
         for start in range(0, len(view), _BLOCK):
-            if error := self._push(view[start : start + _BLOCK], until.step(seconds)):
+            block = view[start : start + _BLOCK]
+            if error := self._push(block, until.step(seconds)):
                 # A plain socket takes nothing of what it refuses; TLS may have sent it all.
-                last = start + _BLOCK >= len(view)
-                raise WireError(error.fault, str(error), complete=last and self.encrypted)
+                unsent = 0 if self.encrypted else error.unsent
+                complete = end <= start + len(block) - unsent
+                raise WireError(error.fault, str(error), complete=complete)
+
+    def waiting(self) -> Reply | None:
+        """The next reply if it is here already and has one line; nothing is waited for."""
+        if self._lines and (reply := one_line(self._lines[0])) is not None:
+            self._note("S", self._lines.popleft())
+            return reply
+        return None
 
     def read(self, until: Until) -> tuple[Reply, list[ReplyLine]]:
         """The next reply, and the lines that it came in.
@@ -115,13 +134,14 @@ class Wire:
         Raises:
             WireError: something came before the encryption, or the handshake failed.
         """
-        if self._buffer:
+        if self._lines or self._rest:
             raise WireError(
                 Fault.TLS_INJECTION,
                 "Something was sent ahead of the encryption, as an attacker on the way would do.",
             )
         try:
-            self._socket.settimeout(max(until.left, 0.001))
+            self._limit = max(until.left, 0.001)
+            self._socket.settimeout(self._limit)
             self._socket = context.wrap_socket(
                 self._socket, server_hostname=host, do_handshake_on_connect=False
             )
@@ -143,7 +163,7 @@ class Wire:
             readable, _, _ = select.select([self._socket], [], [], 0)
         except (OSError, ValueError):
             return False
-        return not readable and not self._buffer
+        return not (readable or self._lines or self._rest)
 
     def abort(self) -> None:
         """End the connection from any thread; who waits on it gets a WireError at once."""
@@ -165,20 +185,20 @@ class Wire:
                 self._wait(until)
                 view = view[self._socket.send(view) :]
         except TimeoutError:
-            return WireError(Fault.SILENT, "The server does not take what is sent to it.")
+            text = "The server does not take what is sent to it."
+            return WireError(Fault.SILENT, text, unsent=len(view))
         except (OSError, ValueError) as error:
-            return WireError(Fault.LOST, f"The connection was lost ({_reason(error)}).")
+            text = f"The connection was lost ({_reason(error)})."
+            return WireError(Fault.LOST, text, unsent=len(view))
         return None
 
     def _line(self, until: Until) -> bytes:
-        searched = 0
-        while (end := self._buffer.find(b"\n", searched)) < 0:
-            searched = len(self._buffer)
-            if searched > _MAX_LINE:
+        while not self._lines:
+            if len(self._rest) > _MAX_LINE:
                 raise WireError(Fault.NOT_SMTP, "The server sends a line that does not end.")
-            self._buffer += self._receive(until)
-        line = bytes(self._buffer[:end]).removesuffix(b"\r")
-        del self._buffer[: end + 1]
+            *lines, self._rest = (self._rest + self._receive(until)).split(b"\n")
+            self._lines.extend(lines)
+        line = self._lines.popleft().removesuffix(b"\r")
         self._note("S", line)
         return line
 
@@ -198,11 +218,14 @@ class Wire:
     def _wait(self, until: Until) -> None:
         if not (left := until.left):
             raise TimeoutError
-        self._socket.settimeout(None if left == float("inf") else left)
+        limit = None if left == float("inf") else left
+        if limit is None or self._limit is None or abs(limit - self._limit) > _EXACT:
+            self._socket.settimeout(limit)
+            self._limit = limit
 
     def _note(self, who: Literal["C", "S"], data: bytes) -> None:
         if self._tell is not None:
-            for line in data.removesuffix(b"\r\n").split(b"\r\n"):
+            for line in data.rstrip(b"\r\n").split(b"\r\n"):
                 self._tell(who, safe_text(line))
 
 
