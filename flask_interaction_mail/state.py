@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -15,7 +16,7 @@ from flask_admin import Admin
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import Session
 
-from . import clock, notify, outbox, outbox_retention, pending, signals
+from . import breaker, clock, notices, notify, outbox, outbox_retention, pending, signals
 from .config import Config, DeliveryMode, suppressed
 from .database import OURS, Database
 from .delivery import (
@@ -141,6 +142,8 @@ class State:
         return saved
 
     def _settings_changed(self, previous: InForce, saved: InForce, changed_by: str) -> None:
+        with self.database.writing() as connection:
+            breaker.close(connection)  # a new password may be the right one
         send_signal(
             self,
             signals.settings_changed,
@@ -239,6 +242,7 @@ class State:
                 grace=SYNC_BUDGET if isinstance(self.delivery, SyncDelivery) else 30.0,
                 suppressed=lambda: self.suppressed,
                 tidy=self.purge,
+                report=partial(notices.report, self),
             )
         )
 

@@ -36,6 +36,7 @@ from tests.catcher import Catcher, catching
 from tests.databases import DIALECTS, fresh_database
 from tests.host import Host, opened
 from tests.outbox_rows import Store, a_message
+from tests.servers.scripted import Action, check_login, scripted
 
 SETTINGS = MessagingSettings(
     smtp_server="mail.example", encryption="none", default_from="crm@firm.example"
@@ -495,3 +496,62 @@ def test_r18_r21_one_set_of_credentials_for_all_and_none_where_it_is_off(
             send(host)
             host.state.dispatcher().drain()
             assert catcher.logins == ["crm"]
+
+
+def test_what_is_given_up_after_five_days_is_told_to_default_to_once(
+    tmp_path: Path, catcher: Catcher
+) -> None:
+    """One notice a message, from default From; never a notice about a notice."""
+    for name in ("bob", "merge-desk"):
+        catcher.refuse[f"{name}@firm.example"] = "450 4.2.0 later"
+    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
+        host.configure(smtp_port=catcher.port)
+        send(host)
+        make_old(host)
+        assert host.state.dispatcher().drain().others == 2
+        (old, notice) = host.rows()
+        assert (old.status, old.reason) == ("failed", "expired")
+        assert (notice.source, notice.status) == ("notice", "deferred")
+        make_old(host)
+        host.state.dispatcher().drain()
+        assert [(row.status, row.reason) for row in host.rows()] == [("failed", "expired")] * 2
+        catcher.refuse.clear()
+        with host.app.app_context():
+            host.state.resend(notice.id)
+        host.state.dispatcher().drain()
+    (mail,) = catcher.mails
+    assert (mail.sender, mail.recipients) == ("crm@firm.example", ["merge-desk@firm.example"])
+    assert mail.message["From"] == "crm@firm.example"
+    assert mail.message["Subject"] == "Not delivered: Hello"
+    assert "bob@firm.example: 450 4.2.0 later" in mail.message.get_content()
+
+
+def make_old(host: Host) -> None:
+    """Five days pass for everything in the outbox."""
+    with host.app.app_context(), host.db.engine.begin() as connection:
+        connection.execute(
+            sa.update(outbox.MESSAGE)
+            .where(outbox.MESSAGE.c.due_at.is_not(None))
+            .values(created_at=clock.now() - timedelta(days=5, minutes=1), due_at=clock.now())
+        )
+
+
+def test_a_new_password_does_not_wait_for_the_lock_out(tmp_path: Path) -> None:
+    """A save closes the breaker: what is queued leaves with the new password at once."""
+    answers: dict[str, Action | list[Action]] = {
+        "EHLO": b"250-scripted.test\r\n250 AUTH PLAIN\r\n",
+        "AUTH": check_login("crm", "s3cret-word"),
+    }
+    with scripted(answers) as server, opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
+        login: dict[str, Any] = {
+            "use_authentication": True,
+            "allow_unencrypted_auth": True,
+            "login": "crm",
+        }
+        host.configure(smtp_port=server.port, password="wrong-word", **login)
+        for _ in range(5):
+            send(host)
+        assert "535" in str(host.state.dispatcher().drain().held_up_by)
+        assert server.count("AUTH") == 1  # however many connections there may be
+        host.configure(smtp_port=server.port, password="s3cret-word", **login)
+        assert host.state.dispatcher().drain().sent == 5
