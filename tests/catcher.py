@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import email
 import email.policy
 import socket
@@ -39,6 +40,7 @@ class Catcher:
     mails: list[Mail] = field(default_factory=list)
     logins: list[str] = field(default_factory=list)
     refuse: dict[str, str] = field(default_factory=dict)
+    delay: float = 0  # s that the server thinks about each message
     vanish_after_dot: int = 0  # so many times, the link dies before the answer to the dot
 
     def wait_for(self, count: int, seconds: float = 10) -> None:
@@ -66,6 +68,8 @@ class Catcher:
                 envelope.original_content or b"",
             )
         )
+        if self.delay:
+            await asyncio.sleep(self.delay)
         if self.vanish_after_dot:
             self.vanish_after_dot -= 1
             server.transport.abort()

@@ -10,6 +10,7 @@ import contextvars
 import time
 import weakref
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, Final
@@ -18,7 +19,6 @@ import sqlalchemy as sa
 
 # Celery is not annotated: it is Any for the type checker, and stays within this package.
 from celery import Celery, shared_task  # type: ignore[import-untyped]
-from celery.local import maybe_evaluate  # type: ignore[import-untyped]
 from celery.signals import (  # type: ignore[import-untyped]
     worker_process_init,
     worker_process_shutdown,
@@ -32,6 +32,7 @@ from ..dispatcher import Limit
 from ..errors import InteractionMailError
 from ..models import MESSAGE
 from ..state import KEY, State, state_of
+from ..values import Status
 from .wakeups import DELIVER, CeleryDelivery, goodbye, hand_over
 
 __all__ = ["DELIVER", "PURGE", "beat_schedule", "celery_of", "deliver", "install_beat", "purge"]
@@ -39,9 +40,10 @@ __all__ = ["DELIVER", "PURGE", "beat_schedule", "celery_of", "deliver", "install
 PURGE: Final = "flask_interaction_mail.purge"
 
 _SLICE = 10.0  # s that one task works before others get the worker
-_FIRST = 0.5  # s of work that show whether mail flows at all
+_FIRST = 0.1  # s of work that show whether mail flows at all
 _MANY = 50  # what waits beyond this is worth another worker
 _EMPTY_HANDED = 0.05  # s before a second look at what others have locked
+_OPEN: Final = (Status.QUEUED, Status.DEFERRED)
 
 # Longer than a slice with its grace, and set so that short limits of the host's other tasks do
 # not hold for ours.
@@ -64,10 +66,13 @@ class _Choice:
     state: State
 
     def delivery(self) -> Delivery:
-        celery = celery_of(self.state.app)
-        if celery.conf.task_always_eager:  # in tests of hosts: no broker, everything at once
-            return SyncDelivery(self.state.dispatcher)
-        return CeleryDelivery(celery)
+        with suppress(InteractionMailError):  # which the next request is told
+            if self.find().conf.task_always_eager:  # in tests of hosts: no broker, all at once
+                return SyncDelivery(self.state.dispatcher)
+        return CeleryDelivery(self.find)
+
+    def find(self) -> Any:
+        return celery_of(self.state.app)
 
 
 def celery_of(app: Flask) -> Any:
@@ -81,7 +86,7 @@ def celery_of(app: Flask) -> Any:
         found = import_string(named) if isinstance(named, str) else named
     except ImportError as error:
         raise InteractionMailError(f"INTERACTION_MAIL_CELERY: {error}") from error
-    celery = maybe_evaluate(app.extensions.get("celery") if found is None else found)
+    celery = app.extensions.get("celery") if found is None else found
     if not isinstance(celery, Celery):
         raise InteractionMailError(
             "INTERACTION_MAIL_DELIVERY is 'celery', but this application has no Celery: put the "
@@ -111,7 +116,7 @@ def _served_by(celery: Any) -> list[State]:
 
 def _is_of(app: Flask, celery: Any) -> bool:
     try:
-        return celery_of(app) is celery
+        return bool(celery_of(app) == celery)  # not `is`: it may be one of Celery's proxies
     except InteractionMailError:
         return False
 
@@ -182,7 +187,11 @@ def _round(state: State, celery: Any) -> _Turn:
 
 def _waiting(state: State) -> int:
     """How many messages are due; counts no further than needed."""
-    due = sa.select(MESSAGE.c.id).where(MESSAGE.c.due_at <= clock.now()).limit(_MANY + 1)
+    due = (
+        sa.select(MESSAGE.c.id)
+        .where(MESSAGE.c.status.in_(_OPEN), MESSAGE.c.due_at <= clock.now())
+        .limit(_MANY + 1)
+    )
     with state.database.reading() as connection:
         return connection.scalar(sa.select(sa.func.count()).select_from(due.subquery())) or 0
 

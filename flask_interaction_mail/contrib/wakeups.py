@@ -8,11 +8,15 @@ else; it tries again until the broker is back.
 from __future__ import annotations
 
 import atexit
+import concurrent.futures.thread  # noqa: F401 - redis needs it, and it cannot be imported at exit
 import logging
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from typing import Any, Final
+
+from ..errors import InteractionMailError
 
 log = logging.getLogger("flask_interaction_mail")
 
@@ -37,7 +41,7 @@ class Line:
     """A connection to the broker of ``celery``, opened by the first task and kept."""
 
     def __init__(self, celery: Any) -> None:
-        self._celery = celery
+        self.celery = celery
         self._connection: Any = None
 
     def send(self) -> None:
@@ -54,7 +58,7 @@ class Line:
     def _send(self) -> None:
         if self._connection is None:
             self._connection = self._open()
-        self._celery.send_task(
+        self.celery.send_task(
             DELIVER,
             connection=self._connection,
             retry=False,
@@ -63,8 +67,8 @@ class Line:
         )
 
     def _open(self) -> Any:
-        driver = self._celery.connection_for_write().transport.driver_type
-        connection = self._celery.connection_for_write(
+        driver = self.celery.connection_for_write().transport.driver_type
+        connection = self.celery.connection_for_write(
             connect_timeout=_PATIENCE,
             transport_options={**_ONCE, **_OPTIONS.get(driver, {})},
         )
@@ -87,8 +91,8 @@ class Line:
 class CeleryDelivery:
     """Delivery by Celery workers: this process stores, and says so to the broker."""
 
-    def __init__(self, celery: Any) -> None:
-        self._celery = celery
+    def __init__(self, find: Callable[[], Any]) -> None:
+        self._find = find  # the Celery application; it may be made after us, or not at all
         self._begin_anew()
         _living.add(self)
 
@@ -100,19 +104,33 @@ class CeleryDelivery:
         self._thread: threading.Thread | None = None
 
     def ensure_running(self) -> None:
-        """Nothing: workers run elsewhere, and what a crash has left is swept up by beat."""
+        """Only see to it that there is a Celery: workers run elsewhere, and beat sweeps.
+
+        Raises:
+            InteractionMailError: there is none.
+        """
+        self._find()
 
     def wake(self) -> None:
-        """There is something to deliver; returns at once, and never raises for the broker."""
+        """There is something to deliver; returns at once, whatever the broker does."""
+        try:
+            self._find()
+        except InteractionMailError as error:
+            log.error("celery.missing: what was stored waits in the outbox. %s", error)
+            return
         with self._bell:
             self._due = True
             if self._thread is None:
                 self._ending = False
-                self._thread = threading.Thread(
-                    target=self._publish, name="interaction-mail-wakeups", daemon=True
-                )
-                self._thread.start()
+                self._thread = self._start()
             self._bell.notify_all()
+
+    def _start(self) -> threading.Thread:
+        thread = threading.Thread(
+            target=self._publish, name="interaction-mail-wakeups", daemon=True
+        )
+        thread.start()
+        return thread
 
     def context_ends(self) -> None:
         """Nothing: the thread does not wait for contexts."""
@@ -126,7 +144,7 @@ class CeleryDelivery:
             thread.join(timeout)
 
     def _publish(self) -> None:
-        line = Line(self._celery)
+        line = Line(self._find())
         pause = _GATHER
         try:
             while self._is_due():
@@ -153,7 +171,7 @@ class CeleryDelivery:
             with self._bell:
                 self._due = not self._ending
             longer = min(max(1.0, pause * 2), _LONGEST_PAUSE)
-            _warn(self._celery, error, longer)
+            _warn(line.celery, error, longer)
             return longer
         return _GATHER
 

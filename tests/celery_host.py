@@ -1,0 +1,152 @@
+"""A host with Celery, in the test's process and in those of its workers.
+
+The test gives environment variables to ``celery -A tests.celery_app``, which makes the same host.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import celery
+from flask import Flask
+
+from flask_interaction_mail import notification_sent
+from flask_interaction_mail.contrib.celery import install_beat
+from tests.host import Host
+
+ROOT = Path(__file__).parents[1]
+LEASE = 3  # s; what a killed worker had claimed is free again after that
+
+
+def celery_for(app: Flask, broker: str, queue: str) -> celery.Celery:
+    """As Flask's documentation shows it, except that tasks get no app context."""
+    made = celery.Celery(app.name, broker=broker, set_as_current=False)
+    made.conf.update(
+        task_default_queue=queue,
+        broker_connection_retry_on_startup=True,
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+    )
+    install_beat(made, every=timedelta(seconds=1))
+    app.extensions["celery"] = made
+    return made
+
+
+def host_with_celery(url: str, broker: str, queue: str, **config: Any) -> Host:
+    """A host that delivers by Celery; receivers of its signals note what was sent."""
+    settings = {"INTERACTION_MAIL_DELIVERY": "celery", "INTERACTION_MAIL_LEASE": LEASE}
+    host = Host(url, **(settings | config))
+    celery_for(host.app, broker, queue)
+    return host
+
+
+def from_environment() -> Host:
+    """The host of a worker process."""
+    host = host_with_celery(*(os.environ[f"FIM_{name}"] for name in ("URL", "BROKER", "QUEUE")))
+    if "FIM_NOTE" in os.environ:
+        notification_sent.connect(_Noting(host), host.app, weak=False)
+    return host
+
+
+@dataclass
+class _Noting:
+    """A receiver that uses the host's session and does not give it back."""
+
+    host: Host
+
+    def __call__(self, app: Flask, notification: Any) -> None:
+        self.host.db.session.add(self.host.Thing(name=f"sent {notification.id}"))
+        self.host.db.session.commit()
+
+
+@dataclass
+class Program:
+    """A ``celery`` process of the test, with its children."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+    children: set[int] = field(default_factory=set)
+
+    @property
+    def pids(self) -> set[int]:
+        """Itself and its children, as the system knows them now."""
+        pid = self.process.pid
+        found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return {pid, *map(int, found)}
+
+    def wait_for(self, words: str, seconds: float = 40) -> None:
+        """Until its log has ``words``."""
+        end = time.monotonic() + seconds
+        while words not in (text := self.log.read_text()):
+            assert time.monotonic() < end, text
+            assert self.process.poll() is None, text
+            time.sleep(0.05)
+
+    def kill(self) -> None:
+        """``kill -9`` for it and all its children at once."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(10)
+
+    def end(self) -> None:
+        """SIGTERM, and more if that does not help."""
+        if self.process.poll() is not None:
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.kill()
+
+
+def environment(url: str, broker: str, queue: str, **others: str) -> dict[str, str]:
+    """What a worker's process needs to make the same host."""
+    ours = {"FIM_URL": url, "FIM_BROKER": broker, "FIM_QUEUE": queue}
+    return {**os.environ, **ours, **others}
+
+
+@contextmanager
+def running(
+    folder: Path, environment: Mapping[str, str], *arguments: str, ready: str
+) -> Iterator[Program]:
+    """``celery arguments`` in a process group of its own, ended at the end."""
+    log = folder / f"celery-{time.monotonic_ns()}.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "celery", "-A", "tests.celery_app", *arguments],
+            cwd=ROOT,
+            env=dict(environment),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    program = Program(process, log)
+    try:
+        program.wait_for(ready)
+        yield program
+    finally:
+        program.end()
+
+
+def worker(folder: Path, environment: Mapping[str, str], *options: str) -> Any:
+    """A running ``celery worker`` with two processes."""
+    quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+    name = f"w{time.monotonic_ns()}@%h"
+    arguments = ("worker", "-c", "2", "-n", name, "-l", "INFO", *quiet, *options)
+    return running(folder, environment, *arguments, ready=" ready.")
+
+
+def beat(folder: Path, environment: Mapping[str, str]) -> Any:
+    """A running ``celery beat``."""
+    schedule = str(folder / f"schedule-{time.monotonic_ns()}")
+    arguments = ("beat", "-s", schedule, "-l", "INFO")
+    return running(folder, environment, *arguments, ready="beat: Starting")
