@@ -84,6 +84,13 @@ class Attempt:
         )
 
 
+def still_claimed(one: Claimed) -> sa.ColumnElement[bool]:
+    """The fencing token: a claim that was lost meanwhile has another one."""
+    return sa.and_(
+        MESSAGE.c.id == one.id, MESSAGE.c.fence == one.fence, MESSAGE.c.status == Status.SENDING
+    )
+
+
 def load(
     connection: sa.Connection, ids: Sequence[uuid.UUID]
 ) -> tuple[list[Claimed], dict[uuid.UUID, str]]:

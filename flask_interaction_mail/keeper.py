@@ -93,6 +93,8 @@ class Keeper:
 
 def announce_ids(state: State, ids: Sequence[uuid.UUID]) -> None:
     """Signal what now stands in the database about the messages ``ids``. Never raises."""
+    if not ids or not any(signal.receivers for signal in _SIGNALS.values()):
+        return  # nobody listens, so nothing need be read
     try:
         with state.database.reading() as connection:
             snapshots = outbox.load(connection, ids)

@@ -7,7 +7,6 @@ works on the connection that it is given and leaves the commit to its owner; tim
 
 from __future__ import annotations
 
-import json
 import logging
 import time
 import uuid
@@ -18,12 +17,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from . import clock
-from .claimed import OPEN, load
+from .claimed import OPEN, load, still_claimed
 from .claimed import Attempt as Attempt
 from .claimed import Claimed as Claimed
 from .claimed import Verdict as Verdict
-from .models import ATTEMPT, MESSAGE, RECIPIENT
-from .outbox import forget_flask_mail
+from .models import MESSAGE
+from .records import record as record
 from .values import Reason, Status
 
 log = logging.getLogger("flask_interaction_mail")
@@ -204,7 +203,7 @@ def renew(
     return {
         one.id
         for one in claims
-        if connection.execute(sa.update(MESSAGE).where(_still_claimed(one)).values(extend)).rowcount
+        if connection.execute(sa.update(MESSAGE).where(still_claimed(one)).values(extend)).rowcount
     }
 
 
@@ -215,7 +214,7 @@ def give_back(
     for one in claims:
         connection.execute(
             sa.update(MESSAGE)
-            .where(_still_claimed(one))
+            .where(still_claimed(one))
             .values(
                 status=Status.DEFERRED if one.attempts else Status.QUEUED,
                 due_at=due_at,
@@ -225,73 +224,6 @@ def give_back(
                 detail=detail,
             )
         )
-
-
-def record(
-    connection: sa.Connection, verdicts: Iterable[Verdict], *, worker: str, now: datetime
-) -> list[Verdict]:
-    """Write down what happened; gives those verdicts whose claim was still in force."""
-    kept = [verdict for verdict in verdicts if _record_message(connection, verdict, now)]
-    for verdict in kept:
-        for address, (status, reply) in verdict.recipients.items():
-            connection.execute(
-                sa.update(RECIPIENT)
-                .where(
-                    RECIPIENT.c.message_id == verdict.claimed.id,
-                    RECIPIENT.c.address == address,
-                    RECIPIENT.c.status.in_(OPEN),
-                )
-                .values(status=status, reply=reply)
-            )
-    attempts = [_attempt_row(verdict, worker) for verdict in kept if verdict.attempt]
-    if attempts:
-        connection.execute(sa.insert(ATTEMPT), attempts)
-    forget_flask_mail(connection, [verdict.claimed.id for verdict in kept])
-    return kept
-
-
-def _record_message(connection: sa.Connection, verdict: Verdict, now: datetime) -> bool:
-    changed = connection.execute(
-        sa.update(MESSAGE)
-        .where(_still_claimed(verdict.claimed))
-        .values(
-            status=verdict.status,
-            reason=verdict.reason,
-            detail=verdict.detail,
-            due_at=verdict.due_at if verdict.status is Status.DEFERRED else None,
-            attempts=MESSAGE.c.attempts + (1 if verdict.counted else 0),
-            finished_at=now if verdict.status.final else None,
-            lease_until=None,
-            worker=None,
-            lost_leases=0,
-        )
-    )
-    return changed.rowcount == 1
-
-
-def _attempt_row(verdict: Verdict, worker: str) -> dict[str, Any]:
-    attempt = verdict.attempt
-    assert attempt is not None  # noqa: S101 - the caller has just looked
-    return {
-        "message_id": verdict.claimed.id,
-        "number": verdict.claimed.fence,
-        "started_at": attempt.started_at,
-        "finished_at": attempt.finished_at,
-        "server": attempt.server,
-        "worker": worker,
-        "result": attempt.result,
-        "stage": attempt.stage,
-        "reply": attempt.reply,
-        "verdicts": json.dumps(attempt.replies),
-        "diverted_to": attempt.diverted_to,
-    }
-
-
-def _still_claimed(one: Claimed) -> sa.ColumnElement[bool]:
-    # The fencing token: a claim that was lost meanwhile has another one.
-    return sa.and_(
-        MESSAGE.c.id == one.id, MESSAGE.c.fence == one.fence, MESSAGE.c.status == Status.SENDING
-    )
 
 
 def next_due(connection: sa.Connection) -> datetime | None:
