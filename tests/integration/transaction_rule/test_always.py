@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from flask_interaction_mail import aftermath
+from flask_interaction_mail import aftermath, notification_queued
 from tests.transactions import FILES, always, on, send, waiting
 
 
@@ -69,6 +69,35 @@ def test_stored_after_an_exception(host):
         always("fact")
         raise KeyError
     assert host.subjects() == ["fact"]
+
+
+def test_stored_after_a_failed_flush_and_an_exception(host):
+    """No transaction could carry it, and the context ends badly: it is stored all the same."""
+    with pytest.raises(IntegrityError), host.app.app_context():
+        host.add_taken()
+        try:
+            host.session.flush()
+        finally:
+            always("fact")
+            send("joined")
+    assert host.subjects() == ["fact"]
+
+
+def test_what_a_receiver_sends_of_it_is_not_the_failed_hosts(host):
+    """The signal of a fact comes after the failure, and so does what a receiver makes of it."""
+
+    def answer(app, notification):
+        if notification.subject == "fact":
+            send("answer")
+
+    notification_queued.connect(answer, host.app)
+    with pytest.raises(IntegrityError), host.app.app_context():
+        host.add_taken()
+        try:
+            host.session.flush()
+        finally:
+            always("fact")
+    assert host.subjects() == ["answer", "fact"]
 
 
 def test_beside_what_joins(host):

@@ -85,7 +85,7 @@ def test_called_back_in_a_savepoint_that_is_released(host):
     assert host.subjects() == []
 
 
-@pytest.mark.parametrize("ending", ["rollback", "failed commit"])
+@pytest.mark.parametrize("ending", ["rollback", "failed commit", "close"])
 def test_a_fact_called_back_stands_where_the_calling_back_is_lost(host, ending):
     """A merge that was rolled back leaves the request for it in force."""
     with host.app.app_context():
@@ -96,7 +96,7 @@ def test_a_fact_called_back_stands_where_the_calling_back_is_lost(host, ending):
         if ending == "failed commit":
             with pytest.raises(IntegrityError):
                 host.session.commit()
-        host.session.rollback()
+        (host.session.close if ending == "close" else host.session.rollback)()
         assert host.subjects() == ["fact"]
 
 
