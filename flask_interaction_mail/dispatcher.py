@@ -15,19 +15,21 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
 
 import sqlalchemy as sa
 
 from . import breaker, queue
+from .courier import Courier, Returned
 from .errors import TransportError
 from .outcome import Delivery, Result, Stage
 from .queue import Attempt, Claimed, Verdict
 from .recipients import complete_setting
 from .settings import MessagingSettings, OnAmbiguous
-from .transport.base import Envelope, Transport
+from .transport.base import Transport
+from .transport.kept import KeptTransports
 from .values import Status
 from .verdict import as_delivery, concerns_server, expired, given_up, poisoned, verdict_of
 
@@ -107,17 +109,6 @@ class Limit:
         return self.deadline is not None and time.monotonic() >= self.deadline
 
 
-@dataclass(frozen=True, slots=True)
-class _Returned:
-    """What a courier brings back."""
-
-    claimed: Claimed
-    outcome: Delivery | Exception | None  # None: it was not begun
-    started_at: datetime
-    finished_at: datetime
-    diverted_to: str | None
-
-
 @dataclass(slots=True)
 class _Shift:
     """One stretch of work under one set of settings."""
@@ -125,7 +116,7 @@ class _Shift:
     settings: MessagingSettings
     limit: Limit
     jobs: stdlib.SimpleQueue[Claimed | None] = field(default_factory=stdlib.SimpleQueue)
-    results: stdlib.SimpleQueue[_Returned] = field(default_factory=stdlib.SimpleQueue)
+    results: stdlib.SimpleQueue[Returned] = field(default_factory=stdlib.SimpleQueue)
     in_flight: dict[uuid.UUID, Claimed] = field(default_factory=dict)
     couriers: list[threading.Thread] = field(default_factory=list)
     transports: list[Transport] = field(default_factory=list)
@@ -153,17 +144,25 @@ class Dispatcher:
     def __init__(self, office: Office) -> None:
         self._office = office
         self._time = queue.Time()
+        self._kept = KeptTransports(office.transport)
 
     def run(self, stop: threading.Event, wake: threading.Event, *, poll: float = 1.0) -> None:
         """Deliver until ``stop``; look for work every ``poll`` seconds, and at once on ``wake``.
 
         A database that is away is waited for; nothing but ``stop`` ends this.
         """
+        try:
+            self._run(stop, wake, poll)
+        finally:
+            self._kept.close()
+
+    def _run(self, stop: threading.Event, wake: threading.Event, poll: float) -> None:
         tidied_at = time.monotonic() - _TIDY_EVERY
         while not stop.is_set():
             wake.clear()
+            self._kept.close_idle()
             try:
-                busy = self.drain(Limit(stop)).done > 0
+                busy = self._drain(Limit(stop)).done > 0
                 if time.monotonic() - tidied_at >= _TIDY_EVERY:
                     tidied_at = time.monotonic()
                     self._office.tidy()
@@ -182,6 +181,12 @@ class Dispatcher:
         What is in flight at the end is finished and recorded, what was claimed and not begun is
         given back.
         """
+        try:
+            return self._drain(limit)
+        finally:
+            self._kept.close()
+
+    def _drain(self, limit: Limit) -> Progress:
         progress = Progress()
         settings = self._office.settings()
         progress.held_up_by = self._obstacle(settings)
@@ -272,29 +277,21 @@ class Dispatcher:
             courier.start()
 
     def _carry(self, shift: _Shift) -> None:
-        """A courier: one kept connection, one message at a time, until the shift ends."""
-        transport = self._office.transport(shift.settings)
-        shift.transports.append(transport)
+        """A courier at work; its connection is kept for the next shift, unless it has failed."""
         divert_to = _divert_to(shift.settings)
+        transport = self._kept.take(shift.settings)
+        shift.transports.append(transport)
+        courier = Courier(shift, transport, self._time.now, divert_to)
         try:
-            while (claimed := shift.jobs.get()) is not None:
-                started_at = self._time.now()
-                may_begin = shift.may_begin(claimed)
-                outcome = _try(transport, claimed, divert_to) if may_begin else None
-                if isinstance(outcome, TransportError) and concerns_server(outcome):
-                    shift.trouble = outcome  # nobody else runs against a server in trouble
-                shift.results.put(self._returned(claimed, outcome, started_at, divert_to))
+            courier.work()
+        except BaseException:
+            courier.spent = True
+            raise
         finally:
-            transport.close()
-
-    def _returned(
-        self,
-        claimed: Claimed,
-        outcome: Delivery | Exception | None,
-        started_at: datetime,
-        divert_to: str | None,
-    ) -> _Returned:
-        return _Returned(claimed, outcome, started_at, self._time.now(), divert_to)
+            if courier.spent or shift.trouble is not None:
+                transport.close()
+            else:
+                self._kept.give_back(shift.settings, transport)
 
     def _collect(self, shift: _Shift, progress: Progress, *, patience: float = _GLANCE) -> None:
         """Wait for results; those that come within ten milliseconds share a commit."""
@@ -320,7 +317,7 @@ class Dispatcher:
         shift.lost.update({one.id for one in claims} - ours)
         shift.renewed_at, shift.holds_until = renewed_at, renewed_at + lease.total_seconds()
 
-    def _settle(self, shift: _Shift, progress: Progress, returned: Sequence[_Returned]) -> None:
+    def _settle(self, shift: _Shift, progress: Progress, returned: Sequence[Returned]) -> None:
         verdicts: list[Verdict] = []
         unlucky: list[Claimed] = []
         for one in returned:
@@ -335,7 +332,7 @@ class Dispatcher:
         if shift.trouble is None:
             self._staff(shift)
 
-    def _verdict(self, shift: _Shift, one: _Returned, outcome: Delivery | Exception) -> Verdict:
+    def _verdict(self, shift: _Shift, one: Returned, outcome: Delivery | Exception) -> Verdict:
         now = one.finished_at
         if isinstance(outcome, TransportError):
             outcome = as_delivery(outcome)
@@ -445,7 +442,7 @@ class Dispatcher:
             return
         now = self._time.now()
         self._settle(
-            shift, progress, [self._returned(one, _NOBODY_KNOWS, now, None) for one in left]
+            shift, progress, [Returned(one, _NOBODY_KNOWS, now, now, None) for one in left]
         )
 
     def _await(self, shift: _Shift, progress: Progress, seconds: float) -> None:
@@ -462,30 +459,10 @@ def _divert_to(settings: MessagingSettings) -> str | None:
     return complete_setting(settings.divert_to, settings) if settings.divert_to else None
 
 
-def _try(transport: Transport, claimed: Claimed, divert_to: str | None) -> Delivery | Exception:
-    envelope = claimed.envelope
-    if divert_to is None:
-        return _deliver(transport, envelope)
-    outcome = _deliver(transport, replace(envelope, recipients=(divert_to,)))
-    if isinstance(outcome, Exception):
-        return outcome
-    # One mailbox stood in for all, so its verdict is everybody's.
-    reply = outcome.verdicts.get(divert_to)
-    everybody = {} if reply is None else dict.fromkeys(envelope.recipients, reply)
-    return replace(outcome, verdicts=everybody)
-
-
-def _deliver(transport: Transport, envelope: Envelope) -> Delivery | Exception:
-    try:
-        return transport.deliver(envelope)
-    except Exception as error:
-        return error
-
-
 def _gather(
-    results: stdlib.SimpleQueue[_Returned], patience: float, expected: int
-) -> list[_Returned]:
-    returned: list[_Returned] = []
+    results: stdlib.SimpleQueue[Returned], patience: float, expected: int
+) -> list[Returned]:
+    returned: list[Returned] = []
     with suppress(stdlib.Empty):
         returned.append(results.get(timeout=patience))
         end = time.monotonic() + _GROUP

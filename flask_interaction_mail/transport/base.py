@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -37,15 +37,7 @@ Pull = Callable[[], Envelope | None]
 class Transport(Protocol):
     """Sends envelopes over a connection that it opens when needed and keeps."""
 
-    def deliver(self, envelope: Envelope) -> Delivery:
-        """Try once to hand over one message.
-
-        Raises:
-            TransportError: the server or the way to it failed; nobody got the message.
-        """
-        ...
-
-    def deliver_all(self, pull: Pull) -> Iterator[Outcome]:
+    def deliver_all(self, pull: Pull) -> Generator[Outcome]:
         """Hand over what ``pull`` gives until it gives None, each message tried once.
 
         Yields one outcome a message, in the order of pulling. A message may be pulled before
@@ -64,7 +56,7 @@ class Transport(Protocol):
         ...
 
 
-def one_by_one(deliver: Callable[[Envelope], Delivery], pull: Pull) -> Iterator[Outcome]:
+def one_by_one(deliver: Callable[[Envelope], Delivery], pull: Pull) -> Generator[Outcome]:
     """``deliver_all`` for a transport that knows how to ``deliver`` one message."""
     while (envelope := pull()) is not None:
         outcome: Outcome

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from ..errors import TransportError
 from ..outcome import Delivery, Reply, Stage
@@ -48,7 +48,7 @@ class MemoryTransport:
             raise answer
         return answer or self._ordinary(envelope)
 
-    def deliver_all(self, pull: Pull) -> Iterator[Outcome]:
+    def deliver_all(self, pull: Pull) -> Generator[Outcome]:
         """``deliver`` for each of what ``pull`` gives."""
         return one_by_one(self.deliver, pull)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import replace
 
 from ..errors import TransportError
@@ -32,7 +32,7 @@ class SmtpTransport:
         self._session: Session | None = None
         self._aborted = False
 
-    def deliver_all(self, pull: Pull) -> Iterator[Outcome]:
+    def deliver_all(self, pull: Pull) -> Generator[Outcome]:
         """Hand over what ``pull`` gives until it gives None, as the protocol says.
 
         Where the server knows PIPELINING the next message is pulled just before the content of

@@ -1,0 +1,141 @@
+"""A courier: one connection, and the messages that it hands over one after the other."""
+
+from __future__ import annotations
+
+import queue
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Protocol
+
+from .claimed import Claimed
+from .errors import TransportError
+from .outcome import Delivery
+from .transport.base import Envelope, Stopped, Transport
+from .verdict import concerns_server
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """What a courier brings back."""
+
+    claimed: Claimed
+    outcome: Delivery | Exception | None  # None: it was not begun
+    started_at: datetime
+    finished_at: datetime
+    diverted_to: str | None
+
+
+class Counter(Protocol):
+    """Where couriers get messages, and bring back what became of them.
+
+    None among the ``jobs`` sends one courier home. ``trouble`` is what is wrong with the server;
+    who finds out says it there.
+    """
+
+    jobs: queue.SimpleQueue[Claimed | None]
+    results: queue.SimpleQueue[Returned]
+    trouble: TransportError | None
+
+    def may_begin(self, claimed: Claimed) -> bool: ...
+
+
+@dataclass(slots=True)
+class Courier:
+    """Carries over ``transport`` until it is sent home; ``now`` is the clock of the claims.
+
+    ``spent`` is true afterwards where the connection was broken off and is of no further use.
+    """
+
+    counter: Counter
+    transport: Transport
+    now: Callable[[], datetime]
+    divert_to: str | None
+    spent: bool = False
+    _to_pull: deque[Claimed] = field(default_factory=deque)
+    _pulled: deque[tuple[Claimed, datetime]] = field(default_factory=deque)
+    _home: bool = False
+
+    def work(self) -> None:
+        """Wait for messages and carry them."""
+        while not self._home:
+            claimed = self.counter.jobs.get()
+            if claimed is None:
+                return
+            self._to_pull.append(claimed)
+            while self._to_pull:
+                self._carry()
+
+    def _carry(self) -> None:
+        """Hand over until nothing is waiting, or the next one may not begin any more."""
+        carrying = self.transport.deliver_all(self._pull)
+        try:
+            for outcome in carrying:
+                self._bring(outcome)
+                # It was pulled a while ago: another worker may have it now.
+                if self._pulled and not self.counter.may_begin(self._pulled[0][0]):
+                    break
+        except Exception as error:
+            if not self._pulled:
+                raise
+            self._bring(error)
+            self._to_pull.extendleft(claimed for claimed, _ in reversed(self._pulled))
+            self._pulled.clear()
+        finally:
+            carrying.close()
+        while self._pulled:
+            self._bring(None)
+
+    def _pull(self) -> Envelope | None:
+        while (claimed := self._next()) is not None:
+            self._pulled.append((claimed, self.now()))
+            if self.counter.may_begin(claimed):
+                return self._addressed(claimed.envelope)
+            self._give_up()
+        return None
+
+    def _next(self) -> Claimed | None:
+        if self._to_pull:
+            return self._to_pull.popleft()
+        if self._home:
+            return None
+        try:
+            claimed = self.counter.jobs.get_nowait()
+        except queue.Empty:
+            return None
+        self._home = claimed is None
+        return claimed
+
+    def _addressed(self, envelope: Envelope) -> Envelope:
+        if self.divert_to is None:
+            return envelope
+        return replace(envelope, recipients=(self.divert_to,))
+
+    def _bring(self, outcome: Delivery | Exception | None) -> None:
+        """The outcome of the message that was pulled first of those without one."""
+        claimed, started_at = self._pulled.popleft()
+        if isinstance(outcome, Stopped):
+            self.spent, outcome = True, None
+        elif isinstance(outcome, TransportError) and concerns_server(outcome):
+            self.counter.trouble = outcome  # nobody else runs against a server in trouble
+        elif isinstance(outcome, Delivery):
+            outcome = self._for_all(claimed, outcome)
+        self._put(claimed, outcome, started_at)
+
+    def _give_up(self) -> None:
+        claimed, started_at = self._pulled.pop()
+        self._put(claimed, None, started_at)
+
+    def _put(
+        self, claimed: Claimed, outcome: Delivery | Exception | None, started_at: datetime
+    ) -> None:
+        self.counter.results.put(Returned(claimed, outcome, started_at, self.now(), self.divert_to))
+
+    def _for_all(self, claimed: Claimed, delivery: Delivery) -> Delivery:
+        """Where one mailbox stood in for all, its verdict is everybody's."""
+        if self.divert_to is None:
+            return delivery
+        reply = delivery.verdicts.get(self.divert_to)
+        everybody = {} if reply is None else dict.fromkeys(claimed.envelope.recipients, reply)
+        return replace(delivery, verdicts=everybody)
