@@ -69,17 +69,19 @@ class InteractionMail:
             InteractionMailError: a configuration key is wrong, or there is no ``db``.
         """
         state = self._build(app, db, admin, directory, access)
+        app.register_blueprint(_templates())  # first: it fails where requests are served already
         app.extensions[KEY] = state
+        if state.config.migrations is Migrations.HOST:
+            models.copy_to(state.db.metadata)
         if state.config.delivery is DeliveryMode.CELERY:
             _import_celery().install(state)
-        app.register_blueprint(_templates())
         app.before_request(state.ensure_running)
         mail_bridge.install(app, send_flask_mail)
         cli.register(app)
         if state.admin is not None:
             from . import admin as panel  # a host without a panel does not pay for it
 
-            panel.add_views(state.admin)
+            panel.add_views(state.admin, app)
 
     def _build(
         self,
@@ -104,8 +106,6 @@ class InteractionMail:
         config = parse(app.config)
         if config.delivery is DeliveryMode.CELERY:
             _import_celery()
-        if config.migrations is Migrations.HOST:
-            _copy_tables(database)
         return _state(
             app,
             database,
@@ -156,10 +156,6 @@ def _import_celery() -> ModuleType:
             f"({error}): pip install 'flask-interaction-mail[celery]'"
         ) from error
     return celery
-
-
-def _copy_tables(db: SQLAlchemy) -> None:
-    models.copy_to(db.metadata)
 
 
 def _templates() -> Blueprint:

@@ -257,7 +257,7 @@ def test_an_application_of_the_same_admin_without_the_extension_has_no_panel() -
     admin = Admin(name="CRM", index_view=OpenIndex())
     from flask_interaction_mail.admin import add_views
 
-    add_views(admin)
+    add_views(admin, Flask("with"))
     app = Flask("bare")
     admin.init_app(app)
     assert app.test_client().get(HOME).status_code == 404
