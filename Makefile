@@ -7,8 +7,10 @@
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
+BENCH := .bench-venv
 SERVE ?= 1
 PYTEST_ARGS ?=
+ROUNDS ?= 5
 
 # `python3` if it is new enough, else the newest that has a name of its own.
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -18,7 +20,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint layers format unit integration browser docs requirements wheel clean
+.PHONY: help bench demo test lint layers format unit integration browser docs requirements wheel clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -28,6 +30,10 @@ demo: $(VENV)/.demo ## run the example: a denied merge, the delivered request, t
 
 test: $(VENV)/.test lint ## everything: lint, then all tests (PYTEST_ARGS="-k outbox" chooses)
 	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+
+bench: $(BENCH)/.installed ## ours and others side by side, into docs/ (ROUNDS=1 QUICK=1 ONLY=wire,drain: a look)
+	$(BENCH)/bin/python -m benchmarks --rounds $(ROUNDS) $(if $(QUICK),--quick) \
+		$(if $(ONLY),--only $(ONLY)) $(if $(QUICK)$(ONLY),,--write)
 
 # import-linter's cache does not notice modules that are new, so it is not used.
 lint: $(VENV)/.test ## style, formatting, types, direction of imports
@@ -63,7 +69,7 @@ wheel: $(VENV)/.test ## build the distribution into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## remove what was installed and built
-	rm -rf $(VENV) .demo build dist docs/_build htmlcov .coverage .coverage.*
+	rm -rf $(VENV) $(BENCH) .demo build dist docs/_build htmlcov .coverage .coverage.*
 
 $(VENV)/.made:
 	@if [ -z "$(PYTHON)" ]; then \
@@ -72,6 +78,12 @@ $(VENV)/.made:
 		exit 1; \
 	fi
 	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# The peers have an environment of their own, so that no host is measured with them.
+$(BENCH)/.installed: setup.cfg pyproject.toml benchmarks/requirements.txt
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install --quiet --editable . -r benchmarks/requirements.txt
 	@touch $@
 
 # A stamp is newer than what it was made from, so a second run installs nothing.

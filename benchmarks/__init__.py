@@ -1,0 +1,1 @@
+"""How fast it is, and how fast others are, measured side by side. See docs/benchmarks.md."""

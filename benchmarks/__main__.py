@@ -1,0 +1,38 @@
+"""python -m benchmarks [--rounds N] [--quick] [--only wire,drain] [--write]"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import time
+
+from . import report
+from .harness import Figure, Options
+from .servers import scratch
+
+FIGURES = ("wire", "drain", "latency", "claims", "enqueue", "settings", "idle", "startup")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--quick", action="store_true", help="less of everything")
+    parser.add_argument("--only", default=",".join(FIGURES), help=f"of {', '.join(FIGURES)}")
+    parser.add_argument("--write", action="store_true", help="also into docs/")
+    given = parser.parse_args()
+    options = Options(rounds=given.rounds, quick=given.quick, folder=scratch())
+    figures = [_measured(name, options) for name in given.only.split(",")]
+    report.summary(figures)
+    if given.write:
+        report.write(figures, options)
+
+
+def _measured(name: str, options: Options) -> Figure:
+    start = time.monotonic()
+    figure: Figure = importlib.import_module(f"benchmarks.{name}").measure(options)
+    report.show(figure, time.monotonic() - start)
+    return figure
+
+
+if __name__ == "__main__":
+    main()

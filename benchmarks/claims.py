@@ -1,0 +1,113 @@
+"""Taking work from long queues: it should not matter how long they are."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from .harness import Figure, Goal, Options, Spread, Table, child, number, progress
+from .servers import database, dialects, settle, sink
+
+BATCH = 200
+_WORK = {"batch": BATCH, "claims": 4, "drained": 1000}
+
+Measured = dict[str, dict[str, list[float]]]  # name of the queue -> claim, drain -> rounds
+
+
+def measure(options: Options) -> Figure:
+    figure = Figure("4", "Queues of a thousand to a million messages")
+    for dialect in dialects():
+        _ours(figure, dialect, options)
+        _peers(figure, dialect, options)
+    return figure
+
+
+def _queues(options: Options) -> dict[str, tuple[int, int]]:
+    """Name to how many are queued, and how many were sent before."""
+    longest = options.size(1_000_000, 20_000)
+    lengths = [1000, *(n for n in (10_000, 100_000, 1_000_000) if n <= longest)]
+    queues = {f"{length:,} queued": (length, 0) for length in lengths}
+    return queues | {f"1,000 queued, {longest:,} sent": (1000, longest)}
+
+
+def _ours(figure: Figure, dialect: str, options: Options) -> None:
+    # The shortest queue needs some more, because the last of it leaves on fewer connections.
+    measured: Measured = {}
+    with contextlib.ExitStack() as stack:
+        port = stack.enter_context(sink())
+        urls = {}
+        for name, (queued, sent) in _queues(options).items():
+            urls[name] = stack.enter_context(database(dialect, options))
+            child("long_queues", "grow", url=urls[name], queued=queued + 200, sent=sent)
+            settle(urls[name])
+            progress(f"{dialect}: {name}, made")
+        for _ in range(options.rounds):
+            _round(urls, port, measured)
+    figure.tables.append(_table(dialect, measured))
+    figure.goals += _goals(dialect, measured)
+    _bars(figure, dialect, measured)
+
+
+def _round(urls: dict[str, str], port: int, measured: Measured) -> None:
+    for name, url in urls.items():
+        done: dict[str, float] = child("long_queues", "work", url=url, port=port, **_WORK)
+        progress(f"{name}: {done}")
+        for what in ("claim", "drain"):
+            measured.setdefault(name, {}).setdefault(what, []).append(done[what])
+
+
+def _table(dialect: str, measured: Measured) -> Table:
+    table = Table(
+        f"Ours, {dialect}",
+        ["", f"claim of {BATCH}, ms", "min–max", "drain, µs a message", "min–max"],
+    )
+    for name, rounds in measured.items():
+        row = [name]
+        for what in ("claim", "drain"):
+            spread = Spread.of(rounds[what])
+            row += [number(spread.median), f"{number(spread.low)}–{number(spread.high)}"]
+        table.rows.append(row)
+    return table
+
+
+def _goals(dialect: str, measured: Measured) -> list[Goal]:
+    shortest, *others = measured
+    goals = []
+    for what in ("claim", "drain"):
+        growth = [_growth(measured, shortest, name, what) for name in others]
+        worst = max(growth, key=lambda spread: spread.median)
+        goals.append(
+            Goal(f"{dialect}: {what}, the slowest queue against {shortest}", "<=", 1.2, worst)
+        )
+    return goals
+
+
+def _growth(measured: Measured, base: str, name: str, what: str) -> Spread:
+    pairs = zip(measured[name][what], measured[base][what], strict=True)
+    return Spread.of([long / short for long, short in pairs])
+
+
+def _bars(figure: Figure, dialect: str, measured: Measured) -> None:
+    figure.bars[f"claim of {BATCH}, {dialect}, ms"] = {
+        f"ours, {name}": Spread.of(rounds["claim"]).median for name, rounds in measured.items()
+    }
+
+
+def _peers(figure: Figure, dialect: str, options: Options) -> None:
+    table = Table(f"Finding the next {BATCH}, {dialect}, ms", ["", "median", "min", "max"])
+    lengths = (1000, options.size(100_000, 5000))
+    for title, name in (("django-post_office", "post_office"), ("django-mailer", "mailer")):
+        for length in lengths:
+            with database(dialect, options) as url:
+                child("django_queues", f"{name}_fill", url=url, count=length)
+                settle(url)
+                spread = Spread.of([_choose(name, url) for _ in range(options.rounds)])
+            cells = map(number, (spread.median, spread.low, spread.high))
+            table.rows.append([f"{title}, {length:,} queued", *cells])
+            progress(f"{dialect}: {title}, {length:,}: {spread.median:.1f} ms")
+    figure.tables.append(table)
+
+
+def _choose(name: str, url: str) -> float:
+    given: dict[str, Any] = {"url": url, "batch": BATCH, "times": 5}
+    return float(child("django_queues", f"{name}_choose", **given)["claim"])

@@ -1,0 +1,23 @@
+"""Taking the time of small things."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+
+def seconds(action: Callable[[], object]) -> float:
+    """How long ``action`` takes, once."""
+    start = time.perf_counter()
+    action()
+    return time.perf_counter() - start
+
+
+def beside(without: Callable[[], object], having: Callable[[], object], *, times: int) -> float:
+    """Seconds that ``having`` takes longer than ``without``: medians, taken alternately."""
+    for _ in range(5):
+        without()
+        having()
+    pairs = [(seconds(without), seconds(having)) for _ in range(times)]
+    return statistics.median(b for _, b in pairs) - statistics.median(a for a, _ in pairs)

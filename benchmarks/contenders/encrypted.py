@@ -1,0 +1,60 @@
+"""Opening encrypted connections, one after the other."""
+
+from __future__ import annotations
+
+import smtplib
+import ssl
+import time
+from collections.abc import Callable
+
+
+def _rate(count: int, once: Callable[[], object]) -> dict[str, float]:
+    once()
+    start = time.perf_counter()
+    for _ in range(count):
+        once()
+    return {"rate": count / (time.perf_counter() - start)}
+
+
+def _open_and_close(port: int, authority: str) -> None:
+    from flask_interaction_mail.settings import MessagingSettings
+    from flask_interaction_mail.transport.session import Session
+
+    settings = MessagingSettings(
+        smtp_server="127.0.0.1",
+        smtp_port=port,
+        encryption="tls",  # type: ignore[arg-type]  # plain strings are taken
+        ca_certificate=authority,
+        default_from="crm@firm.example",
+    )
+    session = Session(settings=settings)
+    session.open()
+    session.quit()
+
+
+def kept(port: int, authority: str, count: int) -> dict[str, float]:
+    """As a worker does it."""
+    return _rate(count, lambda: _open_and_close(port, authority))
+
+
+def fresh(port: int, authority: str, count: int) -> dict[str, float]:
+    """The same, if it built what it trusts anew."""
+    from flask_interaction_mail.transport import tls
+
+    def once() -> None:
+        tls.context_for.cache_clear()
+        _open_and_close(port, authority)
+
+    return _rate(count, once)
+
+
+def smtplib_fresh(port: int, authority: str, count: int) -> dict[str, float]:
+    """The standard library's way with a verified certificate."""
+
+    def once() -> None:
+        context = ssl.create_default_context()
+        context.load_verify_locations(cadata=authority)
+        with smtplib.SMTP_SSL("127.0.0.1", port, context=context) as smtp:
+            smtp.ehlo()
+
+    return _rate(count, once)

@@ -1,0 +1,90 @@
+"""What a notification costs the host that sends it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+
+from flask_interaction_mail import Contact, Merge, Party, mail_templates, send_notification
+from flask_interaction_mail.merging import request_merge
+
+from ..clockwork import beside, seconds
+from .ours import host
+
+STEWARDS = Party("Data Stewards", "stewards", id=10, kind="group")
+_PAIR: dict[str, Any] = {
+    "contacts": [
+        {
+            "name": "Acme Ltd",
+            "location": "Customers",
+            "url": "https://crm.firm.example/contacts/17",
+            "id": "17",
+        },
+        {"name": "ACME Limited", "location": "Customers", "url": None, "id": "42"},
+    ],
+    "requester": "Bob Stone",
+    "requester_address": "bob@firm.example",
+    "reason": "They have the same telephone number.",
+    "locale": None,
+}
+
+
+def texts() -> dict[str, Any]:
+    """The merge request as rendered, for those who render nothing."""
+    state = host("sqlite://")
+    with state.app.app_context():
+        found = mail_templates.render(state.app, "merge_request", _PAIR, locale=None)
+    return {"subject": found.subject, "text": found.text, "html": found.html}
+
+
+def enqueue(url: str, count: int) -> dict[str, float]:
+    """µs a message: in a host's transaction, a thousand in one, and as an event of the host."""
+    state = host(url)
+    session = state.db.session
+    numbers = iter(range(10**9))
+
+    def of_the_host() -> None:
+        session.execute(sa.text("INSERT INTO thing (name) VALUES (:name)"), {"name": "Acme"})
+
+    def alone() -> None:
+        of_the_host()
+        session.commit()
+
+    def with_mail() -> None:
+        of_the_host()
+        _send()
+        session.commit()
+
+    def many() -> None:
+        for _ in range(count):
+            _send()
+        session.commit()
+
+    def denied() -> None:
+        of_the_host()
+        request_merge(_merge(next(numbers)))
+        session.commit()
+
+    with state.app.app_context():
+        session.execute(sa.text("CREATE TABLE IF NOT EXISTS thing (name VARCHAR(50))"))
+        session.commit()
+        times = max(100, count // 4)
+        return {
+            "one": beside(alone, with_mail, times=times) * 1e6,
+            "denied": beside(alone, denied, times=times) * 1e6,
+            "many": seconds(many) / count * 1e6,
+        }
+
+
+def _send() -> None:
+    send_notification(STEWARDS, template="merge_request", context=_PAIR)
+
+
+def _merge(number: int) -> Merge:
+    return Merge(
+        (
+            Contact(2 * number, "Acme Ltd", location="Customers"),
+            Contact(2 * number + 1, "ACME Limited", location="Customers"),
+        )
+    )

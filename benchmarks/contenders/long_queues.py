@@ -1,0 +1,124 @@
+"""Our outbox with up to a million messages: made by the database itself, then worked on."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+import sqlalchemy as sa
+
+from flask_interaction_mail import clock, outbox, queue
+from flask_interaction_mail.dispatcher import Dispatcher, Limit
+from flask_interaction_mail.models import MESSAGE, RECIPIENT
+from flask_interaction_mail.queue import Verdict
+from flask_interaction_mail.state import State
+
+from .. import messages
+from .ours import composed, copies, host
+
+_SQL = {
+    "sqlite": {
+        "id": "printf('%032x', n)",
+        "time": "strftime('%Y-%m-%d %H:%M:%f', '2026-01-01', (n / 100.0) || ' seconds') || '000'",
+        "numbers": "(WITH RECURSIVE c(n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM c "
+        "WHERE n + 1 < {end}) SELECT n FROM c) AS numbers",
+    },
+    "postgresql": {
+        "id": "lpad(to_hex(n), 32, '0')::uuid",
+        "time": "timestamp '2026-01-01' + n * interval '10 milliseconds'",
+        "numbers": "generate_series({first}, {end} - 1) AS numbers(n)",
+    },
+}
+
+
+def grow(url: str, queued: int, sent: int) -> dict[str, float]:
+    """Make an outbox with so many ``queued`` messages, and so many ``sent`` before them."""
+    state = host(url)
+    message = replace(composed(state), content=messages.finished())
+    with state.database.writing() as connection:
+        outbox.insert(connection, [message])
+        words = _SQL[connection.dialect.name]
+        id = message.id.hex if connection.dialect.name == "sqlite" else str(message.id)
+        new = {"id": words["id"], "origin": words["id"], "created_at": words["time"]}
+        gone = new | {"status": "'sent'", "due_at": "NULL", "finished_at": words["time"]}
+        due = new | {"due_at": words["time"]}
+        reader = {"message_id": words["id"]}
+        _copy(connection, MESSAGE, f"id = '{id}'", gone, 1, 1 + sent)
+        _copy(connection, MESSAGE, f"id = '{id}'", due, 1 + sent, 1 + sent + queued)
+        _copy(connection, RECIPIENT, f"message_id = '{id}'", reader, 1, 1 + sent + queued)
+        connection.exec_driver_sql(
+            f"DELETE FROM interaction_mail_recipient WHERE message_id = '{id}'"
+        )
+        connection.exec_driver_sql(f"DELETE FROM interaction_mail_message WHERE id = '{id}'")
+    return {}
+
+
+def _copy(
+    connection: sa.Connection,
+    table: sa.Table,
+    which: str,
+    changes: dict[str, str],
+    first: int,
+    end: int,
+) -> None:
+    if end <= first:
+        return
+    numbers = _SQL[connection.dialect.name]["numbers"].format(first=first, end=end)
+    names = ", ".join(f'"{column.name}"' for column in table.columns)
+    values = ", ".join(changes.get(one.name, f'one."{one.name}"') for one in table.columns)
+    connection.exec_driver_sql(
+        f"INSERT INTO {table.name} ({names}) SELECT {values} "
+        f"FROM (SELECT * FROM {table.name} WHERE {which}) AS one, {numbers}"
+    )
+
+
+def work(url: str, port: int, batch: int, claims: int, drained: int) -> dict[str, float]:
+    """ms for a claim of ``batch``, and µs a message for a drain of ``drained`` of them.
+
+    What is taken is put back, and what is sent is replaced, so that the queue keeps its length.
+    """
+    state = host(url, port)
+    claim = _claims(state, batch, claims)
+    drain = _drain(state, drained)
+    with state.database.writing() as connection:
+        outbox.insert(connection, copies(composed(state), drained))
+    return {"claim": claim, "drain": drain}
+
+
+def _claims(state: State, batch: int, count: int) -> float:
+    taken, claimed = [], []
+    lease = state.config.lease
+    for _ in range(count):
+        start = time.perf_counter()
+        with state.database.writing() as connection:
+            claimed += queue.claim(
+                connection, limit=batch, worker="bench", lease=lease, now=clock.now()
+            )
+        taken.append(time.perf_counter() - start)
+    with state.database.writing() as connection:
+        queue.give_back(connection, claimed, due_at=clock.now(), detail=None)
+    if len(claimed) != batch * count:
+        raise SystemExit(f"claimed {len(claimed)}, not {batch * count}")
+    return statistics.median(taken) * 1e3
+
+
+def _drain(state: State, wanted: int) -> float:
+    office, stop = state.dispatcher()._office, threading.Event()
+    done: list[int] = []
+    start = time.perf_counter()
+
+    def announce(verdicts: Sequence[Verdict]) -> None:
+        office.announce(verdicts)
+        done.append(len(verdicts))
+        if sum(done) >= wanted and not stop.is_set():
+            taken.append((time.perf_counter() - start) / sum(done))
+            stop.set()
+
+    taken: list[float] = []
+    Dispatcher(replace(office, announce=announce)).drain(Limit(stop))
+    if not taken:
+        raise SystemExit(f"drained {sum(done)} of {wanted}")
+    return taken[0] * 1e6

@@ -1,0 +1,154 @@
+"""Flask-Interaction-Mail as a contender: a small host, its queue, and its delivery."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+from flask import Flask
+from flask_admin import Admin
+from flask_sqlalchemy import SQLAlchemy
+
+from flask_interaction_mail import Directory, InteractionMail, Party, clock, outbox
+from flask_interaction_mail.dispatcher import Dispatcher
+from flask_interaction_mail.intent import Intent
+from flask_interaction_mail.notify import Identity
+from flask_interaction_mail.outbox import NewMessage
+from flask_interaction_mail.state import State
+
+from .. import messages
+
+ADA = Party("Ada Byron", messages.RECIPIENT, id=1)
+
+
+class People(Directory):
+    """Somebody is logged in."""
+
+    def current_user(self) -> Party:
+        return Party("Bob Stone", "bob", id=7)
+
+
+def host(url: str, port: int = 25, **config: Any) -> State:
+    """A host with a database of its own and mail that goes to ``port`` of this machine.
+
+    Port 0 leaves the settings as they are stored.
+    """
+    app, db = Flask("bench"), SQLAlchemy()
+    app.config.update(
+        SQLALCHEMY_DATABASE_URI=url, SECRET_KEY="k" * 32, INTERACTION_MAIL_DELIVERY="worker"
+    )
+    app.config.update(config)
+    if url.startswith("sqlite"):
+        app.config["SQLALCHEMY_ENGINE_OPTIONS"] = {"connect_args": {"timeout": 20}}
+    db.init_app(app)
+    admin = Admin(name="CRM")
+    admin.init_app(app)
+    InteractionMail(db=db, admin=admin, directory=People()).init_app(app)
+    state: State = app.extensions["interaction_mail"]
+    with app.app_context():
+        db.create_all()
+        _configure(state, port)
+    return state
+
+
+def _configure(state: State, port: int) -> None:
+    wanted = {
+        "company_domain": "firm.example",
+        "smtp_server": "127.0.0.1",
+        "smtp_port": port,
+        "encryption": "none",
+        "default_to": "merge-desk",
+        "default_from": "crm",
+    }
+    present = state.settings.current().settings
+    if port and not (present.configured and present.smtp_port == port):
+        state.settings.save(wanted, base=None, changed_by="bench")
+
+
+def composed(state: State, subject: str = messages.SUBJECT) -> NewMessage:
+    """The message that everybody sends, routed and built."""
+    intent = Intent(
+        kind="notification", source="call", subject=subject, text=messages.TEXT, to=(ADA,)
+    )
+    with state.app.app_context():
+        settings = state.settings.current().settings
+        return state.compose(intent, Identity.fresh(), settings)
+
+
+def copies(message: NewMessage, count: int) -> list[NewMessage]:
+    """``message`` as ``count`` messages that are due now."""
+    now = clock.now()
+    ids = [outbox.new_id() for _ in range(count)]
+    return [replace(message, id=id, origin=id, created_at=now, due_at=now) for id in ids]
+
+
+def fill(url: str, port: int, count: int) -> dict[str, float]:
+    """Empty the outbox, then queue ``count`` messages."""
+    state = host(url, port)
+    message = replace(composed(state), content=messages.finished())
+    with state.database.writing() as connection:
+        for table in ("recipient", "attempt", "message"):
+            connection.execute(sa.text(f"DELETE FROM interaction_mail_{table}"))
+    for start in range(0, count, 1000):
+        with state.database.writing() as connection:
+            outbox.insert(connection, copies(message, min(1000, count - start)))
+    return {}
+
+
+def drain(url: str, port: int, count: int, connections: int) -> dict[str, float]:
+    """Deliver everything; messages a second."""
+    state = host(url, port)
+    dispatcher = state.dispatcher(connections=connections)
+    start = time.perf_counter()
+    progress = dispatcher.drain()
+    seconds = time.perf_counter() - start
+    if progress.sent != count:
+        raise SystemExit(f"sent {progress.sent} of {count}: {progress.held_up_by}")
+    return {"rate": count / seconds}
+
+
+def settings_share(url: str, port: int, count: int) -> dict[str, float]:
+    """What reading the settings costs a message while the queue is drained, in µs."""
+    state = host(url, port)
+    dispatcher = state.dispatcher()
+    office = dispatcher._office
+    spent: list[float] = []
+    timed = replace(office, settings=_timed(office.settings, spent))
+    sent = Dispatcher(timed).drain().sent
+    if sent != count:
+        raise SystemExit(f"sent {sent} of {count}")
+    return {"per_message": sum(spent) / count * 1e6, "reads": len(spent)}
+
+
+def settings_read(url: str, port: int, count: int) -> dict[str, float]:
+    """One look at the settings, in µs: by itself, and on a connection that is held."""
+    state = host(url, port)
+    alone = _each(lambda: state.settings.current(), count)
+    with state.database.reading() as connection:
+        held = _each(lambda: state.settings.current(connection), count)
+    return {"alone": alone, "held": held}
+
+
+def _timed(function: Callable[[], Any], spent: list[float]) -> Callable[[], Any]:
+    def timed() -> Any:
+        start = time.perf_counter()
+        try:
+            return function()
+        finally:
+            spent.append(time.perf_counter() - start)
+
+    return timed
+
+
+def _each(function: Callable[[], object], count: int) -> float:
+    function()
+    taken = []
+    for _ in range(count):
+        start = time.perf_counter()
+        function()
+        taken.append(time.perf_counter() - start)
+    return statistics.median(taken) * 1e6

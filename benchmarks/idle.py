@@ -1,0 +1,113 @@
+"""A worker that has nothing to do, and how soon it notices that it has."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from .harness import ROOT, Figure, Goal, Options, Spread, Table, child, number, progress
+from .servers import database, dialects, listening
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+_LIMITS = {"sqlite": 1000.0, "postgresql": 100.0}  # ms
+
+
+def measure(options: Options) -> Figure:
+    figure = Figure("7", "An idle worker, and its awakening")
+    idle = Table("An idle worker", ["", "median", "min", "max"])
+    wake = Table("From commit to the first byte at the server, ms", _COLUMNS)
+    for dialect in dialects():
+        with database(dialect, options) as url:
+            _idle(figure, idle, dialect, url, options)
+            _awaken(figure, wake, dialect, url, options)
+    figure.tables += [idle, wake]
+    return figure
+
+
+_COLUMNS = ["", "median", "slowest of a round: median", "min", "max"]
+
+
+def _worker(url: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "flask", "--app", "benchmarks.contenders.hosted"]
+    quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    return subprocess.Popen(
+        [*command, "interaction-mail", "worker"],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "BENCH_URL": url},
+        **quiet,
+    )
+
+
+def _end(worker: subprocess.Popen[bytes]) -> None:
+    worker.send_signal(signal.SIGTERM)
+    worker.wait(60)
+
+
+def _idle(figure: Figure, table: Table, dialect: str, url: str, options: Options) -> None:
+    child("ours", "fill", url=url, port=9, count=0)
+    shares, memory = [], []
+    for _ in range(options.rounds):
+        worker = _worker(url)
+        time.sleep(options.size(4, 3))
+        before, start = _cpu(worker.pid), time.monotonic()
+        time.sleep(options.size(20, 4))
+        shares.append((_cpu(worker.pid) - before) / (time.monotonic() - start) * 100)
+        memory.append(_memory(worker.pid))
+        _end(worker)
+        progress(f"{dialect}: {shares[-1]:.2f} % of a core, {memory[-1]:.1f} MB")
+    for name, values, unit, limit in (
+        ("processor time, % of a core", shares, "%", 0.5),
+        ("memory, MB", memory, "MB", 60),
+    ):
+        spread = Spread.of(values)
+        cells = map(number, (spread.median, spread.low, spread.high))
+        table.rows.append([f"{dialect}: {name}", *cells])
+        figure.goals.append(Goal(f"{dialect}: idle worker, {name}", "<=", limit, spread, unit))
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
+def _memory(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS:"))
+
+
+def _awaken(figure: Figure, table: Table, dialect: str, url: str, options: Options) -> None:
+    for name, limit in (("the same process", 50.0), ("another process", _LIMITS[dialect])):
+        medians, slowest = [], []
+        for _ in range(options.rounds):
+            waits = _waits(url, name, options)
+            medians.append(Spread.of(waits).median)
+            slowest.append(max(waits))
+            progress(f"{dialect}, {name}: {medians[-1]:.1f}, slowest {slowest[-1]:.1f} ms")
+        worst = Spread.of(slowest)
+        cells = (Spread.of(medians).median, worst.median, worst.low, worst.high)
+        table.rows.append([f"{dialect}, {name}", *map(number, cells)])
+        title = f"{dialect}: commit to first byte, {name}, slowest of a round"
+        figure.goals.append(Goal(title, "<=", limit, worst, "ms"))
+
+
+def _waits(url: str, where: str, options: Options) -> list[float]:
+    """ms from each commit to what the server saw next."""
+    same = where == "the same process"
+    with listening() as (port, noted):
+        child("ours", "fill", url=url, port=port, count=0)
+        worker = None if same else _worker(url)
+        try:
+            time.sleep(0 if same else 4)
+            given: dict[str, Any] = {"url": url, "port": port, "count": options.size(10, 4)}
+            moments = child("hosted", "commits", thread=same, **given)["moments"]
+            time.sleep(1.5)
+        finally:
+            if worker is not None:
+                _end(worker)
+        seen = noted()
+    return [(min(at for at in seen if at > moment) - moment) * 1e3 for moment in moments]

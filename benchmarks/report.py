@@ -1,0 +1,130 @@
+"""Tables for the terminal and for the documentation."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+
+from .harness import ROOT, Figure, Goal, Options, Table, number
+
+PAGE = ROOT / "docs" / "benchmarks-result.md"
+_COMPARED = (
+    "flask-interaction-mail",
+    "Flask",
+    "SQLAlchemy",
+    "Django",
+    "django-post_office",
+    "django-mailer",
+    "Flask-Mail",
+    "psycopg",
+)
+_GOALS = ["to reach", "target", "median", "min–max", ""]
+
+
+def show(figure: Figure, seconds: float) -> None:
+    print(f"\n== {figure.number}. {figure.title} ({seconds:.0f} s)")
+    for table in figure.tables:
+        _print(table)
+    _print(_goal_table("To reach", figure.goals))
+
+
+def summary(figures: list[Figure]) -> None:
+    goals = [goal for figure in figures for goal in figure.goals]
+    missed = sum(not goal.ok for goal in goals)
+    print(f"\n{len(goals) - missed} of {len(goals)} reached, {missed} not.")
+
+
+def write(figures: list[Figure], options: Options) -> None:
+    """The result page and its chart."""
+    from . import chart
+
+    pictures = chart.draw(figures, ROOT / "docs" / "pictures")
+    parts = [_HEAD.format(rounds=options.rounds, **_machine())]
+    parts += [f"![{name}](pictures/{path.name})\n" for name, path in pictures.items()]
+    for figure in figures:
+        parts.append(f"## {figure.number}. {figure.title}\n")
+        parts += [_markdown(table) for table in figure.tables]
+        parts.append(_markdown(_goal_table("To reach", figure.goals)))
+    PAGE.write_text("\n".join(parts), encoding="utf-8")
+    print(f"written: {PAGE.relative_to(ROOT)}")
+
+
+_HEAD = """# Benchmarks: the last result
+
+<!-- Written by `make bench`. Do not edit. -->
+
+Measured on {when} at commit {commit} in {rounds} rounds, with Python {python} on {cores} cores
+({cpu}); medians, with minimum and maximum. A ratio is taken round by round, so that what drifts on
+the machine cancels out. [](benchmarks.md) says what is measured and how.
+
+Versions: {versions}.
+"""
+
+
+def _machine() -> dict[str, str]:
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {
+        "when": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "commit": commit.stdout.strip() or "unknown",
+        "python": platform.python_version(),
+        "cores": str(os.cpu_count()),
+        "cpu": _cpu(),
+        "versions": ", ".join(f"{name} {metadata.version(name)}" for name in _COMPARED),
+    }
+
+
+def _cpu() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _goal_table(title: str, goals: list[Goal]) -> Table:
+    table = Table(title, _GOALS)
+    for goal in goals:
+        spread = f"{number(goal.reached.low)}–{number(goal.reached.high)}"
+        sign = "≥" if goal.bound == ">=" else "≤"
+        unit = "x" if goal.unit == "x" else f" {goal.unit}"
+        table.rows.append(
+            [
+                goal.text,
+                f"{sign} {number(goal.limit)}{unit}",
+                f"{number(goal.reached.median)}{unit}",
+                spread,
+                "reached" if goal.ok else "NOT REACHED",
+            ]
+        )
+    return table
+
+
+def _print(table: Table) -> None:
+    rows = [table.columns, *table.rows]
+    widths = [max(len(row[at]) for row in rows) for at in range(len(table.columns))]
+    print(f"\n{table.title}")
+    for row in rows:
+        first, *others = (cell for cell in row)
+        cells = [cell.rjust(width) for cell, width in zip(others, widths[1:], strict=True)]
+        print("  " + "  ".join([first.ljust(widths[0]), *cells]))
+    if table.note:
+        print(f"  {table.note}")
+
+
+def _markdown(table: Table) -> str:
+    lines = [f"**{table.title}**", ""]
+    lines.append("| " + " | ".join(table.columns) + " |")
+    lines.append("|" + "|".join(["---", *["---:"] * (len(table.columns) - 1)]) + "|")
+    lines += ["| " + " | ".join(row) + " |" for row in table.rows]
+    if table.note:
+        lines += ["", table.note]
+    return "\n".join([*lines, ""])
