@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ class Program:
 
     process: subprocess.Popen[bytes]
     log: Path
-    children: set[int] = field(default_factory=set)
+    ready: str  # what its log says when it is
 
     @property
     def pids(self) -> set[int]:
@@ -83,6 +83,10 @@ class Program:
         pid = self.process.pid
         found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
         return {pid, *map(int, found)}
+
+    def wait_until_ready(self) -> None:
+        """Until it takes tasks, or gives them out."""
+        self.wait_for(self.ready)
 
     def wait_for(self, words: str, seconds: float = 40) -> None:
         """Until its log has ``words``."""
@@ -97,11 +101,14 @@ class Program:
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
 
+    def begin_to_end(self) -> None:
+        """SIGTERM; several may be at it at once."""
+        if self.process.poll() is None:
+            self.process.terminate()
+
     def end(self) -> None:
-        """SIGTERM, and more if that does not help."""
-        if self.process.poll() is not None:
-            return
-        self.process.terminate()
+        """Until it has ended, by force if SIGTERM does not help."""
+        self.begin_to_end()
         try:
             self.process.wait(30)
         except subprocess.TimeoutExpired:
@@ -129,9 +136,8 @@ def running(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    program = Program(process, log)
+    program = Program(process, log, ready)
     try:
-        program.wait_for(ready)
         yield program
     finally:
         program.end()

@@ -64,12 +64,17 @@ class Site:
     environment: dict[str, str]
     stack: ExitStack
 
-    def worker(self, *options: str, **others: str) -> Program:
-        running = worker(self.folder, self.environment | others, *options)
-        return self.stack.enter_context(running)
-
-    def beat(self) -> Program:
-        return self.stack.enter_context(beat(self.folder, self.environment))
+    def start(self, *, workers: int = 1, with_beat: bool = False, **others: str) -> list[Program]:
+        """Start so many workers, and beat; all at once, because each takes seconds."""
+        around = self.environment | others
+        wanted = [worker(self.folder, around) for _ in range(workers)]
+        wanted += [beat(self.folder, around)] if with_beat else []
+        programs = [self.stack.enter_context(one) for one in wanted]
+        for program in programs:
+            self.stack.callback(program.begin_to_end)  # before the first of them is waited for
+        for program in programs:
+            program.wait_until_ready()
+        return programs
 
     def send(self, count: int, *, commits: int = 1, first: int = 0) -> None:
         """Store ``count`` messages to p<number>@firm.example in so many transactions."""
@@ -137,12 +142,19 @@ def site(build: Callable[..., Site], broker: Broker) -> Site:
     return build(broker)
 
 
+@pytest.fixture
+def rabbit_site(build: Callable[..., Site]) -> Iterator[Site]:
+    """A site at RabbitMQ, for what does not depend on the broker."""
+    with a_queue("rabbitmq") as broker:
+        yield build(broker)
+
+
 # -- a commit becomes a task -------------------------------------------------------------
 
 
 def test_a_commit_is_delivered_by_a_worker(site: Site) -> None:
     """No beat is needed for it; receivers of signals run in a context of the right application."""
-    site.worker(FIM_NOTE="1")
+    site.start(FIM_NOTE="1")
     site.send(3)
     site.all_sent(3)
     assert set(site.got().values()) == {1}
@@ -162,12 +174,12 @@ def test_many_commits_make_few_tasks_without_content(site: Site) -> None:
     elapsed = time.monotonic() - began
     site.host.state.delivery.stop()
     assert 1 <= site.broker.waiting() <= elapsed / 0.1 + 2
-    site.worker()
+    site.start()
     site.all_sent(100)
     site.wait_until(lambda: site.broker.waiting() == 0)
 
 
-def test_a_task_says_nothing_about_messages(site: Site) -> None:
+def test_a_task_says_nothing_about_messages(rabbit_site: Site) -> None:
     """What goes to the broker has no arguments."""
     seen: list[Any] = []
     from celery.signals import before_task_publish
@@ -177,25 +189,24 @@ def test_a_task_says_nothing_about_messages(site: Site) -> None:
 
     before_task_publish.connect(look)
     try:
-        site.send(1)
-        site.host.state.delivery.stop()
+        rabbit_site.send(1)
+        rabbit_site.host.state.delivery.stop()
     finally:
         before_task_publish.disconnect(look)
     assert seen == [(DELIVER, (), {}, DELIVER)]
 
 
-def test_a_backlog_spreads_over_all_workers(site: Site) -> None:
+def test_a_backlog_spreads_over_all_workers(rabbit_site: Site) -> None:
     """One commit of many messages keeps two workers with two processes each busy."""
-    site.catcher.delay = 0.1
-    site.worker()
-    site.worker()
-    site.send(MANY)
-    site.all_sent(MANY)
-    assert set(site.got().values()) == {1}
-    with site.host.state.database.reading() as connection:
+    rabbit_site.catcher.delay = 0.1
+    rabbit_site.start(workers=2)
+    rabbit_site.send(MANY)
+    rabbit_site.all_sent(MANY)
+    assert set(rabbit_site.got().values()) == {1}
+    with rabbit_site.host.state.database.reading() as connection:
         carriers = set(connection.scalars(sa.select(models.ATTEMPT.c.worker)))
     assert len(carriers) == 4
-    site.wait_until(lambda: site.broker.waiting() == 0)
+    rabbit_site.wait_until(lambda: rabbit_site.broker.waiting() == 0)
 
 
 SHORT_LIVED = """
@@ -233,8 +244,7 @@ def test_a_process_that_ends_at_once_lets_its_wake_up_out(site: Site) -> None:
 def test_a_killed_worker_costs_at_most_what_it_had_in_flight(site: Site) -> None:
     """Two workers, one killed with its children: all arrive; twice only what was in flight."""
     site.catcher.delay = 0.02
-    doomed, _ = site.worker(), site.worker()
-    site.beat()
+    doomed = site.start(workers=2, with_beat=True)[0]
     site.send(MANY, commits=10)
     pids = doomed.pids
     site.wait_until(lambda: len(site.catcher.mails) > MANY / 4 and in_flight(site, pids))
@@ -272,8 +282,7 @@ def report(site: Site, what: str, **counts: int) -> None:
 def test_a_task_that_comes_many_times_changes_nothing(site: Site) -> None:
     """The same task, by its id too, given to two workers at once: each message goes once."""
     site.catcher.delay = 0.02
-    site.worker()
-    site.worker()
+    site.start(workers=2)
     celery = celery_of(site.host.app)
     site.send(60, commits=3)
     for _ in range(10):
@@ -293,8 +302,7 @@ def test_the_sweep_finds_what_no_task_told_of(build: Callable[..., Site], redis:
     """Lost tasks, and messages that were deferred: beat looks after both."""
     site = build(redis, INTERACTION_MAIL_DELIVERY="worker")  # publishes nothing
     site.catcher.refuse["p1@firm.example"] = "450 4.2.0 later"
-    site.worker()
-    site.beat()
+    site.start(with_beat=True)
     site.send(2)
     site.wait_until(lambda: site.statuses() == {"sent": 1, "deferred": 1})
     site.catcher.refuse.clear()
@@ -314,7 +322,7 @@ def test_the_schedule_holds_the_sweep_and_the_purge() -> None:
 def test_the_purge_runs_in_a_worker(build: Callable[..., Site], redis: Broker) -> None:
     """Old messages go when the purge task comes."""
     site = build(redis)
-    program = site.worker()
+    program = site.start()[0]
     site.send(1)
     site.all_sent(1)
     with site.host.state.database.writing() as connection:
@@ -350,8 +358,7 @@ def test_a_broker_that_is_away_costs_the_request_nothing(
     began = time.monotonic()
     site.host.state.delivery.stop()
     assert time.monotonic() - began < 3
-    site.worker()
-    site.beat()
+    site.start(with_beat=True)
     site.all_sent(20)
 
 
@@ -364,7 +371,7 @@ def test_a_broker_that_comes_back_gets_the_wake_up(
         site.send(5)
         time.sleep(0.5)
         redis.start()
-        site.worker()
+        site.start()
         site.all_sent(5)
 
 
@@ -376,9 +383,7 @@ def test_a_restarted_broker_loses_nothing(
         redis.start()
         site = build(Broker(redis.url))
         site.catcher.delay = 0.02
-        site.worker()
-        site.worker()
-        site.beat()
+        site.start(workers=2, with_beat=True)
         site.send(MANY // 2, commits=5)
         site.wait_until(lambda: len(site.catcher.mails) > MANY / 10)
         redis.stop()
@@ -520,12 +525,12 @@ def test_two_applications_share_a_celery(tmp_path: Path) -> None:
         ]
 
 
-def test_beside_other_ways_of_delivery(site: Site) -> None:
+def test_beside_other_ways_of_delivery(rabbit_site: Site) -> None:
     """A dispatcher in this process and two workers: each message goes once."""
-    site.catcher.delay = 0.01
-    site.worker()
-    site.send(100, commits=10)
-    while site.host.state.dispatcher().drain(Limit()).done:
+    rabbit_site.catcher.delay = 0.01
+    rabbit_site.start()
+    rabbit_site.send(100, commits=10)
+    while rabbit_site.host.state.dispatcher().drain(Limit()).done:
         pass
-    site.all_sent(100)
-    assert set(site.got().values()) == {1}
+    rabbit_site.all_sent(100)
+    assert set(rabbit_site.got().values()) == {1}
