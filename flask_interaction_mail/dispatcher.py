@@ -23,7 +23,7 @@ import sqlalchemy as sa
 
 from . import breaker, queue
 from .courier import Courier, Returned
-from .errors import TransportError
+from .errors import AddressError, TransportError
 from .outcome import Delivery, Result, Stage
 from .queue import Attempt, Claimed, Verdict
 from .recipients import complete_setting
@@ -204,7 +204,13 @@ class Dispatcher:
             return "the application suppresses sending (MAIL_SUPPRESS_SEND)"
         if not settings.configured:
             return "e-mail is not configured"
-        return "sending is paused" if settings.paused else None
+        if settings.paused:
+            return "sending is paused"
+        try:
+            _divert_to(settings)
+        except AddressError as error:  # an override is not looked at together with the others
+            return f"mail cannot be diverted: {error}"
+        return None
 
     def _work(self, shift: _Shift, progress: Progress) -> None:
         while not shift.limit.reached():

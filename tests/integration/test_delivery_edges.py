@@ -1,0 +1,35 @@
+"""Delivery where something around it goes wrong: settings, receivers, tables, deadlines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.catcher import Catcher, catching
+from tests.integration.test_delivery import SETTINGS, Desk
+from tests.outbox_rows import Store, a_message
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    store = Store(f"sqlite:///{tmp_path}/outbox.sqlite")
+    yield Desk(store)
+    store.engine.dispose()
+
+
+@pytest.fixture
+def catcher() -> Iterator[Catcher]:
+    with catching() as catcher:
+        yield catcher
+
+
+def test_mail_that_cannot_be_diverted_waits_and_says_why(desk: Desk) -> None:
+    """An override may name a short address without a company domain."""
+    desk.settings = replace(SETTINGS, divert_to="staging", company_domain=None)
+    desk.store.put(a_message())
+    assert "staging" in str(desk.drain().held_up_by)
+    assert desk.transport.tried == []
+    assert desk.store.statuses() == {"queued": 1}
