@@ -106,13 +106,20 @@ class ThreadDelivery:
 
 
 class WorkerDelivery:
-    """Delivery by ``flask interaction-mail worker``: this process only stores."""
+    """Delivery by ``flask interaction-mail worker``: this process only stores.
+
+    ``notify`` tells the worker that there is something; it looks by itself, too.
+    """
+
+    def __init__(self, notify: Callable[[], None]) -> None:
+        self._notify = notify
 
     def ensure_running(self) -> None:
         """Nothing: the worker is a process of its own."""
 
     def wake(self) -> None:
-        """Nothing: the worker looks by itself."""
+        """Tell the worker."""
+        self._notify()
 
     def context_ends(self) -> None:
         """Nothing: the worker does not wait for contexts."""

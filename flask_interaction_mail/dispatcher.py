@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -66,7 +66,8 @@ class Office:
     ``settings`` gives what is in force now; ``transport`` opens a connection for it; ``announce``
     is told of what was recorded and must not raise. ``grace`` is how many seconds a message in
     flight gets to finish when work has to stop, ``suppressed`` whether nothing may leave now;
-    ``tidy`` is called once an hour. ``report`` is told what was given up, in the transaction that
+    ``tidy`` is called once an hour, and while ``listening`` lasts another process may set the
+    event. ``report`` is told what was given up, in the transaction that
     records it, and must not raise.
     """
 
@@ -80,6 +81,7 @@ class Office:
     grace: float = 30.0
     suppressed: Callable[[], bool] = lambda: False
     tidy: Callable[[], object] = lambda: None
+    listening: Callable[[threading.Event], AbstractContextManager[None]] = lambda _: nullcontext()
     report: Callable[[sa.Connection, Sequence[Verdict]], None] = lambda *_: None
 
 
@@ -152,7 +154,8 @@ class Dispatcher:
         A database that is away is waited for; nothing but ``stop`` ends this.
         """
         try:
-            self._run(stop, wake, poll)
+            with self._office.listening(wake):
+                self._run(stop, wake, poll)
         finally:
             self._kept.close()
 

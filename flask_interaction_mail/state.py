@@ -16,7 +16,7 @@ from flask_admin import Admin
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import Session
 
-from . import breaker, clock, notices, notify, outbox, outbox_retention, pending, signals
+from . import breaker, clock, notices, notify, outbox, outbox_retention, pending, signals, wakeup
 from .config import Config, DeliveryMode, suppressed
 from .database import OURS, Database
 from .delivery import (
@@ -240,6 +240,7 @@ class State:
                 connections=connections or self.config.connections,
                 lease=self.config.lease,
                 grace=SYNC_BUDGET if isinstance(self.delivery, SyncDelivery) else 30.0,
+                listening=lambda wake: wakeup.listening(self.database, wake),
                 suppressed=lambda: self.suppressed,
                 tidy=self.purge,
                 report=partial(notices.report, self),
@@ -267,7 +268,7 @@ class State:
         if self.deliver_by is not None:
             return self.deliver_by()
         if mode is DeliveryMode.WORKER:
-            return WorkerDelivery()
+            return WorkerDelivery(lambda: wakeup.notify(self.database))
         return ThreadDelivery(self.dispatcher)
 
     def wake(self) -> None:

@@ -1,0 +1,104 @@
+"""From one process to another: there is something to deliver (PostgreSQL's LISTEN and NOTIFY).
+
+Only a shortcut: workers look by themselves every second, so nothing depends on a notice that is
+lost. It is sent after the host's commit, on a connection of its own, because inside the host's
+transaction it would forbid a two-phase commit.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from typing import Any
+
+import sqlalchemy as sa
+
+from .database import Database
+
+log = logging.getLogger("flask_interaction_mail")
+
+_CHANNEL = "interaction_mail"
+_PATIENCE = 1.0  # s between two looks at whether to stop
+_AGAIN = 5.0  # s after a connection that could not be had
+
+
+def notify(database: Database) -> None:
+    """Tell the workers on the same PostgreSQL database; nothing elsewhere. Never raises."""
+    if database.dialect_name != "postgresql":
+        return
+    try:
+        with database.writing() as connection:
+            connection.execute(sa.select(sa.func.pg_notify(_CHANNEL, "")))
+    except Exception as error:
+        log.info("wakeup.not_sent: %s; workers look by themselves", type(error).__name__)
+
+
+@contextmanager
+def listening(database: Database, wake: threading.Event) -> Iterator[None]:
+    """While this lasts ``wake`` is set at each notice; where that cannot be had, nothing is."""
+    engine = database.bind.engine
+    wait = _WAITS.get(engine.driver) if engine.dialect.name == "postgresql" else None
+    if wait is None:
+        yield
+        return
+    stop = threading.Event()
+    thread = threading.Thread(
+        target=_listen, args=(engine, wait, wake, stop), name="interaction-mail-wakeup", daemon=True
+    )
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(2 * _PATIENCE)
+
+
+def _listen(
+    engine: sa.Engine, wait: Callable[[Any], bool], wake: threading.Event, stop: threading.Event
+) -> None:
+    while not stop.is_set():
+        try:
+            with closing(_own_connection(engine)) as connection:
+                wake.set()  # something may have come before there was anybody to hear it
+                while not stop.is_set():
+                    if wait(connection):
+                        wake.set()
+        except Exception as error:
+            log.info("wakeup.away: %s; looking by ourselves", type(error).__name__)
+            stop.wait(_AGAIN)
+
+
+def _own_connection(engine: sa.Engine) -> Any:
+    """A connection of our own that listens; the pool opens another in its place."""
+    pooled = engine.raw_connection()
+    connection: Any = pooled.driver_connection
+    pooled.detach()
+    try:
+        connection.autocommit = True
+        connection.cursor().execute(f"LISTEN {_CHANNEL}")
+    except Exception:
+        connection.close()
+        raise
+    return connection
+
+
+def _wait_psycopg(connection: Any) -> bool:
+    return any(True for _ in connection.notifies(timeout=_PATIENCE, stop_after=1))
+
+
+def _wait_psycopg2(connection: Any) -> bool:
+    if not any(select.select([connection], [], [], _PATIENCE)):
+        return False
+    connection.poll()
+    heard = bool(connection.notifies)
+    connection.notifies.clear()
+    return heard
+
+
+_WAITS: dict[str, Callable[[Any], bool]] = {
+    "psycopg": _wait_psycopg,
+    "psycopg2": _wait_psycopg2,
+}
