@@ -391,7 +391,7 @@ class Dispatcher:
         with self._office.store.writing() as connection:
             now = self._time.now()
             kept = queue.record(connection, verdicts, worker=self._office.worker, now=now)
-            if shift.probing:
+            if shift.probing and any(one.attempt for one in verdicts):  # the server has spoken
                 breaker.close(connection)
             if late := [one for one in kept if given_up(one, now)]:
                 self._office.report(connection, late)

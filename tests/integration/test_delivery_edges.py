@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
+from flask_interaction_mail import breaker, clock, outbox
+from flask_interaction_mail.errors import TransportError
+from flask_interaction_mail.outcome import Stage
 from tests.catcher import Catcher, catching
 from tests.integration.test_delivery import SETTINGS, Desk
 from tests.outbox_rows import Store, a_message
@@ -33,3 +38,18 @@ def test_mail_that_cannot_be_diverted_waits_and_says_why(desk: Desk) -> None:
     assert "staging" in str(desk.drain().held_up_by)
     assert desk.transport.tried == []
     assert desk.store.statuses() == {"queued": 1}
+
+
+def test_a_message_past_its_time_is_no_probe(desk: Desk) -> None:
+    """Nobody has spoken with the server, so the breaker stays open."""
+    desk.store.put(a_message())
+    desk.transport.answer_with(TransportError("535", stage=Stage.AUTHENTICATION))
+    desk.drain()
+    past = clock.now() - timedelta(seconds=1)
+    with desk.store.writing() as connection:
+        connection.execute(sa.update(breaker.CHECK).values(until=past))
+        connection.execute(sa.update(outbox.MESSAGE).values(expires_at=past))
+    desk.drain()
+    assert desk.store.statuses() == {"failed": 1}
+    with desk.store.reading() as connection:
+        assert breaker.read(connection, desk.settings) is not None
