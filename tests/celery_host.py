@@ -29,8 +29,14 @@ LEASE = 3  # s; what a killed worker had claimed is free again after that
 
 
 def celery_for(app: Flask, broker: str, queue: str) -> celery.Celery:
-    """As Flask's documentation shows it, except that tasks get no app context."""
-    made = celery.Celery(app.name, broker=broker, set_as_current=False)
+    """As Flask's documentation shows it: tasks run in an app context."""
+
+    class FlaskTask(celery.Task):
+        def __call__(self, *args: object, **kwargs: object) -> object:
+            with app.app_context():
+                return self.run(*args, **kwargs)
+
+    made = celery.Celery(app.name, broker=broker, task_cls=FlaskTask, set_as_current=False)
     made.conf.update(
         task_default_queue=queue,
         broker_connection_retry_on_startup=True,

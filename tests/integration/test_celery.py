@@ -1,6 +1,6 @@
 """Delivery by Celery: real brokers, real workers, and what happens when they fail.
 
-``FIM_LONG=1`` (``make celery-long``) sends 10,000 messages instead of 300.
+``FIM_LONG=1`` (``make celery``) sends 10,000 messages instead of 300.
 """
 
 from __future__ import annotations
