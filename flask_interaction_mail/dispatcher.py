@@ -220,7 +220,7 @@ class Dispatcher:
             claimed = self._claim(shift, progress)
             if not claimed:
                 return
-            self._hand_out(shift, self._drop_expired(shift, progress, claimed))
+            self._hand_out(shift, progress, claimed)
             while shift.in_flight and shift.trouble is None and not shift.limit.reached():
                 self._collect(shift, progress)
                 if not shift.manned:
@@ -260,17 +260,14 @@ class Dispatcher:
             hold=hold,
         )
 
-    def _drop_expired(
-        self, shift: _Shift, progress: Progress, claimed: Sequence[Claimed]
-    ) -> list[Claimed]:
+    def _hand_out(self, shift: _Shift, progress: Progress, claimed: Sequence[Claimed]) -> None:
         late = {one.id: verdict for one in claimed if (verdict := expired(one, self._time.now()))}
-        self._record(shift, progress, list(late.values()))
-        return [one for one in claimed if one.id not in late]
-
-    def _hand_out(self, shift: _Shift, claimed: Sequence[Claimed]) -> None:
         for one in claimed:
-            shift.in_flight[one.id] = one
-            shift.jobs.put(one)
+            if one.id not in late:
+                shift.in_flight[one.id] = one
+                shift.jobs.put(one)
+        # Where even this cannot be recorded, what nobody carries yet is given back.
+        self._record(shift, progress, list(late.values()))
         self._staff(shift)
 
     def _staff(self, shift: _Shift) -> None:

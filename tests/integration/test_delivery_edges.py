@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -53,3 +54,20 @@ def test_a_message_past_its_time_is_no_probe(desk: Desk) -> None:
     assert desk.store.statuses() == {"failed": 1}
     with desk.store.reading() as connection:
         assert breaker.read(connection, desk.settings) is not None
+
+
+def test_no_claim_is_left_where_expired_messages_cannot_be_recorded(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What came in the same claim is given back, not left to the end of its lease."""
+    good, late = a_message(), a_message(expires_at=clock.now() - timedelta(minutes=1))
+    desk.store.put(good, late)
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("disk full")
+
+    monkeypatch.setattr("flask_interaction_mail.queue.record", broken)
+    with pytest.raises(RuntimeError):
+        desk.drain()
+    assert desk.transport.tried == []
+    assert desk.store.message(good.id).status == "queued"
