@@ -97,6 +97,8 @@ class Host:
 
     def wake(self) -> None:
         self.waked += 1
+        if has_app_context():
+            pending.attend(self)
 
     def context_ends(self) -> None:
         self.contexts_ended += 1

@@ -49,6 +49,23 @@ def test_a_listener_of_the_flush_may_send(host):
     assert host.subjects() == ["flushed", "inserted t"]
 
 
+@pytest.mark.parametrize("ending", ["commit", "rollback"])
+def test_a_savepoint_within_a_flush(host, ending):
+    """Between it and the outermost transaction there is the flush's own, which decides nothing."""
+
+    @event.listens_for(host.session, "after_flush")
+    def flushed(session, context):
+        with session.begin_nested():
+            send("inside")
+
+    with host.app.app_context():
+        host.add()
+        host.session.flush()
+        assert waiting(host.session) == ["inside"]
+        getattr(host.session, ending)()
+    assert host.subjects() == (["inside"] if ending == "commit" else [])
+
+
 def test_what_a_flush_in_the_commit_sends_is_in_that_commit(host):
     """Not in a later transaction of ours: after the commit, others see it at once."""
     seen = []
