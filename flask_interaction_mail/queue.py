@@ -104,9 +104,7 @@ def claim(
     again. ``at_once`` is how many the worker begins immediately: should it die, only they may
     have been the reason. This is the first statement of its transaction.
     """
-    if connection.dialect.name in ("mysql", "mariadb"):
-        # Rows are locked here, never the gaps between them: those would stop the host's inserts.
-        connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
+    _lock_rows_only(connection)
     recover(connection, now, hold=hold)
     late = _pick(connection, _late(now), MESSAGE.c.lease_until, min(limit, at_once))
     ids = _within_bytes([*late, *_due(connection, now, limit - len(late))])
@@ -130,6 +128,12 @@ def claim(
         .values(lost_leases=MESSAGE.c.lost_leases + 1)
     )
     return claimed
+
+
+def _lock_rows_only(connection: sa.Connection) -> None:
+    if connection.dialect.name in ("mysql", "mariadb"):
+        # Never the gaps between rows: that would stop the host's inserts, and lead to deadlocks.
+        connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
 
 
 def _late(now: datetime) -> sa.ColumnElement[bool]:

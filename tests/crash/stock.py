@@ -1,0 +1,33 @@
+"""The kinds of database that delivery is tried on."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from tests.databases import fresh_database
+
+FILES = ("sqlite-wal", "sqlite-delete")
+SERVERS = ("postgresql", "mariadb")
+KINDS = (*FILES, *SERVERS)
+
+
+@contextmanager
+def fresh(kind: str, folder: Path) -> Iterator[str]:
+    """The URL of an empty database of this kind."""
+    dialect, _, journal = kind.partition("-")
+    with fresh_database(dialect, folder) as url:
+        if journal:
+            with closing(sqlite3.connect(sa.make_url(url).database or "")) as connection:
+                connection.execute(f"PRAGMA journal_mode={journal}")
+        yield url
+
+
+def on(*kinds: str) -> pytest.MarkDecorator:
+    """Run the test on these kinds only."""
+    return pytest.mark.parametrize("kind", kinds, indirect=True)

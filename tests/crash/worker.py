@@ -1,0 +1,194 @@
+"""What runs in processes of its own and is killed there: a worker, a web process, an importer.
+
+The parts are the product's; a worker that is to die at a point of its own has a store around
+the real one that ends the process there. Nothing in the product knows about it.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from multiprocessing.connection import Connection
+from typing import Any
+
+import sqlalchemy as sa
+
+from flask_interaction_mail import clock, send_notification
+from flask_interaction_mail.dispatcher import Dispatcher, Office, Store
+from flask_interaction_mail.transport.smtp import SmtpTransport
+from flask_interaction_mail.transport.timeouts import Timeouts
+from tests.host import Host
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """How a worker works; ``dies`` is (when, which): before or after which of its transactions.
+
+    The first transaction of a worker that finds one message is its claim, the second its record.
+    """
+
+    url: str
+    lease: float = 2.0  # s
+    poll: float = 0.1  # s
+    connections: int = 4
+    grace: float = 30.0  # s
+    patience: Timeouts = field(default_factory=Timeouts)
+    dies: tuple[str, int] | None = None
+    waits: bool = False  # for a word on the pipe before it begins
+    clock_is_off: timedelta = timedelta(0)
+    options: tuple[tuple[str, Any], ...] = ()  # configuration keys
+
+
+def deliver(plan: Plan, pipe: Connection) -> None:
+    """A worker; says "ready", and ends by SIGTERM."""
+    stop, wake = threading.Event(), threading.Event()
+
+    def end(*_: object) -> None:
+        stop.set()
+        wake.set()
+
+    signal.signal(signal.SIGTERM, end)
+    _set_clock(plan.clock_is_off)
+    host = Host(plan.url, **dict(plan.options))
+    dispatcher = Dispatcher(_office(host, plan))
+    pipe.send("ready")
+    if plan.waits:
+        pipe.recv()
+    dispatcher.run(stop, wake, poll=plan.poll)
+    host.close()
+
+
+def _office(host: Host, plan: Plan) -> Office:
+    office = host.state.dispatcher()._office
+    parts: dict[str, Any] = {"store": _Mortal(office.store, plan.dies)} if plan.dies else {}
+    return replace(
+        office,
+        transport=lambda settings: SmtpTransport(settings, timeouts=plan.patience),
+        lease=timedelta(seconds=plan.lease),
+        connections=plan.connections,
+        grace=plan.grace,
+        **parts,
+    )
+
+
+def _set_clock(off: timedelta) -> None:
+    if off:
+        right = clock.now
+        clock.now = lambda: right() + off  # what a machine with a wrong clock would answer
+
+
+class _Mortal:
+    """A store that ends the process before or after a certain transaction."""
+
+    def __init__(self, store: Store, dies: tuple[str, int]) -> None:
+        self._store = store
+        self._dies = dies
+        self._transactions = 0
+        self.reading = store.reading
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        self._transactions += 1
+        self._die_if(("before", self._transactions))
+        with self._store.writing() as connection:
+            yield connection
+        self._die_if(("after", self._transactions))
+
+    def _die_if(self, here: tuple[str, int]) -> None:
+        if here == self._dies:
+            die()
+
+
+def die() -> None:
+    """End this process as a power cut would."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def commit(url: str, pipe: Connection, dies: str) -> None:
+    """A web process that sends something, and dies before, in or after the host's commit."""
+    host = Host(url)
+    with host.app.app_context():
+        host.db.session.add(host.Thing(name="work of the host"))
+        send_notification("bob", "Hello", text="Hello")
+        if dies == "before":
+            die()
+        _die_in_commit(host, dies)
+        pipe.send("go on")
+        host.db.session.commit()
+        die()
+
+
+def _die_in_commit(host: Host, dies: str) -> None:
+    """During a commit: our rows are written in it, but it has not reached the database."""
+    engine = host.db.engine
+    if dies == "written":
+        sa.event.listen(engine, "commit", lambda _: die())
+    if dies == "anywhere":
+        threading.Thread(target=_die_soon, daemon=True).start()
+
+
+def _die_soon() -> None:
+    # As long as a commit takes, more or less: sometimes it is through, sometimes not.
+    threading.Event().wait(int.from_bytes(os.urandom(1)) / 255 * 0.01)
+    die()
+
+
+def serve(url: str, pipe: Connection, count: int) -> None:
+    """A web process with a delivery thread, which also sends ``count`` notifications."""
+    options = {"INTERACTION_MAIL_DELIVERY": "thread", "INTERACTION_MAIL_LEASE": 20}
+    host = Host(url, **options)
+    host.app.test_client().get("/")  # the first request starts the thread
+    for number in range(count):
+        with host.app.app_context():
+            send_notification("bob", f"{os.getpid()}-{number}", text="Hello")
+            host.db.session.commit()
+    pipe.send("sent")
+    pipe.recv()
+    host.close()
+
+
+def enqueue_keyed(url: str, pipe: Connection, count: int) -> None:
+    """An importer that says the same thing ``count`` times under one key."""
+    host = Host(url)
+    pipe.send("ready")
+    pipe.recv()
+    for _ in range(count):
+        with host.app.app_context():
+            send_notification("bob", "Once", text="Hello", key="import-7")
+            host.db.session.commit()
+    host.close()
+    pipe.send("done")
+
+
+def claim_all(url: str, pipe: Connection) -> None:
+    """Claim message by message until nothing is left; sends what was got, and what went wrong."""
+    from flask_interaction_mail import queue
+
+    host = Host(url)
+    got: list[str] = []
+    errors: list[str] = []
+    pipe.send("ready")
+    pipe.recv()
+    while True:
+        try:
+            with host.state.database.writing() as connection:
+                claimed = queue.claim(
+                    connection,
+                    limit=1,
+                    worker=str(os.getpid()),
+                    lease=timedelta(minutes=5),
+                    now=clock.now(),
+                )
+        except Exception as error:
+            errors.append(repr(error))
+            break
+        if not claimed:
+            break
+        got += [one.id.hex for one in claimed]
+    host.close()
+    pipe.send((got, errors))
