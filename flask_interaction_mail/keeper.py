@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from .state import State
 
 log = logging.getLogger("flask_interaction_mail")
+
+Context = Callable[[], AbstractContextManager[object]]  # makes an app context
 
 _SIGNALS: dict[Status, NamedSignal] = {
     Status.QUEUED: signals.notification_queued,
@@ -91,7 +94,7 @@ class Keeper:
             self._state.wake()
 
 
-def announce_ids(state: State, ids: Sequence[uuid.UUID]) -> None:
+def announce_ids(state: State, ids: Sequence[uuid.UUID], *, context: Context | None = None) -> None:
     """Signal what now stands in the database about the messages ``ids``. Never raises."""
     if not ids or not any(signal.receivers for signal in _SIGNALS.values()):
         return  # nobody listens, so nothing need be read
@@ -102,21 +105,26 @@ def announce_ids(state: State, ids: Sequence[uuid.UUID]) -> None:
         log.exception("signal.lost: cannot read what to announce")
         return
     for snapshot in snapshots.values():
-        emit(state, snapshot)
+        emit(state, snapshot, context=context)
 
 
-def emit(state: State, notification: Notification) -> None:
+def emit(state: State, notification: Notification, *, context: Context | None = None) -> None:
     """Send the signal of its status; a receiver's exception is logged. Never raises."""
     signal = _SIGNALS.get(notification.status)
     if signal is not None:
-        send_signal(state, signal, notification=notification)
+        send_signal(state, signal, context=context, notification=notification)
 
 
-def send_signal(state: State, signal: NamedSignal, **values: object) -> None:
-    """Call every receiver of ``signal`` in an app context, one's exception never the next one's."""
+def send_signal(
+    state: State, signal: NamedSignal, *, context: Context | None = None, **values: object
+) -> None:
+    """Call every receiver of ``signal``, one's exception never the next one's.
+
+    Each is called in a ``context``; without, in the present one of the app, or else in a new one.
+    """
     for receiver in signal.receivers_for(state.app):
         try:
-            with state.context():
+            with (context or state.context)():
                 receiver(state.app, **values)
         except Exception:
             log.exception("signal.receiver_failed: a receiver of %s raised", signal.name)

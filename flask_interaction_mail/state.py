@@ -252,7 +252,10 @@ class State:
 
     def _announce(self, verdicts: Sequence[Verdict]) -> None:
         if verdicts:
-            announce_ids(self, [verdict.claimed.id for verdict in verdicts])
+            # Contexts of their own: a transaction that a receiver leaves open ends there, and does
+            # not stand in the way of the next record.
+            ids = [verdict.claimed.id for verdict in verdicts]
+            announce_ids(self, ids, context=self.app.app_context)
 
     @property
     def delivery(self) -> Delivery:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,12 +12,20 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail import breaker, clock, outbox
+from flask_interaction_mail import (
+    Notification,
+    breaker,
+    clock,
+    notification_sent,
+    outbox,
+    send_notification,
+)
 from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outcome import Stage
-from tests.catcher import Catcher, catching
+from tests.host import Host, opened
 from tests.integration.test_delivery import SETTINGS, Desk
 from tests.outbox_rows import Store, a_message
+from tests.servers.scripted import Scripted, after, scripted
 
 
 @pytest.fixture
@@ -24,12 +33,6 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     store = Store(f"sqlite:///{tmp_path}/outbox.sqlite")
     yield Desk(store)
     store.engine.dispose()
-
-
-@pytest.fixture
-def catcher() -> Iterator[Catcher]:
-    with catching() as catcher:
-        yield catcher
 
 
 def test_mail_that_cannot_be_diverted_waits_and_says_why(desk: Desk) -> None:
@@ -71,3 +74,38 @@ def test_no_claim_is_left_where_expired_messages_cannot_be_recorded(
         desk.drain()
     assert desk.transport.tried == []
     assert desk.store.message(good.id).status == "queued"
+
+
+IN_MEMORY_AND_FILE = pytest.mark.parametrize("url", ["sqlite://", "sqlite:///{path}/host.sqlite"])
+
+
+@contextmanager
+def a_slow_delivery(url: str) -> Iterator[tuple[Host, Scripted]]:
+    """A host that delivers by the end of a context, to a server that takes its time."""
+    slowly = {"DOT": after(0.05, b"250 2.0.0 taken\r\n")}  # no two results share a commit
+    options: dict[str, Any] = {
+        "INTERACTION_MAIL_DELIVERY": "sync",
+        "INTERACTION_MAIL_CONNECTIONS": 1,
+    }
+    with scripted(slowly) as server, opened(url, **options) as host:
+        host.configure(smtp_port=server.port)
+        yield host, server
+
+
+@IN_MEMORY_AND_FILE
+def test_a_transaction_that_a_receiver_leaves_open_does_not_stop_delivery(
+    tmp_path: Path, url: str
+) -> None:
+    """SQLite has one writer, in memory even one connection: no receiver may keep it."""
+    with a_slow_delivery(url.format(path=tmp_path)) as (host, server):
+
+        def note(_: Any, notification: Notification) -> None:
+            host.db.session.add(host.Thing(name=str(notification.id)))
+            host.db.session.flush()
+
+        with notification_sent.connected_to(note, host.app), host.app.app_context():
+            for number in range(3):
+                send_notification("bob", f"Hello {number}", text="x")
+            host.db.session.commit()
+        assert [row.status for row in host.rows()] == ["sent"] * 3
+        assert len(server.messages) == 3
