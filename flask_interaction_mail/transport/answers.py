@@ -21,22 +21,28 @@ class Answers:
 
     mail: Reply | None = None
     rcpt: dict[str, Reply] = field(default_factory=dict)
+    refused: dict[str, Reply] = field(default_factory=dict)  # of these
     data: Reply | None = None
 
-    @property
-    def accepted(self) -> tuple[str, ...]:
-        return tuple(address for address, reply in self.rcpt.items() if reply.positive)
+    def about(self, recipient: str, reply: Reply) -> None:
+        """``reply`` was the answer to RCPT for ``recipient``."""
+        self.rcpt[recipient] = reply
+        if not reply.positive:
+            self.refused[recipient] = reply
 
     @property
-    def refused(self) -> dict[str, Reply]:
-        return {address: reply for address, reply in self.rcpt.items() if not reply.positive}
+    def accepted(self) -> bool:
+        """Whether there is anybody to send the content to."""
+        return len(self.rcpt) > len(self.refused)
 
 
 def concluded(answers: Answers, final: Reply) -> Delivery:
     """What ``final``, the answer to the dot or to DATA, makes of the ``answers`` before."""
-    verdicts = dict.fromkeys(answers.rcpt, final) | answers.refused
+    verdicts = dict.fromkeys(answers.rcpt, final)
+    verdicts.update(answers.refused)
     return Delivery(
-        result=result_of(verdicts.values()),
+        # Somebody was accepted, or there would be no content: with it, its answer decides.
+        result=Result.ACCEPTED if final.positive else result_of(verdicts.values()),
         stage=Stage.CONTENT,
         reply=final,
         verdicts=verdicts,
@@ -58,7 +64,7 @@ def settled(envelope: Envelope, answers: Answers) -> Delivery | None:
     """The verdict, if sender or every recipient was refused; whatever came afterwards."""
     if answers.mail is not None and not answers.mail.positive:
         return decided(Stage.SENDER, dict.fromkeys(envelope.recipients, answers.mail))
-    if len(answers.rcpt) == len(set(envelope.recipients)) and not answers.accepted:
+    if not answers.accepted and len(answers.rcpt) == len(set(envelope.recipients)):
         return decided(Stage.RECIPIENT, answers.rcpt)
     return None
 

@@ -83,14 +83,14 @@ def check_address(address: str) -> None:
 
 def mail(envelope: Envelope, offered: Capabilities) -> bytes:
     """MAIL FROM with the parameters that the server ``offered`` (RFC 1870, 6152, 6531)."""
-    parts = [f"MAIL FROM:<{envelope.sender}>"]
+    line = f"MAIL FROM:<{envelope.sender}>"
     if offered.announces_size:
-        parts.append(f"SIZE={len(envelope.content)}")
+        line += f" SIZE={len(envelope.content)}"
     if offered.eight_bit and not envelope.content.isascii():
-        parts.append("BODY=8BITMIME")
+        line += " BODY=8BITMIME"
     if needs_smtputf8(envelope):
-        parts.append("SMTPUTF8")
-    return " ".join(parts).encode() + CRLF
+        line += " SMTPUTF8"
+    return line.encode() + CRLF
 
 
 def rcpt(recipient: str) -> bytes:

@@ -124,9 +124,7 @@ def send_content(session: Session, content: bytes, following: Following = nothin
     """
     session.dirty = False  # whatever comes of it, the dot ends the envelope
     ahead = following(session)
-    data = commands.stuffed(content, ahead)
-    with session.at(Stage.CONTENT):
-        session.wire.send_content(data, session.timeouts.block, session.until, beyond=len(ahead))
+    session.send_content(commands.stuffed(content, ahead), len(ahead))
 
 
 def hear_final(session: Session) -> Reply | None:
@@ -154,13 +152,13 @@ def _ask_at_once(session: Session, envelope: Envelope, answers: Answers) -> None
     answers.mail = first
     recipients = envelope.recipients
     for recipient in recipients[:AT_ONCE]:
-        answers.rcpt[recipient] = _hear(session, Stage.RECIPIENT, session.timeouts.command)
+        answers.about(recipient, _hear(session, Stage.RECIPIENT, session.timeouts.command))
     for at in range(AT_ONCE, len(recipients), AT_ONCE):
         more = recipients[at : at + AT_ONCE]
         last = DATA if at + AT_ONCE >= len(recipients) else b""
         session.say(b"".join(map(commands.rcpt, more)) + last, Stage.RECIPIENT)
         for recipient in more:
-            answers.rcpt[recipient] = _hear(session, Stage.RECIPIENT, session.timeouts.command)
+            answers.about(recipient, _hear(session, Stage.RECIPIENT, session.timeouts.command))
     answers.data = _hear(session, Stage.CONTENT, session.timeouts.data)
 
 
@@ -173,7 +171,7 @@ def _ask_in_turn(session: Session, envelope: Envelope, answers: Answers) -> None
         return
     for recipient in envelope.recipients:
         session.say(commands.rcpt(recipient), Stage.RECIPIENT)
-        answers.rcpt[recipient] = _hear(session, Stage.RECIPIENT, session.timeouts.command)
+        answers.about(recipient, _hear(session, Stage.RECIPIENT, session.timeouts.command))
     if answers.accepted:
         session.say(DATA, Stage.CONTENT)
         answers.data = _hear(session, Stage.CONTENT, session.timeouts.data)

@@ -63,9 +63,10 @@ class MemoryTransport:
         offered = Capabilities(smtputf8=True, eight_bit=True)
         if unable := unable_to_carry(envelope, offered):
             return unable
-        rcpt = {address: self._refused.get(address, OK) for address in envelope.recipients}
-        answers = Answers(mail=OK, rcpt=rcpt)
+        answers = Answers(mail=OK)
+        for address in envelope.recipients:
+            answers.about(address, self._refused.get(address, OK))
         if not answers.accepted:
-            return decided(Stage.RECIPIENT, rcpt)
+            return decided(Stage.RECIPIENT, answers.refused)
         self.delivered.append(envelope)
         return concluded(answers, OK)

@@ -16,7 +16,7 @@ from . import commands, tls
 from .base import Envelope
 from .login import log_in
 from .policy import ConnectPolicy
-from .replies import Capabilities, ReplyLine, capabilities
+from .replies import Capabilities, capabilities
 from .resolve import Place, own_name, resolve
 from .timeouts import Timeouts, Until
 from .wire import Tell, Wire, WireError
@@ -136,6 +136,14 @@ class Session:
         """Log in where the settings say so; gives the mechanism, None for no login (R18, R19)."""
         return log_in(self) if self.settings.use_authentication else None
 
+    def send_content(self, data: bytes, beyond: int) -> None:
+        """Send content with its dot, and the ``beyond`` bytes of commands behind it."""
+        wire = self.wire
+        try:
+            wire.send_content(data, self.timeouts.block, self.until, beyond=beyond)
+        except WireError as error:
+            raise _failed(error, Stage.CONTENT) from error
+
     def say(self, data: bytes, stage: Stage) -> None:
         """Send commands."""
         wire = self.wire
@@ -146,7 +154,13 @@ class Session:
 
     def hear(self, stage: Stage, seconds: float) -> Reply:
         """The next reply, within ``seconds``."""
-        return self.wire.waiting() or self._hear(stage, seconds)[0]
+        wire = self.wire
+        if (reply := wire.waiting()) is not None:
+            return reply
+        try:
+            return wire.read(self.until.step(seconds))
+        except WireError as error:
+            raise _failed(error, stage) from error
 
     def ask(self, data: bytes, stage: Stage) -> Reply:
         """One command and its reply."""
@@ -187,19 +201,16 @@ class Session:
         if (wire := self._wire) is not None:
             wire.abort()
 
-    def _hear(self, stage: Stage, seconds: float) -> tuple[Reply, list[ReplyLine]]:
-        with self.at(stage):
-            return self.wire.read(self.until.step(seconds))
-
     def _hello(self) -> None:
         name = own_name(
             self.settings.helo_name, _own_domain(self.settings), self.wire.local_address
         )
         self.say(commands.hello("EHLO", name), Stage.GREETING)
-        reply, lines = self._hear(Stage.GREETING, self.timeouts.command)
+        with self.at(Stage.GREETING):
+            reply, lines = self.wire.read_lines(self.until.step(self.timeouts.command))
         if reply.permanent:
             reply = self.ask(commands.hello("HELO", name), Stage.GREETING)
-            lines = []
+            lines = []  # after HELO nothing is offered
         if reply.code != 250:
             raise _unwelcome(reply)
         self.offered = capabilities(lines)

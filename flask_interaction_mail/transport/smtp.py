@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import replace
+from functools import partial
 
 from ..errors import TransportError
 from ..outcome import Delivery, Fault, Stage
@@ -40,7 +41,7 @@ class SmtpTransport:
         """
         ahead = LookAhead(pull)
         try:
-            yield from one_by_one(lambda one: self._deliver(one, ahead.following), ahead.next)
+            yield from one_by_one(partial(self._deliver, following=ahead.following), ahead.next)
         finally:
             if self._session is not None and self._session.asked is not None:
                 self._session.close()  # an envelope is out that nobody will follow up

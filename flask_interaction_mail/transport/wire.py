@@ -19,7 +19,7 @@ Tell = Callable[[Literal["C", "S"], str], None]  # is told every line, credentia
 
 _BLOCK: Final = 64 * 1024
 _MAX_LINE: Final = 8 * 1024  # RFC 5321 §4.5.3.1.5 says 512; some servers are talkative
-_EXACT: Final = 0.05  # s by which a wait may be off: each new time limit is a system call
+_TICK: Final = 1.0  # s between two looks at the clock: each new time limit is a system call
 
 
 class WireError(Exception):
@@ -43,7 +43,7 @@ class Wire:
 
     def __init__(self, connected: socket.socket, tell: Tell | None = None) -> None:
         self._socket = connected
-        self._limit: float | None = -1.0  # the socket's own time limit in seconds, as last set
+        self._limit = 0.0  # the socket's own time limit in seconds, as last set
         self._lines: deque[bytes] = deque()
         self._rest = b""
         self._tell = tell
@@ -93,7 +93,7 @@ class Wire:
             self._tell("C", f"({end} bytes of content)")
             self._note("C", data[end:])
         view = memoryview(data)
-        for start in range(0, len(view), _BLOCK):
+        for start in range(0, len(data), _BLOCK):
             block = view[start : start + _BLOCK]
             if error := self._push(block, until.step(seconds)):
                 # A plain socket takes nothing of what it refuses; TLS may have sent it all.
@@ -108,7 +108,12 @@ class Wire:
             return reply
         return None
 
-    def read(self, until: Until) -> tuple[Reply, list[ReplyLine]]:
+    def read(self, until: Until) -> Reply:
+        """The next reply; raises what ``read_lines`` raises."""
+        self._fill(until)
+        return self.waiting() or self.read_lines(until)[0]
+
+    def read_lines(self, until: Until) -> tuple[Reply, list[ReplyLine]]:
         """The next reply, and the lines that it came in.
 
         Raises:
@@ -160,10 +165,9 @@ class Wire:
     def idle(self) -> bool:
         """Whether nothing has come in unasked: no farewell, no end of the connection."""
         try:
-            readable, _, _ = select.select([self._socket], [], [], 0)
+            return not (self._lines or self._rest or _readable(self._socket))
         except (OSError, ValueError):
             return False
-        return not (readable or self._lines or self._rest)
 
     def abort(self) -> None:
         """End the connection from any thread; who waits on it gets a WireError at once."""
@@ -180,46 +184,55 @@ class Wire:
 
     def _push(self, view: memoryview, until: Until) -> WireError | None:
         # Gives the error back instead of raising it: see send_secret.
-        try:
-            while view:
+        while view:
+            try:
                 self._wait(until)
                 view = view[self._socket.send(view) :]
-        except TimeoutError:
-            text = "The server does not take what is sent to it."
-            return WireError(Fault.SILENT, text, unsent=len(view))
-        except (OSError, ValueError) as error:
-            text = f"The connection was lost ({_reason(error)})."
-            return WireError(Fault.LOST, text, unsent=len(view))
+            except TimeoutError:
+                if not until.left:
+                    text = "The server does not take what is sent to it."
+                    return WireError(Fault.SILENT, text, unsent=len(view))
+            except (OSError, ValueError) as error:
+                text = f"The connection was lost ({_reason(error)})."
+                return WireError(Fault.LOST, text, unsent=len(view))
         return None
 
     def _line(self, until: Until) -> bytes:
+        self._fill(until)
+        line = self._lines.popleft().removesuffix(b"\r")
+        self._note("S", line)
+        return line
+
+    def _fill(self, until: Until) -> None:
         while not self._lines:
             if len(self._rest) > _MAX_LINE:
                 raise WireError(Fault.NOT_SMTP, "The server sends a line that does not end.")
             *lines, self._rest = (self._rest + self._receive(until)).split(b"\n")
             self._lines.extend(lines)
-        line = self._lines.popleft().removesuffix(b"\r")
-        self._note("S", line)
-        return line
 
     def _receive(self, until: Until) -> bytes:
-        try:
-            self._wait(until)
-            received = self._socket.recv(_BLOCK)
-        except TimeoutError as error:
-            raise WireError(Fault.SILENT, "The server does not answer in time.") from error
-        except (OSError, ValueError) as error:
-            text = f"The connection was lost ({_reason(error)})."
-            raise WireError(Fault.LOST, text) from error
+        received: bytes | None = None
+        while received is None:
+            try:
+                self._wait(until)
+                received = self._socket.recv(_BLOCK)
+            except TimeoutError as error:
+                if not until.left:
+                    text = "The server does not answer in time."
+                    raise WireError(Fault.SILENT, text) from error
+            except (OSError, ValueError) as error:
+                text = f"The connection was lost ({_reason(error)})."
+                raise WireError(Fault.LOST, text) from error
         if not received:
             raise WireError(Fault.LOST, "The server ended the connection.")
         return received
 
     def _wait(self, until: Until) -> None:
+        # The next operation ends by the next tick, or with ``until`` where that comes first.
         if not (left := until.left):
             raise TimeoutError
-        limit = None if left == float("inf") else left
-        if limit is None or self._limit is None or abs(limit - self._limit) > _EXACT:
+        limit = left if left < _TICK else _TICK
+        if limit != self._limit:
             self._socket.settimeout(limit)
             self._limit = limit
 
@@ -227,6 +240,14 @@ class Wire:
         if self._tell is not None:
             for line in data.rstrip(b"\r\n").split(b"\r\n"):
                 self._tell(who, safe_text(line))
+
+
+def _readable(connected: socket.socket) -> bool:
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([connected], [], [], 0)[0])
+    poll = select.poll()  # unlike select, at home with any number of open files
+    poll.register(connected, select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _reason(error: Exception) -> str:
