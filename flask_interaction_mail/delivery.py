@@ -18,6 +18,8 @@ from .dispatcher import Dispatcher, Limit, Progress
 log = logging.getLogger("flask_interaction_mail")
 
 SYNC_BUDGET = 15.0  # s that one app context may spend on delivery; the rest is for the next one
+SYNC_GRACE = 1.0  # s of them that are left, at the end, to what is in flight
+_FAREWELL = 2.0  # s of them to break off what is still in flight then, and to write that down
 _GOODBYE = 5.0  # s that a process waits at its end for what is in flight
 
 
@@ -155,7 +157,8 @@ class SyncDelivery:
             self._local.busy = False
 
     def _drain(self) -> Progress:
-        return self._dispatcher().drain(Limit(deadline=time.monotonic() + SYNC_BUDGET))
+        seconds = SYNC_BUDGET - SYNC_GRACE - _FAREWELL
+        return self._dispatcher().drain(Limit(deadline=time.monotonic() + seconds))
 
     def stop(self, timeout: float = _GOODBYE) -> None:
         """Nothing to stop."""

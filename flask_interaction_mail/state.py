@@ -20,7 +20,7 @@ from . import breaker, clock, notices, notify, outbox, outbox_retention, pending
 from .config import Config, DeliveryMode, suppressed
 from .database import OURS, Database
 from .delivery import (
-    SYNC_BUDGET,
+    SYNC_GRACE,
     Delivery,
     SyncDelivery,
     ThreadDelivery,
@@ -239,7 +239,7 @@ class State:
                 worker=worker_name(),
                 connections=connections or self.config.connections,
                 lease=self.config.lease,
-                grace=SYNC_BUDGET if isinstance(self.delivery, SyncDelivery) else 30.0,
+                grace=SYNC_GRACE if isinstance(self.delivery, SyncDelivery) else 30.0,
                 listening=lambda wake: wakeup.listening(self.database, wake),
                 suppressed=lambda: self.suppressed,
                 tidy=self.purge,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,7 +26,7 @@ from flask_interaction_mail.outcome import Stage
 from tests.host import Host, opened
 from tests.integration.test_delivery import SETTINGS, Desk
 from tests.outbox_rows import Store, a_message
-from tests.servers.scripted import Scripted, after, scripted
+from tests.servers.scripted import Scripted, after, scripted, silence
 
 
 @pytest.fixture
@@ -109,3 +110,24 @@ def test_a_transaction_that_a_receiver_leaves_open_does_not_stop_delivery(
             host.db.session.commit()
         assert [row.status for row in host.rows()] == ["sent"] * 3
         assert len(server.messages) == 3
+
+
+@pytest.mark.parametrize(
+    ("mute", "status"), [("GREETING", "queued"), ("DOT", "deferred"), ("QUIT", "sent")]
+)
+def test_sync_delivery_to_a_server_that_falls_silent_ends_in_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mute: str, status: str
+) -> None:
+    """Somebody waits for this page: 15 s in all, here 4."""
+    monkeypatch.setattr("flask_interaction_mail.delivery.SYNC_BUDGET", 4.0)
+    with (
+        scripted({mute: silence}) as server,
+        opened(f"sqlite:///{tmp_path}/host.sqlite", INTERACTION_MAIL_DELIVERY="sync") as host,
+    ):
+        host.configure(smtp_port=server.port)
+        begin = time.monotonic()
+        with host.app.app_context():
+            send_notification("bob", "Hello", text="x")
+            host.db.session.commit()
+        assert time.monotonic() - begin < 4.5
+        assert [row.status for row in host.rows()] == [status]
