@@ -197,15 +197,9 @@ def _process_ends() -> None:
         _delayed.pop().last_try()
 
 
-def _forget_in_child() -> None:
-    # A fork copies no threads: what waits is the parent's to store.
-    for delayed in _delayed:
-        settle(delayed.items)
-    _delayed.clear()
-
-
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_forget_in_child)
+    # A fork copies no threads: what waits is the parent's to store.
+    os.register_at_fork(after_in_child=_delayed.clear)
 
 
 def _open(items: Iterable[Item]) -> list[Item]:
@@ -220,9 +214,8 @@ def _by_owner(items: Iterable[Item]) -> Iterator[tuple[Owner, list[Item]]]:
 
 
 def _in_short(error: Exception) -> str:
-    # A driver's further lines quote the row, and so bodies and addresses.
-    cause = getattr(error, "orig", None) or error
-    return f"{type(cause).__name__}: {cause}".partition("\n")[0]
+    # Further lines quote the statement and the row, and so bodies and addresses.
+    return f"{type(error).__name__}: {error}".partition("\n")[0]
 
 
 def _log(level: int, event: str, items: Sequence[Item], because: str) -> None:
