@@ -23,7 +23,7 @@ import sqlalchemy as sa
 
 from . import breaker, queue
 from .courier import Courier, Returned
-from .errors import AddressError, TransportError
+from .errors import AddressError, InteractionMailError, TransportError
 from .outcome import Delivery, Result, Stage
 from .queue import Attempt, Claimed, Verdict
 from .recipients import complete_setting
@@ -147,6 +147,7 @@ class Dispatcher:
         self._office = office
         self._time = queue.Time()
         self._kept = KeptTransports(office.transport)
+        self._complaint: str | None = None  # what was logged last, and is still so
 
     def run(self, stop: threading.Event, wake: threading.Event, *, poll: float = 1.0) -> None:
         """Deliver until ``stop``; look for work every ``poll`` seconds, and at once on ``wake``.
@@ -169,14 +170,23 @@ class Dispatcher:
                 if time.monotonic() - tidied_at >= _TIDY_EVERY:
                     tidied_at = time.monotonic()
                     self._office.tidy()
+                self._complaint = None
             except sa.exc.SQLAlchemyError as error:
                 log.error("dispatcher.database: %s; trying again", type(error).__name__)
+                busy = False
+            except InteractionMailError as error:  # no tables yet, say
+                self._complain(str(error))
                 busy = False
             except Exception:
                 log.exception("dispatcher.failed: trying again")
                 busy = False
             if not busy:
                 wake.wait(poll)
+
+    def _complain(self, text: str) -> None:
+        if text != self._complaint:
+            self._complaint = text
+            log.error("dispatcher.held_up: %s", text)
 
     def drain(self, limit: Limit = Limit()) -> Progress:
         """Deliver until nothing is due or ``limit`` is reached; short transactions of its own.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -131,3 +133,25 @@ def test_sync_delivery_to_a_server_that_falls_silent_ends_in_time(
             host.db.session.commit()
         assert time.monotonic() - begin < 4.5
         assert [row.status for row in host.rows()] == [status]
+
+
+def test_missing_tables_are_said_once_and_in_words(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Between installing and migrating nobody needs a stack trace a second."""
+    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
+        with host.app.app_context():
+            host.db.drop_all()
+        host.state.database.tables_seen = False
+        stop, wake = threading.Event(), threading.Event()
+        dispatcher = host.state.dispatcher()
+        thread = threading.Thread(target=dispatcher.run, args=(stop, wake), kwargs={"poll": 0.01})
+        thread.start()
+        time.sleep(0.3)
+        stop.set()
+        wake.set()
+        thread.join(10)
+    said = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len(said) == 1
+    assert "tables" in said[0].getMessage()
+    assert said[0].exc_info is None
