@@ -54,14 +54,3 @@ class Transport(Protocol):
     def abort(self) -> None:
         """Break the connection from another thread; what waits for an answer ends at once."""
         ...
-
-
-def one_by_one(deliver: Callable[[Envelope], Delivery], pull: Pull) -> Generator[Outcome]:
-    """``deliver_all`` for a transport that knows how to ``deliver`` one message."""
-    while (envelope := pull()) is not None:
-        outcome: Outcome
-        try:
-            outcome = deliver(envelope)
-        except TransportError as error:
-            outcome = error
-        yield outcome

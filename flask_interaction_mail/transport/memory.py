@@ -7,7 +7,7 @@ from collections.abc import Generator
 from ..errors import TransportError
 from ..outcome import Delivery, Reply, Stage
 from .answers import Answers, concluded, decided
-from .base import Envelope, Outcome, Pull, one_by_one
+from .base import Envelope, Outcome, Pull
 from .dialogue import unable_to_carry
 from .replies import Capabilities
 
@@ -50,7 +50,13 @@ class MemoryTransport:
 
     def deliver_all(self, pull: Pull) -> Generator[Outcome]:
         """``deliver`` for each of what ``pull`` gives."""
-        return one_by_one(self.deliver, pull)
+        while (envelope := pull()) is not None:
+            outcome: Outcome
+            try:
+                outcome = self.deliver(envelope)
+            except TransportError as error:
+                outcome = error
+            yield outcome
 
     def close(self) -> None:
         """Count the farewell."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import replace
-from functools import partial
 
 from ..errors import TransportError
 from ..outcome import Delivery, Fault, Stage
 from ..settings import MessagingSettings
-from .base import Envelope, Outcome, Pull, Stopped, one_by_one
+from .base import Envelope, Outcome, Pull, Stopped
 from .dialogue import Following, Stale, converse, nothing
 from .lookahead import LookAhead
 from .policy import ConnectPolicy
@@ -41,7 +40,8 @@ class SmtpTransport:
         """
         ahead = LookAhead(pull)
         try:
-            yield from one_by_one(partial(self._deliver, following=ahead.following), ahead.next)
+            while (envelope := ahead.next()) is not None:
+                yield self._outcome(envelope, ahead.following)
         finally:
             if self._session is not None and self._session.asked is not None:
                 self._session.close()  # an envelope is out that nobody will follow up
@@ -70,6 +70,12 @@ class SmtpTransport:
         self._aborted = True
         if (session := self._session) is not None:
             session.abort()
+
+    def _outcome(self, envelope: Envelope, following: Following) -> Outcome:
+        try:
+            return self._deliver(envelope, following)
+        except TransportError as error:
+            return error
 
     def _deliver(self, envelope: Envelope, following: Following) -> Delivery:
         try:

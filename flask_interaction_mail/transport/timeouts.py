@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,8 +25,7 @@ class Timeouts:
         return Timeouts(**{name: getattr(self, name) * factor for name in names})
 
 
-@dataclass(frozen=True, slots=True)
-class Until:
+class Until(NamedTuple):
     """A point of the monotonic clock (seconds) that nothing of ours goes past."""
 
     end: float = float("inf")
@@ -36,9 +36,11 @@ class Until:
 
     def step(self, seconds: float) -> Until:
         """The end of a step of ``seconds`` that begins now, or this end where that is earlier."""
-        return Until(min(self.end, time.monotonic() + seconds))
+        end = time.monotonic() + seconds
+        return Until(end) if end < self.end else self
 
     @property
     def left(self) -> float:
         """Seconds left, at least 0."""
-        return max(0.0, self.end - time.monotonic())
+        left = self.end - time.monotonic()
+        return left if left > 0 else 0.0
