@@ -1,0 +1,173 @@
+"""Couriers: messages flow over kept connections, and nothing is lost where one breaks."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flask_interaction_mail.dispatcher import Dispatcher, Limit, Office
+from flask_interaction_mail.settings import MessagingSettings
+from flask_interaction_mail.transport.kept import KeptTransports
+from flask_interaction_mail.transport.memory import MemoryTransport
+from flask_interaction_mail.transport.smtp import SmtpTransport
+from tests.outbox_rows import Store, a_message
+from tests.servers.clients import PATIENT, settings
+from tests.servers.scripted import Action, close, scripted, silence, until
+
+PIPELINING = b"250-scripted.test\r\n250 PIPELINING\r\n"
+OK = b"250 2.0.0 ok\r\n"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(f"sqlite:///{tmp_path}/outbox.sqlite")
+    yield store
+    store.engine.dispose()
+
+
+def office(store: Store, port: int, **changes: Any) -> Office:
+    chosen = settings(port)
+    values: dict[str, Any] = {
+        "store": store,
+        "settings": lambda: chosen,
+        "transport": lambda one: SmtpTransport(one, timeouts=PATIENT),
+        "announce": lambda _: None,
+        "worker": "test",
+        "connections": 1,
+        "lease": timedelta(seconds=60),
+    }
+    return Office(**{**values, **changes})
+
+
+def put(store: Store, count: int) -> None:
+    store.put(*(a_message(f"p{number}@firm.example") for number in range(count)))
+
+
+@pytest.mark.parametrize("connections", [1, 4])
+def test_what_is_queued_flows_over_few_connections(store: Store, connections: int) -> None:
+    """A hundred and twenty messages, each delivered and recorded once."""
+    put(store, 120)
+    with scripted({"EHLO": PIPELINING}) as server:
+        progress = Dispatcher(office(store, server.port, connections=connections)).drain()
+        assert progress.sent == 120
+        assert len({one.recipients[0] for one in server.messages}) == 120
+        assert len(server.messages) == 120
+        assert server.connections <= connections
+    assert store.statuses() == {"sent": 120}
+
+
+def test_an_answer_lost_after_the_dot_burns_the_attempt_of_that_message_alone(
+    store: Store,
+) -> None:
+    """The one whose envelope had been sent ahead is sent once, over another connection."""
+    put(store, 10)
+    answers: dict[str, Action | list[Action]] = {"EHLO": PIPELINING, "DOT": [OK, OK, close]}
+    with scripted(answers) as server:
+        progress = Dispatcher(office(store, server.port)).drain()
+        assert (progress.sent, progress.others) == (9, 1)
+        assert len(server.messages) == 10
+        assert server.connections == 2
+    assert store.statuses() == {"sent": 9, "deferred": 1}
+
+
+def test_stopping_gives_back_what_was_sent_ahead(store: Store) -> None:
+    """Only the message that waits for the answer to its dot is ambiguous."""
+    put(store, 10)
+    stop = threading.Event()
+    answers: dict[str, Action | list[Action]] = {"EHLO": PIPELINING, "DOT": [OK, OK, silence]}
+    with scripted(answers) as server:
+        desk = office(store, server.port, grace=0.2)
+        stopping = threading.Thread(
+            target=lambda: (until(lambda: len(server.messages) == 3), stop.set())
+        )
+        stopping.start()
+        progress = Dispatcher(desk).drain(Limit(stop))
+        stopping.join()
+    assert (progress.sent, progress.others) == (2, 1)
+    assert store.statuses() == {"sent": 2, "deferred": 1, "queued": 7}
+
+
+def test_trouble_gives_back_all_that_was_not_begun(store: Store) -> None:
+    """The server goes away in the middle: no attempt is burnt but that of the lost message."""
+    put(store, 10)
+    answers: dict[str, Action | list[Action]] = {
+        "EHLO": PIPELINING,
+        "GREETING": [b"220 hello\r\n", b"421 no\r\n"],
+        "DOT": [OK, close],
+    }
+    with scripted(answers) as server:
+        progress = Dispatcher(office(store, server.port)).drain()
+        assert "421" in str(progress.held_up_by)
+    assert store.statuses() == {"sent": 1, "deferred": 1, "queued": 8}
+
+
+def test_sparse_mail_shares_a_connection(store: Store) -> None:
+    """It is kept between two drains of a running dispatcher, and left politely at the end."""
+    stop, wake = threading.Event(), threading.Event()
+    with scripted({"EHLO": PIPELINING}) as server:
+        dispatcher = Dispatcher(office(store, server.port))
+        running = threading.Thread(target=dispatcher.run, args=(stop, wake))
+        running.start()
+        for count in (1, 2, 3):
+            put(store, 1)
+            wake.set()
+            assert until(lambda count=count: store.statuses() == {"sent": count}, 5)
+            time.sleep(0.05)
+        assert server.connections == 1
+        assert server.count("QUIT") == 0
+        stop.set()
+        wake.set()
+        running.join(5)
+        assert until(lambda: server.count("QUIT") == 1)
+
+
+def test_other_settings_open_another_connection(store: Store) -> None:
+    """The old one is left."""
+    stop, wake = threading.Event(), threading.Event()
+    with scripted() as old, scripted() as new:
+        chosen: list[MessagingSettings] = [settings(old.port)]
+        dispatcher = Dispatcher(replace(office(store, old.port), settings=lambda: chosen[0]))
+        running = threading.Thread(target=dispatcher.run, args=(stop, wake))
+        running.start()
+        put(store, 1)
+        wake.set()
+        assert until(lambda: len(old.messages) == 1)
+        chosen[0] = settings(new.port)
+        put(store, 1)
+        wake.set()
+        assert until(lambda: len(new.messages) == 1)
+        assert until(lambda: old.count("QUIT") == 1)
+        stop.set()
+        wake.set()
+        running.join(5)
+        assert len(old.messages) == 1
+
+
+def test_idle_connections_are_given_up() -> None:
+    """After their time, and all at the end."""
+    made: list[MemoryTransport] = []
+
+    def connect(_: MessagingSettings) -> MemoryTransport:
+        made.append(MemoryTransport())
+        return made[-1]
+
+    kept = KeptTransports(connect, idle=0.1)
+    first, second = kept.take(settings(25)), kept.take(settings(25))
+    assert first is not second
+    kept.give_back(settings(25), first)
+    kept.close_idle()
+    assert kept.take(settings(25)) is first
+    kept.give_back(settings(25), first)
+    time.sleep(0.15)
+    kept.close_idle()
+    assert until(lambda: made[0].closed == 1)
+    kept.close()
+    kept.give_back(settings(25), second)
+    assert made[1].closed == 1
