@@ -123,6 +123,21 @@ def test_in_memory_reading_leaves_the_hosts_work_open(host, inner_context):
 
 
 @on("memory")
+@pytest.mark.parametrize("deed", ["commit", "rollback", "invalidate"])
+def test_in_memory_a_reader_cannot_end_the_hosts_transaction(host, deed):
+    """Nor close the one connection, with which the whole database would go."""
+    with host.app.app_context():
+        host.add()
+        host.session.flush()
+        with host.database.reading() as connection:
+            count(connection)
+            getattr(connection, deed)()
+        assert host.things() == ["t"]
+        host.session.rollback()
+    assert host.things() == []
+
+
+@on("memory")
 def test_in_memory_reading_after_a_failed_flush(host):
     """The host's session can carry nothing, but the tables can be read."""
     with host.app.app_context():
