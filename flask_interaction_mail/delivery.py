@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from .dispatcher import Dispatcher, Limit, Progress
+from .dispatcher import Dispatcher, Limit, Progress, deliver
 
 log = logging.getLogger("flask_interaction_mail")
 
@@ -53,9 +53,20 @@ class _Running:
     """A delivery thread of this process; another process after a fork has its own."""
 
     pid: int
-    thread: threading.Thread
+    dispatcher: Dispatcher
     stop: threading.Event = field(default_factory=threading.Event)
     wake: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Weakly: an application that is thrown away takes its dispatcher along, and the thread
+        # ends.
+        self.thread = threading.Thread(
+            target=deliver,
+            args=(weakref.ref(self.dispatcher), self.stop, self.wake),
+            name="interaction-mail-delivery",
+            daemon=True,
+        )
 
 
 class ThreadDelivery:
@@ -76,23 +87,16 @@ class ThreadDelivery:
                 self._running = self._start()
 
     def _start(self) -> _Running:
-        stop, wake = threading.Event(), threading.Event()
-        thread = threading.Thread(
-            target=lambda: self._dispatcher().run(stop, wake),
-            name="interaction-mail-delivery",
-            daemon=True,
-        )
-        thread.start()
-        # Weakly, so that an application that is thrown away can go.
-        ending = weakref.WeakMethod(self.stop)
-        atexit.register(lambda: (method := ending()) is not None and method(_GOODBYE))
-        return _Running(os.getpid(), thread, stop, wake)
+        running = _Running(pid=os.getpid(), dispatcher=self._dispatcher())
+        running.thread.start()
+        _started.add(self)
+        return running
 
     def wake(self) -> None:
         """There is something to deliver."""
         self.ensure_running()
-        if self._running is not None:
-            self._running.wake.set()
+        if (running := self._running) is not None:
+            running.wake.set()
 
     def context_ends(self) -> None:
         """Nothing: the thread does not wait for contexts."""
@@ -105,6 +109,15 @@ class ThreadDelivery:
         running.stop.set()
         running.wake.set()
         running.thread.join(timeout)
+
+
+_started: weakref.WeakSet[ThreadDelivery] = weakref.WeakSet()
+
+
+@atexit.register
+def _process_ends() -> None:
+    for delivery in list(_started):
+        delivery.stop()
 
 
 class WorkerDelivery:

@@ -147,6 +147,7 @@ class Dispatcher:
         self._office = office
         self._time = queue.Time()
         self._kept = KeptTransports(office.transport)
+        self._tidied_at = time.monotonic() - _TIDY_EVERY
         self._complaint: str | None = None  # what was logged last, and is still so
 
     def run(self, stop: threading.Event, wake: threading.Event, *, poll: float = 1.0) -> None:
@@ -154,34 +155,26 @@ class Dispatcher:
 
         A database that is away is waited for; nothing but ``stop`` ends this.
         """
-        try:
-            with self._office.listening(wake):
-                self._run(stop, wake, poll)
-        finally:
-            self._kept.close()
+        deliver(lambda: self, stop, wake, poll=poll)
 
-    def _run(self, stop: threading.Event, wake: threading.Event, poll: float) -> None:
-        tidied_at = time.monotonic() - _TIDY_EVERY
-        while not stop.is_set():
-            wake.clear()
-            self._kept.close_idle()
-            try:
-                busy = self._drain(Limit(stop)).done > 0
-                if time.monotonic() - tidied_at >= _TIDY_EVERY:
-                    tidied_at = time.monotonic()
-                    self._office.tidy()
-                self._complaint = None
-            except sa.exc.SQLAlchemyError as error:
-                log.error("dispatcher.database: %s; trying again", type(error).__name__)
-                busy = False
-            except InteractionMailError as error:  # no tables yet, say
-                self._complain(str(error))
-                busy = False
-            except Exception:
-                log.exception("dispatcher.failed: trying again")
-                busy = False
-            if not busy:
-                wake.wait(poll)
+    def _turn(self, stop: threading.Event) -> bool:
+        """Deliver what is due, tidy where it is time; whether there was anything. Never raises."""
+        self._kept.close_idle()
+        try:
+            busy = self._drain(Limit(stop)).done > 0
+            if time.monotonic() - self._tidied_at >= _TIDY_EVERY:
+                self._tidied_at = time.monotonic()
+                self._office.tidy()
+        except sa.exc.SQLAlchemyError as error:
+            log.error("dispatcher.database: %s; trying again", type(error).__name__)
+        except InteractionMailError as error:  # no tables yet, say
+            self._complain(str(error))
+        except Exception:
+            log.exception("dispatcher.failed: trying again")
+        else:
+            self._complaint = None
+            return busy
+        return False
 
     def _complain(self, text: str) -> None:
         if text != self._complaint:
@@ -465,6 +458,33 @@ class Dispatcher:
         end = time.monotonic() + seconds
         while shift.in_flight and shift.manned and (left := end - time.monotonic()) > 0:
             self._collect(shift, progress, patience=left)
+
+
+def deliver(
+    present: Callable[[], Dispatcher | None],
+    stop: threading.Event,
+    wake: threading.Event,
+    *,
+    poll: float = 1.0,
+) -> None:
+    """As ``Dispatcher.run`` for what ``present`` gives, and only while it gives one.
+
+    Between two looks nothing here holds on to it, so that its application can be thrown away.
+    """
+    if (dispatcher := present()) is None:
+        return
+    listening, kept = dispatcher._office.listening(wake), dispatcher._kept
+    del dispatcher
+    try:
+        with listening:
+            while not stop.is_set() and (dispatcher := present()) is not None:
+                wake.clear()
+                busy = dispatcher._turn(stop)
+                del dispatcher
+                if not busy:
+                    wake.wait(poll)
+    finally:
+        kept.close()
 
 
 def _blames_server(outcome: Delivery | Exception) -> bool:

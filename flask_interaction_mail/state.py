@@ -37,7 +37,6 @@ from .outbox import NewMessage
 from .queue import Verdict
 from .settings import MessagingSettings
 from .settings_store import InForce, SettingsStore
-from .transport.base import Transport
 from .transport.smtp import SmtpTransport
 from .values import Notification, Reason, Status
 
@@ -234,21 +233,18 @@ class State:
             Office(
                 store=self.database,
                 settings=lambda: self.settings.current().settings,
-                transport=self._transport,
+                transport=SmtpTransport,
                 announce=self._announce,
                 worker=worker_name(),
                 connections=connections or self.config.connections,
                 lease=self.config.lease,
                 grace=SYNC_GRACE if isinstance(self.delivery, SyncDelivery) else 30.0,
-                listening=lambda wake: wakeup.listening(self.database, wake),
+                listening=lambda wake: wakeup.listening(self.database.bind.engine, wake),
                 suppressed=lambda: self.suppressed,
                 tidy=self.purge,
                 report=partial(notices.report, self),
             )
         )
-
-    def _transport(self, settings: MessagingSettings) -> Transport:
-        return SmtpTransport(settings)
 
     def _announce(self, verdicts: Sequence[Verdict]) -> None:
         if verdicts:

@@ -37,9 +37,8 @@ def notify(database: Database) -> None:
 
 
 @contextmanager
-def listening(database: Database, wake: threading.Event) -> Iterator[None]:
+def listening(engine: sa.Engine, wake: threading.Event) -> Iterator[None]:
     """While this lasts ``wake`` is set at each notice; where that cannot be had, nothing is."""
-    engine = database.bind.engine
     wait = _WAITS.get(engine.driver) if engine.dialect.name == "postgresql" else None
     if wait is None:
         yield

@@ -553,7 +553,7 @@ def test_settings_changed_names_the_saver_and_never_a_password(make: Callable[..
 # -- lifetimes -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("mode", ["worker", "sync"])
+@pytest.mark.parametrize("mode", ["thread", "worker", "sync"])
 def test_an_application_that_is_thrown_away_can_go(tmp_path: Path, mode: str) -> None:
     """Test suites make an application a test: neither it nor a thread of it may pile up."""
     kept = weakref.ref(live_and_forget(tmp_path, mode))

@@ -62,7 +62,7 @@ def test_a_listener_that_is_cut_off_comes_back(host: Host, monkeypatch: pytest.M
     """A database that restarts costs the shortcut, for a while, and nothing else."""
     monkeypatch.setattr(wakeup, "_AGAIN", 0.05)
     wake = threading.Event()
-    with wakeup.listening(host.state.database, wake):
+    with wakeup.listening(host.state.database.bind.engine, wake):
         assert wake.wait(10)
         wake.clear()
         with host.app.app_context(), host.db.engine.begin() as connection:
@@ -82,7 +82,7 @@ def test_other_databases_have_no_notices(tmp_path: Path) -> None:
     with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
         wake = threading.Event()
         before = threading.active_count()
-        with wakeup.listening(host.state.database, wake):
+        with wakeup.listening(host.state.database.bind.engine, wake):
             wakeup.notify(host.state.database)
             assert threading.active_count() == before
         assert not wake.is_set()
