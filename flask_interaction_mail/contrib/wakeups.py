@@ -16,6 +16,8 @@ import weakref
 from collections.abc import Callable
 from typing import Any, Final
 
+from kombu.utils.url import maybe_sanitize_url
+
 from ..errors import InteractionMailError
 
 log = logging.getLogger("flask_interaction_mail")
@@ -153,6 +155,9 @@ class CeleryDelivery:
                     self._bell.wait_for(lambda: self._ending, pause)
         finally:
             line.close()
+            with self._bell:
+                if self._thread is threading.current_thread():  # an error that nobody foresaw
+                    self._thread = None
 
     def _is_due(self) -> bool:
         """Wait for a wake-up; False when none came, and then this thread is at its end."""
@@ -192,12 +197,19 @@ def _warn(celery: Any, error: Exception, pause: float | None) -> None:
     log.warning(
         "celery.unreachable: the broker %s did not take the task (%s: %s). Nothing is lost: what "
         "was stored is delivered when it is back, at the latest by the sweep of celery beat. "
-        "Look whether the broker runs, and whether broker_url names it.%s",
-        celery.connection_for_write().as_uri(),  # without the password
+        "Look whether it runs, broker_url names it, and its client library is installed.%s",
+        _broker(celery),
         type(error).__name__,
         error,
         again,
     )
+
+
+def _broker(celery: Any) -> str:
+    """Its addresses without passwords; no connection is made of them, which may be what failed."""
+    urls = celery.conf.broker_write_url or "amqp://"
+    several = urls.split(";") if isinstance(urls, str) else urls
+    return ", ".join(maybe_sanitize_url(str(url)) for url in several)
 
 
 _living: weakref.WeakSet[CeleryDelivery] = weakref.WeakSet()

@@ -89,7 +89,9 @@ class Site:
         return Counter(mail.recipients[0] for mail in self.catcher.mails)
 
     def statuses(self) -> Counter[str]:
-        return Counter(row.status for row in self.host.rows())
+        counted = sa.select(outbox.MESSAGE.c.status, sa.func.count()).group_by("status")
+        with self.host.state.database.reading() as connection:
+            return Counter(dict(connection.execute(counted).all()))
 
     def wait_until(self, condition: Callable[[], object], seconds: float = PATIENCE) -> None:
         end = time.monotonic() + seconds
@@ -198,7 +200,7 @@ def test_a_task_says_nothing_about_messages(rabbit_site: Site) -> None:
 
 def test_a_backlog_spreads_over_all_workers(rabbit_site: Site) -> None:
     """One commit of many messages keeps two workers with two processes each busy."""
-    rabbit_site.catcher.delay = 0.1
+    rabbit_site.catcher.delay = 0.01 if LONG else 0.1
     rabbit_site.start(workers=2)
     rabbit_site.send(MANY)
     rabbit_site.all_sent(MANY)
@@ -409,6 +411,24 @@ def test_a_kept_connection_that_broke_is_made_anew(tmp_path: Path) -> None:
         line.send()
         assert broker.waiting() == 1
         line.close()
+
+
+def test_a_broker_without_its_client_library_is_told_like_one_that_is_away(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """No error ends the thread for good, and no password is in the log."""
+    import celery
+
+    urls = "nonsense://ada:secret@a.example;nonsense://ada:secret@b.example"
+    delivery = wakeups.CeleryDelivery(lambda: celery.Celery("crm", broker=urls))
+    delivery.wake()
+    end = time.monotonic() + 5
+    while "celery.unreachable" not in caplog.text:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    delivery.stop()
+    assert "b.example" in caplog.text
+    assert "secret" not in caplog.text
 
 
 def test_the_thread_ends_when_nothing_comes(
