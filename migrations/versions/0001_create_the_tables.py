@@ -78,7 +78,7 @@ def _create_message() -> None:
         sa.Column("resend_of", sa.Uuid()),
         sa.PrimaryKeyConstraint("id", name="pk_interaction_mail_message"),
     )
-    _index("message", "due", "due_at")
+    _index("message", "due", "status", "due_at")
     _index("message", "status", "status", "created_at")
     _index("message", "lease", "lease_until")
     _index("message", "created", "created_at")
