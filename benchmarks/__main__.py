@@ -21,10 +21,11 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="also into docs/")
     given = parser.parse_args()
     options = Options(rounds=given.rounds, quick=given.quick, folder=scratch())
+    load_before = report.load()
     figures = [_measured(name, options) for name in given.only.split(",")]
     report.summary(figures)
     if given.write:
-        report.write(figures, options)
+        report.write(figures, options, load_before)
 
 
 def _measured(name: str, options: Options) -> Figure:

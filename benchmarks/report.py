@@ -38,12 +38,22 @@ def summary(figures: list[Figure]) -> None:
     print(f"\n{len(goals) - missed} of {len(goals)} reached, {missed} not.")
 
 
-def write(figures: list[Figure], options: Options) -> None:
+def load() -> str:
+    """What the machine has been doing in the last minute and in the last quarter of an hour."""
+    minute, _, quarter = os.getloadavg()
+    return f"{minute:.1f} ({quarter:.1f} over 15 minutes)"
+
+
+def write(figures: list[Figure], options: Options, load_before: str) -> None:
     """The result page and its chart."""
     from . import chart
 
     pictures = chart.draw(figures, ROOT / "docs" / "pictures")
-    parts = [_HEAD.format(rounds=options.rounds, **_machine())]
+    parts = [
+        _HEAD.format(
+            rounds=options.rounds, load_before=load_before, load_after=load(), **_machine()
+        )
+    ]
     parts += [f"![{name}](pictures/{path.name})\n" for name, path in pictures.items()]
     for figure in figures:
         parts.append(f"## {figure.number}. {figure.title}\n")
@@ -59,7 +69,8 @@ _HEAD = """# Benchmarks: the last result
 
 Measured on {when} at commit {commit} in {rounds} rounds, with Python {python} on {cores} cores
 ({cpu}); medians, with minimum and maximum. A ratio is taken round by round, so that what drifts on
-the machine cancels out. [](benchmarks.md) says what is measured and how.
+the machine cancels out. [](benchmarks.md) says what is measured and how. The load average was
+{load_before} when it began and {load_after} when it ended; the benchmark alone makes about 2.
 
 Versions: {versions}.
 """

@@ -8,7 +8,18 @@ import time
 from collections.abc import Callable
 
 from . import messages
-from .harness import PINNED, Figure, Goal, Options, Samples, child, interleaved, rates, ratio
+from .harness import (
+    PINNED,
+    Figure,
+    Goal,
+    Options,
+    Samples,
+    Spread,
+    child,
+    interleaved,
+    rates,
+    ratio,
+)
 from .servers import program, sink
 
 FINISHED = "ours, finished bytes"
@@ -33,7 +44,7 @@ def measure(options: Options) -> Figure:
     figure.tables.append(rates("On one core, a server without PIPELINING", refused, SMTPLIB))
     figure.goals += _goals(offered, refused)
     figure.bars["no latency, messages/s"] = {
-        name: sorted(values)[len(values) // 2] for name, values in offered.items()
+        name: Spread.of(values).median for name, values in offered.items()
     }
     return figure
 
