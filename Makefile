@@ -61,6 +61,9 @@ celery: $(VENV)/.test ## the tests with Celery at full length: 10,000 messages, 
 browser: $(VENV)/.test ## the tests in Chromium; they also take the pictures
 	$(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
 
+torture: $(VENV)/.test ## the crash tests in full, half an hour; writes docs/torture-result.md
+	FIM_LONG=1 $(BIN)/python -m pytest tests/crash $(PYTEST_ARGS)
+
 docs: $(VENV)/.docs ## the documentation, docs/_build/html/index.html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flask_interaction_mail import clock, send_notification
+from flask_interaction_mail import clock, queue, send_notification
 from flask_interaction_mail.dispatcher import Dispatcher, Office, Store
 from flask_interaction_mail.transport.smtp import SmtpTransport
 from flask_interaction_mail.transport.timeouts import Timeouts
@@ -113,7 +114,7 @@ def commit(url: str, pipe: Connection, dies: str) -> None:
     """A web process that sends something, and dies before, in or after the host's commit."""
     host = Host(url)
     with host.app.app_context():
-        host.db.session.add(host.Thing(name="work of the host"))
+        host.db.session.add(host.Thing(name=uuid.uuid4().hex))
         send_notification("bob", "Hello", text="Hello")
         if dies == "before":
             die()
@@ -167,8 +168,6 @@ def enqueue_keyed(url: str, pipe: Connection, count: int) -> None:
 
 def claim_all(url: str, pipe: Connection) -> None:
     """Claim message by message until nothing is left; sends what was got, and what went wrong."""
-    from flask_interaction_mail import queue
-
     host = Host(url)
     got: list[str] = []
     errors: list[str] = []
