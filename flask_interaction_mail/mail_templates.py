@@ -7,6 +7,7 @@ a subject becomes one line.
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ import jinja2
 from flask import Flask
 
 from .errors import TemplateMissing
+
+log = logging.getLogger("flask_interaction_mail")
 
 _FOLDER = "interaction_mail/mail"
 
@@ -77,7 +80,15 @@ def _speaking(app: Flask, locale: str | None) -> Iterator[None]:
     if locale is None or "babel" not in app.extensions:
         yield
         return
-    from flask_babel import force_locale  # type: ignore[import-not-found, unused-ignore]  # extra
+    from babel import Locale, UnknownLocaleError  # type: ignore[import-not-found, unused-ignore]
+    from flask_babel import force_locale  # type: ignore[import-not-found, import-untyped, unused-ignore]  # extra
 
-    with force_locale(locale):
+    try:
+        Locale.parse(locale.replace("-", "_"))
+    except (ValueError, UnknownLocaleError):
+        # A language in data of the host is no reason to lose a message.
+        log.warning("template.locale: %r is no locale; the default one is used", locale)
+        yield
+        return
+    with force_locale(locale.replace("-", "_")):
         yield

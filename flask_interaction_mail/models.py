@@ -62,13 +62,11 @@ class MessageRow(Base):
 
     status: Mapped[Code]
     reason: Mapped[Code | None]
-    detail: Mapped[str | None] = mapped_column(
-        sa.String(1000)
-    )  # the same for people, or the last reply
+    # The same for people, or the last reply.
+    detail: Mapped[str | None] = mapped_column(sa.String(1000))
 
     created_at: Mapped[datetime]
-    # When the next attempt may begin; NULL unless one will. So the index below is as long as
-    # the queue, not as the outbox, on every database, and in the order of the claims.
+    # When the next attempt may begin; NULL unless one will.
     due_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]  # when the status became final

@@ -141,8 +141,12 @@ class State:
         return saved
 
     def _settings_changed(self, previous: InForce, saved: InForce, changed_by: str) -> None:
-        with self.database.writing() as connection:
-            breaker.close(connection)  # a new password may be the right one
+        try:
+            with self.database.writing() as connection:
+                breaker.close(connection)  # a new password may be the right one
+        except sa.exc.SQLAlchemyError:
+            # What is saved is saved; the breaker's next probe comes by itself.
+            log.exception("settings.breaker: it could not be closed")
         send_signal(
             self,
             signals.settings_changed,
