@@ -70,7 +70,7 @@ _HEAD = """# Benchmarks: the last result
 Measured on {when} at commit {commit} in {rounds} rounds, with Python {python} on {cores} cores
 ({cpu}); medians, with minimum and maximum. A ratio is taken round by round, so that what drifts on
 the machine cancels out. [](benchmarks.md) says what is measured and how. The load average was
-{load_before} when it began and {load_after} when it ended; the benchmark alone makes about 2.
+{load_before} when it began and {load_after} when it ended, the benchmark's own share included.
 
 Versions: {versions}.
 """
