@@ -16,7 +16,7 @@ from tests.crash.stock import KINDS, fresh
 _HEAD = """\
 # Torture: the last result
 
-What `make torture` printed when it last ran in full, {when:%Y-%m-%d}, {where}.
+What `make torture` printed when it last ran, {when:%Y-%m-%d}, {where}. Tests: {counts}.
 
 Each line is one run with real worker processes, a real database, and a server on the same machine
 that keeps what it gets. *lost* and *unexpected* must be 0. *duplicated* are extra copies, byte for
@@ -50,6 +50,16 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for one in accounts.REPORT:
         terminalreporter.write_line(str(one))
     if accounts.LONG and accounts.REPORT:
-        where = f"Python {platform.python_version()} on {platform.system()}"
-        head = _HEAD.format(when=datetime.now(UTC), where=where)
+        head = _HEAD.format(
+            when=datetime.now(UTC),
+            where=f"Python {platform.python_version()} on {platform.system()}",
+            counts=_counts(terminalreporter),
+        )
         accounts.RESULT.write_text(f"{head}{accounts.table()}\n", encoding="utf-8")
+
+
+def _counts(terminalreporter: pytest.TerminalReporter) -> str:
+    """How the tests went, those without a line of their own included."""
+    words = ("passed", "failed", "error", "skipped")
+    counted = {word: len(terminalreporter.stats.get(word, ())) for word in words}
+    return ", ".join(f"{number} {word}" for word, number in counted.items())
