@@ -60,8 +60,17 @@ def deliver(plan: Plan, pipe: Connection) -> None:
     pipe.send("ready")
     if plan.waits:
         pipe.recv()
+    threading.Thread(target=_end_with_the_tests, args=(pipe,), daemon=True).start()
     dispatcher.run(stop, wake, poll=plan.poll)
     host.close()
+
+
+def _end_with_the_tests(pipe: Connection) -> None:
+    """Nobody is left to stop this process where the tests themselves were killed."""
+    try:
+        pipe.recv()
+    except (EOFError, OSError):
+        os._exit(1)
 
 
 def _office(host: Host, plan: Plan) -> Office:
