@@ -17,6 +17,7 @@ from typing import Any
 
 import kombu
 import pytest
+import redis
 
 from tests.servers.programs import free_port, program, wait_for_port
 
@@ -29,14 +30,22 @@ _SERVERS = {
 
 @dataclass(frozen=True)
 class Broker:
-    """A broker and the queue that belongs to one test."""
+    """A broker and the queue that belongs to one test, which removes it."""
 
     url: str
     queue: str = field(default_factory=lambda: f"interaction_mail_{uuid.uuid4().hex[:12]}")
 
+    @property
+    def options(self) -> dict[str, str]:
+        """Transport options: in Redis every key of a test begins with the name of its queue."""
+        return {"global_keyprefix": f"{self.queue}."} if self.url.startswith("redis") else {}
+
     def waiting(self) -> int:
         """How many tasks are in the queue; 0 where nobody has made it yet."""
-        with kombu.Connection(self.url) as connection:
+        if self.options:  # Kombu forgets the prefix when it asks whether a queue is there
+            with redis.Redis.from_url(self.url) as client:
+                return int(client.llen(f"{self.queue}.{self.queue}"))
+        with self._connection() as connection:
             channel: Any = connection.channel()
             try:
                 return int(channel.queue_declare(self.queue, passive=True).message_count)
@@ -44,13 +53,22 @@ class Broker:
                 return 0
 
     def remove(self) -> None:
-        """Delete the queue."""
-        with kombu.Connection(self.url) as connection:
-            kombu.Queue(self.queue, channel=connection.channel()).delete()
+        """Delete what the test has left there, where the broker still runs."""
+        with self._connection() as connection:
+            try:
+                channel: Any = connection.ensure_connection(max_retries=1).default_channel
+            except kombu.exceptions.OperationalError:
+                return
+            kombu.Queue(self.queue, channel=channel).delete()
+            if self.options and (keys := channel.client.keys(f"{self.queue}.*")):
+                with redis.Redis.from_url(self.url) as client:
+                    client.delete(*keys)
+
+    def _connection(self) -> kombu.Connection:
+        return kombu.Connection(self.url, transport_options=self.options, connect_timeout=5)
 
 
-@contextmanager
-def a_queue(kind: str) -> Iterator[Broker]:
+def a_queue(kind: str) -> Broker:
     """A queue of its own at a broker; skips where there is none."""
     variable, default = _SERVERS[kind]
     broker = Broker(os.environ.get(variable, default))
@@ -61,10 +79,7 @@ def a_queue(kind: str) -> Iterator[Broker]:
         pytest.skip(f"no {kind} at {connection.as_uri()} ({variable}): {error}")
     finally:
         connection.release()
-    try:
-        yield broker
-    finally:
-        broker.remove()
+    return broker
 
 
 @dataclass

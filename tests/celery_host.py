@@ -22,13 +22,14 @@ from flask import Flask
 
 from flask_interaction_mail import notification_sent
 from flask_interaction_mail.contrib.celery import install_beat
+from tests.brokers import Broker
 from tests.host import Host
 
 ROOT = Path(__file__).parents[1]
 LEASE = 3  # s; what a killed worker had claimed is free again after that
 
 
-def celery_for(app: Flask, broker: str, queue: str) -> celery.Celery:
+def celery_for(app: Flask, broker: Broker) -> celery.Celery:
     """As Flask's documentation shows it: tasks run in an app context."""
 
     class FlaskTask(celery.Task):
@@ -36,9 +37,10 @@ def celery_for(app: Flask, broker: str, queue: str) -> celery.Celery:
             with app.app_context():
                 return self.run(*args, **kwargs)
 
-    made = celery.Celery(app.name, broker=broker, task_cls=FlaskTask, set_as_current=False)
+    made = celery.Celery(app.name, broker=broker.url, task_cls=FlaskTask, set_as_current=False)
     made.conf.update(
-        task_default_queue=queue,
+        task_default_queue=broker.queue,
+        broker_transport_options=broker.options,
         broker_connection_retry_on_startup=True,
         worker_prefetch_multiplier=1,
         worker_hijack_root_logger=False,
@@ -48,17 +50,18 @@ def celery_for(app: Flask, broker: str, queue: str) -> celery.Celery:
     return made
 
 
-def host_with_celery(url: str, broker: str, queue: str, **config: Any) -> Host:
+def host_with_celery(url: str, broker: Broker, **config: Any) -> Host:
     """A host that delivers by Celery; receivers of its signals note what was sent."""
     settings = {"INTERACTION_MAIL_DELIVERY": "celery", "INTERACTION_MAIL_LEASE": LEASE}
     host = Host(url, **(settings | config))
-    celery_for(host.app, broker, queue)
+    celery_for(host.app, broker)
     return host
 
 
 def from_environment() -> Host:
     """The host of a worker process."""
-    host = host_with_celery(*(os.environ[f"FIM_{name}"] for name in ("URL", "BROKER", "QUEUE")))
+    broker = Broker(os.environ["FIM_BROKER"], os.environ["FIM_QUEUE"])
+    host = host_with_celery(os.environ["FIM_URL"], broker)
     if "FIM_NOTE" in os.environ:
         notification_sent.connect(_Noting(host), host.app, weak=False)
     return host
@@ -121,10 +124,9 @@ class Program:
             self.kill()
 
 
-def environment(url: str, broker: str, queue: str, **others: str) -> dict[str, str]:
+def environment(url: str, broker: Broker) -> dict[str, str]:
     """What a worker's process needs to make the same host."""
-    ours = {"FIM_URL": url, "FIM_BROKER": broker, "FIM_QUEUE": queue}
-    return {**os.environ, **ours, **others}
+    return {**os.environ, "FIM_URL": url, "FIM_BROKER": broker.url, "FIM_QUEUE": broker.queue}
 
 
 @contextmanager

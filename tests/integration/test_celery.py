@@ -115,27 +115,26 @@ def build(tmp_path: Path) -> Iterator[Callable[..., Site]]:
         def building(broker: Broker, *, web_broker: str | None = None, **config: Any) -> Site:
             url = stack.enter_context(fresh_database("postgresql", tmp_path))
             catcher = stack.enter_context(catching())
-            host = host_with_celery(url, web_broker or broker.url, broker.queue, **config)
+            stack.callback(broker.remove)  # when all programs have ended
+            host = host_with_celery(url, Broker(web_broker or broker.url, broker.queue), **config)
             stack.callback(host.close)
             with host.app.app_context():  # without a wake-up, which tests count
                 values = SETTINGS | {"smtp_port": catcher.port}
                 host.state.settings.save(values, base=None, changed_by="test")
-            around = environment(url, broker.url, broker.queue)
+            around = environment(url, broker)
             return Site(host, broker, catcher, tmp_path, around, stack)
 
         yield building
 
 
 @pytest.fixture(params=BROKERS)
-def broker(request: pytest.FixtureRequest) -> Iterator[Broker]:
-    with a_queue(request.param) as broker:
-        yield broker
+def broker(request: pytest.FixtureRequest) -> Broker:
+    return a_queue(request.param)
 
 
 @pytest.fixture
-def redis() -> Iterator[Broker]:
-    with a_queue("redis") as broker:
-        yield broker
+def redis() -> Broker:
+    return a_queue("redis")
 
 
 @pytest.fixture
@@ -145,10 +144,9 @@ def site(build: Callable[..., Site], broker: Broker) -> Site:
 
 
 @pytest.fixture
-def rabbit_site(build: Callable[..., Site]) -> Iterator[Site]:
+def rabbit_site(build: Callable[..., Site]) -> Site:
     """A site at RabbitMQ, for what does not depend on the broker."""
-    with a_queue("rabbitmq") as broker:
-        yield build(broker)
+    return build(a_queue("rabbitmq"))
 
 
 # -- a commit becomes a task -------------------------------------------------------------
@@ -404,7 +402,7 @@ def test_a_kept_connection_that_broke_is_made_anew(tmp_path: Path) -> None:
     with own_redis(tmp_path) as redis:
         redis.start()
         broker = Broker(redis.url)
-        line = wakeups.Line(celery_for(Flask("crm"), broker.url, broker.queue))
+        line = wakeups.Line(celery_for(Flask("crm"), broker))
         line.send()
         redis.stop()
         redis.start()
@@ -456,7 +454,7 @@ def test_no_celery_application_is_an_error_that_says_what_to_do(tmp_path: Path) 
         host.configure()
         said = run(host, "doctor")
         assert "[wrong] delivery: INTERACTION_MAIL_DELIVERY is 'celery'" in said.out
-        celery_for(host.app, "memory://", "q")
+        celery_for(host.app, Broker("memory://"))
         assert host.app.test_client().get("/").status_code == 404
         assert "[   ok] delivery: by celery" in run(host, "doctor").out
         host.app.extensions["celery"].conf.beat_schedule = {}
@@ -481,7 +479,7 @@ def test_the_celery_application_can_be_named(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/a.sqlite"
     named = {"INTERACTION_MAIL_DELIVERY": "celery"}
     with opened(url, **named) as host:
-        made = celery_for(host.app, "memory://", "q")
+        made = celery_for(host.app, Broker("memory://"))
     with opened(url, **named, INTERACTION_MAIL_CELERY=made) as host:
         assert celery_of(host.app) is made
     with opened(url, **named, INTERACTION_MAIL_CELERY="celery:current_app") as host:
@@ -501,7 +499,7 @@ def test_an_eager_celery_delivers_at_the_end_of_the_context(tmp_path: Path) -> N
         catching() as catcher,
         opened(f"sqlite:///{tmp_path}/a.sqlite", INTERACTION_MAIL_DELIVERY="celery") as host,
     ):
-        celery_for(host.app, "amqp://nowhere.invalid", "q").conf.task_always_eager = True
+        celery_for(host.app, Broker("amqp://nowhere.invalid")).conf.task_always_eager = True
         host.configure(smtp_port=catcher.port)
         with host.app.app_context():
             send_notification("ada", "Hello", text="Hello")
@@ -529,7 +527,7 @@ def test_two_applications_share_a_celery(tmp_path: Path) -> None:
             )
             for name in "ab"
         ]
-        made = celery_for(hosts[0].app, "redis://127.0.0.1:1", "q")
+        made = celery_for(hosts[0].app, Broker("redis://127.0.0.1:1"))
         hosts[1].app.extensions["celery"] = made
         for number, host in enumerate(hosts):
             host.configure(smtp_port=catcher.port)
