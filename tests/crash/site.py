@@ -12,10 +12,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
 from flask_interaction_mail.models import ATTEMPT, MESSAGE
@@ -28,12 +31,18 @@ from tests.servers.scripted import DEFAULTS, Action, Peer, Scripted, close, scri
 
 # Processes are forked from a clean one that has everything imported: they start in milliseconds.
 _ROOT = str(Path(__file__).parents[2])
-os.environ["PYTHONPATH"] = os.pathsep.join(
-    dict.fromkeys([_ROOT, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))])
-)
 _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(["tests.crash.worker"])
 _ENOUGH = 10_000  # answers
+
+
+@cache
+def _processes() -> Any:
+    """The context to start processes with; its clean process finds the tests, and only it does."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", _ROOT, prepend=os.pathsep)
+        forkserver.ensure_running()
+    return _PROCESSES
 
 
 @dataclass
@@ -106,9 +115,9 @@ class Site:
         """A process that runs ``target`` of tests/crash/worker.py."""
         ours, theirs = _PROCESSES.Pipe()
         if target is worker.deliver:
-            process = _PROCESSES.Process(target=target, args=(*arguments, theirs))
+            process = _processes().Process(target=target, args=(*arguments, theirs))
         else:
-            process = _PROCESSES.Process(target=target, args=(self.url, theirs, *arguments))
+            process = _processes().Process(target=target, args=(self.url, theirs, *arguments))
         process.start()
         theirs.close()
         started = Worker(process, ours)

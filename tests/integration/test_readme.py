@@ -195,7 +195,9 @@ def value_of(control: object) -> str:
 def pip(python: str | Path, *arguments: str | Path) -> None:
     """Run pip, and show what it said when it fails."""
     command = [python, "-m", "pip", "--quiet", "--no-input", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    # Else a PYTHONPATH makes pip believe that everything is there already.
+    environ = {name: value for name, value in os.environ.items() if "PYTHON" not in name}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
     assert done.returncode == 0, done.stderr
 
 
