@@ -17,10 +17,10 @@ from .transport.base import Envelope
 from .values import Reason, Status
 
 OPEN = (Status.QUEUED, Status.DEFERRED)
-_IDS = given(MESSAGE.c.id)
-_THESE = sa.select(_IDS.c.id)
+_WANTED = given(MESSAGE.c.id, sa.column("place", sa.Integer()))
+# By place, because comparing ids would cost more than reading them.
 _MESSAGES = sa.select(
-    MESSAGE.c.id,
+    _WANTED.c.place,
     MESSAGE.c.fence,
     MESSAGE.c.attempts,
     MESSAGE.c.created_at,
@@ -30,11 +30,11 @@ _MESSAGES = sa.select(
     MESSAGE.c.envelope_sender,
     MESSAGE.c.smtputf8,
     MESSAGE.c.content,
-).where(MESSAGE.c.id.in_(_THESE))
+).join_from(_WANTED, MESSAGE, MESSAGE.c.id == _WANTED.c.id)
 _RECIPIENTS = (
-    sa.select(RECIPIENT.c.message_id, RECIPIENT.c.position, RECIPIENT.c.address, RECIPIENT.c.status)
-    .where(RECIPIENT.c.message_id.in_(_THESE))
-    .order_by(RECIPIENT.c.message_id, RECIPIENT.c.position)
+    sa.select(_WANTED.c.place, RECIPIENT.c.position, RECIPIENT.c.address, RECIPIENT.c.status)
+    .join_from(_WANTED, RECIPIENT, RECIPIENT.c.message_id == _WANTED.c.id)
+    .order_by(_WANTED.c.place, RECIPIENT.c.position)
 )
 # What drivers and types raise at a value that does not belong into its column.
 _UNREADABLE = (ValueError, TypeError, LookupError, sa.exc.StatementError)
@@ -159,35 +159,39 @@ def load(
 def _load(
     connection: sa.Connection, ids: Sequence[uuid.UUID]
 ) -> tuple[list[Claimed], dict[uuid.UUID, str]]:
-    these = document((id,) for id in ids)
-    places, refused = _recipients(connection, these)
-    found: dict[uuid.UUID, Claimed] = {}
+    wanted = document((id, place) for place, id in enumerate(ids))
+    open_places, refused = _recipients(connection, wanted)
+    found: dict[int, Claimed] = {}
     damaged: dict[uuid.UUID, str] = {}
-    for row in connection.execute(_MESSAGES, these):
-        if not row.content or row.id not in places:
-            damaged[row.id] = "nobody is left to send it to" if row.content else "it has no content"
+    for row in connection.execute(_MESSAGES, wanted):
+        place = row.place
+        if not row.content or place not in open_places:
+            problem = "nobody is left to send it to" if row.content else "it has no content"
+            damaged[ids[place]] = problem
         else:
-            found[row.id] = _claimed(row, places[row.id], refused_before=row.id in refused)
-    return [found[id] for id in ids if id in found], damaged
+            found[place] = _claimed(ids[place], row, open_places[place], place in refused)
+    return [found[place] for place in sorted(found)], damaged
 
 
 def _recipients(
-    connection: sa.Connection, these: Mapping[str, object]
-) -> tuple[dict[uuid.UUID, list[tuple[int, str]]], set[uuid.UUID]]:
+    connection: sa.Connection, wanted: Mapping[str, object]
+) -> tuple[dict[int, list[tuple[int, str]]], set[int]]:
     """Who is still to be reached by each message, and which messages somebody refused."""
-    places: dict[uuid.UUID, list[tuple[int, str]]] = {}
-    refused: set[uuid.UUID] = set()
-    for message_id, position, address, status in connection.execute(_RECIPIENTS, these):
+    still_open: dict[int, list[tuple[int, str]]] = {}
+    refused: set[int] = set()
+    for place, position, address, status in connection.execute(_RECIPIENTS, wanted):
         if status in OPEN:
-            places.setdefault(message_id, []).append((position, address))
+            still_open.setdefault(place, []).append((position, address))
         elif status == Status.FAILED:
-            refused.add(message_id)
-    return places, refused
+            refused.add(place)
+    return still_open, refused
 
 
-def _claimed(row: Any, places: Sequence[tuple[int, str]], *, refused_before: bool) -> Claimed:
+def _claimed(
+    id: uuid.UUID, row: Any, still_open: Sequence[tuple[int, str]], refused_before: bool
+) -> Claimed:
     return Claimed(
-        id=row.id,
+        id=id,
         fence=row.fence,
         attempts=row.attempts,
         created_at=row.created_at,
@@ -195,11 +199,11 @@ def _claimed(row: Any, places: Sequence[tuple[int, str]], *, refused_before: boo
         source=row.source,
         refused_before=refused_before,
         lost_before=row.lost_leases > 1,
-        places=tuple(places),
+        places=tuple(still_open),
         envelope=Envelope(
             sender=row.envelope_sender or "",
             # One RCPT per mailbox, however often it is named.
-            recipients=tuple(dict.fromkeys(address for _, address in places)),
+            recipients=tuple(dict.fromkeys(address for _, address in still_open)),
             content=row.content,
             smtputf8=bool(row.smtputf8),
         ),

@@ -20,6 +20,8 @@ from .transport.base import Transport
 from .transport.kept import KeptTransports
 
 _GROUP = 0.010  # s: how long an accepted message may wait for others to be recorded with it
+_ENOUGH = 100  # results that are worth a commit of their own
+_NAP = 0.001  # s
 
 
 class Jobs:
@@ -113,12 +115,19 @@ class Crew:
         with suppress(queue.Empty):
             returned.append(self.results.get(timeout=patience))
             end = time.monotonic() + _GROUP
-            if expected > 2 * len(self._threads):
-                time.sleep(_GROUP)  # many are on the way: to wake up for each would slow them down
+            self._let_gather(expected, end)
             while len(returned) < expected:
                 left = max(0.0, end - time.monotonic())
                 returned.append(self.results.get(block=left > 0, timeout=left or None))
         return returned
+
+    def _let_gather(self, expected: int, end: float) -> None:
+        """Look away while many are on the way: to wake up for each would slow them down."""
+        few = 2 * len(self._threads)
+        while time.monotonic() < end and few < expected - self.results.qsize():
+            if self.results.qsize() >= _ENOUGH:
+                return
+            time.sleep(_NAP)
 
     def abort(self) -> None:
         """Break the connections: what waits for the answer to its dot is ambiguous then."""

@@ -61,8 +61,8 @@ def _of_postgresql(element: _Given, compiler: SQLCompiler, **kw: Any) -> str:
         f"CAST(value->>{at} AS {_type(compiler, one)}) AS {one.name}"
         for at, one in enumerate(columns)
     )
-    document = f"CAST({compiler.process(rows, **kw)} AS json)"
-    return f"(SELECT {', '.join(parts)} FROM json_array_elements({document}))"  # noqa: S608 - see above
+    document = f"CAST({compiler.process(rows, **kw)} AS jsonb)"
+    return f"(SELECT {', '.join(parts)} FROM jsonb_array_elements({document}))"  # noqa: S608 - see above
 
 
 @compiles(_Given, "mysql")

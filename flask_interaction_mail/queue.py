@@ -43,6 +43,9 @@ _DUE = (
     .order_by(MESSAGE.c.due_at)
     .limit(sa.bindparam("most"))
 )
+_FIRST = sa.select(sa.func.min(MESSAGE.c.due_at)).where(
+    MESSAGE.c.status == sa.bindparam("wanted"), MESSAGE.c.due_at.is_not(None)
+)
 _FRESH, _AGAIN = {"wanted": Status.QUEUED}, {"wanted": Status.DEFERRED}
 _LATE = (
     _COLUMNS.where(MESSAGE.c.status == Status.SENDING, MESSAGE.c.lease_until < sa.bindparam("now"))
@@ -237,8 +240,5 @@ def give_back(
 
 def next_due(connection: sa.Connection) -> datetime | None:
     """When the next open message becomes due, None where none is open."""
-    first = (
-        connection.scalar(sa.select(sa.func.min(MESSAGE.c.due_at)).where(MESSAGE.c.status == one))
-        for one in OPEN
-    )
+    first = (connection.scalar(_FIRST, {"wanted": one}) for one in OPEN)
     return min((due for due in first if due is not None), default=None)
