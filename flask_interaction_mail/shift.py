@@ -31,8 +31,9 @@ from .verdict import as_delivery, concerns_server, expired, given_up, poisoned, 
 log = logging.getLogger("flask_interaction_mail")
 
 AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
-_BATCH = 200  # messages a claim
-_LOW = _BATCH // 2  # claim more when no more than these are waiting
+_BATCH = 400  # messages a claim
+_LOW = 200  # claim more when no more than these are waiting
+_MAX_BYTES = 4_000_000  # of content in flight beyond which nothing more is claimed
 _AFTER_ABORT = 2.0  # s for couriers to notice that their connection was broken off
 _RECORD_AGAIN = 0.5  # s between two tries to record while the database is away
 _GLANCE = 0.25  # s between two looks at whether to stop, at the settings, and for new mail
@@ -79,15 +80,14 @@ class Shift:
         ``end`` has to follow, whatever happens here.
         """
         while self._crew.trouble is None and not self._limit.reached():
-            self._exhausted = self._exhausted and bool(self._in_flight)
             self._refill()
+            if not self._in_flight and self._exhausted:
+                return False
             if self._in_flight:
                 self._collect(_GLANCE)
                 if not self._crew.at_work:
                     return False
-            elif self._exhausted:
-                return False
-            if self._stale():
+            if self._outdated():
                 return True
         return False
 
@@ -104,11 +104,14 @@ class Shift:
         if self._in_flight:
             self._leave()
 
-    def _stale(self) -> bool:
-        """Whether other settings are in force, as far as it is time to look; also for new mail."""
-        if time.monotonic() - self._looked_at < _GLANCE:
+    def _outdated(self) -> bool:
+        """Whether other settings are in force: asked before each claim, and all the time."""
+        glance = time.monotonic() - self._looked_at >= _GLANCE
+        if glance or not self._in_flight:
+            self._exhausted = False  # meanwhile something may have come
+        if not (glance or self._wanted()):
             return False
-        self._looked_at, self._exhausted = time.monotonic(), False
+        self._looked_at = time.monotonic()
         return self._office.settings() != self._settings
 
     # -- claiming -------------------------------------------------------------------
@@ -116,19 +119,23 @@ class Shift:
     def _refill(self) -> None:
         """Claim as many as are wanted now, and hand them out."""
         limit = self._wanted()
-        if limit > 0 and not self._exhausted:
+        if limit:
             claimed = self._claim(limit)
             self._exhausted = not claimed
             self._hand_out(claimed)
 
     def _wanted(self) -> int:
-        if self._probing and self._in_flight:
+        if self._exhausted or (self._probing and self._in_flight):
             return 0
         if self._hold:
             # All that was claimed waits for an administrator when a worker dies: claim no more
             # than can begin at once.
-            return self._office.connections - len(self._in_flight)
-        return _BATCH if len(self._crew.jobs) <= _LOW else 0
+            return max(0, self._office.connections - len(self._in_flight))
+        return _BATCH if len(self._crew.jobs) <= _LOW and self._light() else 0
+
+    def _light(self) -> bool:
+        """Whether there is room for more: a few large messages may be as much as many small."""
+        return sum(len(one.envelope.content) for one in self._in_flight.values()) <= _MAX_BYTES
 
     def _claim(self, limit: int) -> list[Claimed]:
         store = self._office.store
