@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from . import breaker, queue
+from .claimer import Claimer
 from .courier import Returned
 from .crew import Crew
 from .errors import TransportError
@@ -65,13 +66,13 @@ class Shift:
         self._limit = limit
         self._progress = progress
         self._crew = Crew(settings, kept, clock.now)
+        self._claimer = Claimer(office, settings, clock)
         self._in_flight: dict[uuid.UUID, Claimed] = {}
         self._hold = settings.on_ambiguous is OnAmbiguous.HOLD
         self._lease = office.lease.total_seconds()
         self._renewed_at = 0.0
         self._looked_at = time.monotonic()
-        self._exhausted = False  # the last claim found less than it looked for
-        self._probing = False
+        self._exhausted = False  # the last claim found nothing
         self._proven = False  # the server has taken part in a conversation about a message
 
     def work(self) -> bool:
@@ -93,7 +94,7 @@ class Shift:
 
     def end(self) -> None:
         """Give back what was not begun, let couriers finish, record what they bring."""
-        waiting = self._crew.jobs.close()
+        waiting = [*self._crew.jobs.close(), *self._claimed_in_vain()]
         for one in waiting:
             self._in_flight.pop(one.id, None)
         self._give_back(waiting)
@@ -109,23 +110,38 @@ class Shift:
         glance = time.monotonic() - self._looked_at >= _GLANCE
         if glance or not self._in_flight:
             self._exhausted = False  # meanwhile something may have come
-        if not (glance or self._wanted()):
+        if not (glance or (not self._claimer.underway and self._wanted())):
             return False
         self._looked_at = time.monotonic()
         return self._office.settings() != self._settings
 
+    def _claimed_in_vain(self) -> list[Claimed]:
+        try:
+            return self._claimer.take()
+        except Exception as error:
+            log.error(
+                "dispatcher.claim: %s; what it took comes back by itself", type(error).__name__
+            )
+            return []
+
     # -- claiming -------------------------------------------------------------------
 
     def _refill(self) -> None:
-        """Claim as many as are wanted now, and hand them out."""
-        limit = self._wanted()
-        if limit:
-            claimed = self._claim(limit)
+        """See to it that there is always something to carry."""
+        claimer = self._claimer
+        if not claimer.underway and (limit := self._wanted()):
+            if not self._in_flight:
+                self._renewed_at = time.monotonic()
+                self._crew.holds_until = self._renewed_at + self._lease
+            claimer.begin(limit, self._in_flight.values())
+        if claimer.ready or (claimer.underway and not self._in_flight):
+            claimed = claimer.take()
             self._exhausted = not claimed
+            self._progress.held_up_by = claimer.held_up_by
             self._hand_out(claimed)
 
     def _wanted(self) -> int:
-        if self._exhausted or (self._probing and self._in_flight):
+        if self._exhausted or (self._claimer.probing and self._in_flight):
             return 0
         if self._hold:
             # All that was claimed waits for an administrator when a worker dies: claim no more
@@ -136,43 +152,6 @@ class Shift:
     def _light(self) -> bool:
         """Whether there is room for more: a few large messages may be as much as many small."""
         return sum(len(one.envelope.content) for one in self._in_flight.values()) <= _MAX_BYTES
-
-    def _claim(self, limit: int) -> list[Claimed]:
-        store = self._office.store
-        with store.reading() as connection:
-            now = self._time.look(connection)
-            broken = breaker.read(connection, self._settings)
-            if broken is not None and broken.until > now:
-                self._progress.held_up_by = broken.why
-                return []
-            if not queue.has_work(connection, now):
-                return []
-        self._probing = broken is not None
-        with store.writing() as connection:
-            claimed = self._take(connection, 1 if self._probing else limit)
-            if claimed and self._probing and not breaker.begin_probe(connection, now):
-                queue.give_back(connection, claimed, due_at=now, detail=None)
-                return []
-        return claimed
-
-    def _take(self, connection: sa.Connection, limit: int) -> list[Claimed]:
-        office, began = self._office, time.monotonic()
-        busy = len(self._in_flight)
-        lost = sum(one.lost_before for one in self._in_flight.values())
-        claimed = queue.claim(
-            connection,
-            limit=limit,
-            worker=office.worker,
-            lease=office.lease,
-            now=self._time.now(),
-            late=max(0, office.connections - lost),
-            free=max(0, office.connections - busy),
-            hold=self._hold,
-        )
-        if not busy:
-            self._renewed_at = began
-            self._crew.holds_until = began + self._lease
-        return claimed
 
     def _hand_out(self, claimed: Sequence[Claimed]) -> None:
         if not claimed:
@@ -288,11 +267,11 @@ class Shift:
             now = self._time.now()
             kept = queue.record(connection, verdicts, worker=self._office.worker, now=now)
             spoken = any(one.attempt for one in verdicts)
-            if self._probing and spoken:
+            if self._claimer.probing and spoken:
                 breaker.close(connection)
             if late := [one for one in kept if given_up(one, now)]:
                 self._office.report(connection, late)
-        self._probing = self._probing and not spoken
+        self._claimer.probing = self._claimer.probing and not spoken
         return kept
 
     def _stand_back(self, unlucky: Sequence[Claimed]) -> None:
