@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
+from itertools import zip_longest
 from typing import Any
 
 import sqlalchemy as sa
@@ -179,13 +180,13 @@ def has_work(connection: sa.Connection, now: datetime) -> bool:
 
 
 def _due(connection: sa.Connection, now: datetime, limit: int) -> list[tuple[uuid.UUID, int]]:
-    """What is to be sent, half of it deferred: neither kind waits for the end of the other."""
+    """What is to be sent, new and deferred in turn: neither waits for the end of the other."""
     half = limit // 2
     again = _pick(connection, _DUE, half, **_AGAIN, now=now)
     fresh = _pick(connection, _DUE, limit - len(again), **_FRESH, now=now)
     if len(again) == half and len(again) + len(fresh) < limit:
         again = _pick(connection, _DUE, limit - len(fresh), **_AGAIN, now=now)
-    return [*fresh, *again]
+    return [one for pair in zip_longest(fresh, again) for one in pair if one]
 
 
 def _pick(
