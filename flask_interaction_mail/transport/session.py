@@ -29,7 +29,8 @@ class Session:
     ``tell`` is told every line, credentials blanked. ``served`` counts the messages that were
     begun; ``dirty`` is true while the server still holds an envelope that has to be reset.
     ``asked`` is the message whose envelope was sent ahead and is not answered yet; ``doubtful``
-    is set once the server has fallen silent among commands that were sent together.
+    is set once the server has fallen silent among commands that were sent together. Once QUIT is
+    said, ``leaving`` is until when its answer is waited for.
     """
 
     settings: MessagingSettings
@@ -45,6 +46,7 @@ class Session:
     dirty: bool = False
     asked: Envelope | None = None
     doubtful: bool = False
+    leaving: Until | None = None
     _wire: Wire | None = None
 
     @property
@@ -177,7 +179,9 @@ class Session:
 
     def usable(self) -> bool:
         """Whether the connection looks alive, without asking the server."""
-        return self._wire is not None and self.asked is None and self._wire.idle()
+        if self._wire is None or self.asked is not None or self.leaving is not None:
+            return False
+        return self._wire.idle()
 
     def ready_for(self, envelope: Envelope) -> bool:
         """Whether the connection is open and nothing came that is not about ``envelope``."""
@@ -185,14 +189,20 @@ class Session:
             return False
         return not self._wire.unread if self.asked is None else self.asked is envelope
 
+    def farewell(self) -> None:
+        """Say goodbye without waiting for the answer. Never raises."""
+        # Where an envelope was sent ahead, QUIT would be the first line of its content.
+        if self._wire is not None and self.asked is None and self.leaving is None:
+            self.leaving = self.until.step(self.timeouts.quit)
+            with contextlib.suppress(WireError):
+                self._wire.send(b"QUIT\r\n", self.leaving)
+
     def quit(self) -> None:
         """Say goodbye; whether the server answers changes nothing."""
-        # Where an envelope was sent ahead, QUIT would be the first line of its content.
-        if self._wire is not None and self.asked is None:
+        self.farewell()
+        if self._wire is not None and self.leaving is not None:
             with contextlib.suppress(WireError):
-                until = self.until.step(self.timeouts.quit)
-                self._wire.send(b"QUIT\r\n", until)
-                self._wire.read(until)
+                self._wire.read(self.leaving)
         self.close()
 
     def close(self) -> None:

@@ -62,6 +62,11 @@ class SmtpTransport:
         self._look()
         return self._deliver(envelope, nothing)
 
+    def farewell(self) -> None:
+        """Say goodbye without waiting for the answer. Never raises."""
+        if (session := self._session) is not None:
+            session.farewell()
+
     def close(self) -> None:
         """End the connection, politely if it still lives. Never raises."""
         session, self._session = self._session, None
