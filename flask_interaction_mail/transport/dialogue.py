@@ -58,8 +58,9 @@ def converse(session: Session, envelope: Envelope, following: Following = nothin
     if session.asked is None and (unable := unable_to_carry(envelope, session.offered)):
         return unable
     answers = Answers()
+    ask = _ask_at_once if session.offered.pipelining else _ask_in_turn
     try:
-        _ask_envelope(session, envelope, answers)
+        ask(session, envelope, answers)
         return _finish(session, envelope, answers, following)
     except _Goodbye as goodbye:
         session.close()
@@ -108,12 +109,10 @@ def request(session: Session, envelope: Envelope) -> bytes:
     to read.
     """
     recipients = envelope.recipients
-    parts = [RSET] if session.dirty else []
-    parts.append(commands.mail(envelope, session.offered))
-    parts.extend(map(commands.rcpt, recipients[:AT_ONCE]))
-    if len(recipients) <= AT_ONCE:
-        parts.append(DATA)
-    return b"".join(parts)
+    first = RSET if session.dirty else b""
+    last = DATA if len(recipients) <= AT_ONCE else b""
+    mail = commands.mail(envelope, session.offered)
+    return b"".join((first, mail, *map(commands.rcpt, recipients[:AT_ONCE]), last))
 
 
 def send_content(session: Session, content: bytes, following: Following = nothing) -> None:
@@ -133,13 +132,6 @@ def hear_final(session: Session) -> Reply | None:
         return session.hear(Stage.CONTENT, session.timeouts.final)
     except TransportError:
         return None
-
-
-def _ask_envelope(session: Session, envelope: Envelope, answers: Answers) -> None:
-    if session.offered.pipelining:
-        _ask_at_once(session, envelope, answers)
-    else:
-        _ask_in_turn(session, envelope, answers)
 
 
 def _ask_at_once(session: Session, envelope: Envelope, answers: Answers) -> None:
@@ -216,7 +208,8 @@ def _ask(session: Session, data: bytes, stage: Stage, seconds: float) -> Reply:
 
 
 def _hear(session: Session, stage: Stage, seconds: float) -> Reply:
-    reply = session.hear(stage, seconds)
+    # Answers to what was said together come together: all but the first are here already.
+    reply = session.wire.waiting() or session.hear(stage, seconds)
     if reply.code == _CLOSING:
         raise _Goodbye(stage, reply)
     return reply

@@ -152,8 +152,6 @@ class Session:
     def hear(self, stage: Stage, seconds: float) -> Reply:
         """The next reply, within ``seconds``."""
         wire = self.wire
-        if (reply := wire.waiting()) is not None:
-            return reply
         try:
             return wire.read(self.until.step(seconds))
         except WireError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import select
 import socket
 import ssl
@@ -48,7 +49,7 @@ class Wire:
 
     def __init__(self, connected: socket.socket, tell: Tell | None = None) -> None:
         self._socket = connected
-        self._limit = 0.0  # the socket's own time limit in seconds, as last set
+        self._limit = math.inf  # the socket's own time limit in seconds, as last set
         self._lines: deque[bytes] = deque()
         self._rest = b""
         self._tell = tell
