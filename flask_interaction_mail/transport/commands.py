@@ -51,7 +51,7 @@ def check(envelope: Envelope) -> None:
 
 
 def _canonical(content: bytes) -> bool:
-    return not (_LONE_CR.search(content) or _LONE_LF.search(content) or b"\0" in content)
+    return not (_LONE_CR.search(content) or _LONE_LF.search(content) or 0 in content)
 
 
 def _has_long_line(content: bytes) -> bool:
