@@ -120,6 +120,28 @@ def ours_finished(port: int, count: int, connections: int = 1) -> dict[str, floa
         return {"rate": each * connections / (time.perf_counter() - start)}
 
 
+def in_turns(port: int, count: int) -> dict[str, float]:
+    """smtplib and our transport, finished bytes, by turns of a hundred messages.
+
+    So what else the machine does meets both alike.
+    """
+    turn, turns = 100, count // 100
+    content, envelopes = messages.finished(), _finished()
+    transport = _opened(port, next(envelopes))
+    ours = theirs = 0.0
+    with smtplib.SMTP("127.0.0.1", port) as smtp:
+        smtp.sendmail(messages.SENDER, [messages.RECIPIENT], content)
+        for _ in range(turns):
+            start = time.perf_counter()
+            for _ in range(turn):
+                smtp.sendmail(messages.SENDER, [messages.RECIPIENT], content)
+            middle = time.perf_counter()
+            _sending(transport, islice(envelopes, turn))
+            theirs += middle - start
+            ours += time.perf_counter() - middle
+    return {"smtplib": turns * turn / theirs, "ours": turns * turn / ours}
+
+
 def _intent(html: str | None = None) -> Any:
     from flask_interaction_mail import Party
     from flask_interaction_mail.intent import Intent

@@ -40,14 +40,11 @@ def concluded(answers: Answers, final: Reply) -> Delivery:
     """What ``final``, the answer to the dot or to DATA, makes of the ``answers`` before."""
     verdicts = dict.fromkeys(answers.rcpt, final)
     verdicts.update(answers.refused)
-    return Delivery(
-        # Somebody was accepted, or there would be no content: with it, its answer decides.
-        result=Result.ACCEPTED if final.positive else result_of(verdicts.values()),
-        stage=Stage.CONTENT,
-        reply=final,
-        verdicts=verdicts,
-        fault=None if final.positive else fault_of(Stage.CONTENT, final),
-    )
+    # Somebody was accepted, or there would be no content: with it, its answer decides.
+    result, fault = Result.ACCEPTED, None
+    if not final.positive:
+        result, fault = result_of(verdicts.values()), fault_of(Stage.CONTENT, final)
+    return Delivery(result=result, stage=Stage.CONTENT, reply=final, verdicts=verdicts, fault=fault)
 
 
 def decided(stage: Stage, verdicts: dict[str, Reply]) -> Delivery:

@@ -47,6 +47,10 @@ class Transport(Protocol):
         """
         ...
 
+    def farewell(self) -> None:
+        """Say goodbye and do not wait for the answer, as ``close`` will. Never raises."""
+        ...
+
     def close(self) -> None:
         """End the connection, politely if it still lives. Never raises."""
         ...

@@ -58,8 +58,9 @@ def converse(session: Session, envelope: Envelope, following: Following = nothin
     if session.asked is None and (unable := unable_to_carry(envelope, session.offered)):
         return unable
     answers = Answers()
+    ask = _ask_at_once if session.offered.pipelining else _ask_in_turn
     try:
-        _ask_envelope(session, envelope, answers)
+        ask(session, envelope, answers)
         return _finish(session, envelope, answers, following)
     except _Goodbye as goodbye:
         session.close()
@@ -108,12 +109,10 @@ def request(session: Session, envelope: Envelope) -> bytes:
     to read.
     """
     recipients = envelope.recipients
-    parts = [RSET] if session.dirty else []
-    parts.append(commands.mail(envelope, session.offered))
-    parts.extend(map(commands.rcpt, recipients[:AT_ONCE]))
-    if len(recipients) <= AT_ONCE:
-        parts.append(DATA)
-    return b"".join(parts)
+    first = RSET if session.dirty else b""
+    last = DATA if len(recipients) <= AT_ONCE else b""
+    mail = commands.mail(envelope, session.offered)
+    return b"".join((first, mail, *map(commands.rcpt, recipients[:AT_ONCE]), last))
 
 
 def send_content(session: Session, content: bytes, following: Following = nothing) -> None:
@@ -135,46 +134,39 @@ def hear_final(session: Session) -> Reply | None:
         return None
 
 
-def _ask_envelope(session: Session, envelope: Envelope, answers: Answers) -> None:
-    if session.offered.pipelining:
-        _ask_at_once(session, envelope, answers)
-    else:
-        _ask_in_turn(session, envelope, answers)
-
-
 def _ask_at_once(session: Session, envelope: Envelope, answers: Answers) -> None:
     """In one write, which may have happened already together with the content before."""
-    resetting = session.dirty
-    first = _hear_first(session, request(session, envelope) if session.asked is None else b"")
+    resetting, seconds = session.dirty, session.timeouts.command
+    first = _begin(session, request(session, envelope) if session.asked is None else b"")
     if resetting:
         _check_reset(session, first)
-        first = _hear(session, Stage.SENDER, session.timeouts.command)
+        first = _hear(session, Stage.SENDER, seconds)
     answers.mail = first
     recipients = envelope.recipients
     for recipient in recipients[:AT_ONCE]:
-        answers.about(recipient, _hear(session, Stage.RECIPIENT, session.timeouts.command))
+        answers.about(recipient, _hear(session, Stage.RECIPIENT, seconds))
     for at in range(AT_ONCE, len(recipients), AT_ONCE):
         more = recipients[at : at + AT_ONCE]
         last = DATA if at + AT_ONCE >= len(recipients) else b""
         session.say(b"".join(map(commands.rcpt, more)) + last, Stage.RECIPIENT)
         for recipient in more:
-            answers.about(recipient, _hear(session, Stage.RECIPIENT, session.timeouts.command))
+            answers.about(recipient, _hear(session, Stage.RECIPIENT, seconds))
     answers.data = _hear(session, Stage.CONTENT, session.timeouts.data)
 
 
 def _ask_in_turn(session: Session, envelope: Envelope, answers: Answers) -> None:
     if session.dirty:
-        _check_reset(session, _hear_first(session, RSET))
+        _check_reset(session, _begin(session, RSET))
         session.dirty = False
-    answers.mail = _hear_first(session, commands.mail(envelope, session.offered))
+    answers.mail = _begin(session, commands.mail(envelope, session.offered))
     if not answers.mail.positive:
         return
+    seconds = session.timeouts.command
     for recipient in envelope.recipients:
-        session.say(commands.rcpt(recipient), Stage.RECIPIENT)
-        answers.about(recipient, _hear(session, Stage.RECIPIENT, session.timeouts.command))
+        reply = _ask(session, commands.rcpt(recipient), Stage.RECIPIENT, seconds)
+        answers.about(recipient, reply)
     if answers.accepted:
-        session.say(DATA, Stage.CONTENT)
-        answers.data = _hear(session, Stage.CONTENT, session.timeouts.data)
+        answers.data = _ask(session, DATA, Stage.CONTENT, session.timeouts.data)
 
 
 def _check_reset(session: Session, reply: Reply) -> None:
@@ -183,7 +175,7 @@ def _check_reset(session: Session, reply: Reply) -> None:
         raise Stale
 
 
-def _hear_first(session: Session, data: bytes) -> Reply:
+def _begin(session: Session, data: bytes) -> Reply:
     """Say the first thing about a message, unless it was said ahead, and hear the answer.
 
     A kept connection may have died meanwhile, and a server may forget what was said ahead.
@@ -193,7 +185,7 @@ def _hear_first(session: Session, data: bytes) -> Reply:
     session.dirty = True
     try:
         if data:
-            session.say(data, Stage.SENDER)
+            return _ask(session, data, Stage.SENDER, session.timeouts.command)
         return _hear(session, Stage.SENDER, session.timeouts.command)
     except TransportError as error:
         session.doubtful = ahead
@@ -208,8 +200,16 @@ def _hear_first(session: Session, data: bytes) -> Reply:
         raise
 
 
+def _ask(session: Session, data: bytes, stage: Stage, seconds: float) -> Reply:
+    reply = session.ask(data, stage, seconds)
+    if reply.code == _CLOSING:
+        raise _Goodbye(stage, reply)
+    return reply
+
+
 def _hear(session: Session, stage: Stage, seconds: float) -> Reply:
-    reply = session.hear(stage, seconds)
+    # Answers to what was said together come together: all but the first are here already.
+    reply = session.wire.waiting() or session.hear(stage, seconds)
     if reply.code == _CLOSING:
         raise _Goodbye(stage, reply)
     return reply

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from ..settings import MessagingSettings
@@ -58,7 +58,7 @@ class KeptTransports:
         """Give all of them up, politely."""
         with self._lock:
             kept, self._kept, self._open = self._kept, [], False
-        _close(transport for _, _, transport in kept)
+        _close([transport for _, _, transport in kept])
 
 
 def _close_aside(transports: list[Transport]) -> None:
@@ -66,6 +66,8 @@ def _close_aside(transports: list[Transport]) -> None:
         threading.Thread(target=_close, args=(transports,), daemon=True).start()
 
 
-def _close(transports: Iterable[Transport]) -> None:
+def _close(transports: Sequence[Transport]) -> None:
+    for transport in transports:
+        transport.farewell()  # to all of them first: the answers are waited for together
     for transport in transports:
         transport.close()

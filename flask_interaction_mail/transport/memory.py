@@ -58,6 +58,9 @@ class MemoryTransport:
                 outcome = error
             yield outcome
 
+    def farewell(self) -> None:
+        """Nobody answers here."""
+
     def close(self) -> None:
         """Count the farewell."""
         self.closed += 1

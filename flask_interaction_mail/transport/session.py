@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
 
 from ..errors import TransportError
 from ..outcome import Fault, Reply, Stage
 from ..settings import Encryption, MessagingSettings
 from . import commands, tls
 from .base import Envelope
+from .connecting import connected, unconnected
 from .login import log_in
 from .policy import ConnectPolicy
 from .replies import Capabilities, capabilities
 from .resolve import Place, own_name, resolve
-from .timeouts import Timeouts, Until
+from .timeouts import FOREVER, Timeouts, Until
 from .wire import Tell, Wire, WireError
-
-_REFUSED: Final = "The machine is there, but nothing answers at port {port}."
-_UNREACHABLE: Final = "There is no way to {server} from here."
-_SLOW: Final = "{server} at port {port} does not react."
 
 
 @dataclass(slots=True, kw_only=True)
@@ -34,13 +29,14 @@ class Session:
     ``tell`` is told every line, credentials blanked. ``served`` counts the messages that were
     begun; ``dirty`` is true while the server still holds an envelope that has to be reset.
     ``asked`` is the message whose envelope was sent ahead and is not answered yet; ``doubtful``
-    is set once the server has fallen silent among commands that were sent together.
+    is set once the server has fallen silent among commands that were sent together. Once QUIT is
+    said, ``leaving`` is until when its answer is waited for.
     """
 
     settings: MessagingSettings
     timeouts: Timeouts = field(default_factory=Timeouts)
     policy: ConnectPolicy = field(default_factory=ConnectPolicy)
-    until: Until = field(default_factory=Until)
+    until: Until = FOREVER
     context: ssl.SSLContext | None = None
     tell: Tell | None = None
     places: tuple[Place, ...] = ()
@@ -50,6 +46,7 @@ class Session:
     dirty: bool = False
     asked: Envelope | None = None
     doubtful: bool = False
+    leaving: Until | None = None
     _wire: Wire | None = None
 
     @property
@@ -102,11 +99,11 @@ class Session:
         for at, place in enumerate(self.places):
             share = until.left / (len(self.places) - at)
             try:
-                self._wire = Wire(_connected(place, until.step(share)), self.tell)
+                self._wire = Wire(connected(place, until.step(share)), self.tell)
                 return place
             except OSError as failed:
                 error = failed
-        raise self._unconnected(error) from error
+        raise unconnected(error, self.server, self.settings.smtp_port) from error
 
     def greet(self) -> Reply:
         """Hear the greeting, say hello, learn what the server offers; gives the greeting."""
@@ -155,17 +152,20 @@ class Session:
     def hear(self, stage: Stage, seconds: float) -> Reply:
         """The next reply, within ``seconds``."""
         wire = self.wire
-        if (reply := wire.waiting()) is not None:
-            return reply
         try:
             return wire.read(self.until.step(seconds))
         except WireError as error:
             raise _failed(error, stage) from error
 
-    def ask(self, data: bytes, stage: Stage) -> Reply:
-        """One command and its reply."""
-        self.say(data, stage)
-        return self.hear(stage, self.timeouts.command)
+    def ask(self, data: bytes, stage: Stage, seconds: float | None = None) -> Reply:
+        """Commands and the first reply, both within ``seconds``, else what commands have."""
+        wire = self.wire
+        until = self.until.step(self.timeouts.command if seconds is None else seconds)
+        try:
+            wire.send(data, until)
+            return wire.read(until)
+        except WireError as error:
+            raise _failed(error, stage) from error
 
     @contextlib.contextmanager
     def at(self, stage: Stage) -> Iterator[None]:
@@ -177,16 +177,30 @@ class Session:
 
     def usable(self) -> bool:
         """Whether the connection looks alive, without asking the server."""
-        return self._wire is not None and self.asked is None and self._wire.idle()
+        if self._wire is None or self.asked is not None or self.leaving is not None:
+            return False
+        return self._wire.idle()
+
+    def ready_for(self, envelope: Envelope) -> bool:
+        """Whether the connection is open and nothing came that is not about ``envelope``."""
+        if self._wire is None:
+            return False
+        return not self._wire.unread if self.asked is None else self.asked is envelope
+
+    def farewell(self) -> None:
+        """Say goodbye without waiting for the answer. Never raises."""
+        # Where an envelope was sent ahead, QUIT would be the first line of its content.
+        if self._wire is not None and self.asked is None and self.leaving is None:
+            self.leaving = self.until.step(self.timeouts.quit)
+            with contextlib.suppress(WireError):
+                self._wire.send(b"QUIT\r\n", self.leaving)
 
     def quit(self) -> None:
         """Say goodbye; whether the server answers changes nothing."""
-        # Where an envelope was sent ahead, QUIT would be the first line of its content.
-        if self._wire is not None and self.asked is None:
+        self.farewell()
+        if self._wire is not None and self.leaving is not None:
             with contextlib.suppress(WireError):
-                until = self.until.step(self.timeouts.quit)
-                self._wire.send(b"QUIT\r\n", until)
-                self._wire.read(until)
+                self._wire.read(self.leaving)
         self.close()
 
     def close(self) -> None:
@@ -237,16 +251,6 @@ class Session:
             until = self.until.step(self.timeouts.command)
             self.wire.encrypt(self.server.strip("[]").rstrip("."), context, until)
 
-    def _unconnected(self, error: OSError) -> TransportError:
-        if isinstance(error, ConnectionRefusedError):
-            text, fault = _REFUSED, Fault.REFUSED
-        elif isinstance(error, TimeoutError):
-            text, fault = _SLOW, Fault.CONNECT_TIMEOUT
-        else:
-            text, fault = _UNREACHABLE, Fault.UNREACHABLE
-        text = text.format(server=self.server, port=self.settings.smtp_port)
-        return TransportError(text, stage=Stage.CONNECT, fault=fault)
-
 
 def _failed(error: WireError, stage: Stage) -> TransportError:
     return TransportError(str(error), stage=stage, fault=error.fault)
@@ -264,22 +268,6 @@ def _context(settings: MessagingSettings) -> ssl.SSLContext:
 def _own_domain(settings: MessagingSettings) -> str | None:
     local, at, domain = (settings.default_from or "").rpartition("@")
     return domain if at and local else settings.company_domain
-
-
-def _connected(place: Place, until: Until) -> socket.socket:
-    connecting = socket.socket(place.family, socket.SOCK_STREAM)
-    try:
-        connecting.settimeout(max(until.left, 0.001))
-        # That a connection has ended already is seen, and told better, at the next step.
-        with contextlib.suppress(ConnectionResetError):
-            connecting.connect(place.sockaddr)
-        # Commands are small and wait for their answer: never hold one back (RFC 896).
-        with contextlib.suppress(OSError):
-            connecting.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    except BaseException:
-        connecting.close()
-        raise
-    return connecting
 
 
 def _unwelcome(reply: Reply) -> TransportError:

@@ -39,9 +39,15 @@ class SmtpTransport:
         this one goes out.
         """
         ahead = LookAhead(pull)
+        self._look()
+        outcome: Outcome
         try:
             while (envelope := ahead.next()) is not None:
-                yield self._outcome(envelope, ahead.following)
+                try:
+                    outcome = self._deliver(envelope, ahead.following)
+                except TransportError as error:
+                    outcome = error
+                yield outcome
         finally:
             if self._session is not None and self._session.asked is not None:
                 self._session.close()  # an envelope is out that nobody will follow up
@@ -53,7 +59,13 @@ class SmtpTransport:
             TransportError: the server or the way to it failed before the final dot.
             Stopped: so did ``abort``.
         """
+        self._look()
         return self._deliver(envelope, nothing)
+
+    def farewell(self) -> None:
+        """Say goodbye without waiting for the answer. Never raises."""
+        if (session := self._session) is not None:
+            session.farewell()
 
     def close(self) -> None:
         """End the connection, politely if it still lives. Never raises."""
@@ -71,11 +83,10 @@ class SmtpTransport:
         if (session := self._session) is not None:
             session.abort()
 
-    def _outcome(self, envelope: Envelope, following: Following) -> Outcome:
-        try:
-            return self._deliver(envelope, following)
-        except TransportError as error:
-            return error
+    def _look(self) -> None:
+        # Only before the first message: an end within a flow shows at the next command.
+        if (session := self._session) is not None and not session.usable():
+            session.close()
 
     def _deliver(self, envelope: Envelope, following: Following) -> Delivery:
         try:
@@ -90,7 +101,9 @@ class SmtpTransport:
             raise
 
     def _attempt(self, envelope: Envelope, following: Following) -> Delivery:
-        session = self._ready(envelope)
+        session = self._session
+        if session is None or not session.ready_for(envelope):
+            session = self._opened()
         try:
             return converse(session, envelope, following)
         except Stale:
@@ -99,12 +112,6 @@ class SmtpTransport:
             except Stale:
                 # Refused among commands sent together once more: now they go one by one.
                 return converse(self._opened(), envelope, following)
-
-    def _ready(self, envelope: Envelope) -> Session:
-        session = self._session
-        if session is not None and (session.asked is envelope or session.usable()):
-            return session
-        return self._opened()
 
     def _opened(self) -> Session:
         before = self._session

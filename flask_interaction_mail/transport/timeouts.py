@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
-from typing import NamedTuple
+from time import monotonic
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,22 +25,25 @@ class Timeouts:
         return Timeouts(**{name: getattr(self, name) * factor for name in names})
 
 
-class Until(NamedTuple):
+class Until(float):
     """A point of the monotonic clock (seconds) that nothing of ours goes past."""
 
-    end: float = float("inf")
+    __slots__ = ()
 
     @classmethod
     def within(cls, seconds: float) -> Until:
-        return cls(time.monotonic() + seconds)
+        return cls(monotonic() + seconds)
 
     def step(self, seconds: float) -> Until:
         """The end of a step of ``seconds`` that begins now, or this end where that is earlier."""
-        end = time.monotonic() + seconds
-        return Until(end) if end < self.end else self
+        end = monotonic() + seconds
+        return Until(end) if end < self else self
 
     @property
     def left(self) -> float:
         """Seconds left, at least 0."""
-        left = self.end - time.monotonic()
+        left = self - monotonic()
         return left if left > 0 else 0.0
+
+
+FOREVER: Final = Until("inf")

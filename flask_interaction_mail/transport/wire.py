@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import select
 import socket
 import ssl
@@ -10,6 +11,7 @@ import struct
 import sys
 from collections import deque
 from collections.abc import Callable
+from time import monotonic
 from typing import Final, Literal
 
 from ..outcome import Fault, Reply
@@ -47,7 +49,7 @@ class Wire:
 
     def __init__(self, connected: socket.socket, tell: Tell | None = None) -> None:
         self._socket = connected
-        self._limit = 0.0  # the socket's own time limit in seconds, as last set
+        self._limit = math.inf  # the socket's own time limit in seconds, as last set
         self._lines: deque[bytes] = deque()
         self._rest = b""
         self._tell = tell
@@ -108,9 +110,10 @@ class Wire:
 
     def waiting(self) -> Reply | None:
         """The next reply if it is here already and has one line; nothing is waited for."""
-        if not self._lines or (reply := one_line(self._lines[0])) is None:
+        lines = self._lines
+        if not lines or (reply := one_line(lines[0])) is None:
             return None
-        line = self._lines.popleft()
+        line = lines.popleft()
         if self._tell is not None:
             self._note("S", line)
         return reply
@@ -169,10 +172,15 @@ class Wire:
         """The server's certificate in DER, verified or not; None without encryption."""
         return self._socket.getpeercert(True) if isinstance(self._socket, ssl.SSLSocket) else None
 
+    @property
+    def unread(self) -> bool:
+        """Whether more has been read from the network than was asked for."""
+        return bool(self._lines or self._rest)
+
     def idle(self) -> bool:
         """Whether nothing has come in unasked: no farewell, no end of the connection."""
         try:
-            return not (self._lines or self._rest or _readable(self._socket))
+            return not (self.unread or _readable(self._socket))
         except (OSError, ValueError):
             return False
 
@@ -217,7 +225,8 @@ class Wire:
         while not self._lines:
             if len(self._rest) > _MAX_LINE:
                 raise WireError(Fault.NOT_SMTP, "The server sends a line that does not end.")
-            *lines, self._rest = (self._rest + self._receive(until)).split(b"\n")
+            lines = (self._rest + self._receive(until)).split(b"\n")
+            self._rest = lines.pop()
             self._lines.extend(lines)
 
     def _receive(self, until: Until) -> bytes:
@@ -239,15 +248,19 @@ class Wire:
 
     def _wait(self, until: Until) -> None:
         # The next operation ends by the next tick, or with ``until`` where that comes first.
-        if not (left := until.left):
-            raise TimeoutError
+        left = until - monotonic()
         limit = left if left < _TICK else _TICK
         if limit != self._limit:
-            self._limit = limit
-            if _KERNEL_WAITS and not self.encrypted:
-                _limit_in_kernel(self._socket, limit)
-            else:
-                self._socket.settimeout(limit)
+            self._set_limit(limit)
+
+    def _set_limit(self, limit: float) -> None:
+        if limit <= 0:
+            raise TimeoutError
+        self._limit = limit
+        if _KERNEL_WAITS and not self.encrypted:
+            _limit_in_kernel(self._socket, limit)
+        else:
+            self._socket.settimeout(limit)
 
     def _note(self, who: Literal["C", "S"], data: bytes) -> None:
         if self._tell is not None:

@@ -162,6 +162,31 @@ def test_one_connection_carries_all_in_order(ehlo: bytes, count: int) -> None:
         assert server.connections == server.count("QUIT") == 1
 
 
+@pytest.mark.parametrize(
+    ("ehlo", "each", "before"), [(LOCK_STEP, 4, 1), (PIPELINING, 1, 2)], ids=["lock-step", "ahead"]
+)
+def test_a_message_costs_no_more_round_trips_than_the_server_demands(
+    ehlo: bytes, each: int, before: int
+) -> None:
+    """One with PIPELINING, four without; before the first EHLO, and there the first envelope."""
+    with scripted({"EHLO": ehlo}) as server:
+        flow(transport(server.port), *map(numbered, range(20)))
+    assert server.reads == before + 20 * each + 1  # QUIT
+
+
+def test_an_answer_too_many_is_not_taken_for_one_about_the_next_message() -> None:
+    """What came unasked with the answer to the dot: another connection serves the next one."""
+    answers: dict[str, Action | list[Action]] = {
+        "EHLO": LOCK_STEP,
+        "DOT": [OK + b"550 5.7.1 who knows\r\n"],
+    }
+    with scripted(answers) as server:
+        outcomes = flow(transport(server.port), FIRST, SECOND, THIRD)
+        assert [told(one)[0] for one in outcomes] == [Result.ACCEPTED] * 3
+        assert arrived(server) == [1, 2, 3]
+        assert server.connections == 2
+
+
 def test_the_next_envelope_goes_out_with_the_content() -> None:
     """When the answer to the dot is due, MAIL, RCPT and DATA of the next one are there."""
     ahead: list[bytes] = []

@@ -5,15 +5,18 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outcome import Fault, Result, Stage
 from flask_interaction_mail.transport.base import Envelope
+from flask_interaction_mail.transport.kept import KeptTransports
 from flask_interaction_mail.transport.smtp import SmtpTransport
 from tests.servers.clients import PATIENT, QUICK, envelope, settings, transport
-from tests.servers.scripted import close, drip, flood, reset, scripted, silence, then, until
+from tests.servers.scripted import after, close, drip, flood, reset, scripted, silence, then, until
 from tests.servers.sink import sink
 
 LOCK_STEP = b"250 scripted.test\r\n"
@@ -151,6 +154,24 @@ def test_quit_without_an_answer_ends_in_time():
         begun = time.monotonic()
         carrier.close()
         assert time.monotonic() - begun < 1
+
+
+@pytest.mark.parametrize("answer", [after(0.4, b"221 bye\r\n"), silence], ids=["late", "never"])
+def test_farewells_are_waited_for_together(answer):
+    """Eight kept connections to a slow server are left in the time of one."""
+    with scripted({"QUIT": answer}) as server:
+        timeouts = replace(PATIENT, quit=0.8)
+        kept = KeptTransports(lambda chosen: SmtpTransport(chosen, timeouts=timeouts))
+        carriers = [kept.take(settings(server.port)) for _ in range(8)]
+        for carrier in carriers:
+            waiting = iter([envelope()])
+            assert len(list(carrier.deliver_all(partial(next, waiting, None)))) == 1
+            kept.give_back(settings(server.port), carrier)
+        begun = time.monotonic()
+        kept.close()
+        assert time.monotonic() - begun < 1.5
+        assert server.connections == 8
+        assert until(lambda: server.count("QUIT") == 8)
 
 
 @BOTH

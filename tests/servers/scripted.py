@@ -46,6 +46,7 @@ class Peer:
             received = self.socket.recv(65536)
             if not received:
                 raise Gone
+            self.server.reads += 1
             self.buffer += received
         line, _, self.buffer = self.buffer.partition(b"\n")
         return line.removesuffix(b"\r")
@@ -179,6 +180,7 @@ class Scripted:
     lines: list[bytes] = field(default_factory=list)
     messages: list[Received] = field(default_factory=list)
     connections: int = 0
+    reads: int = 0
     stopping: threading.Event = field(default_factory=threading.Event)
     port: int = 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from pathlib import Path
 
@@ -30,6 +31,24 @@ def test_content_that_could_be_two_messages_is_refused(bad):
     """SMTP smuggling (CVE-2023-51764): line ends are CR LF or nothing goes out."""
     with pytest.raises(ContentError):
         commands.check(envelope(content=bad))
+
+
+def test_every_short_content_is_judged_and_stuffed_by_the_letter():
+    """What is left without CR LF holds no CR, no LF, no NUL; each line that begins with a dot
+    gets a second one."""
+    for letters in itertools.chain.from_iterable(
+        itertools.product((b"\r", b"\n", b".", b"\0", b"a"), repeat=length) for length in range(7)
+    ):
+        content = b"".join(letters)
+        lines = content.split(b"\r\n")
+        if any(one in line for line in lines for one in (b"\r", b"\n", b"\0")):
+            with pytest.raises(ContentError):
+                commands.check(envelope(content=content))
+            continue
+        commands.check(envelope(content=content))
+        end = b"\r\n" if lines[-1] else b""
+        stuffed = [b"." + line if line.startswith(b".") else line for line in lines]
+        assert commands.stuffed(content) == b"\r\n".join(stuffed) + end + b".\r\n"
 
 
 def test_a_line_of_998_bytes_is_the_longest():
