@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from . import clock
-from .claimed import OPEN, Change, load
+from .claimed import OPEN, Change, by_index, load
 from .claimed import Attempt as Attempt
 from .claimed import Claimed as Claimed
 from .claimed import Verdict as Verdict
@@ -125,9 +125,7 @@ def recover(connection: sa.Connection, now: datetime, *, hold: bool) -> None:
         }
     # On SQLite this also gives a claim the whole database: who writes first has it, rows are
     # not locked there.
-    connection.execute(
-        sa.update(MESSAGE).where(MESSAGE.c.status == Status.SENDING, late).values(**aside)
-    )
+    connection.execute(sa.update(MESSAGE).where(late).values(**aside))
 
 
 def claim(
@@ -150,6 +148,7 @@ def claim(
     transaction.
     """
     _lock_rows_only(connection)
+    by_index(connection)
     recover(connection, now, hold=hold)
     lost = _pick(connection, _LATE, min(limit, late), now=now)
     picked = [*lost, *_due(connection, now, limit - len(lost))]
@@ -173,6 +172,7 @@ def _lock_rows_only(connection: sa.Connection) -> None:
 
 def has_work(connection: sa.Connection, now: datetime) -> bool:
     """Whether a claim would find anything: a look that locks nothing."""
+    by_index(connection)
     return any(
         connection.execute(query, {**which, "now": now, "most": 1}).first() is not None
         for query, which in ((_DUE, _FRESH), (_DUE, _AGAIN), (_LATE, {}))
