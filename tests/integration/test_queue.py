@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_interaction_mail import clock, outbox, queue
+from flask_interaction_mail.claimed import by_index
 from flask_interaction_mail.outcome import Delivery, Reply, Result, Stage
 from flask_interaction_mail.queue import Attempt, Claimed
 from flask_interaction_mail.values import Reason, Status
@@ -257,3 +258,20 @@ def test_the_claim_uses_its_index_on_sqlite(tmp_path: Path) -> None:
     assert "ix_interaction_mail_message_due" in str(plan)
     assert "TEMP" not in str(plan)
     store.engine.dispose()
+
+
+def test_a_claim_goes_by_index_on_postgresql_before_anybody_has_counted(tmp_path: Path) -> None:
+    """Statistics come minutes late; until then a claim must not sort the whole queue."""
+    with fresh_database("postgresql", tmp_path) as url:
+        store = Store(url)
+        store.put(*(a_message() for _ in range(3000)))
+        due = queue._DUE.with_for_update(skip_locked=True)
+        text = due.compile(store.engine, compile_kwargs={"render_postcompile": True})
+        asked = {"wanted": "queued", "now": clock.now(), "most": 50}
+        with store.reading() as connection:
+            by_index(connection)
+            explained = connection.exec_driver_sql(f"EXPLAIN {text}", asked).scalars()
+            plan = "\n".join(explained)
+        assert "Index Scan using ix_interaction_mail_message_due" in plan
+        assert not {"Sort", "Seq", "Bitmap"} & set(plan.split())
+        store.engine.dispose()

@@ -1,0 +1,125 @@
+"""Claiming beside recording: only where the database can, and nothing of it gets lost."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flask_interaction_mail import queue
+from flask_interaction_mail.claimer import Claimer
+from flask_interaction_mail.dispatcher import Dispatcher, Limit, Office
+from flask_interaction_mail.settings import MessagingSettings
+from flask_interaction_mail.transport.memory import MemoryTransport
+from tests.databases import DIALECTS, fresh_database
+from tests.outbox_rows import Store, a_message
+
+SETTINGS = MessagingSettings(
+    smtp_server="mail.example", encryption="none", default_from="crm@firm.example"
+)
+
+
+@pytest.fixture(params=DIALECTS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    with fresh_database(request.param, tmp_path) as url:
+        store = Store(url)
+        yield store
+        store.engine.dispose()
+
+
+def office(store: Store) -> Office:
+    transport = MemoryTransport()
+    return Office(
+        store=store,
+        settings=lambda: SETTINGS,
+        transport=lambda _: transport,
+        announce=lambda _: None,
+        worker="test",
+        connections=2,
+        lease=timedelta(seconds=60),
+    )
+
+
+class Door:
+    """Lets claims through one by one."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.open = threading.Event()
+        self.reached = threading.Event()
+        self._claim = queue.claim
+        monkeypatch.setattr(queue, "claim", self)
+
+    def __call__(self, *given: Any, **named: Any) -> Any:
+        self.reached.set()
+        assert self.open.wait(10)
+        return self._claim(*given, **named)
+
+
+def test_the_next_claim_does_not_stop_the_record_of_the_last(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite has one writer: there it is made at once, and so is the first one everywhere."""
+    store.put(*(a_message() for _ in range(3)))
+    claimer = Claimer(office(store), SETTINGS, queue.Time())
+    claimer.begin(1, [])
+    first = claimer.take()
+    assert len(first) == 1
+    door = Door(monkeypatch)
+    if store.engine.dialect.name == "sqlite":
+        door.open.set()
+    claimer.begin(1, first)
+    assert claimer.underway
+    assert claimer.ready is door.open.is_set()
+    assert door.reached.wait(10)
+    door.open.set()
+    (second,) = claimer.take()
+    assert second.id != first[0].id
+    assert not claimer.underway
+
+
+def test_what_stops_a_claim_is_said_where_it_is_taken(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not in a thread that nobody looks at."""
+    store.put(*(a_message() for _ in range(3)))
+    claimer = Claimer(office(store), SETTINGS, queue.Time())
+    claimer.begin(1, [])
+    first = claimer.take()
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("disk full")
+
+    monkeypatch.setattr(queue, "claim", broken)
+    claimer.begin(1, first)
+    with pytest.raises(RuntimeError, match="disk full"):
+        claimer.take()
+    assert not claimer.underway
+
+
+def test_a_claim_under_way_at_the_end_is_given_back(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopping in the middle of it leaves no claim behind."""
+    monkeypatch.setattr("flask_interaction_mail.shift._BATCH", 4)
+    monkeypatch.setattr("flask_interaction_mail.shift._LOW", 2)
+    store.put(*(a_message() for _ in range(40)))
+    stop, claims = threading.Event(), []
+    claim = queue.claim
+
+    def counted(*given: Any, **named: Any) -> Any:
+        claims.append(len(claims))
+        if len(claims) == 3:
+            stop.set()
+        return claim(*given, **named)
+
+    monkeypatch.setattr(queue, "claim", counted)
+    desk = replace(office(store), announce=lambda _: None)
+    progress = Dispatcher(desk).drain(Limit(stop))
+    statuses = store.statuses()
+    assert statuses["sent"] == progress.sent
+    assert statuses["queued"] == 40 - progress.sent > 0

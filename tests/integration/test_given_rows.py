@@ -1,0 +1,75 @@
+"""Rows given to a statement as one document, on every database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from flask_interaction_mail import outbox
+from flask_interaction_mail.given_rows import document, given
+from flask_interaction_mail.models import ATTEMPT, MESSAGE
+from tests.databases import DIALECTS, fresh_database
+from tests.outbox_rows import Store, a_message
+
+MOMENT = datetime(2026, 3, 1, 12, 30, 0, 5)  # noqa: DTZ001 - as the database keeps it
+
+
+@pytest.fixture(params=DIALECTS)
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    with fresh_database(request.param, tmp_path) as url:
+        store = Store(url)
+        yield store
+        store.engine.dispose()
+
+
+def test_values_come_out_as_they_went_in(store: Store) -> None:
+    """Ids, times with and without a fraction, numbers, nothing, and every kind of text."""
+    message = a_message()
+    store.put(message)
+    text = "quote ' double \" back \\ percent %s :name {}\u00e9\U0001f600\n"
+    rows = [
+        (
+            message.id,
+            1,
+            MOMENT,
+            MOMENT.replace(microsecond=0),
+            "a:25",
+            "w",
+            "x",
+            "y",
+            text,
+            "",
+            None,
+        ),
+        (message.id, 2, MOMENT, None, "a:25", "w", "x", "y", None, "{}", "bob@firm.example"),
+    ]
+    table = given(*ATTEMPT.c)
+    insert = sa.insert(ATTEMPT).from_select(list(ATTEMPT.c.keys()), sa.select(table))
+    with store.writing() as connection:
+        connection.execute(insert, document(rows))
+    with store.reading() as connection:
+        stored = connection.execute(sa.select(ATTEMPT).order_by(ATTEMPT.c.number)).all()
+    assert [tuple(row) for row in stored] == rows
+
+
+def test_no_row_and_many_rows(store: Store) -> None:
+    """Nothing is found for no row; a thousand are one statement."""
+    messages = [a_message() for _ in range(1000)]
+    store.put(*messages)
+    table = given(MESSAGE.c.id, sa.column("place", sa.Integer()))
+    query = sa.select(table.c.place).join_from(table, MESSAGE, MESSAGE.c.id == table.c.id)
+    with store.reading() as connection:
+        assert connection.scalars(query, document([])).all() == []
+        wanted = [(one.id, at) for at, one in enumerate(messages)]
+        wanted.append((outbox.new_id(), 1000))
+        assert sorted(connection.scalars(query, document(wanted))) == list(range(1000))
+
+
+def test_what_has_no_place_in_a_row_is_refused() -> None:
+    """Bytes would come out as something else."""
+    with pytest.raises(TypeError, match="bytes"):
+        document([(b"x",)])

@@ -1,0 +1,46 @@
+"""Messages that wait for a courier."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from flask_interaction_mail.crew import Jobs
+
+
+def names(*letters: str) -> Any:
+    """Stand-ins: whoever waits here is never looked into."""
+    return list(letters)
+
+
+def test_what_goes_first_comes_before_all_that_waits() -> None:
+    """Each group in its own order."""
+    jobs = Jobs()
+    jobs.add(names(), names("c", "d"))
+    jobs.add(names("a", "b"), names("e"))
+    assert list(iter(jobs.take, None)) == ["a", "b", "c", "d", "e"]
+    assert jobs.take() is None
+
+
+def test_who_waits_is_woken_by_work_and_by_the_end() -> None:
+    """Four wait, three get something, one is sent home."""
+    jobs, got = Jobs(), []
+    waiting = [threading.Thread(target=lambda: got.append(jobs.wait())) for _ in range(4)]
+    for thread in waiting:
+        thread.start()
+    jobs.add(names(), names("a", "b", "c"))
+    while len(got) < 3:
+        waiting[0].join(0.01)
+    assert sum(thread.is_alive() for thread in waiting) == 1
+    assert jobs.close() == []
+    for thread in waiting:
+        thread.join(5)
+    assert sorted(map(str, got)) == ["None", "a", "b", "c"]
+
+
+def test_the_end_gives_back_what_nobody_took() -> None:
+    """And nobody gets anything afterwards."""
+    jobs = Jobs()
+    jobs.add(names("a"), names("b"))
+    assert jobs.close() == ["a", "b"]
+    assert jobs.wait() is None
