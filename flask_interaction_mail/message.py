@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from email.message import Message
 from email.mime.base import MIMEBase
-from email.mime.multipart import MIMEMultipart
 from email.mime.nonmultipart import MIMENonMultipart
-from email.policy import Policy
 from email.utils import format_datetime
+from typing import Any
 
 from . import addresses, encoding
 from .addresses import Mailbox
@@ -34,30 +33,6 @@ _OTHERS = ("date", "subject", "message-id", "mime-version", "received", "return-
 _OURS = ("auto-submitted", "x-auto-response-suppress", "dkim-signature")
 _RESERVED = frozenset((*_ADDRESSES, *_OTHERS, *_OURS))
 _RESERVED_STARTS = ("content-", "resent-", "arc-")
-
-
-class _AsWritten(Policy):
-    """Writes header fields as they are: they were encoded and folded when they were set."""
-
-    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
-        name, _, value = "".join(sourcelines).partition(":")
-        return name, value.strip()
-
-    def header_store_parse(self, name: str, value: str) -> tuple[str, str]:
-        return name, value
-
-    def header_fetch_parse(self, name: str, value: str) -> str:  # noqa: ARG002 - its signature
-        return value
-
-    def fold(self, name: str, value: str) -> str:
-        return f"{name}: {value}{self.linesep}"
-
-    def fold_binary(self, name: str, value: str) -> bytes:
-        # Not ASCII only where a local part is not, which needs SMTPUTF8 anyway (RFC 6532).
-        return self.fold(name, value).encode()
-
-
-_POLICY = _AsWritten(linesep="\r\n", max_line_length=None, cte_type="7bit")
 
 
 def make_message_id(id: uuid.UUID, domain: str) -> str:
@@ -137,7 +112,22 @@ def build(
     _set(message, "X-Auto-Response-Suppress", "All")
     _set_threads(message, intent.in_reply_to)
     _set_others(message, intent)
-    return message.as_bytes()
+    # Not ASCII only where a local part is not, which needs SMTPUTF8 anyway (RFC 6532).
+    return _written(message).encode()
+
+
+def _written(message: Message) -> str:
+    """``message`` as it goes out. The standard library's generator writes line by line."""
+    payload: Any = message.get_payload()
+    if isinstance(payload, str):
+        body = payload.replace("\n", "\r\n")
+    else:
+        line = f"--{message.get_boundary()}"
+        parts = [f"{line}\r\n{_written(part)}\r\n" for part in payload]
+        body = f"{''.join(parts)}{line}--\r\n"
+    # Encoded and folded when they were set.
+    header = "".join([f"{name}: {value}\r\n" for name, value in message.raw_items()])
+    return f"{header}\r\n{body}"
 
 
 def _root(intent: Intent, message_id: str) -> Message:
@@ -156,8 +146,8 @@ def _root(intent: Intent, message_id: str) -> Message:
     return _multipart("mixed", f"{encoding.BOUNDARY_START}m{ending}", parts)
 
 
-def _multipart(subtype: str, boundary: str, parts: Sequence[Message]) -> MIMEMultipart:
-    multipart = MIMEMultipart(subtype, boundary=boundary, policy=_POLICY)
+def _multipart(subtype: str, boundary: str, parts: Sequence[Message]) -> MIMEBase:
+    multipart = MIMEBase("multipart", subtype, boundary=boundary)
     for part in parts:
         multipart.attach(part)
     return multipart
@@ -172,7 +162,7 @@ def _text_part(text: str, subtype: str) -> MIMENonMultipart:
             f"{name} has half a surrogate pair at character {error.start}, which no mail can "
             "carry. Take it out."
         ) from error
-    part = MIMENonMultipart("text", subtype, charset="utf-8", policy=_POLICY)
+    part = MIMENonMultipart("text", subtype, charset="utf-8")
     part["Content-Transfer-Encoding"] = transfer
     part.set_payload(lines)
     return part
@@ -181,7 +171,7 @@ def _text_part(text: str, subtype: str) -> MIMENonMultipart:
 def _attached_part(attached: Attachment) -> MIMEBase:
     checked(attached)
     main, subtype, parameters = type_of(attached)
-    part = MIMEBase(main, subtype, policy=_POLICY)
+    part = MIMEBase(main, subtype)
     if parameters:
         part.replace_header("Content-Type", f"{main}/{subtype}{parameters}")
     part["Content-Transfer-Encoding"] = "base64"
