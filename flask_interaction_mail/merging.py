@@ -55,8 +55,8 @@ def _request(state: State, merge: Merge) -> Notification:
     requester = merge.requester or state.people.current_user()
     merge = replace(merge, requester=requester)
     pair, actor = pair_of(merge), actor_of(requester)
+    settings = state.settings_for(session)
     with state.reading(session) as connection:
-        settings = state.settings.current(connection).settings
         earlier = outbox.latest_request(connection, pair, actor)
         if earlier is not None and _counts(state, earlier, settings):
             return outbox.load(connection, [earlier.id])[earlier.id]
@@ -114,8 +114,7 @@ def complete_merge(state: State, merge: Merge) -> None:
     if not owners:
         return
     session: Session = state.db.session()
-    with state.reading(session) as connection:
-        settings = state.settings.current(connection).settings
+    settings = state.settings_for(session)
     texts = mail_templates.render(
         state.app, _COMPLETED, _context(merge, settings), locale=shared_locale(owners)
     )
