@@ -51,13 +51,10 @@ class Intent:
 
     def to_json(self) -> str:
         """The intent as JSON text; what has its default is left out."""
-        defaults = {field.name: field.default for field in fields(self)}
-        values = {
-            name: _plain(getattr(self, name))
-            for name in defaults
-            if getattr(self, name) != defaults[name]
-        }
-        return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+        given = ((name, getattr(self, name), default) for name, default in _DEFAULTS)
+        return _ENCODER.encode(
+            {name: _plain(value) for name, value, default in given if value != default}
+        )
 
     @classmethod
     def from_json(cls, text: str) -> Intent:
@@ -67,6 +64,10 @@ class Intent:
             return cls(**{name: _READERS.get(name, _same)(value) for name, value in raw.items()})
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"the stored intent cannot be read: {error}") from error
+
+
+_DEFAULTS = tuple((field.name, field.default) for field in fields(Intent))
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def _plain(value: object) -> object:

@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -51,15 +52,15 @@ class NewMessage:
     id: uuid.UUID
     origin: uuid.UUID
     intent: Intent
-    status: Status
-    reason: Reason | None
-    detail: str | None
-    recipients: tuple[RecipientVerdict, ...]
-    route: tuple[Step, ...]
-    message_id: str | None
-    envelope_sender: str | None
-    smtputf8: bool
-    content: bytes | None
+    status: Status = Status.QUEUED
+    reason: Reason | None = None
+    detail: str | None = None
+    recipients: tuple[RecipientVerdict, ...] = ()
+    route: tuple[Step, ...] = ()
+    message_id: str | None = None
+    envelope_sender: str | None = None
+    smtputf8: bool = False
+    content: bytes | None = None
     created_at: datetime
     due_at: datetime
     expires_at: datetime | None = None
@@ -130,16 +131,21 @@ class NewMessage:
         ]
 
 
+# A statement that stays the same object is compiled, and its key in the cache made, only once.
+_ADD_MESSAGES = sa.insert(MESSAGE)
+_ADD_RECIPIENTS = sa.insert(RECIPIENT)
+
+
 def insert(connection: sa.Connection, messages: Sequence[NewMessage]) -> list[NewMessage]:
     """Store ``messages``; gives those that were stored: one whose key is taken is not."""
     stored = [message for message in messages if message.key is None]
     if stored:
-        connection.execute(sa.insert(MESSAGE), [message.row() for message in stored])
+        connection.execute(_ADD_MESSAGES, [message.row() for message in stored])
     stored += _insert_keyed(
         connection, [message for message in messages if message.key is not None]
     )
     if rows := [row for message in stored for row in message.recipient_rows()]:
-        connection.execute(sa.insert(RECIPIENT), rows)
+        connection.execute(_ADD_RECIPIENTS, rows)
     return stored
 
 
@@ -148,7 +154,9 @@ def _insert_keyed(connection: sa.Connection, messages: list[NewMessage]) -> list
         return []
     # One lock order in all processes: two transactions with the same keys cannot deadlock.
     ordered = sorted(messages, key=lambda message: message.id)
-    connection.execute(_insert_unless_taken(connection), [message.row() for message in ordered])
+    connection.execute(
+        _insert_unless_taken(connection.dialect.name), [message.row() for message in ordered]
+    )
     # rowcount is -1 on psycopg and RETURNING is not in MySQL, so the row says who wrote it.
     winners = set(
         connection.scalars(
@@ -158,9 +166,10 @@ def _insert_keyed(connection: sa.Connection, messages: list[NewMessage]) -> list
     return [message for message in ordered if message.origin in winners]
 
 
-def _insert_unless_taken(connection: sa.Connection) -> Any:
+@cache
+def _insert_unless_taken(dialect: str) -> Any:
     # A plain unique constraint on the key would break the host's commit.
-    match connection.dialect.name:
+    match dialect:
         case "mysql" | "mariadb":
             return mysql.insert(MESSAGE).on_duplicate_key_update(id=MESSAGE.c.id)
         case "postgresql":
