@@ -14,7 +14,6 @@ from email.message import Message
 from email.mime.base import MIMEBase
 from email.mime.nonmultipart import MIMENonMultipart
 from email.utils import format_datetime
-from typing import Any
 
 from . import addresses, encoding
 from .addresses import Mailbox
@@ -113,21 +112,14 @@ def build(
     _set_threads(message, intent.in_reply_to)
     _set_others(message, intent)
     # Not ASCII only where a local part is not, which needs SMTPUTF8 anyway (RFC 6532).
-    return _written(message).encode()
+    return _written(message).replace("\n", "\r\n").encode()
 
 
-def _written(message: Message) -> str:
-    """``message`` as it goes out. The standard library's generator writes line by line."""
-    payload: Any = message.get_payload()
-    if isinstance(payload, str):
-        body = payload.replace("\n", "\r\n")
-    else:
-        line = f"--{message.get_boundary()}"
-        parts = [f"{line}\r\n{_written(part)}\r\n" for part in payload]
-        body = f"{''.join(parts)}{line}--\r\n"
-    # Encoded and folded when they were set.
-    header = "".join([f"{name}: {value}\r\n" for name, value in message.raw_items()])
-    return f"{header}\r\n{body}"
+def _written(part: Message) -> str:
+    """``part`` with bare line feeds; the standard library's generator writes line by line."""
+    lines = [f"{name}: {value}\n" for name, value in part.raw_items()]
+    header = "".join(lines).replace("\r\n", "\n")  # folds
+    return f"{header}\n{part.get_payload()}"
 
 
 def _root(intent: Intent, message_id: str) -> Message:
@@ -148,8 +140,8 @@ def _root(intent: Intent, message_id: str) -> Message:
 
 def _multipart(subtype: str, boundary: str, parts: Sequence[Message]) -> MIMEBase:
     multipart = MIMEBase("multipart", subtype, boundary=boundary)
-    for part in parts:
-        multipart.attach(part)
+    inner = [f"--{boundary}\n{_written(part)}\n" for part in parts]
+    multipart.set_payload(f"{''.join(inner)}--{boundary}--\n")
     return multipart
 
 
