@@ -6,10 +6,10 @@ a subject becomes one line.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,7 @@ def render(app: Flask, name: str, context: Mapping[str, Any], *, locale: str | N
     Raises:
         TemplateMissing: there is no subject, or neither text nor HTML, or one cannot be rendered.
     """
-    with _speaking(app, locale):
+    with nullcontext() if locale is None else _speaking(app, locale):
         subject = _render(app, f"{name}.subject.txt", context)
         text = _render(app, f"{name}.txt", context)
         html = _render(app, f"{name}.html", context)
@@ -52,7 +52,7 @@ def render(app: Flask, name: str, context: Mapping[str, Any], *, locale: str | N
 def _render(app: Flask, file: str, context: Mapping[str, Any]) -> str | None:
     path = f"{_FOLDER}/{file}"
     try:
-        return app.jinja_env.get_template(path).render(context)
+        return _filled(app.jinja_env.get_template(path), context)
     except jinja2.TemplateNotFound as error:
         if error.name == path:
             return None
@@ -61,6 +61,18 @@ def _render(app: Flask, file: str, context: Mapping[str, Any]) -> str | None:
         ) from error
     except Exception as error:
         raise TemplateMissing(f"The template {path} cannot be rendered: {error}") from error
+
+
+def _filled(template: jinja2.Template, context: Mapping[str, Any]) -> str:
+    """What ``Template.render`` gives, which looks each global up by itself, for each template."""
+    env = template.environment
+    names = {**env.globals, **context}
+    if env.is_async:
+        return template.render(names)
+    try:
+        return env.concat(template.root_render_func(template.new_context(names, shared=True)))
+    except Exception:
+        env.handle_exception()  # raises it with the template's line
 
 
 def _tidy(text: str | None) -> str | None:
@@ -75,9 +87,9 @@ def _missing(name: str, what: str) -> str:
     )
 
 
-@contextlib.contextmanager
-def _speaking(app: Flask, locale: str | None) -> Iterator[None]:
-    if locale is None or "babel" not in app.extensions:
+@contextmanager
+def _speaking(app: Flask, locale: str) -> Iterator[None]:
+    if "babel" not in app.extensions:
         yield
         return
     from babel import Locale, UnknownLocaleError  # type: ignore[import-not-found, unused-ignore]

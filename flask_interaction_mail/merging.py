@@ -167,14 +167,11 @@ def _context(merge: Merge, settings: MessagingSettings) -> dict[str, Any]:
     }
 
 
-def _shown(contact: Contact) -> dict[str, str | None]:
+def _shown(contact: Contact) -> Contact:
     url = contact.url if contact.url and urlsplit(contact.url).scheme in ("http", "https") else None
-    return {
-        "name": one_line(contact.name),
-        "location": one_line(contact.location),
-        "url": url,
-        "id": str(contact.id),
-    }
+    return Contact(
+        str(contact.id), one_line(contact.name), location=one_line(contact.location), url=url
+    )
 
 
 def _address(party: Party | None, settings: MessagingSettings) -> str | None:

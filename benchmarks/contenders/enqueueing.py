@@ -15,13 +15,13 @@ from .ours import host
 STEWARDS = Party("Data Stewards", "stewards", id=10, kind="group")
 _PAIR: dict[str, Any] = {
     "contacts": [
-        {
-            "name": "Acme Ltd",
-            "location": "Customers",
-            "url": "https://crm.firm.example/contacts/17",
-            "id": "17",
-        },
-        {"name": "ACME Limited", "location": "Customers", "url": None, "id": "42"},
+        Contact(
+            "17",
+            "Acme Ltd",
+            location="Customers",
+            url="https://crm.firm.example/contacts/17",
+        ),
+        Contact("42", "ACME Limited", location="Customers"),
     ],
     "requester": "Bob Stone",
     "requester_address": "bob@firm.example",
