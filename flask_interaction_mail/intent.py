@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 from .values import Party, Role
@@ -51,7 +52,7 @@ class Intent:
 
     def to_json(self) -> str:
         """The intent as JSON text; what has its default is left out."""
-        given = ((name, getattr(self, name), default) for name, default in _DEFAULTS)
+        given = zip(_NAMES, _VALUES(self), _DEFAULTS, strict=True)
         return _ENCODER.encode(
             {name: _plain(value) for name, value, default in given if value != default}
         )
@@ -66,7 +67,9 @@ class Intent:
             raise ValueError(f"the stored intent cannot be read: {error}") from error
 
 
-_DEFAULTS = tuple((field.name, field.default) for field in fields(Intent))
+_NAMES = tuple(field.name for field in fields(Intent))
+_DEFAULTS = tuple(field.default for field in fields(Intent))
+_VALUES = attrgetter(*_NAMES)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
