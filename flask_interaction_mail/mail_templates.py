@@ -38,10 +38,12 @@ def render(app: Flask, name: str, context: Mapping[str, Any], *, locale: str | N
     Raises:
         TemplateMissing: there is no subject, or neither text nor HTML, or one cannot be rendered.
     """
+    env = app.jinja_env
+    names = {**env.globals, **context}
     with nullcontext() if locale is None else _speaking(app, locale):
-        subject = _render(app, f"{name}.subject.txt", context)
-        text = _render(app, f"{name}.txt", context)
-        html = _render(app, f"{name}.html", context)
+        subject = _render(env, f"{name}.subject.txt", names)
+        text = _render(env, f"{name}.txt", names)
+        html = _render(env, f"{name}.html", names)
     if subject is None:
         raise TemplateMissing(_missing(name, ".subject.txt"))
     if text is None and html is None:
@@ -49,10 +51,10 @@ def render(app: Flask, name: str, context: Mapping[str, Any], *, locale: str | N
     return Texts(subject=" ".join(subject.split()), text=_tidy(text), html=html)
 
 
-def _render(app: Flask, file: str, context: Mapping[str, Any]) -> str | None:
+def _render(env: jinja2.Environment, file: str, names: dict[str, Any]) -> str | None:
     path = f"{_FOLDER}/{file}"
     try:
-        return _filled(app.jinja_env.get_template(path), context)
+        return _filled(env, env.get_template(path), names)
     except jinja2.TemplateNotFound as error:
         if error.name == path:
             return None
@@ -63,10 +65,8 @@ def _render(app: Flask, file: str, context: Mapping[str, Any]) -> str | None:
         raise TemplateMissing(f"The template {path} cannot be rendered: {error}") from error
 
 
-def _filled(template: jinja2.Template, context: Mapping[str, Any]) -> str:
-    """What ``Template.render`` gives, which looks each global up by itself, for each template."""
-    env = template.environment
-    names = {**env.globals, **context}
+def _filled(env: jinja2.Environment, template: jinja2.Template, names: dict[str, Any]) -> str:
+    """What ``render`` gives, which looks each global up by itself, for each template anew."""
     if env.is_async:
         return template.render(names)
     try:
