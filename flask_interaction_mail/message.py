@@ -5,7 +5,6 @@ Pure: identifiers and the date are arguments, so the same intent gives the same 
 
 from __future__ import annotations
 
-import hashlib
 import re
 import uuid
 from collections.abc import Iterator, Sequence
@@ -100,7 +99,7 @@ def build(
         HeaderError: a subject, name or header field that may not be sent.
         ContentError: a text or an attachment that cannot be encoded.
     """
-    header, body = _root(intent, message_id)
+    header, body = _root(intent)
     fields = (
         header,
         _field("Date", format_datetime(date)),
@@ -119,26 +118,35 @@ def build(
     return f"{''.join(fields)}\r\n{body}".encode()
 
 
-def _root(intent: Intent, message_id: str) -> _Part:
-    # Encoded lines never hold the start of a boundary, so any end will do.
-    ending = hashlib.sha256(message_id.encode()).hexdigest()[:24]
+def _root(intent: Intent) -> _Part:
     text = _text_part(intent.text, "plain") if intent.text is not None else None
     html = _text_part(intent.html, "html") if intent.html is not None else None
     content: _Part
     if text is not None and html is not None:
-        content = _multipart("alternative", f"{encoding.BOUNDARY_START}a{ending}", (text, html))
+        content = _multipart("alternative", (text, html))
     else:
         content = text or html or _text_part("", "plain")
     if not intent.attachments:
         return content
     parts = (content, *map(_attached_part, intent.attachments))
-    return _multipart("mixed", f"{encoding.BOUNDARY_START}m{ending}", parts)
+    return _multipart("mixed", parts)
 
 
-def _multipart(subtype: str, boundary: str, parts: Sequence[_Part]) -> _Part:
+def _multipart(subtype: str, parts: Sequence[_Part]) -> _Part:
+    boundary = _boundary(subtype)
     inner = [f"--{boundary}\r\n{header}\r\n{body}\r\n" for header, body in parts]
-    header = _written(MIMEBase("multipart", subtype, boundary=boundary))
-    return header, f"{''.join(inner)}--{boundary}--\r\n"
+    return _multipart_header(subtype), f"{''.join(inner)}--{boundary}--\r\n"
+
+
+def _boundary(subtype: str) -> str:
+    # Encoded lines never hold its start, and no part is a message, so any end will do that
+    # tells the one multipart from the other (RFC 2046 §5.1.1).
+    return f"{encoding.BOUNDARY_START}{subtype}"
+
+
+@cache
+def _multipart_header(subtype: str) -> str:
+    return _written(MIMEBase("multipart", subtype, boundary=_boundary(subtype)))
 
 
 def _text_part(text: str, subtype: str) -> _Part:

@@ -122,18 +122,15 @@ def _person(
     party = named or user
     if party is None:
         return None, (step("from_nobody", address=default.address),)
-    name = name_of(party)
     if addresses.is_blank(party.email):
-        return None, (step("from_no_address", name=name, address=default.address),)
+        return None, (step("from_no_address", name=name_of(party), address=default.address),)
     try:
         return resolve(party, settings), ()
     except AddressError as error:
         if named is not None:
             raise
-        problem = str(error)
-        return None, (
-            step("from_bad_address", name=name, address=default.address, problem=problem),
-        )
+        said = {"name": name_of(party), "address": default.address, "problem": str(error)}
+        return None, (step("from_bad_address", **said),)
 
 
 def _party(named: str, settings: MessagingSettings) -> Party:
