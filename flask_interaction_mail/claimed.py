@@ -10,12 +10,32 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from .given_rows import document, given
 from .models import MESSAGE, RECIPIENT
 from .outcome import Delivery
 from .transport.base import Envelope
 from .values import Reason, Status
 
 OPEN = (Status.QUEUED, Status.DEFERRED)
+_WANTED = given(MESSAGE.c.id, sa.column("place", sa.Integer()))
+# By place, because comparing ids would cost more than reading them.
+_MESSAGES = sa.select(
+    _WANTED.c.place,
+    MESSAGE.c.fence,
+    MESSAGE.c.attempts,
+    MESSAGE.c.created_at,
+    MESSAGE.c.expires_at,
+    MESSAGE.c.source,
+    MESSAGE.c.lost_leases,
+    MESSAGE.c.envelope_sender,
+    MESSAGE.c.smtputf8,
+    MESSAGE.c.content,
+).join_from(_WANTED, MESSAGE, MESSAGE.c.id == _WANTED.c.id)
+_RECIPIENTS = (
+    sa.select(_WANTED.c.place, RECIPIENT.c.position, RECIPIENT.c.address, RECIPIENT.c.status)
+    .join_from(_WANTED, RECIPIENT, RECIPIENT.c.message_id == _WANTED.c.id)
+    .order_by(_WANTED.c.place, RECIPIENT.c.position)
+)
 # What drivers and types raise at a value that does not belong into its column.
 _UNREADABLE = (ValueError, TypeError, LookupError, sa.exc.StatementError)
 
@@ -31,6 +51,8 @@ class Claimed:
     expires_at: datetime | None
     source: str
     refused_before: bool  # an earlier attempt failed for good for some recipient
+    lost_before: bool  # another worker had it, and did not end
+    places: tuple[tuple[int, str], ...]  # position and address of whom it is still to reach
     envelope: Envelope
 
 
@@ -84,11 +106,33 @@ class Attempt:
         )
 
 
-def still_claimed(one: Claimed) -> sa.ColumnElement[bool]:
-    """The fencing token: a claim that was lost meanwhile has another one."""
-    return sa.and_(
-        MESSAGE.c.id == one.id, MESSAGE.c.fence == one.fence, MESSAGE.c.status == Status.SENDING
-    )
+class Change:
+    """A change of claimed messages, and of none whose claim was lost meanwhile.
+
+    ``rows`` begin with id and fence; the ``values`` to set may refer to what follows.
+    """
+
+    def __init__(self, rows: sa.TableValuedAlias, **values: Any) -> None:
+        # The fencing token: a claim that was lost meanwhile has another one.
+        ours = sa.and_(
+            MESSAGE.c.id == rows.c.id,
+            MESSAGE.c.fence == rows.c.fence,
+            MESSAGE.c.lease_until.is_not(None),  # NULL unless a worker has it
+        )
+        self._find = sa.select(MESSAGE.c.id).where(ours).with_for_update()
+        self._update = sa.update(MESSAGE).where(ours).values(**values)
+        self._update_and_tell = self._update.returning(MESSAGE.c.id)
+
+    def apply(
+        self, connection: sa.Connection, rows: Iterable[Sequence[object]], **others: object
+    ) -> set[uuid.UUID]:
+        """Change those of ``rows`` whose claim is in force; gives their ids."""
+        parameters = {**document(rows), **others}
+        if connection.dialect.update_returning:
+            return set(connection.scalars(self._update_and_tell, parameters))
+        ours = set(connection.scalars(self._find, parameters))  # MySQL and MariaDB
+        connection.execute(self._update, parameters)
+        return ours
 
 
 def load(
@@ -115,66 +159,51 @@ def load(
 def _load(
     connection: sa.Connection, ids: Sequence[uuid.UUID]
 ) -> tuple[list[Claimed], dict[uuid.UUID, str]]:
-    open_recipients, refused = _recipients(connection, ids)
-    claimed: list[Claimed] = []
+    wanted = document((id, place) for place, id in enumerate(ids))
+    open_places, refused = _recipients(connection, wanted)
+    found: dict[int, Claimed] = {}
     damaged: dict[uuid.UUID, str] = {}
-    for row in _rows(connection, ids):
-        addresses = open_recipients.get(row.id, ())
-        if not row.content or not addresses:
-            damaged[row.id] = "it has no content" if addresses else "nobody is left to send it to"
-            continue
-        claimed.append(_claimed(row, addresses, refused_before=row.id in refused))
-    place = {id: number for number, id in enumerate(ids)}
-    return sorted(claimed, key=lambda one: place[one.id]), damaged
+    for row in connection.execute(_MESSAGES, wanted):
+        place = row.place
+        if not row.content or place not in open_places:
+            problem = "nobody is left to send it to" if row.content else "it has no content"
+            damaged[ids[place]] = problem
+        else:
+            found[place] = _claimed(ids[place], row, open_places[place], place in refused)
+    return [found[place] for place in sorted(found)], damaged
 
 
 def _recipients(
-    connection: sa.Connection, ids: Sequence[uuid.UUID]
-) -> tuple[dict[uuid.UUID, list[str]], set[uuid.UUID]]:
+    connection: sa.Connection, wanted: Mapping[str, object]
+) -> tuple[dict[int, list[tuple[int, str]]], set[int]]:
     """Who is still to be reached by each message, and which messages somebody refused."""
-    open_recipients: dict[uuid.UUID, list[str]] = {}
-    refused: set[uuid.UUID] = set()
-    for message_id, address, status in connection.execute(
-        sa.select(RECIPIENT.c.message_id, RECIPIENT.c.address, RECIPIENT.c.status)
-        .where(RECIPIENT.c.message_id.in_(ids))
-        .order_by(RECIPIENT.c.message_id, RECIPIENT.c.position)
-    ):
+    still_open: dict[int, list[tuple[int, str]]] = {}
+    refused: set[int] = set()
+    for place, position, address, status in connection.execute(_RECIPIENTS, wanted):
         if status in OPEN:
-            open_recipients.setdefault(message_id, []).append(address)
+            still_open.setdefault(place, []).append((position, address))
         elif status == Status.FAILED:
-            refused.add(message_id)
-    return open_recipients, refused
+            refused.add(place)
+    return still_open, refused
 
 
-def _rows(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> Iterable[sa.Row[Any]]:
-    columns = MESSAGE.c
-    return connection.execute(
-        sa.select(
-            columns.id,
-            columns.fence,
-            columns.attempts,
-            columns.created_at,
-            columns.expires_at,
-            columns.source,
-            columns.envelope_sender,
-            columns.smtputf8,
-            columns.content,
-        ).where(columns.id.in_(ids))
-    )
-
-
-def _claimed(row: Any, addresses: Iterable[str], *, refused_before: bool) -> Claimed:
+def _claimed(
+    id: uuid.UUID, row: Any, still_open: Sequence[tuple[int, str]], refused_before: bool
+) -> Claimed:
     return Claimed(
-        id=row.id,
+        id=id,
         fence=row.fence,
         attempts=row.attempts,
         created_at=row.created_at,
         expires_at=row.expires_at,
         source=row.source,
         refused_before=refused_before,
+        lost_before=row.lost_leases > 1,
+        places=tuple(still_open),
         envelope=Envelope(
             sender=row.envelope_sender or "",
-            recipients=tuple(dict.fromkeys(addresses)),  # one RCPT per mailbox, however often named
+            # One RCPT per mailbox, however often it is named.
+            recipients=tuple(dict.fromkeys(address for _, address in still_open)),
             content=row.content,
             smtputf8=bool(row.smtputf8),
         ),

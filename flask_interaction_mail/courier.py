@@ -27,15 +27,30 @@ class Returned:
     diverted_to: str | None
 
 
+class Jobs(Protocol):
+    """Messages that wait to be carried."""
+
+    def take(self) -> Claimed | None:
+        """The next one; None where nothing is waiting right now."""
+        ...
+
+    def wait(self) -> Claimed | None:
+        """The next one, as soon as there is one; None sends home."""
+        ...
+
+
 class Counter(Protocol):
     """Where couriers get messages, and bring back what became of them.
 
-    None among the ``jobs`` sends one courier home. ``trouble`` is what is wrong with the server;
-    who finds out says it there.
+    ``trouble`` is what is wrong with the server; who finds out says it there.
     """
 
-    jobs: queue.SimpleQueue[Claimed | None]
-    results: queue.SimpleQueue[Returned]
+    @property
+    def jobs(self) -> Jobs: ...
+
+    @property
+    def results(self) -> queue.SimpleQueue[Returned]: ...
+
     trouble: TransportError | None
 
     def may_begin(self, claimed: Claimed) -> bool: ...
@@ -55,14 +70,10 @@ class Courier:
     spent: bool = False
     _to_pull: deque[Claimed] = field(default_factory=deque)
     _pulled: deque[tuple[Claimed, datetime]] = field(default_factory=deque)
-    _home: bool = False
 
     def work(self) -> None:
         """Wait for messages and carry them."""
-        while not self._home:
-            claimed = self.counter.jobs.get()
-            if claimed is None:
-                return
+        while (claimed := self.counter.jobs.wait()) is not None:
             self._to_pull.append(claimed)
             while self._to_pull:
                 self._carry()
@@ -96,16 +107,7 @@ class Courier:
         return None
 
     def _next(self) -> Claimed | None:
-        if self._to_pull:
-            return self._to_pull.popleft()
-        if self._home:
-            return None
-        try:
-            claimed = self.counter.jobs.get_nowait()
-        except queue.Empty:
-            return None
-        self._home = claimed is None
-        return claimed
+        return self._to_pull.popleft() if self._to_pull else self.counter.jobs.take()
 
     def _addressed(self, envelope: Envelope) -> Envelope:
         if self.divert_to is None:

@@ -27,6 +27,15 @@ Address = Annotated[str, mapped_column(sa.String(320))]  # RFC 5321 §4.5.3.1: 6
 Json = Annotated[str, mapped_column(LongText)]
 
 
+def _where_set(name: str, *columns: str) -> sa.Index:
+    """An index of the rows that have something in its last column (MariaDB: of all rows).
+
+    Every change of an indexed column costs; most messages have left these columns behind.
+    """
+    filled = sa.text(f'"{columns[-1]}" IS NOT NULL')
+    return sa.Index(name, *columns, sqlite_where=filled, postgresql_where=filled)
+
+
 class Base(DeclarativeBase):
     """Root of the extension's own metadata."""
 
@@ -92,12 +101,12 @@ class MessageRow(Base):
 
     __table_args__ = (
         sa.PrimaryKeyConstraint("id", name="pk_interaction_mail_message"),
-        sa.Index("ix_interaction_mail_message_due", "status", "due_at"),
+        _where_set("ix_interaction_mail_message_due", "status", "due_at"),
         sa.Index("ix_interaction_mail_message_status", "status", "created_at"),
-        sa.Index("ix_interaction_mail_message_lease", "lease_until"),
+        _where_set("ix_interaction_mail_message_lease", "lease_until"),
         sa.Index("ix_interaction_mail_message_created", "created_at"),
-        sa.Index("ix_interaction_mail_message_pair", "pair"),
-        sa.Index("ix_interaction_mail_message_key", "key"),
+        _where_set("ix_interaction_mail_message_pair", "pair"),
+        _where_set("ix_interaction_mail_message_key", "key"),
     )
 
 
@@ -123,6 +132,8 @@ class RecipientRow(Base):
             ondelete="CASCADE",
         ),
         sa.Index("ix_interaction_mail_recipient_address", "address"),
+        # Room for the verdict beside the row, so that no index need know of it.
+        {"postgresql_with": {"fillfactor": 60}},
     )
 
 

@@ -17,10 +17,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from . import clock
-from .claimed import OPEN, load, still_claimed
+from .claimed import OPEN, Change, load
 from .claimed import Attempt as Attempt
 from .claimed import Claimed as Claimed
 from .claimed import Verdict as Verdict
+from .given_rows import document, given
 from .models import MESSAGE
 from .records import record as record
 from .values import Reason, Status
@@ -34,6 +35,47 @@ _PRESENT = {
     "mysql": sa.func.utc_timestamp(6),
     "mariadb": sa.func.utc_timestamp(6),
 }
+_COLUMNS = sa.select(MESSAGE.c.id, MESSAGE.c.size)
+_DUE = (
+    _COLUMNS.where(
+        MESSAGE.c.status == sa.bindparam("wanted"), MESSAGE.c.due_at <= sa.bindparam("now")
+    )
+    .order_by(MESSAGE.c.due_at)
+    .limit(sa.bindparam("most"))
+)
+_FIRST = sa.select(sa.func.min(MESSAGE.c.due_at)).where(
+    MESSAGE.c.status == sa.bindparam("wanted"), MESSAGE.c.due_at.is_not(None)
+)
+_FRESH, _AGAIN = {"wanted": Status.QUEUED}, {"wanted": Status.DEFERRED}
+_LATE = (
+    _COLUMNS.where(MESSAGE.c.status == Status.SENDING, MESSAGE.c.lease_until < sa.bindparam("now"))
+    .order_by(MESSAGE.c.lease_until)
+    .limit(sa.bindparam("most"))
+)
+_TAKEN = given(MESSAGE.c.id, sa.column("begun", sa.Integer()))
+_TAKE = (
+    sa.update(MESSAGE)
+    .where(MESSAGE.c.id == _TAKEN.c.id)
+    .values(
+        status=Status.SENDING,
+        due_at=None,
+        fence=MESSAGE.c.fence + 1,
+        lost_leases=MESSAGE.c.lost_leases + _TAKEN.c.begun,
+        lease_until=sa.bindparam("until", type_=MESSAGE.c.lease_until.type),
+        worker=sa.bindparam("taker"),
+    )
+)
+_CLAIMS = given(MESSAGE.c.id, MESSAGE.c.fence)
+_RENEW = Change(_CLAIMS, lease_until=sa.bindparam("until", type_=MESSAGE.c.lease_until.type))
+_GIVE_BACK = Change(
+    _CLAIMS,
+    status=sa.case((MESSAGE.c.attempts > 0, Status.DEFERRED), else_=Status.QUEUED),
+    due_at=sa.bindparam("again_at", type_=MESSAGE.c.due_at.type),
+    lease_until=None,
+    worker=None,
+    lost_leases=0,
+    detail=sa.bindparam("why", type_=MESSAGE.c.detail.type),
+)
 
 
 class Time:
@@ -94,39 +136,31 @@ def claim(
     worker: str,
     lease: timedelta,
     now: datetime,
-    at_once: int = 1,
+    late: int = 1,
+    free: int = 1,
     hold: bool = False,
 ) -> list[Claimed]:
     """Take up to ``limit`` messages for ``lease``; no two workers get the same one.
 
-    First come, at most ``at_once``, those whose worker has lost them (unless ``hold``, see
+    First come, at most ``late``, those whose worker has lost them (unless ``hold``, see
     ``recover``); then, half and half, those that were never tried and those that are to be tried
-    again. ``at_once`` is how many the worker begins immediately: should it die, only they may
-    have been the reason. This is the first statement of its transaction.
+    again. What was lost, and the first ``free`` of the rest, the worker begins immediately:
+    should it die, only they may have been the reason. This is the first statement of its
+    transaction.
     """
     _lock_rows_only(connection)
     recover(connection, now, hold=hold)
-    late = _pick(connection, _late(now), MESSAGE.c.lease_until, min(limit, at_once))
-    ids = _within_bytes([*late, *_due(connection, now, limit - len(late))])
-    if not ids:
+    lost = _pick(connection, _LATE, min(limit, late), now=now)
+    picked = [*lost, *_due(connection, now, limit - len(lost))]
+    begun = max(len(lost), free)
+    rows = [(id, int(at < begun)) for at, id in enumerate(_within_bytes(picked))]
+    if not rows:
         return []
-    taken = {
-        "status": Status.SENDING,
-        "due_at": None,
-        "fence": MESSAGE.c.fence + 1,
-        "lease_until": now + lease,
-        "worker": worker,
-    }
-    connection.execute(sa.update(MESSAGE).where(MESSAGE.c.id.in_(ids)).values(**taken))
-    claimed, damaged = load(connection, ids)
+    until = {"until": now + lease, "taker": worker}
+    connection.execute(_TAKE, {**document(rows), **until})
+    claimed, damaged = load(connection, [id for id, _ in rows])
     for id, problem in damaged.items():
         _quarantine(connection, id, problem)
-    begun = [one.id for one in claimed[:at_once]]
-    connection.execute(
-        sa.update(MESSAGE)
-        .where(MESSAGE.c.id.in_(begun))
-        .values(lost_leases=MESSAGE.c.lost_leases + 1)
-    )
     return claimed
 
 
@@ -136,40 +170,30 @@ def _lock_rows_only(connection: sa.Connection) -> None:
         connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
 
 
-def _late(now: datetime) -> sa.ColumnElement[bool]:
-    return sa.and_(MESSAGE.c.status == Status.SENDING, MESSAGE.c.lease_until < now)
+def has_work(connection: sa.Connection, now: datetime) -> bool:
+    """Whether a claim would find anything: a look that locks nothing."""
+    return any(
+        connection.execute(query, {**which, "now": now, "most": 1}).first() is not None
+        for query, which in ((_DUE, _FRESH), (_DUE, _AGAIN), (_LATE, {}))
+    )
 
 
 def _due(connection: sa.Connection, now: datetime, limit: int) -> list[tuple[uuid.UUID, int]]:
     """What is to be sent, half of it deferred: neither kind waits for the end of the other."""
-
-    def due(status: Status, most: int) -> list[tuple[uuid.UUID, int]]:
-        wanted = sa.and_(MESSAGE.c.status == status, MESSAGE.c.due_at <= now)
-        return _pick(connection, wanted, MESSAGE.c.due_at, most)
-
     half = limit // 2
-    again = due(Status.DEFERRED, half)
-    fresh = due(Status.QUEUED, limit - len(again))
+    again = _pick(connection, _DUE, half, **_AGAIN, now=now)
+    fresh = _pick(connection, _DUE, limit - len(again), **_FRESH, now=now)
     if len(again) == half and len(again) + len(fresh) < limit:
-        again = due(Status.DEFERRED, limit - len(fresh))
+        again = _pick(connection, _DUE, limit - len(fresh), **_AGAIN, now=now)
     return [*fresh, *again]
 
 
 def _pick(
-    connection: sa.Connection,
-    wanted: sa.ColumnElement[bool],
-    order: sa.ColumnElement[Any],
-    limit: int,
+    connection: sa.Connection, query: sa.Select[Any], most: int, **which: object
 ) -> list[tuple[uuid.UUID, int]]:
-    if limit <= 0:
+    if most <= 0:
         return []
-    rows = connection.execute(
-        sa.select(MESSAGE.c.id, MESSAGE.c.size)
-        .where(wanted)
-        .order_by(order)
-        .limit(limit)
-        .with_for_update(skip_locked=True)  # locked rows are another worker's
-    )
+    rows = connection.execute(query.with_for_update(skip_locked=True), {**which, "most": most})
     return [(row.id, row.size or 0) for row in rows]
 
 
@@ -203,37 +227,18 @@ def renew(
     connection: sa.Connection, claims: Iterable[Claimed], *, lease: timedelta, now: datetime
 ) -> set[uuid.UUID]:
     """Extend the leases of ``claims``; gives the ids of those that are still this worker's."""
-    extend = {"lease_until": now + lease}
-    return {
-        one.id
-        for one in claims
-        if connection.execute(sa.update(MESSAGE).where(still_claimed(one)).values(extend)).rowcount
-    }
+    return _RENEW.apply(connection, [(one.id, one.fence) for one in claims], until=now + lease)
 
 
 def give_back(
     connection: sa.Connection, claims: Iterable[Claimed], *, due_at: datetime, detail: str | None
 ) -> None:
     """Return ``claims`` to the queue without an attempt; ``detail`` says why they wait."""
-    for one in claims:
-        connection.execute(
-            sa.update(MESSAGE)
-            .where(still_claimed(one))
-            .values(
-                status=Status.DEFERRED if one.attempts else Status.QUEUED,
-                due_at=due_at,
-                lease_until=None,
-                worker=None,
-                lost_leases=0,
-                detail=detail,
-            )
-        )
+    rows = [(one.id, one.fence) for one in claims]
+    _GIVE_BACK.apply(connection, rows, again_at=due_at, why=detail)
 
 
 def next_due(connection: sa.Connection) -> datetime | None:
     """When the next open message becomes due, None where none is open."""
-    first = (
-        connection.scalar(sa.select(sa.func.min(MESSAGE.c.due_at)).where(MESSAGE.c.status == one))
-        for one in OPEN
-    )
+    first = (connection.scalar(_FIRST, {"wanted": one}) for one in OPEN)
     return min((due for due in first if due is not None), default=None)

@@ -78,12 +78,12 @@ def _create_message() -> None:
         sa.Column("resend_of", sa.Uuid()),
         sa.PrimaryKeyConstraint("id", name="pk_interaction_mail_message"),
     )
-    _index("message", "due", "status", "due_at")
+    _index_where_set("message", "due", "status", "due_at")
     _index("message", "status", "status", "created_at")
-    _index("message", "lease", "lease_until")
+    _index_where_set("message", "lease", "lease_until")
     _index("message", "created", "created_at")
-    _index("message", "pair", "pair")
-    _index("message", "key", "key")
+    _index_where_set("message", "pair", "pair")
+    _index_where_set("message", "key", "key")
 
 
 def _create_recipient() -> None:
@@ -98,6 +98,7 @@ def _create_recipient() -> None:
         sa.Column("reply", sa.String(1100)),
         sa.PrimaryKeyConstraint("message_id", "position", name="pk_interaction_mail_recipient"),
         _of_message("recipient"),
+        postgresql_with={"fillfactor": 60},
     )
     _index("recipient", "address", "address")
 
@@ -150,3 +151,9 @@ def _of_message(table: str) -> sa.ForeignKeyConstraint:
 def _index(table: str, name: str, *columns: str, **where: sa.TextClause) -> None:
     table = f"interaction_mail_{table}"
     op.create_index(f"ix_{table}_{name}", table, list(columns), **where)
+
+
+def _index_where_set(table: str, name: str, *columns: str) -> None:
+    """Of the rows that have something in the last column, where the database can do that."""
+    filled = sa.text(f'"{columns[-1]}" IS NOT NULL')
+    _index(table, name, *columns, sqlite_where=filled, postgresql_where=filled)

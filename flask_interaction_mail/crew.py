@@ -1,0 +1,160 @@
+"""The couriers of a shift: messages wait here to be carried, and results to be collected."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from datetime import datetime
+
+from .claimed import Claimed
+from .courier import Courier, Returned
+from .errors import TransportError
+from .recipients import complete_setting
+from .settings import MessagingSettings
+from .transport.base import Transport
+from .transport.kept import KeptTransports
+
+_GROUP = 0.010  # s: how long an accepted message may wait for others to be recorded with it
+_ENOUGH = 100  # results that are worth a commit of their own
+_NAP = 0.001  # s
+
+
+class Jobs:
+    """Messages that wait for a courier, in their order; for any number of threads."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[Claimed] = deque()
+        self._bell = threading.Condition()
+        self._closed = False
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def add(self, first: Sequence[Claimed], last: Sequence[Claimed]) -> None:
+        """Put ``first`` ahead of what is waiting, and ``last`` behind it."""
+        with self._bell:
+            self._waiting.extendleft(reversed(first))
+            self._waiting.extend(last)
+            self._bell.notify_all()
+
+    def take(self) -> Claimed | None:
+        """The next one; None where nothing is waiting right now."""
+        try:
+            return self._waiting.popleft()
+        except IndexError:
+            return None
+
+    def wait(self) -> Claimed | None:
+        """The next one, as soon as there is one; None where there will be no more."""
+        while (claimed := self.take()) is None:
+            with self._bell:
+                if self._closed:
+                    return None
+                if not self._waiting:
+                    self._bell.wait()
+        return claimed
+
+    def close(self) -> list[Claimed]:
+        """Nothing more is carried; gives what nobody has taken."""
+        with self._bell:
+            self._closed = True
+            left = list(iter(self.take, None))
+            self._bell.notify_all()
+        return left
+
+
+class Crew:
+    """Couriers at work for one set of settings, at first none.
+
+    ``holds_until`` (monotonic) is when the leases of what they carry end; ``lost`` are messages
+    that others have taken over; ``trouble`` is what is wrong with the server, said by the courier
+    who found out.
+    """
+
+    def __init__(
+        self, settings: MessagingSettings, kept: KeptTransports, now: Callable[[], datetime]
+    ) -> None:
+        self.jobs = Jobs()
+        self.results: queue.SimpleQueue[Returned] = queue.SimpleQueue()
+        self.trouble: TransportError | None = None
+        self.holds_until = 0.0
+        self.lost: set[uuid.UUID] = set()
+        self._settings = settings
+        self._kept = kept
+        self._now = now
+        self._threads: list[threading.Thread] = []
+        self._transports: list[Transport] = []
+
+    def may_begin(self, claimed: Claimed) -> bool:
+        """Whether a message may still leave: nobody else has it, and the server works."""
+        ours = claimed.id not in self.lost and time.monotonic() < self.holds_until
+        return ours and self.trouble is None
+
+    @property
+    def at_work(self) -> bool:
+        """Whether anybody carries, or has left a result."""
+        return not self.results.empty() or any(one.is_alive() for one in self._threads)
+
+    def grow_to(self, wanted: int) -> None:
+        """Have at least ``wanted`` couriers."""
+        for _ in range(len(self._threads), wanted):
+            courier = threading.Thread(
+                target=self._carry, name="interaction-mail-courier", daemon=True
+            )
+            self._threads.append(courier)
+            courier.start()
+
+    def collect(self, patience: float, expected: int) -> list[Returned]:
+        """Results, after ``patience`` s at most; those of ten milliseconds come together."""
+        returned: list[Returned] = []
+        with suppress(queue.Empty):
+            returned.append(self.results.get(timeout=patience))
+            end = time.monotonic() + _GROUP
+            self._let_gather(expected, end)
+            while len(returned) < expected:
+                left = max(0.0, end - time.monotonic())
+                returned.append(self.results.get(block=left > 0, timeout=left or None))
+        return returned
+
+    def _let_gather(self, expected: int, end: float) -> None:
+        """Look away while many are on the way: to wake up for each would slow them down."""
+        few = 2 * len(self._threads)
+        while time.monotonic() < end and few < expected - self.results.qsize():
+            if self.results.qsize() >= _ENOUGH:
+                return
+            time.sleep(_NAP)
+
+    def abort(self) -> None:
+        """Break the connections: what waits for the answer to its dot is ambiguous then."""
+        for transport in self._transports:
+            transport.abort()
+
+    def _carry(self) -> None:
+        """A courier at work; its connection is kept for the next shift, unless it has failed."""
+        transport = self._kept.take(self._settings)
+        self._transports.append(transport)
+        courier = Courier(self, transport, self._now, divert_to(self._settings))
+        try:
+            courier.work()
+        except BaseException:
+            courier.spent = True
+            raise
+        finally:
+            if courier.spent or self.trouble is not None:
+                transport.close()
+            else:
+                self._kept.give_back(self._settings, transport)
+
+
+def divert_to(settings: MessagingSettings) -> str | None:
+    """Where all mail goes instead, None for where it belongs.
+
+    Raises:
+        AddressError: the setting is an address that is none.
+    """
+    return complete_setting(settings.divert_to, settings) if settings.divert_to else None

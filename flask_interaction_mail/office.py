@@ -1,0 +1,77 @@
+"""What delivery works with, and within which limits."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Protocol
+
+import sqlalchemy as sa
+
+from .claimed import Verdict
+from .settings import MessagingSettings
+from .transport.base import Transport
+
+
+class Store(Protocol):
+    """What delivery needs of the database: two kinds of short transactions."""
+
+    def reading(self) -> AbstractContextManager[sa.Connection]: ...
+
+    def writing(self) -> AbstractContextManager[sa.Connection]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Office:
+    """What the dispatcher works with; every part can be exchanged.
+
+    ``settings`` gives what is in force now; ``transport`` opens a connection for it; ``announce``
+    is told of what was recorded and must not raise. ``grace`` is how many seconds a message in
+    flight gets to finish when work has to stop, ``suppressed`` whether nothing may leave now;
+    ``tidy`` is called once an hour, and while ``listening`` lasts another process may set the
+    event. ``report`` is told what was given up, in the transaction that
+    records it, and must not raise.
+    """
+
+    store: Store
+    settings: Callable[[], MessagingSettings]
+    transport: Callable[[MessagingSettings], Transport]
+    announce: Callable[[Sequence[Verdict]], None]
+    worker: str
+    connections: int
+    lease: timedelta
+    grace: float = 30.0
+    suppressed: Callable[[], bool] = lambda: False
+    tidy: Callable[[], object] = lambda: None
+    listening: Callable[[threading.Event], AbstractContextManager[None]] = lambda _: nullcontext()
+    report: Callable[[sa.Connection, Sequence[Verdict]], None] = lambda *_: None
+
+
+@dataclass(slots=True)
+class Progress:
+    """What a drain came to: how many were sent, how many got another verdict, what stopped it."""
+
+    sent: int = 0
+    others: int = 0
+    held_up_by: str | None = None
+
+    @property
+    def done(self) -> int:
+        return self.sent + self.others
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """When to stop: an event, or a moment of ``time.monotonic``."""
+
+    stop: threading.Event | None = None
+    deadline: float | None = None
+
+    def reached(self) -> bool:
+        if self.stop is not None and self.stop.is_set():
+            return True
+        return self.deadline is not None and time.monotonic() >= self.deadline

@@ -1,0 +1,339 @@
+"""A shift: one stretch of delivery under one set of settings.
+
+The shift alone speaks with the database, its couriers alone with the server, so that no
+transaction is ever open while the network is in use. What several couriers finish within ten
+milliseconds is recorded in one commit, and the next messages are claimed before the last ones are
+under way.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+import uuid
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+
+from . import breaker, queue
+from .courier import Returned
+from .crew import Crew
+from .errors import TransportError
+from .office import Limit, Office, Progress
+from .outcome import Delivery, Result, Stage
+from .queue import Attempt, Claimed, Verdict
+from .settings import MessagingSettings, OnAmbiguous
+from .transport.kept import KeptTransports
+from .values import Status
+from .verdict import as_delivery, concerns_server, expired, given_up, poisoned, verdict_of
+
+log = logging.getLogger("flask_interaction_mail")
+
+AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
+_BATCH = 200  # messages a claim
+_LOW = _BATCH // 2  # claim more when no more than these are waiting
+_AFTER_ABORT = 2.0  # s for couriers to notice that their connection was broken off
+_RECORD_AGAIN = 0.5  # s between two tries to record while the database is away
+_GLANCE = 0.25  # s between two looks at whether to stop, at the settings, and for new mail
+_NOBODY_KNOWS = Delivery(
+    result=Result.AMBIGUOUS,
+    stage=Stage.CONTENT,
+    reply=None,
+    verdicts={},
+    note="The worker had to stop while it was waiting for the server.",
+)
+
+
+class Shift:
+    """Delivers what is due until nothing is left, the limit is reached, or settings change."""
+
+    def __init__(
+        self,
+        office: Office,
+        settings: MessagingSettings,
+        *,
+        clock: queue.Time,
+        kept: KeptTransports,
+        limit: Limit,
+        progress: Progress,
+    ) -> None:
+        self._office = office
+        self._settings = settings
+        self._time = clock
+        self._limit = limit
+        self._progress = progress
+        self._crew = Crew(settings, kept, clock.now)
+        self._in_flight: dict[uuid.UUID, Claimed] = {}
+        self._hold = settings.on_ambiguous is OnAmbiguous.HOLD
+        self._lease = office.lease.total_seconds()
+        self._renewed_at = 0.0
+        self._looked_at = time.monotonic()
+        self._exhausted = False  # the last claim found less than it looked for
+        self._probing = False
+        self._proven = False  # the server has taken part in a conversation about a message
+
+    def work(self) -> bool:
+        """Claim, hand out, record; whether it stopped because other settings are in force.
+
+        ``end`` has to follow, whatever happens here.
+        """
+        while self._crew.trouble is None and not self._limit.reached():
+            self._exhausted = self._exhausted and bool(self._in_flight)
+            self._refill()
+            if self._in_flight:
+                self._collect(_GLANCE)
+                if not self._crew.at_work:
+                    return False
+            elif self._exhausted:
+                return False
+            if self._stale():
+                return True
+        return False
+
+    def end(self) -> None:
+        """Give back what was not begun, let couriers finish, record what they bring."""
+        waiting = self._crew.jobs.close()
+        for one in waiting:
+            self._in_flight.pop(one.id, None)
+        self._give_back(waiting)
+        self._await(self._office.grace)
+        if self._in_flight:
+            self._crew.abort()
+            self._await(_AFTER_ABORT)
+        if self._in_flight:
+            self._leave()
+
+    def _stale(self) -> bool:
+        """Whether other settings are in force, as far as it is time to look; also for new mail."""
+        if time.monotonic() - self._looked_at < _GLANCE:
+            return False
+        self._looked_at, self._exhausted = time.monotonic(), False
+        return self._office.settings() != self._settings
+
+    # -- claiming -------------------------------------------------------------------
+
+    def _refill(self) -> None:
+        """Claim as many as are wanted now, and hand them out."""
+        limit = self._wanted()
+        if limit > 0 and not self._exhausted:
+            claimed = self._claim(limit)
+            self._exhausted = not claimed
+            self._hand_out(claimed)
+
+    def _wanted(self) -> int:
+        if self._probing and self._in_flight:
+            return 0
+        if self._hold:
+            # All that was claimed waits for an administrator when a worker dies: claim no more
+            # than can begin at once.
+            return self._office.connections - len(self._in_flight)
+        return _BATCH if len(self._crew.jobs) <= _LOW else 0
+
+    def _claim(self, limit: int) -> list[Claimed]:
+        store = self._office.store
+        with store.reading() as connection:
+            now = self._time.look(connection)
+            broken = breaker.read(connection, self._settings)
+            if broken is not None and broken.until > now:
+                self._progress.held_up_by = broken.why
+                return []
+            if not queue.has_work(connection, now):
+                return []
+        self._probing = broken is not None
+        with store.writing() as connection:
+            claimed = self._take(connection, 1 if self._probing else limit)
+            if claimed and self._probing and not breaker.begin_probe(connection, now):
+                queue.give_back(connection, claimed, due_at=now, detail=None)
+                return []
+        return claimed
+
+    def _take(self, connection: sa.Connection, limit: int) -> list[Claimed]:
+        office, began = self._office, time.monotonic()
+        busy = len(self._in_flight)
+        lost = sum(one.lost_before for one in self._in_flight.values())
+        claimed = queue.claim(
+            connection,
+            limit=limit,
+            worker=office.worker,
+            lease=office.lease,
+            now=self._time.now(),
+            late=max(0, office.connections - lost),
+            free=max(0, office.connections - busy),
+            hold=self._hold,
+        )
+        if not busy:
+            self._renewed_at = began
+            self._crew.holds_until = began + self._lease
+        return claimed
+
+    def _hand_out(self, claimed: Sequence[Claimed]) -> None:
+        if not claimed:
+            return
+        late = {one.id: verdict for one in claimed if (verdict := expired(one, self._time.now()))}
+        timely = [one for one in claimed if one.id not in late]
+        self._in_flight.update((one.id, one) for one in timely)
+        # What a worker had lost goes first: should this one die as well, it was begun.
+        first = [one for one in timely if one.lost_before]
+        self._crew.jobs.add(first, [one for one in timely if not one.lost_before])
+        # Where even this cannot be recorded, what nobody carries yet is given back.
+        self._record(list(late.values()))
+        self._staff()
+
+    def _staff(self) -> None:
+        """Have as many couriers as there is work for; the first one alone where one logs in."""
+        wanted = min(self._office.connections, len(self._in_flight))
+        if self._settings.use_authentication and not self._proven:
+            wanted = min(wanted, 1)  # a wrong password is shown once, not once a connection
+        self._crew.grow_to(wanted)
+
+    # -- collecting -----------------------------------------------------------------
+
+    def _collect(self, patience: float) -> None:
+        """Wait for results, and write down what came; keep the leases meanwhile."""
+        third = self._lease / 3
+        returned = self._crew.collect(min(patience, third, _GLANCE), len(self._in_flight))
+        if returned:
+            self._settle(returned)
+        if self._in_flight and time.monotonic() - self._renewed_at >= third:
+            self._renew()
+
+    def _renew(self) -> None:
+        """Keep what is in flight; what another worker has taken over meanwhile is not begun."""
+        renewed_at = time.monotonic()
+        claims = list(self._in_flight.values())
+        try:
+            with self._office.store.writing() as connection:
+                now = self._time.look(connection)
+                ours = queue.renew(connection, claims, lease=self._office.lease, now=now)
+        except AWAY as error:
+            log.error("dispatcher.renew: %s; trying again", type(error).__name__)
+            return
+        self._crew.lost.update({one.id for one in claims} - ours)
+        self._renewed_at, self._crew.holds_until = renewed_at, renewed_at + self._lease
+
+    def _settle(self, returned: Sequence[Returned]) -> None:
+        verdicts: list[Verdict] = []
+        unlucky: list[Claimed] = []
+        for one in returned:
+            self._in_flight.pop(one.claimed.id, None)
+            if one.outcome is None or _blames_server(one.outcome):
+                unlucky.append(one.claimed)
+            else:
+                verdicts.append(self._verdict(one, one.outcome))
+        self._proven = self._proven or bool(verdicts)
+        self._record(verdicts)
+        self._stand_back(unlucky)
+        if self._crew.trouble is None:
+            self._staff()
+
+    def _verdict(self, one: Returned, outcome: Delivery | Exception) -> Verdict:
+        now = one.finished_at
+        if isinstance(outcome, TransportError):
+            outcome = as_delivery(outcome)
+        if isinstance(outcome, Exception):
+            log.error("message.poison: %s", one.claimed.id, exc_info=outcome)
+            return poisoned(one.claimed, outcome, now)
+        attempt = Attempt.of(
+            outcome,
+            started_at=one.started_at,
+            finished_at=now,
+            server=f"{self._settings.smtp_server}:{self._settings.smtp_port}",
+            diverted_to=one.diverted_to,
+        )
+        return verdict_of(
+            one.claimed,
+            outcome,
+            attempt,
+            hold=self._hold,
+            now=now,
+            chance=random.random(),  # noqa: S311 - jitter, not a secret
+        )
+
+    # -- writing down ---------------------------------------------------------------
+
+    def _record(self, verdicts: list[Verdict]) -> None:
+        """Record, and while the database is away try again: what was accepted must not leave twice.
+
+        Having to stop, it is tried for as long as a message in flight gets to finish.
+        """
+        if not verdicts:
+            return
+        last_try: float | None = None
+        while True:
+            try:
+                kept = self._write_down(verdicts)
+                break
+            except AWAY:
+                if self._limit.reached():
+                    last_try = last_try or time.monotonic() + self._office.grace
+                    if time.monotonic() > last_try:
+                        raise
+                log.error("dispatcher.record: the database is away; trying again")
+                time.sleep(_RECORD_AGAIN)
+        sent = sum(verdict.status is Status.SENT for verdict in kept)
+        self._progress.sent += sent
+        self._progress.others += len(kept) - sent
+        self._office.announce(kept)
+
+    def _write_down(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
+        with self._office.store.writing() as connection:
+            now = self._time.now()
+            kept = queue.record(connection, verdicts, worker=self._office.worker, now=now)
+            spoken = any(one.attempt for one in verdicts)
+            if self._probing and spoken:
+                breaker.close(connection)
+            if late := [one for one in kept if given_up(one, now)]:
+                self._office.report(connection, late)
+        self._probing = self._probing and not spoken
+        return kept
+
+    def _stand_back(self, unlucky: Sequence[Claimed]) -> None:
+        """The server is in trouble: nobody's attempt is burnt, the breaker opens.
+
+        What waits is due at once: when it may be tried is the breaker's to say, and better
+        settings close that.
+        """
+        trouble, detail = self._crew.trouble, None
+        if not unlucky:
+            return
+        with self._office.store.writing() as connection:
+            now = self._time.look(connection)
+            if trouble is not None:
+                log.warning("server.trouble: at %s: %s", trouble.stage, trouble)
+                self._progress.held_up_by = str(trouble)
+                detail = f"Waiting for the server: {trouble}"[:1000]
+                breaker.trip(
+                    connection, self._settings, trouble, worker=self._office.worker, now=now
+                )
+            queue.give_back(connection, unlucky, due_at=now, detail=detail)
+
+    # -- ending ---------------------------------------------------------------------
+
+    def _give_back(self, claims: Sequence[Claimed]) -> None:
+        if not claims:
+            return
+        try:
+            with self._office.store.writing() as connection:
+                queue.give_back(connection, claims, due_at=self._time.look(connection), detail=None)
+        except AWAY as error:
+            log.error("dispatcher.give_back: %s; their leases will end", type(error).__name__)
+
+    def _leave(self) -> None:
+        """No claim is left behind, whatever became of its courier."""
+        left = list(self._in_flight.values())
+        log.warning("dispatcher.left: %s messages still in flight", len(left))
+        if not self._crew.at_work:
+            self._give_back(left)
+            return
+        now = self._time.now()
+        self._settle([Returned(one, _NOBODY_KNOWS, now, now, None) for one in left])
+
+    def _await(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while self._in_flight and self._crew.at_work and (left := end - time.monotonic()) > 0:
+            self._collect(left)
+
+
+def _blames_server(outcome: Delivery | Exception) -> bool:
+    return isinstance(outcome, TransportError) and concerns_server(outcome)
