@@ -14,12 +14,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from . import clock
+from .given_rows import document, given
 from .intent import Intent
 from .models import MESSAGE as MESSAGE
 from .models import RECIPIENT as RECIPIENT
@@ -115,6 +116,10 @@ class NewMessage:
             "resend_of": self.resend_of,
         }
 
+    def rows(self) -> dict[str, Any]:
+        """Its row in the message table, and those in the recipient table in one parameter."""
+        return self.row() | document(tuple(row.values()) for row in self.recipient_rows())
+
     def recipient_rows(self) -> list[dict[str, Any]]:
         """Its rows in the recipient table."""
         return [
@@ -131,22 +136,37 @@ class NewMessage:
         ]
 
 
-# A statement that stays the same object is compiled, and its key in the cache made, only once.
-_ADD_MESSAGES = sa.insert(MESSAGE)
-_ADD_RECIPIENTS = sa.insert(RECIPIENT)
+# Statements that stay the same object are compiled, and their keys in the cache made, only once.
+_ADD_MESSAGES: Final = sa.insert(MESSAGE)
+_ADD_RECIPIENTS: Final = sa.insert(RECIPIENT)
+_ADD_GIVEN_RECIPIENTS: Final = sa.insert(RECIPIENT).from_select(
+    list(RECIPIENT.c), sa.select(given(*RECIPIENT.c))
+)
+# Both tables in one statement, so in one round trip; only PostgreSQL can.
+_ADD_BOTH: Final = _ADD_MESSAGES.add_cte(_ADD_GIVEN_RECIPIENTS.cte("recipients"))
 
 
 def insert(connection: sa.Connection, messages: Sequence[NewMessage]) -> list[NewMessage]:
     """Store ``messages``; gives those that were stored: one whose key is taken is not."""
-    stored = [message for message in messages if message.key is None]
-    if stored:
-        connection.execute(_ADD_MESSAGES, [message.row() for message in stored])
-    stored += _insert_keyed(
-        connection, [message for message in messages if message.key is not None]
-    )
-    if rows := [row for message in stored for row in message.recipient_rows()]:
-        connection.execute(_ADD_RECIPIENTS, rows)
-    return stored
+    fresh = [message for message in messages if message.key is None]
+    keyed = _insert_keyed(connection, [message for message in messages if message.key is not None])
+    if connection.dialect.name == "postgresql":
+        _execute(connection, _ADD_BOTH, [message.rows() for message in fresh])
+        _insert_recipients(connection, keyed)
+    else:
+        _execute(connection, _ADD_MESSAGES, [message.row() for message in fresh])
+        _insert_recipients(connection, [*fresh, *keyed])
+    return [*fresh, *keyed]
+
+
+def _insert_recipients(connection: sa.Connection, messages: Sequence[NewMessage]) -> None:
+    rows = [row for message in messages for row in message.recipient_rows()]
+    _execute(connection, _ADD_RECIPIENTS, rows)
+
+
+def _execute(connection: sa.Connection, statement: sa.Insert, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        connection.execute(statement, rows)
 
 
 def _insert_keyed(connection: sa.Connection, messages: list[NewMessage]) -> list[NewMessage]:
