@@ -142,6 +142,7 @@ _ADD_RECIPIENTS: Final = sa.insert(RECIPIENT)
 _ADD_GIVEN_RECIPIENTS: Final = sa.insert(RECIPIENT).from_select(
     list(RECIPIENT.c), sa.select(given(*RECIPIENT.c))
 )
+_ORIGINS: Final = sa.select(MESSAGE.c.origin).where(MESSAGE.c.id.in_(sa.bindparam("ids")))
 # Both tables in one statement, so in one round trip; only PostgreSQL can.
 _ADD_BOTH: Final = _ADD_MESSAGES.add_cte(_ADD_GIVEN_RECIPIENTS.cte("recipients"))
 
@@ -178,11 +179,7 @@ def _insert_keyed(connection: sa.Connection, messages: list[NewMessage]) -> list
         _insert_unless_taken(connection.dialect.name), [message.row() for message in ordered]
     )
     # rowcount is -1 on psycopg and RETURNING is not in MySQL, so the row says who wrote it.
-    winners = set(
-        connection.scalars(
-            sa.select(MESSAGE.c.origin).where(MESSAGE.c.id.in_({message.id for message in ordered}))
-        )
-    )
+    winners = set(connection.scalars(_ORIGINS, {"ids": [message.id for message in ordered]}))
     return [message for message in ordered if message.origin in winners]
 
 
@@ -272,17 +269,26 @@ class Earlier:
     created_at: datetime
 
 
+_LATEST_REQUEST: Final = (
+    sa.select(
+        MESSAGE.c.id,
+        MESSAGE.c.status,
+        MESSAGE.c.reason,
+        MESSAGE.c.message_id,
+        MESSAGE.c.created_at,
+    )
+    .where(
+        MESSAGE.c.pair == sa.bindparam("pair"),
+        MESSAGE.c.actor.is_not_distinct_from(sa.bindparam("actor")),
+    )
+    .order_by(MESSAGE.c.created_at.desc(), MESSAGE.c.id.desc())
+    .limit(1)
+)
+
+
 def latest_request(connection: sa.Connection, pair: str, actor: str | None) -> Earlier | None:
     """The newest merge request for ``pair`` that ``actor`` caused, if there is one."""
-    columns = MESSAGE.c
-    row = connection.execute(
-        sa.select(
-            columns.id, columns.status, columns.reason, columns.message_id, columns.created_at
-        )
-        .where(columns.pair == pair, columns.actor == actor)
-        .order_by(columns.created_at.desc(), columns.id.desc())
-        .limit(1)
-    ).first()
+    row = connection.execute(_LATEST_REQUEST, {"pair": pair, "actor": actor}).first()
     if row is None:
         return None
     return Earlier(
