@@ -203,10 +203,9 @@ class State:
         return notify.compose(intent, identity, self.circumstances(settings, intent.locations))
 
     def compose_anyhow(
-        self, intent: Intent, identity: Identity, settings: MessagingSettings
+        self, intent: Intent, identity: Identity, world: Circumstances
     ) -> NewMessage:
         """As ``compose``; what cannot be sent is logged, and kept with the reason (R4)."""
-        world = self.circumstances(settings, intent.locations)
         try:
             return notify.compose(intent, identity, world)
         except InteractionMailError as error:
