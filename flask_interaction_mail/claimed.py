@@ -94,14 +94,19 @@ class Attempt:
         diverted_to: str | None,
     ) -> Attempt:
         """The attempt that came to ``delivery``."""
+        last = delivery.reply
+        said = str(last) if last else delivery.note
         return cls(
             started_at=started_at,
             finished_at=finished_at,
             server=server,
             result=delivery.result,
             stage=delivery.stage,
-            reply=str(delivery.reply) if delivery.reply else delivery.note,
-            replies={address: str(reply) for address, reply in delivery.verdicts.items()},
+            reply=said,
+            replies={
+                address: said if said and reply is last else str(reply)
+                for address, reply in delivery.verdicts.items()
+            },
             diverted_to=diverted_to,
         )
 

@@ -111,23 +111,18 @@ class Crew:
 
     def collect(self, patience: float, expected: int) -> list[Returned]:
         """Results, after ``patience`` s at most; those of ten milliseconds come together."""
-        returned: list[Returned] = []
-        with suppress(queue.Empty):
-            returned.append(self.results.get(timeout=patience))
-            end = time.monotonic() + _GROUP
-            self._let_gather(expected, end)
-            while len(returned) < expected:
-                left = max(0.0, end - time.monotonic())
-                returned.append(self.results.get(block=left > 0, timeout=left or None))
-        return returned
-
-    def _let_gather(self, expected: int, end: float) -> None:
-        """Look away while many are on the way: to wake up for each would slow them down."""
-        few = 2 * len(self._threads)
-        while time.monotonic() < end and few < expected - self.results.qsize():
-            if self.results.qsize() >= _ENOUGH:
-                return
+        try:
+            returned = [self.results.get(timeout=patience)]
+        except queue.Empty:
+            return []
+        end = time.monotonic() + _GROUP
+        # A look now and then, because to wake up for each result would slow the couriers down.
+        while self.results.qsize() < min(_ENOUGH, expected - 1) and time.monotonic() < end:
             time.sleep(_NAP)
+        with suppress(queue.Empty):
+            while True:
+                returned.append(self.results.get_nowait())
+        return returned
 
     def abort(self) -> None:
         """Break the connections: what waits for the answer to its dot is ambiguous then."""

@@ -86,20 +86,20 @@ class Time:
     """
 
     def __init__(self) -> None:
-        self._seen = clock.now()
-        self._at = time.monotonic()
+        self._seen = clock.now(), time.monotonic()  # together: threads share this
 
     def look(self, connection: sa.Connection) -> datetime:
         """Ask the database on ``connection``."""
         present = _PRESENT.get(connection.dialect.name)
         seen = clock.now() if present is None else connection.scalar(sa.select(present))
         assert isinstance(seen, datetime)  # noqa: S101 - that is what these functions give
-        self._seen, self._at = seen, time.monotonic()
+        self._seen = seen, time.monotonic()
         return seen
 
     def now(self) -> datetime:
         """The present, without asking."""
-        return self._seen + timedelta(seconds=time.monotonic() - self._at)
+        seen, at = self._seen
+        return seen + timedelta(seconds=time.monotonic() - at)
 
 
 def recover(connection: sa.Connection, now: datetime, *, hold: bool) -> None:

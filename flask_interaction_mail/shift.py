@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 
 from . import breaker, queue
+from .claimer import Claimer
 from .courier import Returned
 from .crew import Crew
 from .errors import TransportError
@@ -31,8 +32,9 @@ from .verdict import as_delivery, concerns_server, expired, given_up, poisoned, 
 log = logging.getLogger("flask_interaction_mail")
 
 AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
-_BATCH = 200  # messages a claim
-_LOW = _BATCH // 2  # claim more when no more than these are waiting
+_BATCH = 400  # messages a claim
+_LOW = 200  # claim more when no more than these are waiting
+_MAX_BYTES = 4_000_000  # of content in flight beyond which nothing more is claimed
 _AFTER_ABORT = 2.0  # s for couriers to notice that their connection was broken off
 _RECORD_AGAIN = 0.5  # s between two tries to record while the database is away
 _GLANCE = 0.25  # s between two looks at whether to stop, at the settings, and for new mail
@@ -64,13 +66,13 @@ class Shift:
         self._limit = limit
         self._progress = progress
         self._crew = Crew(settings, kept, clock.now)
+        self._claimer = Claimer(office, settings, clock)
         self._in_flight: dict[uuid.UUID, Claimed] = {}
         self._hold = settings.on_ambiguous is OnAmbiguous.HOLD
         self._lease = office.lease.total_seconds()
         self._renewed_at = 0.0
         self._looked_at = time.monotonic()
-        self._exhausted = False  # the last claim found less than it looked for
-        self._probing = False
+        self._exhausted = False  # the last claim found nothing
         self._proven = False  # the server has taken part in a conversation about a message
 
     def work(self) -> bool:
@@ -79,21 +81,20 @@ class Shift:
         ``end`` has to follow, whatever happens here.
         """
         while self._crew.trouble is None and not self._limit.reached():
-            self._exhausted = self._exhausted and bool(self._in_flight)
             self._refill()
+            if not self._in_flight and self._exhausted:
+                return False
             if self._in_flight:
                 self._collect(_GLANCE)
                 if not self._crew.at_work:
                     return False
-            elif self._exhausted:
-                return False
-            if self._stale():
+            if self._outdated():
                 return True
         return False
 
     def end(self) -> None:
         """Give back what was not begun, let couriers finish, record what they bring."""
-        waiting = self._crew.jobs.close()
+        waiting = [*self._crew.jobs.close(), *self._claimed_in_vain()]
         for one in waiting:
             self._in_flight.pop(one.id, None)
         self._give_back(waiting)
@@ -104,68 +105,53 @@ class Shift:
         if self._in_flight:
             self._leave()
 
-    def _stale(self) -> bool:
-        """Whether other settings are in force, as far as it is time to look; also for new mail."""
-        if time.monotonic() - self._looked_at < _GLANCE:
+    def _outdated(self) -> bool:
+        """Whether other settings are in force: asked before each claim, and all the time."""
+        glance = time.monotonic() - self._looked_at >= _GLANCE
+        if glance or not self._in_flight:
+            self._exhausted = False  # meanwhile something may have come
+        if not (glance or (not self._claimer.underway and self._wanted())):
             return False
-        self._looked_at, self._exhausted = time.monotonic(), False
+        self._looked_at = time.monotonic()
         return self._office.settings() != self._settings
+
+    def _claimed_in_vain(self) -> list[Claimed]:
+        try:
+            return self._claimer.take()
+        except Exception as error:
+            log.error(
+                "dispatcher.claim: %s; what it took comes back by itself", type(error).__name__
+            )
+            return []
 
     # -- claiming -------------------------------------------------------------------
 
     def _refill(self) -> None:
-        """Claim as many as are wanted now, and hand them out."""
-        limit = self._wanted()
-        if limit > 0 and not self._exhausted:
-            claimed = self._claim(limit)
+        """See to it that there is always something to carry."""
+        claimer = self._claimer
+        if not claimer.underway and (limit := self._wanted()):
+            if not self._in_flight:
+                self._renewed_at = time.monotonic()
+                self._crew.holds_until = self._renewed_at + self._lease
+            claimer.begin(limit, self._in_flight.values())
+        if claimer.ready or (claimer.underway and not self._in_flight):
+            claimed = claimer.take()
             self._exhausted = not claimed
+            self._progress.held_up_by = claimer.held_up_by
             self._hand_out(claimed)
 
     def _wanted(self) -> int:
-        if self._probing and self._in_flight:
+        if self._exhausted or (self._claimer.probing and self._in_flight):
             return 0
         if self._hold:
             # All that was claimed waits for an administrator when a worker dies: claim no more
             # than can begin at once.
-            return self._office.connections - len(self._in_flight)
-        return _BATCH if len(self._crew.jobs) <= _LOW else 0
+            return max(0, self._office.connections - len(self._in_flight))
+        return _BATCH if len(self._crew.jobs) <= _LOW and self._light() else 0
 
-    def _claim(self, limit: int) -> list[Claimed]:
-        store = self._office.store
-        with store.reading() as connection:
-            now = self._time.look(connection)
-            broken = breaker.read(connection, self._settings)
-            if broken is not None and broken.until > now:
-                self._progress.held_up_by = broken.why
-                return []
-            if not queue.has_work(connection, now):
-                return []
-        self._probing = broken is not None
-        with store.writing() as connection:
-            claimed = self._take(connection, 1 if self._probing else limit)
-            if claimed and self._probing and not breaker.begin_probe(connection, now):
-                queue.give_back(connection, claimed, due_at=now, detail=None)
-                return []
-        return claimed
-
-    def _take(self, connection: sa.Connection, limit: int) -> list[Claimed]:
-        office, began = self._office, time.monotonic()
-        busy = len(self._in_flight)
-        lost = sum(one.lost_before for one in self._in_flight.values())
-        claimed = queue.claim(
-            connection,
-            limit=limit,
-            worker=office.worker,
-            lease=office.lease,
-            now=self._time.now(),
-            late=max(0, office.connections - lost),
-            free=max(0, office.connections - busy),
-            hold=self._hold,
-        )
-        if not busy:
-            self._renewed_at = began
-            self._crew.holds_until = began + self._lease
-        return claimed
+    def _light(self) -> bool:
+        """Whether there is room for more: a few large messages may be as much as many small."""
+        return sum(len(one.envelope.content) for one in self._in_flight.values()) <= _MAX_BYTES
 
     def _hand_out(self, claimed: Sequence[Claimed]) -> None:
         if not claimed:
@@ -281,11 +267,11 @@ class Shift:
             now = self._time.now()
             kept = queue.record(connection, verdicts, worker=self._office.worker, now=now)
             spoken = any(one.attempt for one in verdicts)
-            if self._probing and spoken:
+            if self._claimer.probing and spoken:
                 breaker.close(connection)
             if late := [one for one in kept if given_up(one, now)]:
                 self._office.report(connection, late)
-        self._probing = self._probing and not spoken
+        self._claimer.probing = self._claimer.probing and not spoken
         return kept
 
     def _stand_back(self, unlucky: Sequence[Claimed]) -> None:

@@ -40,13 +40,10 @@ def verdict_of(
 
     ``hold`` is the policy for an unknown outcome; ``chance`` in [0, 1) lengthens the delay.
     """
-    said = delivery.reply or delivery.note
+    said = attempt.reply
     recipients = {
         address: _of_recipient(delivery, delivery.verdicts.get(address), hold=hold)
         for address in claimed.envelope.recipients
-    }
-    texts = {
-        address: str(delivery.verdicts.get(address) or said or "") or None for address in recipients
     }
     before = {Status.FAILED} if claimed.refused_before else set()
     status = _worst({*recipients.values(), *before})
@@ -72,10 +69,13 @@ def verdict_of(
         claimed=claimed,
         status=status,
         reason=reason,
-        detail=None if status is Status.SENT else str(said or "")[:1000],
+        detail=None if status is Status.SENT else (said or "")[:1000],
         due_at=due_at,
         counted=True,
-        recipients={address: (one, texts[address]) for address, one in recipients.items()},
+        recipients={
+            address: (one, attempt.replies.get(address, said))
+            for address, one in recipients.items()
+        },
         attempt=attempt,
     )
 
