@@ -116,10 +116,6 @@ class NewMessage:
             "resend_of": self.resend_of,
         }
 
-    def rows(self) -> dict[str, Any]:
-        """Its row in the message table, and those in the recipient table in one parameter."""
-        return self.row() | document(tuple(row.values()) for row in self.recipient_rows())
-
     def recipient_rows(self) -> list[dict[str, Any]]:
         """Its rows in the recipient table."""
         return [
@@ -143,31 +139,37 @@ _ADD_GIVEN_RECIPIENTS: Final = sa.insert(RECIPIENT).from_select(
     list(RECIPIENT.c), sa.select(given(*RECIPIENT.c))
 )
 _ORIGINS: Final = sa.select(MESSAGE.c.origin).where(MESSAGE.c.id.in_(sa.bindparam("ids")))
-# Both tables in one statement, so in one round trip; only PostgreSQL can.
-_ADD_BOTH: Final = _ADD_MESSAGES.add_cte(_ADD_GIVEN_RECIPIENTS.cte("recipients"))
+# One message with its recipients. For several, psycopg2 would take the recipients of the first.
+_ADD_ONE: Final = _ADD_MESSAGES.add_cte(_ADD_GIVEN_RECIPIENTS.cte("recipients"))
 
 
 def insert(connection: sa.Connection, messages: Sequence[NewMessage]) -> list[NewMessage]:
     """Store ``messages``; gives those that were stored: one whose key is taken is not."""
     fresh = [message for message in messages if message.key is None]
     keyed = _insert_keyed(connection, [message for message in messages if message.key is not None])
-    if connection.dialect.name == "postgresql":
-        _execute(connection, _ADD_BOTH, [message.rows() for message in fresh])
+    if len(fresh) == 1 and connection.dialect.name == "postgresql":  # only it can
+        one = fresh[0]
+        connection.execute(_ADD_ONE, one.row() | _as_document(one.recipient_rows()))
         _insert_recipients(connection, keyed)
     else:
-        _execute(connection, _ADD_MESSAGES, [message.row() for message in fresh])
+        if fresh:
+            connection.execute(_ADD_MESSAGES, [message.row() for message in fresh])
         _insert_recipients(connection, [*fresh, *keyed])
     return [*fresh, *keyed]
 
 
 def _insert_recipients(connection: sa.Connection, messages: Sequence[NewMessage]) -> None:
     rows = [row for message in messages for row in message.recipient_rows()]
-    _execute(connection, _ADD_RECIPIENTS, rows)
+    if not rows:
+        return
+    if connection.dialect.name == "postgresql":  # each row would be a command by itself there
+        connection.execute(_ADD_GIVEN_RECIPIENTS, _as_document(rows))
+    else:
+        connection.execute(_ADD_RECIPIENTS, rows)
 
 
-def _execute(connection: sa.Connection, statement: sa.Insert, rows: list[dict[str, Any]]) -> None:
-    if rows:
-        connection.execute(statement, rows)
+def _as_document(recipients: Iterable[dict[str, Any]]) -> dict[str, str]:
+    return document(tuple(row.values()) for row in recipients)
 
 
 def _insert_keyed(connection: sa.Connection, messages: list[NewMessage]) -> list[NewMessage]:

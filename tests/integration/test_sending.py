@@ -452,6 +452,22 @@ def test_r22_settings_saved_elsewhere_are_in_force_at_the_next_message(tmp_path:
         ]
 
 
+def test_each_message_of_a_transaction_has_its_own_recipients(any_host: Host) -> None:
+    """Alone, several at once, and several with keys: none gets those of another, none is lost."""
+    host, expected = any_host, []
+    for count, keyed in ((1, 0), (3, 0), (1, 1), (0, 2), (2, 2)):
+        with host.app.app_context():
+            for number in range(count + keyed):
+                names = [f"{one}{len(expected)}" for one in "ab"]
+                key = f"k{len(expected)}" if number < keyed else None
+                send_notification(names, "s", text="t", cc="boss", key=key)
+                expected.append([f"{one}@firm.example" for one in (*names, "boss")])
+            host.db.session.commit()
+    with host.app.app_context():
+        stored = [get_notification(row.id) for row in host.rows()]
+    assert [[one.address for one in each.recipients] for each in stored if each] == expected
+
+
 def test_the_settings_are_read_once_in_a_transaction(any_host: Host) -> None:
     """A savepoint is part of it; the next transaction looks again."""
     host, looks = any_host, []
