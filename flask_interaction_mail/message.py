@@ -13,7 +13,7 @@ from email.message import Message
 from email.mime.base import MIMEBase
 from email.mime.nonmultipart import MIMENonMultipart
 from email.utils import format_datetime
-from functools import cache
+from functools import cache, lru_cache
 
 from . import addresses, encoding
 from .addresses import Mailbox
@@ -102,7 +102,7 @@ def build(
     header, body = _root(intent)
     fields = (
         header,
-        _field("Date", format_datetime(date)),
+        _date(date.isoformat(timespec="seconds")),
         _mailboxes("From", (sender.from_,)),
         _mailboxes("Sender", (sender.sender,) if sender.sender else ()),
         _mailboxes("Reply-To", sender.reply_to),
@@ -191,6 +191,12 @@ def _field(name: str, value: str) -> str:
     # The last line of defence: whatever came in, a value ends only where this module folded it.
     check_line(name, value.replace("\r\n ", ""))
     return f"{name}: {value}\r\n"
+
+
+@lru_cache(maxsize=1)
+def _date(iso: str) -> str:
+    # By its text: the same instant in another zone is equal, but written otherwise.
+    return _field("Date", format_datetime(datetime.fromisoformat(iso)))
 
 
 # Answering machines keep quiet (RFC 3834 §5), Exchange's as well.

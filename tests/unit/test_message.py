@@ -137,6 +137,8 @@ def test_date_keeps_its_instant_in_any_zone():
     data = build(intent(), sender=SENDER, to=(CRM,), message_id=MESSAGE_ID, date=date)
     mail = email.message_from_bytes(data, policy=default)
     assert mail["Date"].datetime == DATE
+    assert str(mail["Date"]).endswith(" +0530")
+    assert str(parsed()["Date"]).endswith(" +0000")
 
 
 @given(subject=long_lines.filter(lambda text: len(text) <= 998))
