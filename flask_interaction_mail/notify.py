@@ -90,15 +90,18 @@ def compose(intent: Intent, identity: Identity, world: Circumstances) -> NewMess
         message_id=message_id,
         envelope_sender=sender.envelope_sender,
         content=content,
-        # Also where only a header is not ASCII: its bytes are UTF-8 then (RFC 6532).
-        smtputf8=not content.isascii()
-        or any(addresses.needs_smtputf8(one.address) for one in envelope),
+        smtputf8=_needs_smtputf8(content, envelope),
     )
     if not envelope:
         return with_status(routed, Status.SUPPRESSED, Reason.INELIGIBLE)
     if world.suppressed:
         return with_status(routed, Status.SUPPRESSED, Reason.TESTING)
     return routed
+
+
+def _needs_smtputf8(content: bytes, envelope: Sequence[RecipientVerdict]) -> bool:
+    # Also where only a header is not ASCII: its bytes are UTF-8 then (RFC 6532).
+    return not content.isascii() or any(addresses.needs_smtputf8(one.address) for one in envelope)
 
 
 def route(intent: Intent, world: Circumstances) -> Routing:
