@@ -136,6 +136,7 @@ def clean_email(raw: str, *, own_domains: tuple[str, ...] = ()) -> str:
         ) from error
 
 
+@lru_cache(maxsize=8192)
 def complete(email: str, *, company_domain: str | None, own_domains: tuple[str, ...] = ()) -> str:
     """The full address for ``email`` (R9 to R12): a short one gets the company domain.
 

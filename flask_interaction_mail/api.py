@@ -10,7 +10,6 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
-import sqlalchemy as sa
 from flask_mail import Message as FlaskMailMessage
 from sqlalchemy.orm import Session
 
@@ -84,10 +83,9 @@ def send_notification(
     """
     state = state_of()
     own = state.db.session() if session is None else plain_session(session)
-    with state.reading(own) as connection:
-        if key is not None and (known := _known(connection, own, _checked_key(key))):
-            return known
-        settings = state.settings.current(connection).settings
+    if key is not None and (known := _known(state, own, _checked_key(key))):
+        return known
+    settings = state.settings_for(own)
     recipients = _parties("to", to)
     texts = _texts(state, subject, text, html, template, context, recipients)
     intent = Intent(
@@ -124,8 +122,7 @@ def send_flask_mail(mail_message: FlaskMailMessage) -> None:
     """
     state = state_of()
     intent = mail_bridge.intent_of(mail_message)
-    with state.reading(state.db.session()) as connection:
-        settings = state.settings.current(connection).settings
+    settings = state.settings_for(state.db.session())
     composed = state.compose(intent, Identity.fresh(), settings)
     enrol(state, Storing(composed), session=None)
 
@@ -173,9 +170,12 @@ def _id_of(id_or_key: uuid.UUID | str) -> uuid.UUID:
         return outbox.id_of_key(id_or_key)
 
 
-def _known(connection: sa.Connection, session: Session, key: str) -> Notification | None:
+def _known(state: State, session: Session, key: str) -> Notification | None:
     id = outbox.id_of_key(key)
-    return waiting(session, id) or outbox.load(connection, [id]).get(id)
+    if (own := waiting(session, id)) is not None:
+        return own
+    with state.reading(session) as connection:
+        return outbox.load(connection, [id]).get(id)
 
 
 def waiting(session: Session, id: uuid.UUID) -> Notification | None:

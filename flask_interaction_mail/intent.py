@@ -6,6 +6,7 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any
 
 from .values import Party, Role
@@ -51,13 +52,10 @@ class Intent:
 
     def to_json(self) -> str:
         """The intent as JSON text; what has its default is left out."""
-        defaults = {field.name: field.default for field in fields(self)}
-        values = {
-            name: _plain(getattr(self, name))
-            for name in defaults
-            if getattr(self, name) != defaults[name]
-        }
-        return json.dumps(values, ensure_ascii=False, separators=(",", ":"))
+        given = zip(_NAMES, _VALUES(self), _DEFAULTS, strict=True)
+        return _ENCODER.encode(
+            {name: _plain(value) for name, value, default in given if value != default}
+        )
 
     @classmethod
     def from_json(cls, text: str) -> Intent:
@@ -67,6 +65,12 @@ class Intent:
             return cls(**{name: _READERS.get(name, _same)(value) for name, value in raw.items()})
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"the stored intent cannot be read: {error}") from error
+
+
+_NAMES = tuple(field.name for field in fields(Intent))
+_DEFAULTS = tuple(field.default for field in fields(Intent))
+_VALUES = attrgetter(*_NAMES)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def _plain(value: object) -> object:

@@ -85,13 +85,17 @@ class Keeper:
         """Signals and the wake-up, after the commit. Never raises."""
         for work in works:
             if isinstance(work, Storing):
-                emit(self._state, work.message.snapshot())
+                self._announce(work.message)
             else:
                 announce_ids(self._state, work.ids)
         if any(
             isinstance(work, Storing) and work.message.status is Status.QUEUED for work in works
         ):
             self._state.wake()
+
+    def _announce(self, message: NewMessage) -> None:
+        if (signal := _SIGNALS.get(message.status)) is not None and signal.receivers:
+            emit(self._state, message.snapshot())
 
 
 def announce_ids(state: State, ids: Sequence[uuid.UUID], *, context: Context | None = None) -> None:

@@ -6,10 +6,10 @@ a subject becomes one line.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,10 +38,12 @@ def render(app: Flask, name: str, context: Mapping[str, Any], *, locale: str | N
     Raises:
         TemplateMissing: there is no subject, or neither text nor HTML, or one cannot be rendered.
     """
-    with _speaking(app, locale):
-        subject = _render(app, f"{name}.subject.txt", context)
-        text = _render(app, f"{name}.txt", context)
-        html = _render(app, f"{name}.html", context)
+    env = app.jinja_env
+    names = {**env.globals, **context}
+    with nullcontext() if locale is None else _speaking(app, locale):
+        subject = _render(env, f"{name}.subject.txt", names)
+        text = _render(env, f"{name}.txt", names)
+        html = _render(env, f"{name}.html", names)
     if subject is None:
         raise TemplateMissing(_missing(name, ".subject.txt"))
     if text is None and html is None:
@@ -49,10 +51,10 @@ def render(app: Flask, name: str, context: Mapping[str, Any], *, locale: str | N
     return Texts(subject=" ".join(subject.split()), text=_tidy(text), html=html)
 
 
-def _render(app: Flask, file: str, context: Mapping[str, Any]) -> str | None:
+def _render(env: jinja2.Environment, file: str, names: dict[str, Any]) -> str | None:
     path = f"{_FOLDER}/{file}"
     try:
-        return app.jinja_env.get_template(path).render(context)
+        return _filled(env, env.get_template(path), names)
     except jinja2.TemplateNotFound as error:
         if error.name == path:
             return None
@@ -61,6 +63,16 @@ def _render(app: Flask, file: str, context: Mapping[str, Any]) -> str | None:
         ) from error
     except Exception as error:
         raise TemplateMissing(f"The template {path} cannot be rendered: {error}") from error
+
+
+def _filled(env: jinja2.Environment, template: jinja2.Template, names: dict[str, Any]) -> str:
+    """What ``render`` gives, which looks each global up by itself, for each template anew."""
+    if env.is_async:
+        return template.render(names)
+    try:
+        return env.concat(template.root_render_func(template.new_context(names, shared=True)))
+    except Exception:
+        env.handle_exception()  # raises it with the template's line
 
 
 def _tidy(text: str | None) -> str | None:
@@ -75,9 +87,9 @@ def _missing(name: str, what: str) -> str:
     )
 
 
-@contextlib.contextmanager
-def _speaking(app: Flask, locale: str | None) -> Iterator[None]:
-    if locale is None or "babel" not in app.extensions:
+@contextmanager
+def _speaking(app: Flask, locale: str) -> Iterator[None]:
+    if "babel" not in app.extensions:
         yield
         return
     from babel import Locale, UnknownLocaleError  # type: ignore[import-not-found, unused-ignore]

@@ -20,7 +20,7 @@ from .clock import from_db, now
 from .errors import AddressError
 from .intent import Intent
 from .keeper import CallingBack, Storing
-from .notify import Identity
+from .notify import Circumstances, Identity
 from .outbox import Earlier
 from .pending import Fate
 from .recipients import own_domains
@@ -55,8 +55,8 @@ def _request(state: State, merge: Merge) -> Notification:
     requester = merge.requester or state.people.current_user()
     merge = replace(merge, requester=requester)
     pair, actor = pair_of(merge), actor_of(requester)
+    settings = state.settings_for(session)
     with state.reading(session) as connection:
-        settings = state.settings.current(connection).settings
         earlier = outbox.latest_request(connection, pair, actor)
         if earlier is not None and _counts(state, earlier, settings):
             return outbox.load(connection, [earlier.id])[earlier.id]
@@ -66,8 +66,8 @@ def _request(state: State, merge: Merge) -> Notification:
         return queued
     origin = outbox.new_id()
     identity = Identity(id=outbox.id_of_key(key), origin=origin, key=key, pair=pair, actor=actor)
-    intent = _request_intent(state, merge, settings, earlier)
-    message = state.compose_anyhow(intent, identity, settings)
+    world = state.circumstances(settings, _locations(merge))
+    message = state.compose_anyhow(_request_intent(state, merge, world, earlier), identity, world)
     return enrol(state, Storing(message, Fate.ALWAYS), session=None)
 
 
@@ -82,11 +82,10 @@ def _counts(state: State, earlier: Earlier, settings: MessagingSettings) -> bool
 
 
 def _request_intent(
-    state: State, merge: Merge, settings: MessagingSettings, earlier: Earlier | None
+    state: State, merge: Merge, world: Circumstances, earlier: Earlier | None
 ) -> Intent:
-    locations = _locations(merge)
-    candidates = [one for location in locations for one in state.people.merge_recipients(location)]
-    context = _context(merge, settings)
+    candidates = [one for _, parties in world.places for one in parties]
+    context = _context(merge, world.settings)
     texts = mail_templates.render(
         state.app, "merge_request", context, locale=shared_locale(candidates)
     )
@@ -96,7 +95,7 @@ def _request_intent(
         subject=texts.subject,
         text=texts.text,
         html=texts.html,
-        locations=locations,
+        locations=tuple(location for location, _ in world.places),
         user=merge.requester,
         in_reply_to=earlier.message_id if earlier else None,
     )
@@ -114,8 +113,7 @@ def complete_merge(state: State, merge: Merge) -> None:
     if not owners:
         return
     session: Session = state.db.session()
-    with state.reading(session) as connection:
-        settings = state.settings.current(connection).settings
+    settings = state.settings_for(session)
     texts = mail_templates.render(
         state.app, _COMPLETED, _context(merge, settings), locale=shared_locale(owners)
     )
@@ -129,7 +127,8 @@ def complete_merge(state: State, merge: Merge) -> None:
         user=actor,
     )
     identity = Identity.fresh(actor=actor_of(actor))
-    enrol(state, Storing(state.compose_anyhow(intent, identity, settings)), session=None)
+    message = state.compose_anyhow(intent, identity, state.circumstances(settings, ()))
+    enrol(state, Storing(message), session=None)
 
 
 def _owners(state: State, merge: Merge, actor: Party | None) -> tuple[Party, ...]:
@@ -168,14 +167,11 @@ def _context(merge: Merge, settings: MessagingSettings) -> dict[str, Any]:
     }
 
 
-def _shown(contact: Contact) -> dict[str, str | None]:
+def _shown(contact: Contact) -> Contact:
     url = contact.url if contact.url and urlsplit(contact.url).scheme in ("http", "https") else None
-    return {
-        "name": one_line(contact.name),
-        "location": one_line(contact.location),
-        "url": url,
-        "id": str(contact.id),
-    }
+    return Contact(
+        str(contact.id), one_line(contact.name), location=one_line(contact.location), url=url
+    )
 
 
 def _address(party: Party | None, settings: MessagingSettings) -> str | None:

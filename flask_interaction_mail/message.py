@@ -5,17 +5,15 @@ Pure: identifiers and the date are arguments, so the same intent gives the same 
 
 from __future__ import annotations
 
-import hashlib
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from email.message import Message
 from email.mime.base import MIMEBase
-from email.mime.multipart import MIMEMultipart
 from email.mime.nonmultipart import MIMENonMultipart
-from email.policy import Policy
 from email.utils import format_datetime
+from functools import cache, lru_cache
 
 from . import addresses, encoding
 from .addresses import Mailbox
@@ -35,29 +33,7 @@ _OURS = ("auto-submitted", "x-auto-response-suppress", "dkim-signature")
 _RESERVED = frozenset((*_ADDRESSES, *_OTHERS, *_OURS))
 _RESERVED_STARTS = ("content-", "resent-", "arc-")
 
-
-class _AsWritten(Policy):
-    """Writes header fields as they are: they were encoded and folded when they were set."""
-
-    def header_source_parse(self, sourcelines: list[str]) -> tuple[str, str]:
-        name, _, value = "".join(sourcelines).partition(":")
-        return name, value.strip()
-
-    def header_store_parse(self, name: str, value: str) -> tuple[str, str]:
-        return name, value
-
-    def header_fetch_parse(self, name: str, value: str) -> str:  # noqa: ARG002 - its signature
-        return value
-
-    def fold(self, name: str, value: str) -> str:
-        return f"{name}: {value}{self.linesep}"
-
-    def fold_binary(self, name: str, value: str) -> bytes:
-        # Not ASCII only where a local part is not, which needs SMTPUTF8 anyway (RFC 6532).
-        return self.fold(name, value).encode()
-
-
-_POLICY = _AsWritten(linesep="\r\n", max_line_length=None, cte_type="7bit")
+_Part = tuple[str, str]  # header and body, with the line ends of RFC 5322
 
 
 def make_message_id(id: uuid.UUID, domain: str) -> str:
@@ -123,47 +99,57 @@ def build(
         HeaderError: a subject, name or header field that may not be sent.
         ContentError: a text or an attachment that cannot be encoded.
     """
-    message = _root(intent, message_id)
-    _set(message, "Date", format_datetime(date))
-    _set_mailboxes(message, "From", (sender.from_,))
-    _set_mailboxes(message, "Sender", (sender.sender,) if sender.sender else ())
-    _set_mailboxes(message, "Reply-To", sender.reply_to)
-    _set_mailboxes(message, "To", to)
-    _set_mailboxes(message, "Cc", cc)
-    _set(message, "Subject", encoding.unstructured("Subject", check_subject(intent.subject)))
-    _set(message, "Message-ID", message_id)
-    # Answering machines keep quiet (RFC 3834 §5), Exchange's as well.
-    _set(message, "Auto-Submitted", "auto-generated")
-    _set(message, "X-Auto-Response-Suppress", "All")
-    _set_threads(message, intent.in_reply_to)
-    _set_others(message, intent)
-    return message.as_bytes()
+    header, body = _root(intent)
+    fields = (
+        header,
+        _date(date.isoformat(timespec="seconds")),
+        _mailboxes("From", (sender.from_,)),
+        _mailboxes("Sender", (sender.sender,) if sender.sender else ()),
+        _mailboxes("Reply-To", sender.reply_to),
+        _mailboxes("To", to),
+        _mailboxes("Cc", cc),
+        _field("Subject", encoding.unstructured("Subject", check_subject(intent.subject))),
+        _field("Message-ID", message_id),
+        _QUIET,
+        _thread(intent.in_reply_to),
+        *_others(intent),
+    )
+    # Not ASCII only where a local part is not, which needs SMTPUTF8 anyway (RFC 6532).
+    return f"{''.join(fields)}\r\n{body}".encode()
 
 
-def _root(intent: Intent, message_id: str) -> Message:
-    # Encoded lines never hold the start of a boundary, so any end will do.
-    ending = hashlib.sha256(message_id.encode()).hexdigest()[:24]
+def _root(intent: Intent) -> _Part:
     text = _text_part(intent.text, "plain") if intent.text is not None else None
     html = _text_part(intent.html, "html") if intent.html is not None else None
-    content: Message
+    content: _Part
     if text is not None and html is not None:
-        content = _multipart("alternative", f"{encoding.BOUNDARY_START}a{ending}", (text, html))
+        content = _multipart("alternative", (text, html))
     else:
         content = text or html or _text_part("", "plain")
     if not intent.attachments:
         return content
     parts = (content, *map(_attached_part, intent.attachments))
-    return _multipart("mixed", f"{encoding.BOUNDARY_START}m{ending}", parts)
+    return _multipart("mixed", parts)
 
 
-def _multipart(subtype: str, boundary: str, parts: Sequence[Message]) -> MIMEMultipart:
-    multipart = MIMEMultipart(subtype, boundary=boundary, policy=_POLICY)
-    for part in parts:
-        multipart.attach(part)
-    return multipart
+def _multipart(subtype: str, parts: Sequence[_Part]) -> _Part:
+    boundary = _boundary(subtype)
+    inner = [f"--{boundary}\r\n{header}\r\n{body}\r\n" for header, body in parts]
+    return _multipart_header(subtype), f"{''.join(inner)}--{boundary}--\r\n"
 
 
-def _text_part(text: str, subtype: str) -> MIMENonMultipart:
+def _boundary(subtype: str) -> str:
+    # Encoded lines never hold its start, and no part is a message, so any end will do that
+    # tells the one multipart from the other (RFC 2046 §5.1.1).
+    return f"{encoding.BOUNDARY_START}{subtype}"
+
+
+@cache
+def _multipart_header(subtype: str) -> str:
+    return _written(MIMEBase("multipart", subtype, boundary=_boundary(subtype)))
+
+
+def _text_part(text: str, subtype: str) -> _Part:
     try:
         transfer, lines = encoding.body(text)
     except UnicodeEncodeError as error:
@@ -172,16 +158,20 @@ def _text_part(text: str, subtype: str) -> MIMENonMultipart:
             f"{name} has half a surrogate pair at character {error.start}, which no mail can "
             "carry. Take it out."
         ) from error
-    part = MIMENonMultipart("text", subtype, charset="utf-8", policy=_POLICY)
+    return _text_header(subtype, transfer), lines.replace("\n", "\r\n")
+
+
+@cache
+def _text_header(subtype: str, transfer: str) -> str:
+    part = MIMENonMultipart("text", subtype, charset="utf-8")
     part["Content-Transfer-Encoding"] = transfer
-    part.set_payload(lines)
-    return part
+    return _written(part)
 
 
-def _attached_part(attached: Attachment) -> MIMEBase:
+def _attached_part(attached: Attachment) -> _Part:
     checked(attached)
     main, subtype, parameters = type_of(attached)
-    part = MIMEBase(main, subtype, policy=_POLICY)
+    part = MIMEBase(main, subtype)
     if parameters:
         part.replace_header("Content-Type", f"{main}/{subtype}{parameters}")
     part["Content-Transfer-Encoding"] = "base64"
@@ -189,36 +179,49 @@ def _attached_part(attached: Attachment) -> MIMEBase:
     part["Content-Disposition"] = attached.disposition + name
     for header, value in attached.headers:
         part[header] = value
-    part.set_payload(encoding.base64_lines(attached.data))
-    return part
+    return _written(part), encoding.base64_lines(attached.data).replace("\n", "\r\n")
 
 
-def _set(message: Message, name: str, value: str) -> None:
+def _written(part: Message) -> str:
+    """The header of ``part``, its fields folded already where they have to be."""
+    return "".join([f"{name}: {value}\r\n" for name, value in part.items()])
+
+
+def _field(name: str, value: str) -> str:
     # The last line of defence: whatever came in, a value ends only where this module folded it.
     check_line(name, value.replace("\r\n ", ""))
-    message[name] = value
+    return f"{name}: {value}\r\n"
 
 
-def _set_mailboxes(message: Message, name: str, values: Sequence[Mailbox]) -> None:
+@lru_cache(maxsize=1)
+def _date(iso: str) -> str:
+    # By its text: the same instant in another zone is equal, but written otherwise.
+    return _field("Date", format_datetime(datetime.fromisoformat(iso)))
+
+
+# Answering machines keep quiet (RFC 3834 §5), Exchange's as well.
+_QUIET = _field("Auto-Submitted", "auto-generated") + _field("X-Auto-Response-Suppress", "All")
+
+
+def _mailboxes(name: str, values: Sequence[Mailbox]) -> str:
     for one in values:
         check_line(name, one.name)
         check_line(name, one.address)
-    if values:
-        _set(message, name, encoding.mailboxes(name, values))
+    return _field(name, encoding.mailboxes(name, values)) if values else ""
 
 
-def _set_threads(message: Message, in_reply_to: str | None) -> None:
-    if in_reply_to:
-        _set(message, "In-Reply-To", in_reply_to)
-        _set(message, "References", in_reply_to)
+def _thread(in_reply_to: str | None) -> str:
+    if not in_reply_to:
+        return ""
+    return _field("In-Reply-To", in_reply_to) + _field("References", in_reply_to)
 
 
-def _set_others(message: Message, intent: Intent) -> None:
+def _others(intent: Intent) -> Iterator[str]:
     for name, value in intent.headers:
         check_header(name, value)
         if intent.in_reply_to and name.lower() in ("in-reply-to", "references"):
             continue  # one of each at most (RFC 5322 §3.6), and the thread knows better
-        _set(message, name, encoding.unstructured(name, value))
+        yield _field(name, encoding.unstructured(name, value))
 
 
 def _check_text(what: str, value: object) -> None:

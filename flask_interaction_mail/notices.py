@@ -71,7 +71,7 @@ def _notice(
     )
     key = f"interaction-mail:given-up:{id}"
     identity = Identity(id=outbox.id_of_key(key), origin=outbox.new_id(), key=key)
-    return state.compose_anyhow(intent, identity, settings)
+    return state.compose_anyhow(intent, identity, state.circumstances(settings, ()))
 
 
 def _missed(verdict: Verdict) -> str:

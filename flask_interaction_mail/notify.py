@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from . import addresses, message, recipients
 from .addresses import Mailbox
@@ -81,23 +81,27 @@ def compose(intent: Intent, identity: Identity, world: Circumstances) -> NewMess
         date=world.now.replace(tzinfo=UTC),
     )
     envelope = (*_verdicts(routing.to, "to"), *_verdicts(cc, "cc"), *_verdicts(bcc, "bcc"))
-    blank = _blank(intent, identity, world)
-    routed = replace(
-        blank,
-        recipients=(*envelope, *_suppressed(routing)),
+    routed = _message(
+        intent,
+        identity,
+        world,
+        recipients=(*envelope, *_verdicts(routing.suppressed, "to", Status.SUPPRESSED)),
         route=(*routing.steps, *sender.steps),
         message_id=message_id,
         envelope_sender=sender.envelope_sender,
         content=content,
-        # Also where only a header is not ASCII: its bytes are UTF-8 then (RFC 6532).
-        smtputf8=not content.isascii()
-        or any(addresses.needs_smtputf8(one.address) for one in envelope),
+        smtputf8=_needs_smtputf8(content, envelope),
     )
     if not envelope:
         return with_status(routed, Status.SUPPRESSED, Reason.INELIGIBLE)
     if world.suppressed:
         return with_status(routed, Status.SUPPRESSED, Reason.TESTING)
     return routed
+
+
+def _needs_smtputf8(content: bytes, envelope: Sequence[RecipientVerdict]) -> bool:
+    # Also where only a header is not ASCII: its bytes are UTF-8 then (RFC 6532).
+    return not content.isascii() or any(addresses.needs_smtputf8(one.address) for one in envelope)
 
 
 def route(intent: Intent, world: Circumstances) -> Routing:
@@ -128,8 +132,10 @@ def failed(
 ) -> NewMessage:
     """The message that could not be composed, kept with its reason to be sent anew (R4)."""
     reason = next((r for kind, r in _REASONS.items() if isinstance(error, kind)), Reason.REFUSED)
-    return replace(
-        _blank(intent, identity, world),
+    return _message(
+        intent,
+        identity,
+        world,
         status=Status.FAILED,
         reason=reason,
         detail=str(error)[:1000],
@@ -161,35 +167,25 @@ def _copies(parties: Sequence[Party], settings: MessagingSettings) -> tuple[Mail
     return tuple(recipients.resolve(party, settings) for party in parties)
 
 
-def _as_verdict(mailbox: Mailbox) -> RecipientVerdict:
-    return RecipientVerdict(address=mailbox.address, name=mailbox.name)
-
-
 def _verdicts(
-    mailboxes: Sequence[Mailbox], field: Literal["to", "cc", "bcc"]
+    mailboxes: Sequence[Mailbox],
+    field: Literal["to", "cc", "bcc"],
+    status: Status = Status.QUEUED,
 ) -> tuple[RecipientVerdict, ...]:
-    return tuple(replace(_as_verdict(one), field=field) for one in mailboxes)
+    return tuple(
+        RecipientVerdict(address=one.address, name=one.name, field=field, status=status)
+        for one in mailboxes
+    )
 
 
-def _suppressed(routing: Routing) -> tuple[RecipientVerdict, ...]:
-    return tuple(replace(_as_verdict(one), status=Status.SUPPRESSED) for one in routing.suppressed)
-
-
-def _blank(intent: Intent, identity: Identity, world: Circumstances) -> NewMessage:
-    """The message before it is routed."""
+def _message(
+    intent: Intent, identity: Identity, world: Circumstances, **decided: Any
+) -> NewMessage:
+    """The message as far as it is ``decided``."""
     return NewMessage(
         id=identity.id,
         origin=identity.origin,
         intent=intent,
-        status=Status.QUEUED,
-        reason=None,
-        detail=None,
-        recipients=(),
-        route=(),
-        message_id=None,
-        envelope_sender=None,
-        smtputf8=False,
-        content=None,
         created_at=world.now,
         due_at=identity.due_at or world.now,
         expires_at=identity.expires_at,
@@ -197,4 +193,5 @@ def _blank(intent: Intent, identity: Identity, world: Circumstances) -> NewMessa
         pair=identity.pair,
         actor=identity.actor,
         resend_of=identity.resend_of,
+        **decided,
     )

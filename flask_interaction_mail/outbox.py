@@ -13,12 +13,14 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from functools import cache
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from . import clock
+from .given_rows import document, given
 from .intent import Intent
 from .models import MESSAGE as MESSAGE
 from .models import RECIPIENT as RECIPIENT
@@ -51,15 +53,15 @@ class NewMessage:
     id: uuid.UUID
     origin: uuid.UUID
     intent: Intent
-    status: Status
-    reason: Reason | None
-    detail: str | None
-    recipients: tuple[RecipientVerdict, ...]
-    route: tuple[Step, ...]
-    message_id: str | None
-    envelope_sender: str | None
-    smtputf8: bool
-    content: bytes | None
+    status: Status = Status.QUEUED
+    reason: Reason | None = None
+    detail: str | None = None
+    recipients: tuple[RecipientVerdict, ...] = ()
+    route: tuple[Step, ...] = ()
+    message_id: str | None = None
+    envelope_sender: str | None = None
+    smtputf8: bool = False
+    content: bytes | None = None
     created_at: datetime
     due_at: datetime
     expires_at: datetime | None = None
@@ -130,17 +132,44 @@ class NewMessage:
         ]
 
 
+# Statements that stay the same object are compiled, and their keys in the cache made, only once.
+_ADD_MESSAGES: Final = sa.insert(MESSAGE)
+_ADD_RECIPIENTS: Final = sa.insert(RECIPIENT)
+_ADD_GIVEN_RECIPIENTS: Final = sa.insert(RECIPIENT).from_select(
+    list(RECIPIENT.c), sa.select(given(*RECIPIENT.c))
+)
+_ORIGINS: Final = sa.select(MESSAGE.c.origin).where(MESSAGE.c.id.in_(sa.bindparam("ids")))
+# One message with its recipients. For several, psycopg2 would take the recipients of the first.
+_ADD_ONE: Final = _ADD_MESSAGES.add_cte(_ADD_GIVEN_RECIPIENTS.cte("recipients"))
+
+
 def insert(connection: sa.Connection, messages: Sequence[NewMessage]) -> list[NewMessage]:
     """Store ``messages``; gives those that were stored: one whose key is taken is not."""
-    stored = [message for message in messages if message.key is None]
-    if stored:
-        connection.execute(sa.insert(MESSAGE), [message.row() for message in stored])
-    stored += _insert_keyed(
-        connection, [message for message in messages if message.key is not None]
-    )
-    if rows := [row for message in stored for row in message.recipient_rows()]:
-        connection.execute(sa.insert(RECIPIENT), rows)
-    return stored
+    fresh = [message for message in messages if message.key is None]
+    keyed = _insert_keyed(connection, [message for message in messages if message.key is not None])
+    if len(fresh) == 1 and connection.dialect.name == "postgresql":  # only it can
+        one = fresh[0]
+        connection.execute(_ADD_ONE, one.row() | _as_document(one.recipient_rows()))
+        _insert_recipients(connection, keyed)
+    else:
+        if fresh:
+            connection.execute(_ADD_MESSAGES, [message.row() for message in fresh])
+        _insert_recipients(connection, [*fresh, *keyed])
+    return [*fresh, *keyed]
+
+
+def _insert_recipients(connection: sa.Connection, messages: Sequence[NewMessage]) -> None:
+    rows = [row for message in messages for row in message.recipient_rows()]
+    if not rows:
+        return
+    if connection.dialect.name == "postgresql":  # each row would be a command by itself there
+        connection.execute(_ADD_GIVEN_RECIPIENTS, _as_document(rows))
+    else:
+        connection.execute(_ADD_RECIPIENTS, rows)
+
+
+def _as_document(recipients: Iterable[dict[str, Any]]) -> dict[str, str]:
+    return document(tuple(row.values()) for row in recipients)
 
 
 def _insert_keyed(connection: sa.Connection, messages: list[NewMessage]) -> list[NewMessage]:
@@ -148,19 +177,18 @@ def _insert_keyed(connection: sa.Connection, messages: list[NewMessage]) -> list
         return []
     # One lock order in all processes: two transactions with the same keys cannot deadlock.
     ordered = sorted(messages, key=lambda message: message.id)
-    connection.execute(_insert_unless_taken(connection), [message.row() for message in ordered])
-    # rowcount is -1 on psycopg and RETURNING is not in MySQL, so the row says who wrote it.
-    winners = set(
-        connection.scalars(
-            sa.select(MESSAGE.c.origin).where(MESSAGE.c.id.in_({message.id for message in ordered}))
-        )
+    connection.execute(
+        _insert_unless_taken(connection.dialect.name), [message.row() for message in ordered]
     )
+    # rowcount is -1 on psycopg and RETURNING is not in MySQL, so the row says who wrote it.
+    winners = set(connection.scalars(_ORIGINS, {"ids": [message.id for message in ordered]}))
     return [message for message in ordered if message.origin in winners]
 
 
-def _insert_unless_taken(connection: sa.Connection) -> Any:
+@cache
+def _insert_unless_taken(dialect: str) -> Any:
     # A plain unique constraint on the key would break the host's commit.
-    match connection.dialect.name:
+    match dialect:
         case "mysql" | "mariadb":
             return mysql.insert(MESSAGE).on_duplicate_key_update(id=MESSAGE.c.id)
         case "postgresql":
@@ -243,17 +271,26 @@ class Earlier:
     created_at: datetime
 
 
+_LATEST_REQUEST: Final = (
+    sa.select(
+        MESSAGE.c.id,
+        MESSAGE.c.status,
+        MESSAGE.c.reason,
+        MESSAGE.c.message_id,
+        MESSAGE.c.created_at,
+    )
+    .where(
+        MESSAGE.c.pair == sa.bindparam("pair"),
+        MESSAGE.c.actor.is_not_distinct_from(sa.bindparam("actor")),
+    )
+    .order_by(MESSAGE.c.created_at.desc(), MESSAGE.c.id.desc())
+    .limit(1)
+)
+
+
 def latest_request(connection: sa.Connection, pair: str, actor: str | None) -> Earlier | None:
     """The newest merge request for ``pair`` that ``actor`` caused, if there is one."""
-    columns = MESSAGE.c
-    row = connection.execute(
-        sa.select(
-            columns.id, columns.status, columns.reason, columns.message_id, columns.created_at
-        )
-        .where(columns.pair == pair, columns.actor == actor)
-        .order_by(columns.created_at.desc(), columns.id.desc())
-        .limit(1)
-    ).first()
+    row = connection.execute(_LATEST_REQUEST, {"pair": pair, "actor": actor}).first()
     if row is None:
         return None
     return Earlier(

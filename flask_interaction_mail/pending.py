@@ -34,7 +34,17 @@ from .aftermath import Fate, Home, Item, Owner, Work, announce, drop, settle, st
 from .database import OURS, plain_session
 from .errors import SessionOver
 
-__all__ = ["Fate", "Owner", "SessionOver", "Work", "attend", "enrol", "pending_of", "withdraw"]
+__all__ = [
+    "Fate",
+    "Owner",
+    "SessionOver",
+    "Work",
+    "attend",
+    "enrol",
+    "notes_of",
+    "pending_of",
+    "withdraw",
+]
 
 _KEY = "interaction_mail_pending"  # in Session.info and in flask.g
 _ROUNDS = 8  # how often receivers may send again while a context ends
@@ -49,6 +59,7 @@ class _Box:
     joined: list[Item] = field(default_factory=list)  # handed over in the commit under way
     written: list[Item] = field(default_factory=list)  # those of them that changed something
     committed: bool = False
+    notes: dict[object, Any] = field(default_factory=dict)
 
     def take_over(self, inner: _Box) -> None:
         """Carry what a savepoint carried."""
@@ -91,6 +102,15 @@ def attend(owner: Owner) -> Home:
     if not homes:
         homes.append(Home(owner))
     return homes[-1]
+
+
+def notes_of(session: Session) -> dict[object, Any]:
+    """What need be found out only once in the outermost transaction of ``session``.
+
+    They go with that transaction, which is begun if there is none.
+    """
+    transaction = session.get_transaction() or session.begin()
+    return _boxes(session)[transaction].notes
 
 
 def pending_of(session: Session) -> Iterator[Any]:

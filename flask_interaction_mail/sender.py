@@ -72,7 +72,7 @@ def choose_flask_mail_sender(
     if sender is None or addresses.is_blank(sender):
         return _with_reply_to(_from_default(default, "from_host_none"), reply_to)
     given = _flask_mail_mailbox(sender, settings)
-    if is_own(given.address, settings):
+    if _is_own(given.address, default, settings):
         steps = (step("from_host", who=who(given)),)
         headers = SenderHeaders(envelope_sender=default.address, from_=given, steps=steps)
     else:
@@ -101,13 +101,13 @@ def default_from(settings: MessagingSettings) -> Mailbox:
         raise AddressError(f"The default From cannot be used: {error}") from error
 
 
-def is_own(address: str, settings: MessagingSettings) -> bool:
+def _is_own(address: str, default: Mailbox, settings: MessagingSettings) -> bool:
     """Whether the domain of a full ``address`` is the company's, default From's or a listed one.
 
     Subdomains are others: whether a server may send for them is another question.
     """
     domain = addresses.domain_of(address)
-    own = {*settings.own_domains, addresses.domain_of(default_from(settings).address)}
+    own = {*settings.own_domains, addresses.domain_of(default.address)}
     if settings.company_domain:
         own.add(addresses.clean_domain(settings.company_domain))
     return domain in own
@@ -122,18 +122,15 @@ def _person(
     party = named or user
     if party is None:
         return None, (step("from_nobody", address=default.address),)
-    name = name_of(party)
     if addresses.is_blank(party.email):
-        return None, (step("from_no_address", name=name, address=default.address),)
+        return None, (step("from_no_address", name=name_of(party), address=default.address),)
     try:
         return resolve(party, settings), ()
     except AddressError as error:
         if named is not None:
             raise
-        problem = str(error)
-        return None, (
-            step("from_bad_address", name=name, address=default.address, problem=problem),
-        )
+        said = {"name": name_of(party), "address": default.address, "problem": str(error)}
+        return None, (step("from_bad_address", **said),)
 
 
 def _party(named: str, settings: MessagingSettings) -> Party:
@@ -154,7 +151,7 @@ def _matrix(
         return _by_policy(default, person)
     if person is None:
         return SenderHeaders(envelope_sender=default.address, from_=default, steps=steps)
-    if is_own(person.address, settings):
+    if _is_own(person.address, default, settings):
         return _as_person(default, person, "from_user")
     if settings.foreign_sender is ForeignSender.AS:
         return _as_person(default, person, "from_as")

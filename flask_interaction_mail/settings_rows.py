@@ -24,6 +24,8 @@ log = logging.getLogger("flask_interaction_mail")
 
 TABLE: Final = cast(sa.Table, SettingsRow.__table__)
 _NEWEST_FIRST: Final = TABLE.c.revision.desc()
+# Made once: to make it takes longer than to ask it.
+_MARK: Final = sa.select(TABLE.c.revision, TABLE.c.created_at).order_by(_NEWEST_FIRST).limit(1)
 _NEVER: Final = datetime.fromtimestamp(0, UTC).replace(tzinfo=None)
 
 Mark = tuple[int, datetime]  # which row is the newest: tells a cache that it is stale
@@ -114,8 +116,7 @@ class Rows:
 
 def read_mark(connection: sa.Connection) -> Mark:
     """Which row is the newest: one look by primary key."""
-    query = sa.select(TABLE.c.revision, TABLE.c.created_at).order_by(_NEWEST_FIRST).limit(1)
-    row = connection.execute(query).first()
+    row = connection.execute(_MARK).first()
     return (row.revision, row.created_at) if row else Stored().mark
 
 

@@ -73,6 +73,11 @@ class SettingsStore:
         with self._database.reading() as own:
             return self._current(own)
 
+    def is_newest_known(self, found: InForce) -> bool:
+        """Whether this process has neither read nor saved others since ``current`` gave them."""
+        cached = self._cached
+        return cached is not None and cached[1] is found
+
     def draft(self, changes: Mapping[str, object]) -> InForce:
         """What would be in force after a save of ``changes``; nothing is saved.
 
@@ -241,6 +246,7 @@ class SettingsStore:
 
     def _add(self, stored: Stored) -> InForce:
         self._rows.add(stored)
+        self._cached = None
         return self._in_force(stored, self._stored_layer(stored.values, stored.secret))
 
     def _revision(self, row: Stored, former: Stored) -> Revision:

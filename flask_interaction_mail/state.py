@@ -119,6 +119,21 @@ class State:
 
     # -- settings -------------------------------------------------------------------
 
+    def settings_for(self, session: Session) -> MessagingSettings:
+        """The settings in force, read once in a transaction of ``session``.
+
+        What this process saves meanwhile counts all the same.
+
+        Raises:
+            TablesMissing: the tables are not there yet.
+        """
+        notes = pending.notes_of(session)
+        found: InForce | None = notes.get(self)
+        if found is None or not self.settings.is_newest_known(found):
+            with self.reading(session) as connection:
+                found = notes[self] = self.settings.current(connection)
+        return found.settings
+
     def save_settings(
         self, changes: dict[str, Any], *, base: int | None, changed_by: str
     ) -> InForce:
@@ -188,10 +203,9 @@ class State:
         return notify.compose(intent, identity, self.circumstances(settings, intent.locations))
 
     def compose_anyhow(
-        self, intent: Intent, identity: Identity, settings: MessagingSettings
+        self, intent: Intent, identity: Identity, world: Circumstances
     ) -> NewMessage:
         """As ``compose``; what cannot be sent is logged, and kept with the reason (R4)."""
-        world = self.circumstances(settings, intent.locations)
         try:
             return notify.compose(intent, identity, world)
         except InteractionMailError as error:

@@ -71,4 +71,7 @@ def step(code: str, **values: str) -> Step:
 
 def one_line(text: str) -> str:
     """``text`` with blanks for all that is not printable, cut at 500 characters."""
-    return " ".join("".join(c if c.isprintable() else " " for c in text[:500]).split())
+    text = text[:500]
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " for c in text)
+    return " ".join(text.split())

@@ -27,13 +27,25 @@ _AGAIN = 5.0  # s after a connection that could not be had
 
 def notify(database: Database) -> None:
     """Tell the workers on the same PostgreSQL database; nothing elsewhere. Never raises."""
-    if database.dialect_name != "postgresql":
+    bind = database.bind
+    # With a connection for a bind a host's test keeps all that it does to itself.
+    if bind.dialect.name != "postgresql" or isinstance(bind, sa.Connection):
         return
     try:
-        with database.writing() as connection:
-            connection.execute(sa.select(sa.func.pg_notify(_CHANNEL, "")))
+        with closing(bind.raw_connection()) as pooled:
+            _send_notice(pooled)
     except Exception as error:
         log.info("wakeup.not_sent: %s; workers look by themselves", type(error).__name__)
+
+
+def _send_notice(pooled: sa.PoolProxiedConnection) -> None:
+    connection: Any = pooled.driver_connection
+    usual = connection.autocommit
+    connection.autocommit = True  # a transaction would be two more round trips
+    try:
+        pooled.cursor().execute(f"NOTIFY {_CHANNEL}")
+    finally:
+        connection.autocommit = usual
 
 
 @contextmanager

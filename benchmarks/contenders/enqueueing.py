@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from typing import Any
 
 import sqlalchemy as sa
@@ -9,19 +11,19 @@ import sqlalchemy as sa
 from flask_interaction_mail import Contact, Merge, Party, mail_templates, send_notification
 from flask_interaction_mail.merging import request_merge
 
-from ..clockwork import beside, seconds
+from ..clockwork import beside, median_seconds
 from .ours import host
 
 STEWARDS = Party("Data Stewards", "stewards", id=10, kind="group")
 _PAIR: dict[str, Any] = {
     "contacts": [
-        {
-            "name": "Acme Ltd",
-            "location": "Customers",
-            "url": "https://crm.firm.example/contacts/17",
-            "id": "17",
-        },
-        {"name": "ACME Limited", "location": "Customers", "url": None, "id": "42"},
+        Contact(
+            "17",
+            "Acme Ltd",
+            location="Customers",
+            url="https://crm.firm.example/contacts/17",
+        ),
+        Contact("42", "ACME Limited", location="Customers"),
     ],
     "requester": "Bob Stone",
     "requester_address": "bob@firm.example",
@@ -42,7 +44,7 @@ def enqueue(url: str, count: int) -> dict[str, float]:
     """µs a message: in a host's transaction, a thousand in one, and as an event of the host."""
     state = host(url)
     session = state.db.session
-    numbers = iter(range(10**9))
+    numbers = itertools.count(time.time_ns())  # a pair that was asked for before is not stored
 
     def of_the_host() -> None:
         session.execute(sa.text("INSERT INTO thing (name) VALUES (:name)"), {"name": "Acme"})
@@ -73,7 +75,7 @@ def enqueue(url: str, count: int) -> dict[str, float]:
         return {
             "one": beside(alone, with_mail, times=times) * 1e6,
             "denied": beside(alone, denied, times=times) * 1e6,
-            "many": seconds(many) / count * 1e6,
+            "many": median_seconds(many, times=3) / count * 1e6,
         }
 
 

@@ -416,3 +416,18 @@ def test_without_owners_nobody_is_told(host: Host) -> None:
         merge_completed.send(host.app, merge=a_merge(requester=ADA))
         host.db.session.commit()
     assert host.rows() == []
+
+
+def test_the_directory_is_asked_once_for_each_location(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For the language and for the recipients alike: a host may have to query for it."""
+    asked: list[str] = []
+
+    def merge_recipients(location: str) -> list[Party]:
+        asked.append(location)
+        return [STEWARDS]
+
+    monkeypatch.setattr(host.people, "merge_recipients", merge_recipients)
+    deny(host)
+    assert len(asked) == len(set(asked)) > 0

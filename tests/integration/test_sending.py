@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from flask_interaction_mail import (
     AddressError,
@@ -449,6 +450,57 @@ def test_r22_settings_saved_elsewhere_are_in_force_at_the_next_message(tmp_path:
             "crm@firm.example",
             "other@firm.example",
         ]
+
+
+def test_each_message_of_a_transaction_has_its_own_recipients(any_host: Host) -> None:
+    """Alone, several at once, and several with keys: none gets those of another, none is lost."""
+    host, expected = any_host, []
+    for count, keyed in ((1, 0), (3, 0), (1, 1), (0, 2), (2, 2)):
+        with host.app.app_context():
+            for number in range(count + keyed):
+                names = [f"{one}{len(expected)}" for one in "ab"]
+                key = f"k{len(expected)}" if number < keyed else None
+                send_notification(names, "s", text="t", cc="boss", key=key)
+                expected.append([f"{one}@firm.example" for one in (*names, "boss")])
+            host.db.session.commit()
+    with host.app.app_context():
+        stored = [get_notification(row.id) for row in host.rows()]
+    assert [[one.address for one in each.recipients] for each in stored if each] == expected
+
+
+def test_the_settings_are_read_once_in_a_transaction(any_host: Host) -> None:
+    """A savepoint is part of it; the next transaction looks again."""
+    host, looks = any_host, []
+    with host.app.app_context():
+
+        @sa.event.listens_for(host.db.engine, "before_cursor_execute")
+        def look(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            if "FROM interaction_mail_settings" in statement:
+                looks.append(statement)
+
+        for _ in range(2):
+            looks.clear()
+            send_notification("bob", "a", text="t")
+            with host.db.session.begin_nested():
+                send_notification("bob", "b", text="t")
+            send_notification("bob", "c", text="t")
+            host.db.session.commit()
+            assert looks  # at first the newest revision is read as well as looked for
+        assert len(looks) == 1
+    assert host.subjects() == ["a", "a", "b", "b", "c", "c"]
+
+
+def test_what_this_process_saves_counts_within_a_transaction(host: Host) -> None:
+    """The settings are read once in a transaction, unless they are changed right here."""
+    with host.app.app_context():
+        send_notification("bob", "before", text="t")
+        host.configure(default_from="other")
+        send_notification("bob", "after", text="t")
+        host.db.session.commit()
+    assert {row.subject: row.envelope_sender for row in host.rows()} == {
+        "before": "crm@firm.example",
+        "after": "other@firm.example",
+    }
 
 
 def test_r36_resending_routes_again(host: Host) -> None:
