@@ -132,8 +132,6 @@ class RecipientRow(Base):
             ondelete="CASCADE",
         ),
         sa.Index("ix_interaction_mail_recipient_address", "address"),
-        # Room for the verdict beside the row, so that no index need know of it.
-        {"postgresql_with": {"fillfactor": 60}},
     )
 
 

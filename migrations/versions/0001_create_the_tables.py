@@ -98,7 +98,6 @@ def _create_recipient() -> None:
         sa.Column("reply", sa.String(1100)),
         sa.PrimaryKeyConstraint("message_id", "position", name="pk_interaction_mail_recipient"),
         _of_message("recipient"),
-        postgresql_with={"fillfactor": 60},
     )
     _index("recipient", "address", "address")
 
