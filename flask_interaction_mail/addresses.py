@@ -12,10 +12,12 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
-
-import email_validator
+from typing import TYPE_CHECKING
 
 from .errors import AddressError, HeaderError
+
+if TYPE_CHECKING:
+    import email_validator
 
 NAME_LIMIT = 255  # characters of a display name
 
@@ -288,6 +290,9 @@ def _sentence(error: ValueError) -> str:
 
 
 def _validate(address: str) -> email_validator.ValidatedEmail:
+    # Late: its tables of Unicode take 18 ms and 2 MB, and many processes see no address.
+    import email_validator
+
     if has_forbidden(address):
         raise ValueError(_CONTROL)
     try:
