@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from flask import Flask, current_app, has_app_context
@@ -16,29 +16,24 @@ from flask_admin import Admin
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import Session
 
-from . import breaker, clock, notices, notify, outbox, outbox_retention, pending, signals, wakeup
+from . import breaker, clock, notify, outbox, pending, signals
 from .config import Config, DeliveryMode, suppressed
 from .database import OURS, Database
-from .delivery import (
-    SYNC_GRACE,
-    Delivery,
-    SyncDelivery,
-    ThreadDelivery,
-    WorkerDelivery,
-    worker_name,
-)
 from .directory import People
-from .dispatcher import Dispatcher, Office
 from .errors import InteractionMailError
 from .intent import Intent
 from .keeper import Keeper, announce_ids, send_signal
 from .notify import Circumstances, Identity
 from .outbox import NewMessage
-from .queue import Verdict
 from .settings import MessagingSettings
 from .settings_store import InForce, SettingsStore
-from .transport.smtp import SmtpTransport
 from .values import Notification, Reason, Status
+
+if TYPE_CHECKING:
+    from .delivery import Delivery
+    from .dispatcher import Dispatcher
+    from .outbox_retention import Purged
+    from .queue import Verdict
 
 KEY = "interaction_mail"
 log = logging.getLogger("flask_interaction_mail")
@@ -220,8 +215,10 @@ class State:
             self.wake()
         return snapshots
 
-    def purge(self) -> outbox_retention.Purged:
+    def purge(self) -> Purged:
         """Forget what is older than the configuration keeps; commits transactions of its own."""
+        from . import outbox_retention  # late: needed once an hour, where mail is delivered
+
         return outbox_retention.purge(
             self.database,
             now=clock.now(),
@@ -233,6 +230,12 @@ class State:
 
     def dispatcher(self, *, connections: int | None = None) -> Dispatcher:
         """A dispatcher for this process, with the settings that are in force at each look."""
+        # Late: a process that only stores does without the dispatcher and the wire.
+        from . import notices, wakeup
+        from .delivery import SYNC_GRACE, SyncDelivery, worker_name
+        from .dispatcher import Dispatcher, Office
+        from .transport.smtp import SmtpTransport
+
         return Dispatcher(
             Office(
                 store=self.database,
@@ -265,14 +268,21 @@ class State:
         return self._delivery
 
     def _choose_delivery(self) -> Delivery:
+        from .delivery import SyncDelivery, ThreadDelivery, WorkerDelivery  # late: at first use
+
         mode = self.config.delivery
         if mode is DeliveryMode.SYNC or self.database.in_memory:
             return SyncDelivery(self.dispatcher)
         if self.deliver_by is not None:
             return self.deliver_by()
         if mode is DeliveryMode.WORKER:
-            return WorkerDelivery(lambda: wakeup.notify(self.database))
+            return WorkerDelivery(self._notify)
         return ThreadDelivery(self.dispatcher)
+
+    def _notify(self) -> None:
+        from . import wakeup
+
+        wakeup.notify(self.database)
 
     def wake(self) -> None:
         """There is something to deliver."""
