@@ -7,7 +7,7 @@ every migration can render are used: times are naive UTC (see ``flask_interactio
 structures are JSON text. No column refers to a table of the host.
 """
 
-from __future__ import annotations
+# No annotations as text here: SQLAlchemy evaluates each of them, and that is slower.
 
 import uuid
 from datetime import datetime
