@@ -290,7 +290,7 @@ def _sentence(error: ValueError) -> str:
 
 
 def _validate(address: str) -> email_validator.ValidatedEmail:
-    # Late: its tables of Unicode take 18 ms and 2 MB, and many processes see no address.
+    # Late: it takes 18 ms to start with it, and many processes see no address.
     import email_validator
 
     if has_forbidden(address):

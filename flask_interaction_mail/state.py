@@ -16,7 +16,7 @@ from flask_admin import Admin
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import Session
 
-from . import breaker, clock, notify, outbox, pending, signals
+from . import clock, notify, outbox, pending, signals
 from .config import Config, DeliveryMode, suppressed
 from .database import OURS, Database
 from .directory import People
@@ -136,6 +136,8 @@ class State:
         return saved
 
     def _settings_changed(self, previous: InForce, saved: InForce, changed_by: str) -> None:
+        from . import breaker  # late: for those who deliver, or open the panel
+
         try:
             with self.database.writing() as connection:
                 breaker.close(connection)  # a new password may be the right one
