@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
     from .delivery import Delivery
     from .dispatcher import Dispatcher
     from .outbox_retention import Purged
-    from .queue import Verdict
 
 KEY = "interaction_mail"
 log = logging.getLogger("flask_interaction_mail")
@@ -232,35 +230,9 @@ class State:
 
     def dispatcher(self, *, connections: int | None = None) -> Dispatcher:
         """A dispatcher for this process, with the settings that are in force at each look."""
-        # Late: a process that only stores does without the dispatcher and the wire.
-        from . import notices, wakeup
-        from .delivery import SYNC_GRACE, SyncDelivery, worker_name
-        from .dispatcher import Dispatcher, Office
-        from .transport.smtp import SmtpTransport
+        from .workplace import dispatcher_of  # late: brings the dispatcher and the wire
 
-        return Dispatcher(
-            Office(
-                store=self.database,
-                settings=lambda: self.settings.current().settings,
-                transport=SmtpTransport,
-                announce=self._announce,
-                worker=worker_name(),
-                connections=connections or self.config.connections,
-                lease=self.config.lease,
-                grace=SYNC_GRACE if isinstance(self.delivery, SyncDelivery) else 30.0,
-                listening=lambda wake: wakeup.listening(self.database.bind.engine, wake),
-                suppressed=lambda: self.suppressed,
-                tidy=self.purge,
-                report=partial(notices.report, self),
-            )
-        )
-
-    def _announce(self, verdicts: Sequence[Verdict]) -> None:
-        if verdicts:
-            # Contexts of their own: a transaction that a receiver leaves open ends there, and does
-            # not stand in the way of the next record.
-            ids = [verdict.claimed.id for verdict in verdicts]
-            announce_ids(self, ids, context=self.app.app_context)
+        return dispatcher_of(self, connections=connections)
 
     @property
     def delivery(self) -> Delivery:
@@ -270,7 +242,8 @@ class State:
         return self._delivery
 
     def _choose_delivery(self) -> Delivery:
-        from .delivery import SyncDelivery, ThreadDelivery, WorkerDelivery  # late: at first use
+        from . import wakeup  # late, as the next one: at the first use
+        from .delivery import SyncDelivery, ThreadDelivery, WorkerDelivery
 
         mode = self.config.delivery
         if mode is DeliveryMode.SYNC or self.database.in_memory:
@@ -278,13 +251,8 @@ class State:
         if self.deliver_by is not None:
             return self.deliver_by()
         if mode is DeliveryMode.WORKER:
-            return WorkerDelivery(self._notify)
+            return WorkerDelivery(lambda: wakeup.notify(self.database))
         return ThreadDelivery(self.dispatcher)
-
-    def _notify(self) -> None:
-        from . import wakeup
-
-        wakeup.notify(self.database)
 
     def wake(self) -> None:
         """There is something to deliver."""
