@@ -290,8 +290,7 @@ def _sentence(error: ValueError) -> str:
 
 
 def _validate(address: str) -> email_validator.ValidatedEmail:
-    # Late: it takes 18 ms to start with it, and many processes see no address.
-    import email_validator
+    import email_validator  # late: it takes 18 ms, and many processes see no address
 
     if has_forbidden(address):
         raise ValueError(_CONTROL)
