@@ -50,8 +50,9 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
 
 def _idle(figure: Figure, table: Table, dialect: str, url: str, options: Options) -> None:
     child("ours", "fill", url=url, port=9, count=0)
-    shares, memory = [], []
+    shares, memory, without = [], [], []
     for _ in range(options.rounds):
+        without.append(child("bare", "connected_without", url=url)["peak_memory"])
         worker = _worker(url)
         time.sleep(options.size(4, 3))
         before, start = _cpu(worker.pid), time.monotonic()
@@ -59,15 +60,23 @@ def _idle(figure: Figure, table: Table, dialect: str, url: str, options: Options
         shares.append((_cpu(worker.pid) - before) / (time.monotonic() - start) * 100)
         memory.append(_memory(worker.pid))
         _end(worker)
-        progress(f"{dialect}: {shares[-1]:.2f} % of a core, {memory[-1]:.1f} MB")
+        progress(
+            f"{dialect}: {shares[-1]:.2f} % of a core, {memory[-1]:.1f} MB, "
+            f"its host without us {without[-1]:.1f} MB"
+        )
     for name, values, unit, limit in (
         ("processor time, % of a core", shares, "%", 0.5),
         ("memory, MB", memory, "MB", 60),
     ):
-        spread = Spread.of(values)
-        cells = map(number, (spread.median, spread.low, spread.high))
-        table.rows.append([f"{dialect}: {name}", *cells])
+        spread = _row(table, f"{dialect}: {name}", values)
         figure.goals.append(Goal(f"{dialect}: idle worker, {name}", "<=", limit, spread, unit))
+    _row(table, f"{dialect}: memory of its host without us, MB", without)
+
+
+def _row(table: Table, name: str, values: list[float]) -> Spread:
+    spread = Spread.of(values)
+    table.rows.append([name, *map(number, (spread.median, spread.low, spread.high))])
+    return spread
 
 
 def _cpu(pid: int) -> float:

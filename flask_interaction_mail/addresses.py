@@ -12,10 +12,12 @@ import re
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
-
-import email_validator
+from typing import TYPE_CHECKING
 
 from .errors import AddressError, HeaderError
+
+if TYPE_CHECKING:
+    import email_validator
 
 NAME_LIMIT = 255  # characters of a display name
 
@@ -289,6 +291,8 @@ def _sentence(error: ValueError) -> str:
 
 
 def _validate(address: str) -> email_validator.ValidatedEmail:
+    import email_validator  # late: it takes 18 ms, and many processes see no address
+
     if has_forbidden(address):
         raise ValueError(_CONTROL)
     try:

@@ -11,9 +11,10 @@ import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from .dispatcher import Dispatcher, Limit, Progress, deliver
+if TYPE_CHECKING:  # a process that leaves delivery to a worker does without it
+    from .dispatcher import Dispatcher, Progress
 
 log = logging.getLogger("flask_interaction_mail")
 
@@ -59,6 +60,8 @@ class _Running:
     thread: threading.Thread = field(init=False)
 
     def __post_init__(self) -> None:
+        from .dispatcher import deliver
+
         # Weakly: an application that is thrown away takes its dispatcher along, and the thread
         # ends.
         self.thread = threading.Thread(
@@ -170,6 +173,8 @@ class SyncDelivery:
             self._local.busy = False
 
     def _drain(self) -> Progress:
+        from .dispatcher import Limit
+
         seconds = SYNC_BUDGET - SYNC_GRACE - _FAREWELL
         return self._dispatcher().drain(Limit(deadline=time.monotonic() + seconds))
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterable
 from types import ModuleType
 
+import sqlalchemy as sa
 from flask import Blueprint, Flask
 from flask_admin import Admin
 from flask_sqlalchemy import SQLAlchemy
@@ -69,10 +72,11 @@ class InteractionMail:
             InteractionMailError: a configuration key is wrong, or there is no ``db``.
         """
         state = self._build(app, db, admin, directory, access)
+        dialects = _dialects(app)
         app.register_blueprint(_templates())  # first: it fails where requests are served already
         app.extensions[KEY] = state
         if state.config.migrations is Migrations.HOST:
-            models.copy_to(state.db.metadata)
+            models.copy_to(state.db.metadata, dialects=dialects)
         if state.config.delivery is DeliveryMode.CELERY:
             _import_celery().install(state)
         app.before_request(state.ensure_running)
@@ -145,6 +149,17 @@ def _state(
         database=database,
         settings=store,
     )
+
+
+def _dialects(app: Flask) -> Iterable[str]:
+    """Whose options the tables get: those of the application's own database.
+
+    Of all where that is not known yet, or where Alembic may write migrations for another one.
+    """
+    uri = app.config.get("SQLALCHEMY_DATABASE_URI")
+    if uri is None or "alembic" in sys.modules:
+        return models.FITTED
+    return (sa.make_url(uri).get_backend_name(),)
 
 
 def _import_celery() -> ModuleType:

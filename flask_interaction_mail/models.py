@@ -7,11 +7,12 @@ every migration can render are used: times are naive UTC (see ``flask_interactio
 structures are JSON text. No column refers to a table of the host.
 """
 
-from __future__ import annotations
+# No annotations as text here: SQLAlchemy evaluates each of them, and that is slower.
 
 import uuid
+from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, cast
+from typing import Annotated, Any, ClassVar, Final, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
@@ -27,13 +28,17 @@ Address = Annotated[str, mapped_column(sa.String(320))]  # RFC 5321 §4.5.3.1: 6
 Json = Annotated[str, mapped_column(LongText)]
 
 
+FITTED: Final = ("sqlite", "postgresql")  # the databases that get options of their own
+_WHERE_SET: dict[str, str] = {}  # index -> column
+
+
 def _where_set(name: str, *columns: str) -> sa.Index:
     """An index of the rows that have something in its last column (MariaDB: of all rows).
 
     Every change of an indexed column costs; most messages have left these columns behind.
     """
-    filled = sa.text(f'"{columns[-1]}" IS NOT NULL')
-    return sa.Index(name, *columns, sqlite_where=filled, postgresql_where=filled)
+    _WHERE_SET[name] = columns[-1]
+    return sa.Index(name, *columns)
 
 
 class Base(DeclarativeBase):
@@ -192,8 +197,23 @@ CHECK = cast(sa.Table, CheckRow.__table__)
 TABLES: tuple[sa.Table, ...] = tuple(Base.metadata.sorted_tables)
 
 
-def copy_to(metadata: sa.MetaData) -> None:
-    """Put a copy of every table into ``metadata`` that is not there yet."""
+def copy_to(metadata: sa.MetaData, *, dialects: Iterable[str] = FITTED) -> None:
+    """Put a copy of every table into ``metadata`` that is not there yet.
+
+    The copies get the options of ``dialects``: each of those is imported for it, which takes
+    20 ms for PostgreSQL's, so that a host names only what it uses.
+    """
     for table in TABLES:
-        if table.name not in metadata.tables:
-            table.to_metadata(metadata)
+        copy = metadata.tables.get(table.name)
+        if copy is None:
+            copy = table.to_metadata(metadata)
+        for dialect in dialects:
+            _fit(copy, dialect)
+
+
+def _fit(table: sa.Table, dialect: str) -> None:
+    if dialect in FITTED:
+        for index in table.indexes:
+            if column := _WHERE_SET.get(str(index.name)):
+                filled = sa.text(f'"{column}" IS NOT NULL')
+                index.dialect_kwargs[f"{dialect}_where"] = filled

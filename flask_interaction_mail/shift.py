@@ -32,8 +32,9 @@ from .verdict import as_delivery, concerns_server, expired, given_up, poisoned, 
 log = logging.getLogger("flask_interaction_mail")
 
 AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
-_BATCH = 400  # messages a claim
-_LOW = 200  # claim more when no more than these are waiting
+_FIRST = 50  # messages of a first claim
+_MOST = 400  # messages of a claim while they are used up within a second
+_SOON = 1.0  # s
 _MAX_BYTES = 4_000_000  # of content in flight beyond which nothing more is claimed
 _AFTER_ABORT = 2.0  # s for couriers to notice that their connection was broken off
 _RECORD_AGAIN = 0.5  # s between two tries to record while the database is away
@@ -71,6 +72,8 @@ class Shift:
         self._hold = settings.on_ambiguous is OnAmbiguous.HOLD
         self._lease = office.lease.total_seconds()
         self._renewed_at = 0.0
+        self._claimed_at = 0.0
+        self._pace = _FIRST
         self._looked_at = time.monotonic()
         self._exhausted = False  # the last claim found nothing
         self._proven = False  # the server has taken part in a conversation about a message
@@ -134,6 +137,7 @@ class Shift:
                 self._renewed_at = time.monotonic()
                 self._crew.holds_until = self._renewed_at + self._lease
             claimer.begin(limit, self._in_flight.values())
+            self._set_pace()
         if claimer.ready or (claimer.underway and not self._in_flight):
             claimed = claimer.take()
             self._exhausted = not claimed
@@ -147,7 +151,13 @@ class Shift:
             # All that was claimed waits for an administrator when a worker dies: claim no more
             # than can begin at once.
             return max(0, self._office.connections - len(self._in_flight))
-        return _BATCH if len(self._crew.jobs) <= _LOW and self._light() else 0
+        return self._pace if len(self._crew.jobs) <= self._pace // 2 and self._light() else 0
+
+    def _set_pace(self) -> None:
+        """Claim more where the last ones left soon, else leave some to other workers."""
+        now, last = time.monotonic(), self._claimed_at
+        self._claimed_at = now
+        self._pace = min(2 * self._pace, _MOST) if now - last < _SOON else _FIRST
 
     def _light(self) -> bool:
         """Whether there is room for more: a few large messages may be as much as many small."""

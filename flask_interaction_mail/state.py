@@ -7,8 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from flask import Flask, current_app, has_app_context
@@ -16,29 +15,23 @@ from flask_admin import Admin
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import Session
 
-from . import breaker, clock, notices, notify, outbox, outbox_retention, pending, signals, wakeup
+from . import clock, notify, outbox, pending, signals
 from .config import Config, DeliveryMode, suppressed
 from .database import OURS, Database
-from .delivery import (
-    SYNC_GRACE,
-    Delivery,
-    SyncDelivery,
-    ThreadDelivery,
-    WorkerDelivery,
-    worker_name,
-)
 from .directory import People
-from .dispatcher import Dispatcher, Office
 from .errors import InteractionMailError
 from .intent import Intent
 from .keeper import Keeper, announce_ids, send_signal
 from .notify import Circumstances, Identity
 from .outbox import NewMessage
-from .queue import Verdict
 from .settings import MessagingSettings
 from .settings_store import InForce, SettingsStore
-from .transport.smtp import SmtpTransport
 from .values import Notification, Reason, Status
+
+if TYPE_CHECKING:
+    from .delivery import Delivery
+    from .dispatcher import Dispatcher
+    from .outbox_retention import Purged
 
 KEY = "interaction_mail"
 log = logging.getLogger("flask_interaction_mail")
@@ -156,6 +149,8 @@ class State:
         return saved
 
     def _settings_changed(self, previous: InForce, saved: InForce, changed_by: str) -> None:
+        from . import breaker  # late: for those who deliver, or open the panel
+
         try:
             with self.database.writing() as connection:
                 breaker.close(connection)  # a new password may be the right one
@@ -234,8 +229,10 @@ class State:
             self.wake()
         return snapshots
 
-    def purge(self) -> outbox_retention.Purged:
+    def purge(self) -> Purged:
         """Forget what is older than the configuration keeps; commits transactions of its own."""
+        from . import outbox_retention  # late: needed once an hour, where mail is delivered
+
         return outbox_retention.purge(
             self.database,
             now=clock.now(),
@@ -247,29 +244,9 @@ class State:
 
     def dispatcher(self, *, connections: int | None = None) -> Dispatcher:
         """A dispatcher for this process, with the settings that are in force at each look."""
-        return Dispatcher(
-            Office(
-                store=self.database,
-                settings=lambda: self.settings.current().settings,
-                transport=SmtpTransport,
-                announce=self._announce,
-                worker=worker_name(),
-                connections=connections or self.config.connections,
-                lease=self.config.lease,
-                grace=SYNC_GRACE if isinstance(self.delivery, SyncDelivery) else 30.0,
-                listening=lambda wake: wakeup.listening(self.database.bind.engine, wake),
-                suppressed=lambda: self.suppressed,
-                tidy=self.purge,
-                report=partial(notices.report, self),
-            )
-        )
+        from .workplace import dispatcher_of  # late: brings the dispatcher and the wire
 
-    def _announce(self, verdicts: Sequence[Verdict]) -> None:
-        if verdicts:
-            # Contexts of their own: a transaction that a receiver leaves open ends there, and does
-            # not stand in the way of the next record.
-            ids = [verdict.claimed.id for verdict in verdicts]
-            announce_ids(self, ids, context=self.app.app_context)
+        return dispatcher_of(self, connections=connections)
 
     @property
     def delivery(self) -> Delivery:
@@ -279,6 +256,9 @@ class State:
         return self._delivery
 
     def _choose_delivery(self) -> Delivery:
+        from . import wakeup  # late, as the next one: at the first use
+        from .delivery import SyncDelivery, ThreadDelivery, WorkerDelivery
+
         mode = self.config.delivery
         if mode is DeliveryMode.SYNC or self.database.in_memory:
             return SyncDelivery(self.dispatcher)

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 
-def _host() -> tuple[Any, Any, Any]:
+def _host(url: str = "sqlite:////tmp/none.sqlite") -> tuple[Any, Any, Any]:
     from flask import Flask
     from flask_admin import Admin
     from flask_sqlalchemy import SQLAlchemy
 
     app, db, admin = Flask("bare"), SQLAlchemy(), Admin(name="CRM")
-    app.config.update(SECRET_KEY="k" * 32, SQLALCHEMY_DATABASE_URI="sqlite:////tmp/none.sqlite")
+    app.config.update(SECRET_KEY="k" * 32, SQLALCHEMY_DATABASE_URI=url)
     db.init_app(app)
     admin.init_app(app)
 
@@ -44,6 +44,14 @@ def start_with() -> dict[str, float]:
     start = time.process_time()
     _extended(*_host())
     return {"ms": (time.process_time() - start) * 1e3}
+
+
+def connected_without(url: str) -> dict[str, float]:
+    """Nothing but the memory that every contender tells: of a host that has used its database."""
+    app, db, _ = _host(url)
+    with app.app_context(), db.engine.connect() as connection:
+        connection.exec_driver_sql("SELECT 1")
+    return {}
 
 
 def requests_without(count: int) -> dict[str, float]:

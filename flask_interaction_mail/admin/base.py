@@ -5,19 +5,21 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from flask import Response, abort, current_app, make_response, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_admin import BaseView
 from markupsafe import Markup
 
-from .. import breaker
 from ..errors import TablesMissing
 from ..settings_store import InForce
 from ..state import KEY, State
 from . import access, shown, wording
 from .csrf import PanelForm
+
+if TYPE_CHECKING:
+    from .. import breaker
 
 STATIC = Path(__file__).parent.parent / "static" / "interaction_mail"
 _HEADERS = {
@@ -140,6 +142,8 @@ def _version(name: str) -> str:
 
 
 def _breaker(present: InForce) -> breaker.Open | None:
+    from .. import breaker  # late: with the first page that is opened
+
     if not present.settings.configured:
         return None
     with state().database.reading() as connection:

@@ -10,7 +10,6 @@ from flask_admin import expose
 
 from ..errors import InteractionMailError, SettingsConflict, SettingsError
 from ..settings_store import InForce
-from . import checks, trial
 from .base import PanelView, need, state, visitor
 from .forms import SettingsForm, password_hint
 from .wording import gettext
@@ -33,6 +32,8 @@ class MessagingView(PanelView):
     @expose("/test", methods=("GET", "POST"))
     def test(self) -> ResponseReturnValue:
         """The result of a test of the values in the form, as a page beside it (R47, R56)."""
+        from . import checks  # late, as below: diagnosis is for those who open the page
+
         need("test")
         if request.method == "GET":
             return self.page("test_none.html")
@@ -50,6 +51,8 @@ class MessagingView(PanelView):
         return self._streamed(drafted, by)
 
     def _streamed(self, drafted: InForce, by: str) -> Response:
+        from . import trial
+
         pieces = trial.page(state(), drafted, by=by, **self.frame())
         response = Response(pieces, mimetype="text/html")
         response.headers["X-Accel-Buffering"] = "no"  # each step is to be seen when it happens
@@ -76,6 +79,8 @@ class MessagingView(PanelView):
         return redirect(url_for(".index"), 303)
 
     def _form(self, form: SettingsForm, present: InForce, **values: Any) -> str:
+        from . import checks
+
         return self.page(
             "messaging.html",
             form=form,

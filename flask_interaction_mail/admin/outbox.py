@@ -12,7 +12,6 @@ from flask_admin import expose
 
 from ..errors import InteractionMailError
 from ..values import Kind, Status
-from . import lookup
 from .base import PanelView, may, need, state, token_is_valid
 from .content import body_of, headers_of
 from .csrf import PanelForm
@@ -34,6 +33,8 @@ class OutboxView(PanelView):
     @expose("/")
     def index_view(self) -> ResponseReturnValue:
         """The list, newest first."""
+        from . import lookup  # late, as below: its statements are for those who open the page
+
         filters = Filters.of(request.args)
         with state().database.reading() as connection:
             page = lookup.page(connection, filters)
@@ -44,6 +45,8 @@ class OutboxView(PanelView):
     @expose("/<uuid:id>/")
     def details_view(self, id: uuid.UUID) -> ResponseReturnValue:
         """All about one message; its body only with the right to see it."""
+        from . import lookup
+
         with state().database.reading() as connection:
             details = lookup.details(connection, id)
             content, intent = lookup.stored(connection, id) or (None, "")
@@ -61,6 +64,8 @@ class OutboxView(PanelView):
     @expose("/<uuid:id>/html")
     def html_view(self, id: uuid.UUID) -> ResponseReturnValue:
         """The HTML text of one message, for the frame in its details."""
+        from . import lookup
+
         need("body")
         with state().database.reading() as connection:
             found = lookup.stored(connection, id)

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from flask import stream_template
 
-from ..diagnosis import Diagnosis, Finding, diagnose
+from ..diagnosis import Diagnosis, Finding
+from ..diagnosis.course import diagnose
 from ..settings_store import InForce
 from ..state import State
 from . import checks, wording

@@ -14,7 +14,6 @@ import click
 import sqlalchemy as sa
 
 from .. import breaker, clock
-from ..admin import checks
 from ..dispatcher import Limit
 from ..models import MessageRow
 from ..settings_store import InForce
@@ -86,6 +85,8 @@ def _server(present: InForce) -> str | None:
 
 
 def _last_test(state: State, present: InForce) -> str:
+    from ..admin import checks  # late: a worker has no use for the panel
+
     badge = checks.badge(state, present)
     when = f", {clock.from_db(badge.at):%Y-%m-%d %H:%M} UTC by {badge.by}" if badge.at else ""
     return _TESTED[badge.kind] + when

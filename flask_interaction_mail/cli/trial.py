@@ -10,7 +10,8 @@ import click
 from .. import notify, recipients, sender
 from ..addresses import Mailbox
 from ..admin import checks
-from ..diagnosis import Diagnosis, Finding, diagnose
+from ..diagnosis import Diagnosis, Finding
+from ..diagnosis.course import diagnose
 from ..errors import AddressError, NoRecipient
 from ..setting_layers import InForce
 from ..state import State, state_of

@@ -105,8 +105,8 @@ def test_a_claim_under_way_at_the_end_is_given_back(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopping in the middle of it leaves no claim behind."""
-    monkeypatch.setattr("flask_interaction_mail.shift._BATCH", 4)
-    monkeypatch.setattr("flask_interaction_mail.shift._LOW", 2)
+    monkeypatch.setattr("flask_interaction_mail.shift._FIRST", 4)
+    monkeypatch.setattr("flask_interaction_mail.shift._MOST", 4)
     store.put(*(a_message() for _ in range(40)))
     stop, claims = threading.Event(), []
     claim = queue.claim

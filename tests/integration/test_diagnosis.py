@@ -9,15 +9,8 @@ from email import message_from_bytes
 
 import pytest
 
-from flask_interaction_mail.diagnosis import (
-    Diagnosis,
-    Finding,
-    State,
-    Verdict,
-    diagnose,
-    probe,
-    run,
-)
+from flask_interaction_mail.diagnosis import Diagnosis, Finding, State, Verdict
+from flask_interaction_mail.diagnosis.course import diagnose, probe, run
 from flask_interaction_mail.diagnosis.fault_texts import FAULTS
 from flask_interaction_mail.outcome import Fault, Stage
 from flask_interaction_mail.transport.policy import ConnectPolicy

@@ -266,6 +266,30 @@ def test_a_host_without_a_database_is_told_what_to_give() -> None:
     assert untouched(app)
 
 
+@pytest.mark.parametrize(
+    ("url", "alembic", "fitted"),
+    [
+        ("sqlite://", False, {"sqlite_where"}),
+        ("mysql+pymysql://host/crm", False, set()),
+        ("postgresql+psycopg://host/crm", False, {"postgresql_where"}),
+        ("sqlite://", True, {"sqlite_where", "postgresql_where"}),
+        (None, False, {"sqlite_where", "postgresql_where"}),
+    ],
+)
+def test_the_tables_get_the_options_of_the_databases_that_they_may_be_made_in(
+    url: str, alembic: bool, fitted: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the application's own alone; of all where Alembic may write migrations for another."""
+    if alembic:
+        monkeypatch.setitem(sys.modules, "alembic", sys)
+    else:
+        monkeypatch.delitem(sys.modules, "alembic", raising=False)
+    db = SQLAlchemy()
+    InteractionMail(an_app(url), db=db)
+    indexes = db.metadata.tables["interaction_mail_message"].indexes
+    assert {option for index in indexes for option in index.dialect_kwargs} == fitted
+
+
 def test_setting_up_twice_is_an_error_that_says_so(make: Callable[..., Flask]) -> None:
     """The application or a later call, but not both."""
     app = make()

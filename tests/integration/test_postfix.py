@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from flask_interaction_mail.diagnosis import Verdict, diagnose, run
+from flask_interaction_mail.diagnosis import Verdict
+from flask_interaction_mail.diagnosis.course import diagnose, run
 from flask_interaction_mail.outcome import Fault, Result
 from flask_interaction_mail.transport.base import Envelope
 from flask_interaction_mail.transport.smtp import SmtpTransport

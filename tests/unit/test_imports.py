@@ -1,0 +1,123 @@
+"""What a process does not load before it needs it: start-up and memory, held without a clock."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+HOST = """
+import json, sys
+from flask import Flask
+from flask_admin import Admin
+from flask_sqlalchemy import SQLAlchemy
+
+app, db, admin = Flask("host"), SQLAlchemy(), Admin()
+app.config.update(
+    SECRET_KEY="k", SQLALCHEMY_DATABASE_URI="sqlite://", INTERACTION_MAIL_DELIVERY="worker"
+)
+db.init_app(app)
+admin.init_app(app)
+with app.app_context():
+    db.engine.connect().close()
+before = set(sys.modules)
+import flask_interaction_mail
+from flask_interaction_mail import *
+
+flask_interaction_mail.InteractionMail(app, db=db, admin=admin)
+"""
+# For whom each of them is: whoever stores or opens a password, names an address, uses another
+# database, opens a page of the panel, gives a command, or delivers.
+LATE = (
+    "alembic",
+    "celery",
+    "cryptography",
+    "dns",
+    "email_validator",
+    "idna",
+    "sqlalchemy.dialects.postgresql",
+    "flask_interaction_mail.admin.checks",
+    "flask_interaction_mail.admin.lookup",
+    "flask_interaction_mail.admin.trial",
+    "flask_interaction_mail.breaker",
+    "flask_interaction_mail.cli.delivery",
+    "flask_interaction_mail.cli.doctor",
+    "flask_interaction_mail.cli.fields",
+    "flask_interaction_mail.cli.outbox",
+    "flask_interaction_mail.cli.settings",
+    "flask_interaction_mail.cli.tables",
+    "flask_interaction_mail.cli.trial",
+    "flask_interaction_mail.contrib",
+    "flask_interaction_mail.courier",
+    "flask_interaction_mail.delivery",
+    "flask_interaction_mail.diagnosis",
+    "flask_interaction_mail.dispatcher",
+    "flask_interaction_mail.migrate",
+    "flask_interaction_mail.notices",
+    "flask_interaction_mail.outbox_retention",
+    "flask_interaction_mail.queue",
+    "flask_interaction_mail.transport",
+    "flask_interaction_mail.wakeup",
+    "flask_interaction_mail.workplace",
+)
+WORKER = """
+with app.app_context():
+    db.create_all()
+done = app.test_cli_runner().invoke(args=["interaction-mail", "worker", "--once"])
+assert "not configured" in done.output, done.output
+"""
+
+
+def loaded(*steps: str) -> set[str]:
+    """The modules that ``steps`` load beyond those of a host without the extension."""
+    code = "".join([HOST, *steps, "print(json.dumps([*set(sys.modules) - before]))"])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+def too_early(modules: set[str], late: tuple[str, ...] = LATE) -> list[str]:
+    return sorted(
+        name for name in modules if any(name == one or name.startswith(f"{one}.") for one in late)
+    )
+
+
+def test_a_host_starts_without_what_it_may_never_need():
+    """Importing every public name and ``init_app`` load nothing that only some processes use."""
+    assert too_early(loaded()) == []
+
+
+def test_a_request_that_sends_nothing_brings_no_dispatcher():
+    """A process that leaves delivery to a worker serves requests without knowing the wire."""
+    modules = loaded("app.test_client().get('/nothing')\n")
+    assert "flask_interaction_mail.delivery" in modules
+    hands_over = ("flask_interaction_mail.delivery", "flask_interaction_mail.wakeup")
+    assert too_early(modules, tuple(name for name in LATE if name not in hands_over)) == []
+
+
+def test_a_worker_loads_neither_diagnosis_nor_what_others_do():
+    """Delivery without a password needs no cryptography, and checks no address anew."""
+    modules = loaded(WORKER)
+    assert "flask_interaction_mail.transport.smtp" in modules
+    others = ("cli.doctor", "cli.outbox", "cli.settings", "cli.trial", "admin.checks", "diagnosis")
+    foreign = ("alembic", "cryptography", "email_validator", "sqlalchemy.dialects.postgresql")
+    late = (*foreign, *(f"flask_interaction_mail.{one}" for one in others))
+    assert too_early(modules, late) == []
+
+
+def test_every_command_is_found_where_it_is_looked_for():
+    """The commands that are listed are those that their modules add, no more and no fewer."""
+    steps = """
+from flask_interaction_mail.cli.common import main
+
+for name in main.list_commands(None):
+    assert main.get_command(None, name) is not None, name
+assert sorted(main.commands) == main.list_commands(None)
+assert main.get_command(None, "nonsense") is None
+"""
+    assert "flask_interaction_mail.cli.trial" in loaded(steps)
