@@ -21,6 +21,7 @@ _WANTED = given(MESSAGE.c.id, sa.column("place", sa.Integer()))
 # By place, because comparing ids would cost more than reading them.
 _MESSAGES = sa.select(
     _WANTED.c.place,
+    MESSAGE.c.content,
     MESSAGE.c.fence,
     MESSAGE.c.attempts,
     MESSAGE.c.created_at,
@@ -29,7 +30,6 @@ _MESSAGES = sa.select(
     MESSAGE.c.lost_leases,
     MESSAGE.c.envelope_sender,
     MESSAGE.c.smtputf8,
-    MESSAGE.c.content,
 ).join_from(_WANTED, MESSAGE, MESSAGE.c.id == _WANTED.c.id)
 _RECIPIENTS = (
     sa.select(_WANTED.c.place, RECIPIENT.c.position, RECIPIENT.c.address, RECIPIENT.c.status)
@@ -185,13 +185,14 @@ def _load(
     open_places, refused = _recipients(connection, wanted)
     found: dict[int, Claimed] = {}
     damaged: dict[uuid.UUID, str] = {}
-    for row in connection.execute(_MESSAGES, wanted):
-        place = row.place
-        if not row.content or place not in open_places:
-            problem = "nobody is left to send it to" if row.content else "it has no content"
+    for place, content, *others in connection.execute(_MESSAGES, wanted):
+        if not content or place not in open_places:
+            problem = "nobody is left to send it to" if content else "it has no content"
             damaged[ids[place]] = problem
         else:
-            found[place] = _claimed(ids[place], row, open_places[place], place in refused)
+            found[place] = _claimed(
+                ids[place], content, others, open_places[place], place in refused
+            )
     return [found[place] for place in sorted(found)], damaged
 
 
@@ -210,23 +211,28 @@ def _recipients(
 
 
 def _claimed(
-    id: uuid.UUID, row: Any, still_open: Sequence[tuple[int, str]], refused_before: bool
+    id: uuid.UUID,
+    content: bytes,
+    others: Sequence[Any],
+    still_open: Sequence[tuple[int, str]],
+    refused_before: bool,
 ) -> Claimed:
+    fence, attempts, created_at, expires_at, source, lost_leases, sender, smtputf8 = others
     return Claimed(
         id=id,
-        fence=row.fence,
-        attempts=row.attempts,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        source=row.source,
+        fence=fence,
+        attempts=attempts,
+        created_at=created_at,
+        expires_at=expires_at,
+        source=source,
         refused_before=refused_before,
-        lost_before=row.lost_leases > 1,
+        lost_before=lost_leases > 1,
         places=tuple(still_open),
         envelope=Envelope(
-            sender=row.envelope_sender or "",
+            sender=sender or "",
             # One RCPT per mailbox, however often it is named.
             recipients=tuple(dict.fromkeys(address for _, address in still_open)),
-            content=row.content,
-            smtputf8=bool(row.smtputf8),
+            content=content,
+            smtputf8=bool(smtputf8),
         ),
     )

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 import queue
+import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
-from .claimed import Claimed
+from .claimed import Claimed, Verdict
 from .errors import TransportError
 from .outcome import Delivery
 from .transport.base import Envelope, Stopped, Transport
-from .verdict import concerns_server
+from .verdict import Judge, concerns_server
+
+log = logging.getLogger("flask_interaction_mail")
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,10 +25,7 @@ class Returned:
     """What a courier brings back."""
 
     claimed: Claimed
-    outcome: Delivery | Exception | None  # None: it was not begun
-    started_at: datetime
-    finished_at: datetime
-    diverted_to: str | None
+    verdict: Verdict | None  # None: it was not begun, or the server is in trouble
 
 
 class Jobs(Protocol):
@@ -66,7 +67,7 @@ class Courier:
     counter: Counter
     transport: Transport
     now: Callable[[], datetime]
-    divert_to: str | None
+    judge: Judge
     spent: bool = False
     _to_pull: deque[Claimed] = field(default_factory=deque)
     _pulled: deque[tuple[Claimed, datetime]] = field(default_factory=deque)
@@ -110,9 +111,8 @@ class Courier:
         return self._to_pull.popleft() if self._to_pull else self.counter.jobs.take()
 
     def _addressed(self, envelope: Envelope) -> Envelope:
-        if self.divert_to is None:
-            return envelope
-        return replace(envelope, recipients=(self.divert_to,))
+        diverted_to = self.judge.diverted_to
+        return envelope if diverted_to is None else replace(envelope, recipients=(diverted_to,))
 
     def _bring(self, outcome: Delivery | Exception | None) -> None:
         """The outcome of the message that was pulled first of those without one."""
@@ -121,23 +121,33 @@ class Courier:
             self.spent, outcome = True, None
         elif isinstance(outcome, TransportError) and concerns_server(outcome):
             self.counter.trouble = outcome  # nobody else runs against a server in trouble
-        elif isinstance(outcome, Delivery):
-            outcome = self._for_all(claimed, outcome)
-        self._put(claimed, outcome, started_at)
+            outcome = None
+        verdict = None if outcome is None else self._verdict(claimed, outcome, started_at)
+        self.counter.results.put(Returned(claimed, verdict))
 
     def _give_up(self) -> None:
-        claimed, started_at = self._pulled.pop()
-        self._put(claimed, None, started_at)
+        claimed, _ = self._pulled.pop()
+        self.counter.results.put(Returned(claimed, None))
 
-    def _put(
-        self, claimed: Claimed, outcome: Delivery | Exception | None, started_at: datetime
-    ) -> None:
-        self.counter.results.put(Returned(claimed, outcome, started_at, self.now(), self.divert_to))
+    def _verdict(
+        self, claimed: Claimed, outcome: Delivery | Exception, started_at: datetime
+    ) -> Verdict:
+        if isinstance(outcome, Delivery):
+            outcome = self._for_all(claimed, outcome)
+        elif not isinstance(outcome, TransportError):
+            log.error("message.poison: %s", claimed.id, exc_info=outcome)
+        return self.judge.verdict(
+            claimed,
+            outcome,
+            started_at=started_at,
+            finished_at=self.now(),
+            chance=random.random(),  # noqa: S311 - jitter, not a secret
+        )
 
     def _for_all(self, claimed: Claimed, delivery: Delivery) -> Delivery:
         """Where one mailbox stood in for all, its verdict is everybody's."""
-        if self.divert_to is None:
+        if self.judge.diverted_to is None:
             return delivery
-        reply = delivery.verdicts.get(self.divert_to)
+        reply = delivery.verdicts.get(self.judge.diverted_to)
         everybody = {} if reply is None else dict.fromkeys(claimed.envelope.recipients, reply)
         return replace(delivery, verdicts=everybody)

@@ -15,9 +15,10 @@ from .claimed import Claimed
 from .courier import Courier, Returned
 from .errors import TransportError
 from .recipients import complete_setting
-from .settings import MessagingSettings
+from .settings import MessagingSettings, OnAmbiguous
 from .transport.base import Transport
 from .transport.kept import KeptTransports
+from .verdict import Judge
 
 _GROUP = 0.010  # s: how long an accepted message may wait for others to be recorded with it
 _ENOUGH = 100  # results that are worth a commit of their own
@@ -84,6 +85,11 @@ class Crew:
         self.trouble: TransportError | None = None
         self.holds_until = 0.0
         self.lost: set[uuid.UUID] = set()
+        self.judge = Judge(
+            server=f"{settings.smtp_server}:{settings.smtp_port}",
+            hold=settings.on_ambiguous is OnAmbiguous.HOLD,
+            diverted_to=divert_to(settings),
+        )
         self._settings = settings
         self._kept = kept
         self._now = now
@@ -133,7 +139,7 @@ class Crew:
         """A courier at work; its connection is kept for the next shift, unless it has failed."""
         transport = self._kept.take(self._settings)
         self._transports.append(transport)
-        courier = Courier(self, transport, self._now, divert_to(self._settings))
+        courier = Courier(self, transport, self._now, self.judge)
         try:
             courier.work()
         except BaseException:

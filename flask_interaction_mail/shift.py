@@ -9,10 +9,10 @@ under way.
 from __future__ import annotations
 
 import logging
-import random
 import time
 import uuid
 from collections.abc import Sequence
+from functools import partial
 
 import sqlalchemy as sa
 
@@ -20,14 +20,13 @@ from . import breaker, queue
 from .claimer import Claimer
 from .courier import Returned
 from .crew import Crew
-from .errors import TransportError
 from .office import Limit, Office, Progress
 from .outcome import Delivery, Result, Stage
-from .queue import Attempt, Claimed, Verdict
+from .queue import Claimed, Verdict
 from .settings import MessagingSettings, OnAmbiguous
 from .transport.kept import KeptTransports
 from .values import Status
-from .verdict import as_delivery, concerns_server, expired, given_up, poisoned, verdict_of
+from .verdict import expired, given_up
 
 log = logging.getLogger("flask_interaction_mail")
 
@@ -209,42 +208,14 @@ class Shift:
         self._renewed_at, self._crew.holds_until = renewed_at, renewed_at + self._lease
 
     def _settle(self, returned: Sequence[Returned]) -> None:
-        verdicts: list[Verdict] = []
-        unlucky: list[Claimed] = []
         for one in returned:
             self._in_flight.pop(one.claimed.id, None)
-            if one.outcome is None or _blames_server(one.outcome):
-                unlucky.append(one.claimed)
-            else:
-                verdicts.append(self._verdict(one, one.outcome))
+        verdicts = [one.verdict for one in returned if one.verdict is not None]
         self._proven = self._proven or bool(verdicts)
         self._record(verdicts)
-        self._stand_back(unlucky)
+        self._stand_back([one.claimed for one in returned if one.verdict is None])
         if self._crew.trouble is None:
             self._staff()
-
-    def _verdict(self, one: Returned, outcome: Delivery | Exception) -> Verdict:
-        now = one.finished_at
-        if isinstance(outcome, TransportError):
-            outcome = as_delivery(outcome)
-        if isinstance(outcome, Exception):
-            log.error("message.poison: %s", one.claimed.id, exc_info=outcome)
-            return poisoned(one.claimed, outcome, now)
-        attempt = Attempt.of(
-            outcome,
-            started_at=one.started_at,
-            finished_at=now,
-            server=f"{self._settings.smtp_server}:{self._settings.smtp_port}",
-            diverted_to=one.diverted_to,
-        )
-        return verdict_of(
-            one.claimed,
-            outcome,
-            attempt,
-            hold=self._hold,
-            now=now,
-            chance=random.random(),  # noqa: S311 - jitter, not a secret
-        )
 
     # -- writing down ---------------------------------------------------------------
 
@@ -323,13 +294,10 @@ class Shift:
             self._give_back(left)
             return
         now = self._time.now()
-        self._settle([Returned(one, _NOBODY_KNOWS, now, now, None) for one in left])
+        judge = partial(self._crew.judge.verdict, started_at=now, finished_at=now, chance=0.0)
+        self._settle([Returned(one, judge(one, _NOBODY_KNOWS)) for one in left])
 
     def _await(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while self._in_flight and self._crew.at_work and (left := end - time.monotonic()) > 0:
             self._collect(left)
-
-
-def _blames_server(outcome: Delivery | Exception) -> bool:
-    return isinstance(outcome, TransportError) and concerns_server(outcome)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import datetime
 
 from .errors import TransportError
@@ -13,6 +14,42 @@ from .values import Reason, Status
 # A server that fails at these has begun with the message: the trouble may be the message's own.
 _ABOUT_THE_MESSAGE = (Stage.SENDER, Stage.RECIPIENT, Stage.CONTENT)
 _WORST_FIRST = (Status.FAILED, Status.HELD, Status.DEFERRED, Status.SENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """Says what is to be written down about messages that went to one server.
+
+    ``server`` is its name and port for the log; ``hold`` the policy for an unknown outcome;
+    ``diverted_to`` the mailbox that gets all mail instead of the recipients, or None.
+    """
+
+    server: str
+    hold: bool
+    diverted_to: str | None
+
+    def verdict(
+        self,
+        claimed: Claimed,
+        outcome: Delivery | Exception,
+        *,
+        started_at: datetime,
+        finished_at: datetime,
+        chance: float,
+    ) -> Verdict:
+        """The verdict on ``claimed`` after one attempt; ``chance`` in [0, 1) lengthens a delay."""
+        if isinstance(outcome, TransportError):
+            outcome = as_delivery(outcome)
+        if isinstance(outcome, Exception):
+            return poisoned(claimed, outcome, finished_at)
+        attempt = Attempt.of(
+            outcome,
+            started_at=started_at,
+            finished_at=finished_at,
+            server=self.server,
+            diverted_to=self.diverted_to,
+        )
+        return verdict_of(claimed, outcome, attempt, hold=self.hold, now=finished_at, chance=chance)
 
 
 def concerns_server(error: TransportError) -> bool:
