@@ -16,7 +16,7 @@ from . import addresses, message, recipients
 from .addresses import Mailbox
 from .errors import AddressError, MessagingNotConfigured, NoRecipient
 from .intent import Intent
-from .outbox import NewMessage, new_id, with_status
+from .new_message import NewMessage, new_id, with_status
 from .recipients import Routing
 from .sender import SenderHeaders, choose_flask_mail_sender, choose_sender
 from .settings import MessagingSettings

@@ -126,8 +126,6 @@ class Shift:
             )
             return []
 
-    # -- claiming -------------------------------------------------------------------
-
     def _refill(self) -> None:
         """See to it that there is always something to carry."""
         claimer = self._claimer
@@ -182,8 +180,6 @@ class Shift:
             wanted = min(wanted, 1)  # a wrong password is shown once, not once a connection
         self._crew.grow_to(wanted)
 
-    # -- collecting -----------------------------------------------------------------
-
     def _collect(self, patience: float) -> None:
         """Wait for results, and write down what came; keep the leases meanwhile."""
         third = self._lease / 3
@@ -216,8 +212,6 @@ class Shift:
         self._stand_back([one.claimed for one in returned if one.verdict is None])
         if self._crew.trouble is None:
             self._staff()
-
-    # -- writing down ---------------------------------------------------------------
 
     def _record(self, verdicts: list[Verdict]) -> None:
         """Record, and while the database is away try again: what was accepted must not leave twice.
@@ -274,8 +268,6 @@ class Shift:
                     connection, self._settings, trouble, worker=self._office.worker, now=now
                 )
             queue.give_back(connection, unlucky, due_at=now, detail=detail)
-
-    # -- ending ---------------------------------------------------------------------
 
     def _give_back(self, claims: Sequence[Claimed]) -> None:
         if not claims:
