@@ -10,7 +10,7 @@ from . import report
 from .harness import Figure, Options
 from .servers import scratch
 
-FIGURES = ("wire", "drain", "latency", "claims", "enqueue", "settings", "idle", "startup")
+FIGURES = ("wire", "drain", "latency", "claims", "enqueue", "settings", "idle", "startup", "scale")
 
 
 def main() -> None:
