@@ -270,3 +270,19 @@ def test_nobody_else_sees_the_parts(host: Host) -> None:
     }
     names = sa.inspect(engine(host)).get_table_names()
     assert not [name for name in names if name[-1].isdigit()]
+
+
+def test_parts_are_stored_as_the_default_part_is(host: Host) -> None:
+    """Room for verdicts, and what an operator has set for autovacuum, is there on new days, too."""
+    with engine(host).begin() as connection:
+        run(connection, f"ALTER TABLE {DEFAULT} SET (autovacuum_vacuum_scale_factor = 0.02)")
+    daily(host)
+    tomorrow = part_of(today() + timedelta(days=1))
+    query = sa.text("SELECT reloptions FROM pg_class WHERE oid = CAST(:name AS regclass)")
+    with engine(host).connect() as connection:
+        for table in ("message", "recipient", "attempt"):
+            new, default = (
+                connection.scalar(query, {"name": one.replace("message", table)})
+                for one in (tomorrow, DEFAULT)
+            )
+            assert new == default
