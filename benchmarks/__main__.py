@@ -11,7 +11,7 @@ from . import report
 from .harness import ROOT, Figure, Options
 from .servers import scratch
 
-FIGURES = ("wire", "drain", "latency", "claims", "enqueue", "settings", "idle", "startup")
+FIGURES = ("wire", "drain", "latency", "claims", "enqueue", "settings", "idle", "startup", "scale")
 
 
 def main() -> None:

@@ -1,0 +1,156 @@
+"""The formulae of docs/scale.md. Times are in seconds, rates in messages a second."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+DAY, HOUR = 86_400, 3600
+PROBE = 60  # between two looks at a server that is in trouble
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Costs:
+    """What one message costs: when it is stored, for each attempt, and when it goes."""
+
+    worker_cpu: float  # of a worker, for an attempt
+    notice_cpu: float  # of each worker, for the notice that a message was stored
+    store_busy: float  # that a session of the database is busy
+    attempt_busy: float
+    store_rows: float  # written
+    attempt_rows: float
+    purge_rows: float  # where the hourly purge removes it
+    store_log: float  # bytes of the database's log
+    attempt_log: float
+    disk: float  # bytes that it occupies once it is delivered, indexes included
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Site:
+    """What is to be carried, and with what; a guess until somebody has measured it."""
+
+    messages: float = 100e6  # a day
+    peak: float = 4.0  # the busiest hour by the mean one
+    burst: float = 2.0  # what a burst puts on top of that, as a factor
+    burst_seconds: int = 60
+    bursts: int = 24  # a day, one of them in the busiest hour
+    refused: float = 0.05  # share of the attempts that are told "not now"
+    relay_seconds: float = 0.05  # from one message to the next on one connection
+    relay_rate: float = 500.0  # that one relay takes
+    connections: int = 20  # of a worker
+    worker_share: float = 0.7  # of a core that a worker may use
+    spare: float = 1.5  # capacity by what the busiest hour needs
+    cores: int = 16  # of a database's machine
+    database_share: float = 0.5  # of them that may be busy
+    kept: int = 14  # days
+    outage: int = HOUR
+    drop: int = 2  # that dropping a day may stop everybody
+    purged: float = 0.0  # by the hourly purge; 0 where days are dropped
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The formulae of docs/scale.md."""
+
+    costs: Costs
+    site: Site
+
+    @property
+    def mean(self) -> float:
+        return self.site.messages / DAY
+
+    @property
+    def peak(self) -> float:
+        return self.mean * self.site.peak
+
+    @property
+    def attempts(self) -> float:
+        """Of a message, on average."""
+        return 1 / (1 - self.site.refused)
+
+    @property
+    def worker_rate(self) -> float:
+        """Attempts a second of one worker: its core, or the answers of the relay.
+
+        Every worker is told of every commit, also of those whose mail others carry.
+        """
+        site = self.site
+        free = site.worker_share - self.worst_stored * self.costs.notice_cpu
+        return min(max(0.0, free) / self.costs.worker_cpu, site.connections / site.relay_seconds)
+
+    @property
+    def workers(self) -> int:
+        return math.ceil(self.peak * self.attempts * self.site.spare / self.worker_rate)
+
+    @property
+    def capacity(self) -> float:
+        """Attempts a second of all workers."""
+        return self.workers * self.worker_rate
+
+    @property
+    def relays(self) -> int:
+        return math.ceil(self.capacity / self.site.relay_rate)
+
+    @property
+    def worst_stored(self) -> float:
+        """Messages stored a second: a burst in the busiest hour."""
+        return self.peak * self.site.burst
+
+    @property
+    def worst(self) -> tuple[float, float]:
+        """Messages stored and attempts a second: such a burst while a backlog is sent."""
+        return self.worst_stored, self.capacity
+
+    @property
+    def busy(self) -> float:
+        """Sessions of the database that are busy at once, at the worst of times."""
+        stored, attempted = self.worst
+        return stored * self.costs.store_busy + attempted * self.costs.attempt_busy
+
+    @property
+    def databases(self) -> int:
+        return math.ceil(self.busy / (self.site.cores * self.site.database_share))
+
+    @property
+    def log_a_day(self) -> float:
+        """Bytes."""
+        return DAY * self.logged(self.mean, self.mean * self.attempts)
+
+    @property
+    def disk(self) -> float:
+        """Bytes of all days that are kept."""
+        return self.site.messages * self.costs.disk * self.site.kept
+
+    def written(self, stored: float, attempted: float) -> float:
+        """Rows a second, at these rates."""
+        return stored * self.costs.store_rows + attempted * self.costs.attempt_rows
+
+    def logged(self, stored: float, attempted: float) -> float:
+        """Bytes a second of the database's log, at these rates."""
+        return stored * self.costs.store_log + attempted * self.costs.attempt_log
+
+    @property
+    def fresh(self) -> float:
+        """Fresh messages a second that all workers get through, retries being due as well."""
+        return self.capacity / self.attempts
+
+    @property
+    def burst_wait(self) -> float:
+        """The longest wait of a fresh message on a day without trouble, a burst at the peak."""
+        over = max(0.0, self.worst_stored - self.fresh)
+        return over * self.site.burst_seconds / self.fresh
+
+    @property
+    def outage_queue(self) -> float:
+        """Messages that wait at the end of an outage in the busiest hour."""
+        return self.peak * (self.site.outage + PROBE)
+
+    @property
+    def outage_wait(self) -> float:
+        """The longest wait of a fresh message then: that of the first one."""
+        return float(self.site.outage + PROBE)
+
+    @property
+    def recovery(self) -> float:
+        """From the end of the outage until nothing waits, were the busiest hour to last."""
+        return PROBE + self.outage_queue / (self.fresh - self.peak)

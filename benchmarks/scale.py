@@ -1,0 +1,198 @@
+"""What a message costs, what a plan makes of that, and a simulated day to check the plan.
+
+python -m benchmarks.scale [--rounds N] also writes docs/scale-result.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import fields
+
+from . import report
+from .capacity import DAY, HOUR, Costs, Plan, Site
+from .harness import ROOT, Figure, Goal, Options, Spread, Table, child, number, progress
+from .servers import database, dialects, scratch, sink
+from .simulation import NOON, Day, play
+
+PAGE = ROOT / "docs" / "scale-result.md"
+_SEEDS = range(1, 6)
+_VOLUMES = (1e6, 10e6, 100e6)
+_PARTS = (0, 15, 90)  # days
+_BATCH, _CLAIMS = 400, 15  # PostgreSQL settles on a plan after some of them
+_COSTS = {
+    "worker_cpu": ("a worker's core, for an attempt, µs", 1e6),
+    "notice_cpu": ("each worker's core, for the notice that it is there, µs", 1e6),
+    "store_busy": ("the database, to store it in a transaction of its own, µs", 1e6),
+    "attempt_busy": ("the database, for an attempt, µs", 1e6),
+    "store_rows": ("rows written to store it", 1),
+    "attempt_rows": ("rows written for an attempt", 1),
+    "purge_rows": ("rows deleted, where days are not dropped", 1),
+    "store_log": ("the database's log, to store it, bytes", 1),
+    "attempt_log": ("the database's log, for an attempt, bytes", 1),
+    "disk": ("disk when it is delivered, indexes included, bytes", 1),
+}
+
+
+def measure(options: Options) -> Figure:
+    figure = Figure("9", "A hundred million messages a day: costs, plan, simulation")
+    if "postgresql" not in dialects():
+        return figure
+    samples = [_measured(options) for _ in range(options.rounds)]
+    costs = {one.name: Spread.of([sample[one.name] for sample in samples]) for one in fields(Costs)}
+    median = Costs(**{name: spread.median for name, spread in costs.items()})
+    figure.tables += [_costs(costs), _claims(options), _plans(median)]
+    _check(figure, Plan(median, Site()))
+    return figure
+
+
+def _measured(options: Options) -> dict[str, float]:
+    with sink() as port, database("postgresql", options) as url:
+        count = options.size(2000, 400)
+        done: dict[str, float] = child(
+            "scaled", "costs", url=url, port=port, count=count, days=Site().kept
+        )
+    progress(", ".join(f"{name} {done[name]:.4g}" for name in _COSTS))
+    return done
+
+
+def _costs(costs: dict[str, Spread]) -> Table:
+    table = Table("What one message costs", ["", "median", "min", "max"])
+    for name, (text, factor) in _COSTS.items():
+        spread = costs[name]
+        cells = (spread.median * factor, spread.low * factor, spread.high * factor)
+        table.rows.append([text, *map(number, cells)])
+    return table
+
+
+def _claims(options: Options) -> Table:
+    """Every claim looks into every part of the tables."""
+    table = Table(f"A claim of {_BATCH}, by the number of days", ["", "median ms", "min", "max"])
+    for days in _PARTS:
+        with database("postgresql", options) as url:
+            child("scaled", "queue", url=url, count=_BATCH * _CLAIMS, days=days)
+            given = {"url": url, "batch": _BATCH, "count": _CLAIMS}
+            done = [child("scaled", "claim", **given)["claim"] for _ in range(options.rounds)]
+        spread = Spread.of(done)
+        cells = map(number, (spread.median, spread.low, spread.high))
+        table.rows.append([f"{days} days" if days else "tables that are not divided", *cells])
+        progress(f"{days} days: {spread.median:.1f} ms")
+    return table
+
+
+def _plans(costs: Costs) -> Table:
+    plans = [Plan(costs, Site(messages=messages)) for messages in _VOLUMES]
+    table = Table("What that needs", ["messages a day", *(f"{one:,.0f}" for one in _VOLUMES)])
+    for text, cells in _figures(plans).items():
+        table.rows.append([text, *map(_cell, cells)])
+    return table
+
+
+def _cell(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else number(value)
+
+
+def _figures(plans: list[Plan]) -> dict[str, list[float]]:
+    return {
+        "messages a second, mean": [one.mean for one in plans],
+        "messages a second, busiest hour": [one.peak for one in plans],
+        "attempts a second of one worker": [one.worker_rate for one in plans],
+        "workers": [one.workers for one in plans],
+        "attempts a second of all workers": [one.capacity for one in plans],
+        "relays": [one.relays for one in plans],
+        "busy database sessions, at worst": [one.busy for one in plans],
+        "databases": [one.databases for one in plans],
+        "rows a second, at worst": [one.written(*one.worst) for one in plans],
+        "log, MB a second, at worst": [one.logged(*one.worst) / 1e6 for one in plans],
+        "log, GB a day": [
+            one.logged(one.mean, one.mean * one.attempts) * DAY / 1e9 for one in plans
+        ],
+        "disk for the days kept, GB": [one.disk / 1e9 for one in plans],
+    }
+
+
+def _check(figure: Figure, plan: Plan) -> None:
+    """Play days with and without an outage, and set them beside the formulae."""
+    usual = [play(plan, seed=seed) for seed in _SEEDS]
+    broken = [play(plan, seed=seed, outage_at=NOON - HOUR // 2) for seed in _SEEDS]
+    table = Table("Formulae and simulation", ["", "formula", "simulated, worst", "difference"])
+    worst = 0.0
+    for text, (expected, seen) in (_usual(plan, usual) | _outage(plan, broken)).items():
+        share = seen / expected - 1 if expected else 0.0
+        worst = max(worst, share)
+        table.rows.append([text, number(expected), number(seen), f"{share:+.0%}"])
+    figure.tables.append(table)
+    spread = Spread(1 + worst, 1 + worst, 1 + worst)
+    figure.goals.append(Goal("what was simulated, by its formula, at most", "<=", 1.2, spread))
+
+
+def _usual(plan: Plan, days: list[Day]) -> dict[str, tuple[float, float]]:
+    return {
+        "messages stored, millions": (
+            plan.mean * DAY / 1e6,
+            max(one.arrived for one in days) / 1e6,
+        ),
+        "attempts a message": (plan.attempts, max(one.attempts / one.sent for one in days)),
+        "longest wait of a fresh message, s": (
+            plan.burst_wait,
+            max(one.longest_wait for one in days),
+        ),
+        "rows a second, busiest minute": (
+            plan.written(*plan.worst),
+            max(one.rows for one in days),
+        ),
+        "log, MB a second, busiest minute": (
+            plan.logged(*plan.worst) / 1e6,
+            max(one.logged for one in days) / 1e6,
+        ),
+    }
+
+
+def _outage(plan: Plan, days: list[Day]) -> dict[str, tuple[float, float]]:
+    recovered = [float(DAY if one.recovered is None else one.recovered) for one in days]
+    return {
+        "outage: longest queue, millions": (
+            plan.outage_queue / 1e6,
+            max(one.longest_queue for one in days) / 1e6,
+        ),
+        "outage: longest wait of a fresh message, s": (
+            plan.outage_wait,
+            max(one.longest_wait for one in days),
+        ),
+        "outage: s until no fresh message waits": (plan.recovery, max(recovered)),
+        "outage: rows a second, busiest minute": (
+            plan.written(*plan.worst),
+            max(one.rows for one in days),
+        ),
+    }
+
+
+_HEAD = """---
+orphan: true
+---
+
+# Figures of scale.md
+
+Written by `python -m benchmarks.scale`. Do not edit.
+
+<!-- figures -->
+
+Measured on {when} at commit {commit} in {rounds} rounds, with Python {python} on {cores} cores
+({cpu}): medians, with minimum and maximum. Database, worker and mail server shared those cores.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale")
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    figure = measure(Options(rounds=given.rounds, quick=False, folder=scratch()))
+    report.show(figure, 0)
+    if figure.tables:
+        head = _HEAD.format(rounds=given.rounds, **report._machine())
+        parts = [head, *map(report._markdown, figure.tables)]
+        PAGE.write_text("\n".join(parts), encoding="utf-8")
+        print(f"written: {PAGE.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    main()
