@@ -88,7 +88,11 @@ class Claimer:
                 free=free,
                 hold=self._settings.on_ambiguous is OnAmbiguous.HOLD,
             )
-            if claimed and self.probing and not breaker.begin_probe(connection, now):
+            if (
+                claimed
+                and self.probing
+                and not breaker.begin_probe(connection, self._settings, now)
+            ):
                 queue.give_back(connection, claimed, due_at=now, detail=None)
                 return []
         return claimed

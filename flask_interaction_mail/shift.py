@@ -148,7 +148,7 @@ class Shift:
             # All that was claimed waits for an administrator when a worker dies: claim no more
             # than can begin at once.
             return max(0, self._office.connections - len(self._in_flight))
-        return self._pace if len(self._crew.jobs) <= self._pace // 2 and self._light() else 0
+        return self._pace if len(self._crew.jobs) <= self._pace // 4 and self._light() else 0
 
     def _set_pace(self) -> None:
         """Claim more where the last ones left soon, else leave some to other workers."""
@@ -243,7 +243,7 @@ class Shift:
             kept = queue.record(connection, verdicts, worker=self._office.worker, now=now)
             spoken = any(one.attempt for one in verdicts)
             if self._claimer.probing and spoken:
-                breaker.close(connection)
+                breaker.close(connection, self._settings)
             if late := [one for one in kept if given_up(one, now)]:
                 self._office.report(connection, late)
         self._claimer.probing = self._claimer.probing and not spoken
