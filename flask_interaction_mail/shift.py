@@ -32,7 +32,8 @@ log = logging.getLogger("flask_interaction_mail")
 
 AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
 _FIRST = 50  # messages of a first claim
-_MOST = 400  # messages of a claim while they are used up within a second
+_MOST = 200  # messages of a claim while they are used up within a second
+_BITE = 100  # the same where a record has to wait for a claim
 _SOON = 1.0  # s
 _MAX_BYTES = 4_000_000  # of content in flight beyond which nothing more is claimed
 _AFTER_ABORT = 2.0  # s for couriers to notice that their connection was broken off
@@ -148,13 +149,14 @@ class Shift:
             # All that was claimed waits for an administrator when a worker dies: claim no more
             # than can begin at once.
             return max(0, self._office.connections - len(self._in_flight))
-        return self._pace if len(self._crew.jobs) <= self._pace // 4 and self._light() else 0
+        return self._pace if len(self._crew.jobs) <= self._pace // 2 and self._light() else 0
 
     def _set_pace(self) -> None:
         """Claim more where the last ones left soon, else leave some to other workers."""
         now, last = time.monotonic(), self._claimed_at
         self._claimed_at = now
-        self._pace = min(2 * self._pace, _MOST) if now - last < _SOON else _FIRST
+        most = _BITE if self._claimer.one_writer else _MOST
+        self._pace = min(2 * self._pace, most) if now - last < _SOON else _FIRST
 
     def _light(self) -> bool:
         """Whether there is room for more: a few large messages may be as much as many small."""
