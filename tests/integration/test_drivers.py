@@ -44,5 +44,7 @@ def test_the_older_driver_of_postgresql_stores_and_delivers(tmp_path: Path) -> N
         assert Dispatcher(office).drain().sent == 4
         assert store.statuses() == {"sent": 4}
         reached = {address for one in transport.delivered for address in one.recipients}
-        assert reached == {f"{name}@firm.example" for name in "one two three four five".split()}
+        assert reached == {
+            f"{name}@firm.example" for name in ["one", "two", "three", "four", "five"]
+        }
         store.engine.dispose()
