@@ -27,6 +27,7 @@ NEEDS: dict[str, tuple[str, str, set[str]]] = {
     "interaction_mail.test": ("GET", TEST, {"view", "test"}),
     "interaction_mail.test POST": ("POST", TEST, {"view", "test"}),
     "interaction_mail_outbox.index_view": ("GET", OUTBOX, {"outbox"}),
+    "interaction_mail_outbox.export": ("GET", OUTBOX + "export.csv", {"outbox"}),
     "interaction_mail_outbox.details_view": ("GET", SOME, {"outbox"}),
     "interaction_mail_outbox.html_view": ("GET", SOME + "html", {"outbox", "body"}),
     "interaction_mail_outbox.resend": ("POST", SOME + "resend", {"outbox", "resend"}),
