@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from ..intent import Intent
 
-_FROM: Final = re.compile(rb"^From:(.*(?:\r\n[ \t].*)*)", re.MULTILINE)
+_FROM: Final = re.compile(rb"^From:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -18,9 +18,11 @@ import sqlalchemy as sa
 from flask_interaction_mail import clock, encoding, models, outbox, send_notification
 from flask_interaction_mail.addresses import Mailbox
 from flask_interaction_mail.admin import lookup
-from flask_interaction_mail.admin.export import safe
+from flask_interaction_mail.admin.export import pieces, safe
+from flask_interaction_mail.admin.filters import Filters
+from tests.databases import DIALECTS, fresh_database
 from tests.host import ADA
-from tests.outbox_rows import a_message
+from tests.outbox_rows import Store, a_message
 from tests.panel import OUTBOX, Panel, opened_panel
 
 EXPORT = OUTBOX + "export.csv"
@@ -183,12 +185,12 @@ def test_a_long_outbox_comes_in_batches(panel: Panel, monkeypatch: pytest.Monkey
     for number in range(8):
         send(panel, f"m{number}")
     response = panel.client.get(EXPORT)
-    pieces = []
+    seen = []
     for piece in response.iter_encoded():
-        pieces.append(piece)
+        seen.append(piece)
         send(panel, "meanwhile")  # SQLite would say that it is locked
-    assert [piece.count(b"\r\n") for piece in pieces] == [4, 3, 2]
-    assert b"".join(pieces).count(b"meanwhile") == 0
+    assert [piece.count(b"\r\n") for piece in seen] == [4, 3, 2]
+    assert b"".join(seen).count(b"meanwhile") == 0
     assert [line["subject"] for line in exported(panel) if line["subject"] != "meanwhile"] == [
         f"m{number}" for number in reversed(range(8))
     ]
@@ -234,3 +236,21 @@ def test_no_cell_of_another_delimiter_is_a_formula(text: str, end: str) -> None:
 def test_what_is_no_formula_stays_as_it_is(text: str) -> None:
     """Nobody finds an apostrophe where none is needed."""
     assert safe(text) == text
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_every_database_gives_the_same_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dialect: str
+) -> None:
+    """From stands in the first bytes of the content, which each reads in its own way."""
+    monkeypatch.setattr(lookup, "BATCH", 2)
+    with fresh_database(dialect, tmp_path) as url:
+        store = Store(url)
+        content = (
+            b"Date: x\r\nFrom: =?utf-8?b?w4RkYQ==?=\r\n <a@x.example>\r\nTo: b\r\n\r\nFrom: z\r\n"
+        )
+        store.put(*(a_message(content=content) for _ in range(3)))
+        text = "".join(pieces(store.reading, Filters())).removeprefix("\ufeff")
+        store.engine.dispose()
+    lines = list(csv.DictReader(io.StringIO(text, newline="")))
+    assert [line["from"] for line in lines] == ["Äda <a@x.example>"] * 3
