@@ -37,14 +37,14 @@ def pieces(
 
     No transaction is open while a piece is on its way to the reader.
     """
-    head = [COLUMNS]
+    mark, head = _BOM, [COLUMNS]
     while True:
         with reading() as connection:
             page = lookup.batch(connection, filters)
-        yield _BOM * len(head) + _text([*head, *map(_cells, page.lines)])
+        yield mark + _text([*head, *map(_cells, page.lines)])
         if not page.older:
             return
-        head, filters = [], replace(filters, before=page.older)
+        mark, head, filters = "", [], replace(filters, before=page.older)
 
 
 def safe(text: str) -> str:
