@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar
 from .errors import SettingsError
 from .setting_fields import clean
 
+_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 PREFIX: Final = "INTERACTION_MAIL_"
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Word = TypeVar("Word", bound=enum.StrEnum)
@@ -128,10 +129,18 @@ def _count(key: str, raw: object) -> int:
 
 def _networks(key: str, raw: object) -> tuple[Network, ...]:
     try:
-        return tuple(ipaddress.ip_network(str(one)) for one in _listed(raw))
+        return tuple(map(_network, _listed(raw)))
     except ValueError as error:
         text = f'must be a list of networks such as ["10.0.0.0/8", "fd00::/8"]: {error}'
         raise SettingsError({key: text}) from error
+
+
+def _network(raw: object) -> Network:
+    network = ipaddress.ip_network(str(raw))
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
+        # A policy that misses what it seems to name is worse than none.
+        raise ValueError(f"write {raw} as the IPv4 network that it stands for")
+    return network
 
 
 def _ports(key: str, raw: object) -> frozenset[int]:

@@ -119,6 +119,13 @@ def test_wrong_networks(value):
     assert str(value[0] if isinstance(value, list) else value) in text
 
 
+def test_an_ipv4_network_in_disguise_is_to_be_written_plainly():
+    """Else it would not cover the very addresses that it names."""
+    text = errors_of(DENY_NETWORKS="::ffff:10.0.0.0/104")["INTERACTION_MAIL_DENY_NETWORKS"]
+    assert "IPv4" in text
+    assert parse({"INTERACTION_MAIL_DENY_NETWORKS": "::/0"}).deny_networks == (ip_network("::/0"),)
+
+
 @pytest.mark.parametrize("value", [0, 65536, True, "ssh", [22, -1], 2.5, b"22"])
 def test_wrong_ports(value):
     """A port is a whole number from 1 to 65535."""
