@@ -121,10 +121,10 @@ class Claimer:
         self,
         held: list[uuid.UUID],
         connection: sa.Connection,
-        picked: Sequence[queue.Picked],
+        claimed: Sequence[Claimed],
         now: datetime,
     ) -> Collection[uuid.UUID]:
-        held += self._office.limits.sieve(connection, picked, now)
+        held += self._office.limits.sieve(connection, claimed, now)
         return held
 
 

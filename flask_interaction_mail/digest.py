@@ -16,7 +16,7 @@ from .gathering import SOURCE, Gathering
 from .intent import Intent
 from .keeper import announce_ids
 from .notify import Identity
-from .queue import Verdict
+from .queue import Claimed, Verdict
 from .rates import Rates
 from .summary import IN_FULL, summary_of
 from .values import Party
@@ -37,12 +37,12 @@ class Floodgate:
     state: State
 
     def sieve(
-        self, connection: sa.Connection, picked: Sequence[sa.Row[tuple[object, ...]]], now: datetime
+        self, connection: sa.Connection, claimed: Sequence[Claimed], now: datetime
     ) -> set[uuid.UUID]:
         """Hold what is above a rate; see ``flood.sift``."""
         config = self.state.config
         rates = Rates(recipient=config.rate, actor=config.actor_rate)
-        return flood.sift(connection, picked, rates=rates, now=now)
+        return flood.sift(connection, claimed, rates=rates, now=now)
 
     def is_due(self, connection: sa.Connection, now: datetime) -> bool:
         """Whether anybody's minute is over."""

@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Protocol
 
 import sqlalchemy as sa
 
-from .claimed import Verdict
+from .claimed import Claimed, Verdict
 from .settings import MessagingSettings
 from .transport.base import Transport
 
@@ -30,9 +30,9 @@ class Limits(Protocol):
     """How much mail may leave, and what becomes of the rest."""
 
     def sieve(
-        self, connection: sa.Connection, picked: Sequence[Any], now: datetime
+        self, connection: sa.Connection, claimed: Sequence[Claimed], now: datetime
     ) -> Collection[uuid.UUID]:
-        """Hold what is too much of messages that are about to be claimed; gives the ids."""
+        """Hold what is too much of messages that were just claimed; gives the ids."""
         ...
 
     def is_due(self, connection: sa.Connection, now: datetime) -> bool:

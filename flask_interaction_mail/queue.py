@@ -12,7 +12,7 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
-from itertools import accumulate, zip_longest
+from itertools import zip_longest
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,9 +29,8 @@ from .values import Reason, Status
 
 log = logging.getLogger("flask_interaction_mail")
 
-Picked = sa.Row[Any]  # a message that is about to be taken
-# Holds what may not be taken now; gives the ids.
-Sieve = Callable[[sa.Connection, Sequence[Picked], datetime], Collection[uuid.UUID]]
+# Holds what may not be sent now of messages just taken; gives the ids.
+Sieve = Callable[[sa.Connection, Sequence[Claimed], datetime], Collection[uuid.UUID]]
 
 _MAX_BEGUN = 3  # claims that began with a message and never ended
 _MAX_BYTES = 8_000_000  # of content in one claim, so that big messages do not fill the memory
@@ -40,17 +39,7 @@ _PRESENT = {
     "mysql": sa.func.utc_timestamp(6),
     "mariadb": sa.func.utc_timestamp(6),
 }
-# What a sieve needs to know comes along, so that it costs no query.
-_COLUMNS = sa.select(
-    MESSAGE.c.id,
-    MESSAGE.c.size,
-    MESSAGE.c.created_at,
-    MESSAGE.c.expires_at,
-    MESSAGE.c.source,
-    MESSAGE.c.actor,
-    MESSAGE.c.resend_of,
-    MESSAGE.c.fence,
-)
+_COLUMNS = sa.select(MESSAGE.c.id, MESSAGE.c.size)
 _DUE = (
     _COLUMNS.where(
         MESSAGE.c.status == sa.bindparam("wanted"), MESSAGE.c.due_at <= sa.bindparam("now")
@@ -160,17 +149,15 @@ def claim(
     ``recover``); then, half and half, those that were never tried and those that are to be tried
     again. What was lost, and the first ``free`` of the rest, the worker begins immediately:
     should it die, only they may have been the reason. What the ``sieve`` holds of them, in the
-    same transaction, is not taken. This is the first statement of its transaction.
+    same transaction, is not given. This is the first statement of its transaction.
     """
     lock_rows_only(connection)
     by_index(connection)
     recover(connection, now, hold=hold)
     lost = _pick(connection, _LATE, min(limit, late), now=now)
-    picked = _within_bytes([*lost, *_due(connection, now, limit - len(lost))])
+    picked = [*lost, *_due(connection, now, limit - len(lost))]
     begun = max(len(lost), free)
-    held = sieve(connection, picked, now)
-    taken = [one.id for one in picked if one.id not in held]
-    rows = [(id, int(at < begun)) for at, id in enumerate(taken)]
+    rows = [(id, int(at < begun)) for at, id in enumerate(_within_bytes(picked))]
     if not rows:
         return []
     until = {"until": now + lease, "taker": worker}
@@ -178,7 +165,8 @@ def claim(
     claimed, damaged = load(connection, [id for id, _ in rows])
     for id, problem in damaged.items():
         _quarantine(connection, id, problem)
-    return claimed
+    held = sieve(connection, claimed, now)
+    return [one for one in claimed if one.id not in held] if held else claimed
 
 
 def has_work(connection: sa.Connection, now: datetime) -> bool:
@@ -190,7 +178,7 @@ def has_work(connection: sa.Connection, now: datetime) -> bool:
     )
 
 
-def _due(connection: sa.Connection, now: datetime, limit: int) -> list[Picked]:
+def _due(connection: sa.Connection, now: datetime, limit: int) -> list[tuple[uuid.UUID, int]]:
     """What is to be sent, new and deferred in turn: neither waits for the end of the other."""
     half = limit // 2
     again = _pick(connection, _DUE, half, **_AGAIN, now=now)
@@ -202,17 +190,22 @@ def _due(connection: sa.Connection, now: datetime, limit: int) -> list[Picked]:
 
 def _pick(
     connection: sa.Connection, query: sa.Select[Any], most: int, **which: object
-) -> Sequence[Picked]:
+) -> list[tuple[uuid.UUID, int]]:
     if most <= 0:
         return []
-    locking = query.with_for_update(skip_locked=True)
-    return connection.execute(locking, {**which, "most": most}).all()
+    rows = connection.execute(query.with_for_update(skip_locked=True), {**which, "most": most})
+    return [(row.id, row.size or 0) for row in rows]
 
 
-def _within_bytes(picked: Sequence[Picked]) -> Sequence[Picked]:
-    totals = accumulate(one.size or 0 for one in picked)
-    fitting = sum(1 for total in totals if total <= _MAX_BYTES)
-    return picked[: max(1, fitting)]
+def _within_bytes(picked: Sequence[tuple[uuid.UUID, int]]) -> list[uuid.UUID]:
+    ids: list[uuid.UUID] = []
+    total = 0
+    for id, size in picked:
+        total += size
+        if ids and total > _MAX_BYTES:
+            break
+        ids.append(id)
+    return ids
 
 
 def _quarantine(connection: sa.Connection, id: uuid.UUID, problem: str) -> None:

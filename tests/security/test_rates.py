@@ -9,6 +9,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from flask_interaction_mail import (
     notification_failed,
     notification_held,
     notification_sent,
+    outbox,
     outbox_retention,
     send_notification,
 )
@@ -42,6 +44,7 @@ from tests.crash.site import Site, Worker, a_site, letter
 from tests.crash.stock import KINDS, fresh
 from tests.databases import DIALECTS, fresh_database
 from tests.host import STEWARDS, Host, a_merge, opened
+from tests.outbox_rows import a_message
 from tests.panel import OUTBOX, opened_panel
 from tests.terminal import done
 
@@ -229,6 +232,20 @@ def test_a_backlog_that_came_slowly_is_none(host: Host, catcher: Catcher) -> Non
             connection.execute(row.values(created_at=made, due_at=made))
     drain(host)
     assert len(catcher.mails) == 30
+
+
+def test_a_busy_minute_and_a_long_history_change_nothing(any_host: Host, catcher: Catcher) -> None:
+    """Among 1,200 others of the same minute, and with 300 of last week, the rate is the same."""
+    week = timedelta(days=7)
+    others = [a_message(f"p{number}@firm.example") for number in range(1200)]
+    old = [replace(a_message(TO), created_at=clock.now() - week) for _ in range(300)]
+    with any_host.state.database.writing() as connection:
+        outbox.insert(connection, [*old, *others])
+        connection.execute(sa.update(MESSAGE).values(status=Status.SENT, due_at=None, fence=1))
+        connection.execute(sa.update(RECIPIENT).values(status=Status.SENT))
+    flood(any_host, 30)
+    drain(any_host)
+    assert len(catcher.mails) == RATE
 
 
 # -- held, and shown ---------------------------------------------------------------------
