@@ -7,6 +7,7 @@ commit to its owner; times are naive UTC.
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ from .outbox import PURGED
 from .rates import WINDOW
 from .summary import Content
 from .values import Reason, Status
+
+log = logging.getLogger("flask_interaction_mail")
 
 SOURCE: Final = "digest"
 _OPEN: Final = (Status.QUEUED, Status.SENDING, Status.DEFERRED, Status.HELD)
@@ -163,6 +166,7 @@ _TEXT_OF: Final = {
     Status.FAILED: "It was in the digest {digest}, which failed.",
     Status.CANCELLED: "It was in the digest {digest}, which was called back.",
 }
+_BETTER: Final = (Status.SENDING, Status.FAILED, Status.CANCELLED)  # than these
 _STATUS = sa.case(
     (_has(Status.FAILED), Status.FAILED),
     (_has(Status.SENT), Status.SENT),
@@ -179,13 +183,13 @@ def follow(
 ) -> list[uuid.UUID]:
     """Say of all that is in ``digest`` what became of it; gives the ids.
 
-    A digest that was sent again after it had failed is better news for what is in it.
+    A digest that was sent again, after it had failed or was called back, is better news.
     """
     ids = members(connection, [digest])
     its_own = sa.select(RECIPIENT.c.address).where(RECIPIENT.c.message_id == digest)
     whose = connection.scalar(its_own)
     rows = document((id,) for id in ids)
-    theirs = sa.and_(_THEIR_ROWS, RECIPIENT.c.status.in_((Status.SENDING, Status.FAILED)))
+    theirs = sa.and_(_THEIR_ROWS, RECIPIENT.c.status.in_(_BETTER))
     connection.execute(
         sa.update(RECIPIENT).where(theirs).values(status=status, reply=reply),
         {**rows, "whose": whose},
@@ -194,6 +198,7 @@ def follow(
     done = sa.and_(
         MESSAGE.c.id == _WANTED.c.id,
         MESSAGE.c.lease_until.is_(None),
+        MESSAGE.c.status != _STATUS,
         ~_has(*_OPEN),
     )
     said = {"status": _STATUS, "reason": Reason.RATE, "finished_at": now}
@@ -210,4 +215,10 @@ def members(connection: sa.Connection, digests: Iterable[uuid.UUID]) -> list[uui
 
 
 def _gathered(text: str) -> tuple[str, ...]:
-    return () if text == PURGED else Intent.from_json(text).gathers
+    if text == PURGED:
+        return ()
+    try:
+        return Intent.from_json(text).gathers
+    except ValueError:  # what became of the digest itself has to be written down all the same
+        log.error("digest.damaged: what was in it is not known any more")
+        return ()

@@ -248,6 +248,18 @@ def test_a_busy_minute_and_a_long_history_change_nothing(any_host: Host, catcher
     assert len(catcher.mails) == RATE
 
 
+def test_delivery_without_a_worker_gathers_with_the_next_message(
+    tmp_path: Path, catcher: Catcher
+) -> None:
+    """In memory, and delivered as contexts end: the digest leaves with what comes next."""
+    with a_host("sqlite://", catcher) as host:
+        flood(host, RATE + 2)
+        pass_a_minute(host)
+        send(host, "bob")
+        assert len(catcher.mails) == RATE + 2
+        assert _subject(digests(catcher.mails)[0]) == "2 messages"
+
+
 # -- held, and shown ---------------------------------------------------------------------
 
 
@@ -522,9 +534,16 @@ def test_a_refused_digest_fails_what_is_in_it_and_can_be_sent_again(
     catcher.refuse.clear()
     any_host.state.resend(digest.id)
     drain(any_host)  # who resends is limited as well
+    assert states(any_host)["held", "rate", "digest"] == 1
     pass_a_minute(any_host)
     drain(any_host)
     assert states(any_host)["sent", "rate", "call"] == 3
+    (told_first,) = {only(any_host, id).detail for id in ids[RATE:]}
+    any_host.state.resend(digest.id)
+    drain(any_host)
+    pass_a_minute(any_host)
+    drain(any_host)
+    assert {only(any_host, id).detail for id in ids[RATE:]} == {told_first}  # no news
 
 
 def test_erasing_an_address_ends_its_digest(host: Host, catcher: Catcher) -> None:
