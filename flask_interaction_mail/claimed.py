@@ -27,6 +27,8 @@ _MESSAGES = sa.select(
     MESSAGE.c.created_at,
     MESSAGE.c.expires_at,
     MESSAGE.c.source,
+    MESSAGE.c.actor,
+    MESSAGE.c.resend_of,
     MESSAGE.c.lost_leases,
     MESSAGE.c.envelope_sender,
     MESSAGE.c.smtputf8,
@@ -56,6 +58,8 @@ class Claimed:
     created_at: datetime
     expires_at: datetime | None
     source: str
+    actor: str | None
+    resent: bool  # an administrator asked for it
     refused_before: bool  # an earlier attempt failed for good for some recipient
     lost_before: bool  # another worker had it, and did not end
     places: tuple[tuple[int, str], ...]  # position and address of whom it is still to reach
@@ -125,6 +129,15 @@ def by_index(connection: sa.Connection) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(_BY_INDEX)
+
+
+def lock_rows_only(connection: sa.Connection) -> None:
+    """For this transaction, whose first statement it is: no locks on what is between rows.
+
+    MariaDB's would stop the host's inserts, and lead to deadlocks.
+    """
+    if connection.dialect.name in ("mysql", "mariadb"):
+        connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
 
 
 class Change:
@@ -217,7 +230,8 @@ def _claimed(
     still_open: Sequence[tuple[int, str]],
     refused_before: bool,
 ) -> Claimed:
-    fence, attempts, created_at, expires_at, source, lost_leases, sender, smtputf8 = others
+    fence, attempts, created_at, expires_at, source, actor, resend_of, *others = others
+    lost_leases, sender, smtputf8 = others
     return Claimed(
         id=id,
         fence=fence,
@@ -225,6 +239,8 @@ def _claimed(
         created_at=created_at,
         expires_at=expires_at,
         source=source,
+        actor=actor,
+        resent=resend_of is not None,
         refused_before=refused_before,
         lost_before=lost_leases > 1,
         places=tuple(still_open),

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+import uuid
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
+from datetime import datetime
 from functools import partial
+
+import sqlalchemy as sa
 
 from . import breaker, queue
 from .office import Office
@@ -16,19 +20,22 @@ from .settings import MessagingSettings, OnAmbiguous
 class Claimer:
     """Takes messages from the queue for one set of settings, one claim at a time.
 
-    ``held_up_by`` says why there is nothing to be had though messages wait; ``probing`` is true
-    while the one message that was claimed has to find out whether the server works again;
-    ``one_writer`` while a claim and a record cannot be written at once.
+    ``held_up_by`` says why there is nothing to be had though messages wait, ``exhausted`` whether
+    the last claim found nothing at all; ``probing`` is true while the one message that was
+    claimed has to find out whether the server works again; ``one_writer`` while a claim and a
+    record cannot be written at once.
     """
 
     def __init__(self, office: Office, settings: MessagingSettings, clock: queue.Time) -> None:
         self.held_up_by: str | None = None
         self.probing = False
         self.one_writer = True  # until the database has told
+        self.exhausted = False
         self._office = office
         self._settings = settings
         self._time = clock
         self._underway: Future[list[Claimed]] | None = None
+        self._to_tell: list[uuid.UUID] = []  # held, or let go again, and nobody has been told
 
     @property
     def underway(self) -> bool:
@@ -64,10 +71,15 @@ class Claimer:
     def take(self) -> list[Claimed]:
         """What the claim that was begun came to, once that is known; raises what it raised."""
         underway, self._underway = self._underway, None
-        return underway.result() if underway is not None else []
+        claimed = underway.result() if underway is not None else []
+        told, self._to_tell = self._to_tell, []
+        if told:
+            self._office.limits.announce(told)
+        return claimed
 
     def _claim(self, limit: int, *, free: int, late: int) -> list[Claimed]:
-        store = self._office.store
+        store, limits = self._office.store, self._office.limits
+        self.exhausted = True
         with store.reading() as connection:
             self.one_writer = connection.dialect.name == "sqlite"
             now = self._time.look(connection)
@@ -75,19 +87,29 @@ class Claimer:
             if broken is not None and broken.until > now:
                 self.held_up_by = broken.why
                 return []
-            if not queue.has_work(connection, now):
+            gathers = limits.is_due(connection, now)
+            if not (gathers or queue.has_work(connection, now)):
                 return []
         self.probing = broken is not None
-        with store.writing() as connection:
+        if gathers:
+            with store.writing() as connection:
+                self._to_tell += limits.gather(connection, now)
+        return self._take(1 if self.probing else limit, free=free, late=late)
+
+    def _take(self, limit: int, *, free: int, late: int) -> list[Claimed]:
+        held: list[uuid.UUID] = []
+        with self._office.store.writing() as connection:
+            now = self._time.now()
             claimed = queue.claim(
                 connection,
-                limit=1 if self.probing else limit,
+                limit=limit,
                 worker=self._office.worker,
                 lease=self._office.lease,
-                now=self._time.now(),
+                now=now,
                 late=late,
                 free=free,
                 hold=self._settings.on_ambiguous is OnAmbiguous.HOLD,
+                sieve=partial(self._sieve, held),
             )
             if (
                 claimed
@@ -95,8 +117,20 @@ class Claimer:
                 and not breaker.begin_probe(connection, self._settings, now)
             ):
                 queue.give_back(connection, claimed, due_at=now, detail=None)
-                return []
+                claimed = []
+        self._to_tell += held
+        self.exhausted = not (claimed or held)
         return claimed
+
+    def _sieve(
+        self,
+        held: list[uuid.UUID],
+        connection: sa.Connection,
+        claimed: Sequence[Claimed],
+        now: datetime,
+    ) -> Collection[uuid.UUID]:
+        held += self._office.limits.sieve(connection, claimed, now)
+        return held
 
 
 def _fulfil(promise: Future[list[Claimed]], claim: Callable[[], list[Claimed]]) -> None:

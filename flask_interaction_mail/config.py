@@ -51,6 +51,7 @@ class Config:
     migrations: Migrations = Migrations.HOST
     connections: int = 4  # SMTP connections per worker
     rate: int = 10  # messages a minute per recipient
+    actor_rate: int = 100  # messages a minute that one user causes
     lease: timedelta = timedelta(seconds=60)
     request_window: timedelta = timedelta(hours=24)
     body_retention: timedelta = timedelta(days=7)
@@ -184,6 +185,7 @@ _PARSERS: Final[dict[str, Callable[[str, object], object]]] = {
     "migrations": _word(Migrations),
     "connections": _count,
     "rate": _count,
+    "actor_rate": _count,
     "lease": _duration("seconds"),
     "request_window": _duration("hours"),
     "body_retention": _duration("days"),

@@ -30,7 +30,7 @@ class Intent:
     ``locations`` is set for a merge request: its recipients are then asked of the directory,
     anew for each resend, and ``to`` is empty. ``user`` is the current user or the requester at
     the time of the event, ``sender`` a party that host code named instead, and ``host_sender``
-    is the sender of a Flask-Mail message.
+    is the sender of a Flask-Mail message. ``gathers`` are the ids of the messages in a digest.
     """
 
     kind: str
@@ -49,6 +49,7 @@ class Intent:
     headers: tuple[tuple[str, str], ...] = ()
     attachments: tuple[Attachment, ...] = ()
     in_reply_to: str | None = None
+    gathers: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The intent as JSON text; what has its default is left out."""
@@ -148,4 +149,5 @@ _READERS: dict[str, Any] = {
     "locations": tuple,
     "headers": _pairs,
     "attachments": _attachments,
+    "gathers": tuple,
 }

@@ -24,6 +24,7 @@ log = logging.getLogger("flask_interaction_mail")
 
 Context = Callable[[], AbstractContextManager[object]]  # makes an app context
 
+_BATCH = 500  # messages that are read at once: a digest may bring news of many
 _SIGNALS: dict[Status, NamedSignal] = {
     Status.QUEUED: signals.notification_queued,
     Status.SENT: signals.notification_sent,
@@ -102,14 +103,15 @@ def announce_ids(state: State, ids: Sequence[uuid.UUID], *, context: Context | N
     """Signal what now stands in the database about the messages ``ids``. Never raises."""
     if not ids or not any(signal.receivers for signal in _SIGNALS.values()):
         return  # nobody listens, so nothing need be read
-    try:
-        with state.database.reading() as connection:
-            snapshots = outbox.load(connection, ids)
-    except Exception:
-        log.exception("signal.lost: cannot read what to announce")
-        return
-    for snapshot in snapshots.values():
-        emit(state, snapshot, context=context)
+    for start in range(0, len(ids), _BATCH):
+        try:
+            with state.database.reading() as connection:
+                snapshots = outbox.load(connection, ids[start : start + _BATCH])
+        except Exception:
+            log.exception("signal.lost: cannot read what to announce")
+            return
+        for snapshot in snapshots.values():
+            emit(state, snapshot, context=context)
 
 
 def emit(state: State, notification: Notification, *, context: Context | None = None) -> None:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import sqlalchemy as sa
 
-from .claimed import Verdict
+from .claimed import Claimed, Verdict
 from .settings import MessagingSettings
 from .transport.base import Transport
 
@@ -25,6 +26,43 @@ class Store(Protocol):
     def writing(self) -> AbstractContextManager[sa.Connection]: ...
 
 
+class Limits(Protocol):
+    """How much mail may leave, and what becomes of the rest."""
+
+    def sieve(
+        self, connection: sa.Connection, claimed: Sequence[Claimed], now: datetime
+    ) -> Collection[uuid.UUID]:
+        """Hold what is too much of messages that were just claimed; gives the ids."""
+        ...
+
+    def is_due(self, connection: sa.Connection, now: datetime) -> bool:
+        """Whether there is anything to ``gather``."""
+        ...
+
+    def gather(self, connection: sa.Connection, now: datetime) -> list[uuid.UUID]:
+        """Let what was held leave, in digests; gives the ids of what is queued now."""
+        ...
+
+    def announce(self, ids: Sequence[uuid.UUID]) -> None:
+        """Tell what stands in the database now about the messages ``ids``; must not raise."""
+        ...
+
+
+class Unlimited:
+    """Everything may leave."""
+
+    def sieve(self, *_: object) -> tuple[()]:
+        return ()
+
+    def is_due(self, *_: object) -> bool:
+        return False
+
+    def gather(self, *_: object) -> list[uuid.UUID]:
+        return []
+
+    def announce(self, *_: object) -> None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Office:
     """What the dispatcher works with; every part can be exchanged.
@@ -34,7 +72,7 @@ class Office:
     flight gets to finish when work has to stop, ``suppressed`` whether nothing may leave now;
     ``tidy`` is called once an hour, and while ``listening`` lasts another process may set the
     event. ``report`` is told what was given up, in the transaction that
-    records it, and must not raise.
+    records it, and must not raise. ``limits`` say how much may leave.
     """
 
     store: Store
@@ -49,6 +87,7 @@ class Office:
     tidy: Callable[[], object] = lambda: None
     listening: Callable[[threading.Event], AbstractContextManager[None]] = lambda _: nullcontext()
     report: Callable[[sa.Connection, Sequence[Verdict]], None] = lambda *_: None
+    limits: Limits = field(default_factory=Unlimited)
 
 
 @dataclass(slots=True)

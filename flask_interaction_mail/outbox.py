@@ -148,7 +148,10 @@ def waiting_for_pair(connection: sa.Connection, pair: str) -> list[uuid.UUID]:
 def cancel(
     connection: sa.Connection, ids: Iterable[uuid.UUID], reason: Reason, now: datetime
 ) -> list[uuid.UUID]:
-    """Call back those of ``ids`` that have not left; gives the ids that were called back."""
+    """Call back those of ``ids`` that have not left; gives the ids that were called back.
+
+    With a digest all that is in it is called back.
+    """
     cancelled = []
     for id in sorted(ids):
         changed = connection.execute(
@@ -165,7 +168,21 @@ def cancel(
             .where(RECIPIENT.c.message_id.in_(cancelled), RECIPIENT.c.status.in_(CANCELLABLE))
             .values(status=Status.CANCELLED)
         )
+        cancelled += _cancel_gathered(connection, cancelled, now)
     return cancelled
+
+
+def _cancel_gathered(
+    connection: sa.Connection, ids: Sequence[uuid.UUID], now: datetime
+) -> list[uuid.UUID]:
+    digest = sa.and_(MESSAGE.c.id.in_(ids), MESSAGE.c.source == "digest")
+    digests = connection.scalars(sa.select(MESSAGE.c.id).where(digest)).all()
+    if not digests:
+        return []
+    from . import gathering  # late: for those who deliver
+
+    gathered = (gathering.follow(connection, id, Status.CANCELLED, None, now) for id in digests)
+    return [id for ids in gathered for id in ids]
 
 
 def forget_flask_mail(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> None:

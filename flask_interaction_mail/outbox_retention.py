@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from . import addresses
 from .errors import AddressError
 from .models import ATTEMPT, CHECK, MESSAGE, RECIPIENT, SettingsRow
-from .outbox import CANCELLABLE, PURGED
+from .outbox import PURGED, cancel
 from .values import Reason, Status
 
 ERASED: Final = "erased"
@@ -174,18 +174,8 @@ def _mentions(address: str, *columns: sa.ColumnElement[Any]) -> sa.ColumnElement
 def _erase_messages(
     connection: sa.Connection, ids: Sequence[uuid.UUID], address: str, now: datetime
 ) -> None:
-    waiting = sa.and_(MESSAGE.c.id.in_(ids), MESSAGE.c.status.in_(CANCELLABLE))
-    connection.execute(
-        sa.update(MESSAGE)
-        .where(waiting)
-        .values(status=Status.CANCELLED, reason=Reason.WITHDRAWN, finished_at=now)
-    )
+    cancel(connection, ids, Reason.WITHDRAWN, now)
     of_these = RECIPIENT.c.message_id.in_(ids)
-    connection.execute(
-        sa.update(RECIPIENT)
-        .where(of_these, RECIPIENT.c.status.in_(CANCELLABLE))
-        .values(status=Status.CANCELLED)
-    )
     connection.execute(
         sa.update(RECIPIENT)
         .where(of_these, _mentions(address, RECIPIENT.c.address))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import zip_longest
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from . import clock
-from .claimed import OPEN, Change, by_index, load
+from .claimed import OPEN, Change, by_index, load, lock_rows_only
 from .claimed import Attempt as Attempt
 from .claimed import Claimed as Claimed
 from .claimed import Verdict as Verdict
@@ -28,6 +28,9 @@ from .records import record as record
 from .values import Reason, Status
 
 log = logging.getLogger("flask_interaction_mail")
+
+# Holds what may not be sent now of messages just taken; gives the ids.
+Sieve = Callable[[sa.Connection, Sequence[Claimed], datetime], Collection[uuid.UUID]]
 
 _MAX_BEGUN = 3  # claims that began with a message and never ended
 _MAX_BYTES = 8_000_000  # of content in one claim, so that big messages do not fill the memory
@@ -138,16 +141,17 @@ def claim(
     late: int = 1,
     free: int = 1,
     hold: bool = False,
+    sieve: Sieve = lambda *_: (),
 ) -> list[Claimed]:
     """Take up to ``limit`` messages for ``lease``; no two workers get the same one.
 
     First come, at most ``late``, those whose worker has lost them (unless ``hold``, see
     ``recover``); then, half and half, those that were never tried and those that are to be tried
     again. What was lost, and the first ``free`` of the rest, the worker begins immediately:
-    should it die, only they may have been the reason. This is the first statement of its
-    transaction.
+    should it die, only they may have been the reason. What the ``sieve`` holds of them, in the
+    same transaction, is not given. This is the first statement of its transaction.
     """
-    _lock_rows_only(connection)
+    lock_rows_only(connection)
     by_index(connection)
     recover(connection, now, hold=hold)
     lost = _pick(connection, _LATE, min(limit, late), now=now)
@@ -161,13 +165,8 @@ def claim(
     claimed, damaged = load(connection, [id for id, _ in rows])
     for id, problem in damaged.items():
         _quarantine(connection, id, problem)
-    return claimed
-
-
-def _lock_rows_only(connection: sa.Connection) -> None:
-    if connection.dialect.name in ("mysql", "mariadb"):
-        # Never the gaps between rows: that would stop the host's inserts, and lead to deadlocks.
-        connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
+    held = sieve(connection, claimed, now)
+    return [one for one in claimed if one.id not in held] if held else claimed
 
 
 def has_work(connection: sa.Connection, now: datetime) -> bool:

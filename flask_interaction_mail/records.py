@@ -12,6 +12,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from .claimed import Attempt, Change, Verdict
+from .gathering import SOURCE, follow
 from .given_rows import document, given
 from .models import ATTEMPT, MESSAGE, RECIPIENT
 from .outbox import forget_flask_mail
@@ -66,6 +67,10 @@ def record(
         connection.execute(_ADD_ATTEMPTS, document(attempts))
     if through_flask_mail := [v.claimed.id for v in kept if v.claimed.source == "flask_mail"]:
         forget_flask_mail(connection, through_flask_mail)
+    for one in kept:
+        if one.claimed.source == SOURCE and one.status in (Status.SENT, Status.FAILED):
+            _, reply = next(iter(one.recipients.values()))  # it has one
+            follow(connection, one.claimed.id, one.status, reply, now)
     return kept
 
 

@@ -135,7 +135,7 @@ class Shift:
             self._set_pace()
         if claimer.ready or (claimer.underway and not self._in_flight):
             claimed = claimer.take()
-            self._exhausted = not claimed
+            self._exhausted = claimer.exhausted
             self._progress.held_up_by = claimer.held_up_by
             self._hand_out(claimed)
 

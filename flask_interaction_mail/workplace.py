@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from . import notices, wakeup
 from .delivery import SYNC_GRACE, SyncDelivery, worker_name
+from .digest import Floodgate, whose_fate
 from .dispatcher import Dispatcher, Office
 from .keeper import announce_ids
 from .queue import Verdict
@@ -37,6 +38,7 @@ def dispatcher_of(state: State, *, connections: int | None = None) -> Dispatcher
             suppressed=lambda: state.suppressed,
             tidy=state.purge,
             report=partial(notices.report, state),
+            limits=Floodgate(state),
         )
     )
 
@@ -45,5 +47,5 @@ def _announce(state: State, verdicts: Sequence[Verdict]) -> None:
     if verdicts:
         # Contexts of their own: a transaction that a receiver leaves open ends there, and does
         # not stand in the way of the next record.
-        ids = [verdict.claimed.id for verdict in verdicts]
+        ids = [verdict.claimed.id for verdict in verdicts] + whose_fate(state, verdicts)
         announce_ids(state, ids, context=state.app.app_context)

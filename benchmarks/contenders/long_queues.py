@@ -22,12 +22,14 @@ from .ours import composed, copies, host
 _SQL = {
     "sqlite": {
         "id": "printf('%032x', n)",
+        "address": "printf('%032x', n) || '@firm.example'",
         "time": "strftime('%Y-%m-%d %H:%M:%f', '2026-01-01', (n / 100.0) || ' seconds') || '000'",
         "numbers": "(WITH RECURSIVE c(n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM c "
         "WHERE n + 1 < {end}) SELECT n FROM c) AS numbers",
     },
     "postgresql": {
         "id": "lpad(to_hex(n), 32, '0')::uuid",
+        "address": "lpad(to_hex(n), 32, '0') || '@firm.example'",
         "time": "timestamp '2026-01-01' + n * interval '10 milliseconds'",
         "numbers": "generate_series({first}, {end} - 1) AS numbers(n)",
     },
@@ -45,7 +47,7 @@ def grow(url: str, queued: int, sent: int) -> dict[str, float]:
         new = {"id": words["id"], "origin": words["id"], "created_at": words["time"]}
         gone = new | {"status": "'sent'", "due_at": "NULL", "finished_at": words["time"]}
         due = new | {"due_at": words["time"]}
-        reader = {"message_id": words["id"]}
+        reader = {"message_id": words["id"], "address": words["address"]}
         _copy(connection, MESSAGE, f"id = '{id}'", gone, 1, 1 + sent)
         _copy(connection, MESSAGE, f"id = '{id}'", due, 1 + sent, 1 + sent + queued)
         _copy(connection, RECIPIENT, f"message_id = '{id}'", reader, 1, 1 + sent + queued)

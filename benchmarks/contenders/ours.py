@@ -80,10 +80,19 @@ def composed(state: State, subject: str = messages.SUBJECT) -> NewMessage:
 
 
 def copies(message: NewMessage, count: int) -> list[NewMessage]:
-    """``message`` as ``count`` messages that are due now."""
+    """``message`` as ``count`` messages that are due now, each to a reader of its own.
+
+    So many to one would be above the rate.
+    """
     now = clock.now()
-    ids = [outbox.new_id() for _ in range(count)]
-    return [replace(message, id=id, origin=id, created_at=now, due_at=now) for id in ids]
+    (ada,) = message.recipients
+    made = []
+    for id in (outbox.new_id() for _ in range(count)):
+        reader = replace(ada, address=f"{id.hex}@firm.example")
+        made.append(
+            replace(message, id=id, origin=id, created_at=now, due_at=now, recipients=(reader,))
+        )
+    return made
 
 
 def fill(url: str, port: int, count: int) -> dict[str, float]:

@@ -10,10 +10,11 @@ from datetime import UTC, date, datetime, time, timedelta
 import sqlalchemy as sa
 
 from ..models import MessageRow, RecipientRow
-from ..values import Status
+from ..values import Reason, Status
 
 _LONGEST = 320  # characters; nothing that can be found is longer
 _STATUSES = frozenset(status.value for status in Status)
+_REASONS = frozenset(reason.value for reason in Reason)
 Place = tuple[datetime, uuid.UUID]
 
 
@@ -27,6 +28,7 @@ class Filters:
 
     q: str = ""
     status: str = ""
+    reason: str = ""
     kind: str = ""
     since: str = ""
     until: str = ""
@@ -45,7 +47,7 @@ class Filters:
     @property
     def active(self) -> bool:
         """Whether the list is narrowed."""
-        return any((self.q, self.status, self.kind, self.since, self.until))
+        return any((self.q, self.status, self.reason, self.kind, self.since, self.until))
 
     def arguments(self, **changes: str) -> dict[str, str]:
         """The arguments of a URL with these filters; empty ones are left out."""
@@ -59,6 +61,8 @@ class Filters:
             found.append(_mentions(self.q))
         if self.status in _STATUSES:
             found.append(MessageRow.status == self.status)
+        if self.reason in _REASONS:
+            found.append(MessageRow.reason == self.reason)
         if self.kind:
             found.append(MessageRow.kind == self.kind)
         if since := _day(self.since):

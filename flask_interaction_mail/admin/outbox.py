@@ -13,7 +13,7 @@ from flask.typing import ResponseReturnValue
 from flask_admin import expose
 
 from ..errors import InteractionMailError
-from ..values import Kind, Status
+from ..values import Kind, Reason, Status
 from .base import PanelView, may, need, state, token_is_valid
 from .content import body_of, headers_of
 from .csrf import PanelForm
@@ -41,7 +41,12 @@ class OutboxView(PanelView):
         with state().database.reading() as connection:
             page = lookup.page(connection, filters)
         return self.page(
-            "outbox.html", page=page, filters=filters, statuses=tuple(Status), kinds=tuple(Kind)
+            "outbox.html",
+            page=page,
+            filters=filters,
+            statuses=tuple(Status),
+            reasons=tuple(Reason),
+            kinds=tuple(Kind),
         )
 
     @expose("/export.csv")

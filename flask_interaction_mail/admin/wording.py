@@ -111,7 +111,7 @@ STATUS: Final = {
 }
 REASON: Final = {
     "ambiguous": "The connection broke at the very end: nobody knows whether the server took it.",
-    "rate": "Too many messages to this recipient within a minute.",
+    "rate": "Too many messages within a minute: they leave together, in one.",
     "poison": "It stopped those who tried to send it.",
     "ineligible": "No recipient uses the desktop client.",
     "testing": "This application suppresses sending (MAIL_SUPPRESS_SEND).",

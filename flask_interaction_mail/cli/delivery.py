@@ -18,10 +18,15 @@ from ..dispatcher import Limit
 from ..models import MessageRow
 from ..settings_store import InForce
 from ..state import State, state_of
-from ..values import Status
+from ..values import Reason, Status
 from .common import as_json, dump, fail, main, pairs, say
 
 _WAITING: Final = (Status.QUEUED, Status.SENDING, Status.DEFERRED)
+_HELD_BY_RATE: Final = (
+    sa.select(sa.func.count())
+    .select_from(MessageRow)
+    .where(MessageRow.status == Status.HELD, MessageRow.reason == Reason.RATE)
+)
 _TESTED: Final = {
     "never": "none has passed",
     "passed": "passed",
@@ -51,6 +56,7 @@ def told_of(state: State) -> dict[str, Any]:
     with state.database.reading() as connection:
         counts = _counts(connection)
         oldest = _oldest(connection)
+        above = connection.scalar(_HELD_BY_RATE) or 0
         broken = breaker.read(connection, present.settings)
     return {
         "configured": present.settings.configured,
@@ -63,6 +69,7 @@ def told_of(state: State) -> dict[str, Any]:
         "suppressed": state.suppressed,
         "waiting": sum(counts[one] for one in _WAITING),
         "oldest_waiting_seconds": int((now - oldest).total_seconds()) if oldest else None,
+        "held_by_rate": above,
         "last_test": _last_test(state, present),
         "messages": counts,
     }

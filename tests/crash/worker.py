@@ -28,7 +28,7 @@ from tests.host import Host
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """How a worker works; ``dies`` is (when, which): before or after which of its transactions.
+    """How a worker works; ``dies`` is (when, which): before, inside or after which transaction.
 
     The first transaction of a worker that finds one message is its claim, the second its record.
     """
@@ -107,6 +107,7 @@ class _Mortal:
         self._die_if(("before", self._transactions))
         with self._store.writing() as connection:
             yield connection
+            self._die_if(("inside", self._transactions))
         self._die_if(("after", self._transactions))
 
     def _die_if(self, here: tuple[str, int]) -> None:

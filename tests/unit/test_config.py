@@ -60,6 +60,7 @@ def test_every_key():
             "INTERACTION_MAIL_MIGRATIONS": "own",
             "INTERACTION_MAIL_CONNECTIONS": 2,
             "INTERACTION_MAIL_RATE": 5,
+            "INTERACTION_MAIL_ACTOR_RATE": 50,
             "INTERACTION_MAIL_LEASE": 30,
             "INTERACTION_MAIL_REQUEST_WINDOW": 48,
             "INTERACTION_MAIL_BODY_RETENTION": 1,
@@ -75,6 +76,7 @@ def test_every_key():
         migrations=Migrations.OWN,
         connections=2,
         rate=5,
+        actor_rate=50,
         lease=timedelta(seconds=30),
         request_window=timedelta(hours=48),
         body_retention=timedelta(days=1),
@@ -91,7 +93,7 @@ def test_wrong_durations(value):
 
 
 @pytest.mark.parametrize("value", [0, -1, True, "4", 1.5, timedelta(1)])
-@pytest.mark.parametrize("name", ["CONNECTIONS", "RATE"])
+@pytest.mark.parametrize("name", ["CONNECTIONS", "RATE", "ACTOR_RATE"])
 def test_wrong_counts(name, value):
     """A count is a whole number from 1."""
     assert "whole number from 1" in errors_of(**{name: value})[f"INTERACTION_MAIL_{name}"]

@@ -1,0 +1,116 @@
+"""How much mail is too much: the rates of recipients and of actors, and what is above them (T14).
+
+A message is judged once, by when it and its neighbours were made, so that it does not matter who
+judges, when, or in which order. Instants are naive UTC.
+"""
+
+from __future__ import annotations
+
+import enum
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import islice
+from typing import Final
+
+WINDOW: Final = timedelta(minutes=1)
+_IN_TIME: Final = timedelta(seconds=5)  # that a message which expires soon is let go before
+
+
+class By(enum.StrEnum):
+    """Whose mail is counted."""
+
+    RECIPIENT = "recipient"
+    ACTOR = "actor"
+
+
+Who = tuple[By, str]  # an address, or the host's id of a user
+
+
+@dataclass(frozen=True, slots=True)
+class Rates:
+    """How many messages a minute one recipient may get, and one actor may cause."""
+
+    recipient: int
+    actor: int
+
+    def of(self, by: By) -> int:
+        """The limit for one of these."""
+        return self.recipient if by is By.RECIPIENT else self.actor
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Neighbour:
+    """Another message to the same recipient, or by the same actor.
+
+    ``let_go`` is false as long as nobody has judged it.
+    """
+
+    created_at: datetime
+    id: uuid.UUID
+    let_go: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A message to be judged."""
+
+    created_at: datetime
+    id: uuid.UUID
+    whose: tuple[Who, ...]
+
+
+def above(
+    candidates: Iterable[Candidate], crowd: Mapping[Who, Iterable[Neighbour]], rates: Rates
+) -> dict[uuid.UUID, By]:
+    """Those of ``candidates`` that are above a rate, and which.
+
+    ``crowd`` are the neighbours of those who may be above theirs; nobody else is looked at. A
+    message that nobody has judged counts for those made after it, because somebody else may be
+    letting it go at this moment.
+    """
+    ordered = sorted(candidates, key=lambda one: (one.created_at, one.id))
+    ours = {one.id for one in ordered}
+    known = {who: [one for one in those if one.id not in ours] for who, those in crowd.items()}
+    held: dict[uuid.UUID, By] = {}
+    for one in ordered:
+        crowded = [who for who in one.whose if who in known]
+        full = next((who for who in crowded if _is_full(known[who], one, rates.of(who[0]))), None)
+        if full is not None:
+            held[one.id] = full[0]
+            continue
+        for who in crowded:
+            known[who].append(Neighbour(one.created_at, one.id))
+    return held
+
+
+def _is_full(neighbours: Sequence[Neighbour], one: Candidate, limit: int) -> bool:
+    # The newest are at the end, and decide soonest.
+    beside = (1 for other in reversed(neighbours) if _counts(other, one))
+    return sum(islice(beside, limit)) >= limit
+
+
+def _counts(other: Neighbour, one: Candidate) -> bool:
+    if other.let_go:
+        return abs(other.created_at - one.created_at) < WINDOW
+    earlier = (other.created_at, other.id) < (one.created_at, one.id)
+    return earlier and one.created_at - other.created_at < WINDOW
+
+
+def digest_at(now: datetime, expires_at: datetime | None) -> datetime:
+    """When what is held ``now`` goes out with the others: in a minute, and before it expires."""
+    at = now + WINDOW
+    return at if expires_at is None else max(now, min(at, expires_at - _IN_TIME))
+
+
+def why(by: By, rates: Rates, at: datetime) -> str:
+    """Why a message is held, for an administrator."""
+    cause = {
+        By.RECIPIENT: f"One of its recipients has had {rates.recipient} messages within a minute",
+        By.ACTOR: f"Who caused it has caused {rates.actor} messages within a minute",
+    }[by]
+    return (
+        f"{cause}. It leaves at about {at:%H:%M:%S} UTC, together in one message with what else "
+        "waits for that recipient, unless you release or cancel it before."
+    )

@@ -1,0 +1,698 @@
+"""T14: floods are slowed down, shown, and gathered; nothing of them is lost or sent twice."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from bs4 import BeautifulSoup
+from flask_mail import Mail, Message
+
+from flask_interaction_mail import (
+    Notification,
+    Party,
+    cancel_notification,
+    clock,
+    get_notification,
+    merge_completed,
+    merge_denied,
+    notification_cancelled,
+    notification_failed,
+    notification_held,
+    notification_sent,
+    outbox,
+    outbox_retention,
+    send_notification,
+)
+from flask_interaction_mail.api import CURRENT_USER
+from flask_interaction_mail.models import MESSAGE, RECIPIENT
+from flask_interaction_mail.values import Status
+from tests.catcher import Catcher, catching
+from tests.catcher import Mail as Caught
+from tests.crash.site import Site, Worker, a_site, letter
+from tests.crash.stock import KINDS, fresh
+from tests.databases import DIALECTS, fresh_database
+from tests.host import STEWARDS, Host, a_merge, opened
+from tests.outbox_rows import a_message
+from tests.panel import OUTBOX, opened_panel
+from tests.terminal import done
+
+RATE, ACTOR_RATE = 10, 100  # as they are by default
+LIMITS = {"INTERACTION_MAIL_RATE": RATE, "INTERACTION_MAIL_ACTOR_RATE": ACTOR_RATE}
+TO = "stewards@firm.example"
+
+
+@pytest.fixture
+def catcher() -> Iterator[Catcher]:
+    with catching() as catcher:
+        yield catcher
+
+
+@contextmanager
+def a_host(url: str, catcher: Catcher, **config: Any) -> Iterator[Host]:
+    with opened(url, **(LIMITS | config)) as host:
+        host.configure(smtp_port=catcher.port)
+        yield host
+
+
+@pytest.fixture
+def host(tmp_path: Path, catcher: Catcher) -> Iterator[Host]:
+    with a_host(f"sqlite:///{tmp_path}/host.sqlite", catcher) as host:
+        yield host
+
+
+@pytest.fixture(params=DIALECTS)
+def any_host(request: pytest.FixtureRequest, tmp_path: Path, catcher: Catcher) -> Iterator[Host]:
+    with fresh_database(request.param, tmp_path) as url, a_host(url, catcher) as host:
+        yield host
+
+
+def send(host: Host, to: Any = STEWARDS, subject: str = "Hello", **others: Any) -> uuid.UUID:
+    """Queue a message and commit; nobody has caused it unless ``sender`` is left out."""
+    with host.app.app_context():
+        values = {"text": "Good day", "sender": None} | others
+        sent = send_notification(to, subject, **values)
+        host.db.session.commit()
+        return sent.id
+
+
+def flood(host: Host, count: int = RATE + 5, **others: Any) -> list[uuid.UUID]:
+    return [send(host, subject=f"s{number}", **others) for number in range(count)]
+
+
+def deny(host: Host, number: int, requester: Party | None = None) -> None:
+    """A merge that somebody may not do; each number is another pair."""
+    with host.app.app_context():
+        merge = a_merge(ids=(number, number + 1_000_000), requester=requester, reason=f"n{number}")
+        merge_denied.send(host.app, merge=merge)
+
+
+def drain(host: Host) -> Any:
+    return host.state.dispatcher().drain()
+
+
+def pass_a_minute(host: Host) -> None:
+    """The time comes for what is held."""
+    with host.state.database.writing() as connection:
+        connection.execute(_OVER)
+
+
+_OVER = (
+    sa.update(MESSAGE)
+    .where(MESSAGE.c.status == Status.HELD, MESSAGE.c.due_at.is_not(None))
+    .values(due_at=MESSAGE.c.created_at)
+)
+
+
+def states(host: Host) -> Counter[tuple[str, str | None, str]]:
+    """How many messages have which status and reason, by their source."""
+    return Counter((row.status, row.reason, row.source) for row in host.rows())
+
+
+def only(host: Host, id: uuid.UUID) -> Any:
+    (row,) = [row for row in host.rows() if row.id == id]
+    return row
+
+
+def say(figures: str) -> None:
+    """What a run came to; pytest shows it with -s, and where the test fails."""
+    print(figures)  # noqa: T201 - these figures are the proof
+
+
+def digests(mails: Sequence[Caught]) -> list[Caught]:
+    return [one for one in mails if re.match(r"\d+ (requests|messages)$", _subject(one))]
+
+
+def _subject(mail: Caught) -> str:
+    return str(mail.message["Subject"])
+
+
+def text_of(mail: Caught, kind: str = "plain") -> str:
+    body = mail.message.get_body((kind,))
+    assert body is not None
+    return str(body.get_content()).replace("\r\n", "\n")
+
+
+@contextmanager
+def told(host: Host) -> Iterator[list[Notification]]:
+    """What the signals say meanwhile."""
+    heard: list[Notification] = []
+
+    def hear(_: object, notification: Notification) -> None:
+        heard.append(notification)
+
+    signals = (notification_held, notification_sent, notification_failed, notification_cancelled)
+    for signal in signals:
+        signal.connect(hear, host.app)
+    try:
+        yield heard
+    finally:
+        for signal in signals:
+            signal.disconnect(hear, host.app)
+
+
+# -- the bomb ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_t14_a_thousand_denials_are_ten_mails_and_one_digest(
+    tmp_path: Path, catcher: Catcher, dialect: str
+) -> None:
+    """1,000 denials within a minute to one group, while delivery runs: <= 10 and 1, 0 lost."""
+    with fresh_database(dialect, tmp_path) as url, a_host(url, catcher) as host:
+        stop, wake = threading.Event(), threading.Event()
+        dispatcher = host.state.dispatcher()
+        worker = threading.Thread(target=dispatcher.run, args=(stop, wake), kwargs={"poll": 0.05})
+        worker.start()
+        try:
+            for number in range(1000):
+                deny(host, number)
+            _until(lambda: not {"queued", "sending"} & {row.status for row in host.rows()})
+            mails = len(catcher.mails)
+            pass_a_minute(host)
+            _until(lambda: {row.status for row in host.rows()} == {"sent"})
+        finally:
+            stop.set()
+            wake.set()
+            worker.join()
+        gathered = digests(catcher.mails)
+        went = [row for row in host.rows() if row.source == "merge_denied"]
+        alone = [row for row in went if row.reason is None]
+        lost = 1000 - len(went)
+        say(f"{dialect}: mails={mails}  digests={len(gathered)}  lost={lost}")
+        assert (mails, len(gathered), lost) == (RATE, 1, 0)
+        assert (len(catcher.mails), len(alone)) == (RATE + 1, RATE)
+        assert _subject(gathered[0]) == "990 requests"
+        assert gathered[0].recipients == [TO]
+
+
+def _until(condition: Any, seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it does not come true"
+        time.sleep(0.05)
+
+
+def test_a_flood_while_mail_is_paused_is_one_all_the_same(host: Host, catcher: Catcher) -> None:
+    """It counts when messages were made, not when they can leave."""
+    host.configure(smtp_port=catcher.port, paused=True)
+    flood(host, 30)
+    with host.state.database.writing() as connection:
+        early = MESSAGE.c.created_at
+        rows = connection.execute(sa.select(MESSAGE.c.id, early)).all()
+        for id, at in rows:
+            before = at - timedelta(hours=1)
+            made = sa.update(MESSAGE).where(MESSAGE.c.id == id)
+            connection.execute(made.values(created_at=before, due_at=before))
+    with host.app.app_context():
+        base = host.state.settings.current().revision
+        host.state.save_settings({"paused": False}, base=base, changed_by="test")
+    drain(host)
+    assert len(catcher.mails) == RATE
+
+
+def test_a_backlog_that_came_slowly_is_none(host: Host, catcher: Catcher) -> None:
+    """Thirty messages of an hour leave together after an outage: each at its own time was fine."""
+    ids = flood(host, 30)
+    with host.state.database.writing() as connection:
+        for number, id in enumerate(ids):
+            made = clock.now() - timedelta(minutes=90) + timedelta(minutes=2 * number)
+            row = sa.update(MESSAGE).where(MESSAGE.c.id == id)
+            connection.execute(row.values(created_at=made, due_at=made))
+    drain(host)
+    assert len(catcher.mails) == 30
+
+
+def test_a_busy_minute_and_a_long_history_change_nothing(any_host: Host, catcher: Catcher) -> None:
+    """Among 1,200 others of the same minute, and with 300 of last week, the rate is the same."""
+    week = timedelta(days=7)
+    others = [a_message(f"p{number}@firm.example") for number in range(1200)]
+    old = [replace(a_message(TO), created_at=clock.now() - week) for _ in range(300)]
+    with any_host.state.database.writing() as connection:
+        outbox.insert(connection, [*old, *others])
+        connection.execute(sa.update(MESSAGE).values(status=Status.SENT, due_at=None, fence=1))
+        connection.execute(sa.update(RECIPIENT).values(status=Status.SENT))
+    flood(any_host, 30)
+    drain(any_host)
+    assert len(catcher.mails) == RATE
+
+
+def test_delivery_without_a_worker_gathers_with_the_next_message(
+    tmp_path: Path, catcher: Catcher
+) -> None:
+    """In memory, and delivered as contexts end: the digest leaves with what comes next."""
+    with a_host("sqlite://", catcher) as host:
+        flood(host, RATE + 2)
+        pass_a_minute(host)
+        send(host, "bob")
+        assert len(catcher.mails) == RATE + 2
+        assert _subject(digests(catcher.mails)[0]) == "2 messages"
+
+
+# -- held, and shown ---------------------------------------------------------------------
+
+
+def test_what_is_held_is_shown_and_told(any_host: Host, catcher: Catcher) -> None:
+    """Status, reason, what it waits for, and a signal; the snapshot says the same."""
+    with told(any_host) as heard:
+        ids = flood(any_host)
+        drain(any_host)
+    assert states(any_host) == {
+        ("sent", None, "call"): RATE,
+        ("held", "rate", "call"): 5,
+    }
+    last = only(any_host, ids[-1])
+    assert "10 messages within a minute" in last.detail
+    assert last.due_at - clock.now() < timedelta(minutes=1)
+    held = [one for one in heard if one.status is Status.HELD]
+    assert {one.id for one in held} == {*ids[RATE:]}
+    assert {one.recipients[0].status for one in held} == {Status.HELD}
+    with any_host.app.app_context():
+        snapshot = get_notification(ids[-1])
+    assert snapshot is not None
+    assert (snapshot.status, snapshot.reason) == (Status.HELD, "rate")
+    drain(any_host)  # before the minute is over nothing happens
+    assert len(catcher.mails) == RATE
+
+
+def test_the_digest_says_what_by_whom_and_when(any_host: Host, catcher: Catcher) -> None:
+    """Subject, author, time and text of each; in HTML nothing of a stranger is markup."""
+    names = ["Ada <b>Byron</b>", "Bob"]
+    for number in range(RATE + 2):
+        deny(any_host, number, Party(names[number % 2], "ada", id=number))
+    drain(any_host)
+    pass_a_minute(any_host)
+    with told(any_host) as heard:
+        drain(any_host)
+    (digest,) = digests(catcher.mails)
+    text, html = text_of(digest), text_of(digest, "html")
+    assert _subject(digest) == "2 requests"
+    assert digest.message["From"].addresses[0].addr_spec == "crm@firm.example"
+    for said in ("Please merge: Acme Ltd", "caused by Ada <b>Byron</b>", "n10", "n11", "UTC"):
+        assert said in text
+    assert "<b>Byron" not in html
+    assert "n11" in BeautifulSoup(html, "html.parser").text
+    assert states(any_host) == {
+        ("sent", None, "merge_denied"): RATE,
+        ("sent", "rate", "merge_denied"): 2,
+        ("sent", None, "digest"): 1,
+    }
+    gathered = [row for row in any_host.rows() if row.reason == "rate"]
+    (sent,) = [row for row in any_host.rows() if row.source == "digest"]
+    assert {row.detail for row in gathered} == {f"It went out in the digest {sent.id}."}
+    assert {row.id for row in gathered} <= {one.id for one in heard if one.status is Status.SENT}
+
+
+def test_a_template_of_the_host_replaces_the_text(
+    host: Host, catcher: Catcher, tmp_path: Path
+) -> None:
+    """As with every other message of ours."""
+    folder = tmp_path / "templates" / "interaction_mail" / "mail"
+    folder.mkdir(parents=True)
+    (folder / "digest.subject.txt").write_text("{{ count }} things")
+    (folder / "digest.txt").write_text("{% for one in messages %}* {{ one.subject }}\n{% endfor %}")
+    host.app.template_folder = str(tmp_path / "templates")
+    flood(host, RATE + 2)
+    drain(host)
+    pass_a_minute(host)
+    drain(host)
+    assert _subject(catcher.mails[-1]) == "2 things"
+    assert text_of(catcher.mails[-1]) == "* s10\n* s11\n"
+
+
+def test_a_broken_template_delays_and_loses_nothing(
+    host: Host, catcher: Catcher, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What cannot be gathered stays held for another minute, and the rest of mail flows."""
+    folder = tmp_path / "templates" / "interaction_mail" / "mail"
+    folder.mkdir(parents=True)
+    (folder / "digest.txt").write_text("{{ nobody.knows }}")
+    host.app.template_folder = str(tmp_path / "templates")
+    (both,) = (flood(host, RATE + 2), send(host, ["stewards", "bob"]))[1:]
+    drain(host)
+    pass_a_minute(host)
+    send(host, "eve")
+    drain(host)
+    assert "digest.failed" in caplog.text
+    assert states(host)["held", "rate", "call"] == 3
+    assert only(host, both).due_at > clock.now()  # also for Bob: one state for both
+    assert catcher.mails[-1].recipients == ["eve@firm.example"]
+    (folder / "digest.txt").write_text("{{ count }}")
+    host.app.jinja_env.cache.clear()  # type: ignore[union-attr]
+    pass_a_minute(host)
+    drain(host)
+    assert set(states(host)) == {
+        ("sent", None, "call"),
+        ("sent", "rate", "call"),
+        ("sent", None, "digest"),
+    }
+
+
+def test_a_single_held_message_leaves_as_it_is(any_host: Host, catcher: Catcher) -> None:
+    """The eleventh waits for its minute, and nobody need unpack it."""
+    ids = flood(any_host, RATE + 1)
+    message_id = only(any_host, ids[-1]).message_id
+    drain(any_host)
+    assert only(any_host, ids[-1]).status == "held"
+    pass_a_minute(any_host)
+    drain(any_host)
+    assert (only(any_host, ids[-1]).status, only(any_host, ids[-1]).reason) == ("sent", None)
+    assert catcher.mails[-1].message["Message-ID"] == message_id
+    assert digests(catcher.mails) == []
+
+
+def test_each_recipient_of_one_message_gets_it_in_his_way(any_host: Host, catcher: Catcher) -> None:
+    """For the one it is in the digest, for the other, who had no flood, it comes by itself."""
+    flood(any_host, RATE + 1)
+    both = send(any_host, ["stewards", "bob"], "Both")
+    drain(any_host)
+    pass_a_minute(any_host)
+    drain(any_host)
+    mails = [(_subject(one), one.recipients) for one in catcher.mails[RATE:]]
+    assert sorted(mails) == [("2 messages", [TO]), ("Both", ["bob@firm.example"])]
+    assert only(any_host, both).status == "sent"
+    with any_host.app.app_context():
+        snapshot = get_notification(both)
+    assert snapshot is not None
+    assert {one.status for one in snapshot.recipients} == {Status.SENT}
+
+
+def test_large_digests_end_and_say_where_the_rest_is(host: Host, catcher: Catcher) -> None:
+    """Two hundred messages: twenty texts, the other subjects, and a hint; still one mail."""
+    flood(host, RATE + 200)
+    drain(host)
+    pass_a_minute(host)
+    drain(host)
+    (digest,) = digests(catcher.mails)
+    assert _subject(digest) == "200 messages"
+    assert text_of(digest).count("Good day") == 20
+    assert "Outbox" in text_of(digest)
+    assert "and 80 more" in text_of(digest)
+
+
+# -- who is limited ----------------------------------------------------------------------
+
+
+def test_one_actor_is_limited_whoever_gets_it(any_host: Host, catcher: Catcher) -> None:
+    """A hundred a minute by one user to anybody; what is above leaves a minute later, by itself."""
+    for number in range(ACTOR_RATE + 20):
+        send(any_host, f"p{number}", sender=CURRENT_USER)
+    any_host.people.user = Party("Eve", "eve", id=66)
+    send(any_host, "other", sender=CURRENT_USER)
+    drain(any_host)
+    assert len(catcher.mails) == ACTOR_RATE + 1
+    held = [row for row in any_host.rows() if row.status == "held"]
+    assert {row.reason for row in held} == {"rate"}
+    assert "Who caused it" in held[0].detail
+    pass_a_minute(any_host)
+    drain(any_host)
+    assert states(any_host) == {("sent", None, "call"): ACTOR_RATE + 21}
+    assert digests(catcher.mails) == []
+
+
+def test_the_current_user_is_the_actor_and_no_sender_is_none(
+    tmp_path: Path, catcher: Catcher
+) -> None:
+    """A user is counted; a job that says ``sender=None`` is not."""
+    url = f"sqlite:///{tmp_path}/host.sqlite"
+    with a_host(url, catcher, INTERACTION_MAIL_ACTOR_RATE=3) as host:
+        for number in range(5):
+            send(host, f"p{number}")
+            send(host, f"q{number}", sender=CURRENT_USER)
+        drain(host)
+        assert len(catcher.mails) == 5 + 3
+
+
+def test_flask_mail_and_our_own_notices_are_not_limited(host: Host, catcher: Catcher) -> None:
+    """Password resets do not wait, and do not make others wait."""
+    mail = Mail()
+    mail.init_app(host.app)
+    with host.app.app_context():
+        for number in range(RATE + 5):
+            mail.send(Message(f"m{number}", recipients=[TO], body="x"))
+        host.db.session.commit()
+    send(host)
+    drain(host)
+    assert set(states(host)) == {("sent", None, "flask_mail"), ("sent", None, "call")}
+    assert len(catcher.mails) == RATE + 6
+
+
+def test_every_kind_of_message_counts_for_one_recipient(host: Host, catcher: Catcher) -> None:
+    """Requests, news of merges, and a host's own messages share the recipient's rate."""
+    host.people.owners = {"Firm List": [STEWARDS]}
+    for number in range(5):
+        deny(host, number)
+        with host.app.app_context():
+            merge_completed.send(host.app, merge=a_merge(ids=(number + 50, number + 70)))
+            host.db.session.commit()
+    send(host)
+    drain(host)
+    assert len(catcher.mails) == RATE
+    assert sum(states(host)[one] for one in states(host) if one[0] == "held") == 1
+
+
+def test_resending_in_a_loop_is_no_way_around(host: Host, catcher: Catcher) -> None:
+    """An administrator who presses Resend thirty times makes ten mails, too."""
+    id = send(host)
+    for _ in range(30):
+        host.state.resend(id, by="admin")
+    drain(host)
+    assert len(catcher.mails) == RATE
+    assert states(host)["held", "rate", "call"] == 21
+
+
+# -- by hand -----------------------------------------------------------------------------
+
+
+def test_held_messages_can_be_released_and_cancelled(any_host: Host, catcher: Catcher) -> None:
+    """Released, one leaves at once; called back, it is not in the digest."""
+    ids = flood(any_host, RATE + 4)
+    drain(any_host)
+    assert any_host.state.release(ids[-1])
+    with any_host.app.app_context():
+        assert cancel_notification(ids[-2])
+    drain(any_host)
+    assert _subject(catcher.mails[-1]) == "s13"
+    pass_a_minute(any_host)
+    drain(any_host)
+    (digest,) = digests(catcher.mails)
+    assert _subject(digest) == "2 messages"
+    assert "s12" not in text_of(digest)
+    assert only(any_host, ids[-2]).reason == "withdrawn"
+
+
+def test_what_a_digest_has_taken_cannot_be_released_any_more(host: Host, catcher: Catcher) -> None:
+    """It would come twice; the digest itself can be called back, with all that is in it."""
+    ids = flood(host, RATE + 3)
+    drain(host)
+    pass_a_minute(host)
+    (digest,) = _gather(host)
+    assert {only(host, id).status for id in ids[RATE:]} == {"sending"}
+    assert not host.state.release(ids[-1])
+    assert not host.state.cancel(ids[-1])
+    with told(host) as heard:
+        assert host.state.cancel(digest)
+    assert {one.id for one in heard} == {digest, *ids[RATE:]}
+    assert states(host)["cancelled", "rate", "call"] == 3
+    drain(host)
+    assert len(catcher.mails) == RATE
+
+
+def _gather(host: Host) -> list[uuid.UUID]:
+    """Form the digests, and send nothing."""
+    limits = host.state.dispatcher()._office.limits
+    with host.state.database.writing() as connection:
+        return limits.gather(connection, clock.now())
+
+
+def test_a_refused_digest_fails_what_is_in_it_and_can_be_sent_again(
+    any_host: Host, catcher: Catcher
+) -> None:
+    """The verdict is everybody's, with the reply; a resent digest that arrives is good news."""
+    ids = flood(any_host, RATE + 3)
+    drain(any_host)
+    pass_a_minute(any_host)
+    catcher.refuse[TO] = "550 5.1.1 unknown"
+    with told(any_host) as heard:
+        drain(any_host)
+    assert states(any_host)["failed", "rate", "call"] == 3
+    assert {one.id for one in heard if one.status is Status.FAILED} >= {*ids[RATE:]}
+    assert heard[-1].recipients[0].reply == "550 5.1.1 unknown"
+    (digest,) = [row for row in any_host.rows() if row.source == "digest"]
+    assert only(any_host, ids[-1]).detail == f"It was in the digest {digest.id}, which failed."
+    catcher.refuse.clear()
+    any_host.state.resend(digest.id)
+    drain(any_host)  # who resends is limited as well
+    assert states(any_host)["held", "rate", "digest"] == 1
+    pass_a_minute(any_host)
+    drain(any_host)
+    assert states(any_host)["sent", "rate", "call"] == 3
+    (told_first,) = {only(any_host, id).detail for id in ids[RATE:]}
+    any_host.state.resend(digest.id)
+    drain(any_host)
+    pass_a_minute(any_host)
+    drain(any_host)
+    assert {only(any_host, id).detail for id in ids[RATE:]} == {told_first}  # no news
+
+
+def test_erasing_an_address_ends_its_digest(host: Host, catcher: Catcher) -> None:
+    """What waited in it is called back with it, and erased when asked for once more."""
+    flood(host, RATE + 3)
+    drain(host)
+    pass_a_minute(host)
+    _gather(host)
+    for _ in range(2):
+        outbox_retention.erase(host.state.database, TO, now=clock.now())
+    drain(host)
+    assert len(catcher.mails) == RATE
+    assert TO not in host.recipients()
+    assert {row.status for row in host.rows()} == {"sent", "cancelled"}
+
+
+def test_panel_and_command_line_show_what_is_held(tmp_path: Path, catcher: Catcher) -> None:
+    """The list by reason, the details with the time, ``status`` with the number."""
+    with opened_panel(tmp_path, **LIMITS) as panel:
+        panel.host.configure(smtp_port=catcher.port)
+        ids = flood(panel.host)
+        drain(panel.host)
+        page = panel.get(f"{OUTBOX}?reason=rate")
+        assert len(page.select("tbody tr")) == 5
+        details = panel.get(f"{OUTBOX}{ids[-1]}/").text
+        assert "leaves at about" in details
+        assert "Release" in details
+        assert "leaves at about" in done(panel.host, "outbox", "show", str(ids[-1])).out
+        assert "rate" in done(panel.host, "outbox", "list", "--status", "held").out
+        assert done(panel.host, "status", "--json").json["held_by_rate"] == 5
+
+
+# -- many processes, and their ends --------------------------------------------------------
+
+
+@pytest.fixture(params=KINDS)
+def site(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Site]:
+    with fresh(request.param, tmp_path) as url, a_site(url, request.param) as site:
+        yield site
+
+
+def a_worker(site: Site, **plan: Any) -> Worker:
+    return site.start(options=tuple(LIMITS.items()), **plan)
+
+
+def put(site: Site, count: int, address: str = TO) -> None:
+    site.store.put(*(letter(address) for _ in range(count)))
+
+
+def minute_over(site: Site) -> None:
+    with site.store.writing() as connection:
+        connection.execute(_OVER)
+
+
+def taken(site: Site) -> tuple[int, list[str]]:
+    """How many single messages the server has, and the Message-IDs of the digests, with copies."""
+    heads = [one.content.partition(b"\r\n\r\n")[0].decode() for one in site.server.messages]
+    found = [head for head in heads if re.search(r"^Subject: \d+ messages", head, re.MULTILINE)]
+    ids = [re.search(r"^Message-ID:\s*(\S+)", head, re.MULTILINE) for head in found]
+    return len(heads) - len(found), [one.group(1) for one in ids if one]
+
+
+def test_four_workers_at_once_keep_the_rate_and_form_one_digest(site: Site) -> None:
+    """200 messages to one, 50 to others, four processes: ten leave, one digest is formed."""
+    workers = [a_worker(site, waits=True, lease=30.0) for _ in range(4)]
+    put(site, 200)
+    for number in range(50):
+        put(site, 1, f"p{number}@firm.example")
+    for one in workers:
+        one.go()
+    site.until(lambda: not {"queued", "sending"} & {*site.store.statuses()})
+    mails, _ = taken(site)
+    minute_over(site)
+    site.until(lambda: {*site.store.statuses()} == {"sent"})
+    _, gathered = taken(site)
+    say(f"{site.kind}: mails={mails - 50} of 200  digests={len(gathered)}")
+    assert (mails - 50, len(gathered)) == (RATE, 1)
+    site.stop()
+
+
+def test_a_flood_that_goes_on_while_workers_claim_stays_within_the_bound(site: Site) -> None:
+    """Three processes claim what is just being stored: at most the rate for each of them."""
+    workers = [a_worker(site, lease=30.0, poll=0.01) for _ in range(3)]
+    threads = [threading.Thread(target=_trickle, args=(site, 60)) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    site.until(lambda: not {"queued", "sending"} & {*site.store.statuses()})
+    mails, _ = taken(site)
+    say(f"{site.kind}: mails={mails} of 180, at most {RATE * len(workers)}")
+    assert RATE <= mails <= RATE * len(workers)
+    minute_over(site)
+    site.until(lambda: {*site.store.statuses()} == {"sent"})
+    assert len(taken(site)[1]) == 1
+    site.stop()
+
+
+def _trickle(site: Site, count: int) -> None:
+    for _ in range(count):
+        put(site, 1)
+
+
+# When a worker dies: in which of its transactions, and how many copies of a digest there may be.
+DEATHS = {
+    "before it is formed": (("before", 1), 1),
+    "while it is formed": (("inside", 1), 1),
+    "formed, not claimed": (("after", 1), 1),
+    "claimed": (("after", 2), 1),
+    "taken, not recorded": (("before", 3), 2),
+    "recorded with all that is in it": (("inside", 3), 2),
+    "after the record": (("after", 3), 1),
+}
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_worker_killed_around_a_digest_loses_nothing(site: Site, death: str) -> None:
+    """kill -9 at each step: one digest, its copies the same message, all in it sent."""
+    dies, copies = DEATHS[death]
+    put(site, RATE + 20)
+    first = a_worker(site)
+    site.until(lambda: site.store.statuses() == {"sent": RATE, "held": 20})
+    site.stop(first)
+    minute_over(site)
+    victim = a_worker(site, dies=dies, lease=0.5)
+    assert victim.ended() == -9
+    heir = a_worker(site, lease=0.5)
+    site.until(lambda: site.store.statuses() == {"sent": RATE + 21})
+    site.stop(heir)
+    mails, gathered = taken(site)
+    gone = sum(row.source == "call" and row.status == "sent" for row in site.rows())
+    lost = RATE + 20 - gone
+    different = len(set(gathered))
+    say(f"{site.kind}, {death}: {mails=} digests={different} copies={len(gathered)} {lost=}")
+    assert (mails, different, lost) == (RATE, 1, 0)
+    assert len(gathered) <= copies
+    with site.store.reading() as connection:
+        left = sa.select(sa.func.count()).where(RECIPIENT.c.status != "sent")
+        assert connection.scalar(left) == 0
+
+
+@pytest.mark.parametrize("dies", [("before", 1), ("inside", 1), ("after", 1)])
+def test_a_worker_killed_while_it_holds_loses_nothing(site: Site, dies: tuple[str, int]) -> None:
+    """What it was about to hold is held by the next one, and what it let go still counts."""
+    put(site, RATE + 20)
+    assert a_worker(site, dies=dies, lease=0.5).ended() == -9
+    heir = a_worker(site, lease=0.5)
+    site.until(lambda: site.store.statuses() == {"sent": RATE, "held": 20})
+    minute_over(site)
+    site.until(lambda: site.store.statuses() == {"sent": RATE + 21})
+    site.stop(heir)
+    assert taken(site)[0] == RATE
