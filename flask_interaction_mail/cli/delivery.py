@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -108,7 +109,7 @@ def worker(once: bool, connections: int | None) -> None:
     """Deliver until SIGTERM or SIGINT: what is in flight then is finished first."""
     state = state_of()
     dispatcher = state.dispatcher(connections=connections)
-    with _until_signalled() as (stop, wake):
+    with until_signalled() as (stop, wake):
         if not once:
             say("Delivering. Stop with Ctrl-C or SIGTERM.")
             dispatcher.run(stop, wake)
@@ -124,17 +125,26 @@ def worker(once: bool, connections: int | None) -> None:
 
 
 @contextmanager
-def _until_signalled() -> Iterator[tuple[threading.Event, threading.Event]]:
-    """Two events, stop and wake, that SIGTERM and SIGINT set."""
+def until_signalled() -> Iterator[tuple[threading.Event, threading.Event]]:
+    """Two events, stop and wake, that SIGTERM and SIGINT set; for the main thread."""
     stop, wake = threading.Event(), threading.Event()
+    # A handler runs in the middle of what the main thread does, which may hold the lock of the
+    # very event that it would set, and so for ever. A SimpleQueue can be put into even then.
+    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
 
-    def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature is fixed
+    def pass_on() -> None:
+        signals.get()
         stop.set()
         wake.set()
 
-    former = {one: signal.signal(one, end) for one in (signal.SIGTERM, signal.SIGINT)}
+    def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature is fixed
+        signals.put(number)
+
+    threading.Thread(target=pass_on, name="interaction-mail-signals", daemon=True).start()
+    former = {one: signal.signal(one, note) for one in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stop, wake
     finally:
         for one, handler in former.items():
             signal.signal(one, handler)
+        signals.put(0)  # ends the thread

@@ -20,6 +20,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from flask_interaction_mail import clock, queue, send_notification
+from flask_interaction_mail.cli.delivery import until_signalled
 from flask_interaction_mail.dispatcher import Dispatcher, Office, Store
 from flask_interaction_mail.transport.smtp import SmtpTransport
 from flask_interaction_mail.transport.timeouts import Timeouts
@@ -47,22 +48,16 @@ class Plan:
 
 def deliver(plan: Plan, pipe: Connection) -> None:
     """A worker; says "ready", and ends by SIGTERM."""
-    stop, wake = threading.Event(), threading.Event()
-
-    def end(*_: object) -> None:
-        stop.set()
-        wake.set()
-
-    signal.signal(signal.SIGTERM, end)
-    _set_clock(plan.clock_is_off)
-    host = Host(plan.url, **dict(plan.options))
-    dispatcher = Dispatcher(_office(host, plan))
-    pipe.send("ready")
-    if plan.waits:
-        pipe.recv()
-    threading.Thread(target=_end_with_the_tests, args=(pipe,), daemon=True).start()
-    dispatcher.run(stop, wake, poll=plan.poll)
-    host.close()
+    with until_signalled() as (stop, wake):
+        _set_clock(plan.clock_is_off)
+        host = Host(plan.url, **dict(plan.options))
+        dispatcher = Dispatcher(_office(host, plan))
+        pipe.send("ready")
+        if plan.waits:
+            pipe.recv()
+        threading.Thread(target=_end_with_the_tests, args=(pipe,), daemon=True).start()
+        dispatcher.run(stop, wake, poll=plan.poll)
+        host.close()
 
 
 def _end_with_the_tests(pipe: Connection) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from flask_admin import Admin
 from flask_mail import Mail
 
 from flask_interaction_mail import migrate, settings_changed
+from flask_interaction_mail.cli.delivery import until_signalled
 from flask_interaction_mail.settings import FIELDS
 from tests.catcher import Catcher, catching
 from tests.databases import fresh_database
@@ -352,3 +356,13 @@ def test_db_upgrade_is_refused_where_the_hosts_migrations_do_it(host: Host):
     assert "INTERACTION_MAIL_MIGRATIONS" in run(host, "db", "upgrade").err
     assert run(host, "db", "downgrade", "--yes").status == 1
     done(host, "db", "check")
+
+
+def test_a_signal_stops_the_worker_in_the_middle_of_whatever_it_does() -> None:
+    """Also where the very thread that it interrupts holds the lock of what is to be set."""
+    with until_signalled() as (stop, wake):
+        with stop._cond, wake._cond:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0.05)
+        assert stop.wait(5)
+        assert wake.wait(5)
