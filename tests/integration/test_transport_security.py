@@ -13,6 +13,7 @@ from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outcome import Fault, Result, Stage
 from flask_interaction_mail.transport.smtp import SmtpTransport
 from flask_interaction_mail.transport.tls import context_for
+from tests.canary import PASSWORD
 from tests.servers.catcher import catcher
 from tests.servers.certificates import other_pki, pki, too_old
 from tests.servers.clients import PATIENT, QUICK, envelope, login_settings, settings
@@ -25,7 +26,6 @@ from tests.servers.scripted import (
     then,
 )
 
-PASSWORD = "hunter2-canary"
 OFFERED = b"250-scripted.test\r\n250-STARTTLS\r\n250 AUTH PLAIN LOGIN\r\n"
 LONG_AGO = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC)
 FAR_AHEAD = datetime.datetime(2999, 1, 1, tzinfo=datetime.UTC)
