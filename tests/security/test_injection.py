@@ -70,7 +70,7 @@ FIELDS: dict[str, Callable[[str], None]] = {
 
 def refused(host: Host, call: Callable[[], None]) -> int:
     """Counts 1 for a call that ends in a ValueError; one that succeeds fails the test."""
-    with host.app.app_context(), pytest.raises(ValueError, match=".") as caught:
+    with host.app.app_context(), pytest.raises(ValueError, match=r"\w") as caught:
         call()
     # The error is for a log and a terminal: what was refused has no effect there either.
     assert str(caught.value).isprintable(), str(caught.value)
@@ -112,7 +112,9 @@ def test_t7_no_control_character_is_stripped_from_the_ends(host: Host, place: st
         text = place.format(vector)
         refused(host, lambda text=text: _call(subject=text))
         refused(host, lambda text=text: _call(headers={"X-Own": text}))
-        refused(host, lambda text=text: _call(to=f"{text}@firm.example" if text[0] != "x" else text))
+        refused(
+            host, lambda text=text: _call(to=f"{text}@firm.example" if text[0] != "x" else text)
+        )
         refused(host, lambda text=text: _attach(filename=text))
 
 
