@@ -27,7 +27,6 @@ from flask_interaction_mail.signals import settings_changed
 STEM = "kanarie-Zq7-"
 PASSWORD = f"{STEM}hunter2"
 TESTS = str(Path(__file__).parent)
-OURS = "flask_interaction_mail"
 SERVERS = ("mail.log", "mail.debug")  # aiosmtpd's: what it was told over the wire
 # What could end a line of a log, or move the cursor of who reads it (T16).
 _EFFECT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -46,10 +45,11 @@ def spellings(stem: str) -> tuple[bytes, ...]:
 class Watch(logging.Handler):
     """Looks for the canary wherever it could come out; ``found`` tells where it did."""
 
-    def __init__(self, stem: str = STEM) -> None:
+    def __init__(self, stem: str = STEM, ours: str = "flask_interaction_mail") -> None:
         super().__init__(logging.NOTSET)
         self.found: list[str] = []
         self._stem = stem
+        self._ours = ours
         self._spellings = spellings(stem)
 
     def look(self, where: str, what: str | bytes) -> None:
@@ -64,7 +64,7 @@ class Watch(logging.Handler):
             return
         said = record.getMessage()
         self.look(f"a record of {record.name}: {record.msg}", f"{said} {record.__dict__}")
-        if record.name.startswith(OURS) and _EFFECT.search(said):
+        if record.name.startswith(self._ours) and _EFFECT.search(said):
             self.found.append(f"a record has control characters: {said!r}")
         if record.exc_info and record.exc_info[1] is not None:
             self.look(f"the traceback of {record.msg}", _with_variables(record.exc_info[1]))
@@ -94,11 +94,9 @@ class Watch(logging.Handler):
             yield
 
     def _settings(self, sender: Any, **told: Any) -> None:
-        self.look("settings_changed", repr(told))
-        for name in ("previous", "settings"):
-            password = getattr(told.get(name), "password", None)
-            if isinstance(password, Secret):
-                self.found.append(f"settings_changed carries the password in {name}")
+        passwords = [getattr(value, "password", None) for value in told.values()]
+        revealed = [one.reveal() for one in passwords if isinstance(one, Secret)]
+        self.look("what settings_changed tells", f"{told} {revealed}")
 
     def _answers(self, patch: pytest.MonkeyPatch) -> None:
         run = Client.run_wsgi_app
@@ -106,21 +104,19 @@ class Watch(logging.Handler):
         def watched(client: Client, *args: Any, **kwargs: Any) -> Any:
             pieces, status, headers = run(client, *args, **kwargs)
             self.look("a response's headers", str(headers))
-            return self._read_along(pieces), status, headers
+            read: Iterable[bytes] = self._read_along(pieces)
+            if isinstance(pieces, list) or "Content-Length" in headers:
+                read = list(read)  # not streamed: looked at also where the test does not read it
+            return ClosingIterator(read, getattr(pieces, "close", None)), status, headers
 
         patch.setattr(Client, "run_wsgi_app", watched)
 
-    def _read_along(self, pieces: Iterable[bytes]) -> Iterable[bytes]:
-        def read() -> Iterator[bytes]:
-            before = b""
-            for piece in pieces:
-                self.look("a response", before + piece)
-                before = piece[-len(self._stem) * 2 :]
-                yield piece
-
-        if isinstance(pieces, list):
-            return list(read())
-        return ClosingIterator(read(), getattr(pieces, "close", None))
+    def _read_along(self, pieces: Iterable[bytes]) -> Iterator[bytes]:
+        before = b""
+        for piece in pieces:
+            self.look("a response", before + piece)
+            before = piece[-len(self._stem) * 2 :]
+            yield piece
 
     def _commands(self, patch: pytest.MonkeyPatch) -> None:
         invoke = CliRunner.invoke

@@ -80,7 +80,7 @@ def test_t13_the_header_matrix_holds_whatever_somebody_calls_himself(
             reply_to,
         ]
         assert len(set(message.keys())) == len(message.keys())
-        proved("T13", "{} of 5 cases of the matrix × 6 attacks in the name: nobody else is named")
+        proved("T13", "5 cases of the matrix × 6 names: nobody else is named in {} of 30")
 
 
 def test_t13_nothing_of_a_request_gets_into_from(host: Host, server: Scripted) -> None:
