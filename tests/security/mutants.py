@@ -14,13 +14,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.security.functions import ROOT, nodes
 from tests.security.mutations import MUTATIONS, Mutation
 
-ROOT = Path(__file__).parents[2]
 PACKAGE = "flask_interaction_mail"
 COPIED = (PACKAGE, "migrations", "example_app", "tests", "docs", "setup.cfg", "pyproject.toml",
           "README.md", "SECURITY.md", "LICENSE")  # fmt: skip
@@ -38,7 +38,7 @@ def main(wanted: Sequence[str]) -> int:
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         root = Path(folder)
         _copy_to(root)
-        tests = sorted({test for one in chosen for test in one.tests})
+        tests = {test for one in chosen for test in one.tests}
         if said := _failure(root, tests):
             print(f"The tests do not pass as they are:\n{said}")
             return 1
@@ -79,10 +79,11 @@ def _mutated(path: Path, mutation: Mutation) -> Iterator[None]:
         path.write_text(text, "utf-8")
 
 
-def _failure(root: Path, tests: Sequence[str]) -> str:
+def _failure(root: Path, tests: Iterable[str]) -> str:
     """What pytest said, if a test failed in ``root``; "" if all passed."""
     # Without bytecode: a file that is changed twice within a second looks unchanged to Python.
-    run = [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *tests]
+    run = [sys.executable, "-B", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    run += sorted(node for test in tests for node in nodes()[test])
     done = subprocess.run(
         run, cwd=root, capture_output=True, text=True, timeout=SECONDS, check=False
     )
