@@ -35,6 +35,11 @@ def _flask_mail(**given: Any) -> None:
     flask_mail.email_dispatched.send(_app(), message=flask_mail.Message(**arguments))
 
 
+def _save(**changed: Any) -> None:
+    state = _app().extensions["interaction_mail"]
+    state.save_settings(changed, base=None, changed_by="test")
+
+
 def _app() -> Any:
     from flask import current_app
 
@@ -64,7 +69,11 @@ FIELDS: dict[str, Callable[[str], None]] = {
     "Flask-Mail: sender": lambda bad: _flask_mail(sender=(f"Ad{bad}a", "ada@firm.example")),
     "Flask-Mail: reply_to": lambda bad: _flask_mail(reply_to=f"ad{bad}a@firm.example"),
     "Flask-Mail: extra header": lambda bad: _flask_mail(extra_headers={"X-Own": f"a{bad}b"}),
-    "Flask-Mail: header of a part": lambda bad: _attach(headers={"Content-ID": f"<a{bad}b>"}),
+    "header of a part": lambda bad: _attach(headers={"Content-ID": f"<a{bad}b>"}),
+    "setting: default_from": lambda bad: _save(default_from=f"cr{bad}m"),
+    "setting: sender_name": lambda bad: _save(sender_name=f"Fi{bad}rm"),
+    "setting: helo_name": lambda bad: _save(helo_name=f"crm{bad}.firm.example"),
+    "setting: login": lambda bad: _save(login=f"cr{bad}m"),
 }
 
 
