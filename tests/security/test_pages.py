@@ -21,7 +21,7 @@ from flask_interaction_mail.models import (
     RecipientRow,
     SettingsRow,
 )
-from tests.panel import HOME, OUTBOX, TEST, TYPED, Panel, opened_panel
+from tests.panel import HOME, OUTBOX, TEST, TYPED, Panel, form_values, opened_panel
 from tests.proofs import proved
 from tests.security.corpora import NAUGHTY
 from tests.security.dom import MARKUP, links_of, shape_of
@@ -244,4 +244,22 @@ def test_t5_what_a_server_says(panel: Panel) -> None:
         shape.keeps("test", html)
     proved(
         "T5", f"replies: {len(TEXTS)} texts: {{}} results of a test keep their shape", shape.pages
+    )
+
+
+def test_t5_what_is_flashed(panel: Panel) -> None:
+    """An error of Resend quotes an address, above a page of Flask-Admin's making."""
+    shape = Shape()
+    id = message_with(panel, [HARMLESS] * SHOWN)
+    for text in (f"{HARMLESS} {HARMLESS}", *MARKUP):
+        intent = {"kind": "x", "source": "call", "subject": "x", "text": "x"}
+        intent |= {"to": [{"name": text, "email": f"{text} <"}]}
+        with panel.host.app.app_context(), panel.host.state.database.writing() as connection:
+            connection.execute(sa.update(MessageRow).values(intent=json.dumps(intent)))
+        values = form_values(panel.get(f"{OUTBOX}{id}/"))
+        response = panel.client.post(f"{OUTBOX}{id}/resend", data=values, follow_redirects=True)
+        assert "is no e-mail address" in response.text
+        shape.keeps("details", response.text)
+    proved(
+        "T5", f"errors above a page: {len(MARKUP)} texts: {{}} pages keep their shape", shape.pages
     )
