@@ -93,7 +93,7 @@ def _failure(root: Path, tests: Iterable[str]) -> str:
 
 
 def _killer(output: str) -> str:
-    found = re.search(r"^(?:FAILED|ERROR) \S*::(\S+)", output, re.MULTILINE)
+    found = re.search(r"^(?:FAILED|ERROR) \S*::(test_\w+)", output, re.MULTILINE)
     return found[1] if found else "SURVIVED"
 
 

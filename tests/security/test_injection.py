@@ -66,6 +66,9 @@ FIELDS: dict[str, Callable[[str], None]] = {
     "disposition": lambda bad: _attach(disposition=f"in{bad}line"),
     "Flask-Mail: subject": lambda bad: _flask_mail(subject=f"Hel{bad}lo"),
     "Flask-Mail: recipient": lambda bad: _flask_mail(recipients=[f"ad{bad}a@firm.example"]),
+    "Flask-Mail: name of a recipient": lambda bad: _flask_mail(
+        recipients=[(f"Ad{bad}a", "ada@firm.example")]
+    ),
     "Flask-Mail: sender": lambda bad: _flask_mail(sender=(f"Ad{bad}a", "ada@firm.example")),
     "Flask-Mail: reply_to": lambda bad: _flask_mail(reply_to=f"ad{bad}a@firm.example"),
     "Flask-Mail: extra header": lambda bad: _flask_mail(extra_headers={"X-Own": f"a{bad}b"}),
