@@ -82,9 +82,9 @@ def mailbox(
         yield Mailbox(host, running_mail_server)
 
 
-def count(what: str, message: EmailMessage | None) -> None:
-    proved("T7", f"{what} through Postfix: {{}} arrive as given", int(message is not None))
-    proved("T7", f"{what} through Postfix: {{}} refused, none of them sent", int(message is None))
+def count(threat: str, what: str, message: EmailMessage | None) -> None:
+    proved(threat, f"{what} through Postfix: {{}} arrive as given", int(message is not None))
+    proved(threat, f"{what} through Postfix: {{}} refused, none sent", int(message is None))
 
 
 @several
@@ -99,7 +99,7 @@ def test_t7_headers_arrive_as_they_were_given(
         reply_to=Party(name, "bob@firm.example"),
         cc=Party(copied, "crm@interaction.test"),
     )
-    count("headers", message)
+    count("T7", "headers", message)
     refused = any(map(has_forbidden, (subject, value, name, copied)))
     assert (message is None) == refused
     if message is not None:
@@ -139,7 +139,7 @@ EXPECTED = {
 def test_t8_addresses_arrive_as_they_were_given(mailbox: Mailbox, raw: str) -> None:
     """One address in, the same one out: never another, never two."""
     message = mailbox.sent(reply_to=[raw], cc=["crm@interaction.test"])
-    count("addresses", message)
+    count("T8", "addresses", message)
     if message is None:
         return
     wanted = complete(raw, company_domain=mailbox.postfix.domain)
@@ -160,7 +160,7 @@ def test_t9_content_arrives_as_it_was_given(
     """Both texts but for the form of their line ends, and every byte of an attachment."""
     assume(text is not None or html is not None)
     message = mailbox.sent(text=text, html=html, attachments=[(name, "application/pdf", data)])
-    count("content", message)
+    count("T9", "content", message)
     if message is None:
         assert any(map(has_forbidden, (name, *filter(None, (text, html)))))
         return
