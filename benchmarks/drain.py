@@ -40,7 +40,8 @@ def measure(options: Options) -> Figure:
 
 
 def figure_of(figure: Figure, dialect: str, options: Options) -> None:
-    count = options.size(3000, 200)
+    count = options.size(10_000, 200)
+    records: list[dict[str, float]] = []
     with (
         sink() as port,
         database(dialect, options) as ours,
@@ -49,12 +50,13 @@ def figure_of(figure: Figure, dialect: str, options: Options) -> None:
     ):
         contenders: Drains = {
             POST_OFFICE: lambda: post_office_rate(post_office, port, count // 2),
-            BEST: lambda: best_rate(post_office, port, count // 2),
-            MAILER: lambda: _mailer_rate(mailer, port, count // 5),
-            OURS: lambda: our_rate(ours, port, count, 4),
+            BEST: lambda: best_rate(post_office, port, count),
+            MAILER: lambda: _mailer_rate(mailer, port, count // 10),
+            OURS: lambda: _our_rate_noted(ours, port, count, records),
         }
         samples = interleaved(options.rounds, contenders)
     figure.tables.append(rates(f"{dialect}, one process", samples, POST_OFFICE))
+    figure.tables.append(_recorded(dialect, records))
     figure.goals += _goals(dialect, samples)
     figure.bars[f"drain, {dialect}, messages/s"] = {
         name: Spread.of(values).median for name, values in samples.items()
@@ -76,6 +78,21 @@ def _goals(dialect: str, samples: Samples) -> list[Goal]:
 
 def our_rate(url: str, port: int, count: int, connections: int) -> float:
     return float(_ours(url, port, count, connections)["rate"])
+
+
+def _our_rate_noted(url: str, port: int, count: int, records: list[dict[str, float]]) -> float:
+    rate = our_rate(url, port, count, 4)
+    records.append(child("ours", "recorded", url=url))
+    return rate
+
+
+def _recorded(dialect: str, records: list[dict[str, float]]) -> Table:
+    title = f"{dialect}: from the server's answer to its record, at that rate, ms"
+    table = Table(title, ["of the messages", "median", "min", "max"])
+    for share in ("half", "95 %", "all"):
+        spread = Spread.of([one[share] for one in records])
+        table.rows.append([share, *map(number, (spread.median, spread.low, spread.high))])
+    return table
 
 
 def _ours(url: str, port: int, count: int, connections: int) -> Any:

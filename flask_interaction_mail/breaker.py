@@ -1,7 +1,8 @@
 """The circuit breaker: while a server is in trouble nobody runs against it, and it says why.
 
-Its state is one row that all workers share. It belongs to the settings it was opened under:
-other settings close it. Functions work on the connection given; its owner commits.
+Its state is a row that all workers share, one for each server that was in trouble: workers with
+overrides of their own may talk to another one. Functions work on the connection given; its owner
+commits.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from .models import CHECK as CHECK
 from .outcome import Stage
 from .settings import MessagingSettings
 
-_ROW = uuid.UUID("b2a5f7ce-6f0e-4a55-8a3d-2f5fd1a7c9e4")
+_ROWS = uuid.UUID("b2a5f7ce-6f0e-4a55-8a3d-2f5fd1a7c9e4")
+_KIND = "breaker"
+_CLOSE = sa.update(CHECK).values(verdict="closed", until=None)
 PROBE_AFTER = timedelta(minutes=1)
 # Servers lock an account out after a few wrong passwords: do not be the one who does it.
 PROBE_AFTER_REFUSED_LOGIN = timedelta(minutes=15)
@@ -40,7 +43,7 @@ def read(connection: sa.Connection, settings: MessagingSettings) -> Open | None:
     """The breaker's state for ``settings``, None while it is closed."""
     row = connection.execute(
         sa.select(CHECK.c.at, CHECK.c.until, CHECK.c.steps).where(
-            CHECK.c.id == _ROW, CHECK.c.verdict == "open", CHECK.c.fingerprint == _print(settings)
+            CHECK.c.id == _row(settings), CHECK.c.verdict == "open"
         )
     ).first()
     if row is None:
@@ -61,7 +64,7 @@ def trip(
     known = read(connection, settings)
     until = now + _pause(error)
     values = {
-        "kind": "breaker",
+        "kind": _KIND,
         "at": known.since if known else now,
         "by": worker,
         "fingerprint": _print(settings),
@@ -69,42 +72,50 @@ def trip(
         "steps": json.dumps({"stage": error.stage, "why": str(error)}),
         "until": until,
     }
-    changed = connection.execute(sa.update(CHECK).where(CHECK.c.id == _ROW).values(**values))
+    row = _row(settings)
+    changed = connection.execute(sa.update(CHECK).where(CHECK.c.id == row).values(**values))
     if changed.rowcount == 0:
-        _insert(connection, values)
+        _insert(connection, row, values)
     return until
 
 
-def begin_probe(connection: sa.Connection, now: datetime) -> bool:
+def begin_probe(connection: sa.Connection, settings: MessagingSettings, now: datetime) -> bool:
     """Whether the caller may make the probe that is due: of many workers one, once a minute."""
     changed = connection.execute(
         sa.update(CHECK)
-        .where(CHECK.c.id == _ROW, CHECK.c.verdict == "open", CHECK.c.until <= now)
+        .where(CHECK.c.id == _row(settings), CHECK.c.verdict == "open", CHECK.c.until <= now)
         .values(until=now + PROBE_AFTER)
     )
     return changed.rowcount == 1
 
 
-def close(connection: sa.Connection) -> None:
-    """The server works again."""
-    connection.execute(
-        sa.update(CHECK).where(CHECK.c.id == _ROW).values(verdict="closed", until=None)
-    )
+def close(connection: sa.Connection, settings: MessagingSettings) -> None:
+    """The server of ``settings`` works again."""
+    connection.execute(_CLOSE.where(CHECK.c.id == _row(settings)))
 
 
-def _insert(connection: sa.Connection, values: dict[str, Any]) -> None:
+def close_all(connection: sa.Connection) -> None:
+    """Settings were saved: whatever was in trouble is worth another try."""
+    connection.execute(_CLOSE.where(CHECK.c.kind == _KIND))
+
+
+def _insert(connection: sa.Connection, row: uuid.UUID, values: dict[str, Any]) -> None:
     # Two workers may open it at once for the first time: either row says the same.
     try:
         with connection.begin_nested():
-            connection.execute(sa.insert(CHECK).values(id=_ROW, **values))
+            connection.execute(sa.insert(CHECK).values(id=row, **values))
     except sa.exc.IntegrityError:
-        connection.execute(sa.update(CHECK).where(CHECK.c.id == _ROW).values(**values))
+        connection.execute(sa.update(CHECK).where(CHECK.c.id == row).values(**values))
 
 
 def _pause(error: TransportError) -> timedelta:
     if error.stage is Stage.AUTHENTICATION and not error.transient:
         return PROBE_AFTER_REFUSED_LOGIN
     return PROBE_AFTER
+
+
+def _row(settings: MessagingSettings) -> uuid.UUID:
+    return uuid.uuid5(_ROWS, _print(settings))
 
 
 def _print(settings: MessagingSettings) -> str:

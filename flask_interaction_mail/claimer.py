@@ -17,16 +17,17 @@ class Claimer:
     """Takes messages from the queue for one set of settings, one claim at a time.
 
     ``held_up_by`` says why there is nothing to be had though messages wait; ``probing`` is true
-    while the one message that was claimed has to find out whether the server works again.
+    while the one message that was claimed has to find out whether the server works again;
+    ``one_writer`` while a claim and a record cannot be written at once.
     """
 
     def __init__(self, office: Office, settings: MessagingSettings, clock: queue.Time) -> None:
         self.held_up_by: str | None = None
         self.probing = False
+        self.one_writer = True  # until the database has told
         self._office = office
         self._settings = settings
         self._time = clock
-        self._one_writer = True  # until the database has told
         self._underway: Future[list[Claimed]] | None = None
 
     @property
@@ -50,7 +51,7 @@ class Claimer:
         free, late = max(0, connections - len(in_flight)), max(0, connections - lost)
         claim = partial(self._claim, limit, free=free, late=late)
         self._underway = Future()
-        if in_flight and not self._one_writer:
+        if in_flight and not self.one_writer:
             threading.Thread(
                 target=_fulfil,
                 args=(self._underway, claim),
@@ -68,7 +69,7 @@ class Claimer:
     def _claim(self, limit: int, *, free: int, late: int) -> list[Claimed]:
         store = self._office.store
         with store.reading() as connection:
-            self._one_writer = connection.dialect.name == "sqlite"
+            self.one_writer = connection.dialect.name == "sqlite"
             now = self._time.look(connection)
             broken = breaker.read(connection, self._settings)
             if broken is not None and broken.until > now:
@@ -88,7 +89,11 @@ class Claimer:
                 free=free,
                 hold=self._settings.on_ambiguous is OnAmbiguous.HOLD,
             )
-            if claimed and self.probing and not breaker.begin_probe(connection, now):
+            if (
+                claimed
+                and self.probing
+                and not breaker.begin_probe(connection, self._settings, now)
+            ):
                 queue.give_back(connection, claimed, due_at=now, detail=None)
                 return []
         return claimed

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterator, Mapping
+import ipaddress
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -12,7 +13,9 @@ from typing import Any, Final, TypeVar
 from .errors import SettingsError
 from .setting_fields import clean
 
+_MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 PREFIX: Final = "INTERACTION_MAIL_"
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Word = TypeVar("Word", bound=enum.StrEnum)
 
 
@@ -53,6 +56,8 @@ class Config:
     body_retention: timedelta = timedelta(days=7)
     log_retention: timedelta = timedelta(days=90)
     overrides: Mapping[str, object] = field(default_factory=dict)
+    deny_networks: tuple[Network, ...] = ()  # where no connection is made to
+    deny_ports: frozenset[int] = frozenset()
     celery: Any = None  # the Celery object, or "package.module:name"
 
 
@@ -122,6 +127,43 @@ def _count(key: str, raw: object) -> int:
     return raw
 
 
+def _networks(key: str, raw: object) -> tuple[Network, ...]:
+    try:
+        return tuple(map(_network, _listed(raw)))
+    except ValueError as error:
+        text = f'must be a list of networks such as ["10.0.0.0/8", "fd00::/8"]: {error}'
+        raise SettingsError({key: text}) from error
+
+
+def _network(raw: object) -> Network:
+    network = ipaddress.ip_network(str(raw))
+    if isinstance(network, ipaddress.IPv6Network) and network.subnet_of(_MAPPED):
+        # A policy that misses what it seems to name is worse than none.
+        raise ValueError(f"write {raw} as the IPv4 network that it stands for")
+    return network
+
+
+def _ports(key: str, raw: object) -> frozenset[int]:
+    try:
+        return frozenset(map(_port, _listed(raw)))
+    except ValueError as error:
+        text = f"must be a list of ports such as [22, 6379], not {raw!r}"
+        raise SettingsError({key: text}) from error
+
+
+def _port(raw: object) -> int:
+    if not 0 < (port := int(str(raw))) <= 65535:  # of the text: True is no port
+        raise ValueError(port)
+    return port
+
+
+def _listed(raw: object) -> Iterable[object]:
+    """What stands in a list, in a text with commas, or alone: environment variables have all."""
+    if isinstance(raw, str):
+        return raw.replace(",", " ").split()
+    return raw if isinstance(raw, list | tuple | set | frozenset) else (raw,)
+
+
 def _duration(unit: str) -> Callable[[str, object], timedelta]:
     def parser(key: str, raw: object) -> timedelta:
         try:
@@ -147,5 +189,7 @@ _PARSERS: Final[dict[str, Callable[[str, object], object]]] = {
     "body_retention": _duration("days"),
     "log_retention": _duration("days"),
     "overrides": _overrides,
+    "deny_networks": _networks,
+    "deny_ports": _ports,
     "celery": lambda _key, raw: raw,  # looked at when it is needed: Celery is an extra
 }

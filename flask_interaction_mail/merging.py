@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import Flask
 from sqlalchemy.orm import Session
@@ -30,6 +30,9 @@ from .steps import one_line
 from .values import Contact, Kind, Merge, Notification, Party, Reason, Status
 
 log = logging.getLogger("flask_interaction_mail")
+
+# Browsers read "\\" as "/" and skip what is missing: only the usual form is certain to stay one.
+_LINK = re.compile(r"https?://(?:\w[^\s\\<>\"]*|\[[\da-f:.]+\][^\s\\<>\"]*)", re.IGNORECASE)
 
 _REQUEST = "merge_denied"  # the source of a merge request
 _COMPLETED = "merge_completed"
@@ -168,10 +171,18 @@ def _context(merge: Merge, settings: MessagingSettings) -> dict[str, Any]:
 
 
 def _shown(contact: Contact) -> Contact:
-    url = contact.url if contact.url and urlsplit(contact.url).scheme in ("http", "https") else None
     return Contact(
-        str(contact.id), one_line(contact.name), location=one_line(contact.location), url=url
+        str(contact.id),
+        one_line(contact.name),
+        location=one_line(contact.location),
+        url=_link(contact.url),
     )
+
+
+def _link(url: str | None) -> str | None:
+    """``url`` where every mail program takes it for a link to a page, else None."""
+    whole = (url or "").strip(" ")
+    return whole if _LINK.fullmatch(whole) and whole.isprintable() else None
 
 
 def _address(party: Party | None, settings: MessagingSettings) -> str | None:

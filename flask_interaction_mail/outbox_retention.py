@@ -60,19 +60,25 @@ def purge(database: Transactions, *, now: datetime, bodies: timedelta, logs: tim
 
     What is held waits for an administrator, so it is not final in this sense.
     """
-    finished = MESSAGE.c.finished_at
-    final = MESSAGE.c.status.in_(_FINAL)
-    messages = _delete_messages(database, sa.and_(final, finished < now - logs))
-    kept = sa.and_(final, finished < now - bodies, MESSAGE.c.intent != PURGED)
+    messages = _delete_messages(database, _finished_before(now - logs))
+    kept = sa.and_(_finished_before(now - bodies), MESSAGE.c.intent != PURGED)
     without = sa.update(MESSAGE).values(intent=PURGED, content=None)
     texts = 0
     for ids in _batches(database, kept):
         with database.writing() as connection:
             texts += connection.execute(without.where(MESSAGE.c.id.in_(ids))).rowcount
-    old = sa.and_(CHECK.c.at < now - logs, CHECK.c.kind != "breaker")
+    old = sa.and_(CHECK.c.at < now - logs, CHECK.c.verdict != "open")  # a breaker that is open
     with database.writing() as connection:
         checks = connection.execute(sa.delete(CHECK).where(old)).rowcount
     return Purged(bodies=texts, messages=messages, checks=checks)
+
+
+def _finished_before(moment: datetime) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        MESSAGE.c.created_at < moment,  # so it is, and there is an index of it
+        MESSAGE.c.finished_at < moment,
+        MESSAGE.c.status.in_(_FINAL),
+    )
 
 
 def _delete_messages(database: Transactions, which: sa.ColumnElement[bool]) -> int:

@@ -14,29 +14,26 @@ import uuid
 from collections.abc import Sequence
 from functools import partial
 
-import sqlalchemy as sa
-
 from . import breaker, queue
 from .claimer import Claimer
 from .courier import Returned
 from .crew import Crew
 from .office import Limit, Office, Progress
 from .outcome import Delivery, Result, Stage
-from .queue import Claimed, Verdict
+from .queue import Claimed
+from .recorder import AWAY, Recorder
 from .settings import MessagingSettings, OnAmbiguous
 from .transport.kept import KeptTransports
-from .values import Status
-from .verdict import expired, given_up
+from .verdict import expired
 
 log = logging.getLogger("flask_interaction_mail")
 
-AWAY = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
 _FIRST = 50  # messages of a first claim
-_MOST = 400  # messages of a claim while they are used up within a second
+_MOST = 200  # messages of a claim while they are used up within a second
+_BITE = 100  # the same where a record has to wait for a claim
 _SOON = 1.0  # s
 _MAX_BYTES = 4_000_000  # of content in flight beyond which nothing more is claimed
 _AFTER_ABORT = 2.0  # s for couriers to notice that their connection was broken off
-_RECORD_AGAIN = 0.5  # s between two tries to record while the database is away
 _GLANCE = 0.25  # s between two looks at whether to stop, at the settings, and for new mail
 _NOBODY_KNOWS = Delivery(
     result=Result.AMBIGUOUS,
@@ -67,6 +64,7 @@ class Shift:
         self._progress = progress
         self._crew = Crew(settings, kept, clock.now)
         self._claimer = Claimer(office, settings, clock)
+        self._recorder = Recorder(office, settings, clock, self._claimer, limit, progress)
         self._in_flight: dict[uuid.UUID, Claimed] = {}
         self._hold = settings.on_ambiguous is OnAmbiguous.HOLD
         self._lease = office.lease.total_seconds()
@@ -154,7 +152,8 @@ class Shift:
         """Claim more where the last ones left soon, else leave some to other workers."""
         now, last = time.monotonic(), self._claimed_at
         self._claimed_at = now
-        self._pace = min(2 * self._pace, _MOST) if now - last < _SOON else _FIRST
+        most = _BITE if self._claimer.one_writer else _MOST
+        self._pace = min(2 * self._pace, most) if now - last < _SOON else _FIRST
 
     def _light(self) -> bool:
         """Whether there is room for more: a few large messages may be as much as many small."""
@@ -170,7 +169,7 @@ class Shift:
         first = [one for one in timely if one.lost_before]
         self._crew.jobs.add(first, [one for one in timely if not one.lost_before])
         # Where even this cannot be recorded, what nobody carries yet is given back.
-        self._record(list(late.values()))
+        self._recorder.record(list(late.values()))
         self._staff()
 
     def _staff(self) -> None:
@@ -208,46 +207,10 @@ class Shift:
             self._in_flight.pop(one.claimed.id, None)
         verdicts = [one.verdict for one in returned if one.verdict is not None]
         self._proven = self._proven or bool(verdicts)
-        self._record(verdicts)
+        self._recorder.record(verdicts)
         self._stand_back([one.claimed for one in returned if one.verdict is None])
         if self._crew.trouble is None:
             self._staff()
-
-    def _record(self, verdicts: list[Verdict]) -> None:
-        """Record, and while the database is away try again: what was accepted must not leave twice.
-
-        Having to stop, it is tried for as long as a message in flight gets to finish.
-        """
-        if not verdicts:
-            return
-        last_try: float | None = None
-        while True:
-            try:
-                kept = self._write_down(verdicts)
-                break
-            except AWAY:
-                if self._limit.reached():
-                    last_try = last_try or time.monotonic() + self._office.grace
-                    if time.monotonic() > last_try:
-                        raise
-                log.error("dispatcher.record: the database is away; trying again")
-                time.sleep(_RECORD_AGAIN)
-        sent = sum(verdict.status is Status.SENT for verdict in kept)
-        self._progress.sent += sent
-        self._progress.others += len(kept) - sent
-        self._office.announce(kept)
-
-    def _write_down(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
-        with self._office.store.writing() as connection:
-            now = self._time.now()
-            kept = queue.record(connection, verdicts, worker=self._office.worker, now=now)
-            spoken = any(one.attempt for one in verdicts)
-            if self._claimer.probing and spoken:
-                breaker.close(connection)
-            if late := [one for one in kept if given_up(one, now)]:
-                self._office.report(connection, late)
-        self._claimer.probing = self._claimer.probing and not spoken
-        return kept
 
     def _stand_back(self, unlucky: Sequence[Claimed]) -> None:
         """The server is in trouble: nobody's attempt is burnt, the breaker opens.

@@ -153,7 +153,7 @@ class State:
 
         try:
             with self.database.writing() as connection:
-                breaker.close(connection)  # a new password may be the right one
+                breaker.close_all(connection)  # a new password may be the right one
         except sa.exc.SQLAlchemyError:
             # What is saved is saved; the breaker's next probe comes by itself.
             log.exception("settings.breaker: it could not be closed")

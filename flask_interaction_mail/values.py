@@ -51,7 +51,11 @@ class Party:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A contact of the host that takes part in a merge; ``location`` is its folder or list."""
+    """A contact of the host that takes part in a merge; ``location`` is its folder or list.
+
+    ``url`` is where people can see it: ``http`` or ``https``, with a host, in one piece; of
+    anything else no link is made.
+    """
 
     id: str | int
     name: str

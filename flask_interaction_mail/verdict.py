@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from .errors import TransportError
@@ -13,6 +13,7 @@ from .values import Reason, Status
 
 # A server that fails at these has begun with the message: the trouble may be the message's own.
 _ABOUT_THE_MESSAGE = (Stage.SENDER, Stage.RECIPIENT, Stage.CONTENT)
+_LONGEST = 1000  # characters of a text that is stored
 _WORST_FIRST = (Status.FAILED, Status.HELD, Status.DEFERRED, Status.SENT)
 
 
@@ -130,6 +131,28 @@ def poisoned(claimed: Claimed, error: Exception, now: datetime) -> Verdict:
         recipients=dict.fromkeys(claimed.envelope.recipients, (Status.HELD, None)),
         attempt=None,
     )
+
+
+def in_ascii(verdict: Verdict) -> Verdict:
+    """``verdict`` in letters that every database can store."""
+    attempt = verdict.attempt
+    if attempt is not None:
+        replies = {address: _ascii(reply) for address, reply in attempt.replies.items()}
+        said = None if attempt.reply is None else _ascii(attempt.reply)
+        attempt = replace(attempt, reply=said, replies=replies)
+    return replace(
+        verdict,
+        detail=None if verdict.detail is None else _ascii(verdict.detail),
+        recipients={
+            address: (status, None if reply is None else _ascii(reply))
+            for address, (status, reply) in verdict.recipients.items()
+        },
+        attempt=attempt,
+    )
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode()[:_LONGEST]
 
 
 def expired(claimed: Claimed, now: datetime) -> Verdict | None:

@@ -14,6 +14,7 @@ from .delivery import SYNC_GRACE, SyncDelivery, worker_name
 from .dispatcher import Dispatcher, Office
 from .keeper import announce_ids
 from .queue import Verdict
+from .transport.policy import ConnectPolicy
 from .transport.smtp import SmtpTransport
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ def dispatcher_of(state: State, *, connections: int | None = None) -> Dispatcher
         Office(
             store=state.database,
             settings=lambda: state.settings.current().settings,
-            transport=SmtpTransport,
+            transport=partial(SmtpTransport, policy=ConnectPolicy.of(state.config)),
             announce=partial(_announce, state),
             worker=worker_name(),
             connections=connections or state.config.connections,

@@ -23,15 +23,18 @@ _SERVERS = {
 
 
 @contextmanager
-def fresh_database(dialect: str, folder: Path) -> Iterator[str]:
-    """The URL of an empty database, dropped at the end; skips where there is no server."""
+def fresh_database(dialect: str, folder: Path, *, options: str = "") -> Iterator[str]:
+    """The URL of an empty database, dropped at the end; skips where there is no server.
+
+    ``options`` are those of CREATE DATABASE.
+    """
     if dialect == "sqlite":
         yield f"sqlite:///{folder / f'{uuid.uuid4().hex}.sqlite'}"
         return
     variable, default = _SERVERS[dialect]
     url = sa.make_url(os.environ.get(variable, default))
     name = f"interaction_mail_{uuid.uuid4().hex[:12]}"
-    _run(url, f"CREATE DATABASE {name}", dialect, variable)
+    _run(url, f"CREATE DATABASE {name} {options}", dialect, variable)
     try:
         yield url.set(database=name).render_as_string(hide_password=False)
     finally:

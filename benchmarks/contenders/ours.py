@@ -13,7 +13,7 @@ from flask import Flask
 from flask_admin import Admin
 from flask_sqlalchemy import SQLAlchemy
 
-from flask_interaction_mail import Directory, InteractionMail, Party, clock, outbox
+from flask_interaction_mail import Directory, InteractionMail, Party, clock, models, outbox
 from flask_interaction_mail.dispatcher import Dispatcher
 from flask_interaction_mail.intent import Intent
 from flask_interaction_mail.notify import Identity
@@ -109,6 +109,19 @@ def drain(url: str, port: int, count: int, connections: int) -> dict[str, float]
     if progress.sent != count:
         raise SystemExit(f"sent {progress.sent} of {count}: {progress.held_up_by}")
     return {"rate": count / seconds}
+
+
+def recorded(url: str) -> dict[str, float]:
+    """ms from the server's answer to the record of it, within which a share of the messages was."""
+    query = sa.select(models.MESSAGE.c.finished_at, models.ATTEMPT.c.finished_at).join_from(
+        models.MESSAGE, models.ATTEMPT
+    )
+    with sa.create_engine(url).connect() as connection:
+        took = sorted(
+            (end - begin).total_seconds() * 1e3 for end, begin in connection.execute(query)
+        )
+    last = len(took) - 1
+    return {"half": took[last // 2], "95 %": took[last * 95 // 100], "all": took[last]}
 
 
 def settings_share(url: str, port: int, count: int) -> dict[str, float]:

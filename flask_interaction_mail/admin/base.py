@@ -61,15 +61,18 @@ class PanelView(BaseView):
         access.turned_away(state(), self.right)
         return access.refusal(state(), name, **kwargs)
 
+    def create_blueprint(self, admin: Any) -> Any:
+        """Flask-Admin's, whose answers all have our headers: refusals and errors, too."""
+        blueprint = super().create_blueprint(admin)
+        blueprint.after_request(_with_headers)
+        return blueprint
+
     def _run_view(self, fn: Any, *args: Any, **kwargs: Any) -> Response:
         try:
-            response = make_response(fn(self, *args, **kwargs))
+            return make_response(fn(self, *args, **kwargs))
         except TablesMissing as error:
             text = self.render("interaction_mail/admin/problem.html", text=str(error))
-            response = make_response(text, 503)
-        for name, value in _HEADERS.items():
-            response.headers.setdefault(name, value)
-        return response
+            return make_response(text, 503)
 
     def page(self, template: str, **values: Any) -> str:
         """The page ``interaction_mail/admin/<template>`` with what all of them need."""
@@ -102,6 +105,12 @@ class PanelView(BaseView):
         arguments: dict[str, Any] = self._template_args
         arguments["_gettext"] = wording.gettext
         return super().render(template, **kwargs)
+
+
+def _with_headers(response: Response) -> Response:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response
 
 
 def state() -> State:

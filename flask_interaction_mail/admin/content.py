@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from email import message_from_bytes, policy
 from email.message import EmailMessage
-from typing import Literal
+from functools import lru_cache
+from typing import Final, Literal
 
 from ..intent import Intent
+
+_FROM: Final = re.compile(rb"^From:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,12 @@ def headers_of(content: bytes | None) -> tuple[tuple[str, str], ...]:
     return tuple((name, str(value)) for name, value in _parsed(head).items())
 
 
+def from_of(head: bytes | None) -> str:
+    """Whom the From field in the first bytes of a message names, "" where there is none."""
+    found = _FROM.search((head or b"").partition(b"\r\n\r\n")[0])
+    return _read_from(found[1]) if found else ""
+
+
 def body_of(content: bytes | None, intent: str) -> Body:
     """The texts of what left, or of what was meant where routing has not succeeded."""
     if content:
@@ -36,6 +46,11 @@ def body_of(content: bytes | None, intent: str) -> Body:
     except ValueError:
         return Body(text=None, html=None)
     return Body(text=meant.text, html=meant.html)
+
+
+@lru_cache(maxsize=256)  # of thousands of messages most have one of a few senders
+def _read_from(value: bytes) -> str:
+    return str(_parsed(b"From:%b\r\n\r\n" % value.rstrip())["From"])
 
 
 def _parsed(content: bytes) -> EmailMessage:

@@ -16,6 +16,8 @@ from ..values import RecipientVerdict, Status
 from .filters import Filters, place_text
 
 PAGE = 50  # messages
+BATCH = 500  # messages of an export that are read at once
+_HEAD = 2048  # bytes of a message; From stands among its first fields
 _LISTED = (
     MessageRow.id,
     MessageRow.created_at,
@@ -24,6 +26,13 @@ _LISTED = (
     MessageRow.status,
     MessageRow.reason,
     MessageRow.detail,
+)
+_EXPORTED = (
+    *_LISTED,
+    MessageRow.finished_at,
+    MessageRow.attempts,
+    MessageRow.message_id,
+    sa.func.substr(MessageRow.content, 1, _HEAD, type_=sa.LargeBinary()).label("head"),
 )
 _SHOWN = (
     *_LISTED,
@@ -94,17 +103,28 @@ class Details:
 
 def page(connection: sa.Connection, filters: Filters) -> Page:
     """A page of the list."""
+    return _listing(connection, filters, _LISTED, PAGE)
+
+
+def batch(connection: sa.Connection, filters: Filters) -> Page:
+    """A longer page, with what an export says of each message."""
+    return _listing(connection, filters, _EXPORTED, BATCH)
+
+
+def _listing(
+    connection: sa.Connection, filters: Filters, columns: Sequence[Any], size: int
+) -> Page:
     rows = connection.execute(
-        sa.select(*_LISTED)
+        sa.select(*columns)
         .where(*filters.conditions())
         .order_by(MessageRow.created_at.desc(), MessageRow.id.desc())
-        .limit(PAGE + 1)
+        .limit(size + 1)
     ).all()
-    shown = rows[:PAGE]
+    shown = rows[:size]
     recipients = outbox.recipients_of(connection, [row.id for row in shown])
     return Page(
         lines=tuple(Listed(row=row, recipients=recipients.get(row.id, ())) for row in shown),
-        older=place_text((shown[-1].created_at, shown[-1].id)) if len(rows) > PAGE else "",
+        older=place_text((shown[-1].created_at, shown[-1].id)) if len(rows) > size else "",
     )
 
 

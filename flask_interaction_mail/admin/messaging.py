@@ -39,7 +39,7 @@ class MessagingView(PanelView):
         from . import checks  # late, as below: diagnosis is for those who open the page
 
         need("test")
-        if request.method == "GET":
+        if request.method != "POST":  # HEAD is for looking, too
             return self.page("test_none.html")
         present = state().settings.current()
         form = SettingsForm.filled(present, request.form)

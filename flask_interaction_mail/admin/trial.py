@@ -11,6 +11,7 @@ from ..diagnosis import Diagnosis, Finding
 from ..diagnosis.course import diagnose
 from ..settings_store import InForce
 from ..state import State
+from ..transport.policy import ConnectPolicy
 from . import checks, wording
 
 log = logging.getLogger("flask_interaction_mail")
@@ -28,7 +29,8 @@ def page(state: State, drafted: InForce, *, by: str, **shown: object) -> Iterato
 
 
 def _recorded(state: State, drafted: InForce, by: str) -> Iterator[Finding | Diagnosis]:
-    for event in diagnose(drafted.settings, suppressed=state.suppressed):
+    policy = ConnectPolicy.of(state.config)
+    for event in diagnose(drafted.settings, policy=policy, suppressed=state.suppressed):
         if isinstance(event, Diagnosis):
             _record(state, drafted, by, event)
         yield event

@@ -15,6 +15,7 @@ from ..diagnosis.course import diagnose
 from ..errors import AddressError, NoRecipient
 from ..setting_layers import InForce
 from ..state import State, state_of
+from ..transport.policy import ConnectPolicy
 from ..values import Party
 from .common import as_json, dump, fail, main, operator, say
 from .fields import changes_of, refuse_overridden, setting_options
@@ -45,7 +46,8 @@ def test(as_json: bool, **options: Any) -> None:
 
 
 def _examine(state: State, tried: InForce, *, quiet: bool) -> Diagnosis:
-    for found in diagnose(tried.settings, suppressed=state.suppressed):
+    policy = ConnectPolicy.of(state.config)
+    for found in diagnose(tried.settings, policy=policy, suppressed=state.suppressed):
         if isinstance(found, Diagnosis):
             return found
         if not quiet:

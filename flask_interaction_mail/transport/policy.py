@@ -6,20 +6,14 @@ what would turn the test button into a scanner of the machine's surroundings, is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import (
-    IPv4Address,
-    IPv4Network,
-    IPv6Address,
-    IPv6Network,
-    ip_address,
-    ip_network,
-)
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final, Self
 
+from ..config import Config, Network
+
 Address = IPv4Address | IPv6Address
-Network = IPv4Network | IPv6Network
 
 _NEVER: Final[tuple[Network, ...]] = tuple(
     map(
@@ -29,6 +23,7 @@ _NEVER: Final[tuple[Network, ...]] = tuple(
             "169.254.0.0/16",  # link-local, and the metadata services of most clouds
             "192.0.0.192/32",  # metadata service of Oracle's older cloud
             "100.100.100.200/32",  # metadata service of Alibaba's
+            "168.63.129.16/32",  # the platform's own services in Microsoft's
             "224.0.0.0/4",  # multicast
             "240.0.0.0/4",  # reserved, and broadcast
             "::/128",  # unspecified
@@ -36,10 +31,16 @@ _NEVER: Final[tuple[Network, ...]] = tuple(
             "fec0::/10",  # site-local, given up (RFC 3879)
             "ff00::/8",  # multicast
             "fd00:ec2::/32",  # metadata service of Amazon's cloud
+            "fd00:c1::a9fe:a9fe/128",  # of Oracle's
+            "fd20:ce::254/128",  # of Google's
         ),
     )
 )
-_NAT64: Final = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
+_IPV4_WITHIN: Final = (
+    ip_network("64:ff9b::/96"),  # NAT64 (RFC 6052 §2.1)
+    ip_network("64:ff9b:1::/48"),  # NAT64 within a network (RFC 8215)
+    ip_network("::ffff:0:0:0/96"),  # IPv4-translated (RFC 2765 §2.1)
+)
 _COMPATIBLE: Final = ip_network("::/96")  # IPv4-compatible, given up (RFC 4291 §2.5.5.1)
 
 
@@ -51,13 +52,9 @@ class ConnectPolicy:
     ports: frozenset[int] = frozenset()
 
     @classmethod
-    def of(cls, networks: Iterable[str] = (), ports: Iterable[int] = ()) -> Self:
-        """A policy from texts such as ``"10.0.0.0/8"``.
-
-        Raises:
-            ValueError: a text is no network.
-        """
-        return cls(deny=tuple(map(ip_network, networks)), ports=frozenset(ports))
+    def of(cls, config: Config) -> Self:
+        """The policy of an application."""
+        return cls(deny=config.deny_networks, ports=config.deny_ports)
 
     def allows(self, address: str, port: int) -> bool:
         """Whether a connection to the numeric ``address`` at ``port`` may be made."""
@@ -81,6 +78,6 @@ def _faces(address: Address) -> Iterator[Address]:
         yield address.sixtofour
     if address.teredo:
         yield from address.teredo
-    embedded = any(IPv6Address(int(address)) in network for network in _NAT64)
-    if embedded or (IPv6Address(int(address)) in _COMPATIBLE and int(address) > 1):
+    within = any(IPv6Address(int(address)) in network for network in _IPV4_WITHIN)
+    if within or (IPv6Address(int(address)) in _COMPATIBLE and int(address) > 1):
         yield IPv4Address(int(address) & 0xFFFFFFFF)

@@ -135,7 +135,8 @@ def _allowed(
     allowed = tuple(dict.fromkeys(one for one in found if policy.allows(one.address, port)))
     if not allowed:
         raise TransportError(
-            f"{server} at port {port} is a place where no mail server may be.",
+            f"{server} at port {port} may not be connected to: no mail server can be there, or "
+            "INTERACTION_MAIL_DENY_NETWORKS or INTERACTION_MAIL_DENY_PORTS forbids it.",
             stage=Stage.RESOLVE,
             transient=False,
             fault=Fault.ADDRESS_FORBIDDEN,

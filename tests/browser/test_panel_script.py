@@ -6,6 +6,9 @@ from typing import Any
 
 import pytest
 
+from example_app.extensions import db
+from flask_interaction_mail import send_notification
+from flask_interaction_mail.state import state_of
 from tests.browser.conftest import WIDTHS, Site, fits_the_width
 
 pytestmark = pytest.mark.filterwarnings(
@@ -151,3 +154,27 @@ def test_pages_fit_and_can_be_read(panel: Any, site: Site, width: int) -> None:
         fits_the_width(panel)
         assert panel.evaluate(POOR_CONTRAST) == []
         assert panel.evaluate(UNNAMED) == []
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_outbox_is_exported_with_the_keyboard(page: Any, site: Site, width: int) -> None:
+    """Tab reaches the link behind the title, and Enter brings the file."""
+    page.set_viewport_size({"width": width, "height": 900})
+    site.log_in(page, "amoreau")
+    server = {"smtp_server": site.catcher.host, "smtp_port": site.catcher.port}
+    people = {"default_to": "mail@example.com", "default_from": "crm@example.com"}
+    with site.app.app_context():
+        state_of().save_settings(server | people | {"encryption": "none"}, base=None, changed_by="")
+        send_notification("ada@example.com", "=1+1", text="x")
+        db.session.commit()
+    page.goto(site.outbox)
+    fits_the_width(page)
+    assert page.evaluate(POOR_CONTRAST) == []
+    link = page.get_by_role("link", name="Export as CSV")
+    page.locator("main h1").click()
+    page.keyboard.press("Tab")
+    assert link.evaluate("link => link === document.activeElement")
+    with page.expect_download() as download:
+        page.keyboard.press("Enter")
+    assert download.value.suggested_filename == "outbox.csv"
+    assert '"\'=1+1"' in download.value.path().read_text("utf-8-sig")

@@ -438,5 +438,6 @@ def test_many_probers_are_one_probe(at: Any) -> None:
         desk.drain()
         now = clock.now() + timedelta(minutes=2)
         with desk.store.writing() as connection:
-            tries = [breaker.begin_probe(connection, now) for _ in range(3)]
+            settings = desk.host.state.settings.current(connection).settings
+            tries = [breaker.begin_probe(connection, settings, now) for _ in range(3)]
         assert tries == [True, False, False]

@@ -283,9 +283,10 @@ def test_purge_removes_what_is_old(any_host: Host, catcher: Catcher):
     done(any_host, "worker", "--once")
     done(any_host, "test")
     now = clock.now()
-    set_row(any_host, old, finished_at=now - timedelta(days=8))
-    set_row(any_host, ancient, finished_at=now - timedelta(days=91))
-    set_row(any_host, held, status="held", finished_at=now - timedelta(days=200))
+    for id, days in ((old, 8), (ancient, 91), (held, 200)):
+        then = now - timedelta(days=days)
+        set_row(any_host, id, created_at=then, finished_at=then)
+    set_row(any_host, held, status="held")
 
     said = done(any_host, "outbox", "purge")
 

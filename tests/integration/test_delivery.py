@@ -169,6 +169,28 @@ def test_server_trouble_burns_no_attempt_and_opens_the_breaker(desk: Desk) -> No
     assert desk.drain().sent == 3
 
 
+def test_servers_in_trouble_at_once_have_a_breaker_each(desk: Desk) -> None:
+    """Workers with overrides of their own talk to others: neither forgets its own trouble."""
+    desk.store.put(*(a_message() for _ in range(3)))
+    other = replace(SETTINGS, smtp_server="other.example")
+    for settings in (SETTINGS, other):
+        desk.settings = settings
+        desk.transport.answer_with(TransportError(f"{settings.smtp_server}?", stage=Stage.CONNECT))
+        desk.drain()
+    for settings in (SETTINGS, other, SETTINGS):
+        desk.settings = settings
+        assert desk.drain().held_up_by == f"{settings.smtp_server}?"
+    assert len(desk.transport.tried) == 2
+    with desk.store.writing() as connection:
+        breaker.close(connection, SETTINGS)
+    with desk.store.reading() as connection:
+        assert breaker.read(connection, SETTINGS) is None
+        assert breaker.read(connection, other) is not None
+    with desk.store.writing() as connection:
+        breaker.close_all(connection)
+    assert desk.drain().sent == 3
+
+
 def test_a_refused_login_waits_longer_than_a_lock_out(desk: Desk) -> None:
     """Fifteen minutes between two tries of a wrong password."""
     desk.store.put(a_message())

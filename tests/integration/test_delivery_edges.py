@@ -24,7 +24,8 @@ from flask_interaction_mail import (
     send_notification,
 )
 from flask_interaction_mail.errors import TransportError
-from flask_interaction_mail.outcome import Stage
+from flask_interaction_mail.outcome import Reply, Stage
+from tests.databases import fresh_database
 from tests.host import Host, opened
 from tests.integration.test_delivery import SETTINGS, Desk
 from tests.outbox_rows import Store, a_message
@@ -155,3 +156,22 @@ def test_missing_tables_are_said_once_and_in_words(
     assert len(said) == 1
     assert "tables" in said[0].getMessage()
     assert said[0].exc_info is None
+
+
+def test_a_reply_that_the_database_cannot_store_is_recorded_without_its_accents(
+    tmp_path: Path,
+) -> None:
+    """A host's database in Latin-1: what the server accepted must not leave again and again."""
+    latin = "ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+    with fresh_database("postgresql", tmp_path, options=latin) as url:
+        desk = Desk(Store(url), connections=1)
+        good, bad = a_message("ada@firm.example"), a_message("eve@firm.example")
+        desk.store.put(good, bad)
+        desk.transport.refuse("eve@firm.example", Reply(550, "5.1.1", "nobody here \U0001f600"))
+        progress = desk.drain()
+        assert (progress.sent, progress.others) == (1, 1)
+        assert desk.store.statuses() == {"sent": 1, "failed": 1}
+        said = "550 5.1.1 nobody here \\U0001f600"
+        assert desk.store.verdicts(bad.id) == {"eve@firm.example": ("failed", said)}
+        assert desk.store.message(bad.id).detail == said
+        desk.store.engine.dispose()

@@ -6,6 +6,7 @@ import json
 import socket
 import time
 from email import message_from_bytes
+from ipaddress import ip_network
 
 import pytest
 
@@ -180,7 +181,7 @@ def test_r54_r55_an_unknown_name_is_told_with_its_spelling():
 
 def test_r55_a_forbidden_address_is_told():
     """T2, the installation's own list included."""
-    policy = ConnectPolicy.of(["127.0.0.0/8"])
+    policy = ConnectPolicy(deny=(ip_network("127.0.0.0/8"),))
     with scripted() as server:
         diagnosis = run(diagnose(settings(server.port), policy=policy))
         assert server.connections == 0

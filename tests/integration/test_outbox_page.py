@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from bs4 import BeautifulSoup
-from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
 
 from flask_interaction_mail import clock, request_merge, send_notification
 from flask_interaction_mail.admin import lookup
@@ -253,21 +252,6 @@ def test_release_lets_a_held_message_go(panel: Panel) -> None:
     assert "nobody knows whether" in panel.get(f"{OUTBOX}{id}/").text
     press(panel, id, "release")
     assert status(panel, id) == "queued"
-
-
-@pytest.mark.parametrize("protected", [False, True], ids=["own token", "CSRFProtect"])
-@pytest.mark.parametrize("action", ["resend", "cancel", "release"])
-def test_a_button_needs_the_token(panel: Panel, action: str, protected: bool) -> None:
-    """Without the right token nothing happens, with and without CSRFProtect (T3)."""
-    if protected:
-        CSRFProtect(panel.host.app)
-    id = send(panel, "Safe")
-    change(panel, id, status="held", reason="ambiguous", due_at=None)
-    stranger = form_values(Panel(panel.host).get(f"{OUTBOX}{id}/"))
-    for data in ({}, {"csrf_token": "x"}, stranger):
-        panel.client.post(f"{OUTBOX}{id}/{action}", data=data)
-    assert status(panel, id) == "held"
-    assert len(panel.host.rows()) == 1
 
 
 def test_an_unknown_message_is_not_found(panel: Panel) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,24 +14,10 @@ from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
 
 from flask_interaction_mail import InteractionMail
-from flask_interaction_mail.admin.access import RIGHTS
 from tests.host import Host
-from tests.panel import HOME, OUTBOX, TEST, TYPED, OpenIndex, Panel, opened_panel
+from tests.panel import HOME, OUTBOX, OpenIndex, Panel, opened_panel
 
 SOME = f"{OUTBOX}{uuid.uuid4()}/"
-# Every route of the panel, with the rights that it needs.
-NEEDS: dict[str, tuple[str, str, set[str]]] = {
-    "interaction_mail.index": ("GET", HOME, {"view"}),
-    "interaction_mail.index POST": ("POST", HOME, {"view", "edit"}),
-    "interaction_mail.test": ("GET", TEST, {"view", "test"}),
-    "interaction_mail.test POST": ("POST", TEST, {"view", "test"}),
-    "interaction_mail_outbox.index_view": ("GET", OUTBOX, {"outbox"}),
-    "interaction_mail_outbox.details_view": ("GET", SOME, {"outbox"}),
-    "interaction_mail_outbox.html_view": ("GET", SOME + "html", {"outbox", "body"}),
-    "interaction_mail_outbox.resend": ("POST", SOME + "resend", {"outbox", "resend"}),
-    "interaction_mail_outbox.cancel": ("POST", SOME + "cancel", {"outbox", "resend"}),
-    "interaction_mail_outbox.release": ("POST", SOME + "release", {"outbox", "resend"}),
-}
 
 
 class Granted:
@@ -67,51 +52,6 @@ def host_of(tmp_path: Path) -> Iterator[Any]:
     yield make
     for host in hosts:
         host.close()
-
-
-def test_r7_every_route_has_an_entry_in_the_table(host_of: Any) -> None:
-    """A page that is added without a decision about its rights fails here (T4)."""
-    rules = host_of().host.app.url_map.iter_rules()
-    routes = {
-        rule.endpoint + (" POST" if method == "POST" and "GET" in rule.methods else "")
-        for rule in rules
-        for method in rule.methods - {"HEAD", "OPTIONS"}
-        if rule.endpoint.startswith("interaction_mail") and not rule.endpoint.endswith(".static")
-    }
-    assert routes == set(NEEDS)
-
-
-@pytest.mark.parametrize("name", NEEDS)
-def test_r7_each_missing_right_closes_a_page(host_of: Any, name: str) -> None:
-    """With all rights but one that it needs, a page answers 403; with all it does not (T4)."""
-    method, url, needed = NEEDS[name]
-    access = Granted(*RIGHTS)
-    panel = host_of(access=access)
-    assert panel.client.open(url, method=method).status_code != 403
-    for right in needed:
-        access.rights = set(RIGHTS) - {right}
-        assert panel.client.open(url, method=method).status_code == 403, right
-
-
-@pytest.mark.parametrize("name", NEEDS)
-def test_r7_an_unprotected_admin_keeps_the_panel_closed(
-    host_of: Any, name: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Flask-Admin's own index view lets everybody in, so the panel does not follow it."""
-    method, url, _ = NEEDS[name]
-    panel = host_of(AdminIndexView())
-    assert panel.client.open(url, method=method).status_code == 403
-    (record,) = [r for r in caplog.records if "access.unprotected" in r.message]
-    assert record.levelno == logging.ERROR
-    assert "is_accessible" in record.message
-
-
-def test_r7_a_visitor_who_is_not_logged_in_gets_the_hosts_answer(host_of: Any) -> None:
-    """The index view's own callback answers: here a redirect to the login."""
-    panel = host_of(LoginIndex())
-    for method, url, _ in NEEDS.values():
-        response = panel.client.open(url, method=method)
-        assert (response.status_code, response.location) == (302, "/login")
 
 
 def test_somebody_who_is_logged_in_without_the_right_is_not_sent_in_circles(host_of: Any) -> None:
@@ -162,44 +102,12 @@ def test_without_the_right_to_edit_there_is_no_save(host_of: Any) -> None:
     assert page.find("iframe") is None
 
 
-@pytest.mark.parametrize("protected", [False, True], ids=["own token", "CSRFProtect"])
-@pytest.mark.parametrize("token", [None, "", "wrong", "of another session"])
-def test_a_post_without_the_right_token_does_nothing(
-    host_of: Any, protected: bool, token: str | None
-) -> None:
-    """Save and Test are refused, with and without the host's CSRFProtect (T3)."""
-    panel = host_of()
-    if protected:
-        CSRFProtect(panel.host.app)
-    if token == "of another session":
-        token = Panel(panel.host).fields()["csrf_token"]
-    for url in (HOME, TEST):
-        assert panel.post(url, **TYPED, csrf_token=token).status_code == 400
-    assert panel.in_force().revision == 0
-
-
-@pytest.mark.parametrize("protected", [False, True], ids=["own token", "CSRFProtect"])
-def test_a_post_with_the_right_token_is_believed(host_of: Any, protected: bool) -> None:
-    """One form works in hosts with and without CSRFProtect."""
-    panel = host_of()
-    if protected:
-        CSRFProtect(panel.host.app)
-    assert panel.save().status_code == 303
-
-
 def test_the_hosts_own_name_for_the_token_is_used(host_of: Any) -> None:
     """A host may have renamed Flask-WTF's field."""
     panel = host_of(WTF_CSRF_FIELD_NAME="anti_forgery")
     CSRFProtect(panel.host.app)
     assert "anti_forgery" in panel.fields()
     assert panel.save().status_code == 303
-
-
-def test_a_get_changes_nothing(host_of: Any) -> None:
-    """The routes that change something answer 405 to a GET."""
-    panel = host_of(access=Granted(*RIGHTS))
-    for action in ("resend", "cancel", "release"):
-        assert panel.client.get(SOME + action).status_code == 405
 
 
 @pytest.mark.parametrize("url", ["/", "/back/office"])

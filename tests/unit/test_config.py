@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from ipaddress import ip_network
 
 import pytest
 from flask import Flask
@@ -64,6 +65,8 @@ def test_every_key():
             "INTERACTION_MAIL_BODY_RETENTION": 1,
             "INTERACTION_MAIL_LOG_RETENTION": timedelta(weeks=1),
             "INTERACTION_MAIL_OVERRIDES": None,
+            "INTERACTION_MAIL_DENY_NETWORKS": ("10.0.0.0/8", "fd00::/8"),
+            "INTERACTION_MAIL_DENY_PORTS": [22, 6379],
         }
     )
     assert config == Config(
@@ -76,6 +79,8 @@ def test_every_key():
         request_window=timedelta(hours=48),
         body_retention=timedelta(days=1),
         log_retention=timedelta(days=7),
+        deny_networks=(ip_network("10.0.0.0/8"), ip_network("fd00::/8")),
+        deny_ports=frozenset({22, 6379}),
     )
 
 
@@ -90,6 +95,41 @@ def test_wrong_durations(value):
 def test_wrong_counts(name, value):
     """A count is a whole number from 1."""
     assert "whole number from 1" in errors_of(**{name: value})[f"INTERACTION_MAIL_{name}"]
+
+
+@pytest.mark.parametrize("value", ["10.0.0.0/8, 192.0.2.7", ["10.0.0.0/8", "192.0.2.7/32"]])
+def test_networks_are_a_list_or_a_text_with_commas(value):
+    """A single address is a network, too."""
+    config = parse({"INTERACTION_MAIL_DENY_NETWORKS": value})
+    assert config.deny_networks == (ip_network("10.0.0.0/8"), ip_network("192.0.2.7/32"))
+
+
+@pytest.mark.parametrize("value", ["22,6379", [22, "6379"], {22, 6379}])
+def test_ports_are_a_list_or_a_text_with_commas(value):
+    """From the environment a single one comes as a number, several as text."""
+    assert parse({"INTERACTION_MAIL_DENY_PORTS": value}).deny_ports == {22, 6379}
+    assert parse({"INTERACTION_MAIL_DENY_PORTS": 22}).deny_ports == {22}
+
+
+@pytest.mark.parametrize("value", ["10.1.0.0/8", ["localhost"], "10.0.0.0/33", 10, True, {"a": 1}])
+def test_wrong_networks(value):
+    """A slip must not leave a network open: it is an error that names the culprit."""
+    text = errors_of(DENY_NETWORKS=value)["INTERACTION_MAIL_DENY_NETWORKS"]
+    assert "10.0.0.0/8" in text
+    assert str(value[0] if isinstance(value, list) else value) in text
+
+
+def test_an_ipv4_network_in_disguise_is_to_be_written_plainly():
+    """Else it would not cover the very addresses that it names."""
+    text = errors_of(DENY_NETWORKS="::ffff:10.0.0.0/104")["INTERACTION_MAIL_DENY_NETWORKS"]
+    assert "IPv4" in text
+    assert parse({"INTERACTION_MAIL_DENY_NETWORKS": "::/0"}).deny_networks == (ip_network("::/0"),)
+
+
+@pytest.mark.parametrize("value", [0, 65536, True, "ssh", [22, -1], 2.5, b"22"])
+def test_wrong_ports(value):
+    """A port is a whole number from 1 to 65535."""
+    assert "[22, 6379]" in errors_of(DENY_PORTS=value)["INTERACTION_MAIL_DENY_PORTS"]
 
 
 def test_wrong_words_and_all_errors_at_once():

@@ -40,6 +40,7 @@ LATE = (
     "idna",
     "sqlalchemy.dialects.postgresql",
     "flask_interaction_mail.admin.checks",
+    "flask_interaction_mail.admin.export",
     "flask_interaction_mail.admin.lookup",
     "flask_interaction_mail.admin.trial",
     "flask_interaction_mail.breaker",

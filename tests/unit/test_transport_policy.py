@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_network
+
 import pytest
 
+from flask_interaction_mail.config import Config
 from flask_interaction_mail.transport.policy import ConnectPolicy
 from flask_interaction_mail.transport.resolve import is_full_name, literal, own_name
 
@@ -32,7 +35,13 @@ from flask_interaction_mail.transport.resolve import is_full_name, literal, own_
         "::ffff:224.0.0.1",
         "::169.254.169.254",
         "64:ff9b::a9fe:a9fe",
+        "64:ff9b:1::a9fe:a9fe",
+        "::ffff:0:169.254.169.254",
         "2002:a9fe:a9fe::1",
+        "2001:0:a9fe:a9fe::1",
+        "168.63.129.16",
+        "fd00:c1::a9fe:a9fe",
+        "fd20:ce::254",
     ],
 )
 def test_no_mail_server_is_there(address):
@@ -51,9 +60,10 @@ def test_relays_live_there(address):
 
 def test_networks_and_ports_can_be_denied():
     """The installation may be stricter."""
-    policy = ConnectPolicy.of(["10.0.0.0/8"], [22])
+    policy = ConnectPolicy.of(Config(deny_networks=(ip_network("10.0.0.0/8"),), deny_ports={22}))
     assert not policy.allows("10.1.2.3", 25)
-    assert not policy.allows("::ffff:10.1.2.3", 25)
+    for spelled in ("::ffff:10.1.2.3", "64:ff9b::a01:203", "2002:a01:203::1"):
+        assert not policy.allows(spelled, 25)
     assert not policy.allows("192.0.2.1", 22)
     assert policy.allows("192.0.2.1", 25)
 

@@ -1,0 +1,362 @@
+"""Every route of the panel, with every method, for every visitor: who gets what (T3, T4, T5)."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sqlite3
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from bs4 import BeautifulSoup
+from flask import redirect
+from flask_admin import Admin, AdminIndexView
+from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
+from werkzeug.test import TestResponse
+
+from flask_interaction_mail import send_notification
+from flask_interaction_mail.admin.access import RIGHTS
+from flask_interaction_mail.models import MessageRow
+from flask_interaction_mail.values import Party
+from tests.host import ADA, Host
+from tests.panel import HOME, OUTBOX, TEST, TYPED, OpenIndex, Panel, form_values
+
+SECRET = "canary-in-the-text"
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
+DETAILS = OUTBOX + "<uuid:id>/"
+STATIC = "/admin/messaging/{}static/<path:filename>"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Who may do it, what is answered then, and whether something is changed by it."""
+
+    needs: frozenset[str]
+    status: int = 200
+    changes: bool = False
+
+
+def needing(*rights: str, **others: Any) -> Entry:
+    return Entry(frozenset(rights), **others)
+
+
+# The one place that says it: a route that is not here fails the first test.
+ROUTES: dict[tuple[str, str], Entry] = {
+    ("GET", HOME): needing("view"),
+    ("POST", HOME): needing("view", "edit", status=303, changes=True),
+    ("GET", TEST): needing("view", "test"),
+    ("POST", TEST): needing("view", "test", changes=True),
+    ("GET", OUTBOX): needing("outbox"),
+    ("GET", OUTBOX + "export.csv"): needing("outbox"),
+    ("GET", DETAILS): needing("outbox"),
+    ("GET", DETAILS + "html"): needing("outbox", "body"),
+    ("POST", DETAILS + "resend"): needing("outbox", "resend", status=303, changes=True),
+    ("POST", DETAILS + "cancel"): needing("outbox", "resend", status=303, changes=True),
+    ("POST", DETAILS + "release"): needing("outbox", "resend", status=303, changes=True),
+    # style and script: for everybody
+    ("GET", STATIC.format("")): needing(),
+    ("GET", STATIC.format("outbox/")): needing(),
+}
+PAGES = [route for route in ROUTES if ROUTES[route].needs]
+POSTS = [route for route in ROUTES if route[0] == "POST"]
+VISITORS = {
+    "without rights": frozenset[str](),
+    **{f"with {right}": frozenset({right}) for right in RIGHTS},
+    **{f"without {right}": frozenset(RIGHTS) - {right} for right in RIGHTS},
+    "with all rights": frozenset(RIGHTS),
+}
+
+
+class LoginIndex(AdminIndexView):
+    """An index view that asks for a login."""
+
+    def is_accessible(self) -> bool:
+        return False
+
+    def inaccessible_callback(self, name: str, **kwargs: Any) -> Any:
+        return redirect("/login")
+
+
+@dataclass
+class Site:
+    """A host with a held message in its outbox, and a visitor whose rights a test sets."""
+
+    panel: Panel
+    database: Path
+    granted: set[str]
+    connects: list[Any] = field(default_factory=list)
+    message: uuid.UUID = field(default_factory=uuid.uuid4)
+
+    def url(self, rule: str) -> str:
+        return rule.replace("<uuid:id>", str(self.message)).replace("<path:filename>", "panel.css")
+
+    def grant(self, *rights: str) -> None:
+        self.granted.clear()
+        self.granted.update(rights)
+
+    def filled(self, rule: str, panel: Panel | None = None) -> dict[str, str]:
+        """What a visitor with all rights sends to ``rule``: valid in every respect."""
+        self.grant(*RIGHTS)
+        of_form = rule in (HOME, TEST)
+        values = form_values((panel or self.panel).get(HOME if of_form else self.url(DETAILS)))
+        return values | TYPED | {"smtp_server": "127.0.0.1"} if of_form else values
+
+    def ask(self, method: str, rule: str, **data: str) -> TestResponse:
+        """The answer to a request with ``data`` in its body, read to its end."""
+        sent = data if method in ("POST", "PUT", "PATCH", "DELETE") else None
+        return self.panel.client.open(self.url(rule), method=method, data=sent, buffered=True)
+
+    def stored(self) -> str:
+        """Everything in the database."""
+        with sqlite3.connect(self.database) as connection:
+            dump = "\n".join(connection.iterdump())
+        connection.close()
+        return dump
+
+    def prepare(self) -> None:
+        """Hold the message again, and be somebody else: ten tests a minute are allowed."""
+        held = {"status": "held", "reason": "ambiguous", "due_at": None, "finished_at": None}
+        with self.panel.host.app.app_context(), self.panel.host.state.database.writing() as found:
+            found.execute(sa.update(MessageRow).where(MessageRow.id == self.message).values(**held))
+        self.panel.host.people.user = Party(f"Visitor {uuid.uuid4()}", "visitor")
+        self.connects.clear()
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    granted: set[str] = set()
+    admin = Admin(name="CRM", index_view=OpenIndex())
+    host = Host(
+        f"sqlite:///{tmp_path}/crm.sqlite",
+        admin=admin,
+        access=lambda right: right in granted,
+        MAIL_SUPPRESS_SEND=False,
+    )
+    host.configure()
+    site = Site(Panel(host), tmp_path / "crm.sqlite", granted)
+    with host.app.app_context():
+        parts = {"text": SECRET, "html": f"<p>{SECRET}</p>"}
+        attachment = ("a.txt", "text/plain", SECRET.encode())
+        sent = send_notification(ADA, "Subject", **parts, attachments=[attachment])
+        host.db.session.commit()
+    site.message = sent.id
+
+    def connect(_: socket.socket, address: object) -> None:
+        site.connects.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    yield site
+    host.close()
+
+
+@pytest.fixture(params=[False, True], ids=["own token", "CSRFProtect"])
+def protected(request: pytest.FixtureRequest, site: Site) -> Site:
+    """The same without and with the host's own protection."""
+    if request.param:
+        CSRFProtect(site.panel.host.app)
+    return site
+
+
+def test_r7_every_route_has_an_entry_in_the_table(site: Site) -> None:
+    """A page that is added without a decision about its rights fails here (T4)."""
+    app = site.panel.host.app
+    ours = {
+        (method, rule.rule)
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.endpoint.startswith("interaction_mail")
+        or app.view_functions[rule.endpoint].__module__.startswith("flask_interaction_mail")
+    }
+    assert ours == set(ROUTES)
+
+
+def test_r7_each_page_opens_to_those_with_its_rights_alone(protected: Site) -> None:
+    """Every route, method and set of rights; refused is refused before anything is done (T4)."""
+    site, opened, refused = protected, 0, 0
+    for granted in VISITORS.values():
+        for (method, rule), entry in ROUTES.items():
+            site.prepare()
+            data = site.filled(rule) if method == "POST" else {}
+            site.grant(*granted)
+            before = site.stored()
+            answer = site.ask(method, rule, **data)
+            if entry.needs <= granted:
+                opened += 1
+                assert answer.status_code == entry.status, (method, rule, granted)
+                assert (site.stored() != before) is entry.changes, (method, rule, granted)
+            else:
+                refused += 1
+                assert answer.status_code == 403, (method, rule, granted)
+                assert (site.stored(), site.connects) == (before, [])
+                assert "firm.example" not in answer.text
+    print(f"\n{opened} opened, {refused} refused: 0 rows changed, 0 connections")  # noqa: T201
+    assert opened + refused == len(VISITORS) * len(ROUTES)
+
+
+@pytest.mark.parametrize("route", PAGES)
+def test_r7_an_unprotected_admin_keeps_the_panel_closed(
+    tmp_path: Path, route: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Flask-Admin's own index view lets everybody in, so the panel does not follow it."""
+    host = Host(f"sqlite:///{tmp_path}/a.sqlite", admin=Admin(index_view=AdminIndexView()))
+    url = Site(Panel(host), tmp_path, set()).url(route[1])
+    assert host.app.test_client().open(url, method=route[0]).status_code == 403
+    host.close()
+    (record,) = [r for r in caplog.records if "access.unprotected" in r.message]
+    assert record.levelno == logging.ERROR
+    assert "is_accessible" in record.message
+
+
+@pytest.mark.parametrize("access", [None, lambda _right: False], ids=["no access", "refusing"])
+def test_r7_a_visitor_who_is_not_logged_in_gets_the_hosts_answer(
+    tmp_path: Path, access: Any
+) -> None:
+    """The index view's own callback answers, here with its login; style and script are open."""
+    host = Host(
+        f"sqlite:///{tmp_path}/a.sqlite", admin=Admin(index_view=LoginIndex()), access=access
+    )
+    site = Site(Panel(host), tmp_path / "a.sqlite", set())
+    before = site.stored()
+    for method, rule in PAGES:
+        answer = site.ask(method, rule)
+        assert (answer.status_code, answer.location) == (302, "/login")
+        assert answer.headers["Cache-Control"] == "no-store"
+    assert site.stored() == before
+    host.close()
+
+
+def test_no_other_method_is_answered(site: Site) -> None:
+    """405, whatever the rights; OPTIONS tells what there is, HEAD is a GET without its text."""
+    site.grant(*RIGHTS)
+    before, asked = site.stored(), 0
+    for rule in {rule for _, rule in ROUTES}:
+        known = {method for method, other in ROUTES if other == rule}
+        for method in METHODS:
+            if method in known:
+                continue
+            asked += 1
+            answer = site.ask(method, rule)
+            allowed = method == "OPTIONS" or (method == "HEAD" and "GET" in known)
+            assert answer.status_code == (200 if allowed else 405), (method, rule)
+            assert answer.data == b"" or not allowed
+    assert (site.stored(), site.connects) == (before, [])
+    print(f"\n{asked} requests with other methods: nothing done")  # noqa: T201
+
+
+def test_a_get_changes_nothing(site: Site) -> None:
+    """With all rights, and with what a POST would carry in its URL (T3)."""
+    site.prepare()
+    for _, rule in ROUTES:
+        asked = site.filled(rule) | {"_method": "POST", "X-HTTP-Method-Override": "POST"}
+        before = site.stored()
+        for method in ("GET", "HEAD"):
+            site.panel.client.open(site.url(rule), method=method, query_string=asked, buffered=True)
+    assert (site.stored(), site.connects) == (before, [])
+
+
+@pytest.mark.parametrize("token", ["none", "empty", "wrong", "of another login"])
+@pytest.mark.parametrize("route", POSTS)
+def test_a_post_without_the_right_token_does_nothing(
+    protected: Site, route: tuple[str, str], token: str
+) -> None:
+    """Refused, no row changed, no connection, with and without the host's CSRFProtect (T3)."""
+    site = protected
+    site.prepare()
+    stranger = site.filled(route[1], Panel(site.panel.host))["csrf_token"]
+    data = site.filled(route[1])
+    data["csrf_token"] = {"empty": "", "wrong": "x" * 64, "of another login": stranger}.get(
+        token, ""
+    )
+    if token == "none":
+        del data["csrf_token"]
+    before = site.stored()
+    answer = site.ask(*route, **data)
+    assert (site.stored(), site.connects) == (before, [])
+    assert answer.status_code in (303, 400)
+    if answer.status_code == 303:
+        assert "out of date" in site.panel.get(answer.location).text
+
+
+@pytest.mark.parametrize("route", POSTS)
+def test_a_post_with_the_right_token_is_believed(protected: Site, route: tuple[str, str]) -> None:
+    """One form works in hosts with and without CSRFProtect."""
+    site = protected
+    site.prepare()
+    data = site.filled(route[1])
+    before = site.stored()
+    answer = site.ask(*route, **data)
+    assert answer.status_code == ROUTES[route].status
+    assert site.stored() != before
+
+
+def test_without_the_right_to_it_no_page_shows_a_text(site: Site) -> None:
+    """Of a message that has been routed, of one that has not, and after each button (T4)."""
+    shown = {True: 0, False: 0}
+    for content in ({}, {"content": None}):
+        with site.panel.host.app.app_context(), site.panel.host.state.database.writing() as found:
+            found.execute(sa.update(MessageRow).values(**{"status": "held"} | content))
+        for may_read in shown:
+            for method, rule in PAGES:
+                data = site.filled(rule) if method == "POST" else {}
+                site.grant(*(set(RIGHTS) - (set() if may_read else {"body"})))
+                answer = site.ask(method, rule, **data)
+                if answer.location:
+                    answer = site.panel.client.get(answer.location)
+                shown[may_read] += SECRET in answer.text
+    assert shown[False] == 0 < shown[True]
+
+
+def test_every_answer_has_our_headers(site: Site) -> None:
+    """Pages, files, refusals and errors: nobody keeps them, frames them, or guesses their type."""
+    seen = set()
+    for granted in VISITORS.values():
+        for message in (site.message, uuid.uuid4()):
+            for method, rule in PAGES:
+                site.grant(*granted)
+                answer = site.panel.client.open(
+                    rule.replace("<uuid:id>", str(message)), method=method, buffered=True
+                )
+                seen.add(answer.status_code)
+                assert answer.headers["Cache-Control"] == "no-store", (method, rule)
+                assert answer.headers["X-Content-Type-Options"] == "nosniff"
+                assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
+                assert answer.headers["Referrer-Policy"] == "same-origin"
+    assert seen == {200, 303, 400, 403, 404}
+
+
+def test_no_page_has_inline_script_or_style(site: Site) -> None:
+    """A strict Content-Security-Policy of the host does not break our part of any page."""
+    seen = 0
+    for method, rule in PAGES:
+        site.prepare()
+        data = site.filled(rule) if method == "POST" else {}
+        site.grant(*RIGHTS)
+        answer = site.ask(method, rule, **data)
+        if answer.location:
+            answer = site.panel.client.get(answer.location)
+        for part in BeautifulSoup(answer.text, "html.parser").select("main"):
+            seen += 1
+            assert part.select("script, style, [style]") == [], rule
+            assert [n for tag in part.find_all(True) for n in tag.attrs if n[:2] == "on"] == []
+    assert seen == len(PAGES) - 2  # all but the file, and the text in its frame
+
+
+def test_an_html_text_has_no_power(site: Site) -> None:
+    """A frame without any permission, and a policy that loads and runs nothing by itself (T5)."""
+    site.grant("outbox", "body")
+    frame = site.panel.get(site.url(DETAILS)).select_one("iframe")
+    assert frame is not None
+    assert frame.get_attribute_list("sandbox") == []  # nothing is allowed
+    answer = site.ask("GET", DETAILS + "html")
+    policy = [part.strip() for part in answer.headers["Content-Security-Policy"].split(";")]
+    assert "default-src 'none'" in policy
+    assert "sandbox" in policy  # alone: no scripts, no forms, no popups, an origin of its own
+    assert "form-action 'none'" in policy
+    assert "base-uri 'none'" in policy
+    assert [part for part in policy if part.startswith(("script", "img", "connect"))] == []
