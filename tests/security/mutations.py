@@ -43,17 +43,24 @@ MUTATIONS = (
     _m("T1", "a changed connection is not saved without its password", "setting_rules.py",
        "if password is not PasswordState.USABLE:", "if password is PasswordState.NONE:",
        GROUP),
-    # -- T2: connections go where mail servers are; add the deny-lists here
+    # -- T2: connections go where mail servers are
     _m("T2", "metadata services are never connected to", "transport/policy.py",
        '"169.254.0.0/16",', "", "test_no_mail_server_is_there"),
+    _m("T2", "an installation may deny more", "transport/policy.py",
+       "return cls(deny=config.deny_networks, ports=config.deny_ports)", "return cls()",
+       "test_an_installation_may_deny_more"),
+    _m("T2", "an IPv4 address in IPv6 is looked at", "transport/policy.py",
+       "    if address.ipv4_mapped:\n", "    if False:\n", "test_nobody_connects_there"),
     # -- T3: tokens
+    _m("T3", "buttons need it, too", "admin/outbox.py",
+       "if not token_is_valid():", "if False:", "test_a_post_without_the_right_token_does_nothing"),
     _m("T3", "the token is compared", "admin/csrf.py",
        "if not hmac.compare_digest(given, str(field.current_token).encode()):", "if False:",
        "test_a_post_without_the_right_token_does_nothing"),
     # -- T4: closed by default
     _m("T4", "a page asks for its right", "admin/base.py",
        "        if self.is_accessible():\n            return None", "        return None",
-       "test_r7_access_answers_for_each_right"),
+       "test_r7_each_page_opens_to_those_with_its_rights_alone"),
     _m("T4", "an admin that lets everybody in does not open the panel", "admin/access.py",
        "type(state.admin.index_view).is_accessible is not BaseView.is_accessible", "True",
        "test_r7_an_unprotected_admin_keeps_the_panel_closed"),
@@ -72,7 +79,9 @@ MUTATIONS = (
     _m("T5", "HTML bodies load and run nothing", "admin/outbox.py",
        "default-src 'none'; style-src", "style-src",
        "test_t5_headers_and_bodies_of_what_was_sent"),
-    # -- T6: a place for the guard of CSV exports: add its mutations here
+    # -- T6: no formulas
+    _m("T6", "what could be a formula gets an apostrophe", "admin/export.py",
+       """return _RISKY.sub("'", text)""", "return text", "test_no_cell_is_a_formula"),
     # -- T7: no control characters
     _m("T7", "U+0085 and its like are control characters", "addresses.py",
        r'"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"', r'"[\x00-\x1f\x7f]"', FIELDS),
@@ -154,7 +163,7 @@ MUTATIONS = (
        "test_t11_fingerprint_is_no_oracle_for_the_password"),
     _m("T11", "pages are not kept in caches", "admin/base.py",
        '    "Cache-Control": "no-store",\n', "",
-       "test_the_steps_stream_while_the_test_goes_on"),
+       "test_every_answer_has_our_headers"),
     # -- T12: keys change
     _m("T12", "older keys open what they sealed", "secrets.py",
        "return MultiFernet(self._fernets())", "return MultiFernet(self._fernets()[:1])",
@@ -188,7 +197,10 @@ MUTATIONS = (
     _m("T16", "replies are one line", "transport/replies.py",
        "if not (text.isascii() and text.isprintable()):", "if False:",
        "test_t16_a_reply_is_one_record_of_one_line"),
-    # -- T17: a place for the guards of links and redirects: add their mutations here
+    # -- T17: links
+    _m("T17", "links of contacts lead to web pages", "merging.py",
+       "_LINK.fullmatch(whole) and whole.isprintable()", "whole",
+       "test_what_is_no_link_is_none_in_a_mail"),
     # -- T18: forgetting
     _m("T18", "old bodies are removed", "outbox_retention.py",
        "without = sa.update(MESSAGE).values(intent=PURGED, content=None)",
