@@ -165,6 +165,20 @@ def test_t8_addresses_that_pretend_are_refused(host: Host, server: Scripted) -> 
 
 
 @pytest.mark.parametrize(
+    "sender",
+    [("Ada@Firm.example", "ada@firm.example"), ("Ada @ Firm", "ada@firm.example"),
+     '"ada@else.example" <ada@firm.example>']
+)  # fmt: skip
+def test_t8_names_that_confuse_nobody_are_taken(host: Host, sender: Any) -> None:
+    """The address itself as the name, an @ between blanks, and what stands in quotes."""
+    with host.app.app_context():
+        _flask_mail(sender=sender)
+        host.db.session.commit()
+    (row,) = host.rows()
+    assert b"<ada@firm.example>" in row.content.partition(b"From: ")[2].partition(b"\r\n")[0]
+
+
+@pytest.mark.parametrize(
     ("given", "kept"),
     [
         ("ada@bücher.example", "ada@xn--bcher-kva.example"),
