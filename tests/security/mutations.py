@@ -99,7 +99,8 @@ MUTATIONS = (
        "test_an_address_that_could_be_a_command_is_refused"),
     # -- T8: no false addresses
     _m("T8", "a text that names two addresses is refused", "mail_bridge.py",
-       "elif _ADDRESS_LIKE.search(name) and name.casefold() != address.casefold():", "elif False:", FALSE),
+       "elif _ADDRESS_LIKE.search(name) and name.casefold() != address.casefold():",
+       "elif False:", FALSE),
     _m("T8", "encoded words are no local parts", "addresses.py",
        'if "=?" in local and "?=" in local:', "if False:", FALSE),
     _m("T8", "letters that stand for others are refused", "addresses.py",
