@@ -20,7 +20,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help bench demo test lint layers format unit integration celery browser docs requirements wheel clean
+.PHONY: help bench demo test lint layers format unit integration celery mutants browser docs requirements wheel clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ integration: $(VENV)/.test ## the tests with real servers and databases
 
 celery: $(VENV)/.test ## the tests with Celery at full length: 10,000 messages, killed workers, broker restarts
 	FIM_LONG=1 $(BIN)/python -m pytest tests/integration/test_celery.py -s --show-capture=no $(PYTEST_ARGS)
+
+mutants: $(VENV)/.test ## take each guard of security away and see that a test notices (ONLY="T7 T9": some)
+	$(BIN)/python -m tests.security.mutants $(ONLY)
 
 browser: $(VENV)/.test ## the tests in Chromium; they also take the pictures
 	$(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)

@@ -19,7 +19,7 @@ def clean_server(text: str) -> str:
     Raises:
         AddressError: it names none; the text quotes it and says what is right.
     """
-    text = text.strip()
+    text = text.strip(" ")
     _refuse_extras(text)
     bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
     if address := _ip(bare):
@@ -34,7 +34,7 @@ def clean_helo(text: str) -> str:
     Raises:
         AddressError: it means none.
     """
-    text = text.strip()
+    text = text.strip(" ")
     bare = text.removeprefix("[").removesuffix("]")
     if address := _ip(re.sub(r"^ipv6:", "", bare, flags=re.IGNORECASE)):
         prefix = "IPv6:" if address.version == 6 else ""

@@ -38,6 +38,7 @@ Given = str | tuple[str, str]  # how Flask-Mail's callers write a mailbox
 OnMessage = Callable[[flask_mail.Message], None]
 
 _SLOT: Final = "mail"
+_ADDRESS_LIKE: Final = re.compile(r"\S@\S")
 # Extra headers that say nothing which the outbox does not say better.
 _LEFT_OUT: Final = frozenset(
     {
@@ -229,6 +230,9 @@ def _taken_apart(text: str) -> tuple[str, str]:
     name = name.strip(" ")
     if len(name) > 1 and name[0] == name[-1] == '"':
         name = re.sub(r"\\(.)", r"\1", name[1:-1])
+    elif _ADDRESS_LIKE.search(name) and name.casefold() != address.casefold():
+        # Who is meant, the first or the second? Programs differ (CVE-2023-27043).
+        raise AddressError(f"{addresses.quoted(text)} is no e-mail address: it names two.")
     return name, address
 
 

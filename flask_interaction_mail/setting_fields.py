@@ -26,6 +26,7 @@ from .settings import (
 _TRUE: Final = frozenset({"1", "y", "yes", "on", "true"})
 _FALSE: Final = frozenset({"", "0", "n", "no", "off", "false"})
 _LONGEST: Final = 255  # characters of a name or a login
+_PASTED: Final = " \t\r\n\xa0"  # comes along at the ends of what is pasted; the rest is refused
 
 
 def shielded(raw: Mapping[str, object]) -> dict[str, object]:
@@ -105,7 +106,7 @@ def _text(raw: object) -> str:
         return ""
     if not isinstance(raw, str):
         raise _WrongValue(_not_text(raw, json.dumps(raw, default=repr)))
-    return raw.strip()
+    return raw.strip(_PASTED)
 
 
 def _not_text(raw: object, spelled: str) -> str:

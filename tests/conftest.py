@@ -1,22 +1,44 @@
-"""What holds for every test: on a build machine a skipped test is a failed one."""
+"""What holds for every test: no password comes out, and a build machine skips nothing."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
 
+from tests import proofs
+from tests.canary import Watch
+
 BUILD_MACHINE = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 HOW_TO = "`.ci/run` installs and starts every server that the tests use (Debian, as root)"
+
+
+@pytest.fixture(autouse=True)
+def canary(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail the test if the SMTP password comes out of it: see ``tests/canary.py`` (T11).
+
+    It is the first fixture of a test and so the last to end, when databases are closed.
+    """
+    watch = Watch()
+    with watch.everywhere():
+        yield
+    if folder := request.node.funcargs.get("tmp_path"):
+        watch.files(folder)
+    assert not watch.found, "\n".join(watch.found)
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Turn a skip into a failure on a build machine, unless it is marked ``allowed_skip``."""
+    """Look for the password in what was printed; turn a skip into a failure on a build machine.
+
+    A test that is marked ``allowed_skip`` may be skipped there, too.
+    """
     report = yield
+    if report.when == "teardown" and report.passed:
+        _refuse_password(report)
     if item.get_closest_marker("allowed_skip") is None and not hasattr(report, "wasxfail"):
         _refuse_skip(report)
     return report
@@ -31,10 +53,20 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say how to get the servers whose tests were skipped."""
+    """Say what the tests of security came to, and how to get the servers that were missing."""
+    for line in proofs.lines():
+        terminalreporter.write_line(line)
     skipped = len(terminalreporter.stats.get("skipped", ()))
     if skipped:
         terminalreporter.write_line(f"{skipped} skipped for want of a server: {HOW_TO}.")
+
+
+def _refuse_password(report: pytest.TestReport) -> None:
+    watch = Watch()
+    watch.output(report.sections)
+    if watch.found:
+        report.outcome = "failed"
+        report.longrepr = "\n".join(watch.found)
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

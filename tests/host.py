@@ -13,8 +13,8 @@ from flask_sqlalchemy import SQLAlchemy
 
 from flask_interaction_mail import Contact, Directory, InteractionMail, Merge, Party, models, outbox
 from flask_interaction_mail.state import State
+from tests.canary import PASSWORD as PASSWORD
 
-PASSWORD = "correct-horse-9"
 SETTINGS: dict[str, Any] = {
     "company_domain": "firm.example",
     "smtp_server": "127.0.0.1",

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from flask import abort
+from flask import abort, request
 from flask.typing import ResponseReturnValue
 from flask_admin import BaseView
 
 from ..config import AccessMode
+from ..steps import one_line
 
 if TYPE_CHECKING:
     from ..state import State
@@ -30,6 +31,15 @@ def allowed(state: State, right: str) -> bool:
     if right == "body":
         return False
     return _left_to_host(state) or (_guarded(state) and _index_open(state))
+
+
+def turned_away(state: State, right: str) -> None:
+    """Write down who was refused for want of ``right``, and at which page."""
+    user = state.people.current_user()
+    # A login that ran out is an everyday matter; a user who tries what he may not is none.
+    level = logging.INFO if user is None else logging.WARNING
+    who = one_line(user.name) if user is not None else "somebody unknown"
+    log.log(level, "access.refused: %s has no right %r: %s", who, right, one_line(request.path))
 
 
 def refusal(state: State, name: str, **kwargs: Any) -> ResponseReturnValue:

@@ -58,6 +58,7 @@ class PanelView(BaseView):
             return abort(404)
         if self.is_accessible():
             return None
+        access.turned_away(state(), self.right)
         return access.refusal(state(), name, **kwargs)
 
     def create_blueprint(self, admin: Any) -> Any:
@@ -126,6 +127,7 @@ def may(right: str) -> bool:
 def need(right: str) -> None:
     """403 unless the visitor has ``right``."""
     if not may(right):
+        access.turned_away(state(), right)
         abort(403)
 
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hmac
+import logging
 import secrets
 from typing import Any
 
-from flask import current_app, g, session
+from flask import current_app, g, request, session
 from wtforms import Form, ValidationError
 from wtforms.csrf.core import CSRF
 from wtforms.meta import DefaultMeta
 
 FIELD = "csrf_token"
 _NONCE = "_interaction_mail_csrf"
+log = logging.getLogger("flask_interaction_mail")
 _STALE = "This page is out of date, or cookies are switched off. Nothing was done: try again."
 
 
@@ -29,7 +31,7 @@ class SessionToken(CSRF):
         """Raise ``ValidationError`` unless the token is that of the present session."""
         given = str(field.data or "").encode()
         if not hmac.compare_digest(given, str(field.current_token).encode()):
-            raise ValidationError(_STALE)
+            raise _wrong()
 
 
 class HostToken(CSRF):
@@ -50,7 +52,7 @@ class HostToken(CSRF):
         try:
             validate_csrf(field.data)
         except ValidationError as error:
-            raise ValidationError(_STALE) from error
+            raise _wrong() from error
 
 
 class PanelForm(Form):
@@ -77,6 +79,12 @@ class PanelForm(Form):
     def token(self) -> Any:
         """The token's field, whatever its name."""
         return self[self.meta.csrf_field_name]
+
+
+def _wrong() -> ValidationError:
+    # Perhaps another site made the visitor's browser send it.
+    log.warning("access.token: no right token, so nothing was done: %r", request.path)
+    return ValidationError(_STALE)
 
 
 def _host_protects() -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from flask import Response, flash, redirect, request, url_for
@@ -10,9 +11,12 @@ from flask_admin import expose
 
 from ..errors import InteractionMailError, SettingsConflict, SettingsError
 from ..settings_store import InForce
+from ..steps import one_line
 from .base import PanelView, need, state, visitor
 from .forms import SettingsForm, password_hint
 from .wording import gettext
+
+log = logging.getLogger("flask_interaction_mail")
 
 
 class MessagingView(PanelView):
@@ -46,6 +50,7 @@ class MessagingView(PanelView):
             return self.page("test_invalid.html", form=form, present=present), 400
         by = visitor()
         if checks.too_many(state(), by):
+            log.warning("test.too_many: %s tests again and again", one_line(by))
             page = self.page("test_too_many.html", limit=checks.PER_MINUTE, present=present)
             return page, 429, {"Retry-After": "60"}
         return self._streamed(drafted, by)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 import ssl
+import tempfile
 from dataclasses import dataclass
 from functools import cache
 
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,54 @@ def pki() -> Pki:
 def other_pki() -> Pki:
     """A CA that nobody trusts."""
     return Pki(trustme.CA())
+
+
+def self_signed() -> ssl.SSLContext:
+    """A server that nobody vouches for, under the right name."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    builder = _unsigned(key).issuer_name(_NAME)
+    return _context(builder.sign(key, hashes.SHA256()), key)
+
+
+def for_clients_only(issuer: Pki) -> ssl.SSLContext:
+    """A server that shows a certificate with which one may log in, but not serve."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    authority = x509.load_pem_x509_certificate(issuer.pem.encode())
+    purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+    builder = _unsigned(key).issuer_name(authority.subject).add_extension(purpose, critical=True)
+    signer = serialization.load_pem_private_key(issuer.ca.private_key_pem.bytes(), None)
+    return _context(builder.sign(signer, hashes.SHA256()), key)  # type: ignore[arg-type]
+
+
+_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+
+
+def _unsigned(key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+    now = datetime.datetime.now(datetime.UTC)
+    address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+    return x509.CertificateBuilder(
+        subject_name=_NAME,
+        public_key=key.public_key(),
+        serial_number=x509.random_serial_number(),
+        not_valid_before=now - datetime.timedelta(days=1),
+        not_valid_after=now + datetime.timedelta(days=1),
+    ).add_extension(x509.SubjectAlternativeName([address]), critical=False)
+
+
+def _context(certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(certificate.public_bytes(serialization.Encoding.PEM))
+        file.write(
+            key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        file.flush()
+        context.load_cert_chain(file.name)
+    return context
 
 
 def too_old(context: ssl.SSLContext) -> ssl.SSLContext:

@@ -8,6 +8,7 @@ from flask_interaction_mail.settings import MessagingSettings
 from flask_interaction_mail.transport.base import Envelope
 from flask_interaction_mail.transport.smtp import SmtpTransport
 from flask_interaction_mail.transport.timeouts import Timeouts
+from tests.canary import PASSWORD
 
 # The real proportions do not matter here: long enough for a busy machine, and no longer.
 QUICK = Timeouts(connect=1.5, greeting=0.4, command=0.4, data=0.4, block=0.6, final=0.4, quit=0.2)
@@ -30,7 +31,7 @@ def settings(port: int, **changes: Any) -> MessagingSettings:
 
 def login_settings(port: int, **changes: Any) -> MessagingSettings:
     """The same with a login."""
-    values = {"use_authentication": True, "login": "ada", "password": "hunter2-canary"}
+    values = {"use_authentication": True, "login": "ada", "password": PASSWORD}
     return settings(port, **{**values, **changes})
 
 

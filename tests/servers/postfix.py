@@ -23,11 +23,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.canary import PASSWORD
+
 from .certificates import pki
 from .programs import free_port, program, wait_for_port
 
 DOMAIN = "interaction.test"
-LOGIN, PASSWORD = "crm", "correct horse battery"
+LOGIN = "crm"
 MAILBOXES = ("admin", "crm", "ada")
 
 _MAIN = """\

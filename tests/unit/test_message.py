@@ -28,6 +28,7 @@ from flask_interaction_mail.message import (
     make_message_id,
 )
 from flask_interaction_mail.sender import SenderHeaders
+from tests.proofs import proved
 
 CORPORA = Path(__file__).parents[1] / "corpora"
 SMUGGLERS = json.loads((CORPORA / "attack/smuggling_bodies.json").read_text())
@@ -347,6 +348,7 @@ def test_t19_attachments_are_bytes_only(raw):
     """A path, or anything else that would have to be read or guessed, is a TypeError."""
     with pytest.raises(TypeError):
         attachment(raw)
+    proved("T19", "{} attachments by path and the like: TypeError")
 
 
 def test_file_names_have_a_limit():
