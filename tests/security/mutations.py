@@ -183,7 +183,10 @@ MUTATIONS = (
     _m("T13", "Flask-Mail's senders only in own domains", "sender.py",
        "if _is_own(given.address, default, settings):", "if True:",
        "test_t13_flask_mail_senders_are_named_only_in_own_domains"),
-    # -- T14: one request for ten clicks; a place for the rates beside it
+    # -- T14: one request for ten clicks, and the rates
+    _m("T14", "above the rate of a recipient it is held", "rates.py",
+       "return sum(islice(beside, limit)) >= limit", "return False",
+       "test_t14_a_thousand_denials_are_ten_mails_and_one_digest"),
     _m("T14", "one request per pair and window", "merging.py",
        "if earlier is not None and _counts(state, earlier, settings):", "if False:",
        "test_ten_clicks_are_one_request"),
