@@ -46,6 +46,7 @@ from tests.databases import DIALECTS, fresh_database
 from tests.host import STEWARDS, Host, a_merge, opened
 from tests.outbox_rows import a_message
 from tests.panel import OUTBOX, opened_panel
+from tests.proofs import proved
 from tests.terminal import done
 
 RATE, ACTOR_RATE = 10, 100  # as they are by default
@@ -125,11 +126,6 @@ def only(host: Host, id: uuid.UUID) -> Any:
     return row
 
 
-def say(figures: str) -> None:
-    """What a run came to; pytest shows it with -s, and where the test fails."""
-    print(figures)  # noqa: T201 - these figures are the proof
-
-
 def digests(mails: Sequence[Caught]) -> list[Caught]:
     return [one for one in mails if re.match(r"\d+ (requests|messages)$", _subject(one))]
 
@@ -190,7 +186,7 @@ def test_t14_a_thousand_denials_are_ten_mails_and_one_digest(
         went = [row for row in host.rows() if row.source == "merge_denied"]
         alone = [row for row in went if row.reason is None]
         lost = 1000 - len(went)
-        say(f"{dialect}: mails={mails}  digests={len(gathered)}  lost={lost}")
+        proved("T14", f"{dialect}: mails={mails}  digests={len(gathered)}  lost={lost}")
         assert (mails, len(gathered), lost) == (RATE, 1, 0)
         assert (len(catcher.mails), len(alone)) == (RATE + 1, RATE)
         assert _subject(gathered[0]) == "990 requests"
@@ -619,7 +615,7 @@ def test_four_workers_at_once_keep_the_rate_and_form_one_digest(site: Site) -> N
     minute_over(site)
     site.until(lambda: {*site.store.statuses()} == {"sent"})
     _, gathered = taken(site)
-    say(f"{site.kind}: mails={mails - 50} of 200  digests={len(gathered)}")
+    proved("T14", f"{site.kind}: mails={mails - 50} of 200  digests={len(gathered)}")
     assert (mails - 50, len(gathered)) == (RATE, 1)
     site.stop()
 
@@ -634,7 +630,7 @@ def test_a_flood_that_goes_on_while_workers_claim_stays_within_the_bound(site: S
         thread.join()
     site.until(lambda: not {"queued", "sending"} & {*site.store.statuses()})
     mails, _ = taken(site)
-    say(f"{site.kind}: mails={mails} of 180, at most {RATE * len(workers)}")
+    proved("T14", f"{site.kind}: mails={mails} of 180, at most {RATE * len(workers)}")
     assert RATE <= mails <= RATE * len(workers)
     minute_over(site)
     site.until(lambda: {*site.store.statuses()} == {"sent"})
@@ -677,7 +673,9 @@ def test_a_worker_killed_around_a_digest_loses_nothing(site: Site, death: str) -
     gone = sum(row.source == "call" and row.status == "sent" for row in site.rows())
     lost = RATE + 20 - gone
     different = len(set(gathered))
-    say(f"{site.kind}, {death}: {mails=} digests={different} copies={len(gathered)} {lost=}")
+    proved(
+        "T14", f"{site.kind}, {death}: {mails=} digests={different} copies={len(gathered)} {lost=}"
+    )
     assert (mails, different, lost) == (RATE, 1, 0)
     assert len(gathered) <= copies
     with site.store.reading() as connection:

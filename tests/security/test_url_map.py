@@ -25,6 +25,7 @@ from flask_interaction_mail.models import MessageRow
 from flask_interaction_mail.values import Party
 from tests.host import ADA, Host
 from tests.panel import HOME, OUTBOX, TEST, TYPED, OpenIndex, Panel, form_values
+from tests.proofs import proved
 
 SECRET = "canary-in-the-text"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
@@ -195,7 +196,8 @@ def test_r7_each_page_opens_to_those_with_its_rights_alone(protected: Site) -> N
                 assert answer.status_code == 403, (method, rule, granted)
                 assert (site.stored(), site.connects) == (before, [])
                 assert "firm.example" not in answer.text
-    print(f"\n{opened} opened, {refused} refused: 0 rows changed, 0 connections")  # noqa: T201
+    proved("T4", "{} pages opened with the right to them", opened)
+    proved("T4", "{} pages refused without it: 0 rows changed, 0 connections", refused)
     assert opened + refused == len(VISITORS) * len(ROUTES)
 
 
@@ -246,7 +248,7 @@ def test_no_other_method_is_answered(site: Site) -> None:
             assert answer.status_code == (200 if allowed else 405), (method, rule)
             assert answer.data == b"" or not allowed
     assert (site.stored(), site.connects) == (before, [])
-    print(f"\n{asked} requests with other methods: nothing done")  # noqa: T201
+    proved("T3", "{} requests with other methods: nothing done", asked)
 
 
 def test_a_get_changes_nothing(site: Site) -> None:
@@ -281,6 +283,7 @@ def test_a_post_without_the_right_token_does_nothing(
     assert answer.status_code in (303, 400)
     if answer.status_code == 303:
         assert "out of date" in site.panel.get(answer.location).text
+    proved("T3", "{} POSTs without the right token: 0 rows changed, 0 connections")
 
 
 @pytest.mark.parametrize("route", POSTS)
