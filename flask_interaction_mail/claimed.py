@@ -17,10 +17,10 @@ from .transport.base import Envelope
 from .values import Reason, Status
 
 OPEN = (Status.QUEUED, Status.DEFERRED)
-_WANTED = given(MESSAGE.c.id, sa.column("place", sa.Integer()))
+WANTED = given(MESSAGE.c.id, sa.column("place", sa.Integer()), sa.column("begun", sa.Integer()))
 # By place, because comparing ids would cost more than reading them.
 _MESSAGES = sa.select(
-    _WANTED.c.place,
+    WANTED.c.place,
     MESSAGE.c.content,
     MESSAGE.c.fence,
     MESSAGE.c.attempts,
@@ -32,11 +32,11 @@ _MESSAGES = sa.select(
     MESSAGE.c.lost_leases,
     MESSAGE.c.envelope_sender,
     MESSAGE.c.smtputf8,
-).join_from(_WANTED, MESSAGE, MESSAGE.c.id == _WANTED.c.id)
+).join_from(WANTED, MESSAGE, MESSAGE.c.id == WANTED.c.id)
 _RECIPIENTS = (
-    sa.select(_WANTED.c.place, RECIPIENT.c.position, RECIPIENT.c.address, RECIPIENT.c.status)
-    .join_from(_WANTED, RECIPIENT, RECIPIENT.c.message_id == _WANTED.c.id)
-    .order_by(_WANTED.c.place, RECIPIENT.c.position)
+    sa.select(WANTED.c.place, RECIPIENT.c.position, RECIPIENT.c.address, RECIPIENT.c.status)
+    .join_from(WANTED, RECIPIENT, RECIPIENT.c.message_id == WANTED.c.id)
+    .order_by(WANTED.c.place, RECIPIENT.c.position)
 )
 _BY_INDEX = sa.select(
     *(
@@ -48,7 +48,11 @@ _BY_INDEX = sa.select(
 _UNREADABLE = (ValueError, TypeError, LookupError, sa.exc.StatementError)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+# Nobody changes these three. They are not frozen because one of each is made for every message,
+# and that would take twice as long.
+
+
+@dataclass(slots=True, kw_only=True)
 class Claimed:
     """A message that this worker may send until its lease ends."""
 
@@ -66,7 +70,7 @@ class Claimed:
     envelope: Envelope
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Verdict:
     """What is to be written down about one claimed message."""
 
@@ -80,7 +84,7 @@ class Verdict:
     attempt: Attempt | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Attempt:
     """One conversation about one message, for the log."""
 
@@ -170,35 +174,40 @@ class Change:
         return ours
 
 
+def wanted(ids: Sequence[uuid.UUID], begun: int = 0) -> dict[str, str]:
+    """The parameter for ``WANTED``; the first ``begun`` of ``ids`` begin immediately."""
+    return document((id, place, int(place < begun)) for place, id in enumerate(ids))
+
+
 def load(
-    connection: sa.Connection, ids: Sequence[uuid.UUID]
+    connection: sa.Connection, ids: Sequence[uuid.UUID], rows: Mapping[str, str]
 ) -> tuple[list[Claimed], dict[uuid.UUID, str]]:
     """The messages with these ids in this order, and for each that cannot be sent the reason.
 
-    One damaged row does not take the others with it.
+    ``rows`` is what ``wanted`` gives for ``ids``. One damaged row does not take the others with
+    it.
     """
     try:
-        return _load(connection, ids)
+        return _load(connection, ids, rows)
     except _UNREADABLE as error:
         if len(ids) == 1:
             return [], {ids[0]: f"its row cannot be read ({type(error).__name__})"}
     claimed: list[Claimed] = []
     damaged: dict[uuid.UUID, str] = {}
     for id in ids:
-        one, problem = load(connection, [id])
+        one, problem = load(connection, [id], wanted([id]))
         claimed += one
         damaged |= problem
     return claimed, damaged
 
 
 def _load(
-    connection: sa.Connection, ids: Sequence[uuid.UUID]
+    connection: sa.Connection, ids: Sequence[uuid.UUID], rows: Mapping[str, str]
 ) -> tuple[list[Claimed], dict[uuid.UUID, str]]:
-    wanted = document((id, place) for place, id in enumerate(ids))
-    open_places, refused = _recipients(connection, wanted)
+    open_places, refused = _recipients(connection, rows)
     found: dict[int, Claimed] = {}
     damaged: dict[uuid.UUID, str] = {}
-    for place, content, *others in connection.execute(_MESSAGES, wanted):
+    for place, content, *others in connection.execute(_MESSAGES, rows):
         if not content or place not in open_places:
             problem = "nobody is left to send it to" if content else "it has no content"
             damaged[ids[place]] = problem
@@ -210,12 +219,12 @@ def _load(
 
 
 def _recipients(
-    connection: sa.Connection, wanted: Mapping[str, object]
+    connection: sa.Connection, rows: Mapping[str, str]
 ) -> tuple[dict[int, list[tuple[int, str]]], set[int]]:
     """Who is still to be reached by each message, and which messages somebody refused."""
     still_open: dict[int, list[tuple[int, str]]] = {}
     refused: set[int] = set()
-    for place, position, address, status in connection.execute(_RECIPIENTS, wanted):
+    for place, position, address, status in connection.execute(_RECIPIENTS, rows):
         if status in OPEN:
             still_open.setdefault(place, []).append((position, address))
         elif status == Status.FAILED:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
+import time
 import uuid
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
@@ -15,6 +17,27 @@ from . import breaker, queue
 from .office import Office
 from .queue import Claimed
 from .settings import MessagingSettings, OnAmbiguous
+
+_GLANCE = 0.25  # s between two looks at what may stand in the way while there is enough to claim
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How much to claim: ``limit`` messages at most, of which ``free`` begin immediately, and
+    ``late`` that their worker has lost.
+    """
+
+    limit: int
+    free: int
+    late: int
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What a claim came to; ``held`` is above a rate. Nothing of it counts before the commit."""
+
+    claimed: list[Claimed]
+    held: Collection[uuid.UUID]
 
 
 class Claimer:
@@ -34,6 +57,8 @@ class Claimer:
         self._office = office
         self._settings = settings
         self._time = clock
+        self._looked_at = -_GLANCE
+        self._only_fresh = False  # as of the last look
         self._underway: Future[list[Claimed]] | None = None
         self._to_tell: list[uuid.UUID] = []  # held, or let go again, and nobody has been told
 
@@ -47,18 +72,26 @@ class Claimer:
         """Whether the result of the claim that is under way can be had without waiting."""
         return self._underway is not None and self._underway.done()
 
-    def begin(self, limit: int, in_flight: Collection[Claimed]) -> None:
-        """Claim at most ``limit`` messages; ``in_flight`` are those that are being carried.
+    @property
+    def may_join(self) -> bool:
+        """Whether the next claim can be part of the transaction that records.
 
-        In a thread of its own where there is something to be recorded meanwhile, and the
-        database lets two write at once.
+        That spares a commit where only one can write, and would keep the others waiting where
+        all can.
         """
-        lost = sum(one.lost_before for one in in_flight)
+        return self.one_writer and not self.underway and self._informed
+
+    def wish(self, limit: int, in_flight: Collection[Claimed]) -> Wish:
+        """For at most ``limit`` messages; ``in_flight`` are those that are being carried."""
         connections = self._office.connections
-        free, late = max(0, connections - len(in_flight)), max(0, connections - lost)
-        claim = partial(self._claim, limit, free=free, late=late)
+        lost = sum(one.lost_before for one in in_flight)
+        return Wish(limit, max(0, connections - len(in_flight)), max(0, connections - lost))
+
+    def begin(self, wish: Wish, *, beside: bool) -> None:
+        """Claim; with ``beside``, in a thread of its own if the database lets two write at once."""
+        claim = partial(self._claim, wish)
         self._underway = Future()
-        if in_flight and not self.one_writer:
+        if beside and not self.one_writer:
             threading.Thread(
                 target=_fulfil,
                 args=(self._underway, claim),
@@ -67,6 +100,32 @@ class Claimer:
             ).start()
         else:
             _fulfil(self._underway, claim)
+
+    def join(self, connection: sa.Connection, wish: Wish) -> Taken:
+        """Claim in the transaction of ``connection``; after its commit, ``keep`` what it gives."""
+        held: list[uuid.UUID] = []
+        now = self._time.now()
+        claimed = queue.claim(
+            connection,
+            limit=wish.limit,
+            worker=self._office.worker,
+            lease=self._office.lease,
+            now=now,
+            late=wish.late,
+            free=wish.free,
+            hold=self._settings.on_ambiguous is OnAmbiguous.HOLD,
+            only_fresh=self._only_fresh,
+            sieve=partial(self._sieve, held),
+        )
+        if claimed and self.probing and not breaker.begin_probe(connection, self._settings, now):
+            queue.give_back(connection, claimed, due_at=now, detail=None)
+            claimed = []
+        return Taken(claimed, held)
+
+    def keep(self, taken: Taken) -> None:
+        """``taken`` is committed: it is the result of a claim that can be had now."""
+        self._underway = Future()
+        self._underway.set_result(self._kept(taken))
 
     def take(self) -> list[Claimed]:
         """What the claim that was begun came to, once that is known; raises what it raised."""
@@ -77,50 +136,49 @@ class Claimer:
             self._office.limits.announce(told)
         return claimed
 
-    def _claim(self, limit: int, *, free: int, late: int) -> list[Claimed]:
+    @property
+    def _informed(self) -> bool:
+        """Whether nothing stood in the way a moment ago, and there was enough to claim."""
+        recent = time.monotonic() - self._looked_at < _GLANCE
+        return recent and not (self.exhausted or self.probing)
+
+    def _claim(self, wish: Wish) -> list[Claimed]:
+        if not self._informed:
+            self.exhausted = True
+            if not self._look():
+                return []
+        if self.probing:
+            wish = replace(wish, limit=1)
+        with self._office.store.writing() as connection:
+            taken = self.join(connection, wish)
+        return self._kept(taken)
+
+    def _look(self) -> bool:
+        """Whether there is something to claim and nothing stands in the way; locks nothing."""
         store, limits = self._office.store, self._office.limits
-        self.exhausted = True
         with store.reading() as connection:
             self.one_writer = connection.dialect.name == "sqlite"
             now = self._time.look(connection)
             broken = breaker.read(connection, self._settings)
             if broken is not None and broken.until > now:
                 self.held_up_by = broken.why
-                return []
+                return False
             gathers = limits.is_due(connection, now)
-            if not (gathers or queue.has_work(connection, now)):
-                return []
+            waiting = queue.waiting(connection, now)
+            if not (gathers or any(waiting)):
+                return False
+            self._only_fresh = not waiting.other
         self.probing = broken is not None
+        self._looked_at = time.monotonic()
         if gathers:
             with store.writing() as connection:
                 self._to_tell += limits.gather(connection, now)
-        return self._take(1 if self.probing else limit, free=free, late=late)
+        return True
 
-    def _take(self, limit: int, *, free: int, late: int) -> list[Claimed]:
-        held: list[uuid.UUID] = []
-        with self._office.store.writing() as connection:
-            now = self._time.now()
-            claimed = queue.claim(
-                connection,
-                limit=limit,
-                worker=self._office.worker,
-                lease=self._office.lease,
-                now=now,
-                late=late,
-                free=free,
-                hold=self._settings.on_ambiguous is OnAmbiguous.HOLD,
-                sieve=partial(self._sieve, held),
-            )
-            if (
-                claimed
-                and self.probing
-                and not breaker.begin_probe(connection, self._settings, now)
-            ):
-                queue.give_back(connection, claimed, due_at=now, detail=None)
-                claimed = []
-        self._to_tell += held
-        self.exhausted = not (claimed or held)
-        return claimed
+    def _kept(self, taken: Taken) -> list[Claimed]:
+        self._to_tell += taken.held
+        self.exhausted = not (taken.claimed or taken.held)
+        return taken.claimed
 
     def _sieve(
         self,

@@ -20,7 +20,7 @@ from .verdict import Judge, concerns_server
 log = logging.getLogger("flask_interaction_mail")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen, to be made in half the time
 class Returned:
     """What a courier brings back."""
 

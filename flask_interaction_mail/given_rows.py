@@ -28,16 +28,18 @@ def given(*columns: sa.ColumnElement[Any]) -> sa.TableValuedAlias:
 
 def document(rows: Iterable[Sequence[object]]) -> dict[str, str]:
     """The parameter for ``given``: each of ``rows`` in the order of its columns."""
-    return {PARAMETER: json.dumps(list(rows), default=_plain)}
+    return {PARAMETER: _encoder.encode(list(rows))}
 
 
 def _plain(value: object) -> str:
-    match value:
-        case uuid.UUID():
-            return value.hex
-        case datetime():
-            return value.isoformat(" ", "microseconds")  # as SQLAlchemy stores it in SQLite
+    if isinstance(value, uuid.UUID):
+        return value.hex
+    if isinstance(value, datetime):
+        return value.isoformat(" ", "microseconds")  # as SQLAlchemy stores it in SQLite
     raise TypeError(f"{type(value).__name__} has no place in a row")
+
+
+_encoder = json.JSONEncoder(default=_plain, separators=(",", ":"), check_circular=False)
 
 
 class _Given(FunctionElement[Any]):

@@ -13,16 +13,16 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from . import clock
-from .claimed import OPEN, Change, by_index, load, lock_rows_only
+from .claimed import OPEN, WANTED, Change, by_index, load, lock_rows_only, wanted
 from .claimed import Attempt as Attempt
 from .claimed import Claimed as Claimed
 from .claimed import Verdict as Verdict
-from .given_rows import document, given
+from .given_rows import given
 from .models import MESSAGE
 from .records import record as record
 from .values import Reason, Status
@@ -47,27 +47,39 @@ _DUE = (
     .order_by(MESSAGE.c.due_at)
     .limit(sa.bindparam("most"))
 )
-_FIRST = sa.select(sa.func.min(MESSAGE.c.due_at)).where(
-    MESSAGE.c.status == sa.bindparam("wanted"), MESSAGE.c.due_at.is_not(None)
-)
-_FRESH, _AGAIN = {"wanted": Status.QUEUED}, {"wanted": Status.DEFERRED}
 _LATE = (
     _COLUMNS.where(MESSAGE.c.status == Status.SENDING, MESSAGE.c.lease_until < sa.bindparam("now"))
     .order_by(MESSAGE.c.lease_until)
     .limit(sa.bindparam("most"))
 )
-_TAKEN = given(MESSAGE.c.id, sa.column("begun", sa.Integer()))
+_PICK_DUE, _PICK_LATE = (one.with_for_update(skip_locked=True) for one in (_DUE, _LATE))
+_FIRST = sa.select(sa.func.min(MESSAGE.c.due_at)).where(
+    MESSAGE.c.status == sa.bindparam("wanted"), MESSAGE.c.due_at.is_not(None)
+)
+_FRESH, _AGAIN = {"wanted": Status.QUEUED}, {"wanted": Status.DEFERRED}
 _TAKE = (
     sa.update(MESSAGE)
-    .where(MESSAGE.c.id == _TAKEN.c.id)
+    .where(MESSAGE.c.id == WANTED.c.id)
     .values(
         status=Status.SENDING,
         due_at=None,
         fence=MESSAGE.c.fence + 1,
-        lost_leases=MESSAGE.c.lost_leases + _TAKEN.c.begun,
+        lost_leases=MESSAGE.c.lost_leases + WANTED.c.begun,
         lease_until=sa.bindparam("until", type_=MESSAGE.c.lease_until.type),
         worker=sa.bindparam("taker"),
     )
+)
+_ABANDONED = sa.update(MESSAGE).where(MESSAGE.c.lease_until < sa.bindparam("now"))
+_ASIDE: dict[str, Any] = {"status": Status.HELD, "lease_until": None, "worker": None}
+_SET_ASIDE = _ABANDONED.values(
+    **_ASIDE,
+    reason=Reason.AMBIGUOUS,
+    detail="The worker stopped while it was sending: it may have left, or not.",
+)
+_SET_POISON_ASIDE = _ABANDONED.where(MESSAGE.c.lost_leases >= _MAX_BEGUN).values(
+    **_ASIDE,
+    reason=Reason.POISON,
+    detail="Three workers in a row stopped while they were sending this message.",
 )
 _CLAIMS = given(MESSAGE.c.id, MESSAGE.c.fence)
 _RENEW = Change(_CLAIMS, lease_until=sa.bindparam("until", type_=MESSAGE.c.lease_until.type))
@@ -113,22 +125,9 @@ def recover(connection: sa.Connection, now: datetime, *, hold: bool) -> None:
     in a row had begun and not ended. The rest is taken over by the next claims: the same bytes
     under the same Message-ID.
     """
-    late = MESSAGE.c.lease_until < now  # NULL unless a worker has it
-    aside: dict[str, Any] = {"status": Status.HELD, "lease_until": None, "worker": None}
-    if hold:
-        aside |= {
-            "reason": Reason.AMBIGUOUS,
-            "detail": "The worker stopped while it was sending: it may have left, or not.",
-        }
-    else:
-        late = sa.and_(late, MESSAGE.c.lost_leases >= _MAX_BEGUN)
-        aside |= {
-            "reason": Reason.POISON,
-            "detail": "Three workers in a row stopped while they were sending this message.",
-        }
     # On SQLite this also gives a claim the whole database: who writes first has it, rows are
     # not locked there.
-    connection.execute(sa.update(MESSAGE).where(late).values(**aside))
+    connection.execute(_SET_ASIDE if hold else _SET_POISON_ASIDE, {"now": now})
 
 
 def claim(
@@ -141,6 +140,7 @@ def claim(
     late: int = 1,
     free: int = 1,
     hold: bool = False,
+    only_fresh: bool = False,
     sieve: Sieve = lambda *_: (),
 ) -> list[Claimed]:
     """Take up to ``limit`` messages for ``lease``; no two workers get the same one.
@@ -148,43 +148,55 @@ def claim(
     First come, at most ``late``, those whose worker has lost them (unless ``hold``, see
     ``recover``); then, half and half, those that were never tried and those that are to be tried
     again. What was lost, and the first ``free`` of the rest, the worker begins immediately:
-    should it die, only they may have been the reason. What the ``sieve`` holds of them, in the
-    same transaction, is not given. This is the first statement of its transaction.
+    should it die, only they may have been the reason. With ``only_fresh``, there was nothing but
+    fresh mail a moment ago, and nothing else is looked for. What the ``sieve`` holds of them, in
+    the same transaction, is not given. On MariaDB this is the first statement of its transaction.
     """
     lock_rows_only(connection)
     by_index(connection)
-    recover(connection, now, hold=hold)
-    lost = _pick(connection, _LATE, min(limit, late), now=now)
-    picked = [*lost, *_due(connection, now, limit - len(lost))]
-    begun = max(len(lost), free)
-    rows = [(id, int(at < begun)) for at, id in enumerate(_within_bytes(picked))]
-    if not rows:
+    lost = []
+    if only_fresh:
+        due = _pick(connection, _PICK_DUE, limit, **_FRESH, now=now)
+    else:
+        recover(connection, now, hold=hold)
+        lost = _pick(connection, _PICK_LATE, min(limit, late), now=now)
+        due = _due(connection, now, limit - len(lost))
+    ids = _within_bytes([*lost, *due])
+    if not ids:
         return []
-    until = {"until": now + lease, "taker": worker}
-    connection.execute(_TAKE, {**document(rows), **until})
-    claimed, damaged = load(connection, [id for id, _ in rows])
+    rows = wanted(ids, begun=max(len(lost), free))
+    connection.execute(_TAKE, {**rows, "until": now + lease, "taker": worker})
+    claimed, damaged = load(connection, ids, rows)
     for id, problem in damaged.items():
         _quarantine(connection, id, problem)
     held = sieve(connection, claimed, now)
     return [one for one in claimed if one.id not in held] if held else claimed
 
 
-def has_work(connection: sa.Connection, now: datetime) -> bool:
-    """Whether a claim would find anything: a look that locks nothing."""
+class Waiting(NamedTuple):
+    """Whether a claim would find anything: mail that was never tried, and any other."""
+
+    fresh: bool
+    other: bool
+
+
+def waiting(connection: sa.Connection, now: datetime) -> Waiting:
+    """What a claim would find: a look that locks nothing."""
     by_index(connection)
-    return any(
+    fresh, again, lost = (
         connection.execute(query, {**which, "now": now, "most": 1}).first() is not None
         for query, which in ((_DUE, _FRESH), (_DUE, _AGAIN), (_LATE, {}))
     )
+    return Waiting(fresh, again or lost)
 
 
 def _due(connection: sa.Connection, now: datetime, limit: int) -> list[tuple[uuid.UUID, int]]:
     """What is to be sent, new and deferred in turn: neither waits for the end of the other."""
     half = limit // 2
-    again = _pick(connection, _DUE, half, **_AGAIN, now=now)
-    fresh = _pick(connection, _DUE, limit - len(again), **_FRESH, now=now)
+    again = _pick(connection, _PICK_DUE, half, **_AGAIN, now=now)
+    fresh = _pick(connection, _PICK_DUE, limit - len(again), **_FRESH, now=now)
     if len(again) == half and len(again) + len(fresh) < limit:
-        again = _pick(connection, _DUE, limit - len(fresh), **_AGAIN, now=now)
+        again = _pick(connection, _PICK_DUE, limit - len(fresh), **_AGAIN, now=now)
     return [one for pair in zip_longest(fresh, again) for one in pair if one]
 
 
@@ -193,8 +205,8 @@ def _pick(
 ) -> list[tuple[uuid.UUID, int]]:
     if most <= 0:
         return []
-    rows = connection.execute(query.with_for_update(skip_locked=True), {**which, "most": most})
-    return [(row.id, row.size or 0) for row in rows]
+    rows = connection.execute(query, {**which, "most": most})
+    return [(id, size or 0) for id, size in rows]
 
 
 def _within_bytes(picked: Sequence[tuple[uuid.UUID, int]]) -> list[uuid.UUID]:

@@ -10,7 +10,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from . import breaker, queue
-from .claimer import Claimer
+from .claimer import Claimer, Wish
 from .office import Limit, Office, Progress
 from .queue import Verdict
 from .settings import MessagingSettings
@@ -42,18 +42,28 @@ class Recorder:
         self._limit = limit
         self._progress = progress
 
-    def record(self, verdicts: Sequence[Verdict]) -> None:
+    def record(self, verdicts: Sequence[Verdict], wish: Wish | None = None) -> None:
         """Record; while the database is away, try again: what was accepted must not leave twice.
 
-        Having to stop, it is tried for as long as a message in flight gets to finish.
+        Having to stop, it is tried for as long as a message in flight gets to finish. With
+        ``wish``, the next messages are claimed in the same transaction, if that works at once.
         """
         if not verdicts:
             return
-        kept = self._patiently(verdicts)
+        kept = self._together(verdicts, wish) if wish else self._patiently(verdicts)
         sent = sum(verdict.status is Status.SENT for verdict in kept)
         self._progress.sent += sent
         self._progress.others += len(kept) - sent
         self._office.announce(kept)
+
+    def _together(self, verdicts: Sequence[Verdict], wish: Wish) -> list[Verdict]:
+        try:
+            return self._write_down(verdicts, wish)
+        except Exception:
+            # Whatever it is of the two that fails: the record does not depend on the claim, and
+            # that one is made again by itself.
+            log.debug("dispatcher.together", exc_info=True)
+            return self._patiently(verdicts)
 
     def _patiently(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
         last_try: float | None = None
@@ -82,7 +92,7 @@ class Recorder:
             return []
         return self._patiently([plain])
 
-    def _write_down(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
+    def _write_down(self, verdicts: Sequence[Verdict], wish: Wish | None = None) -> list[Verdict]:
         with self._office.store.writing() as connection:
             now = self._time.now()
             kept = queue.record(connection, verdicts, worker=self._office.worker, now=now)
@@ -91,5 +101,8 @@ class Recorder:
                 breaker.close(connection, self._settings)
             if late := [one for one in kept if given_up(one, now)]:
                 self._office.report(connection, late)
+            taken = self._claimer.join(connection, wish) if wish else None
+        if taken is not None:
+            self._claimer.keep(taken)
         self._claimer.probing = self._claimer.probing and not spoken
         return kept

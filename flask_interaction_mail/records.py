@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -25,7 +26,7 @@ _MESSAGES = given(
     MESSAGE.c.reason,
     MESSAGE.c.detail,
     MESSAGE.c.due_at,
-    MESSAGE.c.finished_at,
+    sa.column("final", sa.Integer()),
     sa.column("counted", sa.Integer()),
 )
 _SAY_OF_MESSAGES = Change(
@@ -34,7 +35,9 @@ _SAY_OF_MESSAGES = Change(
     reason=_MESSAGES.c.reason,
     detail=_MESSAGES.c.detail,
     due_at=_MESSAGES.c.due_at,
-    finished_at=_MESSAGES.c.finished_at,
+    finished_at=sa.case(
+        (_MESSAGES.c.final > 0, sa.bindparam("finished_at", type_=MESSAGE.c.finished_at.type))
+    ),
     attempts=MESSAGE.c.attempts + _MESSAGES.c.counted,
     lease_until=None,
     worker=None,
@@ -51,20 +54,24 @@ _SAY_OF_RECIPIENTS = (
     )
     .values(status=_RECIPIENTS.c.status, reply=_RECIPIENTS.c.reply)
 )
-_ATTEMPTS = given(*ATTEMPT.c)
-_ADD_ATTEMPTS = sa.insert(ATTEMPT).from_select(list(ATTEMPT.c.keys()), sa.select(_ATTEMPTS))
+_ATTEMPTS = given(*(one for one in ATTEMPT.c if one.key != "worker"))
+_ADD_ATTEMPTS = sa.insert(ATTEMPT).from_select(
+    [*(one.key for one in _ATTEMPTS.c), "worker"],
+    sa.select(_ATTEMPTS, sa.bindparam("by", type_=ATTEMPT.c.worker.type)),
+)
+_encode: Final = json.JSONEncoder(check_circular=False).encode
 
 
 def record(
     connection: sa.Connection, verdicts: Sequence[Verdict], *, worker: str, now: datetime
 ) -> list[Verdict]:
     """Write down what happened; gives those verdicts whose claim was still in force."""
-    won = _SAY_OF_MESSAGES.apply(connection, [_message_row(one, now) for one in verdicts])
+    won = _SAY_OF_MESSAGES.apply(connection, map(_message_row, verdicts), finished_at=now)
     kept = [one for one in verdicts if one.claimed.id in won]
     if recipients := [row for one in kept for row in _recipient_rows(one)]:
         connection.execute(_SAY_OF_RECIPIENTS, document(recipients))
-    if attempts := [_attempt_row(one, one.attempt, worker) for one in kept if one.attempt]:
-        connection.execute(_ADD_ATTEMPTS, document(attempts))
+    if attempts := [_attempt_row(one, one.attempt) for one in kept if one.attempt]:
+        connection.execute(_ADD_ATTEMPTS, {**document(attempts), "by": worker})
     if through_flask_mail := [v.claimed.id for v in kept if v.claimed.source == "flask_mail"]:
         forget_flask_mail(connection, through_flask_mail)
     for one in kept:
@@ -74,7 +81,7 @@ def record(
     return kept
 
 
-def _message_row(verdict: Verdict, now: datetime) -> tuple[object, ...]:
+def _message_row(verdict: Verdict) -> tuple[object, ...]:
     return (
         verdict.claimed.id,
         verdict.claimed.fence,
@@ -82,7 +89,7 @@ def _message_row(verdict: Verdict, now: datetime) -> tuple[object, ...]:
         verdict.reason,
         verdict.detail,
         verdict.due_at if verdict.status is Status.DEFERRED else None,
-        now if verdict.status.final else None,
+        int(verdict.status.final),
         int(verdict.counted),
     )
 
@@ -92,18 +99,17 @@ def _recipient_rows(verdict: Verdict) -> Iterable[tuple[object, ...]]:
         yield verdict.claimed.id, position, *verdict.recipients[address]
 
 
-def _attempt_row(verdict: Verdict, attempt: Attempt, worker: str) -> tuple[object, ...]:
-    """In the order of the table's columns."""
+def _attempt_row(verdict: Verdict, attempt: Attempt) -> tuple[object, ...]:
+    """In the order of the table's columns, without the worker's."""
     return (
         verdict.claimed.id,
         verdict.claimed.fence,
         attempt.started_at,
         attempt.finished_at,
         attempt.server,
-        worker,
         attempt.result,
         attempt.stage,
         attempt.reply,
-        json.dumps(attempt.replies),
+        _encode(attempt.replies),
         attempt.diverted_to,
     )

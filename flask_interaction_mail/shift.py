@@ -12,10 +12,11 @@ import logging
 import time
 import uuid
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 
 from . import breaker, queue
-from .claimer import Claimer
+from .claimer import Claimer, Wish
 from .courier import Returned
 from .crew import Crew
 from .office import Limit, Office, Progress
@@ -30,11 +31,13 @@ log = logging.getLogger("flask_interaction_mail")
 
 _FIRST = 50  # messages of a first claim
 _MOST = 200  # messages of a claim while they are used up within a second
-_BITE = 100  # the same where a record has to wait for a claim
+_BITE = 60  # the same where a record has to wait for a claim
 _SOON = 1.0  # s
 _MAX_BYTES = 4_000_000  # of content in flight beyond which nothing more is claimed
 _AFTER_ABORT = 2.0  # s for couriers to notice that their connection was broken off
 _GLANCE = 0.25  # s between two looks at whether to stop, at the settings, and for new mail
+_AT_ONCE = timedelta(milliseconds=1)  # that a message takes with a server that is close
+_QUICK = 0.02  # s without a result after which a server is not
 _NOBODY_KNOWS = Delivery(
     result=Result.AMBIGUOUS,
     stage=Stage.CONTENT,
@@ -73,6 +76,7 @@ class Shift:
         self._pace = _FIRST
         self._looked_at = time.monotonic()
         self._exhausted = False  # the last claim found nothing
+        self._at_once = True  # the server answers as soon as it is asked, as far as is known
         self._proven = False  # the server has taken part in a conversation about a message
 
     def work(self) -> bool:
@@ -85,7 +89,8 @@ class Shift:
             if not self._in_flight and self._exhausted:
                 return False
             if self._in_flight:
-                self._collect(_GLANCE)
+                self._collect(_QUICK if self._at_once else _GLANCE)
+                self._staff()
                 if not self._crew.at_work:
                     return False
             if self._outdated():
@@ -94,6 +99,7 @@ class Shift:
 
     def end(self) -> None:
         """Give back what was not begun, let couriers finish, record what they bring."""
+        self._exhausted = True  # nothing more is claimed
         waiting = [*self._crew.jobs.close(), *self._claimed_in_vain()]
         for one in waiting:
             self._in_flight.pop(one.id, None)
@@ -106,12 +112,10 @@ class Shift:
             self._leave()
 
     def _outdated(self) -> bool:
-        """Whether other settings are in force: asked before each claim, and all the time."""
-        glance = time.monotonic() - self._looked_at >= _GLANCE
-        if glance or not self._in_flight:
-            self._exhausted = False  # meanwhile something may have come
-        if not (glance or (not self._claimer.underway and self._wanted())):
+        """Whether other settings are in force."""
+        if self._in_flight and time.monotonic() - self._looked_at < _GLANCE:
             return False
+        self._exhausted = False  # meanwhile something may have come
         self._looked_at = time.monotonic()
         return self._office.settings() != self._settings
 
@@ -127,26 +131,40 @@ class Shift:
     def _refill(self) -> None:
         """See to it that there is always something to carry."""
         claimer = self._claimer
-        if not claimer.underway and (limit := self._wanted()):
-            if not self._in_flight:
-                self._renewed_at = time.monotonic()
-                self._crew.holds_until = self._renewed_at + self._lease
-            claimer.begin(limit, self._in_flight.values())
-            self._set_pace()
+        # Where the next record takes a claim along, that is soon enough as long as any wait.
+        low_water = 0 if claimer.may_join else self._pace // 2
+        if not claimer.underway and (limit := self._wanted(low_water)):
+            claimer.begin(self._wish(limit), beside=bool(self._in_flight))
         if claimer.ready or (claimer.underway and not self._in_flight):
             claimed = claimer.take()
             self._exhausted = claimer.exhausted
             self._progress.held_up_by = claimer.held_up_by
             self._hand_out(claimed)
 
-    def _wanted(self) -> int:
+    def _wish_along(self) -> Wish | None:
+        """What to claim together with the record that comes next, if anything."""
+        if not self._claimer.may_join or self._crew.trouble is not None:
+            return None
+        limit = self._wanted(low_water=self._pace)
+        return self._wish(limit) if limit else None
+
+    def _wish(self, limit: int) -> Wish:
+        if not self._in_flight:
+            self._renewed_at = time.monotonic()
+            self._crew.holds_until = self._renewed_at + self._lease
+        self._set_pace()
+        return self._claimer.wish(limit, self._in_flight.values())
+
+    def _wanted(self, low_water: int) -> int:
         if self._exhausted or (self._claimer.probing and self._in_flight):
             return 0
         if self._hold:
             # All that was claimed waits for an administrator when a worker dies: claim no more
             # than can begin at once.
             return max(0, self._office.connections - len(self._in_flight))
-        return self._pace if len(self._crew.jobs) <= self._pace // 2 and self._light() else 0
+        if (waiting := len(self._crew.jobs)) > low_water or not self._light():
+            return 0
+        return 2 * self._pace - waiting if self._claimer.may_join else self._pace
 
     def _set_pace(self) -> None:
         """Claim more where the last ones left soon, else leave some to other workers."""
@@ -173,8 +191,16 @@ class Shift:
         self._staff()
 
     def _staff(self) -> None:
-        """Have as many couriers as there is work for; the first one alone where one logs in."""
+        """Have as many couriers as pay; the first one alone where one logs in.
+
+        A server that answers at once keeps this process busy with one connection already, and
+        several would get into each other's way.
+        """
+        if self._crew.trouble is not None:
+            return
         wanted = min(self._office.connections, len(self._in_flight))
+        if self._at_once and not self._hold:
+            wanted = min(wanted, 1)
         if self._settings.use_authentication and not self._proven:
             wanted = min(wanted, 1)  # a wrong password is shown once, not once a connection
         self._crew.grow_to(wanted)
@@ -183,6 +209,7 @@ class Shift:
         """Wait for results, and write down what came; keep the leases meanwhile."""
         third = self._lease / 3
         returned = self._crew.collect(min(patience, third, _GLANCE), len(self._in_flight))
+        self._at_once = self._at_once and _come_at_once(returned)
         if returned:
             self._settle(returned)
         if self._in_flight and time.monotonic() - self._renewed_at >= third:
@@ -207,10 +234,8 @@ class Shift:
             self._in_flight.pop(one.claimed.id, None)
         verdicts = [one.verdict for one in returned if one.verdict is not None]
         self._proven = self._proven or bool(verdicts)
-        self._recorder.record(verdicts)
+        self._recorder.record(verdicts, self._wish_along() if verdicts else None)
         self._stand_back([one.claimed for one in returned if one.verdict is None])
-        if self._crew.trouble is None:
-            self._staff()
 
     def _stand_back(self, unlucky: Sequence[Claimed]) -> None:
         """The server is in trouble: nobody's attempt is burnt, the breaker opens.
@@ -256,3 +281,10 @@ class Shift:
         end = time.monotonic() + seconds
         while self._in_flight and self._crew.at_work and (left := end - time.monotonic()) > 0:
             self._collect(left)
+
+
+def _come_at_once(returned: Sequence[Returned]) -> bool:
+    """Whether these messages took hardly any time; false for none."""
+    attempts = [one.verdict.attempt for one in returned if one.verdict and one.verdict.attempt]
+    took = sum(((one.finished_at - one.started_at) for one in attempts), timedelta())
+    return bool(attempts) and took <= _AT_ONCE * len(attempts)

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from flask_interaction_mail import queue
-from flask_interaction_mail.claimer import Claimer
+from flask_interaction_mail.claimer import Claimer, Wish
 from flask_interaction_mail.dispatcher import Dispatcher, Limit, Office
 from flask_interaction_mail.settings import MessagingSettings
 from flask_interaction_mail.transport.memory import MemoryTransport
@@ -22,6 +23,7 @@ from tests.outbox_rows import Store, a_message
 SETTINGS = MessagingSettings(
     smtp_server="mail.example", encryption="none", default_from="crm@firm.example"
 )
+ONE = Wish(limit=1, free=2, late=2)
 
 
 @pytest.fixture(params=DIALECTS)
@@ -66,13 +68,13 @@ def test_the_next_claim_does_not_stop_the_record_of_the_last(
     """SQLite has one writer: there it is made at once, and so is the first one everywhere."""
     store.put(*(a_message() for _ in range(3)))
     claimer = Claimer(office(store), SETTINGS, queue.Time())
-    claimer.begin(1, [])
+    claimer.begin(ONE, beside=False)
     first = claimer.take()
     assert len(first) == 1
     door = Door(monkeypatch)
     if store.engine.dialect.name == "sqlite":
         door.open.set()
-    claimer.begin(1, first)
+    claimer.begin(ONE, beside=True)
     assert claimer.underway
     assert claimer.ready is door.open.is_set()
     assert door.reached.wait(10)
@@ -88,14 +90,14 @@ def test_what_stops_a_claim_is_said_where_it_is_taken(
     """Not in a thread that nobody looks at."""
     store.put(*(a_message() for _ in range(3)))
     claimer = Claimer(office(store), SETTINGS, queue.Time())
-    claimer.begin(1, [])
-    first = claimer.take()
+    claimer.begin(ONE, beside=False)
+    claimer.take()
 
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("disk full")
 
     monkeypatch.setattr(queue, "claim", broken)
-    claimer.begin(1, first)
+    claimer.begin(ONE, beside=True)
     with pytest.raises(RuntimeError, match="disk full"):
         claimer.take()
     assert not claimer.underway
@@ -123,3 +125,71 @@ def test_a_claim_under_way_at_the_end_is_given_back(
     statuses = store.statuses()
     assert statuses["sent"] == progress.sent
     assert statuses["queued"] == 40 - progress.sent > 0
+
+
+def test_where_one_writes_a_claim_is_part_of_the_record(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One commit for both on SQLite; elsewhere neither waits for the other."""
+    monkeypatch.setattr("flask_interaction_mail.shift._FIRST", 4)
+    monkeypatch.setattr("flask_interaction_mail.shift._BITE", 4)
+    monkeypatch.setattr("flask_interaction_mail.shift._MOST", 4)
+    store.put(*(a_message() for _ in range(40)))
+    together: list[bool] = []
+    recorded_in: set[int] = set()
+    claim, record = queue.claim, queue.record
+
+    def noted(connection: sa.Connection, *given: Any, **named: Any) -> Any:
+        recorded_in.add(id(connection.get_transaction()))
+        return record(connection, *given, **named)
+
+    def claimed(connection: sa.Connection, *given: Any, **named: Any) -> Any:
+        together.append(id(connection.get_transaction()) in recorded_in)
+        recorded_in.clear()
+        return claim(connection, *given, **named)
+
+    monkeypatch.setattr(queue, "record", noted)
+    monkeypatch.setattr(queue, "claim", claimed)
+    assert Dispatcher(office(store)).drain().sent == 40
+    first, *others = together
+    assert not first
+    assert any(others) is (store.engine.dialect.name == "sqlite")
+
+
+def test_a_claim_that_fails_takes_no_record_with_it(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the server has accepted is written down, whatever becomes of the next messages."""
+    monkeypatch.setattr("flask_interaction_mail.shift._FIRST", 4)
+    store.put(*(a_message() for _ in range(12)))
+    claim, claims = queue.claim, []
+
+    def broken(*given: Any, **named: Any) -> Any:
+        claims.append(len(claims))
+        if len(claims) == 2:
+            raise RuntimeError("no such luck")
+        return claim(*given, **named)
+
+    monkeypatch.setattr(queue, "claim", broken)
+    transport = MemoryTransport()
+    desk = replace(office(store), transport=lambda _: transport)
+    if store.engine.dialect.name == "sqlite":
+        Dispatcher(desk).drain()
+    else:  # there it is nobody else's transaction, and the drain says what happened
+        with pytest.raises(RuntimeError, match="no such luck"):
+            Dispatcher(desk).drain()
+        Dispatcher(desk).drain()
+    assert store.statuses() == {"sent": 12}
+    assert len(transport.delivered) == 12
+
+
+def test_nothing_counts_of_a_claim_whose_transaction_fails(store: Store) -> None:
+    """Neither the messages nor what was held of them: both are as they were."""
+    store.put(a_message())
+    claimer = Claimer(office(store), SETTINGS, queue.Time())
+    with store.engine.connect() as connection:
+        assert len(claimer.join(connection, ONE).claimed) == 1
+        connection.rollback()
+    assert not claimer.underway
+    claimer.begin(ONE, beside=False)
+    assert len(claimer.take()) == 1

@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 
 from flask_interaction_mail.dispatcher import Dispatcher, Limit, Office
+from flask_interaction_mail.outcome import Delivery
 from flask_interaction_mail.settings import MessagingSettings
+from flask_interaction_mail.transport.base import Envelope
 from flask_interaction_mail.transport.kept import KeptTransports
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.transport.smtp import SmtpTransport
 from tests.outbox_rows import Store, a_message
 from tests.servers.clients import PATIENT, settings
-from tests.servers.scripted import Action, close, scripted, silence, until
+from tests.servers.scripted import Action, after, close, scripted, silence, until
 
 PIPELINING = b"250-scripted.test\r\n250 PIPELINING\r\n"
 OK = b"250 2.0.0 ok\r\n"
@@ -61,6 +63,52 @@ def test_what_is_queued_flows_over_few_connections(store: Store, connections: in
         assert len(server.messages) == 120
         assert server.connections <= connections
     assert store.statuses() == {"sent": 120}
+
+
+class Paced(MemoryTransport):
+    """Takes its time over each message."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def deliver(self, envelope: Envelope) -> Delivery:
+        time.sleep(self._seconds)
+        return super().deliver(envelope)
+
+
+@pytest.mark.parametrize(("seconds", "wanted"), [(0.0, 1), (0.005, 4), (0.1, 4)])
+def test_as_many_connections_as_pay(store: Store, seconds: float, wanted: int) -> None:
+    """One, where the server answers at once; all, where most of the time is spent waiting."""
+    put(store, 60)
+    opened: list[Paced] = []
+
+    def connect(_: MessagingSettings) -> Paced:
+        opened.append(Paced(seconds))
+        return opened[-1]
+
+    assert Dispatcher(office(store, 25, connections=4, transport=connect)).drain().sent == 60
+    assert len(opened) == wanted
+
+
+def test_nobody_waits_for_a_server_that_hangs_on_the_first_message(store: Store) -> None:
+    """The others leave over other connections meanwhile."""
+    put(store, 4)
+    answers: dict[str, Action | list[Action]] = {
+        "EHLO": PIPELINING,
+        "DOT": [after(2.0, lambda peer: peer.say(OK)), OK],
+    }
+    with scripted(answers) as server:
+        started = time.monotonic()
+        running = threading.Thread(
+            target=Dispatcher(office(store, server.port, connections=2)).drain
+        )
+        running.start()
+        # All but the one that hangs, and the one whose envelope was sent ahead behind it.
+        assert until(lambda: store.statuses().get("sent") == 2, 1.5)
+        assert time.monotonic() - started < 1.5
+        running.join(10)
+    assert store.statuses() == {"sent": 4}
 
 
 def test_an_answer_lost_after_the_dot_burns_the_attempt_of_that_message_alone(
