@@ -6,13 +6,21 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from typing import Any
 
 import sqlalchemy as sa
 
 from flask_interaction_mail import clock, models, outbox
 from flask_interaction_mail.intent import Intent
+from flask_interaction_mail.office import Office
 from flask_interaction_mail.outbox import NewMessage
+from flask_interaction_mail.settings import MessagingSettings
+from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.values import Party, RecipientVerdict, Status
+
+SETTINGS = MessagingSettings(
+    smtp_server="mail.example", encryption="none", default_from="crm@firm.example"
+)
 
 
 class Store:
@@ -24,6 +32,20 @@ class Store:
         metadata = sa.MetaData()
         models.copy_to(metadata)
         metadata.create_all(self.engine)
+
+    def office(self, **changes: Any) -> Office:
+        """Delivery from here, to nobody unless a ``transport`` or ``settings`` are named."""
+        transport = MemoryTransport()
+        values: dict[str, Any] = {
+            "store": self,
+            "settings": lambda: SETTINGS,
+            "transport": lambda _: transport,
+            "announce": lambda _: None,
+            "worker": "test",
+            "connections": 2,
+            "lease": timedelta(seconds=60),
+        }
+        return Office(**{**values, **changes})
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +12,11 @@ import sqlalchemy as sa
 
 from flask_interaction_mail import queue
 from flask_interaction_mail.claimer import Claimer, Wish
-from flask_interaction_mail.dispatcher import Dispatcher, Limit, Office
-from flask_interaction_mail.settings import MessagingSettings
+from flask_interaction_mail.dispatcher import Dispatcher, Limit
 from flask_interaction_mail.transport.memory import MemoryTransport
 from tests.databases import DIALECTS, fresh_database
-from tests.outbox_rows import Store, a_message
+from tests.outbox_rows import SETTINGS, Store, a_message
 
-SETTINGS = MessagingSettings(
-    smtp_server="mail.example", encryption="none", default_from="crm@firm.example"
-)
 ONE = Wish(limit=1, free=2, late=2)
 
 
@@ -32,19 +26,6 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         store = Store(url)
         yield store
         store.engine.dispose()
-
-
-def office(store: Store) -> Office:
-    transport = MemoryTransport()
-    return Office(
-        store=store,
-        settings=lambda: SETTINGS,
-        transport=lambda _: transport,
-        announce=lambda _: None,
-        worker="test",
-        connections=2,
-        lease=timedelta(seconds=60),
-    )
 
 
 class Door:
@@ -67,7 +48,7 @@ def test_the_next_claim_does_not_stop_the_record_of_the_last(
 ) -> None:
     """SQLite has one writer: there it is made at once, and so is the first one everywhere."""
     store.put(*(a_message() for _ in range(3)))
-    claimer = Claimer(office(store), SETTINGS, queue.Time())
+    claimer = Claimer(store.office(), SETTINGS, queue.Time())
     claimer.begin(ONE, beside=False)
     first = claimer.take()
     assert len(first) == 1
@@ -89,7 +70,7 @@ def test_what_stops_a_claim_is_said_where_it_is_taken(
 ) -> None:
     """Not in a thread that nobody looks at."""
     store.put(*(a_message() for _ in range(3)))
-    claimer = Claimer(office(store), SETTINGS, queue.Time())
+    claimer = Claimer(store.office(), SETTINGS, queue.Time())
     claimer.begin(ONE, beside=False)
     claimer.take()
 
@@ -120,8 +101,7 @@ def test_a_claim_under_way_at_the_end_is_given_back(
         return claim(*given, **named)
 
     monkeypatch.setattr(queue, "claim", counted)
-    desk = replace(office(store), announce=lambda _: None)
-    progress = Dispatcher(desk).drain(Limit(stop))
+    progress = Dispatcher(store.office()).drain(Limit(stop))
     statuses = store.statuses()
     assert statuses["sent"] == progress.sent
     assert statuses["queued"] == 40 - progress.sent > 0
@@ -150,7 +130,7 @@ def test_where_one_writes_a_claim_is_part_of_the_record(
 
     monkeypatch.setattr(queue, "record", noted)
     monkeypatch.setattr(queue, "claim", claimed)
-    assert Dispatcher(office(store)).drain().sent == 40
+    assert Dispatcher(store.office()).drain().sent == 40
     first, *others = together
     assert not first
     assert any(others) is (store.engine.dialect.name == "sqlite")
@@ -172,7 +152,7 @@ def test_a_claim_that_fails_takes_no_record_with_it(
 
     monkeypatch.setattr(queue, "claim", broken)
     transport = MemoryTransport()
-    desk = replace(office(store), transport=lambda _: transport)
+    desk = store.office(transport=lambda _: transport)
     if store.engine.dialect.name == "sqlite":
         Dispatcher(desk).drain()
     else:  # there it is nobody else's transaction, and the drain says what happened
@@ -186,7 +166,7 @@ def test_a_claim_that_fails_takes_no_record_with_it(
 def test_nothing_counts_of_a_claim_whose_transaction_fails(store: Store) -> None:
     """Neither the messages nor what was held of them: both are as they were."""
     store.put(a_message())
-    claimer = Claimer(office(store), SETTINGS, queue.Time())
+    claimer = Claimer(store.office(), SETTINGS, queue.Time())
     with store.engine.connect() as connection:
         assert len(claimer.join(connection, ONE).claimed) == 1
         connection.rollback()

@@ -6,7 +6,6 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +36,11 @@ def store(tmp_path: Path) -> Iterator[Store]:
 def office(store: Store, port: int, **changes: Any) -> Office:
     chosen = settings(port)
     values: dict[str, Any] = {
-        "store": store,
         "settings": lambda: chosen,
         "transport": lambda one: SmtpTransport(one, timeouts=PATIENT),
-        "announce": lambda _: None,
-        "worker": "test",
         "connections": 1,
-        "lease": timedelta(seconds=60),
     }
-    return Office(**{**values, **changes})
+    return store.office(**{**values, **changes})
 
 
 def put(store: Store, count: int) -> None:

@@ -26,7 +26,7 @@ from flask_interaction_mail import (
     outbox,
     send_notification,
 )
-from flask_interaction_mail.dispatcher import Dispatcher, Limit, Office
+from flask_interaction_mail.dispatcher import Dispatcher, Limit
 from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outcome import Delivery, Reply, Result, Stage
 from flask_interaction_mail.queue import Verdict
@@ -54,18 +54,13 @@ class Desk:
         self.transport = MemoryTransport()
         self.settings = SETTINGS
         self.verdicts: list[Verdict] = []
-        self.office = replace(
-            Office(
-                store=store,
-                settings=lambda: self.settings,
-                transport=lambda _: self.transport,
-                announce=self._announce,
-                worker="test",
-                connections=1,
-                lease=timedelta(seconds=60),
-            ),
-            **changes,
-        )
+        named: dict[str, Any] = {
+            "settings": lambda: self.settings,
+            "transport": lambda _: self.transport,
+            "announce": self._announce,
+            "connections": 1,
+        }
+        self.office = store.office(**{**named, **changes})
 
     def _announce(self, verdicts: Sequence[Verdict]) -> None:
         self.verdicts.extend(verdicts)

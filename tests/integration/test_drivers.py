@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail.dispatcher import Dispatcher, Office
-from flask_interaction_mail.settings import MessagingSettings
+from flask_interaction_mail.dispatcher import Dispatcher
 from flask_interaction_mail.transport.memory import MemoryTransport
 from tests.databases import fresh_database
 from tests.outbox_rows import Store, a_message
-
-SETTINGS = MessagingSettings(
-    smtp_server="mail.example", encryption="none", default_from="crm@firm.example"
-)
 
 
 def test_the_older_driver_of_postgresql_stores_and_delivers(tmp_path: Path) -> None:
@@ -32,15 +26,7 @@ def test_the_older_driver_of_postgresql_stores_and_delivers(tmp_path: Path) -> N
             a_message("five@firm.example", key="import-7"),
         )
         transport = MemoryTransport()
-        office = Office(
-            store=store,
-            settings=lambda: SETTINGS,
-            transport=lambda _: transport,
-            announce=lambda _: None,
-            worker="test",
-            connections=2,
-            lease=timedelta(seconds=60),
-        )
+        office = store.office(transport=lambda _: transport)
         assert Dispatcher(office).drain().sent == 4
         assert store.statuses() == {"sent": 4}
         reached = {address for one in transport.delivered for address in one.recipients}
