@@ -154,11 +154,11 @@ def claim(
     """
     lock_rows_only(connection)
     by_index(connection)
+    recover(connection, now, hold=hold)
     lost = []
     if only_fresh:
         due = _pick(connection, _PICK_DUE, limit, **_FRESH, now=now)
     else:
-        recover(connection, now, hold=hold)
         lost = _pick(connection, _PICK_LATE, min(limit, late), now=now)
         due = _due(connection, now, limit - len(lost))
     ids = _within_bytes([*lost, *due])

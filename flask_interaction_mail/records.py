@@ -12,7 +12,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from .claimed import Attempt, Change, Verdict
+from .claimed import Attempt, Change, Verdict, lock_rows_only
 from .gathering import SOURCE, follow
 from .given_rows import document, given
 from .models import ATTEMPT, MESSAGE, RECIPIENT
@@ -65,7 +65,11 @@ _encode: Final = json.JSONEncoder(check_circular=False).encode
 def record(
     connection: sa.Connection, verdicts: Sequence[Verdict], *, worker: str, now: datetime
 ) -> list[Verdict]:
-    """Write down what happened; gives those verdicts whose claim was still in force."""
+    """Write down what happened; gives those verdicts whose claim was still in force.
+
+    On MariaDB this is the first statement of its transaction.
+    """
+    lock_rows_only(connection)
     won = _SAY_OF_MESSAGES.apply(connection, map(_message_row, verdicts), finished_at=now)
     kept = [one for one in verdicts if one.claimed.id in won]
     if recipients := [row for one in kept for row in _recipient_rows(one)]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -275,3 +276,26 @@ def test_a_claim_goes_by_index_on_postgresql_before_anybody_has_counted(tmp_path
         assert "Index Scan using ix_interaction_mail_message_due" in plan
         assert not {"Sort", "Seq", "Bitmap"} & set(plan.split())
         store.engine.dispose()
+
+
+def test_two_who_claim_fresh_mail_at_once_get_different_messages(store: Store) -> None:
+    """Where rows cannot be locked the second one has to wait before it looks."""
+    store.put(*(a_message() for _ in range(4)))
+    taken: list[Claimed] = []
+
+    def other() -> None:
+        with store.writing() as connection:
+            taken.extend(fresh(connection))
+
+    def fresh(connection: sa.Connection) -> list[Claimed]:
+        return queue.claim(
+            connection, limit=2, worker="w", lease=LEASE, now=clock.now(), only_fresh=True
+        )
+
+    with store.writing() as connection:
+        ours = fresh(connection)
+        beside = threading.Thread(target=other)
+        beside.start()
+        time.sleep(0.3)
+    beside.join(20)
+    assert len({one.id for one in [*ours, *taken]}) == len(ours) + len(taken) == 4
