@@ -48,6 +48,7 @@ def write(figures: list[Figure], options: Options, load_before: str) -> None:
     """The result page and its chart."""
     from . import chart
 
+    figures = sorted(figures, key=lambda figure: figure.number)  # in whatever order measured
     pictures = chart.draw(figures, ROOT / "docs" / "pictures")
     parts = [
         _HEAD.format(
