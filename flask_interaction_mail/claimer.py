@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import uuid
@@ -34,10 +35,14 @@ class Wish:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a claim came to; ``held`` is above a rate. Nothing of it counts before the commit."""
+    """What a claim came to; nothing of it counts before the commit.
+
+    ``held`` is above a rate; ``all_wished`` says whether it found as many as it was to.
+    """
 
     claimed: list[Claimed]
     held: Collection[uuid.UUID]
+    all_wished: bool
 
 
 class Claimer:
@@ -57,7 +62,7 @@ class Claimer:
         self._office = office
         self._settings = settings
         self._time = clock
-        self._looked_at = -_GLANCE
+        self._looked_at = -math.inf
         self._only_fresh = False  # as of the last look
         self._underway: Future[list[Claimed]] | None = None
         self._to_tell: list[uuid.UUID] = []  # held, or let go again, and nobody has been told
@@ -120,7 +125,7 @@ class Claimer:
         if claimed and self.probing and not breaker.begin_probe(connection, self._settings, now):
             queue.give_back(connection, claimed, due_at=now, detail=None)
             claimed = []
-        return Taken(claimed, held)
+        return Taken(claimed, held, len(claimed) + len(held) >= wish.limit)
 
     def keep(self, taken: Taken) -> None:
         """``taken`` is committed: it is the result of a claim that can be had now."""
@@ -140,7 +145,7 @@ class Claimer:
     def _informed(self) -> bool:
         """Whether nothing stood in the way a moment ago, and there was enough to claim."""
         recent = time.monotonic() - self._looked_at < _GLANCE
-        return recent and not (self.exhausted or self.probing)
+        return recent and not self.probing
 
     def _claim(self, wish: Wish) -> list[Claimed]:
         if not self._informed:
@@ -178,6 +183,8 @@ class Claimer:
     def _kept(self, taken: Taken) -> list[Claimed]:
         self._to_tell += taken.held
         self.exhausted = not (taken.claimed or taken.held)
+        if not taken.all_wished:
+            self._looked_at = -math.inf  # there may be no more: a look disturbs nobody
         return taken.claimed
 
     def _sieve(
