@@ -50,8 +50,6 @@ _UNREADABLE = (ValueError, TypeError, LookupError, sa.exc.StatementError)
 
 # Nobody changes these three. They are not frozen because one of each is made for every message,
 # and that would take twice as long.
-
-
 @dataclass(slots=True, kw_only=True)
 class Claimed:
     """A message that this worker may send until its lease ends."""

@@ -11,6 +11,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -19,7 +20,7 @@ from .office import Office
 from .queue import Claimed
 from .settings import MessagingSettings, OnAmbiguous
 
-_GLANCE = 0.25  # s between two looks at what may stand in the way while there is enough to claim
+GLANCE: Final = 0.25  # s between two looks at what may have changed while there is work
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +87,6 @@ class Claimer:
         """
         return self.one_writer and not self.underway and self._informed
 
-    def wish(self, limit: int, in_flight: Collection[Claimed]) -> Wish:
-        """For at most ``limit`` messages; ``in_flight`` are those that are being carried."""
-        connections = self._office.connections
-        lost = sum(one.lost_before for one in in_flight)
-        return Wish(limit, max(0, connections - len(in_flight)), max(0, connections - lost))
-
     def begin(self, wish: Wish, *, beside: bool) -> None:
         """Claim; with ``beside``, in a thread of its own if the database lets two write at once."""
         claim = partial(self._claim, wish)
@@ -144,7 +139,7 @@ class Claimer:
     @property
     def _informed(self) -> bool:
         """Whether nothing stood in the way a moment ago, and there was enough to claim."""
-        recent = time.monotonic() - self._looked_at < _GLANCE
+        recent = time.monotonic() - self._looked_at < GLANCE
         return recent and not self.probing
 
     def _claim(self, wish: Wish) -> list[Claimed]:

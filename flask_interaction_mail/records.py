@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from typing import Final
 
 import sqlalchemy as sa
 
@@ -59,7 +58,6 @@ _ADD_ATTEMPTS = sa.insert(ATTEMPT).from_select(
     [*(one.key for one in _ATTEMPTS.c), "worker"],
     sa.select(_ATTEMPTS, sa.bindparam("by", type_=ATTEMPT.c.worker.type)),
 )
-_encode: Final = json.JSONEncoder(check_circular=False).encode
 
 
 def record(
@@ -114,6 +112,6 @@ def _attempt_row(verdict: Verdict, attempt: Attempt) -> tuple[object, ...]:
         attempt.result,
         attempt.stage,
         attempt.reply,
-        _encode(attempt.replies),
+        json.dumps(attempt.replies),
         attempt.diverted_to,
     )

@@ -16,7 +16,7 @@ from datetime import timedelta
 from functools import partial
 
 from . import breaker, queue
-from .claimer import Claimer, Wish
+from .claimer import GLANCE, Claimer, Wish
 from .courier import Returned
 from .crew import Crew
 from .office import Limit, Office, Progress
@@ -35,7 +35,6 @@ _BITE = 60  # the same where a record has to wait for a claim
 _SOON = 1.0  # s
 _MAX_BYTES = 4_000_000  # of content in flight beyond which nothing more is claimed
 _AFTER_ABORT = 2.0  # s for couriers to notice that their connection was broken off
-_GLANCE = 0.25  # s between two looks at whether to stop, at the settings, and for new mail
 _AT_ONCE = timedelta(milliseconds=1)  # that a message takes with a server that is close
 _QUICK = 0.02  # s without a result after which a server is not
 _NOBODY_KNOWS = Delivery(
@@ -89,7 +88,7 @@ class Shift:
             if not self._in_flight and self._exhausted:
                 return False
             if self._in_flight:
-                self._collect(_QUICK if self._at_once else _GLANCE)
+                self._collect(_QUICK if self._at_once else GLANCE)
                 self._staff()
                 if not self._crew.at_work:
                     return False
@@ -113,7 +112,7 @@ class Shift:
 
     def _outdated(self) -> bool:
         """Whether other settings are in force."""
-        if self._in_flight and time.monotonic() - self._looked_at < _GLANCE:
+        if self._in_flight and time.monotonic() - self._looked_at < GLANCE:
             return False
         self._exhausted = False  # meanwhile something may have come
         self._looked_at = time.monotonic()
@@ -153,7 +152,10 @@ class Shift:
             self._renewed_at = time.monotonic()
             self._crew.holds_until = self._renewed_at + self._lease
         self._set_pace()
-        return self._claimer.wish(limit, self._in_flight.values())
+        lost = sum(one.lost_before for one in self._in_flight.values())
+        return Wish(
+            limit, free=max(0, self._hands - len(self._in_flight)), late=max(0, self._hands - lost)
+        )
 
     def _wanted(self, low_water: int) -> int:
         if self._exhausted or (self._claimer.probing and self._in_flight):
@@ -161,7 +163,7 @@ class Shift:
         if self._hold:
             # All that was claimed waits for an administrator when a worker dies: claim no more
             # than can begin at once.
-            return max(0, self._office.connections - len(self._in_flight))
+            return max(0, self._hands - len(self._in_flight))
         if (waiting := len(self._crew.jobs)) > low_water or not self._light():
             return 0
         return 2 * self._pace - waiting if self._claimer.may_join else self._pace
@@ -190,25 +192,27 @@ class Shift:
         self._recorder.record(list(late.values()))
         self._staff()
 
-    def _staff(self) -> None:
-        """Have as many couriers as pay; the first one alone where one logs in.
+    @property
+    def _hands(self) -> int:
+        """How many messages can begin at once: one for each connection that pays.
 
         A server that answers at once keeps this process busy with one connection already, and
-        several would get into each other's way.
+        several would get into each other's way. The first one is alone where one logs in, too: a
+        wrong password is shown once, not once a connection.
         """
-        if self._crew.trouble is not None:
-            return
-        wanted = min(self._office.connections, len(self._in_flight))
-        if self._at_once and not self._hold:
-            wanted = min(wanted, 1)
-        if self._settings.use_authentication and not self._proven:
-            wanted = min(wanted, 1)  # a wrong password is shown once, not once a connection
-        self._crew.grow_to(wanted)
+        close = self._at_once and not self._hold
+        unknown = self._settings.use_authentication and not self._proven
+        return 1 if close or unknown else self._office.connections
+
+    def _staff(self) -> None:
+        """Have as many couriers as there is work for."""
+        if self._crew.trouble is None:
+            self._crew.grow_to(min(self._hands, len(self._in_flight)))
 
     def _collect(self, patience: float) -> None:
         """Wait for results, and write down what came; keep the leases meanwhile."""
         third = self._lease / 3
-        returned = self._crew.collect(min(patience, third, _GLANCE), len(self._in_flight))
+        returned = self._crew.collect(min(patience, third, GLANCE), len(self._in_flight))
         self._at_once = self._at_once and _come_at_once(returned)
         if returned:
             self._settle(returned)

@@ -132,3 +132,17 @@ def test_what_was_only_claimed_is_no_reason_for_quarantine(site: Site) -> None:
     site.until(lambda: set(site.store.statuses()) <= {"sent", "held"})
     assert site.store.statuses()["sent"] >= 39  # each worker had begun with one of them
     site.stop(heir)
+
+
+def test_what_waited_for_the_only_connection_is_no_reason_for_quarantine(site: Site) -> None:
+    """Four connections are allowed, and one is open when each of three workers dies over it."""
+    site.put(4)
+    victims = [site.start(lease=0.3, poll=POLL, connections=4, waits=True) for _ in range(3)]
+    for victim in victims:
+        site.once("GREETING", killing(lambda victim=victim: victim.pid))
+        victim.go()
+        assert victim.ended() == -signal.SIGKILL
+    heir = site.start(lease=5, poll=POLL)
+    site.until(lambda: set(site.store.statuses()) <= {"sent", "held"})
+    assert site.store.statuses()["sent"] >= 3  # each worker had begun with one of them
+    site.stop(heir)
