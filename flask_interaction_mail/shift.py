@@ -145,17 +145,19 @@ class Shift:
         if not self._claimer.may_join or self._crew.trouble is not None:
             return None
         limit = self._wanted(low_water=self._pace)
-        return self._wish(limit) if limit else None
+        return self._wish(limit, along=True) if limit else None
 
-    def _wish(self, limit: int) -> Wish:
+    def _wish(self, limit: int, *, along: bool = False) -> Wish:
         if not self._in_flight:
             self._renewed_at = time.monotonic()
             self._crew.holds_until = self._renewed_at + self._lease
         self._set_pace()
-        lost = sum(one.lost_before for one in self._in_flight.values())
-        return Wish(
-            limit, free=max(0, self._hands - len(self._in_flight)), late=max(0, self._hands - lost)
-        )
+        # What was lost counts as begun. With a server that takes its time it would wait for a
+        # connection after each record, and a worker killed again and again would seem its fault.
+        late = 0 if along and not self._at_once else self._hands
+        late -= sum(one.lost_before for one in self._in_flight.values())
+        free = self._hands - len(self._in_flight)
+        return Wish(limit, free=max(0, free), late=max(0, late))
 
     def _wanted(self, low_water: int) -> int:
         if self._exhausted or (self._claimer.probing and self._in_flight):

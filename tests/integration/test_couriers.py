@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
+from flask_interaction_mail import queue
+from flask_interaction_mail.claimer import Claimer, Taken, Wish
 from flask_interaction_mail.dispatcher import Dispatcher, Limit, Office
 from flask_interaction_mail.outcome import Delivery
 from flask_interaction_mail.settings import MessagingSettings
@@ -84,6 +87,34 @@ def test_as_many_connections_as_pay(store: Store, seconds: float, wanted: int) -
 
     assert Dispatcher(office(store, 25, connections=4, transport=connect)).drain().sent == 60
     assert len(opened) == wanted
+
+
+def test_what_was_lost_does_not_pile_up_before_a_slow_server(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It counts as begun, so none is taken each time that some message has left."""
+    monkeypatch.setattr("flask_interaction_mail.shift._BITE", 10)
+    put(store, 120)
+    late: list[int] = []
+    join = Claimer.join
+
+    def noted(claimer: Claimer, connection: sa.Connection, wish: Wish) -> Taken:
+        if connection.get_transaction() in recorded:
+            late.append(wish.late)
+        return join(claimer, connection, wish)
+
+    recorded: list[object] = []
+    record = queue.record
+
+    def recording(connection: sa.Connection, *given: Any, **named: Any) -> Any:
+        recorded.append(connection.get_transaction())
+        return record(connection, *given, **named)
+
+    monkeypatch.setattr(Claimer, "join", noted)
+    monkeypatch.setattr(queue, "record", recording)
+    desk = office(store, 25, connections=4, transport=lambda _: Paced(0.005))
+    assert Dispatcher(desk).drain().sent == 120
+    assert set(late) == {0}  # and there were some
 
 
 def test_nobody_waits_for_a_server_that_hangs_on_the_first_message(store: Store) -> None:
