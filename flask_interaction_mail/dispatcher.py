@@ -23,6 +23,7 @@ from .transport.kept import KeptTransports
 log = logging.getLogger("flask_interaction_mail")
 
 _TIDY_EVERY = 3600.0  # s
+_POLL = 0.9  # s, so that what is stored leaves within a second even if nobody tells
 _NO_LIMIT = Limit()
 
 
@@ -36,7 +37,7 @@ class Dispatcher:
         self._tidied_at = time.monotonic() - _TIDY_EVERY
         self._complaint: str | None = None  # what was logged last, and is still so
 
-    def run(self, stop: threading.Event, wake: threading.Event, *, poll: float = 1.0) -> None:
+    def run(self, stop: threading.Event, wake: threading.Event, *, poll: float = _POLL) -> None:
         """Deliver until ``stop``; look for work every ``poll`` seconds, and at once on ``wake``.
 
         A database that is away is waited for; nothing but ``stop`` ends this.
@@ -122,7 +123,7 @@ def deliver(
     stop: threading.Event,
     wake: threading.Event,
     *,
-    poll: float = 1.0,
+    poll: float = _POLL,
 ) -> None:
     """As ``Dispatcher.run`` for what ``present`` gives, and only while it gives one.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import queue
 import signal
 import threading
@@ -112,6 +113,10 @@ def worker(once: bool, connections: int | None) -> None:
     with until_signalled() as (stop, wake):
         if not once:
             say("Delivering. Stop with Ctrl-C or SIGTERM.")
+            # What starting made stays for as long as this process. To look through all of it
+            # again and again for something to free would stop delivery for 50 ms each time.
+            gc.collect()
+            gc.freeze()
             dispatcher.run(stop, wake)
             return
         progress = dispatcher.drain(Limit(stop))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import time
@@ -15,6 +16,7 @@ from flask_mail import Mail
 
 from flask_interaction_mail import migrate, settings_changed
 from flask_interaction_mail.cli.delivery import until_signalled
+from flask_interaction_mail.dispatcher import Dispatcher
 from flask_interaction_mail.settings import FIELDS
 from tests.catcher import Catcher, catching
 from tests.databases import fresh_database
@@ -366,3 +368,16 @@ def test_a_signal_stops_the_worker_in_the_middle_of_whatever_it_does() -> None:
             time.sleep(0.05)
         assert stop.wait(5)
         assert wake.wait(5)
+
+
+def test_a_worker_is_not_stopped_by_looking_through_what_its_start_has_made(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which stays for as long as it runs."""
+    frozen: list[int] = []
+    monkeypatch.setattr(Dispatcher, "run", lambda *_: frozen.append(gc.get_freeze_count()))
+    try:
+        done(host, "worker")
+    finally:
+        gc.unfreeze()
+    assert frozen[0] > 100_000
