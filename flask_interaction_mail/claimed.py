@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from .fetched_rows import Query
 from .given_rows import document, given
 from .models import MESSAGE, RECIPIENT
 from .outcome import Delivery
@@ -19,21 +20,23 @@ from .values import Reason, Status
 OPEN = (Status.QUEUED, Status.DEFERRED)
 WANTED = given(MESSAGE.c.id, sa.column("place", sa.Integer()), sa.column("begun", sa.Integer()))
 # By place, because comparing ids would cost more than reading them.
-_MESSAGES = sa.select(
-    WANTED.c.place,
-    MESSAGE.c.content,
-    MESSAGE.c.fence,
-    MESSAGE.c.attempts,
-    MESSAGE.c.created_at,
-    MESSAGE.c.expires_at,
-    MESSAGE.c.source,
-    MESSAGE.c.actor,
-    MESSAGE.c.resend_of,
-    MESSAGE.c.lost_leases,
-    MESSAGE.c.envelope_sender,
-    MESSAGE.c.smtputf8,
-).join_from(WANTED, MESSAGE, MESSAGE.c.id == WANTED.c.id)
-_RECIPIENTS = (
+_MESSAGES = Query(
+    sa.select(
+        WANTED.c.place,
+        MESSAGE.c.content,
+        MESSAGE.c.fence,
+        MESSAGE.c.attempts,
+        MESSAGE.c.created_at,
+        MESSAGE.c.expires_at,
+        MESSAGE.c.source,
+        MESSAGE.c.actor,
+        MESSAGE.c.resend_of,
+        MESSAGE.c.lost_leases,
+        MESSAGE.c.envelope_sender,
+        MESSAGE.c.smtputf8,
+    ).join_from(WANTED, MESSAGE, MESSAGE.c.id == WANTED.c.id)
+)
+_RECIPIENTS = Query(
     sa.select(WANTED.c.place, RECIPIENT.c.position, RECIPIENT.c.address, RECIPIENT.c.status)
     .join_from(WANTED, RECIPIENT, RECIPIENT.c.message_id == WANTED.c.id)
     .order_by(WANTED.c.place, RECIPIENT.c.position)
@@ -44,6 +47,7 @@ _BY_INDEX = sa.select(
         for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin")
     )
 )
+_FEW_BYTES = 1_000_000  # of content that may be in the memory several times
 # What drivers and types raise at a value that does not belong into its column.
 _UNREADABLE = (ValueError, TypeError, LookupError, sa.exc.StatementError)
 
@@ -142,6 +146,10 @@ def lock_rows_only(connection: sa.Connection) -> None:
         connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
 
 
+class ClaimsLost(Exception):
+    """Another worker has taken over what was claimed."""
+
+
 class Change:
     """A change of claimed messages, and of none whose claim was lost meanwhile.
 
@@ -171,6 +179,19 @@ class Change:
         connection.execute(self._update, parameters)
         return ours
 
+    def apply_to_all(
+        self, connection: sa.Connection, rows: Sequence[Sequence[object]], **others: object
+    ) -> None:
+        """Change all of ``rows``; not to ask which they were spares a third of the time.
+
+        Raises:
+            ClaimsLost: some claims are not in force; the transaction is of no use then.
+        """
+        by_index(connection)
+        result = connection.execute(self._update, {**document(rows), **others})
+        if result.rowcount != len(rows):
+            raise ClaimsLost(f"{result.rowcount} of {len(rows)} claims are in force")
+
 
 def wanted(ids: Sequence[uuid.UUID], begun: int = 0) -> dict[str, str]:
     """The parameter for ``WANTED``; the first ``begun`` of ``ids`` begin immediately."""
@@ -178,34 +199,34 @@ def wanted(ids: Sequence[uuid.UUID], begun: int = 0) -> dict[str, str]:
 
 
 def load(
-    connection: sa.Connection, ids: Sequence[uuid.UUID], rows: Mapping[str, str]
+    connection: sa.Connection, ids: Sequence[uuid.UUID], rows: dict[str, str], *, size: int
 ) -> tuple[list[Claimed], dict[uuid.UUID, str]]:
     """The messages with these ids in this order, and for each that cannot be sent the reason.
 
-    ``rows`` is what ``wanted`` gives for ``ids``. One damaged row does not take the others with
-    it.
+    ``rows`` is what ``wanted`` gives for ``ids``, ``size`` how many bytes of content they have.
+    One damaged row does not take the others with it.
     """
     try:
-        return _load(connection, ids, rows)
+        return _load(connection, ids, rows, few_bytes=size <= _FEW_BYTES)
     except _UNREADABLE as error:
         if len(ids) == 1:
             return [], {ids[0]: f"its row cannot be read ({type(error).__name__})"}
     claimed: list[Claimed] = []
     damaged: dict[uuid.UUID, str] = {}
     for id in ids:
-        one, problem = load(connection, [id], wanted([id]))
+        one, problem = load(connection, [id], wanted([id]), size=size)
         claimed += one
         damaged |= problem
     return claimed, damaged
 
 
 def _load(
-    connection: sa.Connection, ids: Sequence[uuid.UUID], rows: Mapping[str, str]
+    connection: sa.Connection, ids: Sequence[uuid.UUID], rows: dict[str, str], *, few_bytes: bool
 ) -> tuple[list[Claimed], dict[uuid.UUID, str]]:
     open_places, refused = _recipients(connection, rows)
     found: dict[int, Claimed] = {}
     damaged: dict[uuid.UUID, str] = {}
-    for place, content, *others in connection.execute(_MESSAGES, rows):
+    for place, content, *others in _MESSAGES.rows(connection, rows, few_bytes=few_bytes):
         if not content or place not in open_places:
             problem = "nobody is left to send it to" if content else "it has no content"
             damaged[ids[place]] = problem
@@ -217,12 +238,12 @@ def _load(
 
 
 def _recipients(
-    connection: sa.Connection, rows: Mapping[str, str]
+    connection: sa.Connection, rows: dict[str, str]
 ) -> tuple[dict[int, list[tuple[int, str]]], set[int]]:
     """Who is still to be reached by each message, and which messages somebody refused."""
     still_open: dict[int, list[tuple[int, str]]] = {}
     refused: set[int] = set()
-    for place, position, address, status in connection.execute(_RECIPIENTS, rows):
+    for place, position, address, status in _RECIPIENTS.rows(connection, rows):
         if status in OPEN:
             still_open.setdefault(place, []).append((position, address))
         elif status == Status.FAILED:

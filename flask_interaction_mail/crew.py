@@ -20,27 +20,39 @@ from .transport.base import Transport
 from .transport.kept import KeptTransports
 from .verdict import Judge
 
-_GROUP = 0.003  # s: how long a result waits for others; with its commit that stays below 10 ms
-_ENOUGH = 60  # results that are worth a commit of their own
+_GROUP = 0.003  # s: how long a result waits for others
 _NAP = 0.001  # s
 
 
 class Jobs:
-    """Messages that wait for a courier, in their order; for any number of threads."""
+    """Messages that wait for a courier, in their order; for any number of threads.
+
+    ``kept_back`` are those that nobody can take before they are released.
+    """
 
     def __init__(self) -> None:
+        self.kept_back: deque[Claimed] = deque()
         self._waiting: deque[Claimed] = deque()
         self._bell = threading.Condition()
         self._closed = False
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return len(self._waiting) + len(self.kept_back)
 
     def add(self, first: Sequence[Claimed], last: Sequence[Claimed]) -> None:
-        """Put ``first`` ahead of what is waiting, and ``last`` behind it."""
+        """Put ``first`` ahead of what is waiting, and keep ``last`` back."""
         with self._bell:
             self._waiting.extendleft(reversed(first))
-            self._waiting.extend(last)
+            self.kept_back.extend(last)
+            self._bell.notify_all()
+
+    def release(self, most: int) -> None:
+        """Let couriers take the ``most`` next ones of what is kept back."""
+        if most <= 0 or not self.kept_back:
+            return
+        with self._bell:
+            for _ in range(min(most, len(self.kept_back))):
+                self._waiting.append(self.kept_back.popleft())
             self._bell.notify_all()
 
     def take(self) -> Claimed | None:
@@ -64,7 +76,8 @@ class Jobs:
         """Nothing more is carried; gives what nobody has taken."""
         with self._bell:
             self._closed = True
-            left = list(iter(self.take, None))
+            left = [*iter(self.take, None), *self.kept_back]
+            self.kept_back.clear()
             self._bell.notify_all()
         return left
 
@@ -115,18 +128,21 @@ class Crew:
             self._threads.append(courier)
             courier.start()
 
-    def collect(self, patience: float, expected: int) -> list[Returned]:
-        """Results, after ``patience`` s at most; those of a few milliseconds come together."""
+    def collect(self, patience: float, most: int) -> list[Returned]:
+        """``most`` results or fewer, after ``patience`` s at most.
+
+        Those of a few milliseconds come together.
+        """
         try:
             returned = [self.results.get(timeout=patience)]
         except queue.Empty:
             return []
         end = time.monotonic() + _GROUP
         # A look now and then, because to wake up for each result would slow the couriers down.
-        while self.results.qsize() < min(_ENOUGH, expected - 1) and time.monotonic() < end:
+        while self.results.qsize() < most // 2 and time.monotonic() < end:
             time.sleep(_NAP)
         with suppress(queue.Empty):
-            while True:
+            while len(returned) < most:
                 returned.append(self.results.get_nowait())
         return returned
 

@@ -22,6 +22,7 @@ from .claimed import OPEN, WANTED, Change, by_index, load, lock_rows_only, wante
 from .claimed import Attempt as Attempt
 from .claimed import Claimed as Claimed
 from .claimed import Verdict as Verdict
+from .fetched_rows import Query
 from .given_rows import given
 from .models import MESSAGE
 from .records import record as record
@@ -39,20 +40,24 @@ _PRESENT = {
     "mysql": sa.func.utc_timestamp(6),
     "mariadb": sa.func.utc_timestamp(6),
 }
-_COLUMNS = sa.select(MESSAGE.c.id, MESSAGE.c.size)
-_DUE = (
-    _COLUMNS.where(
-        MESSAGE.c.status == sa.bindparam("wanted"), MESSAGE.c.due_at <= sa.bindparam("now")
-    )
-    .order_by(MESSAGE.c.due_at)
-    .limit(sa.bindparam("most"))
+
+
+def _pick_of(which: sa.ColumnElement[bool], by: sa.Column[Any]) -> Query:
+    query = sa.select(MESSAGE.c.id, MESSAGE.c.size).where(which).order_by(by)
+    return Query(query.limit(sa.bindparam("most")).with_for_update(skip_locked=True))
+
+
+def _is_due(status: Status | sa.BindParameter[str]) -> sa.ColumnElement[bool]:
+    return sa.and_(MESSAGE.c.status == status, MESSAGE.c.due_at <= sa.bindparam("now"))
+
+
+_IS_LATE = sa.and_(MESSAGE.c.status == Status.SENDING, MESSAGE.c.lease_until < sa.bindparam("now"))
+_PICK_DUE = _pick_of(_is_due(sa.bindparam("wanted")), MESSAGE.c.due_at)
+_PICK_LATE = _pick_of(_IS_LATE, MESSAGE.c.lease_until)
+_WAITING = sa.select(
+    sa.exists().where(_is_due(Status.QUEUED)),
+    sa.or_(sa.exists().where(_is_due(Status.DEFERRED)), sa.exists().where(_IS_LATE)),
 )
-_LATE = (
-    _COLUMNS.where(MESSAGE.c.status == Status.SENDING, MESSAGE.c.lease_until < sa.bindparam("now"))
-    .order_by(MESSAGE.c.lease_until)
-    .limit(sa.bindparam("most"))
-)
-_PICK_DUE, _PICK_LATE = (one.with_for_update(skip_locked=True) for one in (_DUE, _LATE))
 _FIRST = sa.select(sa.func.min(MESSAGE.c.due_at)).where(
     MESSAGE.c.status == sa.bindparam("wanted"), MESSAGE.c.due_at.is_not(None)
 )
@@ -161,12 +166,12 @@ def claim(
     else:
         lost = _pick(connection, _PICK_LATE, min(limit, late), now=now)
         due = _due(connection, now, limit - len(lost))
-    ids = _within_bytes([*lost, *due])
+    ids, size = _within_bytes([*lost, *due])
     if not ids:
         return []
     rows = wanted(ids, begun=max(len(lost), free))
     connection.execute(_TAKE, {**rows, "until": now + lease, "taker": worker})
-    claimed, damaged = load(connection, ids, rows)
+    claimed, damaged = load(connection, ids, rows, size=size)
     for id, problem in damaged.items():
         _quarantine(connection, id, problem)
     held = sieve(connection, claimed, now)
@@ -183,11 +188,7 @@ class Waiting(NamedTuple):
 def waiting(connection: sa.Connection, now: datetime) -> Waiting:
     """What a claim would find: a look that locks nothing."""
     by_index(connection)
-    fresh, again, lost = (
-        connection.execute(query, {**which, "now": now, "most": 1}).first() is not None
-        for query, which in ((_DUE, _FRESH), (_DUE, _AGAIN), (_LATE, {}))
-    )
-    return Waiting(fresh, again or lost)
+    return Waiting(*connection.execute(_WAITING, {"now": now}).one())
 
 
 def _due(connection: sa.Connection, now: datetime, limit: int) -> list[tuple[uuid.UUID, int]]:
@@ -201,23 +202,23 @@ def _due(connection: sa.Connection, now: datetime, limit: int) -> list[tuple[uui
 
 
 def _pick(
-    connection: sa.Connection, query: sa.Select[Any], most: int, **which: object
+    connection: sa.Connection, query: Query, most: int, **which: object
 ) -> list[tuple[uuid.UUID, int]]:
     if most <= 0:
         return []
-    rows = connection.execute(query, {**which, "most": most})
+    rows = query.rows(connection, {**which, "most": most})
     return [(id, size or 0) for id, size in rows]
 
 
-def _within_bytes(picked: Sequence[tuple[uuid.UUID, int]]) -> list[uuid.UUID]:
+def _within_bytes(picked: Sequence[tuple[uuid.UUID, int]]) -> tuple[list[uuid.UUID], int]:
     ids: list[uuid.UUID] = []
     total = 0
     for id, size in picked:
-        total += size
-        if ids and total > _MAX_BYTES:
+        if ids and total + size > _MAX_BYTES:
             break
         ids.append(id)
-    return ids
+        total += size
+    return ids, total
 
 
 def _quarantine(connection: sa.Connection, id: uuid.UUID, problem: str) -> None:

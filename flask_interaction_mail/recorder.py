@@ -21,10 +21,15 @@ log = logging.getLogger("flask_interaction_mail")
 
 AWAY: Final = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
 _AGAIN = 0.5  # s between two tries while the database is away
+_WITHIN = 0.005  # s for a record, so that a result which has to wait for another is down in 10 ms
+_AT_FIRST, _FEWEST, _MOST = 60, 40, 200  # messages in a record
 
 
 class Recorder:
-    """Records the verdicts of one shift, tells of them, and counts them in its progress."""
+    """Records the verdicts of one shift, tells of them, and counts them in its progress.
+
+    ``fits`` says how many can be recorded together within five milliseconds, as far as is known.
+    """
 
     def __init__(
         self,
@@ -35,6 +40,7 @@ class Recorder:
         limit: Limit,
         progress: Progress,
     ) -> None:
+        self.fits = _AT_FIRST
         self._office = office
         self._settings = settings
         self._time = clock
@@ -93,16 +99,39 @@ class Recorder:
         return self._patiently([plain])
 
     def _write_down(self, verdicts: Sequence[Verdict], wish: Wish | None = None) -> list[Verdict]:
+        began = time.monotonic()
         with self._office.store.writing() as connection:
             now = self._time.now()
-            kept = queue.record(connection, verdicts, worker=self._office.worker, now=now)
+            kept = queue.record(
+                connection,
+                verdicts,
+                worker=self._office.worker,
+                now=now,
+                all_or_none=wish is not None,
+            )
             spoken = any(one.attempt for one in verdicts)
             if self._claimer.probing and spoken:
                 breaker.close(connection, self._settings)
             if late := [one for one in kept if given_up(one, now)]:
                 self._office.report(connection, late)
             taken = self._claimer.join(connection, wish) if wish else None
+            written = time.monotonic()
+        commit = time.monotonic() - written
+        self.fits = fitting(self.fits, len(verdicts), written - began, commit)
         if taken is not None:
             self._claimer.keep(taken)
         self._claimer.probing = self._claimer.probing and not spoken
         return kept
+
+
+def fitting(before: int, count: int, statements: float, commit: float) -> int:
+    """How many messages to record together, as a record of ``count`` took that many seconds.
+
+    A quarter of the way from ``before`` to what that one says, as it may have been unlucky.
+    """
+    if 2 * count < before:
+        return before  # most of its time would have passed for many as well
+    # A commit that is slow anyhow is not made better by having more of them.
+    budget = max(_WITHIN - commit, commit)
+    fits = min(count * budget / max(statements, 1e-6), 2 * before)
+    return max(_FEWEST, min(round((3 * before + fits) / 4), _MOST))

@@ -61,15 +61,27 @@ _ADD_ATTEMPTS = sa.insert(ATTEMPT).from_select(
 
 
 def record(
-    connection: sa.Connection, verdicts: Sequence[Verdict], *, worker: str, now: datetime
+    connection: sa.Connection,
+    verdicts: Sequence[Verdict],
+    *,
+    worker: str,
+    now: datetime,
+    all_or_none: bool = False,
 ) -> list[Verdict]:
     """Write down what happened; gives those verdicts whose claim was still in force.
 
     On MariaDB this is the first statement of its transaction.
+
+    Raises:
+        ClaimsLost: with ``all_or_none``, a claim was not; nothing of this may be committed.
     """
     lock_rows_only(connection)
-    won = _SAY_OF_MESSAGES.apply(connection, map(_message_row, verdicts), finished_at=now)
-    kept = [one for one in verdicts if one.claimed.id in won]
+    rows, kept = [_message_row(one) for one in verdicts], [*verdicts]
+    if all_or_none:
+        _SAY_OF_MESSAGES.apply_to_all(connection, rows, finished_at=now)
+    else:
+        won = _SAY_OF_MESSAGES.apply(connection, rows, finished_at=now)
+        kept = [one for one in verdicts if one.claimed.id in won]
     if recipients := [row for one in kept for row in _recipient_rows(one)]:
         connection.execute(_SAY_OF_RECIPIENTS, document(recipients))
     if attempts := [_attempt_row(one, one.attempt) for one in kept if one.attempt]:

@@ -20,30 +20,21 @@ from .claimer import GLANCE, Claimer, Wish
 from .courier import Returned
 from .crew import Crew
 from .office import Limit, Office, Progress
-from .outcome import Delivery, Result, Stage
 from .queue import Claimed
 from .recorder import AWAY, Recorder
 from .settings import MessagingSettings, OnAmbiguous
 from .transport.kept import KeptTransports
-from .verdict import expired
+from .verdict import NOBODY_KNOWS, expired
 
 log = logging.getLogger("flask_interaction_mail")
 
 _FIRST = 50  # messages of a first claim
 _MOST = 200  # messages of a claim while they are used up within a second
-_BITE = 60  # the same where a record has to wait for a claim
 _SOON = 1.0  # s
 _MAX_BYTES = 4_000_000  # of content in flight beyond which nothing more is claimed
 _AFTER_ABORT = 2.0  # s for couriers to notice that their connection was broken off
 _AT_ONCE = timedelta(milliseconds=1)  # that a message takes with a server that is close
 _QUICK = 0.02  # s without a result after which a server is not
-_NOBODY_KNOWS = Delivery(
-    result=Result.AMBIGUOUS,
-    stage=Stage.CONTENT,
-    reply=None,
-    verdicts={},
-    note="The worker had to stop while it was waiting for the server.",
-)
 
 
 class Shift:
@@ -174,7 +165,7 @@ class Shift:
         """Claim more where the last ones left soon, else leave some to other workers."""
         now, last = time.monotonic(), self._claimed_at
         self._claimed_at = now
-        most = _BITE if self._claimer.one_writer else _MOST
+        most = self._recorder.fits if self._claimer.one_writer else _MOST
         self._pace = min(2 * self._pace, most) if now - last < _SOON else _FIRST
 
     def _light(self) -> bool:
@@ -206,15 +197,25 @@ class Shift:
         unknown = self._settings.use_authentication and not self._proven
         return 1 if close or unknown else self._office.connections
 
+    @property
+    def _in_play(self) -> int:
+        """How many messages couriers have, may take, or have brought back."""
+        return len(self._in_flight) - len(self._crew.jobs.kept_back)
+
     def _staff(self) -> None:
-        """Have as many couriers as there is work for."""
+        """Have as many couriers as there is work for, and no more work than can be recorded.
+
+        What the server has accepted may wait for the record that is being made, not for two.
+        """
         if self._crew.trouble is None:
+            self._crew.jobs.release(2 * max(self._recorder.fits, self._hands) - self._in_play)
             self._crew.grow_to(min(self._hands, len(self._in_flight)))
 
     def _collect(self, patience: float) -> None:
         """Wait for results, and write down what came; keep the leases meanwhile."""
         third = self._lease / 3
-        returned = self._crew.collect(min(patience, third, GLANCE), len(self._in_flight))
+        most = min(self._recorder.fits, self._in_play)
+        returned = self._crew.collect(min(patience, third, GLANCE), most)
         self._at_once = self._at_once and _come_at_once(returned)
         if returned:
             self._settle(returned)
@@ -281,7 +282,7 @@ class Shift:
             return
         now = self._time.now()
         judge = partial(self._crew.judge.verdict, started_at=now, finished_at=now, chance=0.0)
-        self._settle([Returned(one, judge(one, _NOBODY_KNOWS)) for one in left])
+        self._settle([Returned(one, judge(one, NOBODY_KNOWS)) for one in left])
 
     def _await(self, seconds: float) -> None:
         end = time.monotonic() + seconds

@@ -13,6 +13,13 @@ from .values import Reason, Status
 
 # A server that fails at these has begun with the message: the trouble may be the message's own.
 _ABOUT_THE_MESSAGE = (Stage.SENDER, Stage.RECIPIENT, Stage.CONTENT)
+NOBODY_KNOWS = Delivery(
+    result=Result.AMBIGUOUS,
+    stage=Stage.CONTENT,
+    reply=None,
+    verdicts={},
+    note="The worker had to stop while it was waiting for the server.",
+)
 _LONGEST = 1000  # characters of a text that is stored
 _WORST_FIRST = (Status.FAILED, Status.HELD, Status.DEFERRED, Status.SENT)
 

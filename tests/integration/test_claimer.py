@@ -112,7 +112,8 @@ def test_where_one_writes_a_claim_is_part_of_the_record(
 ) -> None:
     """One commit for both on SQLite; elsewhere neither waits for the other."""
     monkeypatch.setattr("flask_interaction_mail.shift._FIRST", 4)
-    monkeypatch.setattr("flask_interaction_mail.shift._BITE", 4)
+    monkeypatch.setattr("flask_interaction_mail.recorder._AT_FIRST", 4)
+    monkeypatch.setattr("flask_interaction_mail.recorder.fitting", lambda *_: 4)
     monkeypatch.setattr("flask_interaction_mail.shift._MOST", 4)
     store.put(*(a_message() for _ in range(40)))
     together: list[bool] = []

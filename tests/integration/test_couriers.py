@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail import queue
+from flask_interaction_mail import queue, recorder
 from flask_interaction_mail.claimer import Claimer, Taken, Wish
 from flask_interaction_mail.dispatcher import Dispatcher, Limit, Office
+from flask_interaction_mail.models import MESSAGE
 from flask_interaction_mail.outcome import Delivery
+from flask_interaction_mail.queue import Verdict
 from flask_interaction_mail.settings import MessagingSettings
 from flask_interaction_mail.transport.base import Envelope
 from flask_interaction_mail.transport.kept import KeptTransports
@@ -93,7 +96,7 @@ def test_what_was_lost_does_not_pile_up_before_a_slow_server(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It counts as begun, so none is taken each time that some message has left."""
-    monkeypatch.setattr("flask_interaction_mail.shift._BITE", 10)
+    monkeypatch.setattr(recorder, "fitting", lambda *_: 10)
     put(store, 120)
     late: list[int] = []
     join = Claimer.join
@@ -115,6 +118,64 @@ def test_what_was_lost_does_not_pile_up_before_a_slow_server(
     desk = office(store, 25, connections=4, transport=lambda _: Paced(0.005))
     assert Dispatcher(desk).drain().sent == 120
     assert set(late) == {0}  # and there were some
+
+
+class Counted(MemoryTransport):
+    """Notes how many of its messages are not recorded yet."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__()
+        self.unrecorded: list[int] = []
+        self._store = store
+
+    def deliver(self, envelope: Envelope) -> Delivery:
+        recorded = self._store.statuses().get("sent", 0)
+        self.unrecorded.append(len(self.unrecorded) + 1 - recorded)
+        return super().deliver(envelope)
+
+
+def test_what_was_accepted_waits_for_one_record_at_most(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However fast the server is: couriers get no more than the next two records hold."""
+    monkeypatch.setattr(recorder, "_AT_FIRST", 10)
+    monkeypatch.setattr(recorder, "fitting", lambda *_: 10)
+    sizes: list[int] = []
+    record = queue.record
+
+    def noted(connection: sa.Connection, verdicts: Sequence[Verdict], **named: Any) -> Any:
+        sizes.append(len(verdicts))
+        return record(connection, verdicts, **named)
+
+    monkeypatch.setattr(queue, "record", noted)
+    put(store, 150)
+    transport = Counted(store)
+    assert Dispatcher(office(store, 25, transport=lambda _: transport)).drain().sent == 150
+    assert max(sizes) <= 10
+    assert max(transport.unrecorded) <= 20
+
+
+def test_a_claim_that_was_lost_does_not_keep_the_others_from_being_recorded(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which one it was is found out in a second try; what its new owner says stands."""
+    monkeypatch.setattr(recorder, "fitting", lambda *_: 10)
+    put(store, 60)
+    stolen: list[object] = []
+    record = queue.record
+
+    def late(connection: sa.Connection, verdicts: Sequence[Verdict], **named: Any) -> Any:
+        if named["all_or_none"] and not stolen:
+            stolen.append(verdicts[0].claimed.id)
+            theirs = sa.update(MESSAGE).where(MESSAGE.c.id == stolen[0])
+            with store.writing() as another:
+                another.execute(theirs.values(fence=MESSAGE.c.fence + 1, worker="another"))
+        return record(connection, verdicts, **named)
+
+    monkeypatch.setattr(queue, "record", late)
+    assert Dispatcher(office(store, 25, transport=lambda _: MemoryTransport())).drain().sent == 59
+    assert store.statuses() == {"sent": 59, "sending": 1}
+    assert store.message(cast("uuid.UUID", stolen[0])).worker == "another"
 
 
 def test_nobody_waits_for_a_server_that_hangs_on_the_first_message(store: Store) -> None:

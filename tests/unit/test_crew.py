@@ -18,8 +18,21 @@ def test_what_goes_first_comes_before_all_that_waits() -> None:
     jobs = Jobs()
     jobs.add(names(), names("c", "d"))
     jobs.add(names("a", "b"), names("e"))
+    jobs.release(3)
     assert list(iter(jobs.take, None)) == ["a", "b", "c", "d", "e"]
     assert jobs.take() is None
+
+
+def test_what_is_kept_back_is_taken_once_it_is_released() -> None:
+    """As many as are let go; what goes first does not wait for that."""
+    jobs = Jobs()
+    jobs.add(names("a"), names("b", "c", "d"))
+    assert list(iter(jobs.take, None)) == ["a"]
+    assert len(jobs) == 3
+    jobs.release(2)
+    jobs.release(0)
+    assert list(iter(jobs.take, None)) == ["b", "c"]
+    assert list(jobs.kept_back) == ["d"]
 
 
 def test_who_waits_is_woken_by_work_and_by_the_end() -> None:
@@ -29,6 +42,8 @@ def test_who_waits_is_woken_by_work_and_by_the_end() -> None:
     for thread in waiting:
         thread.start()
     jobs.add(names(), names("a", "b", "c"))
+    assert got == []
+    jobs.release(3)
     while len(got) < 3:
         waiting[0].join(0.01)
     assert sum(thread.is_alive() for thread in waiting) == 1
@@ -41,6 +56,7 @@ def test_who_waits_is_woken_by_work_and_by_the_end() -> None:
 def test_the_end_gives_back_what_nobody_took() -> None:
     """And nobody gets anything afterwards."""
     jobs = Jobs()
-    jobs.add(names("a"), names("b"))
-    assert jobs.close() == ["a", "b"]
+    jobs.add(names("a"), names("b", "c"))
+    jobs.release(1)
+    assert jobs.close() == ["a", "b", "c"]
     assert jobs.wait() is None
