@@ -40,24 +40,20 @@ _PRESENT = {
     "mysql": sa.func.utc_timestamp(6),
     "mariadb": sa.func.utc_timestamp(6),
 }
-
-
-def _pick_of(which: sa.ColumnElement[bool], by: sa.Column[Any]) -> Query:
-    query = sa.select(MESSAGE.c.id, MESSAGE.c.size).where(which).order_by(by)
-    return Query(query.limit(sa.bindparam("most")).with_for_update(skip_locked=True))
-
-
-def _is_due(status: Status | sa.BindParameter[str]) -> sa.ColumnElement[bool]:
-    return sa.and_(MESSAGE.c.status == status, MESSAGE.c.due_at <= sa.bindparam("now"))
-
-
-_IS_LATE = sa.and_(MESSAGE.c.status == Status.SENDING, MESSAGE.c.lease_until < sa.bindparam("now"))
-_PICK_DUE = _pick_of(_is_due(sa.bindparam("wanted")), MESSAGE.c.due_at)
-_PICK_LATE = _pick_of(_IS_LATE, MESSAGE.c.lease_until)
-_WAITING = sa.select(
-    sa.exists().where(_is_due(Status.QUEUED)),
-    sa.or_(sa.exists().where(_is_due(Status.DEFERRED)), sa.exists().where(_IS_LATE)),
+_COLUMNS = sa.select(MESSAGE.c.id, MESSAGE.c.size)
+_DUE = (
+    _COLUMNS.where(
+        MESSAGE.c.status == sa.bindparam("wanted"), MESSAGE.c.due_at <= sa.bindparam("now")
+    )
+    .order_by(MESSAGE.c.due_at)
+    .limit(sa.bindparam("most"))
 )
+_LATE = (
+    _COLUMNS.where(MESSAGE.c.status == Status.SENDING, MESSAGE.c.lease_until < sa.bindparam("now"))
+    .order_by(MESSAGE.c.lease_until)
+    .limit(sa.bindparam("most"))
+)
+_PICK_DUE, _PICK_LATE = (Query(one.with_for_update(skip_locked=True)) for one in (_DUE, _LATE))
 _FIRST = sa.select(sa.func.min(MESSAGE.c.due_at)).where(
     MESSAGE.c.status == sa.bindparam("wanted"), MESSAGE.c.due_at.is_not(None)
 )
@@ -188,7 +184,12 @@ class Waiting(NamedTuple):
 def waiting(connection: sa.Connection, now: datetime) -> Waiting:
     """What a claim would find: a look that locks nothing."""
     by_index(connection)
-    return Waiting(*connection.execute(_WAITING, {"now": now}).one())
+    # In the order of an index: without it PostgreSQL may choose another, and read all that waits.
+    fresh, again, lost = (
+        connection.execute(query, {**which, "now": now, "most": 1}).first() is not None
+        for query, which in ((_DUE, _FRESH), (_DUE, _AGAIN), (_LATE, {}))
+    )
+    return Waiting(fresh, again or lost)
 
 
 def _due(connection: sa.Connection, now: datetime, limit: int) -> list[tuple[uuid.UUID, int]]:

@@ -268,7 +268,7 @@ def test_a_claim_goes_by_index_on_postgresql_before_anybody_has_counted(tmp_path
         store = Store(url)
         store.put(*(a_message() for _ in range(3000)))
         try:
-            for query in (queue._PICK_DUE.statement, queue._WAITING):
+            for query in (queue._PICK_DUE.statement, queue._DUE):
                 plan = _plan(store, query, wanted="queued", now=clock.now(), most=50)
                 assert "using ix_interaction_mail_message_due" in plan
                 assert not {"Sort", "Seq", "Bitmap"} & set(plan.split())
