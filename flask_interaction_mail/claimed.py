@@ -182,7 +182,7 @@ class Change:
     def apply_to_all(
         self, connection: sa.Connection, rows: Sequence[Sequence[object]], **others: object
     ) -> None:
-        """Change all of ``rows``; not to ask which they were spares a third of the time.
+        """Change all of ``rows``, and fetch none to learn which they were.
 
         Raises:
             ClaimsLost: some claims are not in force; the transaction is of no use then.

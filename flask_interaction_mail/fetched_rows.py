@@ -26,7 +26,10 @@ class Query:
     def rows(
         self, connection: sa.Connection, parameters: dict[str, Any], *, few_bytes: bool = True
     ) -> Iterable[Sequence[Any]]:
-        """The rows, in their order; without ``few_bytes`` they are too large for a document."""
+        """The rows, in their order; without ``few_bytes`` they are too large for a document.
+
+        Bytes that are NULL come as such, or as none.
+        """
         if connection.dialect.name != "sqlite" or not few_bytes:
             return connection.execute(self.statement, parameters)
         rows = json.loads(connection.execute(self._document, parameters).scalar_one())
@@ -49,6 +52,6 @@ def _read(
 ) -> Iterable[Any]:
     """``values`` of one column as the driver's would be read."""
     if isinstance(type_, sa.LargeBinary):
-        return map(bytes.fromhex, values)  # NULL is read as empty
+        return map(bytes.fromhex, values)
     read = type_.dialect_impl(dialect).result_processor(dialect, None)
     return values if read is None else map(read, values)

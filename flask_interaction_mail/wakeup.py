@@ -1,6 +1,6 @@
 """From one process to another: there is something to deliver (PostgreSQL's LISTEN and NOTIFY).
 
-Only a shortcut: workers look by themselves every second, so nothing depends on a notice that is
+Only a shortcut: workers look by themselves within a second, so nothing depends on a notice that is
 lost. It is sent after the host's commit, on a connection of its own, because inside the host's
 transaction it would forbid a two-phase commit.
 """

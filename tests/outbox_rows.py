@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail import clock, models, outbox
+from flask_interaction_mail import clock, models, outbox, queue, recorder
 from flask_interaction_mail.intent import Intent
 from flask_interaction_mail.office import Office
 from flask_interaction_mail.outbox import NewMessage
@@ -82,6 +83,23 @@ class Store:
         with self.reading() as connection:
             found = outbox.recipients_of(connection, [id]).get(id, ())
         return {one.address: (one.status.value, one.reply) for one in found}
+
+
+def records_of(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Have ``count`` messages in a record at most, however fast the database is."""
+    monkeypatch.setattr(recorder, "_AT_FIRST", count)
+    monkeypatch.setattr(recorder, "fitting", lambda *_: count)
+
+
+def before_records(monkeypatch: pytest.MonkeyPatch, look: Callable[..., object]) -> None:
+    """Call ``look`` before each record, with the same arguments."""
+    record = queue.record
+
+    def looked_at(*given: Any, **named: Any) -> Any:
+        look(*given, **named)
+        return record(*given, **named)
+
+    monkeypatch.setattr(queue, "record", looked_at)
 
 
 def a_message(

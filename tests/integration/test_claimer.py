@@ -15,7 +15,7 @@ from flask_interaction_mail.claimer import Claimer, Wish
 from flask_interaction_mail.dispatcher import Dispatcher, Limit
 from flask_interaction_mail.transport.memory import MemoryTransport
 from tests.databases import DIALECTS, fresh_database
-from tests.outbox_rows import SETTINGS, Store, a_message
+from tests.outbox_rows import SETTINGS, Store, a_message, before_records, records_of
 
 ONE = Wish(limit=1, free=2, late=2)
 
@@ -112,24 +112,22 @@ def test_where_one_writes_a_claim_is_part_of_the_record(
 ) -> None:
     """One commit for both on SQLite; elsewhere neither waits for the other."""
     monkeypatch.setattr("flask_interaction_mail.shift._FIRST", 4)
-    monkeypatch.setattr("flask_interaction_mail.recorder._AT_FIRST", 4)
-    monkeypatch.setattr("flask_interaction_mail.recorder.fitting", lambda *_: 4)
+    records_of(monkeypatch, 4)
     monkeypatch.setattr("flask_interaction_mail.shift._MOST", 4)
     store.put(*(a_message() for _ in range(40)))
     together: list[bool] = []
     recorded_in: set[int] = set()
-    claim, record = queue.claim, queue.record
+    claim = queue.claim
 
-    def noted(connection: sa.Connection, *given: Any, **named: Any) -> Any:
+    def noted(connection: sa.Connection, *_: object, **__: object) -> None:
         recorded_in.add(id(connection.get_transaction()))
-        return record(connection, *given, **named)
 
     def claimed(connection: sa.Connection, *given: Any, **named: Any) -> Any:
         together.append(id(connection.get_transaction()) in recorded_in)
         recorded_in.clear()
         return claim(connection, *given, **named)
 
-    monkeypatch.setattr(queue, "record", noted)
+    before_records(monkeypatch, noted)
     monkeypatch.setattr(queue, "claim", claimed)
     assert Dispatcher(store.office()).drain().sent == 40
     first, *others = together

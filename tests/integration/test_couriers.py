@@ -8,12 +8,11 @@ import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail import queue, recorder
 from flask_interaction_mail.claimer import Claimer, Taken, Wish
 from flask_interaction_mail.dispatcher import Dispatcher, Limit, Office
 from flask_interaction_mail.models import MESSAGE
@@ -24,7 +23,7 @@ from flask_interaction_mail.transport.base import Envelope
 from flask_interaction_mail.transport.kept import KeptTransports
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.transport.smtp import SmtpTransport
-from tests.outbox_rows import Store, a_message
+from tests.outbox_rows import Store, a_message, before_records, records_of
 from tests.servers.clients import PATIENT, settings
 from tests.servers.scripted import Action, after, close, scripted, silence, until
 
@@ -96,7 +95,7 @@ def test_what_was_lost_does_not_pile_up_before_a_slow_server(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It counts as begun, so none is taken each time that some message has left."""
-    monkeypatch.setattr(recorder, "fitting", lambda *_: 10)
+    records_of(monkeypatch, 10)
     put(store, 120)
     late: list[int] = []
     join = Claimer.join
@@ -107,14 +106,12 @@ def test_what_was_lost_does_not_pile_up_before_a_slow_server(
         return join(claimer, connection, wish)
 
     recorded: list[object] = []
-    record = queue.record
 
-    def recording(connection: sa.Connection, *given: Any, **named: Any) -> Any:
+    def recording(connection: sa.Connection, *_: object, **__: object) -> None:
         recorded.append(connection.get_transaction())
-        return record(connection, *given, **named)
 
     monkeypatch.setattr(Claimer, "join", noted)
-    monkeypatch.setattr(queue, "record", recording)
+    before_records(monkeypatch, recording)
     desk = office(store, 25, connections=4, transport=lambda _: Paced(0.005))
     assert Dispatcher(desk).drain().sent == 120
     assert set(late) == {0}  # and there were some
@@ -138,16 +135,9 @@ def test_what_was_accepted_waits_for_one_record_at_most(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """However fast the server is: couriers get no more than the next two records hold."""
-    monkeypatch.setattr(recorder, "_AT_FIRST", 10)
-    monkeypatch.setattr(recorder, "fitting", lambda *_: 10)
+    records_of(monkeypatch, 10)
     sizes: list[int] = []
-    record = queue.record
-
-    def noted(connection: sa.Connection, verdicts: Sequence[Verdict], **named: Any) -> Any:
-        sizes.append(len(verdicts))
-        return record(connection, verdicts, **named)
-
-    monkeypatch.setattr(queue, "record", noted)
+    before_records(monkeypatch, lambda _, verdicts, **__: sizes.append(len(verdicts)))
     put(store, 150)
     transport = Counted(store)
     assert Dispatcher(office(store, 25, transport=lambda _: transport)).drain().sent == 150
@@ -159,23 +149,21 @@ def test_a_claim_that_was_lost_does_not_keep_the_others_from_being_recorded(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Which one it was is found out in a second try; what its new owner says stands."""
-    monkeypatch.setattr(recorder, "fitting", lambda *_: 10)
+    records_of(monkeypatch, 10)
     put(store, 60)
-    stolen: list[object] = []
-    record = queue.record
+    stolen: list[uuid.UUID] = []
 
-    def late(connection: sa.Connection, verdicts: Sequence[Verdict], **named: Any) -> Any:
+    def steal(_: sa.Connection, verdicts: Sequence[Verdict], **named: Any) -> None:
         if named["all_or_none"] and not stolen:
             stolen.append(verdicts[0].claimed.id)
             theirs = sa.update(MESSAGE).where(MESSAGE.c.id == stolen[0])
             with store.writing() as another:
                 another.execute(theirs.values(fence=MESSAGE.c.fence + 1, worker="another"))
-        return record(connection, verdicts, **named)
 
-    monkeypatch.setattr(queue, "record", late)
+    before_records(monkeypatch, steal)
     assert Dispatcher(office(store, 25, transport=lambda _: MemoryTransport())).drain().sent == 59
     assert store.statuses() == {"sent": 59, "sending": 1}
-    assert store.message(cast("uuid.UUID", stolen[0])).worker == "another"
+    assert store.message(stolen[0]).worker == "another"
 
 
 def test_nobody_waits_for_a_server_that_hangs_on_the_first_message(store: Store) -> None:
