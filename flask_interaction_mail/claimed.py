@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from .fetched_rows import Query
-from .given_rows import document, given
+from .given_rows import document, given, update
 from .models import MESSAGE, RECIPIENT
 from .outcome import Delivery
 from .transport.base import Envelope
@@ -163,8 +163,10 @@ class Change:
             MESSAGE.c.fence == rows.c.fence,
             MESSAGE.c.lease_until.is_not(None),  # NULL unless a worker has it
         )
-        self._find = sa.select(MESSAGE.c.id).where(ours).with_for_update()
-        self._update = sa.update(MESSAGE).where(ours).values(**values)
+        found = sa.select(MESSAGE.c.id).join_from(rows, MESSAGE, ours).with_for_update()
+        # As given_rows.update does it: this is for MySQL and MariaDB only.
+        self._find = found.prefix_with("STRAIGHT_JOIN").with_hint(MESSAGE, "FORCE INDEX (PRIMARY)")
+        self._update = update(MESSAGE).where(ours).values(**values)
         self._update_and_tell = self._update.returning(MESSAGE.c.id)
 
     def apply(

@@ -52,14 +52,17 @@ class Floodgate:
         """Queue a digest for each recipient whose minute is over; gives the ids of what leaves.
 
         Where a single message was held for somebody, it leaves as it is. The caller commits. What
-        cannot be gathered is logged, and stays held for another minute.
+        cannot be gathered is logged, and stays held for another minute. What somebody else has a
+        part of stays for the next look: the parts of two workers would be two digests.
         """
         found = gathering.gatherings(connection, now)
         floods = [one for one in found if len(one.ids) > 1]
-        digests = {one: self._digest(connection, one, now) for one in floods[:_AT_ONCE]}
+        whole = [one for one in floods if one.whole]
+        digests = {one: self._digest(connection, one, now) for one in whole[:_AT_ONCE]}
         # What still waits for one of its recipients leaves for none as it is.
         waiting = {id for one in floods if digests.get(one) is None for id in one.ids}
-        alone = [one for one in found if len(one.ids) == 1 and not waiting.intersection(one.ids)]
+        single = [one for one in found if one.whole and len(one.ids) == 1]
+        alone = [one for one in single if not waiting.intersection(one.ids)]
         if alone:
             gathering.let_go(connection, alone, now)
         leaving = dict.fromkeys(id for one in alone for id in one.ids)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from .claimed import Claimed
-from .given_rows import document, given
+from .given_rows import document, given, update
 from .models import MESSAGE, RECIPIENT
 from .rates import WINDOW, By, Candidate, Neighbour, Rates, Who, above, digest_at, why
 from .values import Reason, Status
@@ -46,7 +46,7 @@ _BUSY = sa.select(sa.func.count()).select_from(
 _WANTED = given(MESSAGE.c.id)
 _HELD = given(MESSAGE.c.id, MESSAGE.c.due_at, MESSAGE.c.detail)
 _HOLD = (
-    sa.update(MESSAGE)
+    update(MESSAGE)
     .where(MESSAGE.c.id == _HELD.c.id)
     .values(
         status=Status.HELD,
@@ -59,7 +59,7 @@ _HOLD = (
     )
 )
 _HOLD_RECIPIENTS = (
-    sa.update(RECIPIENT)
+    update(RECIPIENT)
     .where(RECIPIENT.c.message_id == _WANTED.c.id, RECIPIENT.c.status == Status.QUEUED)
     .values(status=Status.HELD)
 )

@@ -17,7 +17,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from .claimed import by_index, lock_rows_only
-from .given_rows import document, given
+from .given_rows import document, given, update
 from .intent import Intent
 from .models import MESSAGE, RECIPIENT
 from .outbox import PURGED
@@ -37,29 +37,25 @@ _WAITING = sa.and_(
     MESSAGE.c.due_at.is_not(None),
 )
 _IS_DUE = sa.select(MESSAGE.c.id).where(_WAITING, MESSAGE.c.due_at <= sa.bindparam("now")).limit(1)
-_LOCK = (
-    sa.select(MESSAGE.c.id, MESSAGE.c.due_at)
-    .where(_WAITING)
-    .order_by(MESSAGE.c.created_at, MESSAGE.c.id)
-    .with_for_update(skip_locked=True)
-)
 _HELD_FOR = (
-    sa.select(RECIPIENT.c.message_id, RECIPIENT.c.address, RECIPIENT.c.name)
-    .join_from(_WANTED, RECIPIENT, RECIPIENT.c.message_id == _WANTED.c.id)
-    .where(RECIPIENT.c.status == Status.HELD)
+    sa.select(MESSAGE.c.id, MESSAGE.c.due_at, RECIPIENT.c.address, RECIPIENT.c.name)
+    .join_from(MESSAGE, RECIPIENT, RECIPIENT.c.message_id == MESSAGE.c.id)
+    .where(_WAITING, RECIPIENT.c.status == Status.HELD)
+    .order_by(MESSAGE.c.created_at, MESSAGE.c.id)
 )
+_LOCK = sa.select(MESSAGE.c.id).where(_WAITING).with_for_update(skip_locked=True)
 _THEIR_ROWS = sa.and_(
     RECIPIENT.c.message_id == _WANTED.c.id, RECIPIENT.c.address == sa.bindparam("whose")
 )
 _HELD = sa.and_(MESSAGE.c.id == _WANTED.c.id, MESSAGE.c.status == Status.HELD)
 _HAND_OVER = (
-    sa.update(RECIPIENT)
+    update(RECIPIENT)
     .where(_THEIR_ROWS, RECIPIENT.c.status == Status.HELD)
     .values(status=Status.SENDING)
 )
 _PAIRS = given(RECIPIENT.c.message_id, RECIPIENT.c.address)
 _ONCE_MORE = (
-    sa.update(RECIPIENT)
+    update(RECIPIENT)
     .where(
         RECIPIENT.c.message_id == _PAIRS.c.message_id,
         RECIPIENT.c.address == _PAIRS.c.address,
@@ -84,11 +80,15 @@ def _has(*statuses: Status) -> sa.ColumnElement[bool]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gathering:
-    """What is held for one address whose minute is over, oldest first."""
+    """What is held for one address whose minute is over, oldest first.
+
+    ``whole`` says whether all of it is locked: nobody else has a part of it.
+    """
 
     address: str
     name: str
     ids: tuple[uuid.UUID, ...]
+    whole: bool
 
 
 def is_due(connection: sa.Connection, now: datetime) -> bool:
@@ -98,7 +98,7 @@ def is_due(connection: sa.Connection, now: datetime) -> bool:
 
 
 def gatherings(connection: sa.Connection, now: datetime) -> list[Gathering]:
-    """All that is held for those whose minute is over; locked, so that nobody else has it.
+    """All that is held for those whose minute is over; locked, as far as nobody else has it.
 
     This is the first statement of its transaction.
     """
@@ -106,16 +106,21 @@ def gatherings(connection: sa.Connection, now: datetime) -> list[Gathering]:
     by_index(connection)
     if connection.dialect.name == "sqlite":
         connection.execute(_NOTHING)  # who writes first has the database: rows cannot be locked
-    due_at = {row.id: row.due_at for row in connection.execute(_LOCK)}
-    found: dict[str, dict[uuid.UUID, str]] = {}
-    place = {id: at for at, id in enumerate(due_at)}
-    rows = connection.execute(_HELD_FOR, document((id,) for id in due_at)).all()
-    for id, address, name in sorted(rows, key=lambda row: place[row.message_id]):
-        found.setdefault(address, {}).setdefault(id, name)
+    rows = connection.execute(_HELD_FOR).all()
+    ours = set(connection.scalars(_LOCK))  # after the look, so that it may have more but not less
+    names: dict[str, dict[uuid.UUID, str]] = {}
+    for row in rows:
+        names.setdefault(row.address, {}).setdefault(row.id, row.name)
+    due = {row.address for row in rows if row.due_at <= now}
     return [
-        Gathering(address=address, name=next(iter(names.values())), ids=tuple(names))
-        for address, names in found.items()
-        if any(due_at[id] <= now for id in names)
+        Gathering(
+            address=address,
+            name=next(iter(theirs.values())),
+            ids=tuple(theirs),
+            whole=ours.issuperset(theirs),
+        )
+        for address, theirs in names.items()
+        if address in due
     ]
 
 
@@ -136,7 +141,7 @@ def let_go(connection: sa.Connection, those: Iterable[Gathering], now: datetime)
     rows = document((id, one.address) for one in those for id in one.ids)
     connection.execute(_ONCE_MORE, rows)
     free = {"status": Status.QUEUED, "reason": None, "detail": None, "due_at": now}
-    connection.execute(sa.update(MESSAGE).where(_HELD).values(free), rows)
+    connection.execute(update(MESSAGE).where(_HELD).values(free), rows)
 
 
 def hand_over(connection: sa.Connection, one: Gathering, digest: uuid.UUID) -> None:
@@ -146,12 +151,12 @@ def hand_over(connection: sa.Connection, one: Gathering, digest: uuid.UUID) -> N
     # One that waits for somebody else, too, goes on waiting.
     wanted = sa.and_(_HELD, ~_has(Status.HELD))
     said = {"status": Status.SENDING, "due_at": None, "detail": f"It is in the digest {digest}."}
-    connection.execute(sa.update(MESSAGE).where(wanted).values(said), rows)
+    connection.execute(update(MESSAGE).where(wanted).values(said), rows)
 
 
 def put_off(connection: sa.Connection, one: Gathering, now: datetime) -> None:
     """Try to gather ``one`` again in a minute."""
-    later = sa.update(MESSAGE).where(_HELD).values(due_at=now + WINDOW)
+    later = update(MESSAGE).where(_HELD).values(due_at=now + WINDOW)
     connection.execute(later, _document_of(one))
 
 
@@ -191,7 +196,7 @@ def follow(
     rows = document((id,) for id in ids)
     theirs = sa.and_(_THEIR_ROWS, RECIPIENT.c.status.in_(_BETTER))
     connection.execute(
-        sa.update(RECIPIENT).where(theirs).values(status=status, reply=reply),
+        update(RECIPIENT).where(theirs).values(status=status, reply=reply),
         {**rows, "whose": whose},
     )
     # One that is on its way to somebody else as well gets its state from there.
@@ -203,7 +208,7 @@ def follow(
     )
     said = {"status": _STATUS, "reason": Reason.RATE, "finished_at": now}
     text = _TEXT_OF[status].format(digest=digest)
-    connection.execute(sa.update(MESSAGE).where(done).values(said | {"detail": text}), rows)
+    connection.execute(update(MESSAGE).where(done).values(said | {"detail": text}), rows)
     return ids
 
 

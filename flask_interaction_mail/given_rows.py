@@ -1,7 +1,8 @@
 """Many rows for one statement: given as one JSON document, so that a batch is one round trip.
 
-``given(...)`` stands in a statement like a table; ``document(...)`` is what its parameter gets.
-Each database takes a document apart with a function of its own.
+``given(...)`` stands in a statement like a table; ``document(...)`` is what its parameter gets, and
+``update(...)`` changes the rows that are named there. Each database takes a document apart with a
+function of its own.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ def given(*columns: sa.ColumnElement[Any]) -> sa.TableValuedAlias:
     """A table of the rows in the parameter ``rows``, with the names and types of ``columns``."""
     named = [sa.column(str(one.key), one.type) for one in columns]
     return _Given(sa.bindparam(PARAMETER, type_=sa.Text()), *named).table_valued(*named)
+
+
+def update(table: sa.Table) -> sa.Update:
+    """An update of rows of ``table`` that are found by those given, and not the other way round."""
+    return _Update(table)
 
 
 def document(rows: Iterable[Sequence[object]]) -> dict[str, str]:
@@ -83,6 +89,24 @@ def _of_mysql(element: _Given, compiler: SQLCompiler, **kw: Any) -> str:
     )
     table = f"JSON_TABLE({compiler.process(rows, **kw)}, '$[*]' COLUMNS ({', '.join(read)}))"
     return f"(SELECT {', '.join(parts)} FROM {table} AS document)"  # noqa: S608 - see above
+
+
+class _Update(sa.Update):
+    """On MariaDB and MySQL in a fixed order.
+
+    Where the table is small, they would go through all of it, and wait for each row that anybody
+    else has locked, or end in a deadlock with him.
+    """
+
+    inherit_cache = True
+
+
+@compiles(_Update, "mysql")
+@compiles(_Update, "mariadb")
+def _in_order(element: _Update, compiler: SQLCompiler, **kw: Any) -> str:
+    tables, rest = compiler.visit_update(element, **kw).split(" SET ", 1)
+    table, rows = tables.removeprefix("UPDATE ").split(", ", 1)
+    return f"UPDATE {rows} STRAIGHT_JOIN {table} FORCE INDEX (PRIMARY) SET {rest}"  # noqa: S608 - rendered by SQLAlchemy
 
 
 def _type(compiler: SQLCompiler, column: Any) -> str:

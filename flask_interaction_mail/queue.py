@@ -23,7 +23,7 @@ from .claimed import Attempt as Attempt
 from .claimed import Claimed as Claimed
 from .claimed import Verdict as Verdict
 from .fetched_rows import Query
-from .given_rows import given
+from .given_rows import given, update
 from .models import MESSAGE
 from .records import record as record
 from .values import Reason, Status
@@ -59,7 +59,7 @@ _FIRST = sa.select(sa.func.min(MESSAGE.c.due_at)).where(
 )
 _FRESH, _AGAIN = {"wanted": Status.QUEUED}, {"wanted": Status.DEFERRED}
 _TAKE = (
-    sa.update(MESSAGE)
+    update(MESSAGE)
     .where(MESSAGE.c.id == WANTED.c.id)
     .values(
         status=Status.SENDING,

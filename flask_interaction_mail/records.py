@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from .claimed import Attempt, Change, Verdict, lock_rows_only
 from .gathering import SOURCE, follow
-from .given_rows import document, given
+from .given_rows import document, given, update
 from .models import ATTEMPT, MESSAGE, RECIPIENT
 from .outbox import forget_flask_mail
 from .values import Status
@@ -46,7 +46,7 @@ _RECIPIENTS = given(
     RECIPIENT.c.message_id, RECIPIENT.c.position, RECIPIENT.c.status, RECIPIENT.c.reply
 )
 _SAY_OF_RECIPIENTS = (
-    sa.update(RECIPIENT)
+    update(RECIPIENT)
     .where(
         RECIPIENT.c.message_id == _RECIPIENTS.c.message_id,
         RECIPIENT.c.position == _RECIPIENTS.c.position,

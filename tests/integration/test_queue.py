@@ -173,6 +173,38 @@ def test_unknown_outcome_is_retried_or_held(store: Store) -> None:
     assert (store.message(held.id).status, store.message(held.id).reason) == ("held", "ambiguous")
 
 
+_TWO_SECONDS = {
+    "postgresql": "SET lock_timeout = '2s'",
+    "mariadb": "SET innodb_lock_wait_timeout = 2",
+}
+
+
+@pytest.mark.parametrize("store", _TWO_SECONDS, indirect=True)
+def test_nobody_waits_for_a_message_that_somebody_else_has(store: Store) -> None:
+    """A host's transaction has changed one message, and goes on: the others leave meanwhile."""
+
+    @sa.event.listens_for(store.engine, "connect")
+    def be_impatient(connection: Any, _: object) -> None:
+        connection.cursor().execute(_TWO_SECONDS[store.engine.dialect.name])
+        connection.commit()
+
+    of_host, *others = messages = [a_message() for _ in range(5)]
+    store.put(*messages)
+    store.engine.dispose()
+    with store.engine.connect() as host:
+        host.execute(
+            sa.update(outbox.MESSAGE).where(outbox.MESSAGE.c.id == of_host.id).values(detail="mine")
+        )
+        taken = claim(store)
+        assert [one.id for one in taken] == [one.id for one in others]
+        with store.writing() as connection:
+            assert len(queue.renew(connection, taken, lease=LEASE, now=clock.now())) == 4
+        with store.writing() as connection:
+            queue.give_back(connection, taken[2:], due_at=clock.now(), detail=None)
+        assert [record(store, one, delivered(ada=OK)) for one in taken[:2]] == [1, 1]
+    assert store.statuses() == {"queued": 3, "sent": 2}
+
+
 def test_giving_back_burns_no_attempt(store: Store) -> None:
     """A server in trouble costs a message nothing but time."""
     message = a_message()

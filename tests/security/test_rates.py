@@ -512,6 +512,32 @@ def _gather(host: Host) -> list[uuid.UUID]:
         return limits.gather(connection, clock.now())
 
 
+@pytest.mark.parametrize("any_host", ["postgresql", "mariadb"], indirect=True)  # which lock rows
+def test_two_workers_never_share_what_is_held_for_one_address(
+    any_host: Host, catcher: Catcher
+) -> None:
+    """Who has come to a part of it leaves it to the other, or there would be two digests."""
+    first = flood(any_host, RATE + 1)[-1]
+    both = send(any_host, ["stewards", "bob"], "Both")
+    flood(any_host, RATE + 2, to="eve")
+    drain(any_host)
+    pass_a_minute(any_host)
+    with any_host.state.database.writing() as other_worker:
+        lock = sa.select(MESSAGE.c.id).where(MESSAGE.c.id == first).with_for_update()
+        other_worker.execute(lock)
+        (of_eve,) = _gather(any_host)
+    of_the_others = _gather(any_host)
+    assert of_eve not in of_the_others
+    assert both in of_the_others  # for Bob alone, who had to wait as well: it has one state
+    drain(any_host)
+    mails = sorted((_subject(one), *one.recipients) for one in catcher.mails[2 * RATE :])
+    assert mails == [
+        ("2 messages", "eve@firm.example"),
+        ("2 messages", TO),
+        ("Both", "bob@firm.example"),
+    ]
+
+
 def test_a_refused_digest_fails_what_is_in_it_and_can_be_sent_again(
     any_host: Host, catcher: Catcher
 ) -> None:
