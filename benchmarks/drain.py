@@ -81,15 +81,15 @@ def our_rate(url: str, port: int, count: int, connections: int) -> float:
 
 
 def _our_rate_noted(url: str, port: int, count: int, records: list[dict[str, float]]) -> float:
-    rate = our_rate(url, port, count, 4)
-    records.append(child("ours", "recorded", url=url))
-    return rate
+    done = _ours(url, port, count, 4)
+    records.append(done["recorded"])
+    return float(done["rate"])
 
 
 def _recorded(dialect: str, records: list[dict[str, float]]) -> Table:
-    title = f"{dialect}: from the server's answer to its record, at that rate, ms"
+    title = f"{dialect}: from the server's answer to the commit of its record, at that rate, ms"
     table = Table(title, ["of the messages", "median", "min", "max"])
-    for share in ("half", "95 %", "all"):
+    for share in records[0]:
         spread = Spread.of([one[share] for one in records])
         table.rows.append([share, *map(number, (spread.median, spread.low, spread.high))])
     return table

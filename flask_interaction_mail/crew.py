@@ -21,17 +21,20 @@ from .transport.kept import KeptTransports
 from .verdict import Judge
 
 _GROUP = 0.003  # s: how long a result waits for others
-_NAP = 0.001  # s
 
 
 class Jobs:
     """Messages that wait for a courier, in their order; for any number of threads.
 
-    ``kept_back`` are those that nobody can take before they are released.
+    ``kept_back`` are those that nobody can take before they are released. ``done`` is set while
+    all ``hands`` that take messages wait for more.
     """
 
     def __init__(self) -> None:
         self.kept_back: deque[Claimed] = deque()
+        self.hands = 0
+        self.done = threading.Event()
+        self._idle = 0  # of the hands
         self._waiting: deque[Claimed] = deque()
         self._bell = threading.Condition()
         self._closed = False
@@ -42,9 +45,10 @@ class Jobs:
     def add(self, first: Sequence[Claimed], last: Sequence[Claimed]) -> None:
         """Put ``first`` ahead of what is waiting, and keep ``last`` back."""
         with self._bell:
-            self._waiting.extendleft(reversed(first))
             self.kept_back.extend(last)
-            self._bell.notify_all()
+            if first:
+                self._waiting.extendleft(reversed(first))
+                self._call()
 
     def release(self, most: int) -> None:
         """Let couriers take the ``most`` next ones of what is kept back."""
@@ -53,7 +57,7 @@ class Jobs:
         with self._bell:
             for _ in range(min(most, len(self.kept_back))):
                 self._waiting.append(self.kept_back.popleft())
-            self._bell.notify_all()
+            self._call()
 
     def take(self) -> Claimed | None:
         """The next one; None where nothing is waiting right now."""
@@ -69,7 +73,11 @@ class Jobs:
                 if self._closed:
                     return None
                 if not self._waiting:
+                    self._idle += 1
+                    if self._idle >= self.hands:
+                        self.done.set()
                     self._bell.wait()
+                    self._idle -= 1
         return claimed
 
     def close(self) -> list[Claimed]:
@@ -80,6 +88,10 @@ class Jobs:
             self.kept_back.clear()
             self._bell.notify_all()
         return left
+
+    def _call(self) -> None:
+        self.done.clear()
+        self._bell.notify_all()
 
 
 class Crew:
@@ -126,21 +138,20 @@ class Crew:
                 target=self._carry, name="interaction-mail-courier", daemon=True
             )
             self._threads.append(courier)
+            self.jobs.hands = len(self._threads)
             courier.start()
 
     def collect(self, patience: float, most: int) -> list[Returned]:
         """``most`` results or fewer, after ``patience`` s at most.
 
-        Those of a few milliseconds come together.
+        Those of a few milliseconds come together, or all there will be.
         """
         try:
             returned = [self.results.get(timeout=patience)]
         except queue.Empty:
             return []
-        end = time.monotonic() + _GROUP
-        # A look now and then, because to wake up for each result would slow the couriers down.
-        while self.results.qsize() < most // 2 and time.monotonic() < end:
-            time.sleep(_NAP)
+        # Not one wake-up for each result, which would slow the couriers down.
+        self.jobs.done.wait(_GROUP)
         with suppress(queue.Empty):
             while len(returned) < most:
                 returned.append(self.results.get_nowait())

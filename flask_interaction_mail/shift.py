@@ -12,13 +12,13 @@ import logging
 import time
 import uuid
 from collections.abc import Sequence
-from datetime import timedelta
 from functools import partial
 
 from . import breaker, queue
 from .claimer import GLANCE, Claimer, Wish
 from .courier import Returned
 from .crew import Crew
+from .distance import Distance
 from .office import Limit, Office, Progress
 from .queue import Claimed
 from .recorder import AWAY, Recorder
@@ -33,8 +33,7 @@ _MOST = 200  # messages of a claim while they are used up within a second
 _SOON = 1.0  # s
 _MAX_BYTES = 4_000_000  # of content in flight beyond which nothing more is claimed
 _AFTER_ABORT = 2.0  # s for couriers to notice that their connection was broken off
-_AT_ONCE = timedelta(milliseconds=1)  # that a message takes with a server that is close
-_QUICK = 0.02  # s without a result after which a server is not
+_QUICK = 0.02  # s without a result after which a server is not close
 
 
 class Shift:
@@ -57,7 +56,9 @@ class Shift:
         self._progress = progress
         self._crew = Crew(settings, kept, clock.now)
         self._claimer = Claimer(office, settings, clock)
-        self._recorder = Recorder(office, settings, clock, self._claimer, limit, progress)
+        self._recorder = Recorder(
+            office, settings, clock, self._claimer, limit, progress, self._supply
+        )
         self._in_flight: dict[uuid.UUID, Claimed] = {}
         self._hold = settings.on_ambiguous is OnAmbiguous.HOLD
         self._lease = office.lease.total_seconds()
@@ -66,7 +67,7 @@ class Shift:
         self._pace = _FIRST
         self._looked_at = time.monotonic()
         self._exhausted = False  # the last claim found nothing
-        self._at_once = True  # the server answers as soon as it is asked, as far as is known
+        self._distance = Distance()
         self._proven = False  # the server has taken part in a conversation about a message
 
     def work(self) -> bool:
@@ -79,7 +80,7 @@ class Shift:
             if not self._in_flight and self._exhausted:
                 return False
             if self._in_flight:
-                self._collect(_QUICK if self._at_once else GLANCE)
+                self._collect(_QUICK if self._distance.close else GLANCE)
                 self._staff()
                 if not self._crew.at_work:
                     return False
@@ -145,7 +146,7 @@ class Shift:
         self._set_pace()
         # What was lost counts as begun. With a server that takes its time it would wait for a
         # connection after each record, and a worker killed again and again would seem its fault.
-        late = 0 if along and not self._at_once else self._hands
+        late = 0 if along and not self._distance.close else self._hands
         late -= sum(one.lost_before for one in self._in_flight.values())
         free = self._hands - len(self._in_flight)
         return Wish(limit, free=max(0, free), late=max(0, late))
@@ -193,7 +194,7 @@ class Shift:
         several would get into each other's way. The first one is alone where one logs in, too: a
         wrong password is shown once, not once a connection.
         """
-        close = self._at_once and not self._hold
+        close = self._distance.close and not self._hold
         unknown = self._settings.use_authentication and not self._proven
         return 1 if close or unknown else self._office.connections
 
@@ -203,20 +204,28 @@ class Shift:
         return len(self._in_flight) - len(self._crew.jobs.kept_back)
 
     def _staff(self) -> None:
-        """Have as many couriers as there is work for, and no more work than can be recorded.
+        """Have as many couriers as there is work for."""
+        if self._crew.trouble is None:
+            self._supply()
+            self._crew.grow_to(min(self._hands, len(self._in_flight)))
 
-        What the server has accepted may wait for the record that is being made, not for two.
+    def _supply(self) -> None:
+        """Let couriers have as many messages as a record holds, and the next ones after it.
+
+        So what the server has accepted never waits for two records. Where it takes its time,
+        couriers would wait for it instead: there it may.
         """
         if self._crew.trouble is None:
-            self._crew.jobs.release(2 * max(self._recorder.fits, self._hands) - self._in_play)
-            self._crew.grow_to(min(self._hands, len(self._in_flight)))
+            most = max(self._recorder.fits, self._hands)
+            self._crew.jobs.release((1 if self._distance.close else 2) * most - self._in_play)
 
     def _collect(self, patience: float) -> None:
         """Wait for results, and write down what came; keep the leases meanwhile."""
         third = self._lease / 3
         most = min(self._recorder.fits, self._in_play)
         returned = self._crew.collect(min(patience, third, GLANCE), most)
-        self._at_once = self._at_once and _come_at_once(returned)
+        verdicts = (one.verdict for one in returned if one.verdict)
+        self._distance.note(one.attempt for one in verdicts if one.attempt)
         if returned:
             self._settle(returned)
         if self._in_flight and time.monotonic() - self._renewed_at >= third:
@@ -288,10 +297,3 @@ class Shift:
         end = time.monotonic() + seconds
         while self._in_flight and self._crew.at_work and (left := end - time.monotonic()) > 0:
             self._collect(left)
-
-
-def _come_at_once(returned: Sequence[Returned]) -> bool:
-    """Whether these messages took hardly any time; false for none."""
-    attempts = [one.verdict.attempt for one in returned if one.verdict and one.verdict.attempt]
-    took = sum(((one.finished_at - one.started_at) for one in attempts), timedelta())
-    return bool(attempts) and took <= _AT_ONCE * len(attempts)

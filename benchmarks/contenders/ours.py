@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import accumulate
 from typing import Any
 
 import sqlalchemy as sa
@@ -14,11 +16,12 @@ from flask import Flask
 from flask_admin import Admin
 from flask_sqlalchemy import SQLAlchemy
 
-from flask_interaction_mail import Directory, InteractionMail, Party, clock, models, outbox
+from flask_interaction_mail import Directory, InteractionMail, Party, clock, outbox
 from flask_interaction_mail.dispatcher import Dispatcher
 from flask_interaction_mail.intent import Intent
 from flask_interaction_mail.notify import Identity
 from flask_interaction_mail.outbox import NewMessage
+from flask_interaction_mail.queue import Verdict
 from flask_interaction_mail.state import State
 
 from .. import messages
@@ -109,10 +112,16 @@ def fill(url: str, port: int, count: int) -> dict[str, float]:
     return {}
 
 
-def drain(url: str, port: int, count: int, connections: int) -> dict[str, float]:
-    """Deliver everything; messages a second."""
+def drain(url: str, port: int, count: int, connections: int) -> dict[str, Any]:
+    """Deliver everything: messages a second, and how long their records took.
+
+    ``recorded`` is ms from the server's answer to the commit of its record, within which a share
+    of the messages was.
+    """
     state = host(url, port)
-    dispatcher = state.dispatcher(connections=connections)
+    took: Counter[float] = Counter()
+    office = state.dispatcher(connections=connections)._office
+    dispatcher = Dispatcher(replace(office, announce=_noting(office.announce, took)))
     gc.collect()
     gc.freeze()  # as `flask interaction-mail worker` does
     start = time.perf_counter()
@@ -120,20 +129,33 @@ def drain(url: str, port: int, count: int, connections: int) -> dict[str, float]
     seconds = time.perf_counter() - start
     if progress.sent != count:
         raise SystemExit(f"sent {progress.sent} of {count}: {progress.held_up_by}")
-    return {"rate": count / seconds}
+    return {"rate": count / seconds, "recorded": _shares(took)}
 
 
-def recorded(url: str) -> dict[str, float]:
-    """ms from the server's answer to the record of it, within which a share of the messages was."""
-    query = sa.select(models.MESSAGE.c.finished_at, models.ATTEMPT.c.finished_at).join_from(
-        models.MESSAGE, models.ATTEMPT
-    )
-    with sa.create_engine(url).connect() as connection:
-        took = sorted(
-            (end - begin).total_seconds() * 1e3 for end, begin in connection.execute(query)
-        )
-    last = len(took) - 1
-    return {"half": took[last // 2], "95 %": took[last * 95 // 100], "all": took[last]}
+def _noting(
+    announce: Callable[[Sequence[Verdict]], None], took: Counter[float]
+) -> Callable[[Sequence[Verdict]], None]:
+    """``announce``, which is called after each commit, counting how old its messages' answers are.
+
+    In tenths of ms: a number for each message would be a part of the memory that is measured.
+    """
+
+    def noting(verdicts: Sequence[Verdict]) -> None:
+        now = clock.now()
+        ages = (now - one.attempt.finished_at for one in verdicts if one.attempt)
+        took.update(round(age.total_seconds() * 1e3, 1) for age in ages)
+        announce(verdicts)
+
+    return noting
+
+
+def _shares(took: Counter[float]) -> dict[str, float]:
+    within = dict(zip(sorted(took), accumulate(took[one] for one in sorted(took)), strict=True))
+    shares = {"half": 0.5, "90 %": 0.9, "95 %": 0.95, "all": 1.0}
+    return {
+        name: next(one for one, count in within.items() if count >= share * took.total())
+        for name, share in shares.items()
+    }
 
 
 def settings_share(url: str, port: int, count: int) -> dict[str, float]:
