@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -40,6 +41,23 @@ def fresh_database(dialect: str, folder: Path, *, options: str = "") -> Iterator
     finally:
         force = " WITH (FORCE)" if dialect == "postgresql" else ""
         _run(url, f"DROP DATABASE {name}{force}", dialect, variable)
+
+
+_TWO_SECONDS = {
+    "postgresql": "SET lock_timeout = '2s'",
+    "mariadb": "SET innodb_lock_wait_timeout = 2",
+}
+LOCKING = tuple(_TWO_SECONDS)  # those that lock rows
+
+
+def be_impatient(engine: sa.Engine) -> None:
+    """Who waits for a lock gets an error after two seconds, on ``engine``'s connections to come."""
+    engine.dispose()
+
+    @sa.event.listens_for(engine, "connect")
+    def connect(connection: Any, _: object) -> None:
+        connection.cursor().execute(_TWO_SECONDS[engine.dialect.name])
+        connection.commit()
 
 
 def _run(url: sa.URL, statement: str, dialect: str, variable: str) -> None:

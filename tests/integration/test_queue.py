@@ -18,7 +18,7 @@ from flask_interaction_mail.outcome import Delivery, Reply, Result, Stage
 from flask_interaction_mail.queue import Attempt, Claimed
 from flask_interaction_mail.values import Reason, Status
 from flask_interaction_mail.verdict import verdict_of
-from tests.databases import DIALECTS, fresh_database
+from tests.databases import DIALECTS, LOCKING, be_impatient, fresh_database
 from tests.outbox_rows import Store, a_message
 
 LEASE = timedelta(seconds=60)
@@ -173,24 +173,12 @@ def test_unknown_outcome_is_retried_or_held(store: Store) -> None:
     assert (store.message(held.id).status, store.message(held.id).reason) == ("held", "ambiguous")
 
 
-_TWO_SECONDS = {
-    "postgresql": "SET lock_timeout = '2s'",
-    "mariadb": "SET innodb_lock_wait_timeout = 2",
-}
-
-
-@pytest.mark.parametrize("store", _TWO_SECONDS, indirect=True)
+@pytest.mark.parametrize("store", LOCKING, indirect=True)
 def test_nobody_waits_for_a_message_that_somebody_else_has(store: Store) -> None:
     """A host's transaction has changed one message, and goes on: the others leave meanwhile."""
-
-    @sa.event.listens_for(store.engine, "connect")
-    def be_impatient(connection: Any, _: object) -> None:
-        connection.cursor().execute(_TWO_SECONDS[store.engine.dialect.name])
-        connection.commit()
-
     of_host, *others = messages = [a_message() for _ in range(5)]
     store.put(*messages)
-    store.engine.dispose()
+    be_impatient(store.engine)
     with store.engine.connect() as host:
         host.execute(
             sa.update(outbox.MESSAGE).where(outbox.MESSAGE.c.id == of_host.id).values(detail="mine")

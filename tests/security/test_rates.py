@@ -42,7 +42,7 @@ from tests.catcher import Catcher, catching
 from tests.catcher import Mail as Caught
 from tests.crash.site import Site, Worker, a_site, letter
 from tests.crash.stock import KINDS, fresh
-from tests.databases import DIALECTS, fresh_database
+from tests.databases import DIALECTS, LOCKING, be_impatient, fresh_database
 from tests.host import STEWARDS, Host, a_merge, opened
 from tests.outbox_rows import a_message
 from tests.panel import OUTBOX, opened_panel
@@ -512,29 +512,33 @@ def _gather(host: Host) -> list[uuid.UUID]:
         return limits.gather(connection, clock.now())
 
 
-@pytest.mark.parametrize("any_host", ["postgresql", "mariadb"], indirect=True)  # which lock rows
+@pytest.mark.parametrize("any_host", LOCKING, indirect=True)
 def test_two_workers_never_share_what_is_held_for_one_address(
     any_host: Host, catcher: Catcher
 ) -> None:
     """Who has come to a part of it leaves it to the other, or there would be two digests."""
     first = flood(any_host, RATE + 1)[-1]
     both = send(any_host, ["stewards", "bob"], "Both")
+    single = flood(any_host, RATE + 1, to="ann")[-1]
     flood(any_host, RATE + 2, to="eve")
     drain(any_host)
     pass_a_minute(any_host)
+    with any_host.app.app_context():
+        be_impatient(any_host.db.engine)
     with any_host.state.database.writing() as other_worker:
-        lock = sa.select(MESSAGE.c.id).where(MESSAGE.c.id == first).with_for_update()
-        other_worker.execute(lock)
+        its = MESSAGE.c.id.in_([first, single])
+        other_worker.execute(sa.select(MESSAGE.c.id).where(its).with_for_update())
         (of_eve,) = _gather(any_host)
     of_the_others = _gather(any_host)
     assert of_eve not in of_the_others
     assert both in of_the_others  # for Bob alone, who had to wait as well: it has one state
     drain(any_host)
-    mails = sorted((_subject(one), *one.recipients) for one in catcher.mails[2 * RATE :])
+    mails = sorted((_subject(one), *one.recipients) for one in catcher.mails[3 * RATE :])
     assert mails == [
         ("2 messages", "eve@firm.example"),
         ("2 messages", TO),
         ("Both", "bob@firm.example"),
+        ("s10", "ann@firm.example"),
     ]
 
 
