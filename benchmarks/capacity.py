@@ -79,6 +79,11 @@ class Plan:
         return min(max(0.0, free) / self.costs.worker_cpu, site.connections / site.relay_seconds)
 
     @property
+    def possible(self) -> bool:
+        """Whether a worker that is told of every commit is left with time for any mail."""
+        return self.worker_rate > 0
+
+    @property
     def workers(self) -> int:
         return math.ceil(self.peak * self.attempts * self.site.spare / self.worker_rate)
 

@@ -77,7 +77,8 @@ _SET_ASIDE = _ABANDONED.values(
     reason=Reason.AMBIGUOUS,
     detail="The worker stopped while it was sending: it may have left, or not.",
 )
-_SET_POISON_ASIDE = _ABANDONED.where(MESSAGE.c.lost_leases >= _MAX_BEGUN).values(
+_POISON = MESSAGE.c.lost_leases >= _MAX_BEGUN
+_SET_POISON_ASIDE = _ABANDONED.where(_POISON).values(
     **_ASIDE,
     reason=Reason.POISON,
     detail="Three workers in a row stopped while they were sending this message.",
@@ -126,6 +127,12 @@ def recover(connection: sa.Connection, now: datetime, *, hold: bool) -> None:
     in a row had begun and not ended. The rest is taken over by the next claims: the same bytes
     under the same Message-ID.
     """
+    if connection.dialect.name in ("mysql", "mariadb"):
+        # Their update would wait for whoever is recording what it looks through, who waits for
+        # it then: a deadlock. There is seldom anything, and a look waits for nobody.
+        abandoned = sa.select(MESSAGE.c.id).where(MESSAGE.c.lease_until < now)
+        if connection.scalar((abandoned if hold else abandoned.where(_POISON)).limit(1)) is None:
+            return
     # On SQLite this also gives a claim the whole database: who writes first has it, rows are
     # not locked there.
     connection.execute(_SET_ASIDE if hold else _SET_POISON_ASIDE, {"now": now})

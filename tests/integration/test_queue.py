@@ -33,9 +33,11 @@ def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
         store.engine.dispose()
 
 
-def claim(store: Store, limit: int = 50, worker: str = "w") -> list[Claimed]:
+def claim(
+    store: Store, limit: int = 50, worker: str = "w", *, lease: timedelta = LEASE
+) -> list[Claimed]:
     with store.writing() as connection:
-        return queue.claim(connection, limit=limit, worker=worker, lease=LEASE, now=clock.now())
+        return queue.claim(connection, limit=limit, worker=worker, lease=lease, now=clock.now())
 
 
 def record(store: Store, claimed: Claimed, delivery: Delivery, *, hold: bool = False) -> int:
@@ -175,14 +177,17 @@ def test_unknown_outcome_is_retried_or_held(store: Store) -> None:
 
 @pytest.mark.parametrize("store", LOCKING, indirect=True)
 def test_nobody_waits_for_a_message_that_somebody_else_has(store: Store) -> None:
-    """A host's transaction has changed one message, and goes on: the others leave meanwhile."""
-    of_host, *others = messages = [a_message() for _ in range(5)]
-    store.put(*messages)
+    """A host's transaction has changed one message, a worker is late with another one: neither
+    has ended, and the others leave meanwhile.
+    """
+    of_host, late, *others = (a_message() for _ in range(6))
+    store.put(late)
+    claim(store, lease=-LEASE)
+    store.put(of_host, *others)
     be_impatient(store.engine)
     with store.engine.connect() as host:
-        host.execute(
-            sa.update(outbox.MESSAGE).where(outbox.MESSAGE.c.id == of_host.id).values(detail="mine")
-        )
+        theirs = outbox.MESSAGE.c.id.in_([of_host.id, late.id])
+        host.execute(sa.update(outbox.MESSAGE).where(theirs).values(detail="mine"))
         taken = claim(store)
         assert [one.id for one in taken] == [one.id for one in others]
         with store.writing() as connection:
@@ -190,7 +195,7 @@ def test_nobody_waits_for_a_message_that_somebody_else_has(store: Store) -> None
         with store.writing() as connection:
             queue.give_back(connection, taken[2:], due_at=clock.now(), detail=None)
         assert [record(store, one, delivered(ada=OK)) for one in taken[:2]] == [1, 1]
-    assert store.statuses() == {"queued": 3, "sent": 2}
+    assert store.statuses() == {"queued": 3, "sent": 2, "sending": 1}
 
 
 def test_giving_back_burns_no_attempt(store: Store) -> None:

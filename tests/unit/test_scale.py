@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.capacity import DAY, HOUR, PROBE, Costs, Plan, Site
+from benchmarks.scale import _plans
 from benchmarks.simulation import NOON, daily_curve, play
 
 COSTS = Costs(
@@ -37,6 +38,15 @@ def test_a_worker_is_as_fast_as_its_core_or_its_relay() -> None:
     notices = 80 * 25e-6  # two times the busiest hour's forty a second
     free = (0.7 - notices) / 100e-6
     assert with_(connections=100_000).worker_rate == pytest.approx(free)
+
+
+def test_a_plan_whose_notices_keep_every_worker_busy_cannot_be_had() -> None:
+    """It is left out of the table, and the others stand there."""
+    dear = replace(COSTS, notice_cpu=78e-6)
+    assert Plan(dear, Site(messages=10e6)).possible
+    assert not Plan(dear, Site(messages=100e6)).possible
+    assert _plans(dear).columns == ["messages a day", "1,000,000", "10,000,000"]
+    assert _plans(COSTS).columns[-1] == "100,000,000"
 
 
 def test_the_plan_of_a_round_number() -> None:
