@@ -66,29 +66,36 @@ def test_what_is_queued_flows_over_few_connections(store: Store, connections: in
 
 
 class Paced(MemoryTransport):
-    """Takes its time over each message."""
+    """Takes its time over each message, or over one in ``every`` so many."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, every: int = 1) -> None:
         super().__init__()
         self._seconds = seconds
+        self._every = every
 
     def deliver(self, envelope: Envelope) -> Delivery:
-        time.sleep(self._seconds)
+        if len(self.delivered) % self._every == 0:
+            time.sleep(self._seconds)
         return super().deliver(envelope)
+
+
+def connections_used(store: Store, count: int, seconds: float, every: int = 1) -> int:
+    """How many of four are opened for ``count`` messages with a server that is so ``Paced``."""
+    opened: list[Paced] = []
+
+    def connect(_: MessagingSettings) -> Paced:
+        opened.append(Paced(seconds, every))
+        return opened[-1]
+
+    put(store, count)
+    assert Dispatcher(office(store, 25, connections=4, transport=connect)).drain().sent == count
+    return len(opened)
 
 
 @pytest.mark.parametrize(("seconds", "wanted"), [(0.0, 1), (0.005, 4), (0.1, 4)])
 def test_as_many_connections_as_pay(store: Store, seconds: float, wanted: int) -> None:
     """One, where the server answers at once; all, where most of the time is spent waiting."""
-    put(store, 60)
-    opened: list[Paced] = []
-
-    def connect(_: MessagingSettings) -> Paced:
-        opened.append(Paced(seconds))
-        return opened[-1]
-
-    assert Dispatcher(office(store, 25, connections=4, transport=connect)).drain().sent == 60
-    assert len(opened) == wanted
+    assert connections_used(store, 60, seconds) == wanted
 
 
 def test_what_was_lost_does_not_pile_up_before_a_slow_server(
@@ -184,28 +191,7 @@ def test_a_server_that_was_held_up_now_and_then_is_still_close(
 ) -> None:
     """Ten milliseconds on a busy machine are no reason for more connections; always more are."""
     records_of(monkeypatch, 8)
-    put(store, 200)
-    opened: list[Stalled] = []
-
-    def connect(_: MessagingSettings) -> Stalled:
-        opened.append(Stalled(every))
-        return opened[-1]
-
-    assert Dispatcher(office(store, 25, connections=4, transport=connect)).drain().sent == 200
-    assert len(opened) == wanted
-
-
-class Stalled(MemoryTransport):
-    """Takes ten milliseconds for each message whose number can be divided by ``every``."""
-
-    def __init__(self, every: int) -> None:
-        super().__init__()
-        self._every = every
-
-    def deliver(self, envelope: Envelope) -> Delivery:
-        if len(self.delivered) % self._every == 0:
-            time.sleep(0.01)
-        return super().deliver(envelope)
+    assert connections_used(store, 200, 0.01, every) == wanted
 
 
 def test_a_claim_that_was_lost_does_not_keep_the_others_from_being_recorded(
