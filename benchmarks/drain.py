@@ -87,7 +87,7 @@ def _our_rate_noted(url: str, port: int, count: int, records: list[dict[str, flo
 
 
 def _recorded(dialect: str, records: list[dict[str, float]]) -> Table:
-    title = f"{dialect}: from the server's answer to the commit of its record, at that rate, ms"
+    title = f"{dialect}: from the server's answer to the commit of its record, at that rate"
     table = Table(title, ["of the messages", "median", "min", "max"])
     for share in records[0]:
         spread = Spread.of([one[share] for one in records])

@@ -20,8 +20,6 @@ from .transport.base import Transport
 from .transport.kept import KeptTransports
 from .verdict import Judge
 
-_GROUP = 0.003  # s: how long a result waits for others
-
 
 class Jobs:
     """Messages that wait for a courier, in their order; for any number of threads.
@@ -141,21 +139,29 @@ class Crew:
             self.jobs.hands = len(self._threads)
             courier.start()
 
-    def collect(self, patience: float, most: int) -> list[Returned]:
+    def collect(self, patience: float, most: int, *, together: float) -> list[Returned]:
         """``most`` results or fewer, after ``patience`` s at most.
 
-        Those of a few milliseconds come together, or all there will be.
+        The first one waits for others until its server's answer is ``together`` s old, or there
+        are all there will be: who came while others were recorded has waited already.
         """
         try:
             returned = [self.results.get(timeout=patience)]
         except queue.Empty:
             return []
         # Not one wake-up for each result, which would slow the couriers down.
-        self.jobs.done.wait(_GROUP)
+        self.jobs.done.wait(max(0.0, together - self._age(returned[0])))
         with suppress(queue.Empty):
             while len(returned) < most:
                 returned.append(self.results.get_nowait())
         return returned
+
+    def _age(self, returned: Returned) -> float:
+        """How many seconds ago the server answered; 0 where it has not."""
+        if returned.verdict is None or returned.verdict.attempt is None:
+            return 0.0
+        age = self._now() - returned.verdict.attempt.finished_at
+        return max(0.0, age.total_seconds())  # clocks may be set
 
     def abort(self) -> None:
         """Break the connections: what waits for the answer to its dot is ambiguous then."""

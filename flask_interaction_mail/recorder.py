@@ -21,14 +21,14 @@ log = logging.getLogger("flask_interaction_mail")
 
 AWAY: Final = (sa.exc.OperationalError, sa.exc.InterfaceError, sa.exc.TimeoutError)
 _AGAIN = 0.5  # s between two tries while the database is away
-_WITHIN = 0.004  # s for a record; what it records was accepted in the 4 or 5 ms before that
+_WITHIN = 0.0035  # s for a record; what it records was accepted in the 4 or 5 ms before that
 _AT_FIRST, _FEWEST, _MOST = 40, 30, 200  # messages in a record
 
 
 class Recorder:
     """Records the verdicts of one shift, tells of them, and counts them in its progress.
 
-    ``fits`` says how many can be recorded together within four milliseconds, as far as is known;
+    ``fits`` says how many can be recorded together in time, as far as is known;
     ``written`` is called when all is written down and not yet committed, and must not raise.
     """
 

@@ -1,9 +1,8 @@
 """A shift: one stretch of delivery under one set of settings.
 
 The shift alone speaks with the database, its couriers alone with the server, so that no
-transaction is ever open while the network is in use. What several couriers finish within ten
-milliseconds is recorded in one commit, and the next messages are claimed before the last ones are
-under way.
+transaction is ever open while the network is in use. What couriers bring within milliseconds is
+recorded in one commit, and the next messages are claimed while the last ones are recorded.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from .claimer import GLANCE, Claimer, Wish
 from .courier import Returned
 from .crew import Crew
 from .distance import Distance
+from .lease import Lease
 from .office import Limit, Office, Progress
 from .queue import Claimed
 from .recorder import AWAY, Recorder
@@ -33,7 +33,8 @@ _MOST = 200  # messages of a claim while they are used up within a second
 _SOON = 1.0  # s
 _MAX_BYTES = 4_000_000  # of content in flight beyond which nothing more is claimed
 _AFTER_ABORT = 2.0  # s for couriers to notice that their connection was broken off
-_QUICK = 0.02  # s without a result after which a server is not close
+_QUICK = 0.02  # s without a result that a close server is not taken for slow
+_GROUP, _ALL = 0.003, 0.005  # s that a result waits for some others; for all, which come soon
 
 
 class Shift:
@@ -61,8 +62,7 @@ class Shift:
         )
         self._in_flight: dict[uuid.UUID, Claimed] = {}
         self._hold = settings.on_ambiguous is OnAmbiguous.HOLD
-        self._lease = office.lease.total_seconds()
-        self._renewed_at = 0.0
+        self._lease = Lease(office, clock, self._crew)
         self._claimed_at = 0.0
         self._pace = _FIRST
         self._looked_at = time.monotonic()
@@ -104,7 +104,8 @@ class Shift:
 
     def _outdated(self) -> bool:
         """Whether other settings are in force."""
-        if self._in_flight and time.monotonic() - self._looked_at < GLANCE:
+        at_work = self._in_flight or self._claimer.underway
+        if at_work and time.monotonic() - self._looked_at < GLANCE:
             return False
         self._exhausted = False  # meanwhile something may have come
         self._looked_at = time.monotonic()
@@ -114,23 +115,32 @@ class Shift:
         try:
             return self._claimer.take()
         except Exception as error:
-            log.error(
-                "dispatcher.claim: %s; what it took comes back by itself", type(error).__name__
-            )
+            log.error("dispatcher.claim: %s; its leases will end", type(error).__name__)
             return []
 
     def _refill(self) -> None:
         """See to it that there is always something to carry."""
         claimer = self._claimer
-        # Where the next record takes a claim along, that is soon enough as long as any wait.
-        low_water = 0 if claimer.may_join else self._pace // 2
-        if not claimer.underway and (limit := self._wanted(low_water)):
-            claimer.begin(self._wish(limit), beside=bool(self._in_flight))
+        self._claim_ahead(beside=bool(self._in_flight))
         if claimer.ready or (claimer.underway and not self._in_flight):
             claimed = claimer.take()
             self._exhausted = claimer.exhausted
             self._progress.held_up_by = claimer.held_up_by
             self._hand_out(claimed)
+
+    def _claim_ahead(self, *, beside: bool) -> None:
+        """Begin to claim what comes next, where it is time for that.
+
+        What a close server accepts beside a claim would be recorded late: there that is when
+        nobody carries any more, beside the last record.
+        """
+        claimer = self._claimer
+        if claimer.underway or (self._close and self._in_flight and not claimer.one_writer):
+            return
+        # Where the next record takes a claim along, that is soon enough as long as any wait.
+        low_water = 0 if claimer.may_join else self._pace // 2
+        if limit := self._wanted(low_water):
+            claimer.begin(self._wish(limit), beside=beside)
 
     def _wish_along(self) -> Wish | None:
         """What to claim together with the record that comes next, if anything."""
@@ -141,8 +151,7 @@ class Shift:
 
     def _wish(self, limit: int, *, along: bool = False) -> Wish:
         if not self._in_flight:
-            self._renewed_at = time.monotonic()
-            self._crew.holds_until = self._renewed_at + self._lease
+            self._lease.begin()
         self._set_pace()
         # What was lost counts as begun. With a server that takes its time it would wait for a
         # connection after each record, and a worker killed again and again would seem its fault.
@@ -158,7 +167,9 @@ class Shift:
             # All that was claimed waits for an administrator when a worker dies: claim no more
             # than can begin at once.
             return max(0, self._hands - len(self._in_flight))
-        if (waiting := len(self._crew.jobs)) > low_water or not self._light():
+        # A few large messages may be as much as many small ones.
+        size = sum(len(one.envelope.content) for one in self._in_flight.values())
+        if (waiting := len(self._crew.jobs)) > low_water or size > _MAX_BYTES:
             return 0
         return 2 * self._pace - waiting if self._claimer.may_join else self._pace
 
@@ -168,10 +179,6 @@ class Shift:
         self._claimed_at = now
         most = self._recorder.fits if self._claimer.one_writer else _MOST
         self._pace = min(2 * self._pace, most) if now - last < _SOON else _FIRST
-
-    def _light(self) -> bool:
-        """Whether there is room for more: a few large messages may be as much as many small."""
-        return sum(len(one.envelope.content) for one in self._in_flight.values()) <= _MAX_BYTES
 
     def _hand_out(self, claimed: Sequence[Claimed]) -> None:
         if not claimed:
@@ -187,6 +194,11 @@ class Shift:
         self._staff()
 
     @property
+    def _close(self) -> bool:
+        """Whether the server takes messages as fast as this worker brings them."""
+        return self._distance.close and not self._hold
+
+    @property
     def _hands(self) -> int:
         """How many messages can begin at once: one for each connection that pays.
 
@@ -194,9 +206,8 @@ class Shift:
         several would get into each other's way. The first one is alone where one logs in, too: a
         wrong password is shown once, not once a connection.
         """
-        close = self._distance.close and not self._hold
         unknown = self._settings.use_authentication and not self._proven
-        return 1 if close or unknown else self._office.connections
+        return 1 if self._close or unknown else self._office.connections
 
     @property
     def _in_play(self) -> int:
@@ -221,35 +232,23 @@ class Shift:
 
     def _collect(self, patience: float) -> None:
         """Wait for results, and write down what came; keep the leases meanwhile."""
-        third = self._lease / 3
         most = min(self._recorder.fits, self._in_play)
-        returned = self._crew.collect(min(patience, third, GLANCE), most)
+        together = _ALL if self._distance.close else _GROUP
+        patience = min(patience, self._lease.third, GLANCE)
+        returned = self._crew.collect(patience, most, together=together)
         verdicts = (one.verdict for one in returned if one.verdict)
         self._distance.note(one.attempt for one in verdicts if one.attempt)
         if returned:
             self._settle(returned)
-        if self._in_flight and time.monotonic() - self._renewed_at >= third:
-            self._renew()
-
-    def _renew(self) -> None:
-        """Keep what is in flight; what another worker has taken over meanwhile is not begun."""
-        renewed_at = time.monotonic()
-        claims = list(self._in_flight.values())
-        try:
-            with self._office.store.writing() as connection:
-                now = self._time.look(connection)
-                ours = queue.renew(connection, claims, lease=self._office.lease, now=now)
-        except AWAY as error:
-            log.error("dispatcher.renew: %s; trying again", type(error).__name__)
-            return
-        self._crew.lost.update({one.id for one in claims} - ours)
-        self._renewed_at, self._crew.holds_until = renewed_at, renewed_at + self._lease
+        self._lease.keep(self._in_flight.values())
 
     def _settle(self, returned: Sequence[Returned]) -> None:
         for one in returned:
             self._in_flight.pop(one.claimed.id, None)
         verdicts = [one.verdict for one in returned if one.verdict is not None]
         self._proven = self._proven or bool(verdicts)
+        if self._crew.trouble is None and not self._claimer.one_writer:
+            self._claim_ahead(beside=True)
         self._recorder.record(verdicts, self._wish_along() if verdicts else None)
         self._stand_back([one.claimed for one in returned if one.verdict is None])
 

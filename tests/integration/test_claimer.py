@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,14 @@ import pytest
 import sqlalchemy as sa
 
 from flask_interaction_mail import queue
-from flask_interaction_mail.claimer import Claimer, Wish
+from flask_interaction_mail.claimer import GLANCE, Claimer, Wish
 from flask_interaction_mail.dispatcher import Dispatcher, Limit
+from flask_interaction_mail.outcome import Delivery
+from flask_interaction_mail.queue import Verdict
+from flask_interaction_mail.settings import MessagingSettings
+from flask_interaction_mail.transport.base import Envelope
 from flask_interaction_mail.transport.memory import MemoryTransport
-from tests.databases import DIALECTS, fresh_database
+from tests.databases import DIALECTS, LOCKING, fresh_database
 from tests.outbox_rows import SETTINGS, Store, a_message, before_records, records_of
 
 ONE = Wish(limit=1, free=2, late=2)
@@ -116,15 +122,14 @@ def test_where_one_writes_a_claim_is_part_of_the_record(
     monkeypatch.setattr("flask_interaction_mail.shift._MOST", 4)
     store.put(*(a_message() for _ in range(40)))
     together: list[bool] = []
-    recorded_in: set[int] = set()
+    recorded_in: list[object] = []
     claim = queue.claim
 
     def noted(connection: sa.Connection, *_: object, **__: object) -> None:
-        recorded_in.add(id(connection.get_transaction()))
+        recorded_in.append(connection.get_transaction())
 
     def claimed(connection: sa.Connection, *given: Any, **named: Any) -> Any:
-        together.append(id(connection.get_transaction()) in recorded_in)
-        recorded_in.clear()
+        together.append(connection.get_transaction() in recorded_in)
         return claim(connection, *given, **named)
 
     before_records(monkeypatch, noted)
@@ -133,6 +138,63 @@ def test_where_one_writes_a_claim_is_part_of_the_record(
     first, *others = together
     assert not first
     assert any(others) is (store.engine.dialect.name == "sqlite")
+
+
+@pytest.mark.parametrize("store", LOCKING, indirect=True)
+def test_a_close_server_gets_nothing_while_more_is_claimed(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answers would be recorded late. The next claim is made beside the last record."""
+    monkeypatch.setattr("flask_interaction_mail.shift._FIRST", 8)
+    monkeypatch.setattr("flask_interaction_mail.shift._MOST", 8)
+    records_of(monkeypatch, 4)
+    store.put(*(a_message() for _ in range(40)))
+    claim, claiming = queue.claim, threading.Event()
+    beside_mail: list[bool] = []
+    recorded: list[Verdict] = []
+    as_said: list[bool] = []
+
+    def slow(*given: Any, **named: Any) -> Any:
+        claiming.set()
+        time.sleep(0.05)
+        taken = claim(*given, **named)
+        claiming.clear()
+        return taken
+
+    def noted(_: sa.Connection, verdicts: Sequence[Verdict], **__: object) -> None:
+        recorded.extend(verdicts)
+        last = len(recorded) % 8 == 0
+        as_said.append(claiming.wait(2 if last else 0.02) is last)
+
+    class Noting(MemoryTransport):
+        def deliver(self, envelope: Envelope) -> Delivery:
+            beside_mail.append(claiming.is_set())
+            return super().deliver(envelope)
+
+    monkeypatch.setattr(queue, "claim", slow)
+    before_records(monkeypatch, noted)
+    assert Dispatcher(store.office(transport=lambda _: Noting())).drain().sent == 40
+    assert not any(beside_mail)
+    assert all(as_said)
+
+
+@pytest.mark.parametrize("store", LOCKING, indirect=True)
+def test_settings_are_not_looked_at_again_for_each_claim(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four times a second, and before the first one and after the last."""
+    monkeypatch.setattr("flask_interaction_mail.shift._FIRST", 4)
+    monkeypatch.setattr("flask_interaction_mail.shift._MOST", 4)
+    store.put(*(a_message() for _ in range(80)))
+    looks: list[float] = []
+    desk = store.office()
+
+    def look() -> MessagingSettings:
+        looks.append(time.monotonic())
+        return desk.settings()
+
+    assert Dispatcher(replace(desk, settings=look)).drain().sent == 80
+    assert len(looks) <= 4 + (looks[-1] - looks[0]) / GLANCE
 
 
 def test_a_claim_that_fails_takes_no_record_with_it(

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import threading
+from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
-from flask_interaction_mail.crew import Jobs
+import pytest
+
+from flask_interaction_mail.crew import Crew, Jobs
+from flask_interaction_mail.transport.kept import KeptTransports
+from flask_interaction_mail.transport.memory import MemoryTransport
+from tests.outbox_rows import SETTINGS
 
 
 def names(*letters: str) -> Any:
@@ -60,3 +67,47 @@ def test_the_end_gives_back_what_nobody_took() -> None:
     jobs.release(1)
     assert jobs.close() == ["a", "b", "c"]
     assert jobs.wait() is None
+
+
+class Noted(threading.Event):
+    """Notes for how long somebody would have waited."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout or 0.0)
+        return True
+
+
+def brought(answered: datetime | None) -> Any:
+    """A result, with a verdict only if the server has answered."""
+    attempt = SimpleNamespace(finished_at=answered)
+    return SimpleNamespace(verdict=SimpleNamespace(attempt=attempt) if answered else None)
+
+
+@pytest.mark.parametrize(
+    ("ago", "waits"),
+    [
+        (0, 0.003),
+        (2, 0.001),
+        (7, 0.0),  # while others were recorded
+        (-5, 0.003),  # a clock was set
+        (None, 0.003),
+    ],
+)
+def test_a_result_waits_for_others_from_when_the_server_answered(
+    ago: float | None, waits: float
+) -> None:
+    """Not from when it is looked at."""
+    now = datetime(2026, 11, 26)  # noqa: DTZ001 - as the database has it
+    crew = Crew(SETTINGS, KeptTransports(lambda _: MemoryTransport()), lambda: now)
+    crew.jobs.done = noted = Noted()
+    first = brought(None if ago is None else now - timedelta(milliseconds=ago))
+    for one in (first, brought(now), brought(now)):
+        crew.results.put(one)
+    assert len(crew.collect(1.0, 2, together=0.003)) == 2
+    assert noted.waits == [pytest.approx(waits)]
+    assert len(crew.collect(1.0, 2, together=0.003)) == 1
+    assert crew.collect(0.0, 2, together=0.003) == []
