@@ -23,6 +23,10 @@ from .settings import MessagingSettings
 
 _ROWS = uuid.UUID("b2a5f7ce-6f0e-4a55-8a3d-2f5fd1a7c9e4")
 _KIND = "breaker"
+# With parameters, as every worker asks it each second.
+_OPEN = sa.select(CHECK.c.at, CHECK.c.until, CHECK.c.steps).where(
+    CHECK.c.id == sa.bindparam("server"), CHECK.c.verdict == "open"
+)
 _CLOSE = sa.update(CHECK).values(verdict="closed", until=None)
 PROBE_AFTER = timedelta(minutes=1)
 # Servers lock an account out after a few wrong passwords: do not be the one who does it.
@@ -41,11 +45,7 @@ class Open:
 
 def read(connection: sa.Connection, settings: MessagingSettings) -> Open | None:
     """The breaker's state for ``settings``, None while it is closed."""
-    row = connection.execute(
-        sa.select(CHECK.c.at, CHECK.c.until, CHECK.c.steps).where(
-            CHECK.c.id == _row(settings), CHECK.c.verdict == "open"
-        )
-    ).first()
+    row = connection.execute(_OPEN, {"server": _row(settings)}).first()
     if row is None:
         return None
     told: dict[str, Any] = json.loads(row.steps)

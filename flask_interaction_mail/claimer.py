@@ -16,8 +16,8 @@ from typing import Final
 import sqlalchemy as sa
 
 from . import breaker, queue
+from .claimed import Claimed, by_index
 from .office import Office
-from .queue import Claimed
 from .settings import MessagingSettings, OnAmbiguous
 
 GLANCE: Final = 0.25  # s between two looks at what may have changed while there is work
@@ -163,6 +163,7 @@ class Claimer:
             if broken is not None and broken.until > now:
                 self.held_up_by = broken.why
                 return False
+            by_index(connection)
             gathers = limits.is_due(connection, now)
             waiting = queue.waiting(connection, now)
             if not (gathers or any(waiting)):

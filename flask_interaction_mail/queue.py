@@ -189,8 +189,7 @@ class Waiting(NamedTuple):
 
 
 def waiting(connection: sa.Connection, now: datetime) -> Waiting:
-    """What a claim would find: a look that locks nothing."""
-    by_index(connection)
+    """What a claim would find: a look that locks nothing, ``by_index``."""
     # In the order of an index: without it PostgreSQL may choose another, and read all that waits.
     fresh, again, lost = (
         connection.execute(query, {**which, "now": now, "most": 1}).first() is not None

@@ -8,7 +8,7 @@ transaction it would forbid a two-phase commit.
 from __future__ import annotations
 
 import logging
-import select
+import selectors
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -97,16 +97,25 @@ def _own_connection(engine: sa.Engine) -> Any:
 
 
 def _wait_psycopg(connection: Any) -> bool:
-    return any(True for _ in connection.notifies(timeout=_PATIENCE, stop_after=1))
+    # Its own way of waiting wakes up ten times a second.
+    heard = connection.notifies(timeout=0, stop_after=1) if _is_readable(connection) else ()
+    return any(True for _ in heard)
 
 
 def _wait_psycopg2(connection: Any) -> bool:
-    if not any(select.select([connection], [], [], _PATIENCE)):
+    if not _is_readable(connection):
         return False
     connection.poll()
     heard = bool(connection.notifies)
     connection.notifies.clear()
     return heard
+
+
+def _is_readable(connection: Any) -> bool:
+    """Whether anything comes while there is patience."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection, selectors.EVENT_READ)
+        return bool(selector.select(_PATIENCE))
 
 
 _WAITS: dict[str, Callable[[Any], bool]] = {
