@@ -33,7 +33,7 @@ _MOST = 200  # messages of a claim while they are used up within a second
 _SOON = 1.0  # s
 _MAX_BYTES = 4_000_000  # of content in flight beyond which nothing more is claimed
 _AFTER_ABORT = 2.0  # s for couriers to notice that their connection was broken off
-_QUICK = 0.02  # s without a result that a close server is not taken for slow
+_QUICK = 0.02  # s in which a close server has answered
 _GROUP, _ALL = 0.003, 0.005  # s that a result waits for some others; for all, which come soon
 
 
