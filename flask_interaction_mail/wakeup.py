@@ -22,6 +22,7 @@ log = logging.getLogger("flask_interaction_mail")
 
 _CHANNEL = "interaction_mail"
 _PATIENCE = 1.0  # s between two looks at whether to stop
+_LULL = 0.02  # s in which further notices come together: under load each would cost a wake-up
 _AGAIN = 5.0  # s after a connection that could not be had
 
 
@@ -77,6 +78,7 @@ def _listen(
                 while not stop.is_set():
                     if wait(connection):
                         wake.set()
+                        stop.wait(_LULL)
         except Exception as error:
             log.info("wakeup.away: %s; looking by ourselves", type(error).__name__)
             stop.wait(_AGAIN)
@@ -98,8 +100,7 @@ def _own_connection(engine: sa.Engine) -> Any:
 
 def _wait_psycopg(connection: Any) -> bool:
     # Its own way of waiting wakes up ten times a second.
-    heard = connection.notifies(timeout=0, stop_after=1) if _is_readable(connection) else ()
-    return any(True for _ in heard)
+    return _is_readable(connection) and bool(list(connection.notifies(timeout=0)))
 
 
 def _wait_psycopg2(connection: Any) -> bool:

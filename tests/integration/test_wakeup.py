@@ -77,6 +77,32 @@ def test_a_listener_that_is_cut_off_comes_back(host: Host, monkeypatch: pytest.M
         assert wake.wait(10)
 
 
+class Counted(threading.Event):
+    """Counts how often it was set."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times = 0
+
+    def set(self) -> None:
+        self.times += 1
+        super().set()
+
+
+def test_many_notices_are_few_wake_ups(host: Host) -> None:
+    """Those of 20 ms come together, and the last one is heard as well."""
+    wake = Counted()
+    with wakeup.listening(host.state.database.bind.engine, wake):
+        assert wake.wait(10)
+        started = time.monotonic()
+        for _ in range(200):
+            wakeup.notify(host.state.database)
+        wake.clear()
+        wakeup.notify(host.state.database)
+        assert wake.wait(10)
+        assert wake.times <= 3 + (time.monotonic() - started) / 0.02
+
+
 def test_other_databases_have_no_notices(tmp_path: Path) -> None:
     """Nothing is sent and nothing listens there."""
     with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
