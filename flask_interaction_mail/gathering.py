@@ -92,7 +92,7 @@ class Gathering:
 
 
 def is_due(connection: sa.Connection, now: datetime) -> bool:
-    """Whether anybody's minute is over: a look that locks nothing, ``by_index``."""
+    """Whether anybody's minute is over: a look that locks nothing, after ``by_index``."""
     return connection.execute(_IS_DUE, {"now": now}).first() is not None
 
 

@@ -83,6 +83,8 @@ _SET_POISON_ASIDE = _ABANDONED.where(_POISON).values(
     reason=Reason.POISON,
     detail="Three workers in a row stopped while they were sending this message.",
 )
+_ANY_ABANDONED = sa.select(MESSAGE.c.id).where(MESSAGE.c.lease_until < sa.bindparam("now")).limit(1)
+_ANY_POISON = _ANY_ABANDONED.where(_POISON)
 _CLAIMS = given(MESSAGE.c.id, MESSAGE.c.fence)
 _RENEW = Change(_CLAIMS, lease_until=sa.bindparam("until", type_=MESSAGE.c.lease_until.type))
 _GIVE_BACK = Change(
@@ -130,8 +132,8 @@ def recover(connection: sa.Connection, now: datetime, *, hold: bool) -> None:
     if connection.dialect.name in ("mysql", "mariadb"):
         # Their update would wait for whoever is recording what it looks through, who waits for
         # it then: a deadlock. There is seldom anything, and a look waits for nobody.
-        abandoned = sa.select(MESSAGE.c.id).where(MESSAGE.c.lease_until < now)
-        if connection.scalar((abandoned if hold else abandoned.where(_POISON)).limit(1)) is None:
+        look = _ANY_ABANDONED if hold else _ANY_POISON
+        if connection.execute(look, {"now": now}).first() is None:
             return
     # On SQLite this also gives a claim the whole database: who writes first has it, rows are
     # not locked there.
@@ -189,7 +191,7 @@ class Waiting(NamedTuple):
 
 
 def waiting(connection: sa.Connection, now: datetime) -> Waiting:
-    """What a claim would find: a look that locks nothing, ``by_index``."""
+    """What a claim would find: a look that locks nothing, after ``by_index``."""
     # In the order of an index: without it PostgreSQL may choose another, and read all that waits.
     fresh, again, lost = (
         connection.execute(query, {**which, "now": now, "most": 1}).first() is not None

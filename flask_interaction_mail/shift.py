@@ -167,9 +167,10 @@ class Shift:
             # All that was claimed waits for an administrator when a worker dies: claim no more
             # than can begin at once.
             return max(0, self._hands - len(self._in_flight))
+        if (waiting := len(self._crew.jobs)) > low_water:
+            return 0
         # A few large messages may be as much as many small ones.
-        size = sum(len(one.envelope.content) for one in self._in_flight.values())
-        if (waiting := len(self._crew.jobs)) > low_water or size > _MAX_BYTES:
+        if sum(len(one.envelope.content) for one in self._in_flight.values()) > _MAX_BYTES:
             return 0
         return 2 * self._pace - waiting if self._claimer.may_join else self._pace
 

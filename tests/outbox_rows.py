@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail import clock, models, outbox, queue, recorder
+from flask_interaction_mail import clock, models, outbox, queue, recorder, shift
 from flask_interaction_mail.intent import Intent
 from flask_interaction_mail.office import Office
 from flask_interaction_mail.outbox import NewMessage
@@ -89,6 +89,12 @@ def records_of(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """Have ``count`` messages in a record at most, however fast the database is."""
     monkeypatch.setattr(recorder, "_AT_FIRST", count)
     monkeypatch.setattr(recorder, "fitting", lambda *_: count)
+
+
+def claims_of(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
+    """Have ``count`` messages in each claim, however soon the last ones left."""
+    monkeypatch.setattr(shift, "_FIRST", count)
+    monkeypatch.setattr(shift, "_MOST", count)
 
 
 def before_records(monkeypatch: pytest.MonkeyPatch, look: Callable[..., object]) -> None:

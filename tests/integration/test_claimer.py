@@ -21,7 +21,7 @@ from flask_interaction_mail.settings import MessagingSettings
 from flask_interaction_mail.transport.base import Envelope
 from flask_interaction_mail.transport.memory import MemoryTransport
 from tests.databases import DIALECTS, LOCKING, fresh_database
-from tests.outbox_rows import SETTINGS, Store, a_message, before_records, records_of
+from tests.outbox_rows import SETTINGS, Store, a_message, before_records, claims_of, records_of
 
 ONE = Wish(limit=1, free=2, late=2)
 
@@ -94,8 +94,7 @@ def test_a_claim_under_way_at_the_end_is_given_back(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Stopping in the middle of it leaves no claim behind."""
-    monkeypatch.setattr("flask_interaction_mail.shift._FIRST", 4)
-    monkeypatch.setattr("flask_interaction_mail.shift._MOST", 4)
+    claims_of(monkeypatch, 4)
     store.put(*(a_message() for _ in range(40)))
     stop, claims = threading.Event(), []
     claim = queue.claim
@@ -117,9 +116,8 @@ def test_where_one_writes_a_claim_is_part_of_the_record(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One commit for both on SQLite; elsewhere neither waits for the other."""
-    monkeypatch.setattr("flask_interaction_mail.shift._FIRST", 4)
+    claims_of(monkeypatch, 4)
     records_of(monkeypatch, 4)
-    monkeypatch.setattr("flask_interaction_mail.shift._MOST", 4)
     store.put(*(a_message() for _ in range(40)))
     together: list[bool] = []
     recorded_in: list[object] = []
@@ -145,8 +143,7 @@ def test_a_close_server_gets_nothing_while_more_is_claimed(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its answers would be recorded late. The next claim is made beside the last record."""
-    monkeypatch.setattr("flask_interaction_mail.shift._FIRST", 8)
-    monkeypatch.setattr("flask_interaction_mail.shift._MOST", 8)
+    claims_of(monkeypatch, 8)
     records_of(monkeypatch, 4)
     store.put(*(a_message() for _ in range(40)))
     claim, claiming = queue.claim, threading.Event()
@@ -183,8 +180,7 @@ def test_settings_are_not_looked_at_again_for_each_claim(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Four times a second, and before the first one and after the last."""
-    monkeypatch.setattr("flask_interaction_mail.shift._FIRST", 4)
-    monkeypatch.setattr("flask_interaction_mail.shift._MOST", 4)
+    claims_of(monkeypatch, 4)
     store.put(*(a_message() for _ in range(80)))
     looks: list[float] = []
     desk = store.office()
