@@ -2,15 +2,19 @@
 # make test   style, types, layers, all tests with coverage
 # make help   the rest
 #
-# Everything is installed in .venv, nothing elsewhere. Remove that folder to begin anew.
+# Everything is installed in .venv, what npm has in .stand, nothing elsewhere. Remove these folders
+# to begin anew.
 
 SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .bench-venv
+NODE := .stand/node
 SERVE ?= 1
 PYTEST_ARGS ?=
 ROUNDS ?= 5
+# Most tests wait for a server, so one process more than there are cores.
+JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1) + 1)
 
 # `python3` if it is new enough, else the newest that has a name of its own.
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -20,7 +24,8 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help bench demo test lint layers format unit integration celery mutants browser docs requirements wheel clean
+.PHONY: help bench demo test lint layers format unit integration celery mutants browser servers node-servers docs \
+	requirements wheel clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -28,12 +33,12 @@ help: ## show this list
 demo: $(VENV)/.demo ## run the example: a denied merge, the delivered request, the site (SERVE=0: no site)
 	$(BIN)/python -m example_app.demo $(if $(filter 0 no false,$(SERVE)),--no-serve)
 
-test: $(VENV)/.test lint ## everything: lint, then all tests (PYTEST_ARGS="-k outbox" chooses)
-	$(BIN)/python -m pytest --cov --cov-report=term $(PYTEST_ARGS)
+test: $(VENV)/.test lint ## everything: lint, then all tests (JOBS=1: one by one; PYTEST_ARGS="-k outbox": some)
+	$(BIN)/python -m pytest --cov --cov-report=term -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
 
-bench: $(BENCH)/.installed ## ours and others side by side, into docs/ (ROUNDS=1 QUICK=1 ONLY=wire,drain: a look)
+bench: $(BENCH)/.installed ## ours and others side by side, into docs/ (ONLY=wire,drain: some; ROUNDS=1 QUICK=1: a look)
 	$(BENCH)/bin/python -m benchmarks --rounds $(ROUNDS) $(if $(QUICK),--quick) \
-		$(if $(ONLY),--only $(ONLY)) $(if $(QUICK)$(ONLY),,--write)
+		$(if $(ONLY),--only $(ONLY)) $(if $(QUICK),,--write)
 
 # import-linter's cache does not notice modules that are new, so it is not used.
 lint: $(VENV)/.test ## style, formatting, types, direction of imports
@@ -67,6 +72,11 @@ browser: $(VENV)/.test ## the tests in Chromium; they also take the pictures
 torture: $(VENV)/.test ## the crash tests in full, half an hour; writes docs/torture-result.md
 	FIM_LONG=1 $(BIN)/python -m pytest tests/crash $(PYTEST_ARGS)
 
+servers: $(VENV)/.test node-servers ## eleven real mail servers, compared; writes docs/servers.md (ONLY=postfix,haraka: some)
+	$(BIN)/python -m tests.servers.stand $(if $(ONLY),--only $(ONLY),--write)
+
+node-servers: $(NODE)/.installed ## fetch the mail servers that npm has; without npm: nothing
+
 docs: $(VENV)/.docs ## the documentation, docs/_build/html/index.html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
@@ -78,7 +88,7 @@ wheel: $(VENV)/.test ## build the distribution into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## remove what was installed and built
-	rm -rf $(VENV) $(BENCH) .demo build dist docs/_build htmlcov .coverage .coverage.*
+	rm -rf $(VENV) $(BENCH) .bench-earlier .stand .demo build dist docs/_build htmlcov .coverage .coverage.*
 
 $(VENV)/.made:
 	@if [ -z "$(PYTHON)" ]; then \
@@ -93,6 +103,11 @@ $(VENV)/.made:
 $(BENCH)/.installed: setup.cfg pyproject.toml benchmarks/requirements.txt
 	$(PYTHON) -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip install --quiet --editable . -r benchmarks/requirements.txt
+	@touch $@
+
+$(NODE)/.installed: tests/servers/stand/npm/package.json tests/servers/stand/npm/package-lock.json
+	mkdir -p $(NODE) && cp $^ $(NODE)
+	if command -v npm >/dev/null; then npm ci --prefix $(NODE) --omit=optional --no-audit --no-fund; fi
 	@touch $@
 
 # A stamp is newer than what it was made from, so a second run installs nothing.

@@ -67,7 +67,8 @@ SECTIONS: Mapping[str, Mapping[int, str]] = {
     "Whose address stands in From": {
         36: "One policy, current user or default From, covers every message.",
         37: "It is current user at first.",
-        38: "The current user is taken when the event happens and kept with the message.",
+        38: "The current user is taken when the event happens and kept with the message. An "
+        "address with international characters before the @ stands in the text instead of From.",
         39: "The message says who asked, in its body and in Reply-To.",
         40: "Display name, From and envelope sender are separate; the last is always default From.",
         41: "With the policy default From, every message comes from there.",

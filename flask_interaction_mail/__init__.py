@@ -7,10 +7,11 @@ it without losing a message. Everything public is imported from here.
 
 from __future__ import annotations
 
-from .api import CURRENT_USER, cancel_notification, get_notification, send_notification
+from .api import CURRENT_USER, send_notification
 from .directory import Directory
 from .errors import (
     AddressError,
+    ArgumentError,
     ContentError,
     HeaderError,
     InteractionMailError,
@@ -25,8 +26,9 @@ from .errors import (
     TransportError,
 )
 from .extension import InteractionMail
-from .merging import request_merge
-from .settings import MessagingSettings
+from .merges import request_merge
+from .notifications import cancel_notification, get_notification
+from .settings.model import MessagingSettings
 from .signals import (
     merge_completed,
     merge_denied,
@@ -53,6 +55,7 @@ from .values import (
 __all__ = [
     "CURRENT_USER",
     "AddressError",
+    "ArgumentError",
     "Contact",
     "ContentError",
     "Directory",

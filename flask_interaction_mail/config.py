@@ -11,10 +11,11 @@ from datetime import timedelta
 from typing import Any, Final, TypeVar
 
 from .errors import SettingsError
-from .setting_fields import clean
+from .settings.fields import clean
 
 _MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 PREFIX: Final = "INTERACTION_MAIL_"
+AUTO: Final = 16  # connections at most where the configuration leaves it to us
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Word = TypeVar("Word", bound=enum.StrEnum)
 
@@ -49,7 +50,7 @@ class Config:
     delivery: DeliveryMode = DeliveryMode.THREAD
     access: AccessMode = AccessMode.ADMIN
     migrations: Migrations = Migrations.HOST
-    connections: int = 4  # SMTP connections per worker
+    connections: int = AUTO  # SMTP connections per worker, at most
     rate: int = 10  # messages a minute per recipient
     actor_rate: int = 100  # messages a minute that one user causes
     lease: timedelta = timedelta(seconds=60)
@@ -128,6 +129,16 @@ def _count(key: str, raw: object) -> int:
     return raw
 
 
+def _connections(key: str, raw: object) -> int:
+    if isinstance(raw, str) and raw.lower() == "auto":
+        return AUTO
+    try:
+        return _count(key, raw)
+    except SettingsError as error:
+        text = f'must be "auto" or a whole number from 1, not {raw!r}'
+        raise SettingsError({key: text}) from error
+
+
 def _networks(key: str, raw: object) -> tuple[Network, ...]:
     try:
         return tuple(map(_network, _listed(raw)))
@@ -183,7 +194,7 @@ _PARSERS: Final[dict[str, Callable[[str, object], object]]] = {
     "delivery": _word(DeliveryMode),
     "access": _word(AccessMode),
     "migrations": _word(Migrations),
-    "connections": _count,
+    "connections": _connections,
     "rate": _count,
     "actor_rate": _count,
     "lease": _duration("seconds"),

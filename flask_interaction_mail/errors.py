@@ -7,10 +7,13 @@
     ├── AddressError (ValueError)   an address that is none, or a short one without a company domain
     ├── HeaderError (ValueError)    a header name or value that may not be sent
     ├── ContentError (ValueError)   a text, attachment or date that may not be sent
+    │   └── ArgumentError (TypeError)  an argument of a wrong type
     ├── NoRecipient                 nobody to send to, and no default To
     ├── TemplateMissing             no template of that name, or one that cannot be rendered
     ├── SettingsError (ValueError)  settings that break a rule; ``errors`` maps field to text
     ├── SettingsConflict            somebody else saved in between
+    ├── StillWaiting                a message that is to be sent again has not ended yet
+    ├── SentAgain                   it was sent again before, and who asks does not know
     ├── SecretUnreadable            the stored password cannot be decrypted with the keys at hand
     └── TransportError              the server, or the way to it, failed
 
@@ -23,6 +26,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import uuid
+
     from .outcome import Fault, Reply, Stage
 
 
@@ -54,6 +59,10 @@ class ContentError(InteractionMailError, ValueError):
     """A body, attachment, date or size that cannot be sent; the message names the argument."""
 
 
+class ArgumentError(ContentError, TypeError):
+    """An argument of a wrong type; the message names it, what it takes and what it got."""
+
+
 class NoRecipient(InteractionMailError):
     """No recipient has an address and there is no default To (R35)."""
 
@@ -75,6 +84,18 @@ class SettingsError(InteractionMailError, ValueError):
 
 class SettingsConflict(InteractionMailError):
     """Somebody else saved other settings since these were read; nothing was overwritten."""
+
+
+class StillWaiting(InteractionMailError):
+    """A message that is to be sent again still waits, so that both could leave."""
+
+
+class SentAgain(InteractionMailError):
+    """A message was sent again before; ``newest`` is the id of the latest that was made of it."""
+
+    def __init__(self, text: str, *, newest: uuid.UUID) -> None:
+        super().__init__(text)
+        self.newest = newest
 
 
 class SecretUnreadable(InteractionMailError):

@@ -11,16 +11,18 @@ from flask import Blueprint, Flask
 from flask_admin import Admin
 from flask_sqlalchemy import SQLAlchemy
 
-from . import cli, mail_bridge, models
+from . import cli, takeover
 from .api import send_flask_mail
 from .config import Config, DeliveryMode, Migrations, parse
-from .database import Database
 from .directory import Directory, People
 from .errors import InteractionMailError
-from .secrets import Keyring, keys_of
-from .setting_layers import from_mail_config
-from .settings_store import SettingsStore
-from .state import KEY, Access, State
+from .settings.keyring import Keyring, keys_of
+from .settings.layers import from_mail_config
+from .settings.store import SettingsStore
+from .state import KEY, Access, State, state_of
+from .storage import tables
+from .storage.database import Database
+from .unit_of_work import contexts
 
 TEMPLATES = "interaction_mail_templates"  # a blueprint without routes: it only brings templates
 
@@ -69,23 +71,37 @@ class InteractionMail:
         """Set up ``app``; any order with the ``init_app`` of the others will do.
 
         Raises:
-            InteractionMailError: a configuration key is wrong, or there is no ``db``.
+            InteractionMailError: a configuration key is wrong, there is no ``db``, or it has no
+                default database.
         """
         state = self._build(app, db, admin, directory, access)
         dialects = _dialects(app)
         app.register_blueprint(_templates())  # first: it fails where requests are served already
         app.extensions[KEY] = state
         if state.config.migrations is Migrations.HOST:
-            models.copy_to(state.db.metadata, dialects=dialects)
+            tables.copy_to(state.db.metadata, dialects=dialects)
         if state.config.delivery is DeliveryMode.CELERY:
             _import_celery().install(state)
         app.before_request(state.ensure_running)
-        mail_bridge.install(app, send_flask_mail)
+        contexts.watch(app)
+        takeover.install(app, send_flask_mail)
         cli.register(app)
         if state.admin is not None:
             from . import admin as panel  # a host without a panel does not pay for it
 
             panel.add_views(state.admin, app)
+
+    def start(self, app: Flask) -> None:
+        """Begin delivery in this process before its first request; called again, do nothing.
+
+        For the hook of an application server that runs in each of its workers, after the fork:
+        what an earlier process has left is delivered then, not at the first request. With
+        ``INTERACTION_MAIL_DELIVERY`` other than ``"thread"`` others deliver, and nothing begins.
+
+        Raises:
+            RuntimeError: ``init_app`` was not called for ``app``.
+        """
+        state_of(app).ensure_running()
 
     def _build(
         self,
@@ -107,6 +123,7 @@ class InteractionMail:
                 "InteractionMail needs the application's SQLAlchemy object: "
                 "InteractionMail(db=db) or init_app(app, db=db)"
             )
+        _check_default_bind(app, database)
         config = parse(app.config)
         if config.delivery is DeliveryMode.CELERY:
             _import_celery()
@@ -158,8 +175,26 @@ def _dialects(app: Flask) -> Iterable[str]:
     """
     uri = app.config.get("SQLALCHEMY_DATABASE_URI")
     if uri is None or "alembic" in sys.modules:
-        return models.FITTED
+        return tables.FITTED
     return (sa.make_url(uri).get_backend_name(),)
+
+
+def _check_default_bind(app: Flask, db: SQLAlchemy) -> None:
+    """Refuse a host whose databases all have names: ours would be none of them."""
+    config = app.config
+    binds = config.get("SQLALCHEMY_BINDS") or {None: None}  # none at all is an error of theirs
+    options = config.get("SQLALCHEMY_ENGINE_OPTIONS") or {}
+    there = bool(config.get("SQLALCHEMY_DATABASE_URI")) or None in binds or "url" in options
+    if not there and app.extensions.get("sqlalchemy") is db:
+        with app.app_context():
+            there = None in db.engines  # by the options of the object itself
+    if not there:
+        raise InteractionMailError(
+            "InteractionMail needs the default database, and SQLALCHEMY_DATABASE_URI is not set: "
+            "messages are stored in the transactions of db.session, by the same commit, so a "
+            "database of SQLALCHEMY_BINDS cannot have them. Set SQLALCHEMY_DATABASE_URI to the "
+            "database whose changes they are to go with."
+        )
 
 
 def _import_celery() -> ModuleType:

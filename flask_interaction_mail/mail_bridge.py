@@ -1,164 +1,57 @@
-"""Flask-Mail's callers, taken over: what they send goes through the panel and the outbox.
+"""What the author of a Flask-Mail message wanted to say: such a message as an intent.
 
-Flask-Mail's own ``Mail`` object looks up ``app.extensions["mail"]`` at every send. A state of
-ours stands there, under which its connection never opens; it still checks the message and sends
-``email_dispatched``, and a receiver of that signal hands the message over. So a host's code
-stays as it is, and ``record_messages`` works.
-
-Of a message these are not used, because the outbox has its own: ``date``, ``charset`` (UTF-8
-throughout), ``msgId``, ``mail_options``, ``rcpt_options``, the
-envelope sender of ``Connection.send``, and the headers named in ``_LEFT_OUT``. Alternatives
-other than HTML travel as attachments.
+Of a message these are not used, because the outbox has its own: ``charset`` (UTF-8 throughout),
+``mail_options``, ``rcpt_options``, the envelope sender of ``Connection.send``, and the headers
+named in ``_LEFT_OUT``.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+import time
+import unicodedata
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import flask_mail
-import sqlalchemy as sa
-from flask import Flask, appcontext_pushed, current_app, request_started
+from flask import current_app, has_app_context
 
 from . import addresses
-from . import message as content
 from .addresses import check_line
-from .attachments import attachment
-from .errors import AddressError, InteractionMailError
-from .intent import Attachment, Intent
-from .sender import default_from
+from .clock import to_db
+from .errors import AddressError
+from .messages import attachments
+from .messages import mime as content
+from .messages.attachments import attachment, fitting_type
+from .messages.intent import Attachment, Intent
+from .messages.structured import unfolded
+from .takeover import DefaultSender
 from .values import Kind, Party
 
-log = logging.getLogger("flask_interaction_mail")
-
 Given = str | tuple[str, str]  # how Flask-Mail's callers write a mailbox
-OnMessage = Callable[[flask_mail.Message], None]
-
-_SLOT: Final = "mail"
+_AUTOMATIC: Final = re.compile(r"(?:no|auto-[a-z]+)(?: *;[ -~]*)?", re.IGNORECASE)
+_ATOM: Final = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+"
+_DOTTED: Final = rf"{_ATOM}(?:\.{_ATOM})*"
+_MESSAGE_ID: Final = re.compile(rf"<{_DOTTED}@(?:{_DOTTED}|\[[!-Z^-~]*\])>")
+_ID_LIMIT: Final = 255
+_NAMED_TYPE: Final = re.compile(r"([^;/\s]+/[^;/\s]+) *;.*")
+_STAMPED: WeakKeyDictionary[flask_mail.Message, float | None] = WeakKeyDictionary()
+log = logging.getLogger("flask_interaction_mail")
 _ADDRESS_LIKE: Final = re.compile(r"\S@\S")
 # Extra headers that say nothing which the outbox does not say better.
 _LEFT_OUT: Final = frozenset(
     {
-        "auto-submitted",
         "date",
         "message-id",
         "mime-version",
         "return-path",
-        "x-auto-response-suppress",
     }
 )
-
-
-class DefaultSender(str):
-    """The sender of a message whose author named none; also true when no default From is set.
-
-    Flask-Mail refuses a message without a sender before anybody could say what is missing.
-    """
-
-    __slots__ = ()
-
-    def __bool__(self) -> bool:
-        return True
-
-
-class MailState(flask_mail._MailMixin):
-    """What Flask-Mail finds in ``app.extensions["mail"]``: it has no server and sends nothing."""
-
-    server = None
-    port = None
-    username = None
-    password = None
-    use_tls = False
-    use_ssl = False
-    debug = 0
-    max_emails = None
-    ascii_attachments = False
-
-    def __init__(self, on_message: OnMessage) -> None:
-        self.on_message = on_message
-        self.replaced = False  # whether another object was found in our place
-
-    @property
-    def suppress(self) -> bool:
-        """Always true: Flask-Mail's connection opens none to a server."""
-        return True
-
-    @suppress.setter
-    def suppress(self, value: bool) -> None:
-        log.warning(
-            "flask_mail.suppress: set to %s without effect; use MAIL_SUPPRESS_SEND", bool(value)
-        )
-
-    @property
-    def default_sender(self) -> DefaultSender:
-        """The default From that is in force, for messages without a sender."""
-        state: Any = current_app.extensions.get("interaction_mail")
-        try:
-            return DefaultSender(default_from(state.settings.current().settings).address)
-        except (InteractionMailError, sa.exc.SQLAlchemyError, AttributeError):
-            # Whoever sends the message is told; building one is no reason to fail.
-            return DefaultSender()
-
-
-_STATES: WeakKeyDictionary[Flask, MailState] = WeakKeyDictionary()
-
-
-def install(app: Flask, on_message: OnMessage) -> None:
-    """Take over Flask-Mail's callers of ``app``; each of their messages goes to ``on_message``.
-
-    What ``on_message`` raises reaches the caller of ``mail.send``.
-    """
-    _STATES[app] = MailState(on_message)
-    _take_over(app)
-
-
-def is_foreign(app: Flask) -> bool:
-    """Whether another object than ours stands in for Flask-Mail in ``app`` right now."""
-    return app.extensions.get(_SLOT) is not _STATES.get(app)
-
-
-def was_replaced(app: Flask) -> bool:
-    """Whether another object has ever been found, or is now, in the place of ours."""
-    return is_foreign(app) or _STATES[app].replaced
-
-
-def _take_over(app: Flask) -> None:
-    former = app.extensions.get(_SLOT)
-    if isinstance(former, flask_mail._Mail):
-        former.suppress = True  # whoever holds on to it connects nowhere either
-    app.extensions[_SLOT] = _STATES[app]
-
-
-def _put_back(sender: Any, **_: object) -> None:
-    app = _app_of(sender)
-    if app is None or not is_foreign(app):
-        return
-    log.warning(
-        "flask_mail.replaced: Mail.init_app was called after InteractionMail.init_app; "
-        "its messages go through the panel's settings all the same"
-    )
-    _take_over(app)
-    _STATES[app].replaced = True
-
-
-def _dispatched(sender: Any, message: flask_mail.Message, **_: object) -> None:
-    app = _app_of(sender)
-    if app is not None:
-        _STATES[app].on_message(message)
-
-
-def _app_of(sender: Any) -> Flask | None:
-    app = sender._get_current_object() if hasattr(sender, "_get_current_object") else sender
-    return app if isinstance(app, Flask) and app in _STATES else None
-
-
-# One receiver each for all apps: a bound method of a forgotten object would be collected.
-flask_mail.email_dispatched.connect(_dispatched)
-appcontext_pushed.connect(_put_back)
-request_started.connect(_put_back)  # a request may run in a context that was there before
 
 
 def intent_of(message: flask_mail.Message) -> Intent:
@@ -170,6 +63,11 @@ def intent_of(message: flask_mail.Message) -> Intent:
         TypeError: an attachment whose data are neither bytes nor text.
     """
     html, headers = message.html, _extra_headers(message.extra_headers)
+    to, cc, bcc = (
+        _parties(field, getattr(message, field)) for field in ("recipients", "cc", "bcc")
+    )
+    if not (to or cc or bcc):
+        raise AddressError("None of the recipients has an e-mail address.")
     answers = [value for name, value in headers if name.lower() == "reply-to"]
     return Intent(
         kind=Kind.NOTIFICATION,
@@ -177,19 +75,25 @@ def intent_of(message: flask_mail.Message) -> Intent:
         subject=_subject(message.subject),
         text=_text(message.body) if message.body is not None or html is None else None,
         html=None if html is None else _text(html),
-        to=_parties("recipients", message.recipients),
-        cc=_parties("cc", message.cc),
-        bcc=_parties("bcc", message.bcc),
+        to=to,
+        cc=cc,
+        bcc=bcc,
         reply_to=_parties("reply_to", [message.reply_to] if message.reply_to else answers),
         host_sender=_host_sender(message.sender),
         headers=_own_headers(headers),
-        attachments=(*_alternatives(message), *map(_attachment, message.attachments)),
+        attachments=tuple(map(_attachment, message.attachments)),
+        alternatives=_alternatives(message),
     )
 
 
 def _subject(subject: object) -> str:
     # Flask-Mail lets a folded subject pass (RFC 5322 §2.2.3): it is one line, so unfold it.
-    return content.check_subject(re.sub(r"\r\n[ \t]+", " ", _text(subject)))
+    # A long one is folded on the wire, so it may have any length.
+    return check_line("The subject", _untabbed(re.sub(r"\r\n[ \t]+", " ", _text(subject))))
+
+
+def _untabbed(text: str) -> str:
+    return text.replace("\t", " ")
 
 
 def _text(given: object) -> str:
@@ -199,12 +103,17 @@ def _text(given: object) -> str:
 
 def _parties(field: str, given: Given | Iterable[Given] | None) -> tuple[Party, ...]:
     several = [given] if isinstance(given, str) else given or ()
-    return tuple(_party(field, one) for one in several)
+    return tuple(Party(*_split(field, one)) for one in several if not _is_blank(field, one))
 
 
-def _party(field: str, given: Any) -> Party:
-    name, address = _split(field, given)
-    return Party(name, address)
+def _is_blank(field: str, given: Any) -> bool:
+    """Whether there is no address at all, which is no reason to send nothing to the others."""
+    pair = isinstance(given, tuple | list) and len(given) == 2
+    if not addresses.is_blank(_text(given[1] if pair else given)):
+        return False
+    named = f" ({addresses.quoted(_text(given[0]))})" if pair else ""
+    log.warning("flask_mail.blank: %s: one has no address%s and is left out", field, named)
+    return True
 
 
 def _split(field: str, given: Any) -> tuple[str, str]:
@@ -213,6 +122,7 @@ def _split(field: str, given: Any) -> tuple[str, str]:
         name, address = (_text(part) for part in given)
     else:
         name, address = _taken_apart(_text(given))
+    name, address = _untabbed(name), address.strip(addresses.PASTED)
     check_line(field, f"{name} <{address}>")
     # Two pairs of brackets are two opinions about which address is meant.
     if not address.strip() or set("<>") & {*name, *address}:
@@ -223,7 +133,7 @@ def _split(field: str, given: Any) -> tuple[str, str]:
 
 
 def _taken_apart(text: str) -> tuple[str, str]:
-    text = text.strip(" ")
+    text = text.strip(addresses.PASTED)
     if not text.endswith(">"):
         return "", text
     name, _, address = text[:-1].rpartition("<")
@@ -247,38 +157,114 @@ def _own(address: str) -> tuple[str, ...]:
 def _host_sender(sender: Given | None) -> str | None:
     if sender is None or isinstance(sender, DefaultSender):
         return None
-    name, address = _split("sender", sender)
+    try:
+        name, address = _split("sender", sender)
+    except AddressError:
+        # Routing will find the same fault, and take the default From instead.
+        return sender if isinstance(sender, str) else "{} <{}>".format(*map(_text, sender))
     quotable = re.sub(r'(["\\])', r"\\\1", name)
     return f'"{quotable}" <{address}>' if name else address
 
 
 def _extra_headers(headers: dict[str, str] | None) -> list[tuple[str, str]]:
-    items = [(_text(name), _text(value)) for name, value in (headers or {}).items()]
+    given = (headers or {}).items()
+    items = [(_text(name), _untabbed(unfolded(_text(value)))) for name, value in given]
     for name, value in items:
         check_line(f"The header {addresses.quoted(name)}", value)
     return items
 
 
 def _own_headers(headers: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    own = tuple(item for item in headers if item[0].lower() not in (*_LEFT_OUT, "reply-to"))
-    for name, value in own:
-        content.check_header(name, value)
-    return own
+    own = (item for item in headers if item[0].lower() not in (*_LEFT_OUT, "reply-to"))
+    return tuple(map(_own_header, own))
 
 
-def _alternatives(message: flask_mail.Message) -> Iterable[Attachment]:
-    for subtype, text in message.alts.items():
-        if subtype != "html":
-            yield attachment((f"alternative.{subtype}", f"text/{subtype}", _bytes(text)))
+def _own_header(header: tuple[str, str]) -> tuple[str, str]:
+    name, value = header
+    if name.lower() == "auto-submitted" and _AUTOMATIC.fullmatch(value):
+        return name, value  # RFC 3834 §5: nobody else may say it, but Flask-Mail's callers do
+    return name, content.check_header(name, value)
+
+
+def message_id_of(message: flask_mail.Message) -> str | None:
+    """The Message-ID that the author knows, if it is a well-formed one (RFC 5322 §3.6.4)."""
+    given = (_header(message, "message-id"), message.msgId)
+    found = next((one for one in given if one), None)
+    fits = isinstance(found, str) and len(found) <= _ID_LIMIT and _MESSAGE_ID.fullmatch(found)
+    return found if fits else None
+
+
+def date_of(message: flask_mail.Message) -> datetime | None:
+    """The date that the author set, in naive UTC; None where it is only that of the sending."""
+    if written := _header(message, "date"):
+        with suppress(ValueError, TypeError, OverflowError):
+            return to_db(parsedate_to_datetime(written).astimezone(UTC))
+    date = message.date
+    # Flask-Mail stamps a message that has none just before it hands it over.
+    if not isinstance(date, int | float) or abs(time.time() - date) < 1:
+        _STAMPED[message] = date
+    if date is None or _STAMPED.get(message) == date:
+        return None
+    try:
+        return to_db(datetime.fromtimestamp(date, UTC))
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def differences(message: flask_mail.Message) -> Iterator[str]:
+    """What of ``message`` has no effect here."""
+    for name in ("mail_options", "rcpt_options"):
+        if getattr(message, name, None):
+            yield f"{name} has no effect"
+    if (message.charset or "utf-8").lower().replace("_", "-") not in ("utf-8", "us-ascii", "ascii"):
+        yield f"charset {message.charset!r:.40} has no effect, mail is in UTF-8"
+    for name in message.extra_headers or ():
+        if (lowered := _text(name).lower()) in ("mime-version", "return-path"):
+            yield f"the extra header {lowered} has no effect"
+
+
+def _header(message: flask_mail.Message, wanted: str) -> str:
+    headers = (message.extra_headers or {}).items()
+    found = (_text(value) for name, value in headers if _text(name).lower() == wanted)
+    return next(found, "").strip()
+
+
+def _alternatives(message: flask_mail.Message) -> tuple[tuple[str, str], ...]:
+    others = {f"text/{subtype}": _text(text) for subtype, text in message.alts.items()}
+    others.pop("text/html", None)
+    return content.alternatives(others)
 
 
 def _attachment(given: flask_mail.Attachment) -> Attachment:
     data = given.data.encode() if isinstance(given.data, str) else given.data
+    kind = _tidy_type(_text(given.content_type))
     with_bytes: Any = flask_mail.Attachment(
-        given.filename, given.content_type, data, given.disposition, given.headers
+        _file_name(given.filename),
+        fitting_type(kind, data),
+        data,
+        given.disposition,
+        dict(_extra_headers(given.headers)),
     )
     return attachment(with_bytes)
 
 
-def _bytes(text: object) -> bytes:
-    return text if isinstance(text, bytes) else _text(text).encode()
+def _tidy_type(content_type: str) -> str:
+    """``content_type`` without tabs and what stands after its last parameter."""
+    kind = _untabbed(content_type).strip(" ;")
+    if attachments.is_type(kind) or not kind.isprintable():
+        return kind
+    return _NAMED_TYPE.sub(r"\1", kind)  # its parameters are none
+
+
+def _file_name(given: str | None) -> str:
+    """The name of a file, in ASCII where MAIL_ASCII_ATTACHMENTS wants it, and not too long."""
+    name = _untabbed(_text(given))
+    if has_app_context() and getattr(
+        current_app.extensions.get("mail"), "ascii_attachments", False
+    ):
+        plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii")
+        name = " ".join(plain.split())
+    start, dot, end = name.rpartition(".")
+    if len(name) <= addresses.NAME_LIMIT or not dot or len(end) > 20:
+        return name[: addresses.NAME_LIMIT]
+    return f"{start[: addresses.NAME_LIMIT - len(end) - 1]}.{end}"

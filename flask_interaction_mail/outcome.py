@@ -5,6 +5,10 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .errors import TransportError
 
 
 class Stage(enum.StrEnum):
@@ -38,7 +42,8 @@ class Fault(enum.StrEnum):
     SILENT = "silent"  # connected, and the server does not answer
     LOST = "lost"  # the server, or something in between, ended the connection
     NOT_SMTP = "not_smtp"  # what answers is no mail server, or a broken one
-    GREETING_TRANSIENT = "greeting_transient"  # "not now" before anything was asked
+    NONSENSE = "nonsense"  # a mail server it is, and this answer is none
+    GREETING_TRANSIENT = "greeting_transient"  # "not now", to whatever is asked
     GREETING_REFUSED = "greeting_refused"  # this machine is not welcome
     # encryption
     STARTTLS_NOT_OFFERED = "starttls_not_offered"
@@ -49,6 +54,7 @@ class Fault(enum.StrEnum):
     CERTIFICATE_OTHER_HOST = "certificate_other_host"
     CERTIFICATE_EXPIRED = "certificate_expired"
     CERTIFICATE_NOT_YET = "certificate_not_yet"  # its time begins in the future
+    CERTIFICATE_ABOVE = "certificate_above"  # its own time is right, that of one above it is not
     CERTIFICATE_OTHER = "certificate_other"  # bad in another way
     CA_UNREADABLE = "ca_unreadable"  # the setting `ca_certificate` holds no certificate
     TLS_TOO_OLD = "tls_too_old"  # nothing newer than TLS 1.1
@@ -56,16 +62,21 @@ class Fault(enum.StrEnum):
     TLS_INJECTION = "tls_injection"  # bytes smuggled in ahead of the encryption
     # authentication
     AUTH_NOT_OFFERED = "auth_not_offered"
-    AUTH_MECHANISM = "auth_mechanism"  # offered, but no mechanism that we speak
+    AUTH_MECHANISM = "auth_mechanism"  # none that both sides speak, or that the server takes
     AUTH_UNENCRYPTED = "auth_unencrypted"  # we do not show a password to everybody on the way
     LOGIN_MISSING = "login_missing"
     PASSWORD_MISSING = "password_missing"  # noqa: S105 - the name of a fault
     AUTH_REJECTED = "auth_rejected"
+    AUTH_SWITCHED_OFF = "auth_switched_off"  # the account, or its organisation, may not log in so
+    AUTH_ACCOUNT_DISABLED = "auth_account_disabled"
+    AUTH_TOO_WEAK = "auth_too_weak"  # another password is wanted, or another way to show it
     AUTH_TRANSIENT = "auth_transient"
     # one message
     AUTH_REQUIRED = "auth_required"  # refused for want of authentication (R24)
     ENCRYPTION_REQUIRED = "encryption_required"  # refused because the connection is readable
     RELAY_DENIED = "relay_denied"  # the server does not take mail for that domain from us (R24)
+    CLIENT_REFUSED = "client_refused"  # this machine's address, its name, or how much it sends
+    HELO_REFUSED = "helo_refused"  # the name that it gives in EHLO
     SENDER_REFUSED = "sender_refused"
     SENDER_TRANSIENT = "sender_transient"
     RECIPIENT_UNKNOWN = "recipient_unknown"
@@ -79,6 +90,7 @@ class Fault(enum.StrEnum):
     SMTPUTF8_MISSING = "smtputf8_missing"  # an international address, and the server knows none
     CONTENT_UNSAFE = "content_unsafe"  # bytes that must not go out as they are
     UNKNOWN_OUTCOME = "unknown_outcome"  # silence or loss after the final dot (RFC 1047)
+    CONFIRMATION_LOST = "confirmation_lost"  # of these, where it is known not to be silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +138,11 @@ class Delivery:
     RCPT where that refused, else the reply to MAIL or to the content. A recipient about whom
     the server said nothing final is missing. ``reply`` is the reply that decided the message,
     None where the server was silent; ``note`` says in English what happened then, and
-    ``fault`` says it in one word.
+    ``fault`` says it in one word. ``trouble`` is there where the refusal is not about the message:
+    it names envelope sender, HELO, client or login, and the connection has had nobody accepted.
+    Those who are ``left`` found no more room in this transaction and are for the next one; ``room``
+    is how many do, as far as this one has shown. Where it was ``crowded`` some of them were refused
+    after five others, maybe because of these: they are for the next one even if nobody got this.
     """
 
     result: Result
@@ -135,6 +151,10 @@ class Delivery:
     verdicts: Mapping[str, Reply]
     note: str | None = None
     fault: Fault | None = None
+    trouble: TransportError | None = None
+    left: tuple[str, ...] = ()
+    room: int | None = None
+    crowded: bool = False
 
 
 def result_of(replies: Iterable[Reply]) -> Result:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -15,23 +16,27 @@ from flask_admin import Admin
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.orm import Session
 
-from . import clock, notify, outbox, pending, signals
-from .config import Config, DeliveryMode, suppressed
-from .database import OURS, Database
+from . import clock, signals
+from .config import Config, suppressed
 from .directory import People
-from .errors import InteractionMailError
-from .intent import Intent
-from .keeper import Keeper, announce_ids, send_signal
-from .notify import Circumstances, Identity
-from .outbox import NewMessage
-from .settings import MessagingSettings
-from .settings_store import InForce, SettingsStore
+from .errors import InteractionMailError, StillWaiting
+from .messages import compose as notify
+from .messages.compose import Circumstances, Identity
+from .messages.intent import Intent
+from .outbox import messages, resends
+from .outbox.messages import NewMessage
+from .settings.model import MessagingSettings
+from .settings.store import InForce, SettingsStore
+from .storage.database import Database, usable
+from .unit_of_work import session_events
+from .unit_of_work.writer import Keeper, announce_ids, send_signal
 from .values import Notification, Reason, Status
 
 if TYPE_CHECKING:
-    from .delivery import Delivery
-    from .dispatcher import Dispatcher
-    from .outbox_retention import Purged
+    from .delivery.dispatcher import Dispatcher
+    from .delivery.modes import Delivery
+    from .outbox.presence import How, Pulse
+    from .outbox.retention import Purged
 
 KEY = "interaction_mail"
 log = logging.getLogger("flask_interaction_mail")
@@ -54,6 +59,7 @@ class State:
     keeper: Keeper = field(init=False)
     deliver_by: Callable[[], Delivery] | None = None  # a way of delivery that an extra brings
     _delivery: Delivery | None = None
+    _pulses: dict[tuple[int, str], Pulse] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.keeper = Keeper(self)
@@ -79,11 +85,8 @@ class State:
 
     def connection(self, session: Session) -> sa.Connection | None:
         """The connection of the host's transaction, to read on; None where it has failed."""
-        if not session.in_transaction():
-            session.begin()
-        if not session.is_active:
-            return None
-        return session.connection(bind_arguments=OURS)
+        connection = usable(session)
+        return None if connection is None else self.database.ours(connection)
 
     @contextmanager
     def reading(self, session: Session) -> Iterator[sa.Connection]:
@@ -92,10 +95,10 @@ class State:
         Raises:
             TablesMissing: the tables are not there yet.
         """
-        connection = self.connection(session)
+        connection = usable(session)
         if connection is not None:
             self.database.check_tables(connection)
-            yield connection
+            yield self.database.ours(connection)
             return
         with self.database.reading() as own:
             yield own
@@ -120,7 +123,7 @@ class State:
         Raises:
             TablesMissing: the tables are not there yet.
         """
-        notes = pending.notes_of(session)
+        notes = session_events.notes_of(session)
         found: InForce | None = notes.get(self)
         if found is None or not self.settings.is_newest_known(found):
             with self.reading(session) as connection:
@@ -149,7 +152,7 @@ class State:
         return saved
 
     def _settings_changed(self, previous: InForce, saved: InForce, changed_by: str) -> None:
-        from . import breaker  # late: for those who deliver, or open the panel
+        from .outbox import breaker  # late: for those who deliver, or open the panel
 
         try:
             with self.database.writing() as connection:
@@ -168,34 +171,42 @@ class State:
 
     # -- messages -------------------------------------------------------------------
 
-    def resend(self, id: uuid.UUID, *, by: str | None = None) -> Notification:
+    def resend(
+        self, id: uuid.UUID, *, by: str | None = None, after: uuid.UUID | None = None
+    ) -> Notification:
         """Route the intent of message ``id`` anew and queue it as a message of its own.
 
-        Commits a transaction of its own.
+        ``by`` says who asks, ``after`` which resend of it he knows to be the latest. Commits a
+        transaction of its own.
 
         Raises:
             LookupError: there is no such message.
+            StillWaiting: it has not ended yet.
+            SentAgain: it was sent again after ``after``.
             InteractionMailError: it cannot be composed with the settings that are in force.
             ValueError: the intent is damaged, or the body has been purged.
         """
         with self.database.reading() as connection:
-            found = outbox.intent_of(connection, id)
+            resends.check(connection, id, after)
+            original = resends.original(connection, id)
             settings = self.settings.current(connection).settings
-        if found is None:
-            raise LookupError(f"There is no message {id}.")
-        intent, pair, actor = found
-        message = self.compose(
-            intent, Identity.fresh(pair=pair, actor=by or actor, resend_of=id), settings
-        )
+        identity = Identity.again(original, resend_of=id, by=by)
+        message = self.compose(original.intent, identity, settings)
         with self.database.writing() as connection:
-            outbox.insert(connection, [message])
+            resends.lock(connection, id)
+            resends.check(connection, id, after)
+            if not messages.insert(connection, [message]):
+                raise StillWaiting("Another message with its key was made meanwhile: look at that.")
         return self._told([message.id])[message.id]
 
     def compose(
         self, intent: Intent, identity: Identity, settings: MessagingSettings
     ) -> NewMessage:
-        """``notify.compose`` in the circumstances of this app; raises what that raises."""
-        return notify.compose(intent, identity, self.circumstances(settings, intent.locations))
+        """``compose.compose`` in the circumstances of this app; raises what that raises."""
+        world = self.circumstances(settings, intent.locations)
+        message = notify.compose(intent, identity, world)
+        self.database.check_size(message)
+        return message
 
     def compose_anyhow(
         self, intent: Intent, identity: Identity, world: Circumstances
@@ -207,23 +218,23 @@ class State:
             log.error("notification.failed: %s", error)
             return notify.failed(intent, identity, world, error)
 
-    def cancel(self, id: uuid.UUID, *, reason: Reason = Reason.WITHDRAWN) -> bool:
-        """Call back a message that has not left; commits a transaction of its own."""
+    def cancel(self, *ids: uuid.UUID) -> bool:
+        """Call back those messages that have not left; commits a transaction of its own."""
         with self.database.writing() as connection:
-            cancelled = outbox.cancel(connection, [id], reason, clock.now())
+            cancelled = messages.cancel(connection, ids, Reason.WITHDRAWN, clock.now())
         self._told(cancelled)
         return bool(cancelled)
 
     def release(self, id: uuid.UUID) -> bool:
         """Let a held message go, unchanged; commits a transaction of its own."""
         with self.database.writing() as connection:
-            released = outbox.release(connection, [id], clock.now())
+            released = messages.release(connection, [id], clock.now())
         self._told(released)
         return bool(released)
 
     def _told(self, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Notification]:
         with self.database.reading() as connection:
-            snapshots = outbox.load(connection, ids)
+            snapshots = messages.load(connection, ids)
         announce_ids(self, ids)
         if any(one.status is Status.QUEUED for one in snapshots.values()):
             self.wake()
@@ -231,9 +242,9 @@ class State:
 
     def purge(self) -> Purged:
         """Forget what is older than the configuration keeps; commits transactions of its own."""
-        from . import outbox_retention  # late: needed once an hour, where mail is delivered
+        from .outbox import retention  # late: needed once an hour, where mail is delivered
 
-        return outbox_retention.purge(
+        return retention.purge(
             self.database,
             now=clock.now(),
             bodies=self.config.body_retention,
@@ -242,36 +253,34 @@ class State:
 
     # -- delivery -------------------------------------------------------------------
 
-    def dispatcher(self, *, connections: int | None = None) -> Dispatcher:
-        """A dispatcher for this process, with the settings that are in force at each look."""
-        from .workplace import dispatcher_of  # late: brings the dispatcher and the wire
+    def dispatcher(self, how: How | None = None, **changes: Any) -> Dispatcher:
+        """As ``factory.dispatcher_of``, with the settings that are in force at each look."""
+        from .delivery.factory import dispatcher_of  # late: brings the dispatcher and the wire
 
-        return dispatcher_of(self, connections=connections)
+        return dispatcher_of(self, how, **changes)
+
+    def pulse(self, how: How) -> Pulse:
+        """The signs of life of this process, the same object each time."""
+        from .delivery.factory import pulse_of  # late, as above
+
+        key = (os.getpid(), how)
+        if key not in self._pulses:
+            self._pulses[key] = pulse_of(self, how)
+        return self._pulses[key]
 
     @property
     def delivery(self) -> Delivery:
         """Who delivers; decided at the first use, when the database is configured for sure."""
         if self._delivery is None:
-            self._delivery = self._choose_delivery()
+            from .delivery.modes import chosen  # late: at the first use
+
+            self._delivery = chosen(self)
         return self._delivery
-
-    def _choose_delivery(self) -> Delivery:
-        from . import wakeup  # late, as the next one: at the first use
-        from .delivery import SyncDelivery, ThreadDelivery, WorkerDelivery
-
-        mode = self.config.delivery
-        if mode is DeliveryMode.SYNC or self.database.in_memory:
-            return SyncDelivery(self.dispatcher)
-        if self.deliver_by is not None:
-            return self.deliver_by()
-        if mode is DeliveryMode.WORKER:
-            return WorkerDelivery(lambda: wakeup.notify(self.database))
-        return ThreadDelivery(self.dispatcher)
 
     def wake(self) -> None:
         """There is something to deliver."""
         if has_app_context():
-            pending.attend(self)
+            session_events.attend(self)
         self.delivery.wake()
 
     def context_ends(self) -> None:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import enum
 import uuid
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
+from functools import partial
 from typing import Literal
+
+from . import text as texts
 
 
 class Role(enum.Enum):
@@ -23,52 +27,59 @@ class Party:
     """A user or a group of the host.
 
     ``email`` is a full address, or the part before ``@`` alone, or None.
-    ``id`` is the host's own identifier; two parties with the same kind and id are the same.
-    ``locale`` (``"de"``) chooses the language of a template.
+    ``id`` is the host's own identifier, a text, a number or a UUID, which is kept as its text;
+    two parties with the same kind and id are the same. ``locale`` (``"de"``, or a
+    ``babel.Locale``) chooses the language of a template. Lazy texts are resolved here.
     """
 
     name: str
     email: str | None = None
     _: KW_ONLY
-    id: str | int | None = None
+    id: str | int | uuid.UUID | None = None
     kind: Literal["user", "group"] = "user"
     role: Role | None = None
     uses_desktop_client: bool = False
     locale: str | None = None
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str):
-            raise TypeError(f"Party.name must be a string, not {type(self.name).__name__}")
-        if self.email is not None and not isinstance(self.email, str):
-            raise TypeError(
-                f"Party.email must be a string or None, not {type(self.email).__name__}"
-            )
+        set_ = _setter(self)
+        set_("name", _text("Party.name", self.name))
+        if self.email is not None:
+            set_("email", _text("Party.email", self.email, " or None"))
+        if self.id is not None:
+            set_("id", texts.identifier("Party.id", self.id))
+        set_("kind", texts.resolved(self.kind))
         if self.kind not in ("user", "group"):
             raise ValueError(f"Party.kind must be 'user' or 'group', not {self.kind!r}")
         if self.role is not None and not isinstance(self.role, Role):
             raise TypeError(f"Party.role must be a Role or None, not {self.role!r}")
+        set_("uses_desktop_client", bool(self.uses_desktop_client))
+        set_("locale", texts.language("Party.locale", self.locale))
 
 
 @dataclass(frozen=True, slots=True)
 class Contact:
     """A contact of the host that takes part in a merge; ``location`` is its folder or list.
 
+    ``id`` is a text, a number or a UUID, which is kept as its text.
+
     ``url`` is where people can see it: ``http`` or ``https``, with a host, in one piece; of
     anything else no link is made.
     """
 
-    id: str | int
+    id: str | int | uuid.UUID
     name: str
     _: KW_ONLY
     location: str
     url: str | None = None
 
     def __post_init__(self) -> None:
-        for field in ("name", "location"):
-            if not isinstance(getattr(self, field), str):
-                raise TypeError(f"Contact.{field} must be a string")
-        if self.url is not None and not isinstance(self.url, str):
-            raise TypeError("Contact.url must be a string or None")
+        set_ = _setter(self)
+        set_("id", texts.identifier("Contact.id", self.id))
+        set_("name", _text("Contact.name", self.name))
+        set_("location", _text("Contact.location", self.location))
+        if self.url is not None:
+            set_("url", _text("Contact.url", self.url, " or None"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +97,22 @@ class Merge:
             raise TypeError("Merge.contacts must be exactly two Contact values")
         if self.requester is not None and not isinstance(self.requester, Party):
             raise TypeError("Merge.requester must be a Party or None")
-        object.__setattr__(self, "contacts", contacts)
+        set_ = _setter(self)
+        set_("contacts", contacts)
+        if self.reason is not None:
+            set_("reason", _text("Merge.reason", self.reason, " or None"))
+
+
+def _setter(value: object) -> Callable[[str, object], None]:
+    """What sets a field of a frozen ``value`` that is being made."""
+    return partial(object.__setattr__, value)
+
+
+def _text(field: str, given: object, otherwise: str = "") -> str:
+    text = texts.resolved(given)
+    if isinstance(text, str):
+        return text
+    raise TypeError(f"{field} must be a string{otherwise}, not {type(given).__name__}")
 
 
 class Kind(enum.StrEnum):
@@ -104,13 +130,13 @@ class Status(enum.StrEnum):
     SENT = "sent"  # the server took it; no proof of arrival
     DEFERRED = "deferred"  # refused for now, will be tried again by itself
     FAILED = "failed"  # refused for good, expired, or never sendable
-    HELD = "held"  # waits for an administrator
+    HELD = "held"  # waits for an administrator, or, above a rate, for its digest
     SUPPRESSED = "suppressed"  # deliberately not sent
     CANCELLED = "cancelled"  # called back before it left
 
     @property
     def final(self) -> bool:
-        """True when nothing more happens by itself."""
+        """True when nothing more happens by itself, but to what is held for its rate."""
         return self not in (Status.QUEUED, Status.SENDING, Status.DEFERRED)
 
 
@@ -123,7 +149,7 @@ class Reason(enum.StrEnum):
     INELIGIBLE = "ineligible"  # suppressed: no recipient uses the desktop client (R6)
     TESTING = "testing"  # suppressed: MAIL_SUPPRESS_SEND
     REFUSED = "refused"  # failed: the server said no
-    EXPIRED = "expired"  # failed: too old, or past expires_at
+    EXPIRED = "expired"  # failed: tried as often as any, or past expires_at
     NOT_CONFIGURED = "not_configured"  # failed: no server or no default From (R4)
     UNADDRESSED = "unaddressed"  # failed: no address and no default To (R35)
     MERGED = "merged"  # cancelled: the pair was merged meanwhile
@@ -146,7 +172,8 @@ class Notification:
     """A snapshot of a notification; ask again with ``get_notification(id)`` for news.
 
     ``message_id`` is None as long as routing has not succeeded. ``route`` tells in sentences
-    why these recipients and this sender were chosen.
+    why these recipients and this sender were chosen. ``earlier`` is the id of the notification
+    that had the same key before, None if this is the first.
     """
 
     id: uuid.UUID
@@ -159,3 +186,4 @@ class Notification:
     recipients: tuple[RecipientVerdict, ...]
     route: tuple[str, ...]
     created_at: datetime
+    earlier: uuid.UUID | None = None

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from alembic import context
 
-from flask_interaction_mail.migrate import VERSION_TABLE, is_ours
-from flask_interaction_mail.models import Base
+from flask_interaction_mail.storage.migrations import VERSION_TABLE, is_ours, schema_of
+from flask_interaction_mail.storage.tables import Base
 
 
 def run() -> None:
-    """Run the migrations on the connection that ``flask_interaction_mail.migrate`` gives."""
+    """Run the migrations on the connection that ``storage.migrations`` gives."""
     connection = context.config.attributes["connection"]
     context.configure(
         connection=connection,
         target_metadata=Base.metadata,
         version_table=VERSION_TABLE,
+        version_table_schema=schema_of(context.config),
         # The database is the host's: what else is in it does not concern us.
         include_name=is_ours,
         compare_type=True,

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests import proofs
 from tests.canary import Watch
+from tests.crash import accounts
+from tests.turns import Turns
 
+TURNS = pytest.StashKey[Turns]()
+CRASHES = Path(__file__).parent / "crash"
 BUILD_MACHINE = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 HOW_TO = "`.ci/run` installs and starts every server that the tests use (Debian, as root)"
 
@@ -50,6 +57,38 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     report = yield
     _refuse_skip(report)
     return report
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Take part in the turns of a run in several processes."""
+    if (given := getattr(config, "workerinput", None)) is not None:
+        config.stash[TURNS] = turns = Turns(given["testrunuid"])
+        config.add_cleanup(turns.close)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run what crashes alone: other tests would keep its disk and processors busy."""
+    turns = item.config.stash.get(TURNS, None)
+    with turns.taken(alone=item.path.is_relative_to(CRASHES)) if turns else nullcontext():
+        return (yield)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Hand what was counted to the process that prints it, where several run the tests."""
+    output = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["proofs"] = proofs.told()
+        output["accounts"] = [one.figures() for one in accounts.REPORT]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take what another process has counted; one that died has nothing."""
+    output = getattr(node, "workeroutput", {})
+    for proof in output.get("proofs", ()):
+        proofs.proved(*proof)
+    accounts.REPORT.extend(accounts.Account(**one) for one in output.get("accounts", ()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -10,9 +10,12 @@ from typing import Any
 import sqlalchemy as sa
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
+from jinja2 import StrictUndefined
 
-from flask_interaction_mail import Contact, Directory, InteractionMail, Merge, Party, models, outbox
+from flask_interaction_mail import Contact, Directory, InteractionMail, Merge, Party
+from flask_interaction_mail.outbox import messages
 from flask_interaction_mail.state import State
+from flask_interaction_mail.storage import tables
 from tests.canary import PASSWORD as PASSWORD
 
 SETTINGS: dict[str, Any] = {
@@ -54,8 +57,16 @@ class People(Directory):
 class Host:
     """The application with what a test needs of it."""
 
-    def __init__(self, url: str, *, admin: Any = None, access: Any = None, **config: Any) -> None:
-        self.db = SQLAlchemy()
+    def __init__(
+        self,
+        url: str,
+        *,
+        admin: Any = None,
+        access: Any = None,
+        schema: str | None = None,
+        **config: Any,
+    ) -> None:
+        self.db = SQLAlchemy(metadata=sa.MetaData(schema=schema))
         self.people = People(user=ADA, mergers={"Firm List": [STEWARDS]})
 
         class Thing(self.db.Model):  # type: ignore[name-defined, misc]
@@ -74,6 +85,7 @@ class Host:
             INTERACTION_MAIL_ACTOR_RATE=1_000_000,
         )
         self.app.config.update(config)
+        self.app.jinja_env.undefined = StrictUndefined  # as in many hosts: no page may be sloppy
         if url.startswith("sqlite"):
             self.app.config.setdefault(
                 "SQLALCHEMY_ENGINE_OPTIONS", {"connect_args": {"timeout": 10}}
@@ -100,7 +112,9 @@ class Host:
         """What the outbox holds, committed, oldest first."""
         with self.app.app_context(), self.db.engine.connect() as connection:
             return list(
-                connection.execute(sa.select(outbox.MESSAGE).order_by(outbox.MESSAGE.c.created_at))
+                connection.execute(
+                    sa.select(messages.MESSAGE).order_by(messages.MESSAGE.c.created_at)
+                )
             )
 
     def subjects(self) -> list[str]:
@@ -111,7 +125,7 @@ class Host:
         with self.app.app_context(), self.db.engine.connect() as connection:
             return list(
                 connection.scalars(
-                    sa.select(models.RecipientRow.address).order_by(models.RecipientRow.address)
+                    sa.select(tables.RecipientRow.address).order_by(tables.RecipientRow.address)
                 )
             )
 

@@ -11,11 +11,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail import clock, models, outbox, queue, recorder, shift
-from flask_interaction_mail.intent import Intent
-from flask_interaction_mail.office import Office
-from flask_interaction_mail.outbox import NewMessage
-from flask_interaction_mail.settings import MessagingSettings
+from flask_interaction_mail import clock
+from flask_interaction_mail.delivery import pace, recorder
+from flask_interaction_mail.delivery.ports import Office
+from flask_interaction_mail.messages.intent import Intent
+from flask_interaction_mail.outbox import claim
+from flask_interaction_mail.outbox import messages as outbox
+from flask_interaction_mail.outbox.messages import NewMessage
+from flask_interaction_mail.settings.model import MessagingSettings
+from flask_interaction_mail.storage import tables
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.values import Party, RecipientVerdict, Status
 
@@ -27,11 +31,13 @@ SETTINGS = MessagingSettings(
 class Store:
     """A database with our tables and nothing else; what delivery needs of it."""
 
+    lone = False
+
     def __init__(self, url: str) -> None:
         arguments = {"timeout": 20} if url.startswith("sqlite") else {}
         self.engine = sa.create_engine(url, connect_args=arguments)
         metadata = sa.MetaData()
-        models.copy_to(metadata)
+        tables.copy_to(metadata)
         metadata.create_all(self.engine)
 
     def office(self, **changes: Any) -> Office:
@@ -93,19 +99,19 @@ def records_of(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
 
 def claims_of(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """Have ``count`` messages in each claim, however soon the last ones left."""
-    monkeypatch.setattr(shift, "_FIRST", count)
-    monkeypatch.setattr(shift, "_MOST", count)
+    monkeypatch.setattr(pace, "FIRST", count)
+    monkeypatch.setattr(pace, "MOST", count)
 
 
 def before_records(monkeypatch: pytest.MonkeyPatch, look: Callable[..., object]) -> None:
     """Call ``look`` before each record, with the same arguments."""
-    record = queue.record
+    record = claim.record
 
     def looked_at(*given: Any, **named: Any) -> Any:
         look(*given, **named)
         return record(*given, **named)
 
-    monkeypatch.setattr(queue, "record", looked_at)
+    monkeypatch.setattr(claim, "record", looked_at)
 
 
 def a_message(
@@ -121,19 +127,21 @@ def a_message(
     to = addresses or ("ada@firm.example",)
     origin = outbox.new_id()
     now = clock.now()
+    intent = Intent(
+        kind="notification",
+        source="call",
+        subject="x",
+        text="x",
+        to=tuple(Party("", address) for address in to),
+    )
     return NewMessage(
         id=outbox.id_of_key(key) if key else origin,
         origin=origin,
         key=key,
         pair=pair,
         actor="7" if pair else None,
-        intent=Intent(
-            kind="notification",
-            source="call",
-            subject="x",
-            text="x",
-            to=tuple(Party("", address) for address in to),
-        ),
+        intent=intent,
+        stored_intent=intent.to_json(),
         status=status,
         reason=None,
         detail=None,

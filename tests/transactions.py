@@ -1,7 +1,7 @@
 """A bare host with the real outbox behind it, for tests of what a transaction carries.
 
 There are no settings, no addresses and no panel here: ``send`` puts a finished message into the
-hands of ``pending``, as the public calls do after everything of theirs.
+hands of ``session_events``, as the public calls do after everything of theirs.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from flask import Flask, current_app, has_app_context
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import event
 
-from flask_interaction_mail import models, pending
-from flask_interaction_mail.database import Database
-from flask_interaction_mail.keeper import Keeper, Storing
-from flask_interaction_mail.outbox import MESSAGE, RECIPIENT, NewMessage
-from flask_interaction_mail.pending import Fate
+from flask_interaction_mail.outbox.messages import MESSAGE, RECIPIENT, NewMessage
+from flask_interaction_mail.storage import tables
+from flask_interaction_mail.storage.database import Database
+from flask_interaction_mail.unit_of_work import contexts, delayed, session_events
+from flask_interaction_mail.unit_of_work.session_events import Fate
+from flask_interaction_mail.unit_of_work.writer import Keeper, Storing
 from tests.outbox_rows import a_message
 
 FILES = ("wal", "delete")
 SERVERS = ("postgresql", "mariadb")
 KINDS = ("memory", *FILES, *SERVERS)
 SHARED = (*FILES, *SERVERS)  # several connections at a time
-TABLES = tuple(models.Base.metadata.sorted_tables)
+TABLES = tuple(tables.Base.metadata.sorted_tables)
 
 
 class Host:
@@ -61,7 +62,7 @@ class Host:
             TESTING=testing,
         )
         self.db = SQLAlchemy(session_options=session_options or {})
-        models.copy_to(self.db.metadata)
+        tables.copy_to(self.db.metadata)
         self.Thing = self._thing(bind_key=None)
         self.Other = self._thing(bind_key="other") if binds else None
         self.waked, self.contexts_ended = 0, 0
@@ -79,6 +80,7 @@ class Host:
         self.database = Database(self.app, self.db)
         self.keeper = Keeper(self)  # type: ignore[arg-type]  # it has what the keeper asks for
         self.app.extensions["host"] = self
+        contexts.watch(self.app)
 
     def _thing(self, *, bind_key: str | None) -> Any:
         attributes = {
@@ -98,7 +100,7 @@ class Host:
     def wake(self) -> None:
         self.waked += 1
         if has_app_context():
-            pending.attend(self)
+            session_events.attend(self)
 
     def context_ends(self) -> None:
         self.contexts_ended += 1
@@ -192,11 +194,11 @@ def send(
     session: Any = None,
     to: tuple[str, ...] = ("a@x.example", "b@x.example"),
 ) -> NewMessage:
-    """Hand a message to ``pending`` in the current app context."""
+    """Hand a message to ``session_events`` in the current app context."""
     host: Host = current_app.extensions["host"]
     message = a_message(*to, key=key)
     message = replace(message, intent=replace(message.intent, subject=subject))
-    pending.enrol(Storing(message, fate), host, session=session)
+    session_events.enrol(Storing(message, fate), host, session=session)
     return message
 
 
@@ -207,20 +209,27 @@ def always(subject: str) -> NewMessage:
 
 def waiting(session: Any) -> list[str]:
     """The subjects that wait for the commit of ``session``."""
-    return sorted(work.message.intent.subject for work in pending.pending_of(session))
+    return sorted(work.message.intent.subject for work in session_events.pending_of(session))
 
 
 def call_back(session: Any, subject: str) -> bool:
     """Withdraw what has this ``subject``."""
-    return pending.withdraw(session, lambda work: work.message.intent.subject == subject)
+    return session_events.withdraw(session, lambda work: work.message.intent.subject == subject)
 
 
-def eventually(true: Callable[[], bool], *, seconds: float = 6) -> bool:
+def eventually(true: Callable[[], bool], *, seconds: float = 20) -> bool:
     """Whether ``true`` becomes so in time."""
     end = time.monotonic() + seconds
     while not (there := true()) and time.monotonic() < end:
         time.sleep(0.02)
     return there
+
+
+def give_up_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is tried in the background is refused at the next try, so that its thread ends."""
+    monkeypatch.setattr(delayed, "RETRY", (0.01,))
+    monkeypatch.setattr(delayed, "is_away", lambda _: False)
+    assert eventually(lambda: delayed._thread is None)
 
 
 def in_threads(*works: Callable[[], Any]) -> None:

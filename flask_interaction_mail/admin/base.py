@@ -13,21 +13,15 @@ from flask_admin import BaseView
 from markupsafe import Markup
 
 from ..errors import TablesMissing
-from ..settings_store import InForce
+from ..settings.store import InForce
 from ..state import KEY, State
-from . import access, shown, wording
+from . import access, csrf, formatting, headers, texts
 from .csrf import PanelForm
 
 if TYPE_CHECKING:
-    from .. import breaker
+    from ..outbox import breaker
 
 STATIC = Path(__file__).parent.parent / "static" / "interaction_mail"
-_HEADERS = {
-    "Cache-Control": "no-store",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "SAMEORIGIN",  # the test result and bodies are shown in frames
-    "Referrer-Policy": "same-origin",
-}
 
 
 class PanelView(BaseView):
@@ -64,7 +58,8 @@ class PanelView(BaseView):
     def create_blueprint(self, admin: Any) -> Any:
         """Flask-Admin's, whose answers all have our headers: refusals and errors, too."""
         blueprint = super().create_blueprint(admin)
-        blueprint.after_request(_with_headers)
+        blueprint.url_value_preprocessor(csrf.look_ourselves)
+        blueprint.after_request(headers.promise)
         return blueprint
 
     def _run_view(self, fn: Any, *args: Any, **kwargs: Any) -> Response:
@@ -83,9 +78,10 @@ class PanelView(BaseView):
             settings=present.settings,
             may=may,
             asset=asset,
-            wording=wording,
-            time=shown.time,
-            status=shown.status,
+            wording=texts,
+            time=formatting.time,
+            status=formatting.status,
+            leaves_by_itself=formatting.leaves_by_itself,
             suppressed=state().suppressed,
             breaker=_breaker(present),
             **values,
@@ -95,7 +91,7 @@ class PanelView(BaseView):
         """What a page needs that is streamed, so that Flask-Admin does not render it."""
         nonce = self.admin.csp_nonce_generator if self.admin else None
         return {
-            "_gettext": wording.gettext,
+            "_gettext": texts.gettext,
             "asset": asset,
             "admin_csp_nonce_attribute": Markup('nonce="{}"').format(nonce()) if nonce else "",
         }
@@ -103,14 +99,8 @@ class PanelView(BaseView):
     def render(self, template: str, **kwargs: Any) -> str:
         """Flask-Admin's rendering, with a translation that never breaks."""
         arguments: dict[str, Any] = self._template_args
-        arguments["_gettext"] = wording.gettext
+        arguments["_gettext"] = texts.gettext
         return super().render(template, **kwargs)
-
-
-def _with_headers(response: Response) -> Response:
-    for name, value in _HEADERS.items():
-        response.headers.setdefault(name, value)
-    return response
 
 
 def state() -> State:
@@ -153,7 +143,7 @@ def _version(name: str) -> str:
 
 
 def _breaker(present: InForce) -> breaker.Open | None:
-    from .. import breaker  # late: with the first page that is opened
+    from ..outbox import breaker  # late: with the first page that is opened
 
     if not present.settings.configured:
         return None

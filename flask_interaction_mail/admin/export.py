@@ -13,10 +13,10 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from ..outbox.filters import Filters
 from ..values import RecipientVerdict
-from . import lookup
-from .content import from_of
-from .filters import Filters
+from . import listing
+from .message_view import from_of
 
 COLUMNS: Final = (
     *("created (UTC)", "finished (UTC)", "status", "reason", "details", "kind", "subject"),
@@ -40,8 +40,9 @@ def pieces(
     mark, head = _BOM, [COLUMNS]
     while True:
         with reading() as connection:
-            page = lookup.batch(connection, filters)
-        yield mark + _text([*head, *map(_cells, page.lines)])
+            page = listing.batch(connection, filters)
+        if head or page.lines:  # an empty piece could be taken for the end
+            yield mark + _text([*head, *map(_cells, page.lines)])
         if not page.older:
             return
         mark, head, filters = "", [], replace(filters, before=page.older)
@@ -61,7 +62,7 @@ def _text(lines: Iterable[Iterable[str]]) -> str:
     return written.getvalue()
 
 
-def _cells(line: lookup.Listed) -> tuple[str, ...]:
+def _cells(line: listing.Listed) -> tuple[str, ...]:
     row = line.row
     return (
         _instant(row.created_at),

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from flask import request
 from wtforms import BooleanField, HiddenField, TextAreaField
 
 from ..errors import SettingsError
-from ..setting_fields import clean
-from ..setting_layers import InForce
-from ..setting_rules import problems
-from ..settings import ADDRESSES, FIELDS, MessagingSettings, PasswordState
-from . import wording
-from .csrf import PanelForm
+from ..settings.fields import clean
+from ..settings.layers import InForce
+from ..settings.model import ADDRESSES, FIELDS, MessagingSettings, Origin, PasswordState
+from ..settings.rules import problems, suggested_port
+from . import texts
+from .csrf import PanelForm, from_here
 from .fields import ChoiceField, ListField, NewPasswordField, TextField
 
 ADVANCED: Final = FIELDS[FIELDS.index("ca_certificate") :]
@@ -26,7 +27,7 @@ class SettingsForm(PanelForm):
     revision = HiddenField()
     company_domain = TextField("Company domain", render_kw={"placeholder": "example.com"})
     smtp_server = TextField("SMTP server", render_kw={"placeholder": "mail.example.com"})
-    encryption = ChoiceField("Encryption", options=wording.ENCRYPTION)
+    encryption = ChoiceField("Encryption", options=texts.ENCRYPTION)
     smtp_port = TextField("Port", render_kw={"inputmode": "numeric", "maxlength": "8"})
     use_authentication = BooleanField("Use SMTP authentication")
     login = TextField("Login", render_kw={"autocomplete": "off"})
@@ -34,15 +35,16 @@ class SettingsForm(PanelForm):
     password_confirm = NewPasswordField("Password, once more")
     default_to = TextField("Default To")
     default_from = TextField("Default From")
-    from_policy = ChoiceField("Messages come from", options=wording.FROM_POLICY)
+    default_from_name = TextField("Name of the default From")
+    from_policy = ChoiceField("Messages come from", options=texts.FROM_POLICY)
     ca_certificate = TextAreaField("CA certificate", render_kw={"rows": "4", "spellcheck": "false"})
     allow_unencrypted_auth = BooleanField("Allow authentication without encryption")
     helo_name = TextField("Name of this machine")
     sender_name = TextField("Name of the sender")
     own_domains = ListField("Other domains of your own")
-    foreign_sender = ChoiceField("Users with an address elsewhere", options=wording.FOREIGN_SENDER)
+    foreign_sender = ChoiceField("Users with an address elsewhere", options=texts.FOREIGN_SENDER)
     on_ambiguous = ChoiceField(
-        "When nobody knows whether a message arrived", options=wording.ON_AMBIGUOUS
+        "When nobody knows whether a message arrived", options=texts.ON_AMBIGUOUS
     )
     divert_to = TextField("Divert all mail to")
     paused = BooleanField("Pause sending")
@@ -59,9 +61,43 @@ class SettingsForm(PanelForm):
             form[name].process(None, _values(present)[name])
         if not str(form.smtp_port.data or "").strip():
             form.smtp_port.data = "25"  # R16: never empty, not even on the page
+        if formdata is None and present.origins["smtp_port"] is Origin.DEFAULT:
+            # Nobody has chosen a port yet: propose the one that fits, 587 for STARTTLS.
+            form.smtp_port.data = str(suggested_port(present.settings.encryption))
         return form
 
     overridden: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, present: InForce) -> SettingsForm:
+        """The form with exactly these settings, to compare with."""
+        return cls(data=_values(present))
+
+    def said(self, name: str) -> str:
+        """The value of the field ``name`` for a comparison."""
+        data = self[name].data
+        return "\n".join(str(data or "").strip().splitlines())
+
+    def take(self, name: str, other: SettingsForm) -> None:
+        """Put the value of the field ``name`` of ``other`` into this form."""
+        self[name].process(None, other[name].data)
+
+    @staticmethod
+    def typed_here() -> bool:
+        """Whether the request carries this form, filled in on a page of this site."""
+        return from_here() and "smtp_server" in request.form
+
+    @staticmethod
+    def kept() -> list[tuple[str, str]]:
+        """What was typed and may be shown again: names and values, without a password."""
+        names = {"revision", *FIELDS} - {"password"}
+        return [(name, value) for name, value in request.form.items() if name in names]
+
+    def emptied(self, present: InForce) -> SettingsForm:
+        """The form as it is without what was typed, with the error of its token."""
+        form = type(self).filled(present)
+        form.token.errors = self.token.errors
+        return form
 
     @property
     def base(self) -> int | None:
@@ -77,6 +113,17 @@ class SettingsForm(PanelForm):
         if not self.password.data:
             changes.pop("password", None)
         return changes
+
+    def shown(self, name: str) -> str:
+        """The value of the field ``name`` in words, for those who may only look."""
+        field = self[name]
+        if name == "password":
+            return ""
+        if isinstance(field, ChoiceField):
+            return texts.gettext(field.options.get(str(field.data), ""))
+        if isinstance(field, BooleanField):
+            return texts.gettext("yes") if field.data else texts.gettext("no")
+        return str(field.data or "")
 
     @property
     def wrong(self) -> list[Any]:
@@ -103,14 +150,14 @@ class SettingsForm(PanelForm):
     def confirm_password(self) -> None:
         """Complain unless the password was typed the same way twice (R20)."""
         if (self.password.data or "") != (self.password_confirm.data or ""):
-            self.complain({"password_confirm": wording.MISMATCH})
+            self.complain({"password_confirm": texts.MISMATCH})
 
     def complain(self, errors: Mapping[str, str]) -> None:
         """Put ``errors`` at their fields; a field keeps the first it got."""
         for name, text in errors.items():
             field = self[name if name in self._fields else "smtp_server"]
             if not field.errors:
-                field.errors = [wording.sentence(str(field.label.text), text)]
+                field.errors = [texts.sentence(str(field.label.text), text)]
 
     def opens_advanced(self) -> bool:
         """Whether something under *Advanced* is wrong, or not as usual."""
@@ -138,9 +185,9 @@ _IN_FORM: Final = frozenset((*FIELDS, "password_confirm"))
 
 def password_hint(present: InForce) -> str:
     """What stands below the empty password field."""
-    if present.password is PasswordState.NONE:
-        return ""
-    return wording.PASSWORD_HINTS[present.password]
+    if present.password is PasswordState.NONE or "password" in present.overridden:
+        return ""  # there is none to keep, or no field to leave empty
+    return texts.PASSWORD_HINTS[present.password]
 
 
 def _values(present: InForce) -> dict[str, object]:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from flask import Response, flash, redirect, request, url_for
+from flask import Response, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_admin import expose
+from werkzeug.exceptions import Forbidden
 
 from ..errors import InteractionMailError, SettingsConflict, SettingsError
-from ..settings_store import InForce
-from ..steps import one_line
-from .base import PanelView, need, state, visitor
+from ..messages.route import one_line
+from ..settings.model import FIELDS
+from ..settings.store import InForce
+from .base import PanelView, asset, need, state, visitor
+from .csrf import from_here
 from .forms import SettingsForm, password_hint
-from .wording import gettext
+from .texts import gettext
+
+if TYPE_CHECKING:
+    from .conflict import Conflict
 
 log = logging.getLogger("flask_interaction_mail")
 
@@ -23,6 +29,30 @@ class MessagingView(PanelView):
     """The settings in one form (R7)."""
 
     right = "view"
+
+    def _handle_view(self, name: str, **kwargs: Any) -> ResponseReturnValue | None:
+        if request.method != "POST" or not SettingsForm.typed_here():
+            return super()._handle_view(name, **kwargs)
+        try:
+            answer = super()._handle_view(name, **kwargs)
+        except Forbidden:
+            if state().people.current_user() is not None:
+                raise
+        else:
+            if answer is None:
+                return None
+        return self._session_ended(), 403  # instead of the host's login, which forgets the form
+
+    def _session_ended(self) -> str:
+        """What the visitor typed, and nothing else: who he is is not known any more."""
+        admin = state().admin
+        return self.render(
+            "interaction_mail/admin/session_ended.html",
+            form=SettingsForm(request.form),
+            typed=SettingsForm.kept(),
+            login=url_for(f"{admin.index_view.endpoint}.index") if admin else "",
+            asset=asset,
+        )
 
     @expose("/", methods=("GET", "POST"))
     def index(self) -> ResponseReturnValue:
@@ -36,7 +66,8 @@ class MessagingView(PanelView):
     @expose("/test", methods=("GET", "POST"))
     def test(self) -> ResponseReturnValue:
         """The result of a test of the values in the form, as a page beside it (R47, R56)."""
-        from . import checks  # late, as below: diagnosis is for those who open the page
+        # Late, as below: diagnosis is for those who open the page.
+        from ..monitoring import test_history
 
         need("test")
         if request.method != "POST":  # HEAD is for looking, too
@@ -49,31 +80,38 @@ class MessagingView(PanelView):
         if form.errors:
             return self.page("test_invalid.html", form=form, present=present), 400
         by = visitor()
-        if checks.too_many(state(), by):
+        if test_history.too_many(state(), by):
             log.warning("test.too_many: %s tests again and again", one_line(by))
-            page = self.page("test_too_many.html", limit=checks.PER_MINUTE, present=present)
+            page = self.page("test_too_many.html", limit=test_history.PER_MINUTE, present=present)
             return page, 429, {"Retry-After": "60"}
-        return self._streamed(drafted, by)
+        return self._streamed(form, drafted, present, by)
 
-    def _streamed(self, drafted: InForce, by: str) -> Response:
-        from . import trial
+    def _streamed(
+        self, form: SettingsForm, drafted: InForce, present: InForce, by: str
+    ) -> Response:
+        from . import test_page
 
-        pieces = trial.page(state(), drafted, by=by, **self.frame())
+        pieces = test_page.page(state(), form, drafted, present=present, by=by, **self.frame())
         response = Response(pieces, mimetype="text/html")
         response.headers["X-Accel-Buffering"] = "no"  # each step is to be seen when it happens
         return response
 
     def _save(self, present: InForce) -> ResponseReturnValue:
         form = SettingsForm.filled(present, request.form)
+        valid = form.validate()
+        if form.token.errors:
+            return self._form(form if from_here() else form.emptied(present), present), 400
+        if valid and (asked := self._undecided(form, present)):
+            return asked
         form.check(state().settings.draft)
         form.confirm_password()
         if form.errors:
             return self._form(form, present), 400
-        base = present.revision if form.base is None else form.base
         try:
-            state().save_settings(form.changes, base=base, changed_by=visitor())
+            state().save_settings(form.changes, base=present.revision, changed_by=visitor())
         except SettingsConflict:
-            return self._form(form, present, conflict=True), 409
+            present = state().settings.current()
+            return self._undecided(form, present) or abort(409)
         except SettingsError as error:
             form.complain(error.errors)
             return self._form(form, present), 400
@@ -83,14 +121,29 @@ class MessagingView(PanelView):
         flash(gettext("Saved. Every message from now on is sent with these settings."), "success")
         return redirect(url_for(".index"), 303)
 
-    def _form(self, form: SettingsForm, present: InForce, **values: Any) -> str:
-        from . import checks
+    def _undecided(self, form: SettingsForm, present: InForce) -> ResponseReturnValue | None:
+        """The page that asks what shall hold; None where that is clear, and is in ``form``."""
+        from . import conflict
+
+        found = conflict.between(state().settings, form, present, request.form)
+        if found is None or found.decided:
+            form.revision.data = str(present.revision)
+            return None
+        return self._form(form, present, conflict=found), 409
+
+    def _form(
+        self, form: SettingsForm, present: InForce, *, conflict: Conflict | None = None
+    ) -> str:
+        from ..monitoring import test_history
+        from . import origins
 
         return self.page(
             "messaging.html",
+            origins=origins.notes(present),
             form=form,
+            names=FIELDS,
             present=present,
             hints={"password": password_hint(present)},
-            badge=checks.badge(state(), present),
-            **values,
+            badge=test_history.badge(state(), present),
+            conflict=conflict,
         )

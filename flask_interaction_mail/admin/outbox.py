@@ -12,13 +12,13 @@ from flask import Response, abort, flash, redirect, request, stream_with_context
 from flask.typing import ResponseReturnValue
 from flask_admin import expose
 
-from ..errors import InteractionMailError
+from ..errors import InteractionMailError, SentAgain
+from ..outbox.filters import Filters
 from ..values import Kind, Reason, Status
-from .base import PanelView, may, need, state, token_is_valid
-from .content import body_of, headers_of
+from .base import PanelView, may, need, state, token_is_valid, visitor
 from .csrf import PanelForm
-from .filters import Filters
-from .wording import gettext
+from .message_view import body_of, headers_of
+from .texts import gettext
 
 # Nothing is loaded and nothing runs: only the styles within the message itself apply.
 _BODY_POLICY = (
@@ -35,11 +35,11 @@ class OutboxView(PanelView):
     @expose("/")
     def index_view(self) -> ResponseReturnValue:
         """The list, newest first."""
-        from . import lookup  # late, as below: its statements are for those who open the page
+        from . import listing  # late, as below: its statements are for those who open the page
 
         filters = Filters.of(request.args)
         with state().database.reading() as connection:
-            page = lookup.page(connection, filters)
+            page = listing.page(connection, filters)
         return self.page(
             "outbox.html",
             page=page,
@@ -66,11 +66,11 @@ class OutboxView(PanelView):
     @expose("/<uuid:id>/")
     def details_view(self, id: uuid.UUID) -> ResponseReturnValue:
         """All about one message; its body only with the right to see it."""
-        from . import lookup
+        from ..outbox import queries
 
         with state().database.reading() as connection:
-            details = lookup.details(connection, id)
-            content, intent = lookup.stored(connection, id) or (None, "")
+            details = queries.details(connection, id)
+            content, intent = queries.stored(connection, id) or (None, "")
         if details is None:
             abort(404)
         return self.page(
@@ -85,11 +85,11 @@ class OutboxView(PanelView):
     @expose("/<uuid:id>/html")
     def html_view(self, id: uuid.UUID) -> ResponseReturnValue:
         """The HTML text of one message, for the frame in its details."""
-        from . import lookup
+        from ..outbox import queries
 
         need("body")
         with state().database.reading() as connection:
-            found = lookup.stored(connection, id)
+            found = queries.stored(connection, id)
         html = body_of(*found).html if found else None
         if html is None:
             abort(404)
@@ -125,7 +125,11 @@ class OutboxView(PanelView):
         return redirect(url_for(".details_view", **back), 303)
 
     def _resend(self, id: uuid.UUID) -> uuid.UUID:
-        new = state().resend(id)
+        try:
+            new = state().resend(id, by=visitor(), after=_known_resend())
+        except SentAgain as error:
+            flash(f"{error} {gettext('Nothing was sent now.')}", "warning")
+            return id
         flash(gettext("Queued as a new message: this is it."), "success")
         return new.id
 
@@ -142,3 +146,11 @@ class OutboxView(PanelView):
         else:
             flash(gettext("It is not held any more."), "warning")
         return id
+
+
+def _known_resend() -> uuid.UUID | None:
+    """The latest resend that the page named where the button was pressed."""
+    try:
+        return uuid.UUID(request.form.get("after", ""))
+    except ValueError:
+        return None

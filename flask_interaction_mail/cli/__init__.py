@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import Flask
 
-from .common import main
+from .output import main
 
 __all__ = ["register"]
 

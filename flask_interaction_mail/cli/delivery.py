@@ -15,13 +15,16 @@ from typing import Any, Final
 import click
 import sqlalchemy as sa
 
-from .. import breaker, clock
-from ..dispatcher import Limit
-from ..models import MessageRow
-from ..settings_store import InForce
+from .. import clock
+from ..config import DeliveryMode
+from ..delivery.dispatcher import Limit
+from ..outbox import breaker, presence, server_limits
+from ..outbox.presence import How
+from ..settings.store import InForce
 from ..state import State, state_of
+from ..storage.tables import MessageRow
 from ..values import Reason, Status
-from .common import as_json, dump, fail, main, pairs, say
+from .output import as_json, dump, fail, main, moment, pairs, say
 
 _WAITING: Final = (Status.QUEUED, Status.SENDING, Status.DEFERRED)
 _HELD_BY_RATE: Final = (
@@ -29,6 +32,12 @@ _HELD_BY_RATE: Final = (
     .select_from(MessageRow)
     .where(MessageRow.status == Status.HELD, MessageRow.reason == Reason.RATE)
 )
+_NOBODY: Final = {
+    DeliveryMode.WORKER: "nobody: start 'flask interaction-mail worker'",
+    DeliveryMode.CELERY: "see 'celery inspect active'",
+    DeliveryMode.THREAD: "no process at present: each begins with its first request or commit",
+    DeliveryMode.SYNC: "each process at the end of its requests",
+}
 _TESTED: Final = {
     "never": "none has passed",
     "passed": "passed",
@@ -45,10 +54,16 @@ def status(as_json: bool) -> None:
     if as_json:
         dump(told)
         return
-    counts = told.pop("messages")
+    counts, above = told.pop("messages"), told.pop("held_by_rate")
+    told["server_takes"] = _takes(told["server_takes"])
+    told["at_work"] = [_in_words(one) for one in told["at_work"]] or _NOBODY[told["delivery"]]
     pairs((name.replace("_", " "), value) for name, value in told.items())
     say("\nMessages:")
-    pairs((str(one), counts[one]) for one in Status)
+    if above:
+        counts[Status.HELD] = (
+            f"{counts[Status.HELD]}, of which {above} are above a rate and leave by themselves"
+        )
+    pairs(counts.items())
 
 
 def told_of(state: State) -> dict[str, Any]:
@@ -57,13 +72,17 @@ def told_of(state: State) -> dict[str, Any]:
     present = state.settings.current()
     with state.database.reading() as connection:
         counts = _counts(connection)
-        oldest = _oldest(connection)
+        oldest = _oldest(connection, now)
         above = connection.scalar(_HELD_BY_RATE) or 0
         broken = breaker.read(connection, present.settings)
+        takes = server_limits.read(connection, present.settings, now)
+        here = [one for one in presence.heard_of(connection) if one.here]
     return {
         "configured": present.settings.configured,
         "delivery": state.config.delivery,
+        "at_work": [_as_told(one) for one in here],
         "server": _server(present),
+        "server_takes": takes._asdict(),
         "server_trouble": broken.why if broken else None,
         "next_try": clock.from_db(broken.until) if broken else None,
         "paused": present.settings.paused,
@@ -77,15 +96,39 @@ def told_of(state: State) -> dict[str, Any]:
     }
 
 
-def _counts(connection: sa.Connection) -> Mapping[str, int]:
+def _as_told(one: presence.Presence) -> dict[str, Any]:
+    return {
+        "who": one.who,
+        "how": one.how,
+        "server": one.server,
+        "since": clock.from_db(one.since),
+        "seen": clock.from_db(one.seen),
+    }
+
+
+def _takes(limits: Mapping[str, int | None]) -> str | None:
+    """What is known of the server's limits, None for nothing."""
+    each = {"recipients": "recipients in a message", "connections": "connections at once"}
+    known = [f"{most} {each[what]}" for what, most in limits.items() if most is not None]
+    return ", ".join(known) or None
+
+
+def _in_words(told: Mapping[str, Any]) -> str:
+    server = f" in {told['server']}" if told["server"] else ""
+    return f"{told['how']} {told['who']}{server} since {moment(told['since'])}"
+
+
+def _counts(connection: sa.Connection) -> dict[str, int]:
     counted = sa.select(MessageRow.status, sa.func.count()).group_by(MessageRow.status)
     found = {row[0]: row[1] for row in connection.execute(counted)}
     return {str(one): found.get(one, 0) for one in Status}
 
 
-def _oldest(connection: sa.Connection) -> datetime | None:
-    query = sa.select(sa.func.min(MessageRow.created_at)).where(MessageRow.status.in_(_WAITING))
-    return connection.scalar(query)
+def _oldest(connection: sa.Connection, now: datetime) -> datetime | None:
+    # What waits for its ``send_at`` is not late, however long ago it was made.
+    scheduled = sa.and_(MessageRow.status == Status.QUEUED, MessageRow.due_at > now)
+    waiting = sa.and_(MessageRow.status.in_(_WAITING), ~scheduled)
+    return connection.scalar(sa.select(sa.func.min(MessageRow.created_at)).where(waiting))
 
 
 def _server(present: InForce) -> str | None:
@@ -94,9 +137,9 @@ def _server(present: InForce) -> str | None:
 
 
 def _last_test(state: State, present: InForce) -> str:
-    from ..admin import checks  # late: a worker has no use for the panel
+    from ..monitoring import test_history  # late: a worker has no use for tests
 
-    badge = checks.badge(state, present)
+    badge = test_history.badge(state, present)
     when = f", {clock.from_db(badge.at):%Y-%m-%d %H:%M} UTC by {badge.by}" if badge.at else ""
     return _TESTED[badge.kind] + when
 
@@ -108,8 +151,8 @@ def _last_test(state: State, present: InForce) -> str:
 )
 def worker(once: bool, connections: int | None) -> None:
     """Deliver until SIGTERM or SIGINT: what is in flight then is finished first."""
-    state = state_of()
-    dispatcher = state.dispatcher(connections=connections)
+    changes = {"connections": connections} if connections else {}
+    dispatcher = state_of().dispatcher(How.ONCE if once else How.WORKER, **changes)
     with until_signalled() as (stop, wake):
         if not once:
             say("Delivering. Stop with Ctrl-C or SIGTERM.")
@@ -135,12 +178,12 @@ def until_signalled() -> Iterator[tuple[threading.Event, threading.Event]]:
     stop, wake = threading.Event(), threading.Event()
     # A handler runs in the middle of what the main thread does, which may hold the lock of the
     # very event that it would set, and so for ever. A SimpleQueue can be put into even then.
-    signals: queue.SimpleQueue[int] = queue.SimpleQueue()
+    signals: queue.SimpleQueue[int | None] = queue.SimpleQueue()
 
     def pass_on() -> None:
-        signals.get()
-        stop.set()
-        wake.set()
+        if signals.get() is not None:
+            stop.set()
+            wake.set()
 
     def note(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature is fixed
         signals.put(number)
@@ -152,4 +195,4 @@ def until_signalled() -> Iterator[tuple[threading.Event, threading.Event]]:
     finally:
         for one, handler in former.items():
             signal.signal(one, handler)
-        signals.put(0)  # ends the thread
+        signals.put(None)  # ends the thread

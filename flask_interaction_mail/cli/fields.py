@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Any, Final
 import click
 
 from ..errors import SettingsError
-from ..setting_layers import InForce
-from ..settings import BOOLEANS, ENUMS, FIELDS, MessagingSettings, Secret
-from .common import Function
+from ..settings.layers import InForce
+from ..settings.model import BOOLEANS, ENUMS, FIELDS, MessagingSettings, Secret
+from .output import Function
 
 _HELP: Final = {
     "company_domain": "The part after @ that short addresses get.",
@@ -23,6 +24,7 @@ _HELP: Final = {
     "login": "Login name at the server.",
     "default_to": "Gets what has no other recipient.",
     "default_from": "Sends, and gets what cannot be delivered.",
+    "default_from_name": "Shown with the default From.",
     "from_policy": "Who is named as the author.",
     "ca_certificate": "Certificate of a private authority: @FILE, or its PEM text.",
     "allow_unencrypted_auth": "Log in even without encryption.",
@@ -87,9 +89,12 @@ def _from_file(name: str, value: object) -> object:
     if name != "ca_certificate" or not isinstance(value, str) or not value.startswith("@"):
         return value
     try:
-        return Path(value[1:]).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        raw = Path(value[1:]).read_bytes()
+    except OSError as error:
         raise SettingsError({name: f"{value[1:]} cannot be read: {error}"}) from error
+    # Certificates are ASCII; what stands beside them may be in any encoding.
+    wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return raw.decode("utf-16" if wide else "utf-8", "replace")
 
 
 def _password(options: Mapping[str, Any]) -> Secret | None:

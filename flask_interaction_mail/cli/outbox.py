@@ -9,14 +9,14 @@ from typing import Any, Final
 import click
 import sqlalchemy as sa
 
-from .. import clock, outbox_retention
-from ..admin import lookup
-from ..errors import InteractionMailError
-from ..models import MessageRow
-from ..outbox import recipients_of
+from .. import clock
+from ..errors import InteractionMailError, SentAgain, StillWaiting
+from ..outbox import queries, retention
+from ..outbox.messages import recipients_of
 from ..state import State, state_of
+from ..storage.tables import MessageRow
 from ..values import Status
-from .common import Commands, MessageId, as_json, dump, fail, main, operator, pairs, say, table
+from .output import Commands, MessageId, as_json, dump, fail, main, operator, pairs, say, table
 
 _TIMES: Final = ("created_at", "due_at", "expires_at", "finished_at", "started_at")
 _ids = click.argument("ids", nargs=-1, required=True, type=MessageId())
@@ -77,7 +77,7 @@ def _plain(row: Any) -> dict[str, Any]:
 def show(id: uuid.UUID, as_json: bool) -> None:
     """Show one message: its route, each recipient with the server's reply, the attempts."""
     with state_of().database.reading() as connection:
-        details = lookup.details(connection, id)
+        details = queries.details(connection, id)
     if details is None:
         fail(f"There is no message {id}.")
     values = _plain(details.row)
@@ -93,7 +93,7 @@ def show(id: uuid.UUID, as_json: bool) -> None:
     _show_people(details)
 
 
-def _all_of(details: lookup.Details, values: dict[str, Any]) -> dict[str, Any]:
+def _all_of(details: queries.Details, values: dict[str, Any]) -> dict[str, Any]:
     return {
         **values,
         "recipients": [
@@ -101,11 +101,18 @@ def _all_of(details: lookup.Details, values: dict[str, Any]) -> dict[str, Any]:
             for one in details.recipients
         ],
         "attempts": [{**_plain(one.row), "verdicts": one.replies} for one in details.attempts],
-        "resent_as": details.resent_as,
+        "resent_as": [one.id for one in reversed(details.resends)],
+        "resends": [
+            {"id": one.id, "at": clock.from_db(one.at), "by": one.by} for one in details.resends
+        ],
     }
 
 
-def _show_people(details: lookup.Details) -> None:
+def _show_people(details: queries.Details) -> None:
+    if details.resends:
+        say("\nSent again:")
+        rows = [(one.id, clock.from_db(one.at), one.by) for one in details.resends]
+        table(("as", "at", "by"), rows)
     say("\nRecipients:")
     table(
         ("field", "address", "status", "reply"),
@@ -124,14 +131,30 @@ def _show_people(details: lookup.Details) -> None:
 
 @outbox.command()
 @_ids
-def resend(ids: Sequence[uuid.UUID]) -> None:
-    """Decide about recipients and sender anew, and send new messages."""
-    _each(ids, _resend)
+@click.option("--again", is_flag=True, help="Send also what was sent again before.")
+def resend(ids: Sequence[uuid.UUID], again: bool) -> None:
+    """Decide about recipients and sender anew, and send new messages.
+
+    Only what is sent, failed, suppressed or cancelled is sent again.
+    """
+    _each(ids, _resend_once_more if again else _resend)
 
 
-def _resend(state: State, id: uuid.UUID) -> str:
+def _resend_once_more(state: State, id: uuid.UUID) -> str:
     try:
-        sent = state.resend(id, by=operator())
+        return _resend(state, id)
+    except SentAgain as error:
+        return _resend(state, id, after=error.newest)
+
+
+def _resend(state: State, id: uuid.UUID, *, after: uuid.UUID | None = None) -> str:
+    try:
+        sent = state.resend(id, by=operator(), after=after)
+    except StillWaiting as error:
+        raise InteractionMailError(f"{id} is not sent again. {error}") from error
+    except SentAgain as error:
+        text = f"{id} is not sent again. {error} --again sends it once more."
+        raise SentAgain(text, newest=error.newest) from error
     except LookupError as error:
         raise InteractionMailError(str(error.args[0])) from error
     except ValueError as error:
@@ -195,7 +218,7 @@ def erase(address: str) -> None:
     Messages to it that still wait are called back.
     """
     state = state_of()
-    erased = outbox_retention.erase(state.database, address, now=clock.now())
+    erased = retention.erase(state.database, address, now=clock.now())
     say(f"Erased from {erased.messages} messages and {erased.checks} tests.")
     if state.database.dialect_name == "sqlite":
         say("VACUUM the database to clear it from the free space of the file as well.")

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import click
 
-from ..setting_layers import InForce
-from ..setting_rules import password_advice, problems
-from ..settings import FIELDS, Origin, PasswordState
+from ..settings.layers import InForce
+from ..settings.model import FIELDS, Origin, PasswordState
+from ..settings.rules import password_advice, problems
 from ..state import state_of
-from .common import Commands, as_json, dump, main, operator, say, table, warn
 from .fields import changes_of, refuse_overridden, setting_options
+from .output import Commands, as_json, dump, main, operator, say, table, warn
 
 _ORIGINS: Final = {
     Origin.OVERRIDE: "override",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import click
 import sqlalchemy as sa
 
-from .. import migrate
 from ..config import Migrations
 from ..state import state_of
-from .common import Commands, fail, main, say
+from ..storage import migrations
+from .output import Commands, fail, main, say
 
 
 @main.group(cls=Commands)
@@ -21,7 +21,8 @@ def db() -> None:
 def upgrade(revision: str) -> None:
     """Bring the tables up to REVISION, by default the newest."""
     _refuse_if_the_hosts()
-    say(f"The tables are at revision {migrate.upgrade(_engine(), revision)}.")
+    reached = migrations.upgrade(_engine(), revision, schema=_schema())
+    say(f"The tables are at revision {reached}.")
 
 
 @db.command()
@@ -30,14 +31,14 @@ def upgrade(revision: str) -> None:
 def downgrade(revision: str) -> None:
     """Take the tables back to REVISION, by default by one; "base" drops them."""
     _refuse_if_the_hosts()
-    reached = migrate.downgrade(_engine(), revision)
+    reached = migrations.downgrade(_engine(), revision, schema=_schema())
     say(f"The tables are at revision {reached}." if reached else "The tables are gone.")
 
 
 @db.command()
 def check() -> None:
     """Compare the tables with what this version needs."""
-    if found := migrate.differences(_engine()):
+    if found := migrations.differences(_engine(), schema=_schema()):
         fail("\n  ".join(["the tables are not as this version needs them.", *found]))
     say("The tables are as this version needs them.")
 
@@ -52,3 +53,7 @@ def _refuse_if_the_hosts() -> None:
 
 def _engine() -> sa.Engine:
     return state_of().database.bind.engine
+
+
+def _schema() -> str | None:
+    return state_of().database.schema

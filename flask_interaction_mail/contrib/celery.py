@@ -27,11 +27,11 @@ from flask import Flask, current_app, has_app_context
 from werkzeug.utils import import_string
 
 from .. import clock
-from ..delivery import Delivery, SyncDelivery
-from ..dispatcher import Limit
+from ..delivery.dispatcher import Limit
+from ..delivery.modes import Delivery, SyncDelivery
 from ..errors import InteractionMailError
-from ..models import MESSAGE
 from ..state import KEY, State, state_of
+from ..storage.tables import MESSAGE
 from ..values import Status
 from .wakeups import DELIVER, CeleryDelivery, goodbye, hand_over
 
@@ -138,8 +138,9 @@ class _Turn:
 
     def drain(self, seconds: float) -> None:
         """Deliver for ``seconds`` at most, and not longer than the turn goes."""
+        dispatcher = self.state.dispatcher()  # makes itself ready before the time counts
         limit = Limit(deadline=min(time.monotonic() + seconds, self.ends_at))
-        progress = self.state.dispatcher().drain(limit)
+        progress = dispatcher.drain(limit)
         self.sent += progress.sent
         self.others += progress.others
         self.held_up_by = progress.held_up_by
@@ -168,6 +169,7 @@ def _deliver_for(states: Sequence[State], celery: Any) -> list[dict[str, object]
 
 def _round(state: State, celery: Any) -> _Turn:
     turn = _Turn(state)
+    _waiting(state)  # connects, and looks at the tables, before the time counts
     turn.drain(_FIRST)
     # Twice in vain: what is due there is locked by somebody, who will see to it; or the sweep.
     while turn.held_up_by is None and turn.in_vain < 2 and (waiting := _waiting(state)):

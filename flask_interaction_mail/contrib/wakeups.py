@@ -103,6 +103,7 @@ class CeleryDelivery:
         self._bell = threading.Condition()
         self._due = False
         self._ending = False
+        self._complained = False
         self._thread: threading.Thread | None = None
 
     def ensure_running(self) -> None:
@@ -127,11 +128,18 @@ class CeleryDelivery:
                 self._thread = self._start()
             self._bell.notify_all()
 
-    def _start(self) -> threading.Thread:
+    def _start(self) -> threading.Thread | None:
         thread = threading.Thread(
             target=self._publish, name="interaction-mail-wakeups", daemon=True
         )
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError as error:  # at a limit of the system; the next commit tries it again
+            if not self._complained:
+                log.error("celery.no_thread: %s; the sweep delivers what is stored", error)
+            self._complained = True
+            return None
+        self._complained = False
         return thread
 
     def context_ends(self) -> None:

@@ -7,6 +7,7 @@ from typing import Final
 
 from ..outcome import Fault
 from .advice import Advice
+from .refusal_texts import REFUSALS
 
 _ASK_PROVIDER: Final = "Ask whoever runs the mail server"
 
@@ -25,8 +26,8 @@ FAULTS: Final[Mapping[Fault, Advice]] = {
     Fault.NAME_UNKNOWN: Advice(
         "The server's name is not known",
         "No computer called {server} is known to the name service.",
-        "Check the spelling of the server. A short name works only inside your network: "
-        "try the full one, such as mail.example.com.",
+        "Check the spelling of the server, then test again. A short name works only inside your "
+        "network: try the full one, such as mail.example.com.",
     ),
     Fault.NAME_SERVICE: Advice(
         "The name service does not answer",
@@ -45,20 +46,20 @@ FAULTS: Final[Mapping[Fault, Advice]] = {
     Fault.REFUSED: Advice(
         "Nothing answers at this port",
         "The computer {server} is there, but it has no mail server at port {port}.",
-        "Check server and port. Usual ports are 25, 587 for STARTTLS and 465 for TLS. If both are "
-        "right, the mail server is not running.",
+        "Check server and port, then test again. Usual ports are 25, 587 for STARTTLS and 465 for "
+        "TLS. If both are right, the mail server is not running.",
     ),
     Fault.UNREACHABLE: Advice(
         "The server cannot be reached",
         "There is no way through the network from here to {server}.",
-        "Check the server. If it is right, ask your network's administrator: a route or a "
-        "firewall stands in the way.",
+        "Check the server, then test again. If it is right, ask your network's administrator: a "
+        "route is missing, or a firewall stands in the way.",
     ),
     Fault.CONNECT_TIMEOUT: Advice(
         "The server does not react",
         "{server} did not react at port {port}. Mostly a firewall swallows the connection.",
-        "Check server and port. Many networks and cloud providers block port 25: try 587. "
-        "Otherwise ask your network's administrator to let this machine through.",
+        "Check server and port, then test again. Many networks and cloud providers block port 25: "
+        "try 587. Otherwise ask your network's administrator to let this machine through.",
     ),
     Fault.SILENT: Advice(
         "Connected, but the server stays silent",
@@ -78,6 +79,11 @@ FAULTS: Final[Mapping[Fault, Advice]] = {
         "What answers at {server}, port {port}, does not speak the language of mail servers. "
         "{detail}",
         "Check server and port. Ports such as 80, 443, 110, 143 and 993 are other services.",
+    ),
+    Fault.NONSENSE: Advice(
+        "The server gave an answer that is none",
+        "The mail server, or something in between, does not keep to the rules. {detail}",
+        "Test again. If it happens each time, show this to the mail server's administrator.",
     ),
     Fault.GREETING_TRANSIENT: Advice(
         "The server says: not now",
@@ -136,6 +142,14 @@ FAULTS: Final[Mapping[Fault, Advice]] = {
         "The certificate is not valid yet",
         "The time of the server's certificate has not begun.",
         "Check the clock of this machine first, then ask the mail server's administrator.",
+    ),
+    Fault.CERTIFICATE_ABOVE: Advice(
+        "A certificate above the server's is not valid now",
+        "The server's own certificate is good for now, but the time of a certificate that vouches "
+        "for it is over or has not begun: of an intermediate one that the server shows, or of the "
+        "certification authority (CA).",
+        "If it is the CA certificate under Advanced, shown here then, paste the new one. Otherwise "
+        "the mail server's administrator has to install the new intermediate certificates.",
     ),
     Fault.CERTIFICATE_OTHER: Advice(
         "The certificate is not accepted",
@@ -198,92 +212,31 @@ FAULTS: Final[Mapping[Fault, Advice]] = {
         "Check both. Some providers want the full e-mail address as login, and a password for "
         "applications instead of your own. Servers lock accounts after some wrong attempts.",
     ),
+    Fault.AUTH_SWITCHED_OFF: Advice(
+        "The server does not allow this kind of login",
+        "Login {login} exists, but the mail service does not let it log in with a password over "
+        "SMTP: that is switched off for the mailbox or the organisation, or a rule forbids it.",
+        "Read what the server said. In Microsoft 365 an administrator has to allow authenticated "
+        "SMTP for the mailbox and for the organisation, and neither security defaults nor "
+        "conditional access may forbid it.",
+    ),
+    Fault.AUTH_ACCOUNT_DISABLED: Advice(
+        "The account is disabled",
+        "The server knows login {login}, and the account has been disabled.",
+        f"{_ASK_PROVIDER} to enable the account, or use the login of another one.",
+    ),
+    Fault.AUTH_TOO_WEAK: Advice(
+        "The server wants another password, or another way to log in",
+        "The server does not take this password from a program. Most of the time it wants one that "
+        "was made for this program alone (an app password).",
+        "Create an app password in the security settings of the account {login} and enter it here; "
+        "if the server asks for that, log in with a browser first. If the server wants a stronger "
+        "way than PLAIN and LOGIN, this program cannot use it.",
+    ),
     Fault.AUTH_TRANSIENT: Advice(
         "The server cannot check the login now",
         "The server's check of logins and passwords has a problem at the moment.",
         "Test again in a few minutes. Login and password may be right.",
     ),
-    Fault.AUTH_REQUIRED: Advice(
-        "The server wants a login",
-        "The server takes mail only from those who log in, or not under this sender.",
-        "Switch on SMTP authentication and fill in login and password. If it is on, the login may "
-        "not use the sender {sender}.",
-    ),
-    Fault.ENCRYPTION_REQUIRED: Advice(
-        "The server wants encryption",
-        "The server takes nothing over a connection that others can read.",
-        "Choose STARTTLS, usually with port 587, or TLS with port 465.",
-    ),
-    Fault.RELAY_DENIED: Advice(
-        "The server does not pass on mail for you",
-        "The server takes no mail to {address} from this machine (relaying denied).",
-        "Switch on SMTP authentication if the server has logins. Otherwise its administrator has "
-        "to allow this machine's IP address.",
-    ),
-    Fault.SENDER_REFUSED: Advice(
-        "The sender was refused",
-        "The server does not accept mail from {sender}.",
-        "Check the default From: it has to be an existing mailbox that this login may use.",
-    ),
-    Fault.SENDER_TRANSIENT: Advice(
-        "The sender is not accepted now",
-        "The server cannot take mail from {sender} at the moment.",
-        "Test again in a few minutes. Real messages are tried again by themselves.",
-    ),
-    Fault.RECIPIENT_UNKNOWN: Advice(
-        "There is no such mailbox",
-        "The server knows no mailbox {address}.",
-        "Check the address and the company domain.",
-    ),
-    Fault.RECIPIENT_REFUSED: Advice(
-        "The recipient was refused",
-        "The server does not accept mail to {address}.",
-        "Read what the server said. Check the address, or ask the mail server's administrator.",
-    ),
-    Fault.RECIPIENT_GREYLISTED: Advice(
-        "The server asks to come back later",
-        "The server lets unknown senders wait (greylisting) before it takes mail to {address}.",
-        "Nothing is wrong: real messages are tried again by themselves. Test again in ten minutes.",
-    ),
-    Fault.RECIPIENT_TRANSIENT: Advice(
-        "The recipient is not accepted now",
-        "The server cannot take mail to {address} at the moment.",
-        "Test again in a few minutes. Real messages are tried again by themselves.",
-    ),
-    Fault.MAILBOX_FULL: Advice(
-        "The mailbox is full",
-        "The server has no room left for {address}.",
-        "Delete mail in that mailbox, or let it be made larger.",
-    ),
-    Fault.CONTENT_REFUSED: Advice(
-        "The message itself was refused",
-        "The server accepted sender and recipients, and refused the content.",
-        "Read what the server said: often a spam or virus filter, or a rule about From.",
-    ),
-    Fault.CONTENT_TRANSIENT: Advice(
-        "The message is not accepted now",
-        "The server could not take the message at the moment.",
-        "Test again in a few minutes. Real messages are tried again by themselves.",
-    ),
-    Fault.TOO_BIG: Advice(
-        "The message is too large",
-        "The server does not take messages of this size. {detail}",
-        "Let the server's limit be raised; the test message itself is tiny.",
-    ),
-    Fault.SMTPUTF8_MISSING: Advice(
-        "The server knows no international addresses",
-        "{detail}",
-        "Use an address that has only ASCII letters before the @.",
-    ),
-    Fault.CONTENT_UNSAFE: Advice(
-        "The message cannot be sent as it is",
-        "{detail}",
-        "Please report this to whoever runs this application.",
-    ),
-    Fault.UNKNOWN_OUTCOME: Advice(
-        "No answer after the whole message",
-        "The message was handed over completely, and the server did not confirm it in time.",
-        "The test may still arrive: look into the mailboxes. Delivery waits ten minutes for this "
-        "answer. Some servers check the content at length.",
-    ),
+    **REFUSALS,
 }

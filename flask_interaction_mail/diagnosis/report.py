@@ -10,15 +10,17 @@ from typing import Final
 
 from ..errors import TransportError
 from ..outcome import Fault, Reply, Stage
-from ..settings import Encryption, MessagingSettings
-from ..transport.faults import fault_of
-from ..transport.tls import TlsFacts
-from .findings import Diagnosis, Finding, State, Verdict
-from .mail import Sample
+from ..settings.model import Encryption, MessagingSettings
+from ..transport.smtp.auth import LoggedIn
+from ..transport.smtp.faults import fault_of
+from ..transport.smtp.tls import TlsFacts
+from .results import Diagnosis, Finding, State, Verdict
+from .sample_message import Sample
 
 _LINES, _LINE = 200, 300  # of the transcript, and characters of each
 _SOON: Final = 14 * 24 * 3600  # s before a certificate's end from which on that is remarked
 _BEFORE_A_CONNECTION: Final = (Stage.RESOLVE, Stage.CONNECT, Stage.GREETING, Stage.ENCRYPTION)
+_BEFORE_A_GREETING: Final = (Stage.RESOLVE, Stage.CONNECT, Stage.GREETING)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -79,6 +81,8 @@ class Report:
         reply: Reply | None = None,
     ) -> Finding:
         """A step that failed."""
+        if fault is Fault.NOT_SMTP and stage not in _BEFORE_A_GREETING:
+            fault = Fault.NONSENSE  # that it is a mail server was seen before
         return self.good(
             stage,
             fault.value,
@@ -92,9 +96,17 @@ class Report:
     def refused(self, stage: Stage, reply: Reply, recipient: str | None = None) -> Finding:
         """A step that the server refused with ``reply``."""
         about = Stage.CONTENT if stage is Stage.ACCEPTED else stage
+        fault = fault_of(
+            about,
+            reply,
+            sender=self.sample.sender if self.sample else "",
+            recipient=recipient or "",
+            login=(self.settings.login or "") if self.settings.use_authentication else "",
+        )
         # A positive answer here is one that fits nothing.
-        fault = Fault.NOT_SMTP if reply.positive else fault_of(about, reply)
-        return self.bad(stage, fault, recipient=recipient, reply=reply)
+        return self.bad(
+            stage, Fault.NOT_SMTP if reply.positive else fault, recipient=recipient, reply=reply
+        )
 
     def broken(
         self,
@@ -133,16 +145,19 @@ class Report:
             )
         return self.good(Stage.ENCRYPTION, "encrypted", facts=table)
 
-    def login(self, mechanism: str | None) -> Finding:
+    def login(self, how: LoggedIn | None) -> Finding:
         """How the login went."""
-        if mechanism is None:
+        if how is None:
             return self.good(Stage.AUTHENTICATION, "no_login", state=State.SKIPPED)
         openly = self.settings.encryption is Encryption.NONE
+        facts = {"mechanism": how.mechanism}
+        if how.instead_of is not None:
+            facts["refused before"] = str(how.instead_of)
         return self.good(
             Stage.AUTHENTICATION,
             "logged_in_openly" if openly else "logged_in",
             state=State.WARNING if openly else State.OK,
-            facts={"mechanism": mechanism},
+            facts=facts,
         )
 
     # -- the end ------------------------------------------------------------------------
@@ -158,7 +173,7 @@ class Report:
             return self._concluded(Verdict.PASSED, "probe_passed")
         slow = failed.code == Fault.SILENT
         verdict = Verdict.NO_ANSWER if slow else Verdict.FAILED
-        return self._concluded(verdict, "probe_failed", detail=_title(failed))
+        return self._concluded(verdict, "probe_failed")
 
     def mailed(self) -> Diagnosis:
         """The test came to this."""
@@ -169,9 +184,12 @@ class Report:
             return self._concluded(Verdict.PARTIAL, "partial")
         if failed.code == Fault.UNKNOWN_OUTCOME:
             return self._concluded(Verdict.NO_ANSWER, "no_answer_at_end")
+        if failed.code == Fault.CONFIRMATION_LOST:
+            detail = failed.values["detail"]
+            return self._concluded(Verdict.NO_ANSWER, "lost_at_end", detail=detail)
         if failed.code == Fault.SILENT:
-            return self._concluded(Verdict.NO_ANSWER, "no_answer", detail=_title(failed))
-        return self._concluded(Verdict.FAILED, _ending(failed), detail=_title(failed))
+            return self._concluded(Verdict.NO_ANSWER, "no_answer")
+        return self._concluded(Verdict.FAILED, _ending(failed))
 
     def _failure(self) -> Finding | None:
         failed = [step for step in self.steps if step.state is State.FAILED]
@@ -227,10 +245,6 @@ def _ending(failed: Finding) -> str:
     if failed.stage is Stage.SETTINGS:
         return "incomplete"
     return "cannot_connect" if failed.stage in _BEFORE_A_CONNECTION else "failed"
-
-
-def _title(finding: Finding) -> str:
-    return finding.texts.title
 
 
 def _listed(addresses: list[str]) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from ..outcome import Stage
 from .advice import Advice
 from .fault_texts import FAULTS
 
@@ -16,6 +17,14 @@ _NOTHING_CAME: Final = (
 _WRONG_SETTINGS: Final = (
     "No connection to the mail server was made: the SMTP settings are probably wrong."
 )
+_AS_THE_STEP: Final = Advice("{title}", "{opening} {explanation}", "{advice}")
+NOT_SENT: Final = "The test message was not sent."
+# What comes before the explanation of the step that failed; NOT_SENT elsewhere.
+OPENINGS: Final[Mapping[Stage, str]] = {
+    Stage.SETTINGS: "Nothing was tried.",
+    Stage.RESOLVE: _WRONG_SETTINGS,
+    Stage.CONNECT: _WRONG_SETTINGS,
+}
 
 STEPS: Final[Mapping[str, Advice]] = {
     "resolved": Advice("Server found", "{server} is {detail}."),
@@ -56,23 +65,11 @@ CONCLUSIONS: Final[Mapping[str, Advice]] = {
     "partial": Advice(
         "The test message was sent, but not to everybody",
         "Refused: {refused}. Accepted: {accepted}, which is not yet arrived. " + _BOTH_PLACES,
-        "Correct the refused address: what was said about it stands at its step. " + _NOTHING_CAME,
+        "What to do about the refused address stands at its step. " + _NOTHING_CAME,
     ),
-    "cannot_connect": Advice(
-        "The test message was not sent: no connection",
-        _WRONG_SETTINGS,
-        "Check server, port and encryption, then test again. The failed step says more.",
-    ),
-    "failed": Advice(
-        "The test message was not sent",
-        "The connection stands, but one step failed: {detail}.",
-        "Follow the advice at that step, then test again.",
-    ),
-    "incomplete": Advice(
-        "The test message was not sent: something is missing",
-        "Nothing was tried.",
-        "Follow the advice, then test again.",
-    ),
+    "cannot_connect": _AS_THE_STEP,
+    "failed": _AS_THE_STEP,
+    "incomplete": _AS_THE_STEP,
     "suppressed": Advice(
         "Not sent: suppressed",
         "This application is set up not to send any mail (MAIL_SUPPRESS_SEND or TESTING), so "
@@ -91,14 +88,19 @@ CONCLUSIONS: Final[Mapping[str, Advice]] = {
         f"longer, up to ten minutes. {_BOTH_PLACES}",
         _NOTHING_CAME,
     ),
+    "lost_at_end": Advice(
+        "The confirmation was lost: the test may still arrive",
+        "The whole message was handed over, then this happened: {detail} " + _BOTH_PLACES,
+        _NOTHING_CAME,
+    ),
     "probe_passed": Advice(
         "The mail server is ready",
         "Connection, encryption and login work. No message was sent.",
     ),
     "probe_failed": Advice(
-        "The mail server is not ready",
-        "One step failed: {detail}.",
-        "Follow the advice at that step.",
+        "{title}",
+        "The mail server is not ready. {explanation}",
+        "{advice}",
     ),
 }
 

@@ -1,49 +1,94 @@
-"""The seam between delivery and the wire: one verb for many messages, and what goes through."""
+"""The seam between delivery and the wire: one verb, and what goes through."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from typing import Protocol
 
 from ..errors import TransportError
 from ..outcome import Delivery
 
 
-@dataclass(slots=True, kw_only=True)  # not frozen, to be made in half the time
-class Envelope:
-    """One message as the wire sees it (RFC 5321 §2.3.1).
+class Unread(Protocol):
+    """Content that is read when somebody asks for it, and then kept."""
 
-    ``content`` is complete, with canonical CRLF and without dot-stuffing; ``smtputf8`` says
-    that an address or a header needs RFC 6531.
+    def __len__(self) -> int: ...
+
+    @property
+    def content(self) -> bytes: ...
+
+
+class Envelope:
+    """One message as the wire sees it (RFC 5321 §2.3.1), of ``size`` bytes.
+
+    ``content`` is complete, with canonical CRLF and without dot-stuffing. Where it is still
+    ``Unread`` the first look at it reads it, and raises what that raises. With ``smtputf8`` its
+    header needs RFC 6531 if it is not ASCII, whoever it is for.
     """
 
-    sender: str
-    recipients: tuple[str, ...]
-    content: bytes
-    smtputf8: bool = False
+    __slots__ = ("_content", "_smtputf8", "recipients", "sender", "size")
+
+    def __init__(
+        self,
+        *,
+        sender: str,
+        recipients: tuple[str, ...],
+        content: bytes | Unread,
+        smtputf8: bool = False,
+    ) -> None:
+        self.sender = sender
+        self.recipients = recipients
+        self.size = len(content)
+        self._content = content
+        self._smtputf8 = smtputf8
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Envelope) and self._values == other._values
+
+    __hash__ = None  # type: ignore[assignment]  # as of every value that can be changed
+
+    def __repr__(self) -> str:
+        return f"<Envelope from {self.sender} to {', '.join(self.recipients)}, {self.size:,} bytes>"
+
+    @property
+    def _values(self) -> tuple[object, ...]:
+        return self.sender, self.recipients, self.content, self.smtputf8
+
+    @property
+    def content(self) -> bytes:
+        content = self._content
+        return content if isinstance(content, bytes) else content.content
+
+    @property
+    def smtputf8(self) -> bool:
+        """Whether the header needs RFC 6531.
+
+        What needs it otherwise is an address, and a server without it may have it for the others.
+        """
+        return self._smtputf8 and not self.content.isascii()
+
+    def to(self, recipients: tuple[str, ...]) -> Envelope:
+        """The same for these ``recipients``."""
+        return Envelope(
+            sender=self.sender,
+            recipients=recipients,
+            content=self._content,
+            smtputf8=self._smtputf8,
+        )
 
 
 class Stopped(TransportError):
     """Delivery was broken off by ``abort`` before anybody could get this message."""
 
 
-# A TransportError as the outcome: the server or the way to it failed, and nobody got the message.
-Outcome = Delivery | TransportError
-# Gives the next message without waiting; None where nothing is waiting right now.
-Pull = Callable[[], Envelope | None]
-
-
 class Transport(Protocol):
     """Sends envelopes over a connection that it opens when needed and keeps."""
 
-    def deliver_all(self, pull: Pull) -> Generator[Outcome]:
-        """Hand over what ``pull`` gives until it gives None, each message tried once.
+    def deliver(self, envelope: Envelope) -> Delivery:
+        """Try once to hand over ``envelope``; the connection is opened when needed and kept.
 
-        Yields one outcome a message, in the order of pulling. A message may be pulled before
-        the outcome of the one before is known; where that is closed early, or raises because of
-        a fault of the program, what was pulled and has no outcome was not begun, except for the
-        first of it.
+        Raises:
+            TransportError: the server or the way to it failed, and nobody got the message.
+            Stopped: so did ``abort``.
         """
         ...
 

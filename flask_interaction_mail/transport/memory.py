@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-
 from ..errors import TransportError
 from ..outcome import Delivery, Reply, Stage
-from .answers import Answers, concluded, decided
-from .base import Envelope, Outcome, Pull
-from .dialogue import unable_to_carry
-from .replies import Capabilities
+from .base import Envelope
+from .smtp.conclusions import Answers, concluded, decided
+from .smtp.mail_transaction import unable_to_carry
+from .smtp.replies import Capabilities
 
 OK = Reply(250, "2.0.0", "taken")
 
@@ -47,16 +45,6 @@ class MemoryTransport:
         if isinstance(answer, TransportError):
             raise answer
         return answer or self._ordinary(envelope)
-
-    def deliver_all(self, pull: Pull) -> Generator[Outcome]:
-        """``deliver`` for each of what ``pull`` gives."""
-        while (envelope := pull()) is not None:
-            outcome: Outcome
-            try:
-                outcome = self.deliver(envelope)
-            except TransportError as error:
-                outcome = error
-            yield outcome
 
     def farewell(self) -> None:
         """Nobody answers here."""

@@ -43,7 +43,7 @@ def test_r1_r26_r46_r47_r57_from_an_empty_panel_to_a_delivered_request(
 
     fill_rightly(page, site)
     page.get_by_role("button", name="Test Settings").click()
-    result = page.frame_locator("iframe[title='Test result']")
+    result = page.locator("#im-test")
     result.locator("[data-im-verdict=passed]").wait_for()
     assert page.input_value("#im-default_to") == "mailadmin"
 
@@ -88,7 +88,7 @@ def _delivered(page: Any, site: Site) -> None:
 
 
 def test_r56_typed_values_survive_a_test_without_javascript(chromium: Any, site: Site) -> None:
-    """The result is shown in the frame beside the form; the form is not reloaded."""
+    """The result is shown in a tab of its own; the form is not reloaded."""
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
     site.log_in(page, "amoreau")
@@ -96,9 +96,10 @@ def test_r56_typed_values_survive_a_test_without_javascript(chromium: Any, site:
     fill_rightly(page, site)
     page.fill("#im-password", "typed-once")
     page.fill("#im-password_confirm", "typed-once")
-    page.get_by_role("button", name="Test Settings").click()
-    result = page.frame_locator("iframe[title='Test result']")
-    result.locator("[data-im-verdict=passed]").wait_for()
+    with page.expect_popup() as opened:
+        page.get_by_role("button", name="Test Settings").click()
+    opened.value.locator("[data-im-verdict=passed]").wait_for()
+    assert not opened.value.is_visible(".im-running")
     assert page.url == site.panel
     assert page.input_value("#im-password") == "typed-once"
     assert page.input_value("#im-smtp_port") == str(site.catcher.port)

@@ -89,7 +89,7 @@ def test_leaving_with_unsaved_changes_asks(panel: Any, site: Site) -> None:
     panel.goto(site.panel)
     panel.locator("#im-default_to").press_sequentially("x")
     panel.get_by_role("button", name="Test Settings").click()
-    panel.frame_locator("#im-test").get_by_role("alert").wait_for()
+    panel.get_by_text("Not tested").first.wait_for()
     panel.get_by_role("link", name="Cancel").click()
     panel.wait_for_load_state()
     assert panel.input_value("#im-default_to") == ""

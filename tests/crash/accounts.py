@@ -11,7 +11,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from flask_interaction_mail.models import ATTEMPT, MESSAGE
+from flask_interaction_mail.storage.tables import ATTEMPT, MESSAGE
 from tests.outbox_rows import Store
 
 LONG = os.environ.get("FIM_LONG") == "1"  # `make torture`; else the short form

@@ -1,7 +1,8 @@
-"""The application that ``flask interaction-mail worker`` runs in, on the database of a test."""
+"""The application that ``flask interaction-mail …`` runs in, on the database of a test."""
 
 from __future__ import annotations
 
+import json
 import os
 
 from flask import Flask
@@ -10,5 +11,5 @@ from tests.host import Host
 
 
 def create_app() -> Flask:
-    """The host's application on ``DATABASE``."""
-    return Host(os.environ["DATABASE"]).app
+    """The host's application on ``DATABASE``; ``OPTIONS`` are keys of its configuration."""
+    return Host(os.environ["DATABASE"], **json.loads(os.environ.get("OPTIONS", "{}"))).app

@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail import breaker, clock
-from flask_interaction_mail.dispatcher import Dispatcher
-from flask_interaction_mail.models import ATTEMPT, MESSAGE, TABLES
-from flask_interaction_mail.retry import next_attempt
-from flask_interaction_mail.transport.smtp import SmtpTransport
-from flask_interaction_mail.transport.timeouts import Timeouts
+from flask_interaction_mail import clock
+from flask_interaction_mail.delivery.dispatcher import Dispatcher
+from flask_interaction_mail.delivery.retry import next_attempt
+from flask_interaction_mail.outbox import breaker
+from flask_interaction_mail.storage.tables import ATTEMPT, MESSAGE, TABLES
+from flask_interaction_mail.transport.smtp.timeouts import Timeouts
+from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.crash.accounts import LONG
 from tests.crash.site import letter
 from tests.crash.stock import FILES, fresh
@@ -320,9 +321,7 @@ def test_greylisting_gets_through_within_ten_minutes(at: Any) -> None:
     waited, attempts = timedelta(0), 0
     while waited < timedelta(minutes=5):
         attempts += 1
-        again = next_attempt(
-            attempts=attempts, created_at=now, expires_at=None, now=now + waited, chance=0.999
-        )
+        again = next_attempt(attempts=attempts, expires_at=None, now=now + waited, chance=0.999)
         assert again is not None
         waited = again - now
     assert waited < timedelta(minutes=10)

@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import product
@@ -15,7 +16,8 @@ import pytest
 from tests.crash.accounts import LONG
 from tests.crash.site import Site, killing
 from tests.crash.stock import FILES
-from tests.servers.scripted import Action, Gone, Peer, silence, then
+from tests.outbox_rows import a_message
+from tests.servers.scripted import DEFAULTS, Action, Gone, Peer, room_for, silence, then
 
 LEASE, POLL = 0.5, 0.1
 ROUNDS = dict.fromkeys((*FILES, "postgresql"), 50) | {"mariadb": 10}  # in the long form
@@ -100,6 +102,30 @@ def _one_round(site: Site, point: str, number: int) -> None:
     site.until_sent(count=number + 1)
     took = time.monotonic() - died
     assert took < LEASE + POLL + 2, f"picked up after {took:.1f} s"
+    site.stop(heir)
+
+
+@pytest.mark.parametrize(("verb", "twice"), [("MAIL", 0), ("DOT", 3)])
+def test_a_worker_killed_among_the_transactions_of_one_message_repeats_one_at_most(
+    site: Site, verb: str, twice: int
+) -> None:
+    """Before the third begins nobody has two copies, after its dot those of the third."""
+    people = [f"p{number}@firm.example" for number in range(10)]
+    heir = site.start(lease=LEASE, poll=POLL, waits=True)
+    victim = site.start(lease=LEASE, poll=POLL, waits=True)
+    kill, usual = killing(lambda: victim.pid), DEFAULTS[verb]
+    site.server.answers |= {"RCPT": room_for(3), verb: [usual, usual, kill, *[usual] * 9]}
+    site.store.put(a_message(*people))
+    victim.go()
+    assert victim.ended() == -signal.SIGKILL
+    heir.go()
+    site.until_sent(count=1)
+    copies = Counter(one for each in site.server.messages for one in each.recipients)
+    assert sorted(copies) == people
+    assert sum(copies.values()) == len(people) + twice
+    assert len({one.content for one in site.server.messages}) == 1
+    (row,) = site.rows()
+    assert row.attempts == 1
     site.stop(heir)
 
 

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
@@ -19,11 +19,14 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flask_interaction_mail import clock, queue, send_notification
+from flask_interaction_mail import clock, send_notification
 from flask_interaction_mail.cli.delivery import until_signalled
-from flask_interaction_mail.dispatcher import Dispatcher, Office, Store
-from flask_interaction_mail.transport.smtp import SmtpTransport
-from flask_interaction_mail.transport.timeouts import Timeouts
+from flask_interaction_mail.delivery.dispatcher import Dispatcher, Office, Store
+from flask_interaction_mail.delivery.lease import Lease
+from flask_interaction_mail.outbox import claim
+from flask_interaction_mail.outbox.claimed import Claimed
+from flask_interaction_mail.transport.smtp.timeouts import Timeouts
+from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.host import Host
 
 
@@ -32,6 +35,7 @@ class Plan:
     """How a worker works; ``dies`` is (when, which): before, inside or after which transaction.
 
     The first transaction of a worker that finds one message is its claim, the second its record.
+    One that is to die renews no lease: that is a transaction too, and comes whenever it is time.
     """
 
     url: str
@@ -52,6 +56,8 @@ def deliver(plan: Plan, pipe: Connection) -> None:
         _set_clock(plan.clock_is_off)
         host = Host(plan.url, **dict(plan.options))
         dispatcher = Dispatcher(_office(host, plan))
+        if plan.dies:
+            Lease.keep = _let_it_end  # type: ignore[method-assign] # in this process alone
         pipe.send("ready")
         if plan.waits:
             pipe.recv()
@@ -81,6 +87,10 @@ def _office(host: Host, plan: Plan) -> Office:
     )
 
 
+def _let_it_end(lease: Lease, claims: Collection[Claimed]) -> None:
+    """In place of a renewal."""
+
+
 def _set_clock(off: timedelta) -> None:
     if off:
         right = clock.now
@@ -94,10 +104,15 @@ class _Mortal:
         self._store = store
         self._dies = dies
         self._transactions = 0
-        self.reading = store.reading
+        self.reading, self.lone = store.reading, store.lone
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
+        if threading.current_thread() is not threading.main_thread():
+            # A claim beside a record, which comes before it or after it, and finds nothing here.
+            with self._store.writing() as connection:
+                yield connection
+            return
         self._transactions += 1
         self._die_if(("before", self._transactions))
         with self._store.writing() as connection:
@@ -181,7 +196,7 @@ def claim_all(url: str, pipe: Connection) -> None:
     while True:
         try:
             with host.state.database.writing() as connection:
-                claimed = queue.claim(
+                claimed = claim.claim(
                     connection,
                     limit=1,
                     worker=str(os.getpid()),

@@ -3,24 +3,36 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
+import re
 import signal
+import sqlite3
+import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from flask_admin import Admin
 from flask_mail import Mail
 
-from flask_interaction_mail import migrate, settings_changed
+from flask_interaction_mail import clock, send_notification, settings_changed
 from flask_interaction_mail.cli.delivery import until_signalled
-from flask_interaction_mail.dispatcher import Dispatcher
-from flask_interaction_mail.settings import FIELDS
+from flask_interaction_mail.delivery.dispatcher import Dispatcher
+from flask_interaction_mail.settings.model import FIELDS
+from flask_interaction_mail.storage import migrations
+from flask_interaction_mail.storage.tables import CHECK, SettingsRow
 from tests.catcher import Catcher, catching
-from tests.databases import fresh_database
+from tests.databases import DIALECTS, fresh_database
 from tests.host import NAMELESS, PASSWORD, STEWARDS, Host, opened
+from tests.panel import opened_panel
+from tests.servers.certificates import chain, pki
+from tests.servers.scripted import by_login, scripted
 from tests.terminal import done, run
 
 COMPLETE = ("--smtp-server", "mail.firm.example", "--default-to", "desk@firm.example")
@@ -284,11 +296,120 @@ def test_explain_says_what_is_wrong(host: Host):
 def test_doctor_finds_nothing_where_all_is_well(host: Host):
     """A host that is set up rightly gets exit status 0."""
     host.configure()
+    done(host, "worker", "--once")
 
     looks = done(host, "doctor", "--json").json
 
     assert {look["health"] for look in looks} <= {"ok", "note"}
     assert "settings: complete, revision 1" in done(host, "doctor").out
+
+
+def test_a_ca_certificate_that_cannot_be_read_is_told_everywhere(host: Host):
+    """However it got into the database: no message is to blame, and every command says so."""
+    answers = {"EHLO": b"250-scripted.test\r\n250 STARTTLS\r\n"}
+    with scripted(answers, tls=pki().server()) as server:
+        host.configure(encryption="starttls", smtp_server="127.0.0.1", smtp_port=server.port)
+        with host.app.app_context():
+            with host.state.database.writing() as connection:
+                fields = connection.scalar(sa.select(SettingsRow.fields))
+                edited = json.loads(fields or "") | {"ca_certificate": "-----BEGIN é"}
+                connection.execute(sa.update(SettingsRow).values(fields=json.dumps(edited)))
+            send_notification("ada@firm.example", "Hello", text="Hello")
+            host.db.session.commit()
+        tested = run(host, "test")
+        assert run(host, "worker", "--once").status == 1
+        looks = {one["topic"]: one for one in run(host, "doctor", "--json").json}
+        status = done(host, "status", "--json").json
+        assert not {"AUTH", "MAIL"} & set(server.commands())
+    assert "The CA certificate cannot be read" in tested.out
+    assert looks["settings"]["health"] == "wrong"
+    assert "CA certificate cannot be read" in looks["settings"]["text"]
+    assert "CA certificate" in status["server_trouble"]
+    assert (status["messages"]["queued"], status["messages"]["held"]) == (1, 0)
+
+
+def test_doctor_names_a_ca_certificate_that_has_ended(host: Host):
+    """Which of them, and when: all that it vouches for is refused."""
+    made = chain(ended="root")
+    pem = f"{made.intermediate}{made.root}"
+    host.configure(encryption="starttls", ca_certificate=pem)
+    looks = {one["topic"]: one for one in run(host, "doctor", "--json").json}
+    assert looks["settings"]["health"] == "note"
+    assert "CN=The root CA (" in looks["settings"]["text"]
+    assert "intermediate" not in looks["settings"]["text"]
+
+
+def test_a_ca_certificate_from_a_file_may_have_comments_in_any_encoding(host, tmp_path):
+    """What Windows and old tools write beside it."""
+    commented = f"# Zertifizierungsstelle Müller\r\n{pki().pem}"
+    for encoding in ("latin-1", "utf-8-sig", "utf-16"):
+        (tmp_path / "ca.pem").write_bytes(commented.encode(encoding))
+        done(host, "settings", "set", *COMPLETE, "--ca-certificate", f"@{tmp_path}/ca.pem")
+        with host.app.app_context():
+            stored = host.state.settings.current().settings.ca_certificate
+        assert stored == pki().pem.strip()
+
+
+def test_doctor_names_what_the_host_does_not_allow_the_pages(tmp_path: Path) -> None:
+    """A Content-Security-Policy without 'self'; one that refuses frames is all right."""
+    policies = ["frame-ancestors 'none'"]
+    with opened_panel(tmp_path) as panel:
+        app = panel.host.app
+
+        @app.after_request
+        def as_talisman(response: Any) -> Any:
+            response.headers["Content-Security-Policy"] = policies[-1]
+            return response
+
+        def seen() -> str:
+            looks = run(panel.host, "doctor", "--json").json
+            return next(str(look["text"]) for look in looks if look["topic"] == "headers")
+
+        assert "they need no frame" in seen()
+        policies.append("default-src 'none'; style-src https://cdn.example; script-src 'self'")
+        assert "connect-src (the result of Test Settings opens in a tab of its own)" in seen()
+        assert "style-src" in seen()
+        assert "script-src" not in seen()
+        assert "form-action" not in seen()
+
+
+def logins(server) -> list[str]:
+    """The mechanisms that were tried since the last look."""
+    found = [line.split()[1].decode() for line in server.lines if line.startswith(b"AUTH ")]
+    server.lines.clear()
+    return found
+
+
+def test_delivery_logs_in_as_the_test_did(host: Host):
+    """By LOGIN, where PLAIN gets a 535; kept for good, for these settings and no other login."""
+    with scripted(by_login("crm", PASSWORD, b"535 no PLAIN\r\n")) as server:
+        host.configure(
+            smtp_server="127.0.0.1",
+            smtp_port=server.port,
+            encryption="none",
+            use_authentication=True,
+            allow_unencrypted_auth=True,
+            login="crm",
+            password=PASSWORD,
+        )
+        with host.app.app_context():
+            send_notification("ada@firm.example", "Hello", text="Hello")
+            host.db.session.commit()
+        assert run(host, "worker", "--once").status == 1
+        assert logins(server) == ["PLAIN"]
+        done(host, "test")
+        assert logins(server) == ["PLAIN", "LOGIN"]
+        done(host, "worker", "--once")  # at once: the test has closed the breaker
+        assert logins(server) == ["LOGIN"]
+        done(host, "settings", "set", "--default-to", "others@firm.example")
+        with host.app.app_context():
+            with host.state.database.writing() as connection:
+                connection.execute(sa.update(CHECK).values(at=clock.now() - timedelta(days=900)))
+            host.state.purge()
+            send_notification("ada@firm.example", "Hello", text="Hello")
+            host.db.session.commit()
+        done(host, "worker", "--once")
+        assert logins(server) == ["LOGIN"]
 
 
 def test_doctor_names_what_is_wrong(tmp_path: Path):
@@ -307,6 +428,24 @@ def test_doctor_names_what_is_wrong(tmp_path: Path):
     assert "access" in said.err
 
 
+@pytest.mark.parametrize("security", [True, False])
+def test_doctor_says_that_flask_mailman_sends_past_the_panel(host: Host, security: bool) -> None:
+    """Flask-Security prefers it where it is initialised."""
+    assert _mailman(host)["health"] == "ok"
+    host.app.extensions["mailman"] = object()
+    if security:
+        host.app.extensions["security"] = object()
+    seen = _mailman(host)
+    assert seen["health"] == "note"
+    assert "past the panel" in seen["text"]
+    assert ("Flask-Security and whoever else" in seen["text"]) == security
+
+
+def _mailman(host: Host) -> dict[str, str]:
+    looks = run(host, "doctor", "--json").json
+    return next(one for one in looks if one["topic"] == "flask-mailman")
+
+
 def test_missing_tables_are_told_in_a_sentence(host: Host):
     """Every command that needs the tables says how to make them."""
     with host.app.app_context():
@@ -318,6 +457,57 @@ def test_missing_tables_are_told_in_a_sentence(host: Host):
     looked = run(host, "doctor")
     assert "[wrong] tables: missing: interaction_mail_" in looked.out
     assert run(host, "db", "check").status == 1
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_doctor_compares_columns_without_alembic(
+    dialect: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A column that is not there is named, with what makes it."""
+    monkeypatch.setitem(sys.modules, "alembic", None)
+    with fresh_database(dialect, tmp_path) as url, opened(url) as host:
+        host.configure()
+        said = {look["topic"]: look for look in run(host, "doctor", "--json").json}
+        assert said["tables"]["health"] == "ok"
+        assert "Alembic" in said["tables"]["text"]
+        with host.app.app_context(), host.db.engine.begin() as connection:
+            connection.execute(
+                sa.text("ALTER TABLE interaction_mail_message DROP COLUMN lost_leases")
+            )
+        said = {look["topic"]: look for look in run(host, "doctor", "--json").json}
+        assert said["tables"]["health"] == "wrong"
+        assert "interaction_mail_message.lost_leases is missing" in said["tables"]["text"]
+        assert "flask db upgrade" in said["tables"]["text"]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_doctor_tries_to_write(dialect: str, tmp_path: Path):
+    """A database that is only read from looks right until somebody sends."""
+    with fresh_database(dialect, tmp_path) as url:
+        with opened(url) as host:
+            host.configure()
+            said = {look["topic"]: look for look in run(host, "doctor", "--json").json}
+            assert said["writing"] == {"topic": "writing", "health": "ok", "text": "possible"}
+            with host.app.app_context(), host.state.database.reading() as connection:
+                count = (
+                    sa.select(sa.func.count()).select_from(CHECK).where(CHECK.c.kind == "doctor")
+                )
+                assert connection.scalar(count) == 0
+        read_only: dict[str, Any] = {
+            "sqlite": {"creator": partial(_read_only_file, url)},
+            "postgresql": {"connect_args": {"options": "-c default_transaction_read_only=on"}},
+            "mariadb": {"connect_args": {"init_command": "SET SESSION TRANSACTION READ ONLY"}},
+        }
+        with opened(url, SQLALCHEMY_ENGINE_OPTIONS=read_only[dialect]) as host:
+            said = {look["topic"]: look for look in run(host, "doctor", "--json").json}
+        assert said["tables"]["health"] == "ok"
+        assert said["writing"]["health"] == "wrong"
+        assert re.search("read.?only", said["writing"]["text"], re.IGNORECASE)
+
+
+def _read_only_file(url: str) -> sqlite3.Connection:
+    path = f"file:{sa.make_url(url).database}?mode=ro"
+    return sqlite3.connect(path, uri=True, check_same_thread=False)
 
 
 def test_a_database_that_does_not_answer_is_told_in_a_sentence(tmp_path: Path):
@@ -342,15 +532,17 @@ def test_db_commands_look_after_the_tables(dialect: str, tmp_path: Path):
     ):
         assert "interaction_mail_message" not in host.db.metadata.tables
         assert run(host, "db", "check").status == 1
-        assert done(host, "db", "upgrade").out == "The tables are at revision 0001.\n"
+        newest = f"The tables are at revision {migrations.newest()}.\n"
+        assert done(host, "db", "upgrade").out == newest
         done(host, "db", "check")
         host.configure()
         assert run(host, "db", "downgrade", typed="n\n").status == 1
         done(host, "db", "check")
-        assert done(host, "db", "downgrade", "--yes").out == "The tables are gone.\n"
+        assert "at revision 0001" in done(host, "db", "downgrade", "--yes").out
+        assert done(host, "db", "downgrade", "base", "--yes").out == "The tables are gone.\n"
         with host.app.app_context():
             names = sa.inspect(host.db.engine).get_table_names()
-    assert set(names) == {"thing", migrate.VERSION_TABLE}
+    assert set(names) == {"thing", migrations.VERSION_TABLE}
 
 
 def test_db_upgrade_is_refused_where_the_hosts_migrations_do_it(host: Host):

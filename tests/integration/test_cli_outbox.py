@@ -17,8 +17,9 @@ import sqlalchemy as sa
 from flask_mail import Mail, Message
 
 from flask_interaction_mail import Party, clock, request_merge, send_notification
-from flask_interaction_mail.models import TABLES
-from flask_interaction_mail.outbox import MESSAGE
+from flask_interaction_mail.outbox import server_limits
+from flask_interaction_mail.outbox.messages import MESSAGE
+from flask_interaction_mail.storage.tables import TABLES
 from tests.catcher import Catcher, catching
 from tests.databases import DIALECTS, fresh_database
 from tests.host import ADA, Host, a_merge, opened
@@ -147,7 +148,7 @@ def test_resend_of_what_is_not_there(host: Host):
     """An unknown id, or one whose text is purged, is told in a sentence."""
     unknown = run(host, "outbox", "resend", str(uuid.uuid4()))
     id = send(host)
-    set_row(host, id, intent="{}")
+    set_row(host, id, intent="{}", status="sent")
     purged = run(host, "outbox", "resend", id)
 
     assert (unknown.status, purged.status) == (1, 1)
@@ -166,6 +167,43 @@ def test_status_counts_what_waits(any_host: Host):
     assert told["messages"]["queued"] == told["waiting"] == 2
     assert told["oldest_waiting_seconds"] in range(3600, 3660)
     assert (told["configured"], told["paused"], told["server_trouble"]) == (True, False, None)
+
+
+def test_status_tells_what_was_learned_of_the_server(host: Host):
+    """How many recipients and connections it takes, once one more was too many."""
+    assert done(host, "status", "--json").json["server_takes"] == {
+        "recipients": None,
+        "connections": None,
+    }
+    with host.state.database.writing() as connection:
+        for limit, most in ((server_limits.RECIPIENTS, 50), (server_limits.CONNECTIONS, 3)):
+            server_limits.learn(
+                connection,
+                host.state.settings.current().settings,
+                limit,
+                most,
+                worker="w",
+                now=clock.now(),
+            )
+
+    told = done(host, "status", "--json").json["server_takes"]
+    said = done(host, "status").out
+
+    assert told == {"recipients": 50, "connections": 3}
+    assert "50 recipients in a message, 3 connections at once" in said
+
+
+def test_what_waits_for_its_time_is_not_the_oldest_that_waits(any_host: Host):
+    """A message that was scheduled a week ago is no alarm; one that is late is."""
+    id = send(any_host)
+    week = timedelta(days=7)
+    set_row(any_host, id, created_at=clock.now() - week, due_at=clock.now() + week)
+
+    assert done(any_host, "status", "--json").json["oldest_waiting_seconds"] is None
+
+    set_row(any_host, id, created_at=clock.now() - week, due_at=clock.now() - week)
+    late = done(any_host, "status", "--json").json["oldest_waiting_seconds"]
+    assert late >= week.total_seconds()
 
 
 def test_r22_the_worker_uses_the_shared_settings(any_host: Host, catcher: Catcher):

@@ -16,22 +16,23 @@ import sqlalchemy as sa
 from flask_interaction_mail import (
     MessagingSettings,
     Notification,
-    breaker,
     clock,
     get_notification,
     notification_deferred,
     notification_failed,
     notification_held,
     notification_sent,
-    outbox,
     send_notification,
 )
-from flask_interaction_mail.dispatcher import Dispatcher, Limit
+from flask_interaction_mail.delivery.dispatcher import Dispatcher, Limit
 from flask_interaction_mail.errors import TransportError
+from flask_interaction_mail.outbox import breaker
+from flask_interaction_mail.outbox import messages as outbox
+from flask_interaction_mail.outbox.claim import Verdict
 from flask_interaction_mail.outcome import Delivery, Reply, Result, Stage
-from flask_interaction_mail.queue import Verdict
 from flask_interaction_mail.transport.base import Envelope
 from flask_interaction_mail.transport.memory import MemoryTransport
+from flask_interaction_mail.values import Status
 from tests.catcher import Catcher, catching
 from tests.databases import DIALECTS, fresh_database
 from tests.host import Host, opened
@@ -131,6 +132,88 @@ def test_a_transient_refusal_is_retried_alone_after_a_minute(desk: Desk) -> None
     desk.drain()
     assert desk.transport.delivered[-1].recipients == ("bob@firm.example",)
     assert desk.store.statuses() == {"sent": 1}
+
+
+@pytest.mark.parametrize("names", [["ada", "bob", "eve"], ["eve", "bob", "ada"]])
+@pytest.mark.parametrize(
+    ("answers", "status", "detail"),
+    [
+        ({"bob": "550 5.1.1 no such user"}, "failed", "550 5.1.1 no such user"),
+        ({"bob": "450 4.2.1 busy"}, "deferred", "450 4.2.1 busy"),
+        ({"ada": "550 5.1.1 never", "bob": "450 4.2.1 later"}, "deferred", "450 4.2.1 later"),
+        ({"bob": "450 4.2.1 later", "eve": "550 5.1.1 x"}, "deferred", "450 4.2.1 later"),
+        ({}, "sent", None),
+    ],
+)
+def test_the_detail_is_the_reply_that_decided_the_state(
+    desk: Desk, answers: dict[str, str], status: str, detail: str | None, names: list[str]
+) -> None:
+    """Not the "queued" that the others got; and so wherever in the order they stand."""
+    message = a_message(*(f"{name}@firm.example" for name in names))
+    desk.store.put(message)
+    for name, reply in answers.items():
+        desk.transport.refuse(f"{name}@firm.example", reply_of(reply))
+    desk.drain()
+    row = desk.store.message(message.id)
+    assert (row.status, row.detail) == (status, detail)
+
+
+def reply_of(text: str) -> Reply:
+    code, enhanced, said = text.split(" ", 2)
+    return Reply(int(code), enhanced, said)
+
+
+def test_a_refusal_of_an_earlier_attempt_stays_the_detail(desk: Desk) -> None:
+    """Who was tried again has it; what failed is still what was said to the other one."""
+    message = a_message("ada@firm.example", "bob@firm.example")
+    desk.store.put(message)
+    desk.transport.refuse("ada@firm.example", Reply(550, "5.1.1", "no such user"))
+    desk.transport.refuse("bob@firm.example", Reply(450, "4.2.1", "greylisted"))
+    desk.drain()
+    make_due(desk.store)
+    desk.transport.refuse("bob@firm.example", Reply(250, None, "ok"))
+    desk.drain()
+    row = desk.store.message(message.id)
+    assert (row.status, row.reason) == ("failed", "refused")
+    assert row.detail == "550 5.1.1 no such user"
+
+
+def test_the_last_words_about_a_recipient_outlive_the_time_of_a_message(desk: Desk) -> None:
+    """What the server said stays with whom it said it of."""
+    message = a_message(expires_at=clock.now() + timedelta(hours=1))
+    desk.store.put(message)
+    desk.transport.refuse("ada@firm.example", Reply(450, "4.2.1", "greylisted"))
+    desk.drain()
+    set_values(desk.store, due_at=clock.now(), expires_at=clock.now())
+    desk.drain()
+    assert desk.store.message(message.id).reason == "expired"
+    assert desk.store.verdicts(message.id) == {
+        "ada@firm.example": ("failed", "450 4.2.1 greylisted")
+    }
+
+
+def test_whose_copy_is_doubtful_is_not_forgotten_over_the_others(desk: Desk) -> None:
+    """A held recipient keeps the message held until it is released, whatever became of others."""
+    desk.settings = replace(SETTINGS, on_ambiguous="hold")
+    message = a_message(*(f"{name}@firm.example" for name in ("ada", "bob", "eve")))
+    desk.store.put(message)
+    refusals = {"bob": Reply(450, "4.2.1", "greylisted"), "eve": Reply(550, "5.1.1", "unknown")}
+    desk.transport.answer_with(
+        replace(LOST, verdicts={f"{who}@firm.example": said for who, said in refusals.items()})
+    )
+    desk.drain()
+    assert desk.store.message(message.id).status == "deferred"
+    make_due(desk.store)
+    desk.drain()
+    assert desk.transport.delivered[-1].recipients == ("bob@firm.example",)
+    row = desk.store.message(message.id)
+    assert (row.status, row.reason, row.detail) == ("held", "ambiguous", "link lost")
+    with desk.store.writing() as connection:
+        assert outbox.release(connection, [message.id], clock.now())
+    desk.drain()
+    assert desk.transport.delivered[-1].recipients == ("ada@firm.example",)
+    row = desk.store.message(message.id)
+    assert (row.status, row.reason, row.detail) == ("failed", "refused", "550 5.1.1 unknown")
 
 
 def make_due(store: Store) -> None:
@@ -515,21 +598,64 @@ def test_r18_r21_one_set_of_credentials_for_all_and_none_where_it_is_off(
             assert catcher.logins == ["crm"]
 
 
-def test_what_is_given_up_after_five_days_is_told_to_default_to_once(
-    tmp_path: Path, catcher: Catcher
-) -> None:
+@pytest.mark.parametrize("status", [Status.QUEUED, Status.DEFERRED, Status.HELD])
+def test_time_in_which_a_message_was_not_tried_is_not_charged(desk: Desk, status: Status) -> None:
+    """Scheduled, paused, without a server or released after weeks: one refusal ends nothing."""
+    message = a_message(status=status)
+    desk.store.put(message)
+    set_values(desk.store, created_at=clock.now() - timedelta(days=30), due_at=clock.now())
+    with desk.store.writing() as connection:
+        outbox.release(connection, [message.id], clock.now())
+    desk.transport.refuse("ada@firm.example", Reply(450, "4.2.1", "greylisted"))
+    desk.drain()
+    row = desk.store.message(message.id)
+    assert (row.status, row.attempts) == ("deferred", 1)
+    make_due(desk.store)
+    desk.transport.refuse("ada@firm.example", Reply(250, None, "ok"))
+    desk.drain()
+    assert desk.store.statuses() == {"sent": 1}
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["deferred", "released"])
+def test_the_thirty_sixth_attempt_is_the_last(desk: Desk, held: bool) -> None:
+    """Whatever the clock says: the delays after so many add up to five days.
+
+    To be held and released meanwhile gives no further attempts.
+    """
+    message = a_message(status=Status.HELD if held else Status.DEFERRED)
+    desk.store.put(message)
+    desk.transport.refuse("ada@firm.example", Reply(450, "4.2.1", "greylisted"))
+    set_values(desk.store, attempts=34)
+    for status in ("deferred", "failed"):
+        make_due(desk.store)
+        with desk.store.writing() as connection:
+            outbox.release(connection, [message.id], clock.now())
+        set_values(desk.store, due_at=clock.now())
+        desk.drain()
+        assert desk.store.message(message.id).status == status
+    row = desk.store.message(message.id)
+    assert (row.attempts, row.reason) == (36, "expired")
+    assert row.detail == "450 4.2.1 greylisted"
+
+
+def set_values(store: Store, **values: Any) -> None:
+    with store.writing() as connection:
+        connection.execute(sa.update(outbox.MESSAGE).values(**values))
+
+
+def test_what_is_given_up_is_told_to_default_to_once(tmp_path: Path, catcher: Catcher) -> None:
     """One notice a message, from default From; never a notice about a notice."""
     for name in ("bob", "merge-desk"):
         catcher.refuse[f"{name}@firm.example"] = "450 4.2.0 later"
     with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
         host.configure(smtp_port=catcher.port)
         send(host)
-        make_old(host)
+        last_attempt_is_due(host)
         assert host.state.dispatcher().drain().others == 2
         (old, notice) = host.rows()
         assert (old.status, old.reason) == ("failed", "expired")
         assert (notice.source, notice.status) == ("notice", "deferred")
-        make_old(host)
+        last_attempt_is_due(host)
         host.state.dispatcher().drain()
         assert [(row.status, row.reason) for row in host.rows()] == [("failed", "expired")] * 2
         catcher.refuse.clear()
@@ -540,16 +666,18 @@ def test_what_is_given_up_after_five_days_is_told_to_default_to_once(
     assert (mail.sender, mail.recipients) == ("crm@firm.example", ["merge-desk@firm.example"])
     assert mail.message["From"] == "crm@firm.example"
     assert mail.message["Subject"] == "Not delivered: Hello"
-    assert "bob@firm.example: 450 4.2.0 later" in mail.message.get_content()
+    text = mail.message.get_content()
+    assert "The mail server did not take a message in 36 attempts" in text
+    assert "bob@firm.example: 450 4.2.0 later" in text
 
 
-def make_old(host: Host) -> None:
-    """Five days pass for everything in the outbox."""
+def last_attempt_is_due(host: Host) -> None:
+    """Everything in the outbox was tried 35 times."""
     with host.app.app_context(), host.db.engine.begin() as connection:
         connection.execute(
             sa.update(outbox.MESSAGE)
             .where(outbox.MESSAGE.c.due_at.is_not(None))
-            .values(created_at=clock.now() - timedelta(days=5, minutes=1), due_at=clock.now())
+            .values(attempts=35, due_at=clock.now())
         )
 
 

@@ -17,19 +17,20 @@ import sqlalchemy as sa
 
 from flask_interaction_mail import (
     Notification,
-    breaker,
+    TablesMissing,
     clock,
     notification_sent,
-    outbox,
     send_notification,
 )
 from flask_interaction_mail.errors import TransportError
+from flask_interaction_mail.outbox import breaker, messages
 from flask_interaction_mail.outcome import Reply, Stage
-from tests.databases import fresh_database
+from tests.databases import DIALECTS, fresh_database
 from tests.host import Host, opened
 from tests.integration.test_delivery import SETTINGS, Desk
 from tests.outbox_rows import Store, a_message
 from tests.servers.scripted import Scripted, after, scripted, silence
+from tests.terminal import run
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def test_a_message_past_its_time_is_no_probe(desk: Desk) -> None:
     past = clock.now() - timedelta(seconds=1)
     with desk.store.writing() as connection:
         connection.execute(sa.update(breaker.CHECK).values(until=past))
-        connection.execute(sa.update(outbox.MESSAGE).values(expires_at=past))
+        connection.execute(sa.update(messages.MESSAGE).values(expires_at=past))
     desk.drain()
     assert desk.store.statuses() == {"failed": 1}
     with desk.store.reading() as connection:
@@ -73,7 +74,7 @@ def test_no_claim_is_left_where_expired_messages_cannot_be_recorded(
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("disk full")
 
-    monkeypatch.setattr("flask_interaction_mail.queue.record", broken)
+    monkeypatch.setattr("flask_interaction_mail.outbox.claim.record", broken)
     with pytest.raises(RuntimeError):
         desk.drain()
     assert desk.transport.tried == []
@@ -122,7 +123,7 @@ def test_sync_delivery_to_a_server_that_falls_silent_ends_in_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mute: str, status: str
 ) -> None:
     """Somebody waits for this page: 15 s in all, here 4."""
-    monkeypatch.setattr("flask_interaction_mail.delivery.SYNC_BUDGET", 4.0)
+    monkeypatch.setattr("flask_interaction_mail.delivery.modes.SYNC_BUDGET", 4.0)
     with (
         scripted({mute: silence}) as server,
         opened(f"sqlite:///{tmp_path}/host.sqlite", INTERACTION_MAIL_DELIVERY="sync") as host,
@@ -144,18 +145,79 @@ def test_missing_tables_are_said_once_and_in_words(
         with host.app.app_context():
             host.db.drop_all()
         host.state.database.tables_seen = False
-        stop, wake = threading.Event(), threading.Event()
-        dispatcher = host.state.dispatcher()
-        thread = threading.Thread(target=dispatcher.run, args=(stop, wake), kwargs={"poll": 0.01})
-        thread.start()
-        time.sleep(0.3)
-        stop.set()
-        wake.set()
-        thread.join(10)
-    said = [record for record in caplog.records if record.levelno >= logging.ERROR]
+        _work_a_while(host)
+    said = _errors(caplog)
     assert len(said) == 1
     assert "tables" in said[0].getMessage()
     assert said[0].exc_info is None
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_missing_column_is_said_once_with_its_name(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, dialect: str, seen: bool
+) -> None:
+    """A new package on old tables: found at once, or in the words of the database."""
+    with fresh_database(dialect, tmp_path) as url, opened(url) as host:
+        host.configure()
+        with host.app.app_context():
+            send_notification("bob", "Waits", text="x")
+        with host.app.app_context(), host.db.engine.begin() as connection:
+            connection.execute(sa.text("ALTER TABLE interaction_mail_message DROP COLUMN fence"))
+        host.state.database.tables_seen = seen
+        _work_a_while(host)
+        said = [record.getMessage() for record in _errors(caplog)]
+        assert len(said) == 1
+        assert "fence" in said[0]
+        assert ("flask db upgrade" in said[0]) is not seen
+        if not seen:  # told at the call, too, before anything of the host's is harmed
+            with (
+                host.app.app_context(),
+                pytest.raises(TablesMissing, match=r"fence is missing\. Bring .* flask db upgrade"),
+            ):
+                send_notification("bob", "Hello", text="x")
+        told = run(host, "worker", "--once")
+        assert told.status == 1
+        assert "fence" in told.err
+        assert ("The database refuses this" in told.err) is seen
+
+
+def test_what_nobody_foresaw_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a traceback, but not one a second; and again where it is another reason."""
+    reasons = iter(
+        [*(ValueError("one") for _ in range(5)), *(ValueError("two") for _ in range(999))]
+    )
+
+    def fail(*_: Any) -> None:
+        raise next(reasons)
+
+    monkeypatch.setattr("flask_interaction_mail.delivery.dispatcher.Dispatcher._shift", fail)
+    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
+        _work_a_while(host)
+    said = _errors(caplog)
+    assert [record.getMessage().partition(";")[0] for record in said] == [
+        "dispatcher.failed: ValueError('one')",
+        "dispatcher.failed: ValueError('two')",
+    ]
+    assert all(record.exc_info for record in said)
+
+
+def _work_a_while(host: Host) -> None:
+    """A worker looks for work some ten times."""
+    stop, wake = threading.Event(), threading.Event()
+    dispatcher = host.state.dispatcher()
+    thread = threading.Thread(target=dispatcher.run, args=(stop, wake), kwargs={"poll": 0.01})
+    thread.start()
+    time.sleep(0.3)
+    stop.set()
+    wake.set()
+    thread.join(10)
+
+
+def _errors(caplog: pytest.LogCaptureFixture) -> list[logging.LogRecord]:
+    return [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 def test_a_reply_that_the_database_cannot_store_is_recorded_without_its_accents(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 import time
@@ -11,11 +12,14 @@ from ipaddress import ip_network
 import pytest
 
 from flask_interaction_mail.diagnosis import Diagnosis, Finding, State, Verdict
-from flask_interaction_mail.diagnosis.course import diagnose, probe, run
 from flask_interaction_mail.diagnosis.fault_texts import FAULTS
+from flask_interaction_mail.diagnosis.runner import diagnose, probe, run
 from flask_interaction_mail.outcome import Fault, Stage
 from flask_interaction_mail.transport.policy import ConnectPolicy
-from tests.servers.certificates import other_pki, pki
+from flask_interaction_mail.transport.smtp import session
+from flask_interaction_mail.transport.smtp.connect import unconnected
+from flask_interaction_mail.transport.smtp.resolve import Place
+from tests.servers.certificates import chain, other_pki, pki, self_signed
 from tests.servers.clients import login_settings, settings
 from tests.servers.scripted import (
     close,
@@ -313,7 +317,6 @@ SLOW = {
     "RCPT": ({"RCPT": drip(b"250-x\r\n", 0.1)}, "no_answer"),
     "DATA": ({"DATA": silence}, "no_answer"),
     "dot": ({"DOT": silence}, "no_answer_at_end"),
-    "dot lost": ({"DOT": close}, "no_answer_at_end"),
     "QUIT": ({"QUIT": silence}, "passed"),
 }
 
@@ -333,6 +336,125 @@ def test_r55_no_answer_in_time_is_a_verdict_of_its_own(name):
         assert "waits longer" in f"{diagnosis.texts.explanation} {diagnosis.texts.advice}"
     if code == "no_answer_at_end":
         assert "may still arrive" in diagnosis.texts.title
+
+
+@pytest.mark.parametrize("action", [close, reset, b"350 go on\r\n", b"\x00rubbish\r\n"])
+def test_what_is_no_confirmation_after_the_dot_is_no_silence(action):
+    """The test may still arrive, and nobody waited for 15 seconds."""
+    with scripted({"DOT": action}) as server:
+        diagnosis = run(diagnose(settings(server.port)))
+    assert (diagnosis.code, diagnosis.verdict) == ("lost_at_end", Verdict.NO_ANSWER)
+    assert diagnosis.failure.stage is Stage.ACCEPTED
+    assert "may still arrive" in diagnosis.texts.title
+    assert "second" not in f"{diagnosis.texts.title} {diagnosis.texts.explanation}"
+    assert diagnosis.seconds < HURRY
+
+
+@pytest.mark.parametrize(
+    ("answers", "changes"),
+    [
+        ({"EHLO": b"421 4.3.2 not now\r\n"}, {}),
+        ({}, {"encryption": "starttls"}),
+        ({"EHLO": OFFERED}, {"encryption": "starttls"}),
+        ({}, {"default_to": None}),
+        ({}, {"use_authentication": True}),
+        ({"MAIL": b"550 5.7.1 no\r\n"}, {}),
+        ({"RCPT": b"550 5.1.1 who?\r\n"}, {}),
+        ({"DOT": b"554 5.7.1 spam\r\n"}, {}),
+    ],
+)
+def test_the_headline_is_the_failed_steps_own(answers, changes):
+    """Title and advice; that there is no connection is said only where there is none."""
+    with scripted(answers, tls=other_pki().server()) as server:
+        diagnosis = run(diagnose(settings(server.port, **changes)))
+    own = diagnosis.failure.texts
+    assert (diagnosis.texts.title, diagnosis.texts.advice) == (own.title, own.advice)
+    assert own.explanation in diagnosis.texts.explanation
+    assert CANNOT_CONNECT not in diagnosis.texts.explanation
+    assert "onnection" not in diagnosis.texts.title
+
+
+def test_421_at_ehlo_says_one_thing():
+    """Nothing is wrong with the settings, as far as one can see."""
+    with scripted({"EHLO": b"421 4.3.2 not now\r\n"}) as server:
+        texts = run(diagnose(settings(server.port))).texts
+    assert "Nothing is wrong with the settings" in texts.advice
+    assert "wrong" not in f"{texts.title} {texts.explanation}"
+
+
+def test_nonsense_of_a_mail_server_makes_it_no_other_kind_of_server():
+    """It greeted as one."""
+    with scripted({"MAIL": b"what?\r\n"}) as server:
+        diagnosis = run(diagnose(settings(server.port)))
+    assert diagnosis.failure.code == Fault.NONSENSE
+    assert "what?" in diagnosis.texts.explanation
+
+
+@pytest.mark.parametrize("trusted", ["root", "intermediate"])
+@pytest.mark.parametrize("ended", ["root", "intermediate", "server"])
+def test_which_certificate_has_ended_is_told(trusted, ended):
+    """The server's own, or one above it; and whether it is the one in the settings."""
+    made = chain(ended=ended)
+    pem = getattr(made, trusted)
+    with scripted({"EHLO": OFFERED}, tls=made.server) as server:
+        chosen = settings(server.port, encryption="starttls", ca_certificate=pem)
+        diagnosis = run(diagnose(chosen))
+    if (trusted, ended) == ("intermediate", "root"):
+        assert diagnosis.passed
+        return
+    fault = Fault.CERTIFICATE_EXPIRED if ended == "server" else Fault.CERTIFICATE_ABOVE
+    assert diagnosis.failure.code == fault
+    assert "127.0.0.1" in diagnosis.failure.facts["certificate"]
+    ours = diagnosis.failure.facts.get("end of the CA certificate")
+    assert bool(ours) == (trusted == ended)
+
+
+def test_a_certificate_of_nonsense_is_refused_like_any_other():
+    """The second look at it shows what can be read."""
+    with scripted({"EHLO": OFFERED}, tls=self_signed(odd=True)) as server:
+        diagnosis = run(diagnose(settings(server.port, encryption="starttls")))
+    assert diagnosis.failure.code == Fault.CERTIFICATE_UNKNOWN_CA
+    assert diagnosis.failure.facts["certificate"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("at", ["MAIL", "RCPT", "DATA"])
+def test_421_says_the_same_wherever_it_comes(at):
+    """The server goes away: neither sender nor recipient nor the lost connection is to blame."""
+    with scripted({at: then(b"421 4.3.2 shutting down\r\n", close)}) as server:
+        told = run(diagnose(settings(server.port)))
+    assert told.failure.code == Fault.GREETING_TRANSIENT
+    assert told.texts.title == "The server says: not now"
+    assert "421 4.3.2" in str(told.failure.reply)
+
+
+NO_ROUTE = OSError(errno.ENETUNREACH, "Network is unreachable")
+NO_IPV6 = OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+
+
+@pytest.mark.parametrize("other", [NO_ROUTE, NO_IPV6, OSError(errno.EADDRNOTAVAIL, "")])
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [(ConnectionRefusedError(), Fault.REFUSED), (TimeoutError(), Fault.CONNECT_TIMEOUT)],
+)
+def test_a_machine_without_ipv6_is_not_why_a_port_is_closed(error, fault, other):
+    """The cause is the one that explains all addresses, whichever was tried last."""
+    assert unconnected([error, other], "x", 25).fault is fault
+    assert unconnected([other, error], "x", 25).fault is fault
+    assert unconnected([other, other], "x", 25).fault is Fault.UNREACHABLE
+
+
+def test_what_each_address_said_is_shown(monkeypatch):
+    """Of a server that has several."""
+    closed = closed_port()
+
+    def two(*_: object) -> tuple[Place, ...]:
+        return tuple(Place(socket.AF_INET, (f"127.0.0.{host}", closed)) for host in (1, 2))
+
+    monkeypatch.setattr(session, "resolve", two)
+    diagnosis = run(diagnose(settings(closed), deadline=HURRY))
+    assert diagnosis.failure.code == Fault.REFUSED
+    said = dict.fromkeys(("127.0.0.1", "127.0.0.2"), "Nothing answers at this port")
+    assert diagnosis.failure.facts == said
 
 
 @pytest.mark.parametrize("data", [b"x" * 4096, b"220-more\r\n" * 99, b"\x1b]0;hi\x07\0\xff\r\n"])

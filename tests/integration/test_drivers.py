@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail.dispatcher import Dispatcher
+from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.transport.memory import MemoryTransport
 from tests.databases import fresh_database
 from tests.outbox_rows import Store, a_message

@@ -266,6 +266,46 @@ def test_a_host_without_a_database_is_told_what_to_give() -> None:
     assert untouched(app)
 
 
+@pytest.mark.parametrize("db_first", [True, False])
+def test_a_host_without_a_default_database_is_told_what_is_missing(db_first: bool) -> None:
+    """Binds with names alone: an error at once, not a KeyError in every request."""
+    app = an_app("")
+    app.config.update(SQLALCHEMY_DATABASE_URI=None, SQLALCHEMY_BINDS={"crm": "sqlite://"})
+    db = SQLAlchemy()
+    if db_first:
+        db.init_app(app)
+    with pytest.raises(InteractionMailError, match=r"SQLALCHEMY_DATABASE_URI.*same commit"):
+        InteractionMail(app, db=db)
+    assert "interaction_mail" not in app.extensions
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"SQLALCHEMY_BINDS": {None: "sqlite://", "crm": "sqlite://"}},
+        {
+            "SQLALCHEMY_BINDS": {"crm": "sqlite://"},
+            "SQLALCHEMY_ENGINE_OPTIONS": {"url": "sqlite://"},
+        },
+    ],
+)
+@pytest.mark.parametrize("db_first", [True, False])
+def test_a_default_database_may_be_named_in_other_ways(
+    config: dict[str, Any], db_first: bool
+) -> None:
+    """Whatever Flask-SQLAlchemy takes for the default one."""
+    app = an_app("", SQLALCHEMY_DATABASE_URI=None, **config)
+    db = SQLAlchemy()
+    set_up = [lambda: db.init_app(app), lambda: InteractionMail(app, db=db)]
+    for step in set_up if db_first else reversed(set_up):
+        step()
+    with_tables(app, db)
+    assert app.test_client().get("/").status_code == 404
+    with app.app_context():
+        for engine in db.engines.values():
+            engine.dispose()
+
+
 @pytest.mark.parametrize(
     ("url", "alembic", "fitted"),
     [

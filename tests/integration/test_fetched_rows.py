@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail.fetched_rows import Query
+from flask_interaction_mail.storage.fetched_rows import Query
 from tests.databases import DIALECTS, fresh_database
 
 _THINGS = sa.Table(

@@ -9,6 +9,7 @@ import pickle
 import smtplib
 import weakref
 from collections.abc import Iterator
+from email.message import EmailMessage
 from pathlib import Path
 
 import flask_mail
@@ -16,10 +17,11 @@ import pytest
 from flask import Flask, current_app
 from flask_mail import Mail, Message
 
-from flask_interaction_mail import mail_bridge
+from flask_interaction_mail import takeover
 from flask_interaction_mail.errors import AddressError, HeaderError, MessagingNotConfigured
-from flask_interaction_mail.intent import Attachment, Intent
 from flask_interaction_mail.mail_bridge import intent_of
+from flask_interaction_mail.messages.intent import Attachment, Intent
+from flask_interaction_mail.messages.parts import tree
 from flask_interaction_mail.values import Party
 from tests.catcher import catching
 from tests.host import Host, opened
@@ -44,7 +46,7 @@ def taken() -> list[Message]:
 @pytest.fixture
 def app(taken: list[Message]) -> Iterator[Flask]:
     app = Flask("host")
-    mail_bridge.install(app, taken.append)
+    takeover.install(app, taken.append)
     with app.app_context():
         yield app
 
@@ -129,7 +131,7 @@ def test_record_messages_works_and_nothing_is_taken_twice(app, taken):
 
 def test_installing_twice_takes_a_message_once(app, taken):
     """A second call of install replaces the first."""
-    mail_bridge.install(app, taken.append)
+    takeover.install(app, taken.append)
 
     Mail().send(_message())
 
@@ -139,7 +141,7 @@ def test_installing_twice_takes_a_message_once(app, taken):
 def test_each_app_gets_its_own_messages(app, taken):
     """Two apps in one process do not see each other's messages; one without us sees none."""
     other, others = Flask("other"), []
-    mail_bridge.install(other, others.append)
+    takeover.install(other, others.append)
 
     with other.app_context():
         Mail().send(_message(subject="other"))
@@ -168,7 +170,7 @@ def test_what_the_outbox_raises_reaches_the_sender(app):
     def refuse(message: Message) -> None:
         raise MessagingNotConfigured("not configured")
 
-    mail_bridge.install(app, refuse)
+    takeover.install(app, refuse)
 
     with pytest.raises(MessagingNotConfigured):
         Mail().send(_message())
@@ -184,43 +186,12 @@ def test_flask_mails_own_checks_stay(app, taken):
     assert taken == []
 
 
-def test_a_mail_object_set_up_after_us_is_put_back(taken, caplog):
-    """Mail.init_app after ours is noticed at the next context, logged once, and put right."""
-    app = Flask("host")
-    mail_bridge.install(app, taken.append)
-    mail = Mail()
-    mail.init_app(app)
-    assert mail_bridge.is_foreign(app)
-
-    for _ in range(2):
-        with app.app_context():
-            mail.send(_message())
-
-    assert not mail_bridge.is_foreign(app)
-    assert len(taken) == 2
-    warnings = [one for one in caplog.records if "flask_mail.replaced" in one.message]
-    assert [one.levelname for one in warnings] == ["WARNING"]
-
-
-def test_a_mail_object_set_up_inside_a_context_is_put_back_by_the_next_request(app, taken):
-    """A request that runs inside an older app context puts our state back, too."""
-    mail = Mail(app)
-
-    @app.get("/")
-    def send() -> str:
-        mail.send(_message())
-        return "sent"
-
-    assert app.test_client().get("/").text == "sent"
-    assert len(taken) == 1
-
-
 def test_a_mail_object_set_up_before_us_connects_nowhere(taken, caplog):
     """Mail.init_app before ours is the usual order: no warning, and its state is disarmed."""
     app = Flask("host")
     mail = Mail(app)
 
-    mail_bridge.install(app, taken.append)
+    takeover.install(app, taken.append)
 
     with app.app_context():
         mail.send(_message())
@@ -230,20 +201,10 @@ def test_a_mail_object_set_up_before_us_connects_nowhere(taken, caplog):
     assert not caplog.records
 
 
-def test_switching_suppression_off_does_not_open_a_connection(app, taken, caplog):
-    """Setting ``suppress`` on the state, as some test suites do, changes nothing."""
-    app.extensions["mail"].suppress = False
-
-    Mail().send(_message())
-
-    assert len(taken) == 1
-    assert "flask_mail.suppress" in caplog.text
-
-
 def test_a_forgotten_app_is_collected():
     """The receivers keep no application alive."""
     app = Flask("short-lived")
-    mail_bridge.install(app, print)
+    takeover.install(app, print)
     reference = weakref.ref(app)
 
     del app
@@ -278,6 +239,12 @@ def test_the_sender_is_kept(app, sender, stored):
     assert intent_of(_message(sender=sender)).host_sender == stored
 
 
+def test_what_exchange_shall_suppress_is_the_authors_to_say(app):
+    """A value of X-Auto-Response-Suppress is kept; ours stands only where there is none."""
+    message = _message(extra_headers={"X-Auto-Response-Suppress": "None"})
+    assert intent_of(message).headers == (("X-Auto-Response-Suppress", "None"),)
+
+
 def test_the_whole_message_is_kept(app):
     """Each field of a message that has a meaning arrives in the intent."""
     message = _message(
@@ -307,7 +274,7 @@ def test_the_whole_message_is_kept(app):
     assert intent.cc == (Party("", "cc@firm.example"),)
     assert intent.bcc == (Party("Secret", "bcc@firm.example"),)
     assert intent.reply_to == (Party("Desk", "desk@firm.example"),)
-    assert intent.headers == (("X-Tag", "t1"),)
+    assert intent.headers == (("X-Tag", "t1"), ("Auto-Submitted", "no"))
     assert intent.attachments == (
         Attachment(filename="a.txt", content_type="text/plain", data="ä".encode()),
         Attachment(
@@ -331,7 +298,12 @@ def test_an_inline_image_keeps_its_content_id(app):
     intent = intent_of(_message(html="x", attachments=[image]))
     assert intent.attachments[0].headers == tuple(headers.items())
     assert Intent.from_json(intent.to_json()) == intent
-    for name, value in (("Content-Type", "x"), ("Content-ID", "a\r\nb"), ("X-A", "ä"), ("To", "x")):
+    for name, value in (
+        ("Content-Type", "x"),
+        ("Content-ID", "a\r\nb"),
+        ("Content-ID", "ä"),
+        ("To", "x"),
+    ):
         broken = flask_mail.Attachment("a", "image/png", b"p", "inline", {name: value})
         with pytest.raises(HeaderError):
             intent_of(_message(html="x", attachments=[broken]))
@@ -351,12 +323,27 @@ def test_its_body_goes_when_it_has_left(tmp_path):
             host.state.resend(row.id)
 
 
-def test_another_alternative_travels_as_an_attachment(app):
-    """A calendar invitation given as an alternative is not lost."""
-    intent = intent_of(_message(html="<p>", alts={"calendar": "BEGIN:VCALENDAR"}))
+@pytest.mark.parametrize("text", ["METHOD:REQUEST", b"METHOD:REQUEST"])
+def test_another_alternative_stays_one(app, text):
+    """A calendar invitation is shown as one only beside the texts, and with its method."""
+    intent = intent_of(_message(html="<p>", alts={"calendar": text}))
 
-    assert [one.content_type for one in intent.attachments] == ["text/calendar"]
-    assert intent.html == "<p>"
+    assert intent.alternatives == (("text/calendar; method=REQUEST", "METHOD:REQUEST"),)
+    assert (intent.html, intent.attachments) == ("<p>", ())
+
+
+def test_pictures_and_messages_of_flask_mail_keep_their_places(app):
+    """A picture in HTML is related to it, a forwarded message is a message."""
+    message = _message(html='<img src="cid:logo">')
+    message.attach("logo.png", "image/png", b"\x89PNG", "inline", {"Content-ID": "<logo>"})
+    message.attach("old.eml", data=b"Subject: old\n\nHello\n")
+    header, body = tree(intent_of(message))
+
+    mail = email.message_from_string(f"{header}\r\n{body}", policy=email.policy.default)
+    assert [part.get_content_type() for part in mail.walk()] == [
+        "multipart/mixed", "multipart/alternative", "text/plain", "multipart/related", "text/html",
+        "image/png", "message/rfc822", "text/plain",
+    ]  # fmt: skip
 
 
 def test_reply_to_as_an_extra_header(app):
@@ -365,6 +352,38 @@ def test_reply_to_as_an_extra_header(app):
 
     assert intent.reply_to == (Party("Desk", "desk@firm.example"),)
     assert intent.headers == ()
+
+
+def test_a_message_that_may_not_be_encoded_is_attached_as_a_file(app):
+    """Flask-Mail guesses the type by the name; that is no reason to refuse the mail."""
+    message = _message()
+    message.attach("old.eml", data="Subject: Grüße\n\n".encode())
+    message.attach("part", "message/partial", b"S: x\n\n")
+    kinds = [one.content_type for one in intent_of(message).attachments]
+    assert kinds == ["application/octet-stream"] * 2
+
+
+@pytest.mark.parametrize("end", ["\xa0", "\t", "\n", "\r\n", "\u200b"])
+def test_addresses_of_flask_mail_are_cleaned_at_their_ends(app, end):
+    """As those of the form and of the directory are."""
+    given = [
+        f"ada@firm.example{end}",
+        ("Bob", f"bob@firm.example{end}"),
+        f"Eve <eve@firm.example>{end}",
+    ]
+    to = intent_of(_message(recipients=given)).to
+    assert [(one.name, one.email) for one in to] == [
+        ("", "ada@firm.example"), ("Bob", "bob@firm.example"), ("Eve", "eve@firm.example")
+    ]  # fmt: skip
+
+
+def test_folded_fields_of_another_message_are_taken(app):
+    """Flask-Mail takes them, too: a host answers with the References that it has read."""
+    folded = {"References": "<1@x.org>\r\n <2@x.org>", "X-Own": "a\r\n b"}
+    headers = intent_of(_message(extra_headers=folded)).headers
+    assert headers == (("References", "<1@x.org> <2@x.org>"), ("X-Own", "a b"))
+    with pytest.raises(HeaderError, match="List-Unsubscribe cannot be"):
+        intent_of(_message(extra_headers={"List-Unsubscribe": "click here"}))
 
 
 def test_a_folded_subject_is_unfolded(app):
@@ -506,3 +525,20 @@ def test_a_blind_copy_is_in_no_header(host: Host):
 
     assert "secret@firm.example" in host.recipients()
     assert b"secret@" not in host.rows()[0].content
+
+
+@pytest.mark.parametrize("field", ["cc", "bcc"])
+def test_copies_alone_reach_those_whom_they_name(host: Host, field: str):
+    """Flask-Mail sends a message that has only Cc or only Bcc; nobody else gets it."""
+    host.configure()
+    _mail(host, recipients=[], **{field: ["eve@other.example"]})
+
+    assert host.recipients() == ["eve@other.example"]
+    assert _sent(host)["To"] == "undisclosed-recipients:;"
+
+
+def _sent(host: Host) -> EmailMessage:
+    """The newest message in the outbox."""
+    message = email.message_from_bytes(host.rows()[-1].content, policy=email.policy.default)
+    assert isinstance(message, EmailMessage)
+    return message

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail import outbox
-from flask_interaction_mail.given_rows import document, given
-from flask_interaction_mail.models import ATTEMPT, MESSAGE
-from tests.databases import DIALECTS, fresh_database
+from flask_interaction_mail.outbox import messages as outbox
+from flask_interaction_mail.storage.json_rows import document, given
+from flask_interaction_mail.storage.tables import ATTEMPT, MESSAGE
 from tests.outbox_rows import Store, a_message
 
 MOMENT = datetime(2026, 3, 1, 12, 30, 0, 5)  # noqa: DTZ001 - as the database keeps it
-
-
-@pytest.fixture(params=DIALECTS)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    with fresh_database(request.param, tmp_path) as url:
-        store = Store(url)
-        yield store
-        store.engine.dispose()
 
 
 def test_values_come_out_as_they_went_in(store: Store) -> None:

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from bs4 import BeautifulSoup
 
 from flask_interaction_mail import clock, request_merge, send_notification
-from flask_interaction_mail.admin import lookup
+from flask_interaction_mail.admin import listing
 from flask_interaction_mail.models import AttemptRow, MessageRow, RecipientRow
 from flask_interaction_mail.values import Party
 from tests.host import ADA, NAMELESS, a_merge
@@ -118,7 +118,7 @@ def test_pages_follow_one_another_without_loss(
     panel: Panel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every message is on exactly one page, also where many have the same instant."""
-    monkeypatch.setattr(lookup, "PAGE", 3)
+    monkeypatch.setattr(listing, "PAGE", 3)
     ids = [send(panel, f"m{number}", kind="bulk") for number in range(8)]
     for id in ids[:5]:
         change(panel, id, created_at=clock.to_db(_day(2020, 1, 1)))
@@ -132,6 +132,81 @@ def test_pages_follow_one_another_without_loss(
         url = str(older["href"]) if older else None  # type: ignore[index]
     assert sorted(seen) == [f"m{number}" for number in range(8)]
     assert len(seen) == 8
+
+
+def test_a_search_goes_back_in_steps_without_loss(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When its time is up the page says how far it came, and the next one goes on from there."""
+    monkeypatch.setattr(listing, "STEP", 2)
+    monkeypatch.setattr(listing, "SECONDS", 0)
+    ids = [send(panel, "needle" if number in (0, 5) else "straw") for number in range(9)]
+    for number, id in enumerate(ids):
+        minute = 0 if 2 < number < 7 else number  # some at the very same instant
+        change(panel, id, created_at=clock.to_db(_day(2020, 1, 1)) + timedelta(minutes=minute))
+    seen: list[str] = []
+    url: str | None = OUTBOX + "?q=needle"
+    pages = 0
+    while url:
+        page = panel.get(url)
+        pages += 1
+        seen += subjects(page)
+        older = page.find("a", rel="next")
+        assert ("Searched back to" in page.text) is (older is not None)
+        url = str(older["href"]) if older else None  # type: ignore[index]
+    assert seen == ["needle", "needle"]
+    assert pages > 2
+    lines = panel.client.get(OUTBOX + "export.csv?q=needle", buffered=True).text.splitlines()
+    assert len(lines) == 1 + 2
+
+
+@pytest.mark.parametrize("few", [1000, 0], ids=["rare", "frequent"])
+def test_a_whole_address_finds_exactly_its_messages(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """Whatever its letters; the same in parts of others or in a subject only when asked for."""
+    monkeypatch.setattr(listing, "_FEW", few)
+    send(panel, "one", "zoe@else.example")
+    send(panel, "two", "anzoe@else.example")
+    send(panel, "of zoe@else.example")
+    page = panel.get(OUTBOX + "?q=Zoe@Else.Example")
+    assert subjects(page) == ["one"]
+    link = page.find("a", string=lambda text: bool(text and "parts of addresses" in text))
+    everywhere = panel.get(str(link["href"]))  # type: ignore[index]
+    assert sorted(subjects(everywhere)) == ["of zoe@else.example", "one", "two"]
+    assert len(subjects(panel.get(OUTBOX + "?q=nobody@else.example"))) == 0
+    assert sorted(subjects(panel.get(OUTBOX + "?q=zoe@else"))) == sorted(subjects(everywhere))
+
+
+def test_no_page_reads_the_whole_table(panel: Panel) -> None:
+    """A page far back, one message, one address, one reason: each is answered from an index."""
+    ids = [send(panel, f"m{number}") for number in range(3)]
+    plans: list[str] = []
+    engine = panel.host.state.database.bind.engine
+
+    def explain(_c: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        if statement.lstrip().startswith("SELECT") and "interaction_mail" in statement:
+            other = cursor.connection.cursor()
+            plans.extend(
+                row[3] for row in other.execute("EXPLAIN QUERY PLAN " + statement, parameters)
+            )
+
+    sa.event.listen(engine, "before_cursor_execute", explain)
+    far = f"before=2099-01-01T00:00:00_{ids[0].hex}"
+    for url in (
+        f"?{far}",
+        f"{ids[1]}/",
+        "?q=ada@firm.example",
+        "?reason=poison",
+        f"?status=sent&{far}",
+    ):
+        plans.clear()
+        panel.get(OUTBOX + url)
+        assert any("SEARCH interaction_mail_message USING" in plan for plan in plans), plans
+        read = [plan for plan in plans if plan.startswith("SCAN")]
+        whole = [plan for plan in read if "message" in plan or "recipient" in plan]
+        assert whole == [], url
+    sa.event.remove(engine, "before_cursor_execute", explain)
 
 
 def test_filters_survive_details_and_buttons(panel: Panel) -> None:
@@ -252,6 +327,47 @@ def test_release_lets_a_held_message_go(panel: Panel) -> None:
     assert "nobody knows whether" in panel.get(f"{OUTBOX}{id}/").text
     press(panel, id, "release")
     assert status(panel, id) == "queued"
+
+
+def test_what_is_held_for_its_rate_waits_for_nobody(panel: Panel) -> None:
+    """It leaves by itself: neither red nor "waits for you", in the list and in the details."""
+    id = send(panel, "Many")
+    change(panel, id, status="held", reason="rate")
+    with panel.host.app.app_context(), panel.host.state.database.writing() as connection:
+        connection.execute(sa.update(RecipientRow).values(status="held"))
+    for page in (panel.get(OUTBOX), panel.get(f"{OUTBOX}{id}/")):
+        main = page.select_one("main")
+        assert main is not None
+        lines = [one for one in main.select(".im-status") if one.text == "held"]
+        assert lines
+        assert {" ".join(one["class"]) for one in lines} == {"im-status im-status-queued"}
+        assert all("leaves by itself" in one.parent.text for one in lines)  # type: ignore[union-attr]
+        assert main.select(".im-alert-bad") == []
+    assert "waits for you" not in panel.get(OUTBOX).text  # nor in the filters
+    assert "Leaves" in [one.text for one in panel.get(f"{OUTBOX}{id}/").select("dt")]
+    change(panel, id, reason="poison")
+    assert "waits for you" in panel.get(f"{OUTBOX}{id}/").text
+
+
+def test_what_was_held_for_its_rate_is_found_by_that_whatever_became_of_it(panel: Panel) -> None:
+    """It keeps the reason when its digest has left or has failed; other statuses narrow that."""
+    for word in ("held", "sending", "sent", "failed"):
+        change(panel, send(panel, word), status=word, reason="rate", due_at=None)
+    send(panel, "other")
+    for query in ("?reason=rate", "?reason=rate&q=ada", "?reason=rate&q=ada@firm.example"):
+        assert subjects(panel.get(OUTBOX + query)) == ["failed", "sent", "sending", "held"]
+    assert subjects(panel.get(f"{OUTBOX}?reason=rate&status=sent")) == ["sent"]
+
+
+@pytest.mark.parametrize("action", ["cancel", "release"])
+def test_what_an_administrator_decided_ends_the_reason_for_waiting(
+    panel: Panel, action: str
+) -> None:
+    """The text that it leaves at that time, unless it is called back, does not stay behind."""
+    id = send(panel, "Many")
+    change(panel, id, status="held", reason="rate", detail="It leaves at about 12:00:00 UTC.")
+    assert press(panel, id, action).status_code == 303
+    assert "12:00:00" not in panel.get(f"{OUTBOX}{id}/").text
 
 
 def test_an_unknown_message_is_not_found(panel: Panel) -> None:

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bs4 import BeautifulSoup
 from flask import Flask, abort, redirect
 from flask_admin import Admin, AdminIndexView
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
 
 from flask_interaction_mail import InteractionMail
-from tests.host import Host
-from tests.panel import HOME, OUTBOX, OpenIndex, Panel, opened_panel
+from tests.host import PASSWORD, Host
+from tests.panel import HOME, OUTBOX, TYPED, OpenIndex, Panel, form_values, opened_panel
 
 SOME = f"{OUTBOX}{uuid.uuid4()}/"
 
@@ -108,6 +109,64 @@ def test_the_hosts_own_name_for_the_token_is_used(host_of: Any) -> None:
     CSRFProtect(panel.host.app)
     assert "anti_forgery" in panel.fields()
     assert panel.save().status_code == 303
+
+
+@pytest.mark.parametrize("protected", [False, True], ids=["own token", "CSRFProtect"])
+def test_a_session_that_has_ended_is_said_in_the_panel_and_keeps_what_was_typed(
+    host_of: Any, protected: bool
+) -> None:
+    """Never a bare "Bad Request"; the password is not shown again; a second Save succeeds."""
+    panel = host_of()
+    if protected:
+        CSRFProtect(panel.host.app)
+    values = panel.fields() | TYPED | {"default_to": "typed-desk", "password": PASSWORD}
+    panel.client = panel.host.app.test_client()
+    response = panel.client.post(HOME, data=values)
+    page = BeautifulSoup(response.text, "html.parser")
+    assert response.status_code == 400
+    assert "Your session has ended" in page.select_one(".im-alert-bad").text  # type: ignore[union-attr]
+    assert PASSWORD not in response.text
+    again = form_values(page)
+    assert again["default_to"] == "typed-desk"
+    assert panel.client.post(HOME, data=again).status_code == 303
+    assert panel.in_force().settings.default_to == "typed-desk"
+
+
+def test_what_another_site_typed_is_not_put_into_the_form(host_of: Any) -> None:
+    """Nobody should save what a stranger has filled in."""
+    panel = host_of()
+    values = panel.fields() | TYPED | {"smtp_server": "evil.example"}
+    for client in (panel.host.app.test_client(), panel.client):
+        data = values | {"csrf_token": "x"}
+        response = client.post(HOME, data=data, headers={"Sec-Fetch-Site": "cross-site"})
+        assert response.status_code == 400
+        assert "Your session has ended" in response.text
+        assert "evil.example" not in response.text
+
+
+def test_a_login_that_has_ended_keeps_what_was_typed_until_the_next_one(host_of: Any) -> None:
+    """The page shows that alone, nothing of the settings, and saves it once somebody is back."""
+    index = LoginIndex()
+    index.is_accessible = lambda: inside[0]  # type: ignore[method-assign]
+    inside = [True]
+    panel = host_of(index)
+    panel.host.configure(smtp_server="in-force.example")
+    typed = {"default_to": "typed-desk", "smtp_server": "typed.example", "password": PASSWORD}
+    values = panel.fields() | typed
+    inside[0] = False
+    response = panel.client.post(HOME, data=values)
+    page = BeautifulSoup(response.text, "html.parser")
+    assert response.status_code == 403
+    assert "Your session has ended" in page.text
+    assert "typed-desk" in page.text
+    assert "in-force.example" not in response.text
+    assert PASSWORD not in response.text
+    assert panel.client.post(HOME).location == "/login"
+    foreign = panel.client.post(HOME, data=values, headers={"Sec-Fetch-Site": "cross-site"})
+    assert foreign.location == "/login"
+    inside[0] = True
+    assert panel.client.post(HOME, data=form_values(page)).status_code == 303
+    assert panel.in_force().settings.smtp_server == "typed.example"
 
 
 @pytest.mark.parametrize("url", ["/", "/back/office"])

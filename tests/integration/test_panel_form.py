@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from bs4 import BeautifulSoup
+from jinja2 import StrictUndefined
 
-from flask_interaction_mail.settings import Origin, PasswordState
-from tests.host import PASSWORD
-from tests.panel import HOME, Panel, error_at, opened_panel
+from flask_interaction_mail.settings.model import Origin, PasswordState
+from flask_interaction_mail.values import Party
+from tests.host import ADA, PASSWORD
+from tests.panel import HOME, Panel, error_at, form_values, opened_panel
 
 AUTH = {
     "use_authentication": "y",
@@ -32,7 +34,7 @@ def soup(response: object) -> BeautifulSoup:
 
 def test_r7_one_panel_in_the_configuration_menu_holds_all_settings(panel: Panel) -> None:
     """The menu leads to one page that has a field for every setting."""
-    from flask_interaction_mail.settings import FIELDS
+    from flask_interaction_mail.settings.model import FIELDS
 
     page = panel.get()
     menu = page.select_one("nav .dropdown")
@@ -41,6 +43,15 @@ def test_r7_one_panel_in_the_configuration_menu_holds_all_settings(panel: Panel)
     assert "Messaging" in menu.text
     names = {field["name"] for field in page.select("#im-form [name]")}
     assert names >= {*FIELDS, "password_confirm", "csrf_token", "revision"}
+
+
+@pytest.mark.parametrize("typed", [{"smtp_port": "0"}, {"revision": "7"}, AUTH | {"password": ""}])
+def test_a_page_uses_no_name_that_it_was_not_given(panel: Panel, typed: dict[str, str]) -> None:
+    """A host's StrictUndefined breaks neither the page, nor a refused save, nor a conflict."""
+    assert panel.host.app.jinja_env.undefined is StrictUndefined
+    panel.save()
+    panel.get()
+    assert panel.save(**typed).status_code in (400, 409)
 
 
 def test_r46_the_sections_are_in_order(panel: Panel) -> None:
@@ -211,6 +222,26 @@ def test_r23_an_overridden_field_is_read_only_with_its_origin(tmp_path: Path) ->
         assert refused.select_one("#im-smtp_server")["value"] == "fixed.example"  # type: ignore[index]
 
 
+def test_an_override_names_the_place_where_it_was_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key of the configuration, or the environment variable; MAIL_ keys by their own name."""
+    monkeypatch.setenv("FLASK_INTERACTION_MAIL_OVERRIDES__helo_name", "crm.firm.example")
+    with opened_panel(
+        tmp_path,
+        INTERACTION_MAIL_OVERRIDES={"smtp_port": 587, "helo_name": "crm.firm.example"},
+        MAIL_SERVER="mail.firm.example",
+    ) as panel:
+        page = panel.get()
+    said = {
+        name: page.find(id=f"im-{name}-origin").text
+        for name in ("smtp_port", "helo_name", "smtp_server")
+    }  # type: ignore[union-attr]
+    assert "INTERACTION_MAIL_OVERRIDES, key “smtp_port”" in said["smtp_port"]
+    assert "variable FLASK_INTERACTION_MAIL_OVERRIDES__helo_name" in said["helo_name"]
+    assert "MAIL_SERVER" in said["smtp_server"]
+
+
 def test_an_overridden_password_has_no_field(tmp_path: Path) -> None:
     """A password of the deployment is named, and nobody is asked for one."""
     overrides = {
@@ -224,6 +255,8 @@ def test_an_overridden_password_has_no_field(tmp_path: Path) -> None:
         assert page.select("input[type=password]") == []
         assert "Set by this deployment" in page.find(id="im-password-origin").text  # type: ignore[union-attr]
         assert PASSWORD not in str(page)
+        panel.save(smtp_server="fixed.example", login="crm", use_authentication="y")
+        assert "Leave empty" not in panel.get().text
 
 
 def test_missing_choices_stay_what_they_are(panel: Panel) -> None:
@@ -254,6 +287,66 @@ def test_the_second_of_two_savers_gets_a_conflict(panel: Panel) -> None:
     assert again.status_code == 409
 
 
+def conflicting(panel: Panel, **typed: str) -> BeautifulSoup:
+    """The page after Bob has saved another server and default To, and Ada ``typed``."""
+    panel.save(default_to="before", login="crm")
+    stale = panel.fields()
+    panel.host.people.user = Party("Bob", "bob", id=2)
+    panel.save(default_to="theirs", login="crm", smtp_server="theirs.firm.example")
+    panel.host.people.user = ADA
+    response = panel.client.post(HOME, data=stale | typed)
+    assert response.status_code == 409
+    return soup(response)
+
+
+def test_a_conflict_names_who_and_which_fields(panel: Panel) -> None:
+    """Three values of what both changed; what they alone changed stands in the form."""
+    page = conflicting(panel, default_to="mine", login="mine", password=PASSWORD)
+    alert = page.select_one(".im-alert-bad")
+    assert alert is not None
+    assert "Saved by Bob" in alert.text
+    (asked,) = alert.select("fieldset")
+    for text in ("Default To", "Keep mine: mine", "Take theirs: theirs", "before"):
+        assert text in asked.text
+    assert "SMTP server" in alert.text
+    kept = form_values(page)
+    assert (kept["smtp_server"], kept["login"]) == ("theirs.firm.example", "mine")
+    assert PASSWORD not in str(page)
+    assert panel.in_force().settings.default_to == "theirs"
+
+
+@pytest.mark.parametrize("choice", ["mine", "theirs"])
+def test_a_conflict_is_settled_field_by_field(panel: Panel, choice: str) -> None:
+    """What was chosen is saved, and the rest of both."""
+    page = conflicting(panel, default_to="mine", login="mine")
+    data = form_values(page) | {"keep_default_to": choice}
+    assert panel.client.post(HOME, data=data).status_code == 303
+    settings = panel.in_force().settings
+    assert (settings.default_to, settings.login) == (choice, "mine")
+    assert settings.smtp_server == "theirs.firm.example"
+
+
+def test_a_conflict_is_not_settled_by_a_choice_that_somebody_did_not_see(panel: Panel) -> None:
+    """A third save in between asks again; so does a Save without a choice."""
+    page = conflicting(panel, default_to="mine")
+    data = form_values(page)
+    assert panel.client.post(HOME, data=data).status_code == 409
+    panel.save(default_to="third", smtp_server="theirs.firm.example")
+    again = panel.client.post(HOME, data=data | {"keep_default_to": "mine"})
+    assert again.status_code == 409
+    assert "Take theirs: third" in soup(again).text
+    assert panel.in_force().settings.default_to == "third"
+
+
+def test_a_conflict_about_nothing_is_saved_at_the_second_press(panel: Panel) -> None:
+    """They changed one field, the visitor another: both hold."""
+    page = conflicting(panel, helo_name="crm.firm.example")
+    assert page.select(".im-alert-bad fieldset") == []
+    assert panel.client.post(HOME, data=form_values(page)).status_code == 303
+    settings = panel.in_force().settings
+    assert (settings.helo_name, settings.default_to) == ("crm.firm.example", "theirs")
+
+
 @pytest.mark.parametrize("revision", [None, "", "x", "-1", "9" * 30])
 def test_a_form_without_a_revision_is_of_the_present_one(
     panel: Panel, revision: str | None
@@ -272,6 +365,55 @@ def test_the_history_says_who_saved(panel: Panel) -> None:
     with panel.host.app.app_context():
         names = [revision.by for revision in panel.host.state.settings.history()]
     assert names == ["administrator", "Ada Byron"]
+
+
+def test_a_fresh_form_proposes_a_pair_that_fits(panel: Panel) -> None:
+    """STARTTLS with 587; once a port has been saved it is that one."""
+    fresh = panel.fields()
+    assert (fresh["encryption"], fresh["smtp_port"]) == ("starttls", "587")
+    panel.save(smtp_port="25")
+    assert panel.fields()["smtp_port"] == "25"
+
+
+@pytest.mark.parametrize(("encryption", "port"), [("tls", "465"), ("none", "25")])
+def test_a_fresh_form_fits_an_encryption_from_outside(
+    tmp_path: Path, encryption: str, port: str
+) -> None:
+    """Where a deployment has decided on the encryption."""
+    overrides = {"encryption": encryption}
+    with opened_panel(tmp_path, INTERACTION_MAIL_OVERRIDES=overrides) as panel:
+        assert panel.fields()["smtp_port"] == port
+
+
+def test_who_may_only_look_sees_values_and_no_controls(tmp_path: Path) -> None:
+    """No field, no button, no password; what comes from outside says from where."""
+    overrides = {"helo_name": "crm.firm.example"}
+    with opened_panel(
+        tmp_path, access=lambda right: right in granted, INTERACTION_MAIL_OVERRIDES=overrides
+    ) as panel:
+        granted = {"view", "edit"}
+        panel.save(**AUTH)
+        granted.discard("edit")
+        page = panel.get()
+    shown = page.select_one("main")
+    assert shown is not None
+    assert shown.select("input, select, textarea, button, iframe") == []
+    for text in ("mail.firm.example", "STARTTLS (usual)", "merge-desk", "never shown"):
+        assert text in shown.text
+    assert "INTERACTION_MAIL_OVERRIDES" in shown.text
+    assert PASSWORD not in str(page)
+
+
+def test_a_server_without_a_default_to_shows_the_checklist(tmp_path: Path) -> None:
+    """What has no other recipient would not be sent: the page says so and leads to the field."""
+    config = {"MAIL_SERVER": "mail.firm.example", "MAIL_DEFAULT_SENDER": "crm@firm.example"}
+    with opened_panel(tmp_path, **config) as panel:
+        page = panel.get()
+        assert "not set up completely" in page.text
+        (missing,) = [line for line in page.select(".im-checklist a") if "default To" in line.text]
+        assert missing["href"] == HOME + "#im-default_to"
+        panel.save()
+        assert page.select(".im-checklist") != [] == panel.get().select(".im-checklist")
 
 
 def test_advanced_opens_only_for_a_reason(panel: Panel) -> None:

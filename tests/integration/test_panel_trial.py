@@ -17,6 +17,7 @@ from bs4 import BeautifulSoup
 from flask_interaction_mail.models import CheckRow
 from tests.host import PASSWORD
 from tests.panel import HOME, TEST, Panel, opened_panel
+from tests.servers.scripted import scripted
 
 
 class Mailbox:
@@ -95,8 +96,12 @@ def panel(tmp_path: Path) -> Iterator[Panel]:
         yield opened
 
 
+def soup(response: Any) -> BeautifulSoup:
+    return BeautifulSoup(response.text, "html.parser")
+
+
 def verdict(response: Any) -> str:
-    section = BeautifulSoup(response.text, "html.parser").select_one("[data-im-verdict]")
+    section = soup(response).select_one("[data-im-verdict]")
     return "" if section is None else str(section["data-im-verdict"])
 
 
@@ -155,12 +160,12 @@ def test_r51_suppressed_sending_is_no_success(tmp_path: Path, server: Server) ->
 
 
 def test_r56_the_result_is_a_page_of_its_own_beside_the_form(panel: Panel) -> None:
-    """The button sends the same form to a frame with a title; nothing needs a script."""
+    """The button sends the same form to a tab with a name; nothing needs a script or a frame."""
     page = panel.get(HOME)
     button = page.find("button", string="Test Settings")
     assert button is not None
-    frame = page.find("iframe", attrs={"name": button["formtarget"]})  # type: ignore[index]
-    assert frame["title"] == "Test result"  # type: ignore[index]
+    assert page.find("iframe") is None
+    assert button["formtarget"] == "interaction_mail_test"  # type: ignore[index]
     assert button["formaction"] == TEST  # type: ignore[index]
     assert button.has_attr("formnovalidate")  # type: ignore[union-attr]
     assert "Press “Test Settings”" in panel.get(TEST).text
@@ -258,6 +263,61 @@ def test_the_steps_stream_while_the_test_goes_on(panel: Panel) -> None:
     assert response.headers["X-Accel-Buffering"] == "no"
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["X-Frame-Options"] == "SAMEORIGIN"
+
+
+def test_the_result_brings_the_badge_that_fits_its_verdict(panel: Panel, server: Server) -> None:
+    """Passed and saved, passed and not saved, failed, in part: the badge says what the test did."""
+
+    def badge(response: Any) -> str:
+        return str(soup(response).select_one("[data-im-badge]").text)  # type: ignore[union-attr]
+
+    panel.post(HOME, **server.typed)
+    assert "Tested by Ada Byron" in badge(panel.post(TEST))
+    assert "not saved" not in badge(panel.post(TEST))
+    unsaved = badge(panel.post(TEST, default_to="other"))
+    assert "Tested by Ada Byron" in unsaved
+    assert "not saved yet" in unsaved
+    assert "did not pass" in badge(panel.post(TEST, smtp_port=str(free_port())))
+
+    class Picky(Mailbox):
+        async def handle_RCPT(self, _s: Any, _session: Any, envelope: Any, to: str, _o: Any) -> str:
+            if to.startswith("crm"):
+                return "550 5.1.1 no such user"
+            envelope.rcpt_tos.append(to)
+            return "250 OK"
+
+    with Server(Picky()) as other:
+        panel.post(HOME, **other.typed)
+        assert "some recipients only" in badge(panel.post(TEST))
+    assert "some recipients only" in panel.get(HOME).text
+
+
+@pytest.mark.parametrize(
+    ("replies", "fields"),
+    [
+        ({"GREETING": b"554 5.7.1 go away\r\n"}, {"helo_name"}),
+        ({"MAIL": b"550 5.7.1 not you\r\n"}, {"default_from"}),
+        ({"RCPT": b"550 5.1.1 no such user\r\n"}, {"default_to", "default_from"}),
+        ({"RCPT": b"553 Sender address rejected: not owned by x\r\n"}, {"default_from"}),
+        ({"RCPT": b"504 5.5.2 <x>: Helo command rejected\r\n"}, {"helo_name"}),
+        ({"RCPT": b"554 5.7.1 Client host rejected\r\n"}, set()),
+        (None, {"smtp_server", "smtp_port"}),
+    ],
+)
+def test_a_failed_test_names_the_fields_to_look_at(
+    panel: Panel, replies: dict[str, bytes] | None, fields: set[str]
+) -> None:
+    """Each with the title of the step that failed, which the script puts beside the field."""
+    with scripted(replies or {}) as running:
+        port = free_port() if replies is None else running.port
+        page = soup(panel.post(TEST, **typed_for(port)))
+    named = page.select("[data-im-verdict] [data-im-field]")
+    assert {field["data-im-field"] for field in named} == fields
+    assert all("The test failed here: " in field.text for field in named)
+    failed = page.select(".im-step-failed")
+    assert failed
+    assert all(step.has_attr("open") for step in failed)
+    assert [step for step in page.select(".im-step-ok") if step.has_attr("open")] == []
 
 
 def test_a_servers_reply_stays_text(panel: Panel) -> None:

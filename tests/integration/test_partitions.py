@@ -13,16 +13,11 @@ import pytest
 import sqlalchemy as sa
 
 from benchmarks.contenders.partitioned import divide, documented, run
-from flask_interaction_mail import (
-    clock,
-    get_notification,
-    migrate,
-    outbox,
-    outbox_retention,
-    queue,
-    send_notification,
-)
-from flask_interaction_mail.models import ATTEMPT, MESSAGE, RECIPIENT
+from flask_interaction_mail import clock, get_notification, send_notification
+from flask_interaction_mail.outbox import claim as queue
+from flask_interaction_mail.outbox import messages, retention
+from flask_interaction_mail.storage import migrations
+from flask_interaction_mail.storage.tables import ATTEMPT, MESSAGE, RECIPIENT
 from flask_interaction_mail.values import Status
 from tests.catcher import Catcher, catching
 from tests.databases import fresh_database
@@ -75,7 +70,7 @@ def put_on(host: Host, day: date, status: Status) -> uuid.UUID:
         low = connection.scalar(sa.select(sa.func.interaction_mail_days.first_id(day)))
         message = a_message(status=status)
         id = uuid.UUID(int=uuid.UUID(str(low)).int | message.id.int & (1 << 80) - 1)
-        outbox.insert(connection, [replace(message, id=id)])
+        messages.insert(connection, [replace(message, id=id)])
     return id
 
 
@@ -180,7 +175,7 @@ def test_a_day_whose_ids_are_in_the_default_part_already_is_added(host: Host) ->
 def test_claims_use_the_indexes_of_every_part(host: Host) -> None:
     """What is due is found in its order by merging indexes; no part with rows is read whole."""
     with engine(host).begin() as connection:
-        outbox.insert(connection, [a_message() for _ in range(2000)])
+        messages.insert(connection, [a_message() for _ in range(2000)])
         connection.execute(sa.text("ANALYZE interaction_mail_message"))
 
     looks = [plan for sql, plan in explained(host, claim) if "SKIP LOCKED" in sql]
@@ -223,7 +218,7 @@ def uses_an_index_of_today(plan: str) -> bool:
 def test_the_purge_uses_an_index(host: Host) -> None:
     """It reads no part as a whole to find that nothing in it is old enough."""
     with engine(host).begin() as connection:
-        outbox.insert(connection, [a_message(status=Status.SENT) for _ in range(2000)])
+        messages.insert(connection, [a_message(status=Status.SENT) for _ in range(2000)])
         connection.execute(sa.text("ANALYZE interaction_mail_message"))
 
     looks = [
@@ -255,15 +250,15 @@ def test_an_address_is_erased_from_all_parts(host: Host) -> None:
     for day in (today(), today() - LONG_AGO, date(2020, 1, 1)):
         put_on(host, day, Status.SENT)
 
-    erased = outbox_retention.erase(host.state.database, "ada@firm.example", now=clock.now())
+    erased = retention.erase(host.state.database, "ada@firm.example", now=clock.now())
 
     assert erased.messages == 3
-    assert set(host.recipients()) == {outbox_retention.ERASED}
+    assert set(host.recipients()) == {retention.ERASED}
 
 
 def test_nobody_else_sees_the_parts(host: Host) -> None:
     """The tables are found to be as they must be, though only the parts have foreign keys."""
-    assert migrate.differences(engine(host)) == []
+    assert migrations.differences(engine(host)) == []
     names = sa.inspect(engine(host)).get_table_names()
     assert not [name for name in names if name[-1].isdigit()]
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 import pytest
 
 from flask_interaction_mail.diagnosis import Verdict
-from flask_interaction_mail.diagnosis.course import diagnose, run
+from flask_interaction_mail.diagnosis.runner import diagnose, run
 from flask_interaction_mail.outcome import Fault, Result
 from flask_interaction_mail.transport.base import Envelope
-from flask_interaction_mail.transport.smtp import SmtpTransport
+from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.servers.clients import PATIENT, login_settings, settings
 
 CHOICES = pytest.mark.parametrize("encryption", ["starttls", "tls"])
@@ -58,6 +61,26 @@ def test_many_messages_over_one_connection(postfix, encryption):
     assert postfix.log().count("sasl_method=PLAIN") == before + 20
 
 
+def test_more_recipients_than_it_takes_at_once_are_several_transactions(postfix):
+    """Its "too many" is understood, and the connection is good for the next one."""
+    boxes = [f"{name}@interaction.test" for name in ("admin", "crm", "ada")]
+    others = [f"p{number}@elsewhere.test" for number in range(5)]
+    settings = replace(chosen(postfix), smtp_port=postfix.strict["room"])
+    carrier = SmtpTransport(settings, timeouts=PATIENT)
+    left, content = (*others, *boxes), b"Subject: x\r\n\r\nx\r\n"
+    sizes = []
+    while left:
+        message = Envelope(sender="crm@interaction.test", recipients=left, content=content)
+        delivery = carrier.deliver(message)
+        assert delivery.result is Result.ACCEPTED
+        assert delivery.room == (3 if delivery.left else None)
+        sizes.append(len(left) - len(delivery.left))
+        left = delivery.left
+    carrier.close()
+    assert sizes == [3, 3, 2]
+    assert [len(postfix.mailbox(name)) for name in ("admin", "crm", "ada")] == [1, 1, 1]
+
+
 def test_r24_relaying_needs_the_login(postfix):
     """Without it an address elsewhere is refused, and the advice is the check box."""
     elsewhere = {"default_to": "somebody@elsewhere.test"}
@@ -73,6 +96,14 @@ def test_r55_a_wrong_password_is_told(postfix):
     diagnosis = run(diagnose(chosen(postfix, password="wrong")))
     assert diagnosis.failure.code == Fault.AUTH_REJECTED
     assert "535" in str(diagnosis.failure.reply)
+
+
+def test_a_wrong_password_is_shown_to_postfix_once(postfix):
+    """It offers LOGIN too, and says 5.7.8: another mechanism would only count as another try."""
+    before = len(re.findall("SASL [A-Z]+ authentication failed", postfix.log()))
+    run(diagnose(chosen(postfix, password="wrong")))
+    failures = re.findall("SASL ([A-Z]+) authentication failed", postfix.log())[before:]
+    assert failures == ["PLAIN"]
 
 
 def test_r55_an_unknown_mailbox_is_told(postfix):
@@ -105,6 +136,24 @@ def test_r55_starttls_at_the_port_for_tls_is_told(postfix):
     wrong = settings(postfix.tls_port, encryption="starttls", ca_certificate=postfix.ca)
     diagnosis = run(diagnose(wrong, deadline=6.0))
     assert diagnosis.failure.code == Fault.TLS_EXPECTED
+
+
+def test_a_postfix_without_smtputf8_gets_the_message_for_the_others(postfix):
+    """It takes MAIL without the parameter, and is not asked for an address that it cannot take."""
+    settings = replace(chosen(postfix), smtp_port=postfix.strict["utf8"])
+    carrier = SmtpTransport(settings, timeouts=PATIENT)
+    message = Envelope(
+        sender="crm@interaction.test",
+        recipients=("grüße@interaction.test", "ada@interaction.test"),
+        content=b"Subject: x\r\n\r\nHello\r\n",
+    )
+    delivery = carrier.deliver(message)
+    carrier.close()
+    assert {who: said.code for who, said in delivery.verdicts.items()} == {
+        "grüße@interaction.test": 553,
+        "ada@interaction.test": 250,
+    }
+    assert len(postfix.mailbox("ada")) == 1
 
 
 def test_international_addresses_are_carried(postfix):

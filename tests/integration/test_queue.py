@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,25 +11,20 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail import clock, outbox, queue
-from flask_interaction_mail.claimed import by_index
+from flask_interaction_mail import clock
+from flask_interaction_mail.delivery.resolution import verdict_of
+from flask_interaction_mail.outbox import claim as queue
+from flask_interaction_mail.outbox import messages
+from flask_interaction_mail.outbox.claim import Attempt, Claimed
+from flask_interaction_mail.outbox.fenced import by_index
+from flask_interaction_mail.outbox.sizes import ANY
 from flask_interaction_mail.outcome import Delivery, Reply, Result, Stage
-from flask_interaction_mail.queue import Attempt, Claimed
 from flask_interaction_mail.values import Reason, Status
-from flask_interaction_mail.verdict import verdict_of
-from tests.databases import DIALECTS, LOCKING, be_impatient, fresh_database
+from tests.databases import LOCKING, be_impatient, fresh_database
 from tests.outbox_rows import Store, a_message
 
 LEASE = timedelta(seconds=60)
 OK = Reply(250, "2.0.0", "ok")
-
-
-@pytest.fixture(params=DIALECTS)
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    with fresh_database(request.param, tmp_path) as url:
-        store = Store(url)
-        yield store
-        store.engine.dispose()
 
 
 def claim(
@@ -133,7 +127,7 @@ def test_a_lost_lease_waits_for_the_administrator_under_hold(store: Store) -> No
         "ambiguous",
     )
     with store.writing() as connection:
-        assert outbox.release(connection, [message.id], clock.now()) == [message.id]
+        assert messages.release(connection, [message.id], clock.now()) == [message.id]
     assert len(claim(store)) == 1
 
 
@@ -186,8 +180,8 @@ def test_nobody_waits_for_a_message_that_somebody_else_has(store: Store) -> None
     store.put(of_host, *others)
     be_impatient(store.engine)
     with store.engine.connect() as host:
-        theirs = outbox.MESSAGE.c.id.in_([of_host.id, late.id])
-        host.execute(sa.update(outbox.MESSAGE).where(theirs).values(detail="mine"))
+        theirs = messages.MESSAGE.c.id.in_([of_host.id, late.id])
+        host.execute(sa.update(messages.MESSAGE).where(theirs).values(detail="mine"))
         taken = claim(store)
         assert [one.id for one in taken] == [one.id for one in others]
         with store.writing() as connection:
@@ -213,14 +207,14 @@ def test_giving_back_burns_no_attempt(store: Store) -> None:
 
 def test_a_key_is_one_row_whoever_comes_first(store: Store) -> None:
     """Eight threads store the same key at once: one row, and one of them is told so."""
-    won: list[outbox.NewMessage] = []
+    won: list[messages.NewMessage] = []
     barrier = threading.Barrier(8)
 
     def work() -> None:
         message = a_message(key="import-7")
         barrier.wait()
         with store.writing() as connection:
-            won.extend(outbox.insert(connection, [message]))
+            won.extend(messages.insert(connection, [message]))
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
@@ -243,7 +237,9 @@ def test_calling_back_is_only_for_what_has_not_left(store: Store) -> None:
             with store.writing() as connection:
                 queue.give_back(connection, [claimed], due_at=clock.now(), detail=None)
     with store.writing() as connection:
-        cancelled = outbox.cancel(connection, [waiting.id, gone.id], Reason.WITHDRAWN, clock.now())
+        cancelled = messages.cancel(
+            connection, [waiting.id, gone.id], Reason.WITHDRAWN, clock.now()
+        )
     assert cancelled == [waiting.id]
     assert store.verdicts(waiting.id)["ada@firm.example"][0] == Status.CANCELLED
     assert store.message(gone.id).status == "sent"
@@ -294,7 +290,8 @@ def test_a_claim_goes_by_index_on_postgresql_before_anybody_has_counted(tmp_path
         store.put(*(a_message() for _ in range(3000)))
         try:
             for query in (queue._PICK_DUE.statement, queue._DUE):
-                plan = _plan(store, query, wanted="queued", now=clock.now(), most=50)
+                asked = {"wanted": "queued", "now": clock.now(), "most": 50}
+                plan = _plan(store, query, **asked, **ANY._asdict())
                 assert "using ix_interaction_mail_message_due" in plan
                 assert not {"Sort", "Seq", "Bitmap"} & set(plan.split())
         finally:

@@ -15,11 +15,13 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from flask import Flask
 
 from flask_interaction_mail import (
     AddressError,
     ContentError,
     HeaderError,
+    InteractionMail,
     MessagingNotConfigured,
     NoRecipient,
     Notification,
@@ -31,10 +33,12 @@ from flask_interaction_mail import (
     get_notification,
     notification_cancelled,
     notification_queued,
+    request_merge,
     send_notification,
 )
+from flask_interaction_mail.outbox.messages import MESSAGE
 from tests.databases import DIALECTS, fresh_database
-from tests.host import STEWARDS, Host, opened
+from tests.host import STEWARDS, Host, a_merge, opened
 
 
 @pytest.fixture
@@ -195,6 +199,31 @@ def test_one_key_from_many_threads_is_one_row(any_host: Host) -> None:
     assert any_host.subjects() == ["once"]
 
 
+def test_an_invitation_is_sent_as_one(host: Host) -> None:
+    """The other forms of a text are beside it, also when the message is sent anew."""
+    invitation = "BEGIN:VCALENDAR\nMETHOD:REQUEST\nEND:VCALENDAR\n"
+    first = send(host, html="<p>Come", alternatives={"text/calendar": invitation})
+    with host.app.app_context():
+        host.db.session.execute(
+            sa.update(MESSAGE).values(status="failed", finished_at=sa.func.now())
+        )
+        host.db.session.commit()
+        host.state.resend(first.id)
+    for at in (0, 1):
+        calendar = list(content(host, at).iter_parts())[-1]
+        assert calendar["Content-Type"] == 'text/calendar; method="REQUEST"; charset="utf-8"'
+        assert calendar.get_content().replace("\r\n", "\n") == invitation
+
+
+def test_date_of_scheduled_mail_is_when_it_leaves(host: Host) -> None:
+    """Mail programs sort by it; a time that is over is no date of a new message."""
+    at = datetime(2040, 5, 1, 12, 30, 59, 999_999, tzinfo=UTC)
+    send(host, send_at=at)
+    send(host, send_at=datetime.now(UTC) - timedelta(days=3))
+    assert content(host, 0)["Date"].datetime == at.replace(microsecond=0)
+    assert abs(content(host, 1)["Date"].datetime - datetime.now(UTC)) < timedelta(minutes=1)
+
+
 def test_send_at_and_expires_at_are_kept(host: Host) -> None:
     """Aware times are stored as UTC; naive ones are refused by name."""
     at = datetime(2030, 1, 1, 12, tzinfo=UTC)
@@ -251,12 +280,80 @@ def test_r33_an_administrator_without_an_address_is_served_by_the_default_to(hos
     assert host.recipients() == ["merge-desk@firm.example"]
 
 
-@pytest.mark.parametrize("to", ["", "a@b@c", "two words@x", ["bob", ""], "bob\n", "<bob"])
+@pytest.mark.parametrize("field", ["cc", "bcc"])
+@pytest.mark.parametrize("to", [None, ()])
+def test_copies_alone_reach_those_whom_they_name(host: Host, to: Any, field: str) -> None:
+    """Nobody is added where anybody is named; To then says so (RFC 5322 §3.4)."""
+    notification = send(host, to, **{field: "eve@other.example"})
+    assert host.recipients() == ["eve@other.example"]
+    assert "default To" not in " ".join(notification.route)
+    message = content(host)
+    assert message.get_all("To") == ["undisclosed-recipients:;"]
+    assert message["Cc"] == ("eve@other.example" if field == "cc" else None)
+
+
+def test_copies_of_a_request_without_a_recipient_are_no_reason_for_the_default_to(
+    host: Host,
+) -> None:
+    """A request must reach somebody, and does; resending it comes to the same."""
+    first = send(host, None, kind="request", bcc=["eve@other.example", "bob"])
+    with host.app.app_context():
+        assert cancel_notification(first.id)
+        host.state.resend(first.id)
+    assert host.recipients() == ["bob@firm.example"] * 2 + ["eve@other.example"] * 2
+
+
+def test_copies_alone_need_no_default_to(tmp_path: Path) -> None:
+    """Where MAIL_* are all the settings there are, there is none."""
+    config = {"MAIL_SERVER": "mail.firm.example", "MAIL_DEFAULT_SENDER": "crm@firm.example"}
+    with opened(f"sqlite:///{tmp_path}/host.sqlite", **config) as host:
+        send(host, None, bcc="eve@other.example")
+        assert host.recipients() == ["eve@other.example"]
+
+
+def test_a_suppressed_recipient_leaves_an_empty_to(host: Host) -> None:
+    """Whom nothing is sent to stands in no header, and the copies still go out."""
+    send(host, Party("Pat", "pat", role=Role.PROFESSIONAL), cc="bob")
+    message = content(host)
+    assert (message["To"], message["Cc"]) == ("undisclosed-recipients:;", "bob@firm.example")
+
+
+@pytest.mark.parametrize("to", ["", "a@b@c", "two words@x", ["bob", ""], "bo\nb", "<bob"])
 def test_an_address_that_is_none_is_refused_at_the_call(host: Host, to: Any) -> None:
     """Nothing is stored in part."""
     with pytest.raises(AddressError):
         send(host, to)
     assert host.rows() == []
+
+
+@pytest.mark.parametrize("end", ["\xa0", "\t", "\n", "\u200b"])
+def test_an_address_of_the_host_is_cleaned_as_that_of_a_form_is(host: Host, end: str) -> None:
+    """What an import left at its end is no reason to write to the default To instead."""
+    host.people.user = Party("Eve", f"eve{end}")
+    host.people.mergers = {"Firm List": [Party("Stewards", f"stewards{end}", kind="group")]}
+    with host.app.app_context():
+        request_merge(a_merge())
+    send(host, f"bob@firm.example{end}")
+    assert host.recipients() == ["bob@firm.example", "stewards@firm.example"]
+    assert [content(host, at)["From"] for at in (0, 1)] == ["Eve <eve@firm.example>"] * 2
+
+
+def test_the_default_from_is_shown_with_its_name(tmp_path: Path) -> None:
+    """The name in MAIL_DEFAULT_SENDER, until another is saved; one that is saved empty is none."""
+    config = {
+        "MAIL_SERVER": "mail.firm.example",
+        "MAIL_DEFAULT_SENDER": ("Acme Support", "crm@firm.example"),
+    }
+    with opened(f"sqlite:///{tmp_path}/host.sqlite", **config) as host:
+        host.people.user = None
+        send(host, "bob@firm.example")
+        host.configure(default_from_name="Acme Desk")
+        send(host, "bob")
+        host.configure(default_from_name="")
+        send(host, "bob")
+        shown = [content(host, at)["From"] for at in range(3)]
+    address = "crm@firm.example"
+    assert shown == [f"Acme Support <{address}>", f"Acme Desk <{address}>", address]
 
 
 def test_r6_an_ineligible_recipient_of_a_notification_is_suppressed(host: Host) -> None:
@@ -508,6 +605,7 @@ def test_r36_resending_routes_again(host: Host) -> None:
     first = send(host, Party("Nobody yet", None))
     host.configure(default_to="elsewhere", from_policy="default_from")
     with host.app.app_context():
+        assert cancel_notification(first.id)
         second = host.state.resend(first.id)
     assert [one.address for one in second.recipients] == ["elsewhere@firm.example"]
     row = host.rows()[-1]
@@ -536,3 +634,51 @@ def test_receivers_that_raise_change_nothing(host: Host, caplog: pytest.LogCaptu
     assert heard == ["Hello"]
     assert "a receiver of notification-queued raised" in caplog.text
     assert host.subjects() == ["Hello"]
+
+
+@pytest.mark.parametrize("ours_first", [False, True])
+def test_an_error_handler_reports_a_statement_that_failed(tmp_path: Path, ours_first: bool):
+    """Set up in either order, and with PostgreSQL's transaction unusable: the report leaves."""
+    with fresh_database("postgresql", tmp_path) as url, opened(url) as host:
+        host.configure()
+        app = host.app if not ours_first else _ours_first(host)
+        app.errorhandler(500)(
+            lambda _error: (send_notification("ops", "Report", text="x").kind, 500)
+        )
+
+        @app.get("/")
+        def view() -> str:
+            send_notification("bob", "Never", text="It was not done.")
+            host.db.session.execute(sa.text("SELECT nothing FROM nowhere"))
+            return "done"
+
+        assert app.test_client().get("/").data == b"notification"
+        assert host.subjects() == ["Report"]
+        with app.app_context():
+            host.db.engine.dispose()
+
+
+def _ours_first(host: Host) -> Flask:
+    app = Flask("other")
+    app.config.update(host.app.config)
+    InteractionMail(db=host.db, directory=host.people).init_app(app)
+    host.db.init_app(app)
+    return app
+
+
+def test_signals_tell_of_suppressed_messages_too(tmp_path: Path) -> None:
+    """Of one that the application suppresses, and of its resend."""
+    told: list[Notification] = []
+
+    def hear(_: object, notification: Notification) -> None:
+        told.append(notification)
+
+    with opened(f"sqlite:///{tmp_path}/host.sqlite", TESTING=True) as host:
+        host.configure()
+        with notification_queued.connected_to(hear, host.app), host.app.app_context():
+            first = send_notification("bob", "Hello", text="Hello")
+            assert told == []  # nothing is told before the commit
+            host.db.session.commit()
+            host.state.resend(first.id)
+    assert [(one.status, one.reason) for one in told] == [("suppressed", "testing")] * 2
+    assert told[0].id == first.id

@@ -13,10 +13,10 @@ import pytest
 import sqlalchemy as sa
 
 from flask_interaction_mail.errors import SecretUnreadable, SettingsConflict, SettingsError
-from flask_interaction_mail.models import Base, SettingsRow
-from flask_interaction_mail.secrets import Keyring
-from flask_interaction_mail.settings import MessagingSettings, Origin, PasswordState, Secret
-from flask_interaction_mail.settings_store import SettingsStore
+from flask_interaction_mail.settings.keyring import Keyring
+from flask_interaction_mail.settings.model import MessagingSettings, Origin, PasswordState, Secret
+from flask_interaction_mail.settings.store import SettingsStore
+from flask_interaction_mail.storage.tables import Base, SettingsRow
 from tests.databases import DIALECTS, fresh_database
 
 CANARY = "kanarie-Zq7-Ω"

@@ -6,21 +6,32 @@ import socket
 import threading
 import time
 from dataclasses import replace
-from functools import partial
 
 import pytest
 
 from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outcome import Fault, Result, Stage
 from flask_interaction_mail.transport.base import Envelope
-from flask_interaction_mail.transport.kept import KeptTransports
-from flask_interaction_mail.transport.smtp import SmtpTransport
+from flask_interaction_mail.transport.pool import KeptTransports
+from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.servers.clients import PATIENT, QUICK, envelope, settings, transport
-from tests.servers.scripted import after, close, drip, flood, reset, scripted, silence, then, until
+from tests.servers.scripted import (
+    LOCK_STEP,
+    PIPELINING,
+    TOO_MANY,
+    after,
+    close,
+    drip,
+    flood,
+    reset,
+    room_for,
+    scripted,
+    silence,
+    then,
+    until,
+)
 from tests.servers.sink import sink
 
-LOCK_STEP = b"250 scripted.test\r\n"
-PIPELINING = b"250-scripted.test\r\n250 PIPELINING\r\n"
 BOTH = pytest.mark.parametrize("ehlo", [LOCK_STEP, PIPELINING], ids=["lock-step", "pipelined"])
 
 
@@ -103,6 +114,62 @@ def test_one_transient_refusal_among_permanent_ones_is_tried_again(ehlo):
 
 
 @BOTH
+@pytest.mark.parametrize(
+    "reply",
+    [
+        TOO_MANY,
+        b"452 Too many recipients\r\n",
+        b"552 too many recipients\r\n",
+        b"552 5.5.3 no more\r\n",
+        b"552 4.5.3 no more\r\n",
+    ],
+)
+@pytest.mark.parametrize(("room", "count"), [(1, 2), (3, 5), (100, 250), (130, 250)])
+def test_who_finds_no_room_is_left_for_another_transaction(ehlo, reply, room, count):
+    """The first ones have the message, nobody is refused for the lack of room, nobody asked on."""
+    everybody = [f"p{number}@x.test" for number in range(count)]
+    with scripted({"EHLO": ehlo, "RCPT": room_for(room, reply)}) as server:
+        carrier = transport(server.port)
+        delivery = carrier.deliver(envelope(*everybody))
+        assert (delivery.result, delivery.room) == (Result.ACCEPTED, room)
+        assert [*delivery.left] == everybody[room:]
+        assert set(codes(delivery).values()) == {250, int(reply[:3])}
+        assert [one.recipients for one in server.messages] == [everybody[:room]]
+        together = ehlo is PIPELINING
+        most = min(count, -(-(room + 1) // 100) * 100 if together else room + 1)
+        assert server.count("RCPT") == most
+        assert carrier.deliver(envelope()).result is Result.ACCEPTED
+        carrier.close()
+        assert server.connections == 1
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("first", "second", "left"),
+    [
+        (TOO_MANY, b"250 ok\r\n", []),
+        (b"250 ok\r\n", b"552 5.2.2 mailbox full\r\n", []),
+        (b"250 ok\r\n", b"552 5.3.4 too big for him\r\n", []),
+        (b"250 ok\r\n", b"552 4.2.2 mailbox full\r\n", []),
+        (b"250 ok\r\n", b"452 4.3.1 insufficient storage\r\n", []),
+        (b"250 ok\r\n", b"452 insufficient system storage\r\n", []),
+        (b"250 ok\r\n", b"450 4.5.3 later\r\n", []),
+        (b"250 ok\r\n", b"552 his mailbox is full\r\n", ["b@x.test"]),
+    ],
+)
+def test_what_else_may_be_meant_is_a_verdict(ehlo, first, second, left):
+    """Before anybody is accepted, or of a mailbox or the system, it says nothing of room."""
+    answers = {"EHLO": ehlo, "RCPT a@x.test": first, "RCPT b@x.test": second}
+    with scripted(answers) as server:
+        carrier = transport(server.port)
+        delivery = carrier.deliver(envelope("a@x.test", "b@x.test", "c@x.test"))
+        carrier.close()
+    assert (delivery.result, delivery.room) == (Result.ACCEPTED, None)
+    assert [*delivery.left] == left
+    assert codes(delivery)["c@x.test"] == 250
+
+
+@BOTH
 @pytest.mark.parametrize("action", [close, reset, silence])
 @pytest.mark.parametrize("at", ["MAIL", "RCPT", "DATA"])
 def test_a_link_that_dies_before_the_dot_means_nobody_got_it(ehlo, action, at):
@@ -164,8 +231,7 @@ def test_farewells_are_waited_for_together(answer):
         kept = KeptTransports(lambda chosen: SmtpTransport(chosen, timeouts=timeouts))
         carriers = [kept.take(settings(server.port)) for _ in range(8)]
         for carrier in carriers:
-            waiting = iter([envelope()])
-            assert len(list(carrier.deliver_all(partial(next, waiting, None)))) == 1
+            assert carrier.deliver(envelope()).result is Result.ACCEPTED
             kept.give_back(settings(server.port), carrier)
         begun = time.monotonic()
         kept.close()
@@ -175,16 +241,17 @@ def test_farewells_are_waited_for_together(answer):
 
 
 @BOTH
-@pytest.mark.parametrize("at", ["MAIL", "RCPT", "DATA", "DOT"])
-def test_a_farewell_within_a_message_is_transient(ehlo, at):
+@pytest.mark.parametrize(("at", "times"), [("MAIL", 2), ("RCPT", 2), ("DATA", 2), ("DOT", 1)])
+def test_a_farewell_within_a_message_is_transient(ehlo, at, times):
     """421 may come at any time, and the connection ends then (RFC 5321 section 3.8)."""
-    with scripted({"EHLO": ehlo, at: [then(b"421 4.3.2 going down\r\n", close)]}) as server:
+    going = then(b"421 4.3.2 going down\r\n", close)
+    with scripted({"EHLO": ehlo, at: [going] * times}) as server:
         carrier = transport(server.port)
         delivery = carrier.deliver(envelope())
         assert delivery.result is Result.TRANSIENT
         assert codes(delivery) == {"a@x.test": 421}
         assert carrier.deliver(envelope()).result is Result.ACCEPTED
-        assert server.connections == 2
+        assert server.connections == times + 1
         carrier.close()
 
 
@@ -257,6 +324,27 @@ def test_what_cannot_be_carried_fails_without_a_byte(message, fault):
         assert "MAIL" not in server.commands()
         assert carrier.deliver(envelope()).result is Result.ACCEPTED
         carrier.close()
+
+
+@BOTH
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_who_is_out_of_reach_fails_alone_before_mail(ehlo, place):
+    """A server without SMTPUTF8 is not asked for him, and MAIL goes without the parameter."""
+    people = ["a@x.test", "b@x.test"]
+    people.insert(place, "grüße@x.test")
+    with scripted({"EHLO": ehlo, "RCPT b@x.test": b"450 later\r\n"}) as server:
+        carrier = transport(server.port)
+        delivery = carrier.deliver(envelope(*people))
+        assert carrier.deliver(envelope()).result is Result.ACCEPTED
+        carrier.close()
+        assert delivery.result is Result.ACCEPTED
+        assert codes(delivery) == {"a@x.test": 250, "b@x.test": 450, "grüße@x.test": 553}
+        reply = delivery.verdicts["grüße@x.test"]
+        assert (reply.enhanced, reply.permanent) == ("5.6.7", True)
+        assert "grüße@x.test" in reply.text
+        assert b"MAIL FROM:<crm@x.test>" in server.lines
+        assert all(line.isascii() for line in server.lines)
+        assert server.messages[0].recipients == ["a@x.test", "b@x.test"]
 
 
 def test_international_addresses_go_to_a_server_that_knows_them():

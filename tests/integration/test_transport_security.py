@@ -5,20 +5,25 @@ from __future__ import annotations
 import base64
 import datetime
 import logging
+import ssl
 import traceback
+from contextlib import nullcontext
 
 import pytest
 
-from flask_interaction_mail.errors import TransportError
+from flask_interaction_mail.diagnosis.runner import diagnose, run
+from flask_interaction_mail.errors import SettingsError, TransportError
 from flask_interaction_mail.outcome import Fault, Result, Stage
-from flask_interaction_mail.transport.smtp import SmtpTransport
-from flask_interaction_mail.transport.tls import context_for
+from flask_interaction_mail.settings.fields import clean
+from flask_interaction_mail.transport.smtp.tls import CertificateUnreadable, context_for
+from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.canary import PASSWORD
 from tests.proofs import proved
 from tests.servers.catcher import catcher
-from tests.servers.certificates import for_clients_only, other_pki, pki, self_signed, too_old
+from tests.servers.certificates import chain, for_clients_only, other_pki, pki, self_signed, too_old
 from tests.servers.clients import PATIENT, QUICK, envelope, login_settings, settings
 from tests.servers.scripted import (
+    by_login,
     close,
     encrypt,
     scripted,
@@ -126,6 +131,78 @@ def test_a_ca_certificate_that_is_none_is_an_error_of_the_settings():
         assert not error.transient
 
 
+PASTED = {
+    "comment": "# Zertifizierungsstelle Müller\n{}",
+    "byte order mark": "\ufeff{}",
+    "between": "{}\nHersteller: Grün & Söhne\n{}",
+    "line ends": "\r\n{}\r\n",
+}
+
+
+@pytest.mark.parametrize("how", PASTED)
+def test_what_is_judged_at_save_is_what_is_used_later(how):
+    """One character beyond ASCII beside the certificate changes nothing, saved now or formerly."""
+    pasted = PASTED[how].replace("{}", pki().pem)
+    saved = clean("ca_certificate", pasted)
+    assert saved.isascii()
+    for used in (saved, pasted):
+        with catcher(login=("ada", PASSWORD), tls=pki().server()) as caught:
+            chosen = login_settings(caught.port, encryption="starttls", ca_certificate=used)
+            assert deliver(chosen).result is Result.ACCEPTED
+
+
+def test_a_certificate_in_one_line_is_used_as_one_in_many():
+    """As environment variables and spreadsheets have it."""
+    saved = clean("ca_certificate", " ".join(pki().pem.split("\n")))
+    assert saved == pki().pem.strip()
+
+
+def test_what_cannot_be_used_is_not_saved():
+    """Whatever is damaged in a certificate: what judges it is what uses it."""
+    sound = ssl.PEM_cert_to_DER_cert(pki().pem)
+    outcomes = set()
+    for at in range(0, len(sound), 3):
+        damaged = bytearray(sound)
+        damaged[at] ^= 0x55
+        pem = ssl.DER_cert_to_PEM_cert(bytes(damaged))
+        try:
+            saved = clean("ca_certificate", pem) is not None
+        except SettingsError:
+            saved = False
+        with nullcontext() if saved else pytest.raises(CertificateUnreadable):
+            context_for.__wrapped__(pem)
+        outcomes.add(saved)
+    assert outcomes == {True, False}
+
+
+@pytest.mark.parametrize("trusted", ["root", "intermediate"])
+@pytest.mark.parametrize("lax", [False, True])
+def test_a_private_ca_is_trusted_as_it_stands_on_every_python(trusted, lax):
+    """An intermediate alone, and CAs that leave out what Python 3.13 would ask of them."""
+    made = chain(lax=lax)
+    with catcher(login=("ada", PASSWORD), tls=made.server) as caught:
+        chosen = login_settings(
+            caught.port, encryption="starttls", ca_certificate=getattr(made, trusted)
+        )
+        assert deliver(chosen).result is Result.ACCEPTED
+
+
+@pytest.mark.parametrize("trusted", ["root", "intermediate"])
+@pytest.mark.parametrize("ended", ["root", "intermediate", "server"])
+def test_t10_an_end_in_the_chain_is_no_login(trusted, ended):
+    """Dates count up to the certificate that is trusted, that one included."""
+    made = chain(ended=ended)
+    with scripted({"EHLO": OFFERED}, tls=made.server) as server:
+        chosen = login_settings(
+            server.port, encryption="starttls", ca_certificate=getattr(made, trusted)
+        )
+        if (trusted, ended) == ("intermediate", "root"):
+            assert deliver(chosen).result is Result.ACCEPTED
+        else:
+            assert fails(chosen).fault is Fault.CERTIFICATE_EXPIRED
+            assert not {"AUTH", "MAIL"} & set(server.commands())
+
+
 def test_a_context_is_built_once():
     """It takes tens of milliseconds."""
     assert context_for(pki().pem) is context_for(pki().pem)
@@ -207,8 +284,8 @@ def test_r19_never_sends_without_the_login_that_was_asked_for(changes, ehlo, fau
         (b"454 4.7.0 later\r\n", Fault.AUTH_TRANSIENT, True),
         (b"421 bye\r\n", Fault.AUTH_TRANSIENT, True),
         (b"538 5.7.11 encryption required\r\n", Fault.ENCRYPTION_REQUIRED, False),
-        (b"504 unknown\r\n", Fault.AUTH_REJECTED, False),
-        (b"334 \r\n", Fault.AUTH_REJECTED, False),
+        (b"504 unknown\r\n", Fault.AUTH_MECHANISM, False),
+        (b"334 \r\n", Fault.AUTH_MECHANISM, False),
         (close, Fault.LOST, True),
         (silence, Fault.SILENT, True),
         (b"rubbish\r\n", Fault.NOT_SMTP, True),
@@ -236,18 +313,117 @@ def test_a_server_that_ignores_the_initial_response_is_told_again():
         assert deliver(chosen).result is Result.ACCEPTED
 
 
-def test_login_is_tried_where_plain_is_announced_in_vain():
-    """504: the mechanism is unknown after all."""
-    user, word = (base64.b64encode(text.encode()) for text in ("ada", PASSWORD))
-    answers = {
-        "EHLO": OFFERED,
-        "AUTH": [b"504 no PLAIN\r\n", b"334 VXNlcm5hbWU6\r\n"],
-        user.decode().upper(): b"334 UGFzc3dvcmQ6\r\n",
-        word.decode().upper(): b"235 welcome\r\n",
-    }
-    with scripted(answers) as server:
+def mechanisms(server):
+    return [line.split()[1].decode() for line in server.lines if line.startswith(b"AUTH ")]
+
+
+NO_MECHANISM = [b"500 x", b"501 x", b"502 x", b"503 x", b"504 5.5.4 x", b"534 x", b"534 5.7.1 x"]
+MAYBE = [b"535 wrong", b"535 5.7.3 Authentication unsuccessful", b"535 5.7.0 no"]
+NEVER = [
+    b"535 5.7.8 wrong",
+    b"535 5.7.139 SmtpClientAuthentication is disabled for the Tenant",
+    b"534 5.7.9 Application-specific password required",
+    b"504 5.7.9 x",
+    b"525 5.7.13 User Account Disabled",
+    b"525 x",
+    b"538 5.7.11 Encryption required",
+    b"454 4.7.0 later",
+]
+
+
+@pytest.mark.parametrize("refusal", NO_MECHANISM)
+def test_login_is_tried_where_plain_is_announced_in_vain(refusal):
+    """The mechanism is refused, not who logs in: when sending and in a test."""
+    with scripted(by_login("ada", PASSWORD, refusal + b"\r\n")) as server:
         chosen = login_settings(server.port, allow_unencrypted_auth=True)
         assert deliver(chosen).result is Result.ACCEPTED
+        assert run(diagnose(chosen)).passed
+        assert mechanisms(server) == ["PLAIN", "LOGIN"] * 2
+
+
+@pytest.mark.parametrize("refusal", MAYBE)
+def test_a_test_alone_tries_login_after_535(refusal):
+    """A server may mean the mechanism; when sending nobody is locked out for finding out."""
+    with scripted(by_login("ada", PASSWORD, refusal + b"\r\n")) as server:
+        chosen = login_settings(server.port, allow_unencrypted_auth=True)
+        assert fails(chosen).fault is Fault.AUTH_REJECTED
+        assert mechanisms(server) == ["PLAIN"]
+        told = run(diagnose(chosen))
+        assert told.passed
+        assert told.mechanism == "LOGIN"
+        assert told.steps[4].facts["refused before"] == refusal.decode()
+        assert mechanisms(server) == ["PLAIN"] * 2 + ["LOGIN"]
+
+
+@pytest.mark.parametrize("second", [b"535 wrong\r\n", b"500 x\r\n", b"454 x\r\n", close, b"?\r\n"])
+def test_what_plain_was_told_counts_where_login_is_no_better(second):
+    """It is what delivery would be told; and LOGIN is tried once."""
+
+    def act(peer):
+        peer.act(b"535 5.7.0 first\r\n" if b"PLAIN" in peer.server.lines[-1] else second)
+
+    with scripted({"EHLO": OFFERED, "AUTH": act}) as server:
+        told = run(diagnose(login_settings(server.port, allow_unencrypted_auth=True)))
+        assert mechanisms(server) == ["PLAIN", "LOGIN"]
+    assert str(told.failure.reply) == "535 5.7.0 first"
+    assert told.failure.code == Fault.AUTH_REJECTED
+    assert told.mechanism is None
+
+
+@pytest.mark.parametrize("refusal", NEVER)
+def test_the_account_is_not_tried_twice(refusal):
+    """These mean who logs in, or the way there: no other mechanism helps."""
+    with scripted(by_login("ada", PASSWORD, refusal + b"\r\n")) as server:
+        chosen = login_settings(server.port, allow_unencrypted_auth=True)
+        fails(chosen)
+        assert not run(diagnose(chosen)).passed
+        assert mechanisms(server) == ["PLAIN"] * 2
+
+
+def test_the_mechanism_that_passed_its_test_comes_first():
+    """The others follow, where it is not offered any more or no mechanism after all."""
+    with scripted(by_login("ada", PASSWORD, b"535 no\r\n")) as server:
+        chosen = login_settings(server.port, allow_unencrypted_auth=True)
+        carrier = SmtpTransport(chosen, timeouts=PATIENT, mechanism="LOGIN")
+        assert carrier.deliver(envelope()).result is Result.ACCEPTED
+        carrier.close()
+        assert mechanisms(server) == ["LOGIN"]
+    with scripted({"EHLO": b"250-x\r\n250 AUTH PLAIN\r\n"}) as server:
+        chosen = login_settings(server.port, allow_unencrypted_auth=True)
+        carrier = SmtpTransport(chosen, timeouts=PATIENT, mechanism="LOGIN")
+        assert carrier.deliver(envelope()).result is Result.ACCEPTED
+        carrier.close()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "fault", "title"),
+    [
+        ("535 5.7.8 wrong", Fault.AUTH_REJECTED, "Login or password is wrong"),
+        (
+            "535 5.7.139 Authentication unsuccessful, the user credentials were incorrect.",
+            Fault.AUTH_REJECTED,
+            "Login or password is wrong",
+        ),
+        (
+            "535 5.7.139 Authentication unsuccessful, SmtpClientAuthentication is disabled for "
+            "the Mailbox.",
+            Fault.AUTH_SWITCHED_OFF,
+            "does not allow this kind of login",
+        ),
+        ("525 5.7.13 User Account Disabled", Fault.AUTH_ACCOUNT_DISABLED, "account is disabled"),
+        ("534-5.7.9 Application-specific\r\n534 5.7.9 x", Fault.AUTH_TOO_WEAK, "another password"),
+        ("534-5.7.14 Please log in\r\n534 5.7.14 x", Fault.AUTH_TOO_WEAK, "another way to log in"),
+        ("534 5.7.0 x", Fault.AUTH_MECHANISM, "No common way"),
+        ("504 5.5.4 x", Fault.AUTH_MECHANISM, "No common way"),
+        ("502 5.5.1 x", Fault.AUTH_MECHANISM, "No common way"),
+    ],
+)
+def test_what_stands_in_the_way_of_a_login_is_told_apart(refusal, fault, title):
+    """A wrong password is one of six things, and only one of them is cured by typing it again."""
+    with scripted({"EHLO": OFFERED, "AUTH": f"{refusal}\r\n".encode()}) as server:
+        told = run(diagnose(login_settings(server.port, allow_unencrypted_auth=True)))
+    assert told.failure.code == fault
+    assert title in told.texts.title
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail import send_notification, wakeup
+from flask_interaction_mail import send_notification
+from flask_interaction_mail.delivery import wakeup
 from tests.catcher import catching
 from tests.databases import fresh_database
 from tests.host import Host, opened

@@ -24,7 +24,7 @@ from tests.security.mutations import MUTATIONS, Mutation
 PACKAGE = "flask_interaction_mail"
 COPIED = (PACKAGE, "migrations", "example_app", "tests", "docs", "setup.cfg", "pyproject.toml",
           "README.md", "SECURITY.md", "LICENSE")  # fmt: skip
-SECONDS = 300  # for the tests of one mutation
+SECONDS = 900  # for the tests of one mutation, or of all of them before the first
 
 
 def occurrences(mutation: Mutation, root: Path = ROOT) -> int:

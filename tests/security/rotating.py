@@ -13,8 +13,8 @@ import sys
 
 import sqlalchemy as sa
 
-from flask_interaction_mail.secrets import Keyring
-from flask_interaction_mail.settings_store import SettingsStore
+from flask_interaction_mail.settings.keyring import Keyring
+from flask_interaction_mail.settings.store import SettingsStore
 from tests.outbox_rows import Store
 
 

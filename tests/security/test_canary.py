@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from flask import Flask, Response
 
-from flask_interaction_mail.settings import MessagingSettings
+from flask_interaction_mail.settings.model import MessagingSettings
 from flask_interaction_mail.signals import settings_changed
 from tests.canary import PASSWORD, Watch
 from tests.proofs import proved

@@ -18,8 +18,8 @@ from flask_admin import Admin
 
 from flask_interaction_mail import send_notification
 from flask_interaction_mail.models import SettingsRow
-from flask_interaction_mail.settings import PasswordState
-from flask_interaction_mail.transport.tls import context_for
+from flask_interaction_mail.settings.model import PasswordState
+from flask_interaction_mail.transport.smtp.tls import context_for
 from tests.host import PASSWORD, Host
 from tests.panel import HOME, TEST, OpenIndex, Panel
 from tests.proofs import proved

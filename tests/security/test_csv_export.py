@@ -15,11 +15,14 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail import clock, encoding, models, outbox, send_notification
+from flask_interaction_mail import clock, send_notification
 from flask_interaction_mail.addresses import Mailbox
-from flask_interaction_mail.admin import lookup
+from flask_interaction_mail.admin import listing
 from flask_interaction_mail.admin.export import pieces, safe
-from flask_interaction_mail.admin.filters import Filters
+from flask_interaction_mail.messages import encoding
+from flask_interaction_mail.outbox import messages as outbox
+from flask_interaction_mail.outbox.filters import Filters
+from flask_interaction_mail.storage import tables
 from tests.databases import DIALECTS, fresh_database
 from tests.host import ADA
 from tests.outbox_rows import Store, a_message
@@ -70,16 +73,16 @@ def put(panel: Panel, texts: Sequence[str]) -> None:
         outbox.insert(connection, messages)
         for message, text in zip(messages, texts, strict=True):
             connection.execute(
-                sa.update(models.MessageRow)
-                .where(models.MessageRow.id == message.id)
+                sa.update(tables.MessageRow)
+                .where(tables.MessageRow.id == message.id)
                 .values(
                     dict.fromkeys(("subject", "kind", "reason", "message_id"), text[:250])
                     | {"detail": text, "content": b"From: %b\r\n\r\n" % _author(text)}
                 )
             )
             connection.execute(
-                sa.update(models.RecipientRow)
-                .where(models.RecipientRow.message_id == message.id)
+                sa.update(tables.RecipientRow)
+                .where(tables.RecipientRow.message_id == message.id)
                 .values(name=text[:250], address=text[:300], reply=text)
             )
 
@@ -104,13 +107,13 @@ def test_the_file_says_what_an_administrator_needs(panel: Panel) -> None:
     )
     with panel.host.app.app_context(), panel.host.state.database.writing() as connection:
         connection.execute(
-            sa.update(models.MessageRow)
-            .where(models.MessageRow.id == old)
+            sa.update(tables.MessageRow)
+            .where(tables.MessageRow.id == old)
             .values(created_at=clock.now() - timedelta(days=1))
         )
         connection.execute(
-            sa.update(models.RecipientRow)
-            .where(models.RecipientRow.address == "zoe@else.example")
+            sa.update(tables.RecipientRow)
+            .where(tables.RecipientRow.address == "zoe@else.example")
             .values(status="failed", reply="550 5.1.1 no such user")
         )
     line, older = exported(panel)
@@ -182,7 +185,7 @@ def test_the_page_offers_what_it_shows(panel: Panel) -> None:
 
 def test_a_long_outbox_comes_in_batches(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every message once, in pieces; no transaction is open between them."""
-    monkeypatch.setattr(lookup, "BATCH", 3)
+    monkeypatch.setattr(listing, "BATCH", 3)
     for number in range(8):
         send(panel, f"m{number}")
     response = panel.client.get(EXPORT)
@@ -244,7 +247,7 @@ def test_every_database_gives_the_same_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dialect: str
 ) -> None:
     """From stands in the first bytes of the content, which each reads in its own way."""
-    monkeypatch.setattr(lookup, "BATCH", 2)
+    monkeypatch.setattr(listing, "BATCH", 2)
     with fresh_database(dialect, tmp_path) as url:
         store = Store(url)
         content = (

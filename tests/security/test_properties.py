@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from flask_interaction_mail import Party, send_notification
 from flask_interaction_mail.addresses import complete, display_name, has_forbidden
-from flask_interaction_mail.models import MESSAGE
+from flask_interaction_mail.storage.tables import MESSAGE
 from tests.host import Host, opened
 from tests.proofs import proved
 from tests.security.corpora import FALSE_ADDRESSES, NAUGHTY

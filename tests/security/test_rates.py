@@ -31,12 +31,11 @@ from flask_interaction_mail import (
     notification_failed,
     notification_held,
     notification_sent,
-    outbox,
-    outbox_retention,
     send_notification,
 )
 from flask_interaction_mail.api import CURRENT_USER
-from flask_interaction_mail.models import MESSAGE, RECIPIENT
+from flask_interaction_mail.outbox import messages, retention
+from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
 from flask_interaction_mail.values import Status
 from tests.catcher import Catcher, catching
 from tests.catcher import Mail as Caught
@@ -236,7 +235,7 @@ def test_a_busy_minute_and_a_long_history_change_nothing(any_host: Host, catcher
     others = [a_message(f"p{number}@firm.example") for number in range(1200)]
     old = [replace(a_message(TO), created_at=clock.now() - week) for _ in range(300)]
     with any_host.state.database.writing() as connection:
-        outbox.insert(connection, [*old, *others])
+        messages.insert(connection, [*old, *others])
         connection.execute(sa.update(MESSAGE).values(status=Status.SENT, due_at=None, fence=1))
         connection.execute(sa.update(RECIPIENT).values(status=Status.SENT))
     flood(any_host, 30)
@@ -460,9 +459,10 @@ def test_every_kind_of_message_counts_for_one_recipient(host: Host, catcher: Cat
 
 def test_resending_in_a_loop_is_no_way_around(host: Host, catcher: Catcher) -> None:
     """An administrator who presses Resend thirty times makes ten mails, too."""
-    id = send(host)
+    id, latest = send(host), None
+    drain(host)
     for _ in range(30):
-        host.state.resend(id, by="admin")
+        latest = host.state.resend(id, by="admin", after=latest).id
     drain(host)
     assert len(catcher.mails) == RATE
     assert states(host)["held", "rate", "call"] == 21
@@ -558,14 +558,14 @@ def test_a_refused_digest_fails_what_is_in_it_and_can_be_sent_again(
     (digest,) = [row for row in any_host.rows() if row.source == "digest"]
     assert only(any_host, ids[-1]).detail == f"It was in the digest {digest.id}, which failed."
     catcher.refuse.clear()
-    any_host.state.resend(digest.id)
+    again = any_host.state.resend(digest.id)
     drain(any_host)  # who resends is limited as well
     assert states(any_host)["held", "rate", "digest"] == 1
     pass_a_minute(any_host)
     drain(any_host)
     assert states(any_host)["sent", "rate", "call"] == 3
     (told_first,) = {only(any_host, id).detail for id in ids[RATE:]}
-    any_host.state.resend(digest.id)
+    any_host.state.resend(digest.id, after=again.id)
     drain(any_host)
     pass_a_minute(any_host)
     drain(any_host)
@@ -579,7 +579,7 @@ def test_erasing_an_address_ends_its_digest(host: Host, catcher: Catcher) -> Non
     pass_a_minute(host)
     _gather(host)
     for _ in range(2):
-        outbox_retention.erase(host.state.database, TO, now=clock.now())
+        retention.erase(host.state.database, TO, now=clock.now())
     drain(host)
     assert len(catcher.mails) == RATE
     assert TO not in host.recipients()
@@ -600,6 +600,10 @@ def test_panel_and_command_line_show_what_is_held(tmp_path: Path, catcher: Catch
         assert "leaves at about" in done(panel.host, "outbox", "show", str(ids[-1])).out
         assert "rate" in done(panel.host, "outbox", "list", "--status", "held").out
         assert done(panel.host, "status", "--json").json["held_by_rate"] == 5
+        assert (
+            "5, of which 5 are above a rate and leave by themselves"
+            in done(panel.host, "status").out
+        )
 
 
 # -- many processes, and their ends --------------------------------------------------------

@@ -114,9 +114,12 @@ def mailed(host: Host, signal: Any, merge: Merge) -> tuple[str, BeautifulSoup]:
 
 
 def links(page: BeautifulSoup) -> list[str]:
-    """Everything in our part of a page that can be followed or is fetched, but mail to people."""
+    """Everything in our part of a page that can be followed or is fetched, but mail to people.
+
+    The text of a message stands in a frame without rights, whose own links lead nowhere.
+    """
     names = ("href", "src", "action", "formaction", "srcdoc", "data", "poster", "background")
-    tags = (page.main or page).find_all(True)
+    tags = (page.main or page).find_all(lambda tag: any(tag.get("sandbox", ["none at all"])))
     found = [str(tag[name]) for tag in tags for name in names if tag.has_attr(name)]
     return [link for link in found if not link.startswith("mailto:")]
 

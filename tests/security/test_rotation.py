@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from flask_interaction_mail.errors import SecretUnreadable
-from flask_interaction_mail.secrets import Keyring
-from flask_interaction_mail.settings import Secret
-from flask_interaction_mail.settings_rows import Rows
-from flask_interaction_mail.settings_store import SettingsStore
+from flask_interaction_mail.settings.keyring import Keyring
+from flask_interaction_mail.settings.model import Secret
+from flask_interaction_mail.settings.revisions import Rows
+from flask_interaction_mail.settings.store import SettingsStore
 from tests.canary import PASSWORD
 from tests.host import SETTINGS
 from tests.outbox_rows import Store

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
-from flask_interaction_mail import send_notification
+from flask_interaction_mail import HeaderError, send_notification
 from tests.canary import PASSWORD
 from tests.host import Host
 from tests.proofs import proved
@@ -58,6 +59,24 @@ def test_t9_no_odd_end_of_data_makes_a_second_message(host: Host) -> None:
         assert server.count("MAIL") == server.count("DATA") == count
         assert b"evil" not in b"".join(server.lines)
     proved("T9", f"{len(SMUGGLERS)} bodies × {len(KINDS)} kinds: {{}} messages of {count}", count)
+
+
+def test_t9_an_attached_message_makes_no_second_one(host: Host) -> None:
+    """It travels as it is, so what has an odd end is refused, and the rest arrives whole."""
+    count = 0
+    with scripted({"DATA": easily_ended}) as server, host.app.app_context():
+        host.configure(smtp_port=server.port)
+        for body in (*SMUGGLERS, "x\r\n.\r\nMAIL FROM:<evil@example.net>\r\n", "x\x0c.\r\nMAIL"):
+            data = f"Subject: inner\r\n\r\n{body}".encode()
+            with suppress(HeaderError):
+                file = ("x.eml", "message/rfc822", data)
+                send_notification("ada", f"{count}", text="see there", attachments=[file])
+                count += 1
+        host.db.session.commit()
+        done(host, "worker", "--once")
+        assert len(server.messages) == server.count("MAIL") == server.count("DATA") == count > 0
+        assert b"evil" not in b"".join(server.lines)
+    proved("T9", "attached messages: {} messages of those that were taken", count)
 
 
 def test_t9_each_body_is_one_message_in_a_real_mailbox(

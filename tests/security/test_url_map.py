@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from bs4 import BeautifulSoup
-from flask import redirect
+from flask import Response, redirect
 from flask_admin import Admin, AdminIndexView
 from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
 from werkzeug.test import TestResponse
@@ -119,9 +119,13 @@ class Site:
         connection.close()
         return dump
 
-    def prepare(self) -> None:
-        """Hold the message again, and be somebody else: ten tests a minute are allowed."""
-        held = {"status": "held", "reason": "ambiguous", "due_at": None, "finished_at": None}
+    def prepare(self, rule: str = DETAILS) -> None:
+        """Hold the message again, and be somebody else: ten tests a minute are allowed.
+
+        What is to be sent again has failed instead.
+        """
+        status = "failed" if rule == DETAILS + "resend" else "held"
+        held = {"status": status, "reason": "ambiguous", "due_at": None, "finished_at": None}
         with self.panel.host.app.app_context(), self.panel.host.state.database.writing() as found:
             found.execute(sa.update(MessageRow).where(MessageRow.id == self.message).values(**held))
         self.panel.host.people.user = Party(f"Visitor {uuid.uuid4()}", "visitor")
@@ -182,7 +186,7 @@ def test_r7_each_page_opens_to_those_with_its_rights_alone(protected: Site) -> N
     site, opened, refused = protected, 0, 0
     for granted in VISITORS.values():
         for (method, rule), entry in ROUTES.items():
-            site.prepare()
+            site.prepare(rule)
             data = site.filled(rule) if method == "POST" else {}
             site.grant(*granted)
             before = site.stored()
@@ -269,7 +273,7 @@ def test_a_post_without_the_right_token_does_nothing(
 ) -> None:
     """Refused, no row changed, no connection, with and without the host's CSRFProtect (T3)."""
     site = protected
-    site.prepare()
+    site.prepare(route[1])
     stranger = site.filled(route[1], Panel(site.panel.host))["csrf_token"]
     data = site.filled(route[1])
     data["csrf_token"] = {"empty": "", "wrong": "x" * 64, "of another login": stranger}.get(
@@ -290,7 +294,7 @@ def test_a_post_without_the_right_token_does_nothing(
 def test_a_post_with_the_right_token_is_believed(protected: Site, route: tuple[str, str]) -> None:
     """One form works in hosts with and without CSRFProtect."""
     site = protected
-    site.prepare()
+    site.prepare(route[1])
     data = site.filled(route[1])
     before = site.stored()
     answer = site.ask(*route, **data)
@@ -331,6 +335,52 @@ def test_every_answer_has_our_headers(site: Site) -> None:
                 assert answer.headers["X-Frame-Options"] == "SAMEORIGIN"
                 assert answer.headers["Referrer-Policy"] == "same-origin"
     assert seen == {200, 303, 400, 403, 404}
+
+
+WEAK = {
+    "Content-Security-Policy": "default-src * 'unsafe-inline'; frame-ancestors *",
+    "X-Frame-Options": "ALLOWALL",
+    "X-Content-Type-Options": "",
+    "Referrer-Policy": "unsafe-url",
+    "Cache-Control": "public, max-age=3600",
+}
+STRICT = {
+    "Content-Security-Policy": "default-src 'none'",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "private, no-store",
+}
+
+
+@pytest.mark.parametrize("hosts", [WEAK, STRICT], ids=["weak", "strict"])
+def test_what_a_host_says_of_every_answer_takes_none_of_our_guards_away(
+    site: Site, hosts: dict[str, str]
+) -> None:
+    """Ours hold beside weak ones, and stricter ones of the host stay (T5)."""
+
+    @site.panel.host.app.after_request
+    def as_talisman(response: Response) -> Response:
+        response.headers.update(hosts)
+        return response
+
+    for method, rule in PAGES:
+        site.grant(*RIGHTS)
+        answer = site.ask(method, rule)
+        policies = answer.headers.getlist("Content-Security-Policy")
+        assert policies[0] == hosts["Content-Security-Policy"]
+        assert "frame-ancestors 'self'" in policies[1], (method, rule)
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        for name, ours in (
+            ("X-Frame-Options", "SAMEORIGIN"),
+            ("Referrer-Policy", "same-origin"),
+            ("Cache-Control", "no-store"),
+        ):
+            assert answer.headers.getlist(name) == [ours if hosts is WEAK else hosts[name]]
+    text = site.ask("GET", DETAILS + "html").headers.getlist("Content-Security-Policy")
+    assert "sandbox" in text[1]
+    assert "default-src 'none'" in text[1]
+    others = site.panel.client.get("/nowhere").headers
+    assert others["Content-Security-Policy"] == hosts["Content-Security-Policy"]
 
 
 def test_no_page_has_inline_script_or_style(site: Site) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask_interaction_mail.settings import MessagingSettings
+from flask_interaction_mail.settings.model import MessagingSettings
 from flask_interaction_mail.transport.base import Envelope
-from flask_interaction_mail.transport.smtp import SmtpTransport
-from flask_interaction_mail.transport.timeouts import Timeouts
+from flask_interaction_mail.transport.smtp.timeouts import Timeouts
+from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.canary import PASSWORD
 
 # The real proportions do not matter here: long enough for a busy machine, and no longer.

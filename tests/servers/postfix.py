@@ -32,7 +32,8 @@ DOMAIN = "interaction.test"
 LOGIN = "crm"
 MAILBOXES = ("admin", "crm", "ada")
 
-_MAIN = """\
+# Of any Postfix in the folder ``root`` that speaks with this machine alone.
+OF_ITS_OWN = """\
 compatibility_level = 3.6
 queue_directory = {root}/queue
 data_directory = {root}/data
@@ -40,12 +41,16 @@ maillog_file = {root}/mail.log
 maillog_file_prefixes = {root}
 inet_interfaces = 127.0.0.1
 inet_protocols = ipv4
-myhostname = mx.{domain}
 mydestination =
-mynetworks =
 local_recipient_maps =
 alias_maps =
 alias_database =
+"""
+_MAIN = (
+    OF_ITS_OWN
+    + """\
+myhostname = mx.{domain}
+mynetworks =
 virtual_mailbox_domains = {domain}
 virtual_mailbox_base = {root}/mail
 virtual_mailbox_maps = texthash:{root}/mailboxes
@@ -66,10 +71,26 @@ smtpd_tls_auth_only = yes
 smtpd_tls_chain_files = {root}/server.pem
 smtpd_tls_session_cache_database =
 smtputf8_enable = yes
+smtpd_sender_login_maps = static:somebody
 """
+)
+# Ports at which one thing alone is refused, as administrators do; by Postfix's habit at RCPT.
+_STRICT = {
+    "client": "smtpd_client_restrictions=reject",
+    "helo": "smtpd_helo_restrictions=reject_non_fqdn_helo_hostname",
+    "sender": "smtpd_sender_restrictions=reject",
+    "domain": "smtpd_sender_restrictions=reject_unknown_sender_domain",
+    "owner": "smtpd_sender_restrictions=reject_sender_login_mismatch",
+    "room": "smtpd_recipient_limit=3",
+    "utf8": "smtputf8_enable=no",
+    "relay": "smtpd_relay_restrictions=permit_sasl_authenticated,defer_unauth_destination",
+}
 _MASTER = """\
 127.0.0.1:{port} inet n - n - - smtpd
 127.0.0.1:{tls_port} inet n - n - - smtpd -o smtpd_tls_wrappermode=yes
+"""
+# What every instance needs besides the ports that it listens at.
+SERVICES = """\
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -93,12 +114,18 @@ postlog unix-dgram n - n - 1 postlogd
 
 @dataclass(frozen=True)
 class Postfix:
-    """A running instance; ``ca`` is the PEM text that makes its certificate trusted."""
+    """A running instance; ``ca`` is the PEM text that makes its certificate trusted.
+
+    ``strict`` are ports by what is refused there: client, helo, sender, domain (of the sender, for
+    now), owner (a sender that is not the login's), relay (for now), room (for a fourth recipient),
+    utf8 (SMTPUTF8).
+    """
 
     root: Path
     port: int
     tls_port: int
     ca: str
+    strict: dict[str, int]
     domain: str = DOMAIN
     login: str = LOGIN
     password: str = PASSWORD
@@ -134,7 +161,8 @@ def running_postfix() -> Iterator[Postfix]:
     if os.geteuid() != 0:
         pytest.skip("Postfix can be started by root only; its Debian package is postfix")
     root = Path(tempfile.mkdtemp(prefix="interaction-mail-postfix-"))
-    instance = Postfix(root, free_port(), free_port(), pki().pem)
+    strict = {name: free_port() for name in _STRICT}
+    instance = Postfix(root, free_port(), free_port(), pki().pem, strict)
     try:
         _configure(instance, saslpasswd)
         subprocess.run([postfix, "-c", root, "check"], check=True, capture_output=True)
@@ -160,7 +188,7 @@ def _master(instance: Postfix) -> Iterator[None]:
         start_new_session=True,
     )
     try:
-        for port in (instance.port, instance.tls_port):
+        for port in (instance.port, instance.tls_port, *instance.strict.values()):
             wait_for_port(port)
         yield
     finally:
@@ -180,7 +208,11 @@ def _configure(instance: Postfix, saslpasswd: str) -> None:
     values = {"root": root, "domain": DOMAIN, "uid": nobody.pw_uid, "gid": nobody.pw_gid}
     (root / "main.cf").write_text(_MAIN.format(**values))
     ports = {"port": instance.port, "tls_port": instance.tls_port}
-    (root / "master.cf").write_text(_MASTER.format(**ports))
+    strict = [
+        f"127.0.0.1:{instance.strict[name]} inet n - n - - smtpd -o {option}\n"
+        for name, option in _STRICT.items()
+    ]
+    (root / "master.cf").write_text(_MASTER.format(**ports) + SERVICES + "".join(strict))
     boxes = [f"{name}@{DOMAIN} {name}/\n" for name in MAILBOXES]
     (root / "mailboxes").write_text("".join(boxes))
     issued = pki().ca.issue_cert("127.0.0.1", "localhost")

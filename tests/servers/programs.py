@@ -10,12 +10,17 @@ import time
 import pytest
 
 
+def found(name: str) -> str | None:
+    """The path of ``name``; servers are where the PATH of a user often does not lead."""
+    return shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+
+
 def program(name: str, *, package: str) -> str:
     """The path of ``name``; the test is skipped without it, naming the Debian ``package``."""
-    found = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-    if found is None:
+    path = found(name)
+    if path is None:
         pytest.skip(f"{name} is missing: install the Debian package {package}")
-    return found
+    return path
 
 
 def free_port() -> int:

@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 EHLO = b"250-scripted.test\r\n250-PIPELINING\r\n250 SIZE 1000000\r\n"
+LOCK_STEP = b"250 scripted.test\r\n"
+PIPELINING = b"250-scripted.test\r\n250 PIPELINING\r\n"
+OK = b"250 2.0.0 ok\r\n"
 
 
 class Gone(Exception):
@@ -128,6 +131,31 @@ def after(seconds: float, action: Action) -> Action:
     return act
 
 
+TOO_MANY = b"452 4.5.3 Error: too many recipients\r\n"
+
+
+def room_for(most: int, otherwise: bytes = TOO_MANY) -> Action:
+    """Accept ``most`` recipients in each transaction."""
+
+    def act(peer: Peer) -> None:
+        if len(peer.recipients) <= most:
+            peer.say(b"250 2.1.5 recipient ok\r\n")
+        else:
+            peer.act(refusing(otherwise))
+
+    return act
+
+
+def refusing(reply: bytes) -> Action:
+    """Not take this recipient."""
+
+    def act(peer: Peer) -> None:
+        peer.recipients.pop()
+        peer.say(reply)
+
+    return act
+
+
 def start_tls(peer: Peer) -> None:
     """Agree, and encrypt."""
     peer.say(b"220 go on\r\n")
@@ -150,6 +178,21 @@ def check_login(login: str, password: str) -> Action:
         peer.say(b"235 2.7.0 welcome\r\n" if good else b"535 5.7.8 wrong\r\n")
 
     return act
+
+
+def by_login(login: str, password: str, refusal: Action) -> dict[str, Action | list[Action]]:
+    """Answers of a server that offers PLAIN, gives its ``refusal`` to it, and means LOGIN."""
+    encoded = [base64.b64encode(text.encode()).decode() for text in (login, password)]
+
+    def act(peer: Peer) -> None:
+        peer.act(refusal if b"PLAIN" in peer.server.lines[-1] else b"334 VXNlcm5hbWU6\r\n")
+
+    return {
+        "EHLO": b"250-scripted.test\r\n250 AUTH PLAIN LOGIN\r\n",
+        "AUTH": act,
+        encoded[0].upper(): b"334 UGFzc3dvcmQ6\r\n",
+        encoded[1].upper(): b"235 2.7.0 welcome\r\n",
+    }
 
 
 DEFAULTS: dict[str, Action] = {

@@ -17,7 +17,7 @@ from flask_interaction_mail.config import (
     suppressed,
 )
 from flask_interaction_mail.errors import SettingsError
-from flask_interaction_mail.settings import Encryption, Secret
+from flask_interaction_mail.settings.model import Encryption, Secret
 
 CANARY = "kanarie-Zq7-Ω"
 
@@ -43,7 +43,7 @@ def test_defaults():
     config = parse({})
     assert config == Config()
     assert (config.delivery, config.access, config.migrations) == ("thread", "admin", "host")
-    assert (config.connections, config.rate) == (4, 10)
+    assert (config.connections, config.rate) == (16, 10)
     assert config.lease == timedelta(seconds=60)
     assert config.request_window == timedelta(hours=24)
     assert config.body_retention == timedelta(days=7)

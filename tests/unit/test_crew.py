@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
-from flask_interaction_mail.crew import Crew, Jobs
-from flask_interaction_mail.transport.kept import KeptTransports
+from flask_interaction_mail import clock
+from flask_interaction_mail.delivery.pool import Crew, Jobs
+from flask_interaction_mail.errors import TransportError
+from flask_interaction_mail.outcome import Fault, Stage
 from flask_interaction_mail.transport.memory import MemoryTransport
+from flask_interaction_mail.transport.pool import KeptTransports
 from tests.outbox_rows import SETTINGS
 
 
@@ -111,3 +114,42 @@ def test_a_result_waits_for_others_from_when_the_server_answered(
     assert noted.waits == [pytest.approx(waits)]
     assert len(crew.collect(1.0, 2, together=0.003)) == 1
     assert crew.collect(0.0, 2, together=0.003) == []
+
+
+def test_hands_beyond_what_is_wanted_leave() -> None:
+    """Those that wait do at once; what waits is left to the others."""
+    jobs = Jobs()
+    jobs.hire(3)
+    got: list[object] = []
+    waiting = [threading.Thread(target=lambda: got.append(jobs.wait())) for _ in range(3)]
+    for thread in waiting:
+        thread.start()
+    jobs.shrink_to(1)
+    while len(got) < 2:
+        waiting[0].join(0.01)
+    assert (got, jobs.hands) == ([None, None], 1)
+    jobs.add(names("a"), names())
+    for thread in waiting:
+        thread.join(5)
+    assert got == [None, None, "a"]
+
+
+def test_the_last_hand_does_not_leave_by_itself() -> None:
+    """Whoever finds the server full goes, as long as somebody else is there."""
+    jobs = Jobs()
+    jobs.hire(2)
+    assert (jobs.retire(), jobs.retire(), jobs.hands) == (True, False, 1)
+
+
+def test_one_that_is_leaving_counts_until_its_connection_is_closed() -> None:
+    """Three are served, and a fourth is turned away while one of them goes: it takes three."""
+    enough = TransportError("421 enough", stage=Stage.GREETING, fault=Fault.GREETING_TRANSIENT)
+    crew = Crew(SETTINGS, KeptTransports(lambda _: MemoryTransport()), clock.now)
+    crew.jobs.hire(4)
+    crew.shrink_to(3)
+    assert crew.jobs.wait() is None  # this one is sent home
+    assert crew.is_full(enough)
+    assert crew.room == 3
+    crew.jobs.gone()
+    assert crew.is_full(enough)
+    assert crew.room == 1

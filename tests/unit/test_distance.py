@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from flask_interaction_mail.claimed import Attempt
-from flask_interaction_mail.distance import Distance
+from flask_interaction_mail.delivery.latency import Distance
+from flask_interaction_mail.outbox.claimed import Attempt
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC).replace(tzinfo=None)
 

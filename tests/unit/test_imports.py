@@ -39,33 +39,33 @@ LATE = (
     "email_validator",
     "idna",
     "sqlalchemy.dialects.postgresql",
-    "flask_interaction_mail.admin.checks",
     "flask_interaction_mail.admin.export",
-    "flask_interaction_mail.admin.lookup",
-    "flask_interaction_mail.admin.trial",
-    "flask_interaction_mail.breaker",
+    "flask_interaction_mail.admin.test_page",
     "flask_interaction_mail.cli.delivery",
     "flask_interaction_mail.cli.doctor",
     "flask_interaction_mail.cli.fields",
     "flask_interaction_mail.cli.outbox",
     "flask_interaction_mail.cli.settings",
     "flask_interaction_mail.cli.tables",
-    "flask_interaction_mail.cli.trial",
+    "flask_interaction_mail.cli.test",
     "flask_interaction_mail.contrib",
-    "flask_interaction_mail.courier",
-    "flask_interaction_mail.delivery",
+    "flask_interaction_mail.delivery.agent",
+    "flask_interaction_mail.delivery.digests",
+    "flask_interaction_mail.delivery.dispatcher",
+    "flask_interaction_mail.delivery.factory",
+    "flask_interaction_mail.delivery.modes",
+    "flask_interaction_mail.delivery.notices",
+    "flask_interaction_mail.delivery.wakeup",
     "flask_interaction_mail.diagnosis",
-    "flask_interaction_mail.digest",
-    "flask_interaction_mail.dispatcher",
-    "flask_interaction_mail.flood",
-    "flask_interaction_mail.gathering",
-    "flask_interaction_mail.migrate",
-    "flask_interaction_mail.notices",
-    "flask_interaction_mail.outbox_retention",
-    "flask_interaction_mail.queue",
+    "flask_interaction_mail.monitoring.test_history",
+    "flask_interaction_mail.outbox.breaker",
+    "flask_interaction_mail.outbox.claim",
+    "flask_interaction_mail.outbox.digests",
+    "flask_interaction_mail.outbox.queries",
+    "flask_interaction_mail.outbox.rate_limit",
+    "flask_interaction_mail.outbox.retention",
+    "flask_interaction_mail.storage.migrations",
     "flask_interaction_mail.transport",
-    "flask_interaction_mail.wakeup",
-    "flask_interaction_mail.workplace",
 )
 WORKER = """
 with app.app_context():
@@ -99,16 +99,23 @@ def test_a_host_starts_without_what_it_may_never_need():
 def test_a_request_that_sends_nothing_brings_no_dispatcher():
     """A process that leaves delivery to a worker serves requests without knowing the wire."""
     modules = loaded("app.test_client().get('/nothing')\n")
-    assert "flask_interaction_mail.delivery" in modules
-    hands_over = ("flask_interaction_mail.delivery", "flask_interaction_mail.wakeup")
+    assert "flask_interaction_mail.delivery.modes" in modules
+    hands_over = ("flask_interaction_mail.delivery.modes", "flask_interaction_mail.delivery.wakeup")
     assert too_early(modules, tuple(name for name in LATE if name not in hands_over)) == []
 
 
 def test_a_worker_loads_neither_diagnosis_nor_what_others_do():
     """Delivery without a password needs no cryptography, and checks no address anew."""
     modules = loaded(WORKER)
-    assert "flask_interaction_mail.transport.smtp" in modules
-    others = ("cli.doctor", "cli.outbox", "cli.settings", "cli.trial", "admin.checks", "diagnosis")
+    assert "flask_interaction_mail.transport.smtp.transport" in modules
+    others = (
+        "cli.doctor",
+        "cli.outbox",
+        "cli.settings",
+        "cli.test",
+        "monitoring.test_history",
+        "diagnosis",
+    )
     foreign = ("alembic", "cryptography", "email_validator", "sqlalchemy.dialects.postgresql")
     late = (*foreign, *(f"flask_interaction_mail.{one}" for one in others))
     assert too_early(modules, late) == []
@@ -117,11 +124,11 @@ def test_a_worker_loads_neither_diagnosis_nor_what_others_do():
 def test_every_command_is_found_where_it_is_looked_for():
     """The commands that are listed are those that their modules add, no more and no fewer."""
     steps = """
-from flask_interaction_mail.cli.common import main
+from flask_interaction_mail.cli.output import main
 
 for name in main.list_commands(None):
     assert main.get_command(None, name) is not None, name
 assert sorted(main.commands) == main.list_commands(None)
 assert main.get_command(None, "nonsense") is None
 """
-    assert "flask_interaction_mail.cli.trial" in loaded(steps)
+    assert "flask_interaction_mail.cli.test" in loaded(steps)

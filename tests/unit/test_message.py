@@ -6,6 +6,7 @@ import email
 import json
 import re
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from email.header import decode_header, make_header
 from email.policy import compat32, default
@@ -16,18 +17,18 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flask_interaction_mail import message
 from flask_interaction_mail.addresses import Mailbox, display_name, has_forbidden
 from flask_interaction_mail.errors import ContentError, HeaderError
-from flask_interaction_mail.intent import Attachment, Intent
-from flask_interaction_mail.message import (
+from flask_interaction_mail.messages import mime
+from flask_interaction_mail.messages.intent import Attachment, Intent
+from flask_interaction_mail.messages.mime import (
     attachment,
     build,
     check_header,
     check_subject,
     make_message_id,
 )
-from flask_interaction_mail.sender import SenderHeaders
+from flask_interaction_mail.messages.sender import SenderHeaders
 from tests.proofs import proved
 
 CORPORA = Path(__file__).parents[1] / "corpora"
@@ -100,7 +101,15 @@ def test_answering_machines_are_asked_to_be_quiet():
     """Out-of-office replies to a request would reach the person who asked."""
     mail = parsed()
     assert mail["Auto-Submitted"] == "auto-generated"
-    assert mail["X-Auto-Response-Suppress"] == "All"
+    assert mail["X-Auto-Response-Suppress"] == "OOF, AutoReply"
+
+
+@pytest.mark.parametrize("name", ["X-Auto-Response-Suppress", "x-auto-response-suppress"])
+def test_who_says_what_exchange_shall_suppress_is_obeyed(name):
+    """Once, as the caller wrote it; "All" would keep reports of a dead mailbox back, too."""
+    mail = parsed(intent(headers=((name, "DR, RN"),)))
+    assert mail.get_all("X-Auto-Response-Suppress") == ["DR, RN"]
+    assert mail["Auto-Submitted"] == "auto-generated"
 
 
 def test_sender_and_cc_only_where_there_are_any():
@@ -465,16 +474,70 @@ def test_own_thread_headers_give_way_to_the_thread():
     assert mail["X-Own"] == "1"
 
 
-def test_smtputf8_only_for_local_parts():
-    """Everything else is ASCII on the wire; the address is UTF-8 as it must be."""
-    data = content(to=(Mailbox("ñoñó@firm.example", "Ñandú"),))
-    check_wire(data, ascii_only=False)
-    assert "<ñoñó@firm.example>".encode() in data
-    assert "Ñandú".encode() not in data
+JOSE = Mailbox("ñoñó@firm.example", "José Ñandú")
+
+
+@pytest.mark.parametrize("field", ["to", "cc"])
+def test_who_has_an_international_local_part_is_a_name_in_the_header(field):
+    """An empty group beside whole mailboxes (RFC 6857), so that every server takes the header."""
+    nameless = Mailbox("ñ@firm.example")
+    data = content(**{field: (JOSE, Mailbox("ada@firm.example", "Ada"), nameless)})
+    check_wire(data)
+    head = data.decode("ascii").partition("\r\n\r\n")[0]
+    assert "<ada@firm.example>" in head
+    groups = email.message_from_bytes(data, policy=default)[field].groups
+    assert [(group.display_name, len(group.addresses)) for group in groups] == [
+        ("José Ñandú", 0),
+        (None, 1),
+        ("A recipient with an international address", 0),
+    ]
+
+
+@pytest.mark.parametrize("name", ["J", 'A "quoted" one', "Ñ" * 21, "A long name, " * 18])
+def test_a_group_is_written_as_any_name(name):
+    """Long and strange names stay within the line, and come back."""
+    data = content(to=(Mailbox("ñ@firm.example", name.strip()),))
+    check_wire(data)
+    (group,) = email.message_from_bytes(data, policy=default)["To"].groups
+    assert group.display_name == name.strip()
+
+
+@pytest.mark.parametrize(
+    ("texts", "named_in"),
+    [
+        ({"text": "Hello"}, ["Hello\n\nFrom: José Ñandú <ñoñó@firm.example>\n"]),
+        ({"text": None}, ["From: José Ñandú <ñoñó@firm.example>\n"]),
+        ({"text": "Ask ñoñó@firm.example"}, ["Ask ñoñó@firm.example\n"]),
+        (
+            {"text": None, "html": "<p>İ</p></BODY ><!--</body>--></html>"},
+            [
+                "<p>İ</p></BODY ><!--<p>From: José Ñandú &lt;ñoñó@firm.example&gt;</p>"
+                "</body>--></html>\n"
+            ],
+        ),
+        (
+            {"text": "Hi", "html": "<p>ñoñó@firm.example</p>"},
+            ["Hi\n\nFrom: José Ñandú <ñoñó@firm.example>\n", "<p>ñoñó@firm.example</p>\n"],
+        ),
+        (
+            {"text": "Hi", "html": "<p>Hi</p>"},
+            [
+                "Hi\n\nFrom: José Ñandú <ñoñó@firm.example>\n",
+                "<p>Hi</p><p>From: José Ñandú &lt;ñoñó@firm.example&gt;</p>\n",
+            ],
+        ),
+    ],
+)
+def test_an_address_that_no_header_holds_stands_in_the_texts(texts, named_in):
+    """Once in each of them, and what HTML has is escaped."""
+    sender = replace(SENDER, in_text=(("From", JOSE),))
+    mail = parsed(intent(**texts), sender=sender)
+    parts = [part for part in mail.walk() if not part.is_multipart()]
+    assert [text_of(part) for part in parts] == named_in
 
 
 def test_api_helpers_are_at_hand():
     """Callers find the checks where the message is made."""
-    assert message.check_line("to (name)", "Ada") == "Ada"
-    assert message.is_reserved("bcc")
-    assert not message.is_reserved("X-Own")
+    assert mime.check_line("to (name)", "Ada") == "Ada"
+    assert mime.is_reserved("bcc")
+    assert not mime.is_reserved("X-Own")

@@ -17,6 +17,7 @@ import flask_interaction_mail
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "flask_interaction_mail"
+MIGRATIONS = ROOT / "migrations"
 
 REQUIRED = {
     "Flask": (3, 0),
@@ -25,7 +26,7 @@ REQUIRED = {
     "SQLAlchemy": (2, 0, 16),
     "Flask-Mail": (0, 10),
     "WTForms": (3, 1),
-    "email-validator": (2,),
+    "email-validator": (2, 3),
     "cryptography": (42,),
     "blinker": (1, 6, 2),
 }
@@ -68,6 +69,24 @@ def test_every_package_is_shipped() -> None:
     modules = [path for path in PACKAGE.rglob("*.py") if "templates" not in path.parts]
     folders = {path.parent.relative_to(ROOT).as_posix().replace("/", ".") for path in modules}
     assert set(words("options", "packages")) == folders | {"flask_interaction_mail.migrations"}
+
+
+def test_every_pattern_of_data_files_matches_something() -> None:
+    """What is promised as shipped exists."""
+    places = {"flask_interaction_mail": PACKAGE, "flask_interaction_mail.migrations": MIGRATIONS}
+    for package in places:
+        for pattern in words("options.package_data", package):
+            assert list(places[package].glob(pattern)), pattern
+
+
+def test_every_extra_brings_something_that_is_imported() -> None:
+    """An extra whose packages no module asks for is a promise without anything behind it."""
+    source = "\n".join(path.read_text("utf-8") for path in PACKAGE.rglob("*.py"))
+    source += "\n".join(path.read_text("utf-8") for path in MIGRATIONS.rglob("*.py"))
+    for extra in words("options.extras_require", "all")[0].partition("[")[2].rstrip("]").split(","):
+        for line in words("options.extras_require", extra):
+            module = re.split("[>=<]", line)[0].lower().replace("-", "_")
+            assert re.search(rf"^ *(from|import) {module}\b", source, re.MULTILINE), extra
 
 
 def test_every_data_file_is_shipped() -> None:
@@ -123,7 +142,10 @@ def test_the_example_uses_the_public_interface_only() -> None:
     assert private == []
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in PACKAGE.glob("*.py")))
+MODULES = sorted(path.relative_to(PACKAGE).as_posix() for path in PACKAGE.rglob("*.py"))
+
+
+@pytest.mark.parametrize("name", MODULES)
 def test_modules_say_what_they_are(name: str) -> None:
     """Every module begins with a sentence that says what it owns."""
     assert ast.get_docstring(ast.parse((PACKAGE / name).read_text("utf-8")))

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_interaction_mail.rates import (
+from flask_interaction_mail.outbox.rates import (
     WINDOW,
     By,
     Candidate,

@@ -8,8 +8,8 @@ import pytest
 
 from flask_interaction_mail.addresses import Mailbox
 from flask_interaction_mail.errors import AddressError, NoRecipient
-from flask_interaction_mail.recipients import Step, resolve, route_merge, route_parties
-from flask_interaction_mail.settings import MessagingSettings
+from flask_interaction_mail.messages.recipients import Step, resolve, route_merge, route_parties
+from flask_interaction_mail.settings.model import MessagingSettings
 from flask_interaction_mail.values import Party, Role
 
 DESK = "merge-desk@firm.example"

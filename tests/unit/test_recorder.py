@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from flask_interaction_mail.recorder import fitting
+from flask_interaction_mail.delivery.recorder import fitting
 
 
 def settled(statement: float, message: float, commit: float, *, begin: int = 60) -> int:

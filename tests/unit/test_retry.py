@@ -8,17 +8,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flask_interaction_mail.retry import GIVE_UP_AFTER, JITTER, next_attempt, next_delay
+from flask_interaction_mail.delivery.retry import (
+    GIVE_UP_AFTER,
+    JITTER,
+    LAST_ATTEMPT,
+    next_attempt,
+    next_delay,
+)
 
 START = datetime(2026, 11, 23, 12, 0, tzinfo=UTC).replace(tzinfo=None)
 chances = st.floats(0, 1, exclude_max=True)
 
 
-def history(chance, *, expires_at=None):
-    """When a message that is refused every time is tried."""
+def history(chance, *, expires_at=None, late=timedelta(0)):
+    """When a message that is refused every time is tried, each time ``late`` by so much."""
     times, now = [START], START
     while again := next_attempt(
-        attempts=len(times), created_at=START, expires_at=expires_at, now=now, chance=chance
+        attempts=len(times), expires_at=expires_at, now=now + late, chance=chance
     ):
         times.append(again)
         now = again
@@ -48,9 +54,22 @@ def test_greylisting_gets_through_within_ten_minutes(chance):
 
 
 @given(chance=chances)
-def test_given_up_after_five_days(chance):
-    """It is tried for exactly five days, not one delay less."""
-    assert history(chance)[-1] == START + GIVE_UP_AFTER
+def test_given_up_once_the_delays_add_up_to_five_days(chance):
+    """The 36th attempt is the last, and five days would have passed before the next."""
+    tried = history(chance)
+    assert len(tried) == LAST_ATTEMPT == 36
+    next_one = tried[-1] + next_delay(len(tried), chance)
+    assert next_one - START >= GIVE_UP_AFTER > sum(map(delay, range(1, 36)), timedelta(0))
+
+
+def delay(attempts):
+    return next_delay(attempts, 0)
+
+
+@given(chance=chances, hours=st.integers(0, 24 * 365))
+def test_time_without_an_attempt_is_not_charged(chance, hours):
+    """However late each attempt comes, there are as many of them."""
+    assert len(history(chance, late=timedelta(hours=hours))) == LAST_ATTEMPT
 
 
 def test_own_time_limit_ends_it_earlier():
@@ -62,9 +81,14 @@ def test_own_time_limit_ends_it_earlier():
     ]
 
 
-def test_a_late_limit_does_not_lengthen_the_five_days():
+def test_a_late_limit_does_not_lengthen_it():
     """``expires_at`` can only shorten."""
     assert history(0, expires_at=START + timedelta(days=50)) == history(0)
+
+
+def test_own_time_limit_is_a_time_of_the_clock():
+    """What comes after ``expires_at`` is no attempt, though only one was made."""
+    assert history(0, expires_at=START + timedelta(days=1), late=timedelta(days=2)) == [START]
 
 
 @pytest.mark.parametrize(("attempts", "chance"), [(0, 0), (-1, 0), (1, 1), (1, -0.1)])

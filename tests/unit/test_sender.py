@@ -8,8 +8,13 @@ import pytest
 
 from flask_interaction_mail.addresses import Mailbox
 from flask_interaction_mail.errors import AddressError, HeaderError, MessagingNotConfigured
-from flask_interaction_mail.sender import choose_flask_mail_sender, choose_sender, default_from
-from flask_interaction_mail.settings import MessagingSettings
+from flask_interaction_mail.messages.sender import (
+    choose_flask_mail_sender,
+    choose_sender,
+    default_from,
+)
+from flask_interaction_mail.settings.model import MessagingSettings, PasswordState
+from flask_interaction_mail.settings.rules import problems
 from flask_interaction_mail.values import Party
 
 CRM = Mailbox("crm@firm.example")
@@ -32,6 +37,63 @@ def choose(settings, user, **others):
 
 def headers(chosen):
     return chosen.envelope_sender, chosen.from_, chosen.sender, chosen.reply_to
+
+
+JOSE = Party("José Ñandú", "ñoñó@firm.example")
+OTHER_JOSE = Party("José Ñandú", "ñoñó@other.org")
+
+
+@pytest.mark.parametrize(
+    ("settings", "user", "from_", "in_text"),
+    [
+        (SETTINGS, JOSE, Mailbox("crm@firm.example", "José Ñandú"), ["From"]),
+        (SETTINGS, OTHER_JOSE, Mailbox("crm@firm.example", "José Ñandú via Firm CRM"), ["From"]),
+        (AS, OTHER_JOSE, Mailbox("crm@firm.example", "José Ñandú"), ["From"]),
+        (POLICY, JOSE, CRM, ["Reply-To"]),
+        (SETTINGS, Party("", "ñoñó"), CRM, ["From"]),
+        (SETTINGS, Party("", "ñoñó@other.org"), CRM, ["From"]),
+        (replace(SETTINGS, default_from_name="Desk"), Party("", "ñ"), "Desk", ["From"]),
+    ],
+)
+def test_r38_an_international_local_part_stands_in_no_header(settings, user, from_, in_text):
+    """From is default From by the user's name, Reply-To is left out, the text has the address."""
+    chosen = choose(settings, user)
+    if from_ == "Desk":
+        from_ = Mailbox("crm@firm.example", "Desk")
+    assert headers(chosen) == ("crm@firm.example", from_, None, ())
+    assert [field for field, _ in chosen.in_text] == in_text
+    assert "ñ" in chosen.in_text[0][1].address
+    assert "the text names" in story(chosen)
+    by_name = choose(settings, None, named=user)
+    assert (headers(by_name), by_name.in_text) == (headers(chosen), chosen.in_text)
+
+
+def test_of_several_reply_to_those_stand_there_whom_every_server_takes():
+    """The others are named in the text, and the policy's own stays where nobody is left."""
+    bob, jose = Mailbox("bob@x.org"), Mailbox("ñ@x.org", "José")
+    chosen = choose(SETTINGS, ADA, reply_to=(jose, bob))
+    assert (chosen.reply_to, chosen.in_text) == ((bob,), (("Reply-To", jose),))
+    chosen = choose(SETTINGS, GUEST, reply_to=(jose,))
+    assert [one.address for one in chosen.reply_to] == ["gus@other.org"]
+    assert chosen.in_text == (("Reply-To", jose),)
+
+
+@pytest.mark.parametrize("sender", ["José <ñ@firm.example>", "José <ñ@other.org>"])
+def test_a_flask_mail_sender_with_an_international_local_part_is_a_name(sender):
+    """Own domain or foreign: the default From, by that name."""
+    chosen = choose_flask_mail_sender(SETTINGS, sender=sender)
+    named = Mailbox("crm@firm.example", "José")
+    assert headers(chosen) == ("crm@firm.example", named, None, ())
+    assert chosen.in_text[0][1] == Mailbox(sender.partition("<")[2][:-1], "José")
+
+
+@pytest.mark.parametrize("email", ["büro", "büro@firm.example"])
+def test_the_default_from_has_ascii_letters_alone(email):
+    """It stands in every header, and MAIL would need a server with SMTPUTF8."""
+    settings = replace(SETTINGS, default_from=email)
+    with pytest.raises(AddressError, match="only ASCII letters"):
+        default_from(settings)
+    assert "ASCII" in problems(settings, password=PasswordState.NONE)["default_from"]
 
 
 def story(chosen):
@@ -66,6 +128,43 @@ def test_r36_r38_header_matrix(settings, user, from_, sender, reply_to):
     chosen = choose(settings, user)
     assert headers(chosen) == ("crm@firm.example", from_, sender, tuple(reply_to))
     assert len(chosen.steps) == 1 + (settings is POLICY and bool(reply_to))
+
+
+NAMED = replace(SETTINGS, default_from_name="Acme Support")
+SHOWN = Mailbox("crm@firm.example", "Acme Support")
+
+
+@pytest.mark.parametrize(
+    ("settings", "user", "from_", "sender"),
+    [
+        (replace(NAMED, from_policy="default_from"), ADA, SHOWN, None),
+        (NAMED, None, SHOWN, None),
+        (NAMED, NOBODY, SHOWN, None),
+        (NAMED, Party("", "crm"), SHOWN, None),
+        (NAMED, Party("CRM", "crm"), Mailbox("crm@firm.example", "CRM"), None),
+        (NAMED, ADA, Mailbox("ada@firm.example", "Ada Lovelace"), CRM),
+        (NAMED, GUEST, Mailbox("crm@firm.example", "Gus Guest via Firm CRM"), None),
+    ],
+)
+def test_the_default_from_has_a_name_where_it_stands_alone(settings, user, from_, sender):
+    """In From and nowhere else; beside "via" stands the name of the sender as before."""
+    chosen = choose(settings, user)
+    assert (chosen.envelope_sender, chosen.from_, chosen.sender) == (CRM.address, from_, sender)
+
+
+@pytest.mark.parametrize("sender", [None, "crm@firm.example", "gus@other.org"])
+def test_the_default_from_has_its_name_in_flask_mail_messages(sender):
+    """Without a sender, with that one, and where a foreign one becomes Reply-To."""
+    assert choose_flask_mail_sender(NAMED, sender=sender).from_ == SHOWN
+    named = choose_flask_mail_sender(NAMED, sender="Desk <crm@firm.example>")
+    assert named.from_ == Mailbox("crm@firm.example", "Desk")
+
+
+def test_the_name_of_the_default_from_is_harmless():
+    """It is cleaned as every name is, and the address once more is none."""
+    odd = replace(SETTINGS, default_from_name="boss@bank.example =?x?=")
+    assert default_from(odd).name == "boss bank.example x"
+    assert default_from(replace(SETTINGS, default_from_name="crm@firm.example")) == CRM
 
 
 def test_r37_the_default_policy_is_the_current_user():
@@ -225,13 +324,13 @@ def test_r13_default_from_may_be_short():
         ("noreply@firm.example", Mailbox("noreply@firm.example"), []),
         ("noreply", Mailbox("noreply@firm.example"), []),
         (
-            "Firm, Inc. <noreply@sister.example>",
+            '"Firm, Inc." <noreply@sister.example>',
             Mailbox("noreply@sister.example", "Firm, Inc."),
             [],
         ),
         ('"Firm" <noreply@firm.example>', Mailbox("noreply@firm.example", "Firm"), []),
         ("Gus <gus@other.org>", CRM, [Mailbox("gus@other.org", "Gus")]),
-        ("b@bank.example <gus@other.org>", CRM, [Mailbox("gus@other.org", "b bank.example")]),
+        ('"b@bank.example" <gus@other.org>', CRM, [Mailbox("gus@other.org", "b bank.example")]),
     ],
 )
 @pytest.mark.parametrize("settings", [SETTINGS, POLICY, AS])
@@ -248,8 +347,25 @@ def test_flask_mail_reply_to_wins():
     assert chosen.reply_to == wanted
 
 
-@pytest.mark.parametrize("sender", ["a\r\nBcc: x@y.org", "two words", "A <a@b@c.org>", "A <>"])
-def test_flask_mail_sender_that_is_no_address_is_an_error(sender):
+def test_flask_mail_sender_with_a_control_character_is_an_error():
     """Nothing odd reaches a header."""
-    with pytest.raises((AddressError, HeaderError)):
-        choose_flask_mail_sender(SETTINGS, sender=sender)
+    with pytest.raises(HeaderError):
+        choose_flask_mail_sender(SETTINGS, sender="a\r\nBcc: x@y.org")
+
+
+@pytest.mark.parametrize(
+    ("sender", "reply_to"),
+    [
+        ("two words", ()),
+        ("A <a@b@c.org>", ()),
+        ("A <>", ()),
+        ("jürgen@localhost", ()),
+        ("no-reply@localhost", (Mailbox("no-reply@localhost"),)),
+        ("A <no-reply@localhost>", (Mailbox("no-reply@localhost", "A"),)),
+    ],
+)
+def test_flask_mail_sender_that_cannot_be_used_gives_way(sender, reply_to):
+    """To the default From, with Reply-To where it is an address at all."""
+    chosen = choose_flask_mail_sender(SETTINGS, sender=sender)
+    assert headers(chosen) == ("crm@firm.example", CRM, None, reply_to)
+    assert chosen.steps[0].code == "from_host_unusable"

@@ -13,12 +13,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from flask_interaction_mail.errors import SettingsError
-from flask_interaction_mail.setting_fields import clean, clean_all, from_json, to_json
-from flask_interaction_mail.setting_rules import suggested_port
-from flask_interaction_mail.settings import (
-    Encryption,
-    Secret,
-)
+from flask_interaction_mail.settings.fields import clean, clean_all, from_json, to_json
+from flask_interaction_mail.settings.model import Encryption, Secret
+from flask_interaction_mail.settings.rules import suggested_port
 
 CANARY = "kanarie-Zq7-Ω"
 
@@ -100,6 +97,11 @@ class TestServer:
     def test_r15_others_are_refused(self, raw):
         """What is no server is refused, with an example of what is right."""
         assert "such as" in (text := error_of("smtp_server", raw)) or "like 192" in text
+
+    def test_an_invisible_character_in_a_server_is_named(self):
+        """Inside it is refused by its number; at the ends it is cleaned off."""
+        assert "invisible character, U+200B" in error_of("smtp_server", "mail\u200b.firm.example")
+        assert clean("smtp_server", "mail.firm.example\u200b") == "mail.firm.example"
 
     @pytest.mark.parametrize("raw", ["mail.firm.example:587", "10.0.0.1:587", "[::1]:587"])
     def test_r15_a_port_belongs_into_its_own_field(self, raw):
@@ -187,7 +189,7 @@ class TestText:
         error_of("own_domains", [1])
         error_of("own_domains", {"a": 1})
 
-    @pytest.mark.parametrize("name", ["login", "sender_name"])
+    @pytest.mark.parametrize("name", ["login", "sender_name", "default_from_name"])
     def test_no_control_characters(self, name):
         """Names stand in headers and commands: one line, no controls, a bounded length."""
         assert clean(name, "  Ada  ") == "Ada"
@@ -344,6 +346,7 @@ class TestCleanAll:
                 "ca_certificate": pem,
                 "helo_name": "192.0.2.1",
                 "sender_name": " The  Firm ",
+                "default_from_name": " Acme  Support ",
                 "divert_to": "me@corp.local",
             }
         )

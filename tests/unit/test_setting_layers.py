@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from flask_interaction_mail.errors import SettingsError
-from flask_interaction_mail.setting_layers import (
+from flask_interaction_mail.settings.layers import (
     InForce,
     Layer,
     configured_layer,
@@ -13,8 +13,7 @@ from flask_interaction_mail.setting_layers import (
     in_force,
     layered,
 )
-from flask_interaction_mail.setting_rules import problems
-from flask_interaction_mail.settings import (
+from flask_interaction_mail.settings.model import (
     BOUND_TO,
     FIELDS,
     Destination,
@@ -24,6 +23,7 @@ from flask_interaction_mail.settings import (
     PasswordState,
     Secret,
 )
+from flask_interaction_mail.settings.rules import problems
 
 CANARY = "kanarie-Zq7-Ω"
 FULL = {
@@ -218,7 +218,8 @@ class TestMailConfig:
     def test_default_sender(self, sender, address, name):
         """Every form that Flask-Mail takes for the default sender."""
         found = from_mail_config({"MAIL_SERVER": "m", "MAIL_DEFAULT_SENDER": sender})
-        assert (found.get("default_from"), found.get("sender_name")) == (address, name)
+        assert found.get("default_from") == address
+        assert found.get("sender_name") == found.get("default_from_name") == name
 
     def test_errors_name_the_key(self):
         """A wrong value is reported under the host's own key."""

@@ -8,8 +8,7 @@ import pickle
 
 import pytest
 
-from flask_interaction_mail.setting_rules import password_advice, problems
-from flask_interaction_mail.settings import (
+from flask_interaction_mail.settings.model import (
     BOUND_TO,
     CONNECTION_GROUP,
     FIELDS,
@@ -21,6 +20,7 @@ from flask_interaction_mail.settings import (
     PasswordState,
     Secret,
 )
+from flask_interaction_mail.settings.rules import password_advice, problems
 
 CANARY = "kanarie-Zq7-Ω"
 RIGHT = MessagingSettings(
@@ -84,12 +84,33 @@ class TestValue:
         """The public field names, in the order of the panel."""
         names = (
             *("company_domain", "smtp_server", "smtp_port", "encryption", "use_authentication"),
-            *("login", "password", "default_to", "default_from", "from_policy", "ca_certificate"),
-            *("allow_unencrypted_auth", "helo_name", "sender_name", "own_domains"),
+            *(
+                "login",
+                "password",
+                "default_to",
+                "default_from",
+                "default_from_name",
+                "from_policy",
+            ),
+            *(
+                "ca_certificate",
+                "allow_unencrypted_auth",
+                "helo_name",
+                "sender_name",
+                "own_domains",
+            ),
             *("foreign_sender", "on_ambiguous", "divert_to", "paused"),
         )
         assert names == FIELDS
         assert set(CONNECTION_GROUP) == {*BOUND_TO, "password"}
+
+    def test_comments_in_a_ca_certificate_are_no_other_connection(self):
+        """A password entered with them is used without them, as it is kept from now on."""
+        begin, end = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
+        one = Destination(ca_certificate=f"{begin}\n{'A' * 64}\nBB\n{end}")
+        other = Destination(ca_certificate=f"\ufeffMüller\r\n{begin}{'A' * 64}BB {end}\r\n\r\n")
+        assert one == other
+        assert one != Destination(ca_certificate=f"{begin}\n{'A' * 64}\nBC\n{end}")
 
     def test_plain_strings_become_words(self):
         """A host may write the words as strings; others are refused."""

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from flask_interaction_mail.errors import AddressError, ContentError
-from flask_interaction_mail.settings import Secret
-from flask_interaction_mail.transport import commands
+from flask_interaction_mail.settings.model import Secret
 from flask_interaction_mail.transport.base import Envelope
-from flask_interaction_mail.transport.replies import Capabilities
+from flask_interaction_mail.transport.smtp import commands
+from flask_interaction_mail.transport.smtp.replies import Capabilities
 
 BODIES = Path(__file__).parents[1] / "corpora" / "attack" / "smuggling_bodies.json"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from flask_interaction_mail.outcome import Fault, Stage
-from flask_interaction_mail.transport.faults import fault_of
-from flask_interaction_mail.transport.replies import (
+from flask_interaction_mail.transport.smtp.faults import fault_of, named_by, refuses_us
+from flask_interaction_mail.transport.smtp.replies import (
     MAX_TEXT,
     ReplyLine,
     assemble,
@@ -39,6 +39,34 @@ def test_real_replies_are_read_by_their_code(case):
     )
     if case["unambiguous"]:
         assert expected == case["expected"]
+
+
+# Words of those replies of real servers that refuse the sender or the machine.
+OURS = (
+    "Client host rejected: blocked using",
+    "Connections not accepted from servers without",
+    "501 5.1.8 Sender address rejected",
+    "mismatches client ip",
+    "Domain of sender address user@example.com does not exist",
+    "see https://support.proofpoint.com/dnsbl-lookup",
+    "very low reputation of the sending IP",
+    "Bad DNS PTR resource record",
+    "Unauthenticated senders not allowed",
+    "IP name lookup failed",
+    "Client host rejected: may not be mail exchanger",
+    "553 http://www.spamhaus.org/query/bl",
+    "The IP address sending this message does not have a",
+    "banned sending IP",
+    "Host network not allowed",
+    "<user@example.com> sender rejected",
+    "Connection frequency limited",
+)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case["source"])
+def test_whose_fault_real_replies_say_it_is(case):
+    """All others are about a recipient, a content or nothing that they name."""
+    assert refuses_us(reply(case["reply"])) == any(words in case["reply"] for words in OURS)
 
 
 @pytest.mark.parametrize(
@@ -129,6 +157,29 @@ def test_a_size_that_is_no_limit_is_none(size):
         (Stage.RECIPIENT, "550 relay not permitted", Fault.RELAY_DENIED),
         (Stage.RECIPIENT, "553 sorry, that domain isn't in my list of rcpthosts", "relay_denied"),
         (Stage.RECIPIENT, "550 5.7.54 SMTP; Unable to relay recipient", Fault.RELAY_DENIED),
+        (Stage.RECIPIENT, "454 4.7.1 <a@b>: Relay access denied", Fault.RELAY_DENIED),
+        (Stage.RECIPIENT, "550 Relaying denied. Authentication required", Fault.RELAY_DENIED),
+        (Stage.SENDER, "553 Relaying disallowed as crm@x.test", Fault.SENDER_REFUSED),
+        (Stage.SENDER, "553 Sender is not allowed to relay emails", Fault.SENDER_REFUSED),
+        (
+            Stage.RECIPIENT,
+            "553 <c@b>: Sender address rejected: not owned by user",
+            "sender_refused",
+        ),
+        (Stage.RECIPIENT, "450 4.1.8 <c@b>: Sender address rejected: x", Fault.SENDER_TRANSIENT),
+        (Stage.RECIPIENT, "501 5.1.8 no such domain", Fault.SENDER_REFUSED),
+        (Stage.CONTENT, "554 Email address is not verified: c@b", Fault.SENDER_REFUSED),
+        (Stage.CONTENT, "550 The from address matches no verified identity", "sender_refused"),
+        (Stage.CONTENT, "554 5.2.252 SendAsDenied; c@b", Fault.SENDER_REFUSED),
+        (Stage.RECIPIENT, "504 5.5.2 <corp>: Helo command rejected: x", Fault.HELO_REFUSED),
+        (Stage.SENDER, "503 5.5.1 Error: send HELO/EHLO first", Fault.HELO_REFUSED),
+        (Stage.RECIPIENT, "554 <a[1.2.3.4]>: Client host rejected: x", Fault.CLIENT_REFUSED),
+        (Stage.SENDER, "550 5.7.25 has no name", Fault.CLIENT_REFUSED),
+        (Stage.RECIPIENT, "550 5.7.8 x", Fault.AUTH_REQUIRED),
+        (Stage.RECIPIENT, "450 4.2.0 Client host rejected: Greylisted", "recipient_greylisted"),
+        (Stage.RECIPIENT, "550 5.7.1 Sender not allowed to mail to this list", "recipient_refused"),
+        (Stage.RECIPIENT, "550 5.1.1 Mail from your IP to unknown user", "recipient_unknown"),
+        (Stage.CONTENT, "550 5.7.26 the sender is not authenticated", Fault.CONTENT_REFUSED),
         (Stage.SENDER, "550 5.7.1 go away", Fault.SENDER_REFUSED),
         (Stage.SENDER, "451 later", Fault.SENDER_TRANSIENT),
         (Stage.RECIPIENT, "550 5.1.1 whatever", Fault.RECIPIENT_UNKNOWN),
@@ -148,3 +199,61 @@ def test_a_size_that_is_no_limit_is_none(size):
 def test_r24_refusals_are_told_apart(stage, text, fault):
     """What is wrong decides the advice; above all the want of authentication is recognised."""
     assert fault_of(stage, reply(text)) == fault
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("553 sorry, your envelope sender is in my badmailfrom list", "sender_refused"),
+        ("550 5.7.1 Sender blocked", "sender_refused"),
+        ("550 not local sender over smtp", "sender_refused"),
+        ("550 5.7.1 Mail from 192.0.2.1 refused by blackhole site", "client_refused"),
+        ("451 4.7.500 Server busy. Please try again later from [192.0.2.1].", "client_refused"),
+        ("550 Access restricted from [2001:db8::1]", "client_refused"),
+        ("550 5.7.511 Access denied, banned sender[192.0.2.1]", "client_refused"),
+        ("550 5.7.501 Access denied, spam abuse detected from IP range", "client_refused"),
+        ("550 5.7.750 Client blocked from sending from these domains", "client_refused"),
+        ("550 5.4.5 Daily user sending limit exceeded.", "client_refused"),
+        ("550 Unauthorized. Please login before sending mail", "auth_required"),
+        ("550 No such user: helo@x.test", None),
+        ("550 <SPF@X.test>: User unknown", None),
+        ("450 4.2.0 <your.ip@x.test>: mailbox busy", None),
+        ("556 The recipient's domain has a null MX", None),
+        ("550 5.7.1 The recipient does not accept mail from sender <crm@firm.test>", None),
+        ("550 Sender blocked by recipient", None),
+        ("550 5.7.134 sender not allowed", None),
+        ("550 5.2.1 Mailbox disabled, please contact your host", None),
+    ],
+)
+def test_what_is_refused_is_named_by_the_server_alone(text, fault):
+    """Of what the server says; not by words in an address that somebody made up."""
+    told = reply(text)
+    recipient = next((word.strip("<>:") for word in text.split() if "x.test" in word.lower()), "")
+    about = {"sender": "crm@firm.test", "recipient": recipient.lower()}
+    assert named_by(told, **about) == fault
+    assert refuses_us(told, **about) is (fault is not None)
+
+
+@pytest.mark.parametrize(
+    ("text", "ours"),
+    [
+        ("550 5.7.1 User mailer7 is suspended", True),
+        ("550 5.7.1 <MAILER7>: not allowed", True),
+        ("550 5.7.1 mailer77 is full", False),
+        ("550 5.7.1 mailer7@x.test is full", False),
+    ],
+)
+def test_a_login_is_named_at_mail(text, ours):
+    """Whoever logs in with it meets that again; an answer to RCPT may mean a mailbox."""
+    assert refuses_us(reply(text), login="mailer7") is ours
+    assert (fault_of(Stage.SENDER, reply(text), login="mailer7") == "auth_required") is ours
+    assert fault_of(Stage.RECIPIENT, reply(text), login="mailer7") != "auth_required"
+
+
+def test_who_writes_to_himself_is_refused_as_recipient():
+    """His address in the answer to RCPT says nothing about the sender; at MAIL it does."""
+    himself = "crm@firm.test"
+    told = reply(f"550 <{himself}> is not welcome")
+    assert named_by(told, sender=himself, recipient=himself) is None
+    assert named_by(told, sender=himself) == "sender_refused"
+    assert named_by(told, sender=himself, recipient="eve@x.test") == "sender_refused"

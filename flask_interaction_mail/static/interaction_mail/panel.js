@@ -38,7 +38,7 @@
     var changed = form.hasAttribute("data-im-changed"), leaving = false;
     form.addEventListener("input", function () { changed = true; });
     form.addEventListener("submit", function (event) {
-      leaving = !(event.submitter && event.submitter.hasAttribute("data-im-test"));
+      leaving = Boolean(event.submitter && event.submitter.hasAttribute("data-im-save"));
     });
     document.querySelectorAll("[data-im-leave]").forEach(function (link) {
       link.addEventListener("click", function () { leaving = true; });
@@ -48,32 +48,123 @@
     });
   }
 
-  function fit(frame) {
-    var page = frame.contentDocument && frame.contentDocument.querySelector("main");
-    if (page) { frame.style.height = Math.max(page.offsetHeight + 40, 96) + "px"; }
+  function markField(name, text) {
+    var field = document.getElementById("im-" + name), id = "im-" + name + "-error";
+    if (!field || !text || document.getElementById(id)) { return; }
+    var error = document.createElement("div");
+    error.id = id;
+    error.className = "im-error";
+    error.textContent = text;
+    error.setAttribute("data-im-tested", name);
+    field.setAttribute("aria-invalid", "true");
+    field.setAttribute("aria-describedby", ((field.getAttribute("aria-describedby") || "") + " " + id).trim());
+    (field.closest(".im-row") || field).append(error);
+    var details = field.closest("details"), part = field.closest(".im-auth-off");
+    if (details) { details.open = true; }
+    if (part) { part.classList.remove("im-auth-off"); }
   }
 
-  // While a test runs its button rests and the frame is brought into view.
-  function followTest(form) {
-    var button = form.querySelector("[data-im-test]"), frame = document.getElementById("im-test");
-    if (!button || !frame) { return; }
-    form.addEventListener("submit", function (event) {
-      if (event.submitter !== button) { return; }
-      setTimeout(function () { button.disabled = true; }, 0);
-      frame.scrollIntoView({ block: "nearest", behavior: "smooth" });
+  function unmark(field) {
+    var error = document.getElementById(field.id + "-error");
+    field.removeAttribute("aria-invalid");
+    if (!error) { return; }
+    var others = (field.getAttribute("aria-describedby") || "").split(" ").filter(function (id) { return id !== error.id; });
+    if (others.length) { field.setAttribute("aria-describedby", others.join(" ")); }
+    else { field.removeAttribute("aria-describedby"); }
+    error.remove();
+  }
+
+  function unmarkFields() {
+    document.querySelectorAll("[data-im-tested]").forEach(function (error) {
+      unmark(document.getElementById("im-" + error.getAttribute("data-im-tested")));
     });
-    frame.addEventListener("load", function () { button.disabled = false; fit(frame); });
-    setInterval(function () { if (button.disabled) { fit(frame); } }, 250);
-    fit(frame);
+  }
+
+  // The result of a test comes into the page, in no frame that a host might forbid. Where that
+  // cannot be done the button opens it in a tab of its own.
+  function followTest(form) {
+    var button = form.querySelector("[data-im-test]"), section = document.getElementById("im-test");
+    if (!button || !section || !window.fetch || !window.AbortController) { return; }
+    var shown = document.getElementById("im-test-shown"), said = document.getElementById("im-test-said");
+    var old = document.getElementById("im-test-old"), badge = document.getElementById("im-badge");
+    var ofSaved = [...badge.childNodes], tested = false, apart = false;
+
+    function show(text) {
+      var result = new DOMParser().parseFromString(text, "text/html").getElementById("im-result");
+      if (result) { shown.replaceChildren(document.importNode(result, true)); }
+      return Boolean(result);
+    }
+
+    function lost() {
+      var alert = document.createElement("p");
+      alert.className = "im-alert im-alert-bad";
+      alert.textContent = said.textContent = section.getAttribute("data-im-lost");
+      shown.replaceChildren(alert);
+    }
+
+    function end() {
+      var verdict = shown.querySelector("[data-im-verdict]"), now = shown.querySelector("[data-im-badge]");
+      var token = shown.querySelector("#im-token-now");
+      shown.querySelectorAll(".im-running").forEach(function (text) { text.remove(); });
+      if (token) { document.getElementById("im-token").value = token.value; token.remove(); }
+      shown.querySelectorAll("[data-im-field]").forEach(function (one) {
+        markField(one.getAttribute("data-im-field"), one.querySelector("[data-im-mark]").textContent);
+      });
+      if (now) { badge.replaceChildren(...now.childNodes); now.remove(); }
+      localTimes(badge);
+      tested = true;
+      var outcome = verdict || shown.querySelector("[role=alert]");
+      if (!outcome) { lost(); return; }
+      outcome.removeAttribute("role");  // the live region says it, once
+      var failed = [...shown.querySelectorAll(".im-step-failed .im-step-name")];
+      var parts = [verdict ? verdict.querySelector("h3") : outcome, ...failed].map(function (part) { return part.textContent; });
+      said.textContent = [...new Set(parts)].join(". ");  // the headline is often that of the step
+      if (verdict) { verdict.parentElement.prepend(verdict, ...shown.querySelectorAll(".im-step-failed")); }
+      [outcome, shown.querySelector(".im-step-failed")].forEach(function (part) {
+        if (part) { part.scrollIntoView({ block: "nearest" }); }
+      });
+    }
+
+    async function run() {
+      var stop = new AbortController(), timer = setTimeout(function () { stop.abort(); }, 60000), text = "", ours = false, answer;
+      try {
+        answer = await fetch(button.formAction, { method: "POST", body: new URLSearchParams(new FormData(form)), signal: stop.signal });
+        var reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+        for (var piece = await reader.read(); !piece.done; piece = await reader.read()) {
+          text += piece.value;
+          ours = show(text);
+        }
+      } catch (error) {
+        ours = false;
+        apart = !answer;  // a policy of the host may forbid to fetch: the next try goes without
+      }
+      clearTimeout(timer);
+      if (ours) { end(); } else { lost(); }
+      button.removeAttribute("aria-disabled");
+    }
+
+    form.addEventListener("submit", function (event) {
+      if (event.submitter !== button || apart) { return; }
+      event.preventDefault();
+      if (button.getAttribute("aria-disabled") === "true") { return; }
+      button.setAttribute("aria-disabled", "true");
+      unmarkFields();
+      old.hidden = true;
+      said.textContent = section.getAttribute("data-im-testing");
+      shown.replaceChildren(said.textContent);
+      section.scrollIntoView({ block: "nearest" });
+      run();
+    });
+    form.addEventListener("input", function () {
+      if (!tested) { return; }
+      old.hidden = tested = false;
+      badge.replaceChildren(...ofSaved);
+    });
   }
 
   // What is being corrected is not wrong any more until the server says so again.
   function forgiveWhileTyping(form) {
-    form.addEventListener("input", function (event) {
-      var error = document.getElementById(event.target.id + "-error");
-      event.target.removeAttribute("aria-invalid");
-      if (error) { error.hidden = true; }
-    });
+    form.addEventListener("input", function (event) { unmark(event.target); });
   }
 
   function openDetailsOfLinks() {

@@ -7,7 +7,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from flask_interaction_mail import aftermath, notification_queued
+from flask_interaction_mail import notification_queued
+from flask_interaction_mail.unit_of_work import delayed
 from tests.transactions import FILES, always, on, send, waiting
 
 
@@ -115,7 +116,7 @@ def test_beside_what_joins(host):
 
 def test_it_never_breaks_the_hosts_commit(host, caplog, monkeypatch):
     """Our tables are gone: the host's work is committed, the log tells of the loss."""
-    monkeypatch.setattr(aftermath, "RETRY", ())
+    monkeypatch.setattr(delayed, "RETRY", ())
     with host.app.app_context():
         send("there are tables")
         host.session.rollback()

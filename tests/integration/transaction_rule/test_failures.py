@@ -7,6 +7,8 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +18,12 @@ from flask import abort
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
-from flask_interaction_mail import TablesMissing, aftermath, notification_queued, pending
-from flask_interaction_mail.keeper import Storing
+from flask_interaction_mail import TablesMissing, notification_queued
+from flask_interaction_mail.unit_of_work import deferred, delayed, session_events
+from flask_interaction_mail.unit_of_work.writer import Storing
 from flask_interaction_mail.values import RecipientVerdict
 from tests.outbox_rows import a_message
-from tests.transactions import FILES, SHARED, eventually, on, send
+from tests.transactions import FILES, SHARED, eventually, give_up_what_waits, on, send
 
 SOON = (0.1,) * 40
 _ROOT = Path(__file__).parents[3]
@@ -29,7 +32,7 @@ _ROOT = Path(__file__).parents[3]
 @pytest.fixture
 def retried_soon(monkeypatch):
     """The background tries again every tenth of a second."""
-    monkeypatch.setattr(aftermath, "RETRY", SOON)
+    monkeypatch.setattr(delayed, "RETRY", SOON)
 
 
 # -- commits that fail -------------------------------------------------------------------
@@ -189,11 +192,11 @@ def test_tables_that_vanish_break_the_commit_without_telling_secrets(host):
 
 def test_the_log_quotes_no_row(host, caplog, monkeypatch):
     """A refused row is in the error: PostgreSQL's detail quotes it, SQLAlchemy its parameters."""
-    monkeypatch.setattr(aftermath, "RETRY", ())
-    no_address = RecipientVerdict(address=None, name="secret")
+    monkeypatch.setattr(delayed, "RETRY", ())
+    no_address = RecipientVerdict(address=None, name="Ada", reply="secret")
     message = replace(a_message(), recipients=(no_address,))
     with host.app.app_context():
-        pending.enrol(Storing(message), host)
+        session_events.enrol(Storing(message), host)
     assert "notification.lost" in caplog.text
     assert "null" in caplog.text.lower()
     assert "secret" not in caplog.text
@@ -215,17 +218,101 @@ def test_nothing_is_raised_at_the_end_of_a_context(make_host, caplog, retried_so
     assert eventually(lambda: host.subjects() == ["one"])
 
 
-@on(*FILES)
-def test_retries_have_an_end(make_host, caplog, monkeypatch):
-    """After the last try the log says that the message is lost."""
-    monkeypatch.setattr(aftermath, "RETRY", (0.05, 0.05))
+@on("wal")  # where the test's own readers meet no lock
+def test_nothing_is_given_up_while_the_database_is_away(make_host, caplog, monkeypatch):
+    """It may be away for longer than the list of waits: said once, and stored when it is back."""
+    monkeypatch.setattr(delayed, "RETRY", (0.02, 0.02))
+    host = make_host(timeout=0.02)
+    with host.locked_by_another():
+        for subject in ("one", "two"):
+            with host.app.app_context():
+                send(subject)
+        time.sleep(0.5)
+    assert eventually(lambda: host.subjects() == ["one", "two"])
+    assert caplog.text.count("notification.delayed") == 2
+    assert "notification.lost" not in caplog.text
+
+
+def test_what_the_database_refuses_is_given_up(host, caplog, monkeypatch):
+    """It would be refused for ever; what waits behind it is stored."""
+    monkeypatch.setattr(delayed, "RETRY", (0.1, 0.1))
+    monkeypatch.setattr(delayed, "is_away", lambda error: "locked" in str(error))
+    with host.app.app_context():
+        send("refused", to=(None,))
+    with host.app.app_context():
+        send("stored")
+    assert eventually(lambda: "notification.lost" in caplog.text)
+    assert host.subjects() == ["stored"]
+
+
+@on("wal")
+def test_one_that_fails_for_ever_is_in_nobodys_way(make_host, monkeypatch):
+    """Whatever the reason looks like: each try begins with another one."""
+    monkeypatch.setattr(delayed, "RETRY", SOON)
+    monkeypatch.setattr(delayed, "is_away", lambda _: True)
     host = make_host(timeout=0.05)
     with host.locked_by_another():
-        with host.app.app_context():
+        for subject, to in (("bad", (None,)), ("one", ("a@x.example",))):
+            with host.app.app_context():
+                send(subject, to=to)
+    assert eventually(lambda: host.subjects() == ["one"])
+    give_up_what_waits(monkeypatch)
+
+
+@on("wal")
+def test_the_process_ends_while_one_is_tried(host, caplog, monkeypatch):
+    """It is told as lost, once, and the try that is under way breaks nothing."""
+    monkeypatch.setattr(delayed, "RETRY", (0.01,))
+    monkeypatch.setattr(delayed, "_AT_THE_END", 0.01)
+    monkeypatch.setattr(delayed, "_ending", False)
+    begun, may_end = threading.Event(), threading.Event()
+
+    def attempt():
+        begun.set()
+        may_end.wait(10)
+        raise sa.exc.TimeoutError
+
+    delayed.keep(delayed.Job(host.app, attempt, lambda: None, ["one"], 1), sa.exc.TimeoutError())
+    assert begun.wait(10)
+    delayed._end()
+    may_end.set()
+    assert eventually(lambda: delayed._thread is None)
+    assert caplog.text.count("notification.lost: one") == 1
+
+
+@on("wal")
+def test_memory_is_the_limit(make_host, caplog, monkeypatch):
+    """What has no room is told as lost, by recipients and subject; the others wait."""
+    monkeypatch.setattr(delayed, "RETRY", SOON)
+    monkeypatch.setattr(delayed, "ROOM", 10_000)
+    host = make_host(timeout=0.05)
+    with host.locked_by_another():
+        for subject in ("one", "two", "three"):
+            with host.app.app_context():
+                send(subject)
+    assert eventually(lambda: host.subjects() == ["one", "two"])
+    assert "'three' to a@x.example, b@x.example" in caplog.text
+    assert "can wait" in caplog.text
+
+
+@on("wal")
+def test_no_thread_can_be_started(make_host, caplog, monkeypatch):
+    """The host's page goes on, and the next that is kept tries it again."""
+    monkeypatch.setattr(delayed, "RETRY", SOON)
+    host = make_host(timeout=0.05)
+
+    def refuse(_thread):
+        raise RuntimeError("can't start new thread")
+
+    with host.locked_by_another():
+        with monkeypatch.context() as context, host.app.app_context():
+            context.setattr(threading.Thread, "start", refuse)
             send("one")
-        assert eventually(lambda: "notification.lost" in caplog.text)
-    assert caplog.text.count("notification.delayed") == 2
-    assert host.subjects() == []
+            host.app.do_teardown_appcontext(None)
+        assert "no thread can be started" in caplog.text
+        with host.app.app_context():
+            send("two")
+    assert eventually(lambda: host.subjects() == ["one", "two"])
 
 
 @on(*FILES)
@@ -279,7 +366,7 @@ def _left_over(host, subject):
     """Store in a transaction of our own, without a session that would touch the connection."""
     message = a_message()
     message = replace(message, intent=replace(message.intent, subject=subject))
-    aftermath.store([aftermath.Item(Storing(message), host, None)])
+    deferred.store([deferred.Item(Storing(message), host, None)])
 
 
 _SCRIPT = """

@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 from flask import abort
 
-from flask_interaction_mail import aftermath
-from flask_interaction_mail.outbox import MESSAGE
+from flask_interaction_mail.outbox.messages import MESSAGE
+from flask_interaction_mail.unit_of_work import delayed
 from tests.transactions import Host, always, on, send
 
 
@@ -58,7 +58,7 @@ def test_everything_stays_in_the_outer_transaction(host):
 @on("memory", "wal", "postgresql", "mariadb")
 def test_a_failure_of_ours_leaves_the_outer_transaction_usable(host, monkeypatch, caplog):
     """Ours fails inside a savepoint of its own."""
-    monkeypatch.setattr(aftermath, "RETRY", ())
+    monkeypatch.setattr(delayed, "RETRY", ())
     with joined_into(host) as connection:
         with host.app.app_context():
             host.add()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from unittest import mock
 
 import pytest
 import sqlalchemy as sa
-from flask import Response, abort, after_this_request
+from flask import Flask, Response, abort, after_this_request, got_request_exception
 from flask import stream_with_context as streamed
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import EnvironBuilder
@@ -345,6 +346,243 @@ def test_a_test_request_context(host):
         send("two")
         host.session.commit()
     assert host.subjects() == ["one", "two"]
+
+
+# -- what reports on a failure -------------------------------------------------------------
+
+
+def _fails(host, code=500):
+    """A view that has sent, and written, when it fails."""
+
+    @host.view()
+    def view():
+        host.add()
+        host.session.flush()
+        send("view")
+        if code == 500:
+            raise KeyError
+        abort(code)
+
+
+@pytest.mark.parametrize("ours_first", [False, True])
+@pytest.mark.parametrize("sent", [True, False])
+@pytest.mark.parametrize("handled", [500, Exception, KeyError])
+def test_what_an_error_handler_sends_is_stored(make_host, handled, ours_first, sent, caplog):
+    """The report leaves; what the failed view had sent is dropped by name."""
+    host = make_host(ours_first=ours_first)
+
+    @host.app.errorhandler(handled)
+    def handler(error):
+        send("report", to=("ops@x.example",))
+        return "sorry", 500
+
+    if sent:
+        _fails(host)
+    else:
+        host.view()(lambda: {}["nothing sent"])
+    assert host.client.get("/").data == b"sorry"
+    assert host.subjects() == ["report"]
+    assert host.things() == []
+    assert ("'view' to a@x.example, b@x.example" in caplog.text) is sent
+    assert "ops@" not in caplog.text
+
+
+@pytest.mark.parametrize("handled", [503, HTTPException])
+def test_what_the_handler_of_an_abort_sends_is_stored(host, handled, caplog):
+    """``abort(503)`` drops what the view called, and keeps the handler's."""
+
+    @host.app.errorhandler(handled)
+    def handler(error):
+        send("report")
+        return error
+
+    _fails(host, 503)
+    assert host.client.get("/").status_code == 503
+    assert host.subjects() == ["report"]
+    assert "'view' to" in caplog.text
+
+
+@on("memory", "wal")
+@pytest.mark.parametrize("testing", [False, True])
+@pytest.mark.parametrize("answers", [False, True])
+def test_what_hears_of_the_exception_may_send(make_host, testing, answers, caplog):
+    """A receiver of the signal, and of Flask's own log record, in whatever order they come."""
+    host = make_host(testing=testing)
+
+    class Mailing(logging.Handler):
+        def emit(self, record):
+            send("log")
+
+    receivers = [lambda _app, n=n, **_: send(f"signal {n}") for n in range(8)]
+    for receiver in receivers:  # some of them come before ours
+        got_request_exception.connect(receiver, host.app)
+    host.app.logger.addHandler(handler := Mailing())
+    if answers:  # with nothing, which Flask finds out when the view is done
+        host.view()(lambda: send("view") and None)
+    else:
+        _fails(host)
+    if testing:
+        with pytest.raises(TypeError if answers else KeyError):
+            host.client.get("/")
+    else:
+        host.client.get("/")
+    host.app.logger.removeHandler(handler)
+    assert host.subjects() == [*([] if testing else ["log"]), *(f"signal {n}" for n in range(8))]
+    assert "'view' to" in caplog.text
+
+
+@on("memory")
+def test_an_application_class_that_reports_by_itself(make_host, monkeypatch):
+    """Its ``handle_exception`` sends before Flask's signal; the view has no answer."""
+    plain = Flask.handle_exception
+
+    def handle(self, error):
+        send("report")
+        return plain(self, error)
+
+    monkeypatch.setattr(Flask, "handle_exception", handle)
+    host = make_host()
+    host.view()(lambda: send("view") and None)
+    host.client.get("/")
+    assert host.subjects() == ["report"]
+
+
+@on("memory")
+def test_an_extension_that_handles_exceptions_itself(host):
+    """It replaces Flask's method and sends its signal: that is heard as well."""
+
+    def handle(error):
+        got_request_exception.send(host.app, exception=error)
+        send("report")
+        return host.app.finalize_request(("sorry", 500), from_error_handler=True)
+
+    host.app.handle_exception = handle
+    _fails(host)
+    assert host.client.get("/").data == b"sorry"
+    assert host.subjects() == ["report"]
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_a_view_that_answers_503_drops_its_own(host, raises, caplog):
+    """Its own ``except`` block belongs to it; what comes after the view reports on it."""
+
+    @host.app.after_request
+    def after(response):
+        send("after")
+        return response
+
+    @host.app.teardown_request
+    def teardown(error):
+        send("teardown")
+
+    @host.view()
+    def view():
+        @after_this_request
+        def after_this(response):
+            send("after this")
+            return response
+
+        try:
+            send("view")
+            raise KeyError
+        except KeyError:
+            send("except")
+            host.app.logger.exception("caught")
+        if raises:
+            raise ValueError
+        return "busy", 503
+
+    host.client.get("/")
+    assert host.subjects() == ["after", "after this", "teardown"]
+    assert "'view' to" in caplog.text
+    assert "'except' to" in caplog.text
+
+
+def test_a_handler_that_fails_has_still_reported(host):
+    """Whatever the second exception is about, the first is worth a mail."""
+
+    @host.app.errorhandler(KeyError)
+    def handler(error):
+        send("report")
+        raise ZeroDivisionError
+
+    _fails(host)
+    assert host.client.get("/").status_code == 500
+    assert host.subjects() == ["report"]
+
+
+def test_a_report_that_the_handler_rolls_back_is_gone(host):
+    """It belongs to the session's transaction as ever: first roll back, then send."""
+
+    @host.app.errorhandler(KeyError)
+    def handler(error):
+        send("gone")
+        host.session.rollback()
+        send("kept")
+        return "sorry", 500
+
+    _fails(host)
+    host.client.get("/")
+    assert host.subjects() == ["kept"]
+
+
+@on("postgresql", "mariadb", "wal")
+def test_a_report_where_a_statement_failed(host):
+    """The session seems usable, but PostgreSQL takes no further statement in its transaction."""
+
+    @host.app.errorhandler(sa.exc.DBAPIError)
+    def handler(error):
+        host.database.tables_seen = False
+        send("report")
+        return "sorry", 500
+
+    @host.view()
+    def view():
+        host.session.execute(sa.text("SELECT nothing FROM nowhere"))
+
+    assert host.client.get("/").data == b"sorry"
+    assert host.subjects() == ["report"]
+
+
+@on("memory")
+def test_reports_of_requests_within_each_other(host):
+    """A view that calls another one of its application: each has its own failure."""
+
+    @host.app.errorhandler(KeyError)
+    def handler(error):
+        send("report")
+        return "sorry", 500
+
+    @host.view("/inner")
+    def inner():
+        send("inner")
+        raise KeyError
+
+    @host.view()
+    def view():
+        send("outer before")
+        host.app.test_client().get("/inner")
+        send("outer after")
+        return "ok"
+
+    host.client.get("/")
+    assert host.subjects() == ["outer after", "outer before", "report"]
+
+
+@on("memory")
+def test_a_context_that_fails_keeps_what_its_teardown_reports(host, caplog):
+    """Without a request: what the work sent is dropped, what a teardown function tells is not."""
+    host.app.teardown_appcontext(lambda error: send(f"report {type(error).__name__}"))
+
+    def work():
+        with host.app.app_context():
+            send("work")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        work()
+    assert host.subjects() == ["report KeyError"]
+    assert "'work' to" in caplog.text
 
 
 # -- streams -----------------------------------------------------------------------------

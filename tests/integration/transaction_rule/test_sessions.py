@@ -9,11 +9,12 @@ import threading
 
 import pytest
 import sqlalchemy as sa
+from flask import after_this_request
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from flask_interaction_mail.pending import SessionOver
-from tests.transactions import SHARED, call_back, in_threads, on, send, waiting
+from flask_interaction_mail.unit_of_work.session_events import SessionOver
+from tests.transactions import SHARED, always, call_back, in_threads, on, send, waiting
 
 # -- commit and rollback ---------------------------------------------------------------
 
@@ -133,32 +134,219 @@ def test_expire_on_commit_makes_no_difference(make_host, expire):
 # -- sessions that are closed ------------------------------------------------------------
 
 
-@pytest.mark.parametrize("flushed", [False, True])
-@pytest.mark.parametrize("ending", ["close", "remove"])
-def test_a_closed_session_leaves_it_to_the_context(host, ending, flushed):
-    """Closed without commit or rollback: the host's work goes, the message waits for the end."""
+WAYS_TO_WRITE = {
+    "added": lambda host: host.add(),
+    "flushed": lambda host: (host.add(), host.session.flush()),
+    "changed": lambda host: setattr(host.session.scalar(sa.select(host.Thing)), "name", "other"),
+    "deleted": lambda host: host.session.delete(host.session.scalar(sa.select(host.Thing))),
+    "in a savepoint": lambda host: (host.session.begin_nested(), host.add()),
+    "in a released savepoint": lambda host: _in_a_savepoint(host).commit(),
+    "update()": lambda host: host.session.execute(sa.update(host.Thing).values(name="other")),
+    "as text": lambda host: host.session.execute(sa.text(" /* app */ DELETE FROM thing")),
+    "with": lambda host: host.session.execute(
+        sa.text("WITH x AS (SELECT 1) INSERT INTO thing (name) SELECT 'x' FROM x")
+        if host.kind != "mariadb"  # there a WITH holds no change
+        else sa.text("INSERT INTO thing (name) WITH x AS (SELECT 1) SELECT 'x' FROM x")
+    ),
+    "by the connection": lambda host: host.session.connection().exec_driver_sql(
+        "UPDATE thing SET name = 'other'"
+    ),
+}
+WAYS_NOT_TO = {
+    "nothing": lambda host: host.session(),
+    "read": lambda host: host.session.scalar(sa.select(host.Thing)),
+    "read with": lambda host: host.session.execute(
+        sa.text("WITH x AS (SELECT 'INSERT' AS y) SELECT y FROM x")
+    ),
+    "no change": lambda host: setattr(host.session.scalar(sa.select(host.Thing)), "name", "first"),
+    "rolled back": lambda host: _in_a_savepoint(host).rollback(),
+    "before": lambda host: (host.session.execute(sa.delete(host.Thing)), host.session.commit()),
+}
+ENDINGS = ("close", "remove", "reset")
+
+
+def _in_a_savepoint(host):
+    savepoint = host.session.begin_nested()
+    host.add()
+    host.session.flush()
+    return savepoint
+
+
+@pytest.mark.parametrize("write", WAYS_TO_WRITE)
+def test_closing_a_session_that_had_written_is_a_rollback(host, write, caplog):
+    """The host's work is gone, so the message is, and the log says what it was and for whom."""
+    sent_first = host.kind in ("wal", "mariadb")
+    with host.real_begin(), host.app.app_context():
+        host.add("first")
+        host.session.commit()
+        if sent_first:
+            send("gone")
+        WAYS_TO_WRITE[write](host)
+        if not sent_first:
+            send("gone")
+        host.session.close()
+        assert waiting(host.session()) == []
+        send("kept")
+    assert host.subjects() == ["kept"]
+    assert host.things() == ["first"]
+    assert "notification.dropped" in caplog.text
+    assert "'gone' to a@x.example, b@x.example" in caplog.text
+
+
+@on("memory")
+@pytest.mark.parametrize(
+    "change",
+    [
+        "INSERT OR IGNORE INTO thing (name) SELECT 'x' FROM x",
+        "REPLACE INTO thing (name) SELECT 'x' FROM x",
+        "UPDATE thing AS t SET name = 'x'",
+        "UPDATE OR REPLACE thing\nSET name = 'x'",
+        "DELETE FROM thing",
+    ],
+)
+def test_a_change_behind_a_with_is_seen(host, change):
+    """However it is spelt: what the text changes is lost with the session."""
     with host.app.app_context():
-        host.add()
-        if flushed:
-            host.session.flush()
+        send("gone")
+        host.session.execute(sa.text(f"WITH x AS (SELECT 1) {change}"))
+        host.session.close()
+    assert host.subjects() == []
+
+
+@on("memory", "postgresql", "mariadb")
+@pytest.mark.parametrize("read", WAYS_NOT_TO)
+def test_closing_a_session_that_only_read_leaves_it_to_the_context(host, read, caplog):
+    """Nothing of the host's is lost, so the message is not either."""
+    with host.real_begin(), host.app.app_context():
+        host.add("first")
+        host.session.commit()
+        WAYS_NOT_TO[read](host)
         send("one")
-        getattr(host.session, ending)()
+        host.session.close()
         assert host.subjects() == []
         assert waiting(host.session()) == ["one"]
     assert host.subjects() == ["one"]
+    assert "notification.dropped" not in caplog.text
+
+
+@on("memory", "postgresql")
+@pytest.mark.parametrize("ending", ENDINGS)
+@pytest.mark.parametrize("wrote", [False, True])
+def test_each_way_of_closing_is_the_same(host, ending, wrote):
+    """``close()``, ``remove()``, ``reset()``, and the end of a ``with`` block."""
+    with host.app.app_context():
+        if wrote:
+            host.add()
+        send("one")
+        getattr(host.session, ending)()
+    with host.app.app_context(), host.session():
+        if wrote:
+            host.add()
+        send("two")
+    assert host.subjects() == ([] if wrote else ["one", "two"])
     assert host.things() == []
 
 
 @on(*SHARED)
-def test_an_invalidated_session_leaves_it_to_the_context(host):
-    """Its connections are thrown away, the message is not."""
+def test_an_invalidated_session_is_a_closed_one(host):
+    """Its connections are thrown away, and with them what it has written."""
     with host.app.app_context():
+        send("one")
+        host.session().invalidate()
         host.add()
         host.session.flush()
-        send("one")
+        send("gone")
         host.session().invalidate()
     assert host.subjects() == ["one"]
     assert host.things() == []
+
+
+def test_a_stated_fact_outlives_a_closed_session(host):
+    """A denied merge is reported whatever became of the host's work."""
+    with host.app.app_context():
+        host.add()
+        send("gone")
+        always("fact")
+        host.session.close()
+    assert host.subjects() == ["fact"]
+
+
+def test_what_a_closed_session_called_back_waits_again(host):
+    """As after a rollback: calling back was part of what is gone."""
+    with host.app.app_context():
+        send("one")
+        host.session.close()
+        assert call_back(host.session, "one")
+        host.add()
+        send("two")
+        assert call_back(host.session, "two")
+        host.session.close()
+        assert waiting(host.session()) == ["one"]
+    assert host.subjects() == ["one"]
+
+
+@on("memory", "wal")
+@pytest.mark.parametrize("ours_first", [False, True])
+@pytest.mark.parametrize("where", ["teardown_request", "teardown_appcontext", "first", "last"])
+def test_closed_by_a_teardown_function_it_is_stored(make_host, ours_first, where):
+    """The end of a request or a context is no decision against the message, in any order."""
+    host = make_host(ours_first=ours_first)
+
+    def teardown(error):
+        host.session.remove()
+
+    if where in ("first", "last"):  # they run from the last to the first
+        at = 0 if where == "last" else len(host.app.teardown_appcontext_funcs)
+        host.app.teardown_appcontext_funcs.insert(at, teardown)
+    else:
+        getattr(host.app, where)(teardown)
+
+    @host.view()
+    def view():
+        host.add()
+        host.session.flush()
+        send("request")
+        return "ok"
+
+    assert host.client.get("/").data == b"ok"
+    with host.app.app_context():
+        host.add()
+        send("context")
+    assert host.subjects() == ["context", "request"]
+    assert host.things() == []
+
+
+@on("memory", "wal")
+def test_closed_by_a_view_it_is_a_rollback(host, caplog):
+    """In a request, a function of ``after_request`` included."""
+
+    @host.view("/view")
+    def view():
+        host.add()
+        send("gone")
+        host.session.remove()
+        return "ok"
+
+    @host.view("/after")
+    def after():
+        host.add()
+        send("gone too")
+
+        @after_this_request
+        def close(response):
+            host.session.close()
+            return response
+
+        return "ok"
+
+    with host.app.app_context():  # shared with the requests: their end is not its end
+        host.client.get("/view")
+        host.client.get("/after")
+        host.add()
+        send("gone as well")
+        host.session.remove()
+    assert host.subjects() == []
+    assert caplog.text.count("notification.dropped") == 3
 
 
 def test_a_removed_session_leaves_nothing_to_the_next(host):

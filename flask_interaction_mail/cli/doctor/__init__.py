@@ -1,0 +1,59 @@
+"""``doctor``: what is set up wrongly, in one list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import sqlalchemy as sa
+
+from ...errors import InteractionMailError
+from ...state import State, state_of
+from ..output import as_json, dump, fail, main, say
+from . import database, delivery, dialects, host, settings
+from .look import Finding, Health, Look
+
+_CHECKS: Final[dict[str, Callable[[State], Finding]]] = {
+    "database": database.database,
+    "tables": database.tables,
+    "writing": database.writing,
+    "characters": dialects.characters,
+    "isolation": dialects.isolation,
+    "settings": settings.settings,
+    "password": settings.password,
+    "keys": settings.keys,
+    "access": host.access,
+    "headers": host.headers,
+    "delivery": delivery.delivery,
+    "application server": delivery.application_server,
+    "notices": delivery.notices,
+    "server": delivery.server,
+    "restraints": delivery.restraints,
+    "flask-mail": host.flask_mail,
+    "flask-mailman": host.flask_mailman,
+    "flask-babel": host.babel,
+}
+
+
+@main.command()
+@as_json
+def doctor(as_json: bool) -> None:
+    """Look for what is set up wrongly; the exit status is 1 if something is."""
+    looks = list(examine(state_of()))
+    if as_json:
+        dump([{"topic": one.topic, "health": one.health, "text": one.text} for one in looks])
+    else:
+        for one in looks:
+            say(f"[{one.health:>5}] {one.topic}: {one.text}")
+    if wrong := [one for one in looks if one.health is Health.WRONG]:
+        fail(f"{len(wrong)} thing(s) to put right: {', '.join(one.topic for one in wrong)}.")
+
+
+def examine(state: State) -> Iterator[Look]:
+    """Look at one thing after the other; never raises."""
+    for topic, check in _CHECKS.items():
+        try:
+            health, text = check(state)
+        except (InteractionMailError, sa.exc.SQLAlchemyError) as error:
+            health, text = Health.WRONG, str(getattr(error, "orig", None) or error)
+        yield Look(topic=topic, health=health, text=text)

@@ -1,0 +1,137 @@
+"""Looks of ``doctor`` at who delivers, and what stands in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+import sqlalchemy as sa
+
+from ... import clock
+from ...config import DeliveryMode
+from ...delivery import wakeup
+from ...delivery.appserver import Trouble
+from ...delivery.modes import NO_THREADS
+from ...outbox import breaker, presence
+from ...outbox.presence import How, Presence
+from ...state import State
+from ...storage.tables import MessageRow
+from ...values import Status
+from ..output import moment
+from .look import Finding, Health
+
+_OVERDUE: Final = timedelta(minutes=5)
+_CALLED_LATELY: Final = timedelta(hours=1)
+_START_ONE: Final = (
+    "Start 'flask interaction-mail worker' as a service that is started again when it ends, or "
+    "have 'flask interaction-mail worker --once' called every minute."
+)
+_NO_FAREWELL: Final = (
+    "{server} lets SIGTERM end its process on the spot: what is on its way then may leave twice, "
+    "and what was claimed waits a minute. Put this line where the application is made: "
+    "signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))"
+)
+_UNHEARD: Final = (
+    "one to itself was not heard: PgBouncer in transaction mode, or the like, lies between. Mail "
+    "leaves all the same, up to a second later. Where that matters, have workers connect to "
+    "PostgreSQL itself, or with pool_mode = session."
+)
+_WHO_DELIVERS: Final = {
+    DeliveryMode.WORKER: " Is 'flask interaction-mail worker' running?",
+    DeliveryMode.CELERY: " Are 'celery worker' and 'celery beat' running?",
+}
+
+
+def delivery(state: State) -> Finding:
+    """Whether somebody delivers."""
+    mode = state.config.delivery
+    advice = _without_sweep(state) if mode is DeliveryMode.CELERY else None
+    settings = state.settings.current().settings
+    with state.database.reading() as connection:
+        stopped = settings.paused or breaker.read(connection, settings) is not None
+        present = presence.heard_of(connection)
+        late = connection.scalar(
+            sa.select(sa.func.count()).where(
+                MessageRow.status.in_((Status.QUEUED, Status.DEFERRED)),
+                MessageRow.due_at < clock.now() - _OVERDUE,
+            )
+        )
+    if late and not stopped:
+        text = f"{late} message(s) are due for over five minutes.{_WHO_DELIVERS.get(mode, '')}"
+        return Health.WRONG, text
+    if advice:
+        return Health.NOTE, advice
+    if mode is DeliveryMode.WORKER:
+        return _workers(present)
+    return Health.OK, f"by {mode}, nothing is overdue"
+
+
+def _workers(present: Sequence[Presence]) -> Finding:
+    workers = [one for one in present if one.how is How.WORKER]
+    if here := [one for one in workers if one.here]:
+        since = "; ".join(f"{one.who} since {moment(one.since)}" for one in here)
+        return Health.OK, f"by worker, nothing is overdue. At work: {since}"
+    lately = clock.now() - _CALLED_LATELY
+    if once := [one for one in present if one.how is How.ONCE and one.seen >= lately]:
+        return Health.OK, f"by 'worker --once', last called {moment(once[0].seen)}"
+    last = f" {workers[0].who} was last seen {moment(workers[0].seen)}." if workers else ""
+    return Health.WRONG, f"nobody is at work.{last} {_START_ONE}"
+
+
+def application_server(state: State) -> Finding:
+    """What serves the application, where it delivers by itself."""
+    if state.config.delivery is not DeliveryMode.THREAD:
+        return Health.OK, "does not deliver"
+    with state.database.reading() as connection:
+        found = [one for one in presence.heard_of(connection) if one.how in (How.THREAD, How.SYNC)]
+    if not found:
+        return Health.OK, "no process has served a request or sent anything within a day"
+    last = found[0]
+    if last.trouble == Trouble.NO_THREADS:
+        return Health.WRONG, f"as of {moment(last.seen)}: {NO_THREADS}."
+    if last.trouble == Trouble.NO_FAREWELL:
+        return Health.NOTE, _NO_FAREWELL.format(server=last.server)
+    return Health.OK, f"{last.server or 'unknown'}, as of {moment(last.seen)}"
+
+
+def _without_sweep(state: State) -> str | None:
+    from ...contrib import celery  # an extra, in use here
+
+    if state.database.in_memory or celery.has_sweep(celery.celery_of(state.app)):
+        return None
+    return (
+        "by Celery, but its beat schedule has no entry for the sweep, which deferred mail waits "
+        "for: call flask_interaction_mail.contrib.celery.install_beat(celery), unless the "
+        "schedule is kept elsewhere."
+    )
+
+
+def notices(state: State) -> Finding:
+    """Whether PostgreSQL can tell workers at once that there is something to deliver."""
+    heard = wakeup.is_heard(state.database.bind.engine)
+    if heard is None:
+        return Health.OK, "none with this database: a worker looks every 0.9 seconds"
+    return (Health.OK, "are heard") if heard else (Health.NOTE, _UNHEARD)
+
+
+def server(state: State) -> Finding:
+    """Whether the mail server is in trouble."""
+    with state.database.reading() as connection:
+        broken = breaker.read(connection, state.settings.current(connection).settings)
+    if broken is not None:
+        return Health.WRONG, f"in trouble since {broken.since:%Y-%m-%d %H:%M} UTC: {broken.why}"
+    return Health.OK, "no trouble is known; 'flask interaction-mail test' tries it"
+
+
+def restraints(state: State) -> Finding:
+    """What keeps mail from its recipients on purpose."""
+    settings = state.settings.current().settings
+    found = []
+    if state.suppressed:
+        found.append("the application suppresses sending (MAIL_SUPPRESS_SEND or TESTING)")
+    if settings.paused:
+        found.append("sending is paused")
+    if settings.divert_to:
+        found.append(f"all mail goes to {settings.divert_to}")
+    return (Health.NOTE, "; ".join(found) + ".") if found else (Health.OK, "none")

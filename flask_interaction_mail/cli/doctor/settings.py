@@ -1,0 +1,54 @@
+"""Looks of ``doctor`` at the settings, their password, and what encrypts it."""
+
+from __future__ import annotations
+
+from datetime import UTC
+
+from ... import clock
+from ...settings.rules import password_advice, problems
+from ...state import State
+from .look import Finding, Health
+
+
+def settings(state: State) -> Finding:
+    """Whether the settings in force are complete and fit each other."""
+    now = state.settings.current()
+    if not now.settings.configured:
+        return Health.WRONG, "e-mail is not configured: a server and a default From are needed."
+    found = problems(
+        now.settings,
+        password=now.password,
+        origin=now.origins["password"],
+        unbound=now.unbound,
+    )
+    found.pop("password", None)
+    if found:
+        return Health.WRONG, " ".join(f"{name}: {text}" for name, text in found.items())
+    told = f"complete, revision {now.revision}"
+    if ended := _ended(now.settings.ca_certificate):
+        return Health.NOTE, f"{told}; the time of a CA certificate among them is not now: {ended}"
+    return Health.OK, told
+
+
+def _ended(ca_certificate: str | None) -> str:
+    from ...transport.smtp import probe  # late: brings the wire, and few have a CA of their own
+
+    now = clock.now().replace(tzinfo=UTC)
+    return probe.untimely(ca_certificate, now) if ca_certificate else ""
+
+
+def password(state: State) -> Finding:
+    """Whether there is a password for this connection."""
+    now = state.settings.current()
+    if not now.settings.use_authentication:
+        return Health.OK, "not needed: no authentication"
+    advice = password_advice(now.password, origin=now.origins["password"], unbound=now.unbound)
+    return (Health.WRONG, advice) if advice else (Health.OK, "there, for this connection")
+
+
+def keys(state: State) -> Finding:
+    """Whether a password could be stored."""
+    config = state.app.config
+    if not (config.get("INTERACTION_MAIL_SECRET_KEYS") or config.get("SECRET_KEY")):
+        return Health.NOTE, "none: set SECRET_KEY before a password is to be stored."
+    return Health.OK, "there is a key to encrypt the password with"

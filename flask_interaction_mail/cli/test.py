@@ -1,0 +1,130 @@
+"""``test`` and ``explain``: what would happen, before it does."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from ..addresses import Mailbox
+from ..diagnosis import Diagnosis, Finding
+from ..diagnosis.runner import diagnose
+from ..errors import AddressError, NoRecipient
+from ..messages import compose, recipients, sender
+from ..monitoring import test_history
+from ..settings.layers import InForce
+from ..state import State, state_of
+from ..transport.policy import ConnectPolicy
+from ..values import Party
+from .fields import changes_of, refuse_overridden, setting_options
+from .output import as_json, dump, fail, main, operator, say
+
+_MARKS = {"ok": "ok", "warning": "note", "skipped": "-", "failed": "FAILED"}
+
+
+@main.command()
+@setting_options
+@as_json
+def test(as_json: bool, **options: Any) -> None:
+    """Send the test message with the settings in force, and show each step.
+
+    Options change settings for this test only; nothing is saved.
+    """
+    state = state_of()
+    changes = changes_of(options)
+    refuse_overridden(changes, state.settings.current())
+    tried = state.settings.draft(changes)
+    found = _examine(state, tried, quiet=as_json)
+    test_history.record(state, tried, by=operator(), end=found)
+    if as_json:
+        dump(found.to_json())
+    else:
+        _show_end(found)
+    if not found.passed:
+        fail(f"the test did not pass: {found.texts.title}.")
+
+
+def _examine(state: State, tried: InForce, *, quiet: bool) -> Diagnosis:
+    policy = ConnectPolicy.of(state.config)
+    for found in diagnose(tried.settings, policy=policy, suppressed=state.suppressed):
+        if isinstance(found, Diagnosis):
+            return found
+        if not quiet:
+            _show_step(found)
+    raise RuntimeError("a test ended without a diagnosis")
+
+
+def _show_step(step: Finding) -> None:
+    said = f" ({step.reply})" if step.reply else ""
+    whom = f" {step.recipient}:" if step.recipient else ""
+    say(f"[{_MARKS[step.state]:>6}] {step.stage}:{whom} {step.texts.title}{said}")
+
+
+def _show_end(found: Diagnosis) -> None:
+    texts = found.texts
+    say("")
+    for text in (texts.title, texts.explanation, texts.advice, *found.note_texts):
+        if text:
+            say(text)
+
+
+@main.command()
+@click.option("--location", "locations", multiple=True, required=True, help="Of a contact.")
+@click.option("--requester", help="The id or address of a user; by default nobody.")
+@as_json
+def explain(locations: Sequence[str], requester: str | None, as_json: bool) -> None:
+    """Show who would get a merge request, as whom, and why. Nothing is sent.
+
+    Give --location once for each of the contacts, if they differ.
+    """
+    state = state_of()
+    party = _party(state, requester) if requester is not None else None
+    told = _dry_run(state, tuple(dict.fromkeys(locations)), party)
+    if as_json:
+        dump(told)
+    else:
+        for sentence in told["route"]:
+            say(sentence)
+        say("")
+        for name in ("to", "from", "sender", "reply_to", "envelope_sender"):
+            if told[name]:
+                say(f"{name.replace('_', ' ').capitalize() + ':':<17} {_joined(told[name])}")
+    if told["error"]:
+        fail(told["error"])
+
+
+def _joined(value: str | Sequence[str]) -> str:
+    return value if isinstance(value, str) else ", ".join(value)
+
+
+def _party(state: State, wanted: str) -> Party:
+    parties = state.people.parties()
+    found = next((one for one in parties if wanted in (str(one.id), one.email)), None)
+    return found or fail(f"Directory.parties() has nobody with the id or address {wanted!r}.")
+
+
+def _dry_run(state: State, locations: tuple[str, ...], user: Party | None) -> dict[str, Any]:
+    settings = state.settings.current().settings
+    if not settings.configured:
+        fail(compose.not_configured_text(settings))
+    told: dict[str, Any] = {"locations": locations, "to": (), "route": [], "error": None}
+    world = state.circumstances(settings, locations)
+    try:
+        routing = recipients.route_merge(world.places, settings)
+        told["to"] = tuple(map(str, routing.to))
+        told["route"] += map(str, routing.steps)
+    except (NoRecipient, AddressError) as error:
+        told["error"] = str(error)
+    headers = sender.choose_sender(settings, user=user, via=world.organisation)
+    told["route"] += map(str, headers.steps)
+    return told | {
+        "from": str(headers.from_),
+        "sender": _shown(headers.sender),
+        "reply_to": tuple(map(str, headers.reply_to)),
+        "envelope_sender": headers.envelope_sender,
+    }
+
+
+def _shown(mailbox: Mailbox | None) -> str | None:
+    return None if mailbox is None else str(mailbox)

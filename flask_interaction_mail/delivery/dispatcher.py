@@ -1,0 +1,172 @@
+"""Delivery: shift after shift, for as long as something is due and nothing stands in the way."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import weakref
+from collections.abc import Callable
+
+import sqlalchemy as sa
+
+from .. import hands
+from ..errors import AddressError, InteractionMailError
+from ..outbox import claim
+from ..settings.model import MessagingSettings
+from ..storage.database import in_short
+from ..transport.base import Transport
+from ..transport.pool import KeptTransports
+from .pool import divert_to
+from .ports import Limit as Limit
+from .ports import Office as Office
+from .ports import Progress as Progress
+from .ports import Store as Store
+from .run import Shift
+
+log = logging.getLogger("flask_interaction_mail")
+
+_TIDY_EVERY = 3600.0  # s
+_POLL = 0.9  # s, so that what is stored leaves within a second even if nobody tells
+_NO_LIMIT = Limit()
+_NO_THREAD = (
+    "no thread can be started: raise the limit of the system (ulimit -u, TasksMax of systemd, "
+    "pids of a container)"
+)
+
+
+class Dispatcher:
+    """Delivers what is due; one a worker process."""
+
+    def __init__(self, office: Office) -> None:
+        self._office = office
+        self._time = claim.Time()
+        # Its thread holds on to what is kept, which must not hold on to the application.
+        self._kept = KeptTransports(_weakly(self))
+        self._tidied_at = time.monotonic() - _TIDY_EVERY
+        self._complaint: str | None = None  # what was logged last, and is still so
+
+    def run(self, stop: threading.Event, wake: threading.Event, *, poll: float = _POLL) -> None:
+        """Deliver until ``stop``; look for work every ``poll`` seconds, and at once on ``wake``.
+
+        A database that is away is waited for; nothing but ``stop`` ends this.
+        """
+        deliver(lambda: self, Limit(stop), wake, poll=poll)
+
+    def _turn(self, limit: Limit) -> bool:
+        """Deliver what is due, tidy where it is time; whether there was anything. Never raises."""
+        self._kept.close_idle()
+        try:
+            busy = self._drain(limit).done > 0
+            if time.monotonic() - self._tidied_at >= _TIDY_EVERY:
+                self._tidied_at = time.monotonic()
+                self._office.tidy()
+        except sa.exc.SQLAlchemyError as error:
+            self._complain("database", f"{in_short(error)}; trying again")
+        except InteractionMailError as error:  # no tables yet, say
+            self._complain("held_up", str(error))
+        except Exception as error:
+            self._complain("failed", f"{error!r}; trying again", exc_info=error)
+        else:
+            self._complaint = None
+            return busy
+        return False
+
+    def _complain(self, event: str, text: str, exc_info: Exception | None = None) -> None:
+        """Say it once, and not again a second later."""
+        if text != self._complaint:
+            self._complaint = text
+            log.error("dispatcher.%s: %s", event, text, exc_info=exc_info)
+
+    def drain(self, limit: Limit = _NO_LIMIT) -> Progress:
+        """Deliver until nothing is due or ``limit`` is reached; short transactions of its own.
+
+        What is in flight at the end is finished and recorded, what was claimed and not begun is
+        given back.
+        """
+        try:
+            return self._drain(limit)
+        finally:
+            self._kept.close()
+
+    def _drain(self, limit: Limit) -> Progress:
+        progress = Progress()
+        while self._shift(limit, progress):
+            pass
+        return progress
+
+    def _shift(self, limit: Limit, progress: Progress) -> bool:
+        """Work under the settings that are in force now; whether others are at its end."""
+        self._office.beat()
+        settings = self._office.settings()
+        progress.held_up_by = self._obstacle(settings)
+        if progress.held_up_by is not None:
+            return False
+        shift = Shift(
+            self._office,
+            settings,
+            clock=self._time,
+            kept=self._kept,
+            limit=limit,
+            progress=progress,
+        )
+        try:
+            return shift.work()
+        finally:
+            shift.end()
+
+    def _obstacle(self, settings: MessagingSettings) -> str | None:
+        if self._office.suppressed():
+            return "the application suppresses sending (MAIL_SUPPRESS_SEND)"
+        if not settings.configured:
+            return "e-mail is not configured"
+        if settings.paused:
+            return "sending is paused"
+        try:
+            divert_to(settings)
+        except AddressError as error:  # an override is not looked at together with the others
+            return f"mail cannot be diverted: {error}"
+        return None if hands.available() else _NO_THREAD
+
+
+def _weakly(dispatcher: Dispatcher) -> Callable[[MessagingSettings], Transport]:
+    present = weakref.ref(dispatcher)
+
+    def connect(settings: MessagingSettings) -> Transport:
+        own = present()
+        assert own is not None  # noqa: S101 - it is at work: it asks for the connection
+        return own._office.transport(settings)
+
+    return connect
+
+
+def deliver(
+    present: Callable[[], Dispatcher | None],
+    limit: Limit,
+    wake: threading.Event,
+    *,
+    poll: float = _POLL,
+    rest: Callable[[], object] = lambda: None,
+) -> None:
+    """As ``Dispatcher.run`` for what ``present`` gives, and only while it gives one.
+
+    Between two looks nothing here holds on to it, so that its application can be thrown away.
+    ``rest`` is called each time when all is done that can be.
+    """
+    if (dispatcher := present()) is None:
+        return
+    listening, kept = dispatcher._office.listening(wake), dispatcher._kept
+    del dispatcher
+    try:
+        with listening:
+            while not limit.reached() and (dispatcher := present()) is not None:
+                wake.clear()
+                busy = dispatcher._turn(limit)
+                del dispatcher
+                if not busy:
+                    rest()
+                    wake.wait(poll)
+    finally:
+        kept.close()
+        if (dispatcher := present()) is not None:
+            dispatcher._office.leave()

@@ -1,0 +1,74 @@
+"""The dispatcher of one application, with all that it works with.
+
+Imported at the first delivery: a process that only stores does without the dispatcher and the wire.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..config import DeliveryMode
+from ..outbox.claim import Verdict
+from ..outbox.presence import How, Pulse
+from ..transport.policy import ConnectPolicy
+from ..unit_of_work.writer import announce_ids
+from . import appserver, notices, wakeup
+from .digests import Floodgate, whose_fate
+from .dispatcher import Dispatcher, Office
+from .mechanisms import Logins
+from .modes import worker_name
+
+if TYPE_CHECKING:
+    from ..state import State
+
+
+def dispatcher_of(state: State, how: How | None = None, **changes: Any) -> Dispatcher:
+    """A new dispatcher for this process; ``changes`` are parts of its office.
+
+    With ``how`` it delivers it leaves signs of life.
+    """
+    if how is not None:
+        pulse = state.pulse(how)
+        changes = {"beat": pulse.beat, "leave": pulse.end, **changes}
+    return Dispatcher(replace(_office(state), **changes))
+
+
+def pulse_of(state: State, how: How) -> Pulse:
+    """The signs of life of this process."""
+    return Pulse(
+        state.database,
+        worker_name(),
+        how,
+        server=appserver.name(),
+        trouble=appserver.trouble() if state.config.delivery is DeliveryMode.THREAD else None,
+    )
+
+
+def _office(state: State) -> Office:
+    logins = Logins(state.database, state.settings.keyring, ConnectPolicy.of(state.config))
+    return Office(
+        store=state.database,
+        settings=lambda: state.settings.current().settings,
+        transport=logins.transport,
+        prepare=logins.look,
+        announce=partial(_announce, state),
+        worker=worker_name(),
+        connections=state.config.connections,
+        lease=state.config.lease,
+        listening=lambda wake: wakeup.listening(state.database.bind.engine, wake),
+        suppressed=lambda: state.suppressed,
+        tidy=state.purge,
+        report=partial(notices.report, state),
+        limits=Floodgate(state),
+    )
+
+
+def _announce(state: State, verdicts: Sequence[Verdict]) -> None:
+    if verdicts:
+        # Contexts of their own: a transaction that a receiver leaves open ends there, and does
+        # not stand in the way of the next record.
+        ids = [verdict.claimed.id for verdict in verdicts] + whose_fate(state, verdicts)
+        announce_ids(state, ids, context=state.app.app_context)

@@ -1,0 +1,56 @@
+"""The lease under which a shift holds what it has claimed."""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Collection
+
+from ..outbox import claim
+from ..outbox.claimed import Claimed
+from ..storage.database import AWAY, in_short
+from .pool import Crew
+from .ports import Office
+
+log = logging.getLogger("flask_interaction_mail")
+
+
+class Lease:
+    """Kept for as long as messages are in flight; ``crew`` is told until when it holds.
+
+    ``third`` of its length, in seconds, is how long may pass between two calls of ``keep``.
+    """
+
+    def __init__(self, office: Office, clock: claim.Time, crew: Crew) -> None:
+        self.third = office.lease.total_seconds() / 3
+        self._office = office
+        self._time = clock
+        self._crew = crew
+        self._renewed_at = 0.0
+
+    def begin(self) -> None:
+        """What is claimed now is held from now on."""
+        self._holds_from(time.monotonic())
+
+    def keep(self, claims: Collection[Claimed]) -> None:
+        """Renew it for ``claims``, where it is time; what others have taken over is not begun."""
+        now = time.monotonic()
+        if not claims or now - self._renewed_at < self.third:
+            return
+        try:
+            ours = self._renew(claims)
+        except AWAY as error:
+            log.error("dispatcher.renew: %s; trying again", in_short(error))
+            return
+        self._crew.lost.update({one.id for one in claims} - ours)
+        self._holds_from(now)
+
+    def _renew(self, claims: Collection[Claimed]) -> set[uuid.UUID]:
+        with self._office.store.writing() as connection:
+            now = self._time.look(connection)
+            return claim.renew(connection, claims, lease=self._office.lease, now=now)
+
+    def _holds_from(self, moment: float) -> None:
+        self._renewed_at = moment
+        self._crew.holds_until = moment + self._office.lease.total_seconds()

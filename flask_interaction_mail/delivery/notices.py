@@ -1,0 +1,113 @@
+"""What the default To has to hear of: messages that were given up, requests that reach nobody."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+import sqlalchemy as sa
+
+from ..addresses import needs_smtputf8
+from ..clock import from_db
+from ..messages.compose import Identity
+from ..messages.intent import Intent
+from ..messages.route import step
+from ..outbox import messages, resends
+from ..outbox.claim import Verdict
+from ..settings.model import MessagingSettings
+from ..values import Kind, Status
+
+if TYPE_CHECKING:
+    from ..outbox.messages import NewMessage
+    from ..state import State
+
+log = logging.getLogger("flask_interaction_mail")
+
+SOURCE: Final = "notice"
+_BY: Final = "the application"  # sent it again
+_SUBJECT_LENGTH: Final = 150  # of the other message's subject; more helps nobody
+_TEXT: Final = """\
+The mail server did not take a message in {attempts} attempts, so it is not tried any more.
+
+Subject: {subject}
+Written: {written:%Y-%m-%d %H:%M} UTC
+
+Who did not get it, and what the mail server said last:
+{recipients}
+
+Configuration -> Outbox in the application shows every attempt, and can send it again.
+"""
+
+
+def report(state: State, connection: sa.Connection, verdicts: Sequence[Verdict]) -> None:
+    """Queue one notice for each message that was given up and is no notice itself.
+
+    Of a request whose recipients the server cannot take, queue the request itself instead. Either
+    is stored with the record of the last attempt, whose transaction ``connection`` is in; the
+    caller commits. Never raises: a notice that fails is logged, the record stays.
+    """
+    about = [verdict for verdict in verdicts if verdict.claimed.source != SOURCE]
+    if not about:
+        return
+    try:
+        with connection.begin_nested():
+            settings = state.settings.current(connection).settings
+            told = [
+                (_request if one.unreached else _notice)(state, connection, settings, one)
+                for one in about
+            ]
+            messages.insert(connection, [message for message in told if message is not None])
+    except Exception:
+        log.exception("notice.failed: default To is not told of messages that failed")
+
+
+def _request(
+    state: State, connection: sa.Connection, settings: MessagingSettings, verdict: Verdict
+) -> NewMessage | None:
+    """The request for the default To; None where it is none, or default To is out of reach, too."""
+    id = verdict.claimed.id
+    original = resends.original(connection, id)
+    if original.intent.kind != Kind.REQUEST:
+        return None
+    identity = Identity.again(original, resend_of=id, by=_BY)
+    message = state.compose_anyhow(
+        replace(original.intent, to=(), cc=(), bcc=(), locations=()),
+        replace(identity, expires_at=verdict.claimed.expires_at),
+        state.circumstances(settings, ()),
+    )
+    if any(needs_smtputf8(one.address) for one in message.recipients):
+        log.error("request.unreached: %s: nor can the default To be reached", id)
+        return None
+    why = step("unreached", who=", ".join(verdict.recipients), id=str(id))
+    return replace(message, route=(why, *message.route))
+
+
+def _notice(
+    state: State, connection: sa.Connection, settings: MessagingSettings, verdict: Verdict
+) -> NewMessage:
+    id = verdict.claimed.id
+    subject = messages.load(connection, [id])[id].subject
+    intent = Intent(
+        kind=Kind.NOTIFICATION,
+        source=SOURCE,
+        subject=f"Not delivered: {subject}"[:_SUBJECT_LENGTH],
+        text=_TEXT.format(
+            subject=subject,
+            attempts=verdict.claimed.attempts + 1,
+            written=from_db(verdict.claimed.created_at),
+            recipients=_missed(verdict),
+        ),
+    )
+    key = f"interaction-mail:given-up:{id}"
+    identity = Identity(id=messages.id_of_key(key), origin=messages.new_id(), key=key)
+    return state.compose_anyhow(intent, identity, state.circumstances(settings, ()))
+
+
+def _missed(verdict: Verdict) -> str:
+    return "\n".join(
+        f"- {address}: {reply or 'nothing'}"
+        for address, (status, reply) in verdict.recipients.items()
+        if status is Status.FAILED
+    )

@@ -1,0 +1,160 @@
+"""Writing down what couriers bring, in short transactions, whatever the database says to it."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+import sqlalchemy as sa
+
+from ..outbox import breaker, claim
+from ..outbox.claim import Claimed, Verdict
+from ..outbox.server_limits import CONNECTIONS, RECIPIENTS, ServerLimit, learn
+from ..settings.model import MessagingSettings
+from ..storage.database import AWAY, in_short
+from ..values import Status
+from .claimer import Claimer, Wish
+from .ports import Limit, Office, Progress
+from .resolution import in_ascii, is_for_default_to
+
+log = logging.getLogger("flask_interaction_mail")
+
+_AGAIN = 0.5  # s between two tries while the database is away
+_WITHIN = 0.0035  # s for a record; what it records was accepted in the 4 or 5 ms before that
+_AT_FIRST, _FEWEST, _MOST = 40, 30, 200  # messages in a record
+
+
+class Recorder:
+    """Records the verdicts of one shift, tells of them, and counts them in its progress.
+
+    ``fits`` says how many can be recorded together in time, as far as is known; ``connections`` is
+    how many the server takes, where that is to be recorded, too;
+    ``written`` is called when all is written down and not yet committed, and must not raise.
+    """
+
+    def __init__(
+        self,
+        office: Office,
+        settings: MessagingSettings,
+        clock: claim.Time,
+        claimer: Claimer,
+        limit: Limit,
+        progress: Progress,
+        written: Callable[[], None],
+    ) -> None:
+        self.fits = _AT_FIRST
+        self.connections: int | None = None
+        self._office = office
+        self._settings = settings
+        self._time = clock
+        self._claimer = claimer
+        self._limit = limit
+        self._progress = progress
+        self._written = written
+
+    def record(self, verdicts: Sequence[Verdict], wish: Wish | None = None) -> list[Claimed]:
+        """Record; while the database is away, try again: what was accepted must not leave twice.
+
+        Having to stop, it is tried for as long as a message in flight gets to finish. With
+        ``wish``, the next messages are claimed in the same transaction, if that works at once.
+        Gives what goes on in another transaction with the server, now that this is recorded.
+        """
+        if not verdicts:
+            return []
+        kept = self._together(verdicts, wish) if wish else self._patiently(verdicts)
+        done = [verdict for verdict in kept if verdict.rest is None]
+        sent = sum(verdict.status is Status.SENT for verdict in done)
+        self._progress.sent += sent
+        self._progress.others += len(done) - sent
+        self._office.announce(done)
+        return [verdict.rest for verdict in kept if verdict.rest is not None]
+
+    def _together(self, verdicts: Sequence[Verdict], wish: Wish) -> list[Verdict]:
+        try:
+            return self._write_down(verdicts, wish)
+        except Exception:
+            # Whatever it is of the two that fails: the record does not depend on the claim, and
+            # that one is made again by itself.
+            log.debug("dispatcher.together", exc_info=True)
+            return self._patiently(verdicts)
+
+    def _patiently(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
+        last_try: float | None = None
+        said: str | None = None
+        while True:
+            try:
+                return self._write_down(verdicts)
+            except AWAY as error:
+                if self._limit.reached():
+                    last_try = last_try or time.monotonic() + self._limit.grace(self._office.grace)
+                    if time.monotonic() > last_try:
+                        raise
+                if (reason := in_short(error)) != said:
+                    log.error("dispatcher.record: %s; trying again", said := reason)
+                time.sleep(_AGAIN)
+            except sa.exc.SQLAlchemyError as error:
+                log.error("dispatcher.record: refused with %s", in_short(error))
+                return self._otherwise(verdicts)
+
+    def _otherwise(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
+        """What the database does not take as it is: one by one, and then without accents."""
+        if len(verdicts) > 1:
+            return [kept for one in verdicts for kept in self._patiently([one])]
+        (verdict,) = verdicts
+        plain = in_ascii(verdict)
+        if plain == verdict:
+            log.error("dispatcher.unrecorded: %s", verdict.claimed.id)
+            return []
+        return self._patiently([plain])
+
+    def _write_down(self, verdicts: Sequence[Verdict], wish: Wish | None = None) -> list[Verdict]:
+        began = time.monotonic()
+        with self._office.store.writing() as connection:
+            now = self._time.now()
+            kept = claim.record(
+                connection,
+                verdicts,
+                worker=self._office.worker,
+                now=now,
+                all_or_none=wish is not None,
+            )
+            spoken = any(one.attempt for one in verdicts)
+            if self._claimer.probing and spoken:
+                breaker.close(connection, self._settings)
+            for most in [one.room for one in kept if one.room is not None]:
+                self._learn(connection, RECIPIENTS, most, now)
+                self._claimer.room = most
+            if self.connections is not None:
+                self._learn(connection, CONNECTIONS, self.connections, now)
+            if news := [one for one in kept if is_for_default_to(one)]:
+                self._office.report(connection, news)
+            taken = self._claimer.join(connection, wish) if wish else None
+            written = time.monotonic()
+            self._written()
+        commit = time.monotonic() - written
+        self.connections = None
+        self.fits = fitting(self.fits, len(verdicts), written - began, commit)
+        if taken is not None:
+            self._claimer.keep(taken)
+        self._claimer.probing = self._claimer.probing and not spoken
+        return kept
+
+    def _learn(
+        self, connection: sa.Connection, limit: ServerLimit, most: int, now: datetime
+    ) -> None:
+        learn(connection, self._settings, limit, most, worker=self._office.worker, now=now)
+
+
+def fitting(before: int, count: int, statements: float, commit: float) -> int:
+    """How many messages to record together, as a record of ``count`` took that many seconds.
+
+    A quarter of the way from ``before`` to what that one says, as it may have been unlucky.
+    """
+    if 2 * count < before:
+        return before  # most of its time would have passed for many as well
+    # A commit that is slow anyhow is not made better by having more of them.
+    budget = max(_WITHIN - commit, commit)
+    fits = min(count * budget / max(statements, 1e-6), 2 * before)
+    return max(_FEWEST, min(round((3 * before + fits) / 4), _MOST))

@@ -1,0 +1,252 @@
+"""From what the server said to what is written down: the rules of retrying and giving up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from ..errors import TransportError
+from ..outbox.claim import Attempt, Claimed, Verdict
+from ..outcome import Delivery, Fault, Result, Stage
+from ..values import Reason, Status
+from .retry import LAST_ATTEMPT, next_attempt
+from .rounds import Said, everybody, rest_of, so_far
+
+# A server that fails at these has begun with the message: the trouble may be the message's own.
+_ABOUT_THE_MESSAGE = (Stage.SENDER, Stage.RECIPIENT, Stage.CONTENT)
+_OF_SENDER = (Fault.SENDER_REFUSED, Fault.SENDER_TRANSIENT)
+NOBODY_KNOWS = Delivery(
+    result=Result.AMBIGUOUS,
+    stage=Stage.CONTENT,
+    reply=None,
+    verdicts={},
+    note="The worker had to stop while it was waiting for the server.",
+)
+_LONGEST = 1000  # characters of a text that is stored
+# While somebody is still to be tried the message is not finished, and while somebody waits for
+# the administrator neither, whoever failed before.
+_WORST_FIRST = (Status.DEFERRED, Status.HELD, Status.FAILED, Status.SENT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judge:
+    """Says what is to be written down about messages that went to one server.
+
+    ``server`` is its name and port for the log; ``hold`` the policy for an unknown outcome;
+    ``diverted_to`` the mailbox that gets all mail instead of the recipients, or None; ``sender``
+    the envelope sender of all that is routed now, None where it cannot be told.
+    """
+
+    server: str
+    hold: bool
+    diverted_to: str | None
+    sender: str | None
+
+    def trouble(
+        self, claimed: Claimed, outcome: Delivery | Exception | None
+    ) -> TransportError | None:
+        """What ``outcome`` says of the server; None where it is the affair of the message."""
+        if isinstance(outcome, TransportError):
+            return outcome if concerns_server(outcome) else None
+        found = outcome.trouble if isinstance(outcome, Delivery) else None
+        if found is None or found.fault not in _OF_SENDER:
+            return found
+        # One that was routed under a former default From says nothing about the rest.
+        return found if claimed.envelope.sender == self.sender else None
+
+    def verdict(
+        self,
+        claimed: Claimed,
+        outcome: Delivery | Exception,
+        *,
+        started_at: datetime,
+        finished_at: datetime,
+        chance: float,
+    ) -> Verdict:
+        """The verdict on ``claimed`` after one attempt; ``chance`` in [0, 1) lengthens a delay."""
+        if isinstance(outcome, TransportError):
+            outcome = as_delivery(outcome)
+        if isinstance(outcome, Exception):
+            return poisoned(claimed, outcome, finished_at)
+        attempt = Attempt.of(
+            outcome,
+            started_at=started_at,
+            finished_at=finished_at,
+            server=self.server,
+            diverted_to=self.diverted_to,
+        )
+        return verdict_of(claimed, outcome, attempt, hold=self.hold, now=finished_at, chance=chance)
+
+
+def concerns_server(error: TransportError) -> bool:
+    """Whether ``error`` says nothing about the message that happened to be the next one."""
+    return error.stage not in _ABOUT_THE_MESSAGE
+
+
+def as_delivery(error: TransportError) -> Delivery:
+    """A connection lost inside a message, before its final dot: nobody got it, try again."""
+    return Delivery(
+        result=Result.TRANSIENT, stage=error.stage, reply=error.reply, verdicts={}, note=str(error)
+    )
+
+
+def verdict_of(
+    claimed: Claimed,
+    delivery: Delivery,
+    attempt: Attempt,
+    *,
+    hold: bool,
+    now: datetime,
+    chance: float,
+) -> Verdict:
+    """What ``delivery`` means for ``claimed``.
+
+    ``hold`` is the policy for an unknown outcome; ``chance`` in [0, 1) lengthens the delay.
+    """
+    said: Said = {
+        address: (
+            _of_recipient(delivery, address, hold=hold),
+            attempt.replies.get(address, attempt.reply),
+        )
+        for address in claimed.envelope.recipients
+    }
+    if delivery.left or claimed.later or claimed.goes_on:
+        if rest := rest_of(claimed, delivery, said, attempt.finished_at):
+            return so_far(claimed, delivery, said, attempt, rest)
+        said = everybody(claimed, delivery, said, attempt)
+    verdict = _concluded(claimed, said, attempt, now=now, chance=chance)
+    refused = verdict.reason is Reason.REFUSED
+    verdict.unreached = refused and _nobody_in_reach(claimed, delivery, attempt)
+    return verdict
+
+
+def _concluded(
+    claimed: Claimed, said: Said, attempt: Attempt, *, now: datetime, chance: float
+) -> Verdict:
+    """The verdict after the last, and mostly only, transaction of an attempt."""
+    status = _worst({*(one for one, _ in said.values()), *claimed.before})
+    reason, detail, due_at = _REASONS.get(status), _detail(status, said, claimed), now
+    if status is Status.DEFERRED:
+        again = next_attempt(
+            attempts=claimed.attempts + 1, expires_at=claimed.expires_at, now=now, chance=chance
+        )
+        if again is None:
+            status, reason = Status.FAILED, Reason.EXPIRED
+            said = {address: (_ended(one), reply) for address, (one, reply) in said.items()}
+        due_at = again or now
+    return Verdict(
+        claimed=claimed,
+        status=status,
+        reason=reason,
+        detail=detail,
+        due_at=due_at,
+        counted=True,
+        recipients=said,
+        attempt=attempt,
+    )
+
+
+def _nobody_in_reach(claimed: Claimed, delivery: Delivery, attempt: Attempt) -> bool:
+    """Whether the message was for nobody but those whose address the server cannot take."""
+    beyond = delivery.fault is Fault.SMTPUTF8_MISSING and delivery.stage is Stage.RECIPIENT
+    return beyond and not claimed.before and attempt.diverted_to is None
+
+
+def _detail(status: Status, said: Said, claimed: Claimed) -> str | None:
+    """Why the message is in ``status``: what was said of the first recipient who is."""
+    if status is Status.SENT:
+        return None
+    replies = [reply for one, reply in said.values() if one is status]
+    return ((replies[0] if replies else claimed.before[status]) or "")[:_LONGEST]
+
+
+def _ended(status: Status) -> Status:
+    return Status.FAILED if status is Status.DEFERRED else status
+
+
+def poisoned(claimed: Claimed, error: Exception, now: datetime) -> Verdict:
+    """A message that broke the program itself: it waits, the rest flows."""
+    text = f"This message cannot be sent as it is ({type(error).__name__}); the log has more."
+    return Verdict(
+        claimed=claimed,
+        status=Status.HELD,
+        reason=Reason.POISON,
+        detail=text,
+        due_at=now,
+        counted=True,
+        recipients={address: (Status.HELD, None) for _, address in claimed.places},
+        attempt=None,
+    )
+
+
+def in_ascii(verdict: Verdict) -> Verdict:
+    """``verdict`` in letters that every database can store."""
+    attempt = verdict.attempt
+    if attempt is not None:
+        replies = {address: _ascii(reply) for address, reply in attempt.replies.items()}
+        said = None if attempt.reply is None else _ascii(attempt.reply)
+        attempt = replace(attempt, reply=said, replies=replies)
+    return replace(
+        verdict,
+        detail=None if verdict.detail is None else _ascii(verdict.detail),
+        recipients={
+            address: (status, None if reply is None else _ascii(reply))
+            for address, (status, reply) in verdict.recipients.items()
+        },
+        attempt=attempt,
+    )
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode()[:_LONGEST]
+
+
+def expired(claimed: Claimed, now: datetime) -> Verdict | None:
+    """The verdict on a message whose ``expires_at`` is over before it was tried."""
+    if claimed.expires_at is None or claimed.expires_at > now:
+        return None
+    return Verdict(
+        claimed=claimed,
+        status=Status.FAILED,
+        reason=Reason.EXPIRED,
+        detail="Its time was over before it could be sent.",
+        due_at=now,
+        counted=False,
+        recipients=dict.fromkeys(claimed.envelope.recipients, (Status.FAILED, None)),
+        attempt=None,
+    )
+
+
+def given_up(verdict: Verdict) -> bool:
+    """Whether a message was tried as often as any is; its own ``expires_at`` is no such end."""
+    tried = verdict.reason is Reason.EXPIRED and verdict.counted
+    return tried and verdict.claimed.attempts + 1 >= LAST_ATTEMPT
+
+
+def is_for_default_to(verdict: Verdict) -> bool:
+    """Whether the default To has to hear of it."""
+    return verdict.unreached or given_up(verdict)
+
+
+_REASONS = {Status.FAILED: Reason.REFUSED, Status.HELD: Reason.AMBIGUOUS}
+
+
+def _of_recipient(delivery: Delivery, address: str, *, hold: bool) -> Status:
+    reply = delivery.verdicts.get(address)
+    if reply is not None and reply.permanent:
+        return Status.DEFERRED if address in delivery.left else Status.FAILED
+    if reply is not None and reply.transient:
+        return Status.DEFERRED
+    match delivery.result:
+        case Result.ACCEPTED:
+            return Status.SENT
+        case Result.PERMANENT:
+            return Status.FAILED
+        case Result.AMBIGUOUS if hold:
+            return Status.HELD
+        case _:
+            return Status.DEFERRED
+
+
+def _worst(present: set[Status]) -> Status:
+    return next((one for one in _WORST_FIRST if one in present), Status.SENT)

@@ -1,0 +1,72 @@
+"""The test message (R48 to R50): to the default To, from the default From, who gets a copy."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from ..addresses import Mailbox, domain_of
+from ..messages import mime
+from ..messages.intent import Intent
+from ..messages.recipients import default_to
+from ..messages.sender import SenderHeaders, default_from
+from ..settings.model import MessagingSettings
+from ..transport.base import Envelope
+
+_SUBJECT: Final = "Test message"
+_TEXT: Final = """\
+This is a test message. An administrator is trying out the e-mail settings.
+
+It was sent to {to} (default To), with a copy to {sender} (default From),
+through {server}, port {port}.
+
+That it is here means that sending to this mailbox works. Nothing has to be done.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """The test message, with the full addresses that it uses."""
+
+    to: str
+    sender: str
+    message_id: str
+    envelope: Envelope
+
+
+def sample(settings: MessagingSettings, *, id: uuid.UUID, now: datetime) -> Sample:
+    """The message that tests ``settings``; ``now`` is aware.
+
+    Raises:
+        MessagingNotConfigured, NoRecipient: default From or default To is missing.
+        AddressError: one of them is no address, or short without a company domain.
+    """
+    sender, to = default_from(settings), default_to(settings)
+    message_id = mime.make_message_id(id, domain_of(sender.address))
+    content = mime.build(
+        _intent(settings, to, sender),
+        sender=SenderHeaders(envelope_sender=sender.address, from_=sender),
+        to=(to,),
+        cc=(sender,),
+        message_id=message_id,
+        date=now,
+    )
+    recipients = tuple(dict.fromkeys((to.address, sender.address)))
+    envelope = Envelope(
+        sender=sender.address,
+        recipients=recipients,
+        content=content,
+    )
+    return Sample(to=to.address, sender=sender.address, message_id=message_id, envelope=envelope)
+
+
+def _intent(settings: MessagingSettings, to: Mailbox, sender: Mailbox) -> Intent:
+    text = _TEXT.format(
+        to=to.address,
+        sender=sender.address,
+        server=settings.smtp_server,
+        port=settings.smtp_port,
+    )
+    return Intent(kind="test", source="test", subject=_SUBJECT, text=text)

@@ -1,0 +1,1 @@
+"""From an intent to the bytes that leave."""

@@ -1,0 +1,211 @@
+"""What callers of ``send_notification`` give: made plain at the call, or refused by name.
+
+Each error says what the argument takes and what it got, because the text is read by whoever wrote
+the call.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from .. import addresses, clock
+from ..errors import ArgumentError, ContentError
+from ..text import resolved, storable
+from ..values import Party
+from . import mime
+from .attachments import attachment
+from .intent import Attachment
+
+KEY_LENGTH: Final = 255
+_KIND: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FARTHEST: Final = timedelta(days=36_525)  # a hundred years; databases know no year 10000
+_PEOPLE: Final = "a Party, an address or a sequence of them"
+
+
+def parties(argument: str, given: object) -> tuple[Party, ...]:
+    """The people whom ``argument`` names; None is nobody.
+
+    Raises:
+        AddressError: an address that is none.
+        HeaderError: a name with a control character.
+        ArgumentError: something that is neither a party nor an address.
+    """
+    one = resolved(given)
+    if one is None:
+        return ()
+    if isinstance(one, Party | str):
+        return (party(argument, one),)
+    if isinstance(one, Mapping | bytes | bytearray) or not isinstance(one, Iterable):
+        raise wrong(argument, _PEOPLE, given, _advice(given))
+    _refuse_pair(argument, one)
+    return tuple(party(argument, each) for each in one)
+
+
+def party(argument: str, given: object, wanted: str = _PEOPLE) -> Party:
+    """The one whom ``given`` names; raises what ``parties`` does."""
+    one = resolved(given)
+    match one:
+        case Party():
+            mime.check_line(f"{argument} (name)", one.name)
+            return one
+        case str():
+            mailbox = addresses.parse(one)
+            return Party(mailbox.name, mailbox.address)
+        case _:
+            raise wrong(argument, wanted, given, _advice(given))
+
+
+def _refuse_pair(argument: str, given: object) -> None:
+    """Refuse a name and an address in a tuple: as a sequence it would be two people."""
+    if not (isinstance(given, tuple) and len(given) == 2):
+        return
+    name, address = map(resolved, given)
+    if isinstance(name, str) and isinstance(address, str) and "@" in address and "@" not in name:
+        raise wrong(
+            argument,
+            _PEOPLE,
+            given,
+            f"For one person write Party({name!r:.80}, {address!r:.80}), for two a list",
+        )
+
+
+def _advice(given: object) -> str:
+    match given:
+        case tuple() | list():
+            return "For a name and an address write Party(name, address)"
+        case Mapping():
+            return "Write Party(name, address) for each person"
+        case bytes() | bytearray():
+            return "Decode it first"
+        case _ if hasattr(given, "email"):
+            return "Of a user of yours make one: Party(user.name, user.email)"
+        case _:
+            return "Make a Party of it: Party(name, address)"
+
+
+def text(argument: str, given: object) -> str | None:
+    """A text, lazy or not, or None.
+
+    Raises:
+        ArgumentError: it is neither.
+    """
+    found = resolved(given)
+    if found is None or isinstance(found, str):
+        return found
+    advice = "Decode it first" if isinstance(given, bytes | bytearray) else ""
+    raise wrong(argument, "a text", given, advice)
+
+
+def subject(given: object) -> str:
+    """A subject in one line; raises ArgumentError, or HeaderError where it cannot stand there."""
+    found = resolved(given)
+    if not isinstance(found, str):
+        raise wrong("subject", "a text", given)
+    return mime.check_subject(found)
+
+
+def mapping(argument: str, given: object) -> Mapping[Any, Any]:
+    """A mapping; None is an empty one.
+
+    Raises:
+        ArgumentError: it is neither.
+    """
+    if given is None:
+        return {}
+    if isinstance(given, Mapping):
+        return given
+    raise wrong(argument, "a mapping such as {'name': 'value'}", given)
+
+
+def headers(given: object) -> tuple[tuple[str, str], ...]:
+    """Header fields of the caller's own; raises ArgumentError or HeaderError."""
+    items = ((resolved(n), resolved(v)) for n, v in mapping("headers", given).items())
+    # What is no text is refused there, by name.
+    return tuple((name, mime.check_header(name, value)) for name, value in items)  # type: ignore[arg-type, misc]
+
+
+def attachments(given: object) -> tuple[Attachment, ...]:
+    """Attachments, checked; raises ArgumentError, HeaderError or what ``attachment`` raises."""
+    wanted = "a sequence of flask_mail.Attachment or (file name, content type, bytes)"
+    if given is None:
+        return ()
+    if isinstance(given, str | bytes | bytearray | Mapping) or not isinstance(given, Iterable):
+        raise wrong("attachments", wanted, given, "Put a single one into a list")
+    several = tuple(given)
+    if isinstance(given, tuple) and several and all(isinstance(n, str) for n in several[:2]):
+        raise wrong("attachments", wanted, given, "Put a single one into a list")
+    return tuple(map(attachment, several))
+
+
+def key(given: object) -> str:
+    """A key; raises ArgumentError or ContentError."""
+    found = resolved(given)
+    wanted = f"a text of 1 to {KEY_LENGTH} characters"
+    if not isinstance(found, str):
+        raise wrong("key", wanted, given, "Of a UUID give str(id)")
+    if not 0 < len(found) <= KEY_LENGTH or storable(found) != found:
+        raise ContentError(
+            f"key takes {wanted}, without NUL and halves of surrogate pairs, not {given!r:.80}."
+        )
+    return found
+
+
+def kind(given: object) -> str:
+    """A word for the kind of message; raises ArgumentError or ContentError."""
+    found = resolved(given)
+    wanted = "a word of up to 32 letters, digits, and _ . -"
+    if not isinstance(found, str):
+        raise wrong("kind", wanted, given)
+    if not _KIND.fullmatch(found):
+        raise ContentError(f"kind takes {wanted}, not {given!r:.80}.")
+    return found
+
+
+def span(send_at: object, expires_at: object) -> tuple[datetime | None, datetime | None]:
+    """When a message may leave, and when it is given up, in naive UTC.
+
+    Raises:
+        ArgumentError, ContentError: one is no aware datetime of this century, or the message
+            would be given up before it may leave.
+    """
+    begin, end = _instant("send_at", send_at), _instant("expires_at", expires_at)
+    if begin is not None and end is not None and end <= begin:
+        raise ContentError(
+            f"expires_at must come after send_at: {expires_at} is not after {send_at}."
+        )
+    return begin, end
+
+
+def _instant(argument: str, given: object) -> datetime | None:
+    if given is None:
+        return None
+    wanted = "an aware datetime such as datetime.now(timezone.utc)"
+    if not isinstance(given, datetime):
+        raise wrong(argument, wanted, given)
+    if given.utcoffset() is None:
+        raise ContentError(f"{argument} takes {wanted}; {given} has no time zone.")
+    if not _EPOCH <= given <= clock.from_db(clock.now()) + _FARTHEST:
+        never = " Leave it out for never." if argument == "expires_at" else ""
+        raise ContentError(
+            f"{argument} takes a time from 1970 to a hundred years from now, not {given}.{never}"
+        )
+    return clock.to_db(given)
+
+
+def wrong(argument: str, wanted: str, given: object, advice: str = "") -> ArgumentError:
+    """The error of an ``argument`` that takes what is ``wanted`` and got something else."""
+    more = f" {advice}." if advice else ""
+    return ArgumentError(f"{argument} takes {wanted}, not {_shown(given)}.{more}")
+
+
+def _shown(given: object) -> str:
+    """What ``given`` is, with its value where that is short and no secret of an object."""
+    if given is None:
+        return "None"
+    if isinstance(given, str | bytes | int | float | tuple | list | dict | datetime):
+        return f"{type(given).__name__} {given!r:.80}"
+    return type(given).__name__

@@ -1,0 +1,159 @@
+"""What the host wanted to say, to whom and as whom: kept with every message, to route from."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any
+
+from ..values import Party, Role
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attachment:
+    """A file that travels with a message; always bytes, never a path."""
+
+    filename: str
+    content_type: str
+    data: bytes
+    disposition: str = "attachment"
+    headers: tuple[tuple[str, str], ...] = ()  # such as Content-ID, which HTML refers to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Intent:
+    """A notification before routing: rendered texts and unresolved parties.
+
+    ``locations`` is set for a merge request: its recipients are then asked of the directory,
+    anew for each resend, and ``to`` is empty. ``user`` is the current user or the requester at
+    the time of the event, ``sender`` a party that host code named instead, and ``host_sender``
+    is the sender of a Flask-Mail message. ``gathers`` are the ids of the messages in a digest.
+    """
+
+    kind: str
+    source: str
+    subject: str
+    text: str | None = None
+    html: str | None = None
+    to: tuple[Party, ...] = ()
+    cc: tuple[Party, ...] = ()
+    bcc: tuple[Party, ...] = ()
+    reply_to: tuple[Party, ...] = ()
+    locations: tuple[str, ...] = ()
+    user: Party | None = None
+    sender: Party | None = None
+    host_sender: str | None = None
+    headers: tuple[tuple[str, str], ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    alternatives: tuple[tuple[str, str], ...] = ()  # content type and text, beside text and HTML
+    in_reply_to: str | None = None
+    gathers: tuple[str, ...] = ()
+
+    def to_json(self) -> str:
+        """The intent as JSON text; what has its default is left out."""
+        given = zip(_NAMES, _VALUES(self), _DEFAULTS, strict=True)
+        plain = {name: _plain(value) for name, value, default in given if value != default}
+        text = _ENCODER.encode(plain)
+        # Half a surrogate pair can be stored as JSON's escape alone.
+        return _ASCII.encode(plain) if _SURROGATE.search(text) else text
+
+    @classmethod
+    def from_json(cls, text: str) -> Intent:
+        """The intent that ``to_json`` wrote; ValueError where it is damaged or of a newer kind."""
+        try:
+            raw: dict[str, Any] = json.loads(text)
+            return cls(**{name: _READERS.get(name, _same)(value) for name, value in raw.items()})
+        except (TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"the stored intent cannot be read: {error}") from error
+
+
+_NAMES = tuple(field.name for field in fields(Intent))
+_DEFAULTS = tuple(field.default for field in fields(Intent))
+_VALUES = attrgetter(*_NAMES)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_ASCII = json.JSONEncoder(separators=(",", ":"))
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _plain(value: object) -> object:
+    match value:
+        case Party():
+            return _party_to_plain(value)
+        case Attachment():
+            return [
+                value.filename,
+                value.content_type,
+                base64.b64encode(value.data).decode("ascii"),
+                value.disposition,
+                _plain(value.headers),
+            ]
+        case tuple():
+            return [_plain(item) for item in value]
+        case _:
+            return value
+
+
+def _party_to_plain(party: Party) -> dict[str, object]:
+    plain: dict[str, object] = {"name": party.name, "email": party.email}
+    if party.id is not None:
+        plain["id"] = party.id
+    if party.kind != "user":
+        plain["kind"] = party.kind
+    if party.role is not None:
+        plain["role"] = party.role.value
+    if party.uses_desktop_client:
+        plain["uses_desktop_client"] = True
+    if party.locale is not None:
+        plain["locale"] = party.locale
+    return plain
+
+
+def _party(raw: Mapping[str, Any]) -> Party:
+    values = dict(raw)
+    if values.get("role") is not None:
+        values["role"] = Role(values["role"])
+    return Party(**values)
+
+
+def _parties(raw: list[Mapping[str, Any]]) -> tuple[Party, ...]:
+    return tuple(_party(item) for item in raw)
+
+
+def _attachments(raw: list[list[Any]]) -> tuple[Attachment, ...]:
+    return tuple(
+        Attachment(
+            filename=name,
+            content_type=kind,
+            data=base64.b64decode(data),
+            disposition=disposition,
+            headers=_pairs(headers),
+        )
+        for name, kind, data, disposition, headers in raw
+    )
+
+
+def _pairs(raw: list[list[str]]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, value) for name, value in raw)
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
+_READERS: dict[str, Any] = {
+    "to": _parties,
+    "cc": _parties,
+    "bcc": _parties,
+    "reply_to": _parties,
+    "user": _party,
+    "sender": _party,
+    "locations": tuple,
+    "headers": _pairs,
+    "attachments": _attachments,
+    "alternatives": _pairs,
+    "gathers": tuple,
+}

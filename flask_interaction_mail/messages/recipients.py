@@ -1,0 +1,246 @@
+"""Who gets a message, and why: location, group, default To (R5, R6, R25 to R35)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from .. import addresses
+from ..addresses import Mailbox
+from ..errors import AddressError, NoRecipient
+from ..settings.model import MessagingSettings
+from ..values import Kind, Party, Role
+from .route import Step as Step
+from .route import one_line, step
+
+_ROLES = {Role.PROFESSIONAL: "professional", Role.SECRETARY: "secretary"}
+_NO_DEFAULT_TO = (
+    "no default To is set. Set one in Configuration → Messaging, so that every request has "
+    "somewhere to go."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """Who gets the message, who deliberately does not, and how that was decided."""
+
+    to: tuple[Mailbox, ...]
+    suppressed: tuple[Mailbox, ...] = ()
+    steps: tuple[Step, ...] = ()
+
+
+# Where only copies name somebody: nobody is added to them.
+COPIES_ONLY: Final = Routing(to=(), steps=(step("copies_only"),))
+
+
+def who(mailbox: Mailbox) -> str:
+    """A mailbox as sentences name it: ``Ada (ada@firm.example)``."""
+    return f"{mailbox.name} ({mailbox.address})" if mailbox.name else mailbox.address
+
+
+def name_of(party: Party) -> str:
+    """What sentences call ``party``; never empty."""
+    return one_line(party.name) or one_line(party.email or "") or f"An unnamed {party.kind}"
+
+
+def eligible(party: Party) -> bool:
+    """Whether ``party`` may be mailed (R6)."""
+    return party.kind == "group" or party.role not in _ROLES or party.uses_desktop_client
+
+
+def resolve(party: Party, settings: MessagingSettings) -> Mailbox:
+    """The mailbox of ``party``, its address completed.
+
+    Raises:
+        AddressError: it has no address, one that is none, or a short one without a domain.
+    """
+    if addresses.is_blank(party.email):
+        raise AddressError(f"{name_of(party)} has no e-mail address.")
+    return addresses.named(_complete(party.email or "", settings), party.name)
+
+
+def complete_setting(email: str, settings: MessagingSettings) -> str:
+    """The full form of an address that an administrator set; its domain may lack a dot.
+
+    Raises:
+        AddressError: it is no address, or short and there is no company domain.
+    """
+    own = (*own_domains(settings), *addresses.bare_domain(email))
+    return addresses.complete(email, company_domain=settings.company_domain, own_domains=own)
+
+
+def own_domains(settings: MessagingSettings) -> tuple[str, ...]:
+    """Domains in which an address may stand although they have no dot."""
+    return (*settings.own_domains, *addresses.bare_domain(settings.default_from))
+
+
+def default_to(settings: MessagingSettings) -> Mailbox:
+    """The mailbox for what has no other address (R31, R33).
+
+    Raises:
+        NoRecipient: no default To is set.
+        AddressError: it is no address, or short without a company domain.
+    """
+    if addresses.is_blank(settings.default_to):
+        raise NoRecipient(f"There is nobody to send this to, and {_NO_DEFAULT_TO}")
+    try:
+        return Mailbox(complete_setting(settings.default_to or "", settings))
+    except AddressError as error:
+        raise AddressError(f"The default To cannot be used: {error}") from error
+
+
+def route_merge(
+    places: Sequence[tuple[str, Sequence[Party]]], settings: MessagingSettings
+) -> Routing:
+    """Whom a request to merge goes to.
+
+    ``places`` are the distinct locations of the contacts, each with who may merge there, best
+    first. Of each the first with an address is taken, groups by their own address, and the
+    default To where there is none; all get the request in one message (R28).
+
+    Raises:
+        NoRecipient, AddressError: not one location has a recipient, and the default To is
+            missing or cannot be used.
+    """
+    plan = _Plan(settings)
+    trouble: NoRecipient | AddressError | None = None
+    for location, candidates in places or (("", ()),):
+        plan.begin(location)
+        try:
+            plan.take_first(candidates)
+        except (NoRecipient, AddressError) as error:
+            # Another location may have a recipient: better one who can act than an error.
+            trouble = error
+            plan.say("no_default_to", problem=str(error))
+    if trouble is not None and not plan.to:
+        raise trouble
+    return plan.routing()
+
+
+def route_parties(
+    parties: Iterable[Party | Mailbox | str], *, kind: str, settings: MessagingSettings
+) -> Routing:
+    """Whom a message to named ``parties`` goes to; the default To if there are none.
+
+    A party without an address is served by the default To (R33). Somebody who may not be mailed
+    (R6) is passed over in a request, which then goes to the default To if nobody is left, and
+    is suppressed in every other kind.
+
+    Raises:
+        NoRecipient: the default To is needed, but not set.
+        AddressError: a named address, or the needed default To, is none, or short without a
+            company domain.
+    """
+    plan = _Plan(settings)
+    for party in parties:
+        plan.take(party)
+    if not plan.to and (kind == Kind.REQUEST or not plan.passed_over):
+        plan.fall_back("nobody_left" if plan.passed_over else "nobody_named")
+    return plan.routing(suppress=kind != Kind.REQUEST)
+
+
+class _Plan:
+    """Recipients and steps, as they come together."""
+
+    def __init__(self, settings: MessagingSettings) -> None:
+        self._settings = settings
+        self._steps: list[Step] = []
+        self.to: dict[str, Mailbox] = {}
+        self.passed_over: list[Party] = []
+
+    def say(self, code: str, **values: str) -> None:
+        self._steps.append(step(code, **values))
+
+    def begin(self, location: str) -> None:
+        if location:
+            self.say("location", location=location)
+
+    def take_first(self, candidates: Sequence[Party]) -> None:
+        """Add the first candidate who can be mailed, else the default To."""
+        for party in candidates:
+            mailbox = self._usable(party)
+            if mailbox is not None:
+                self.say("chosen", name=name_of(party), address=mailbox.address)
+                self._add(mailbox)
+                return
+        self.fall_back("nobody_left" if candidates else "nobody_there")
+
+    def take(self, party: Party | Mailbox | str) -> None:
+        """Add one that was named explicitly; errors in its address are the caller's to know."""
+        if isinstance(party, Party) and not self._may_be_mailed(party):
+            self.passed_over.append(party)
+        elif isinstance(party, Party) and addresses.is_blank(party.email):
+            self.say("no_address", name=name_of(party))
+            self.fall_back("nobody_left")
+        else:
+            mailbox = _mailbox(party, self._settings)
+            self.say("named", who=who(mailbox))
+            self._add(mailbox)
+
+    def fall_back(self, code: str) -> None:
+        """Add the default To; ``code`` says why, unless a missing address has just been named."""
+        mailbox = default_to(self._settings)
+        if self._steps and self._steps[-1].code == "no_address":
+            last = self._steps.pop()
+            self.say("no_address_default_to", address=mailbox.address, **last.values)
+        else:
+            self.say(code, address=mailbox.address)
+        self._add(mailbox)
+
+    def routing(self, *, suppress: bool = False) -> Routing:
+        """The result; ``suppress`` records those who were passed over as suppressed."""
+        return Routing(
+            to=tuple(self.to.values()),
+            suppressed=tuple(map(self._as_far_as_known, self.passed_over if suppress else ())),
+            steps=tuple(self._steps),
+        )
+
+    def _usable(self, party: Party) -> Mailbox | None:
+        if not self._may_be_mailed(party):
+            return None
+        if addresses.is_blank(party.email):
+            self.say("no_address", name=name_of(party))
+            return None
+        try:
+            return resolve(party, self._settings)
+        except AddressError as error:
+            self.say("bad_address", name=name_of(party), problem=str(error))
+            return None
+
+    def _may_be_mailed(self, party: Party) -> bool:
+        if eligible(party):
+            return True
+        role = _ROLES[party.role] if party.role else ""
+        self.say("ineligible", name=name_of(party), role=role)
+        return False
+
+    def _add(self, mailbox: Mailbox) -> None:
+        if mailbox.address in self.to:
+            self.say("already", address=mailbox.address)
+        self.to.setdefault(mailbox.address, mailbox)
+
+    def _as_far_as_known(self, party: Party) -> Mailbox:
+        try:
+            return resolve(party, self._settings)
+        except AddressError:
+            address = one_line(party.email or "")[: addresses.ADDRESS_LIMIT]
+            return Mailbox(address, addresses.display_name(party.name))
+
+
+def _mailbox(given: Party | Mailbox | str, settings: MessagingSettings) -> Mailbox:
+    match given:
+        case Party():
+            return resolve(given, settings)
+        case Mailbox():
+            return addresses.named(_complete(given.address, settings), given.name)
+        case _:
+            return addresses.mailbox(
+                given, company_domain=settings.company_domain, own_domains=own_domains(settings)
+            )
+
+
+def _complete(email: str, settings: MessagingSettings) -> str:
+    return addresses.complete(
+        email, company_domain=settings.company_domain, own_domains=own_domains(settings)
+    )

@@ -1,0 +1,1 @@
+"""What is true now, for panel and command line alike."""

@@ -1,0 +1,146 @@
+"""The tests of the settings, as they are kept: who, when, of which settings, with what verdict."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal
+
+import sqlalchemy as sa
+
+from .. import clock
+from ..delivery import mechanisms
+from ..diagnosis import Diagnosis, Verdict
+from ..outbox import breaker
+from ..settings.store import InForce
+from ..state import State
+from ..storage.tables import CheckRow
+
+PER_MINUTE = 10  # tests by one user
+_LIMITS = "interaction_mail_test_limits"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Badge:
+    """What the page says of the last test; ``at`` is naive UTC."""
+
+    kind: Literal["never", "passed", "partial", "no_answer", "failed", "changed"]
+    by: str = ""
+    at: datetime | None = None
+    saved: bool = True  # else what was tested is not what is in force
+
+
+_KINDS: Final[Mapping[str, Literal["passed", "partial", "no_answer"]]] = {
+    Verdict.PASSED: "passed",
+    Verdict.PARTIAL: "partial",
+    Verdict.NO_ANSWER: "no_answer",
+}
+
+
+def badge(state: State, present: InForce) -> Badge:
+    """Whether the settings in force have passed a test."""
+    fingerprints = state.settings.keyring.fingerprints(present.settings)
+    with state.database.reading() as connection:
+        ours = _latest(connection, CheckRow.fingerprint.in_(fingerprints))
+        if ours is not None:
+            return Badge(kind=_KINDS.get(ours.verdict, "failed"), by=ours.by, at=ours.at)
+        passed = _latest(connection, CheckRow.verdict == Verdict.PASSED)
+    if passed is None:
+        return Badge(kind="never")
+    return Badge(kind="changed", by=passed.by, at=passed.at)
+
+
+def badge_after(state: State, tested: InForce, present: InForce, by: str, end: Diagnosis) -> Badge:
+    """The badge of a test that has just ended with ``end``, whether or not it could be stored."""
+    fingerprint = state.settings.keyring.fingerprint
+    return Badge(
+        kind=_KINDS.get(end.verdict, "failed"),
+        by=by,
+        at=clock.now(),
+        saved=fingerprint(tested.settings) == fingerprint(present.settings),
+    )
+
+
+def record(state: State, tested: InForce, *, by: str, end: Diagnosis) -> None:
+    """Write down one test, and how it logged in; commits a transaction of its own."""
+    present = state.settings.current().settings
+    with state.database.writing() as connection:
+        if end.mechanism is not None:
+            keyring = state.settings.keyring
+            mechanisms.keep(connection, keyring, tested.settings, end.mechanism, clock.now())
+        if end.passed and tested.settings == present:
+            breaker.close(connection, present)  # what stood in the way does so no more
+        connection.execute(
+            sa.insert(CheckRow).values(
+                id=uuid.uuid4(),
+                kind="test",
+                at=clock.now(),
+                by=by,
+                fingerprint=state.settings.keyring.fingerprint(tested.settings),
+                verdict=end.verdict,
+                steps=json.dumps([step.to_json() for step in end.steps]),
+            )
+        )
+
+
+def too_many(state: State, by: str) -> bool:
+    """Whether ``by`` has begun ten tests within the last minute; counts this one if not.
+
+    What this process began is counted at once, what others did when it has ended.
+    """
+    with state.database.reading() as connection:
+        recorded = connection.scalar(
+            sa.select(sa.func.count())
+            .select_from(CheckRow)
+            .where(
+                CheckRow.kind == "test",
+                CheckRow.by == by,
+                CheckRow.at > clock.now() - timedelta(minutes=1),
+            )
+        )
+    limits: _Limits = state.app.extensions.setdefault(_LIMITS, _Limits())
+    return (recorded or 0) >= PER_MINUTE or not limits.admit(by)
+
+
+class _Limits:
+    """How often each user began a test in this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begun: dict[str, deque[float]] = {}
+
+    def admit(self, user: str) -> bool:
+        """Whether ``user`` may begin another one now; if so it counts."""
+        now = time.monotonic()
+        with self._lock:
+            self._forget(now - 60)
+            begun = self._begun.setdefault(user, deque())
+            if len(begun) >= PER_MINUTE:
+                return False
+            begun.append(now)
+            return True
+
+    def _forget(self, before: float) -> None:
+        for user, begun in list(self._begun.items()):
+            while begun and begun[0] < before:
+                begun.popleft()
+            if not begun:
+                del self._begun[user]
+
+
+def _latest(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> Any:
+    # Where sending was suppressed nothing was tried, so nothing is known.
+    tried = CheckRow.verdict != Verdict.SUPPRESSED
+    wanted: Iterable[sa.ColumnElement[bool]] = (CheckRow.kind == "test", tried, *conditions)
+    return connection.execute(
+        sa.select(CheckRow.verdict, CheckRow.by, CheckRow.at)
+        .where(*wanted)
+        .order_by(CheckRow.at.desc())
+        .limit(1)
+    ).first()

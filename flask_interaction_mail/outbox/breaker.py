@@ -1,0 +1,120 @@
+"""The circuit breaker: while a server is in trouble nobody runs against it, and it says why.
+
+Its state is a row that all workers share, one for each server that was in trouble: workers with
+overrides of their own may talk to another one. Functions work on the connection given; its owner
+commits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..errors import TransportError
+from ..outcome import Stage
+from ..settings.model import MessagingSettings
+from ..storage.check_rows import put
+from ..storage.tables import CHECK as CHECK
+
+_ROWS = uuid.UUID("b2a5f7ce-6f0e-4a55-8a3d-2f5fd1a7c9e4")
+_KIND = "breaker"
+# With parameters, as every worker asks it each second.
+_OPEN = sa.select(CHECK.c.at, CHECK.c.until, CHECK.c.steps).where(
+    CHECK.c.id == sa.bindparam("server"), CHECK.c.verdict == "open"
+)
+_CLOSE = sa.update(CHECK).values(verdict="closed", until=None)
+PROBE_AFTER = timedelta(minutes=1)
+# Servers lock an account out after a few wrong passwords: do not be the one who does it.
+PROBE_AFTER_REFUSED_LOGIN = timedelta(minutes=15)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Open:
+    """The breaker is open: since when, until when (naive UTC), and why in plain words."""
+
+    since: datetime
+    until: datetime
+    stage: str
+    why: str
+
+
+def read(connection: sa.Connection, settings: MessagingSettings) -> Open | None:
+    """The breaker's state for ``settings``, None while it is closed."""
+    row = connection.execute(_OPEN, {"server": _row(settings)}).first()
+    if row is None:
+        return None
+    told: dict[str, Any] = json.loads(row.steps)
+    return Open(since=row.at, until=row.until, stage=told["stage"], why=told["why"])
+
+
+def trip(
+    connection: sa.Connection,
+    settings: MessagingSettings,
+    error: TransportError,
+    *,
+    worker: str,
+    now: datetime,
+) -> datetime:
+    """Open the breaker because of ``error``; gives when the next probe may run."""
+    known = read(connection, settings)
+    until = now + _pause(error)
+    put(
+        connection,
+        _row(settings),
+        kind=_KIND,
+        at=known.since if known else now,
+        by=worker,
+        fingerprint=_print(settings),
+        verdict="open",
+        steps=json.dumps({"stage": error.stage, "why": str(error)}),
+        until=until,
+    )
+    return until
+
+
+def begin_probe(connection: sa.Connection, settings: MessagingSettings, now: datetime) -> bool:
+    """Whether the caller may make the probe that is due: of many workers one, once a minute."""
+    changed = connection.execute(
+        sa.update(CHECK)
+        .where(CHECK.c.id == _row(settings), CHECK.c.verdict == "open", CHECK.c.until <= now)
+        .values(until=now + PROBE_AFTER)
+    )
+    return changed.rowcount == 1
+
+
+def close(connection: sa.Connection, settings: MessagingSettings) -> None:
+    """The server of ``settings`` works again."""
+    connection.execute(_CLOSE.where(CHECK.c.id == _row(settings)))
+
+
+def close_all(connection: sa.Connection) -> None:
+    """Settings were saved: whatever was in trouble is worth another try."""
+    connection.execute(_CLOSE.where(CHECK.c.kind == _KIND))
+
+
+def _pause(error: TransportError) -> timedelta:
+    if error.stage is Stage.AUTHENTICATION and not error.transient:
+        return PROBE_AFTER_REFUSED_LOGIN
+    return PROBE_AFTER
+
+
+def _row(settings: MessagingSettings) -> uuid.UUID:
+    return uuid.uuid5(_ROWS, _print(settings))
+
+
+def _print(settings: MessagingSettings) -> str:
+    # Only what decides the conversation up to the first message; of the password, whether there
+    # is one.
+    facts = (
+        settings.destination,
+        settings.use_authentication,
+        settings.helo_name,
+        settings.password is not None,
+    )
+    return hashlib.sha256(repr(facts).encode()).hexdigest()

@@ -1,0 +1,287 @@
+"""The outbox as a queue: claim with a lease, renew, give back, record.
+
+A claim takes a message for a limited time and raises its *fence*; every later write names the
+fence it was claimed with, so a worker that was away too long changes nothing. Every function
+works on the connection that it is given and leaves the commit to its owner; times are naive UTC.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import uuid
+from collections.abc import Callable, Collection, Iterable, Sequence
+from datetime import datetime, timedelta
+from itertools import zip_longest
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from .. import clock
+from ..storage.fetched_rows import Query
+from ..storage.json_rows import given, update
+from ..storage.tables import MESSAGE
+from ..values import Reason, Status
+from .claimed import OPEN, WANTED, load, wanted
+from .claimed import Attempt as Attempt
+from .claimed import Claimed as Claimed
+from .claimed import Verdict as Verdict
+from .fenced import Change, by_index, lock_rows_only
+from .record import record as record
+from .sizes import ANY, LARGE, Sizes
+from .stored import Reading
+
+log = logging.getLogger("flask_interaction_mail")
+
+# Holds what may not be sent now of messages just taken; gives the ids.
+Sieve = Callable[[sa.Connection, Sequence[Claimed], datetime], Collection[uuid.UUID]]
+
+_MAX_BEGUN = 3  # claims that began with a message and never ended
+_MAX_BYTES = 8_000_000  # of content in one claim, so that big messages do not fill the memory
+_GLANCE = 200  # messages at the head of a queue among which a large one is looked for
+_PRESENT = {
+    "postgresql": sa.func.timezone("utc", sa.func.clock_timestamp()),
+    "mysql": sa.func.utc_timestamp(6),
+    "mariadb": sa.func.utc_timestamp(6),
+}
+_COLUMNS = sa.select(MESSAGE.c.id, MESSAGE.c.size).where(
+    MESSAGE.c.size > sa.bindparam("over"), MESSAGE.c.size <= sa.bindparam("upto")
+)
+_DUE = (
+    _COLUMNS.where(
+        MESSAGE.c.status == sa.bindparam("wanted"), MESSAGE.c.due_at <= sa.bindparam("now")
+    )
+    .order_by(MESSAGE.c.due_at)
+    .limit(sa.bindparam("most"))
+)
+_LATE = (
+    _COLUMNS.where(MESSAGE.c.status == Status.SENDING, MESSAGE.c.lease_until < sa.bindparam("now"))
+    .order_by(MESSAGE.c.lease_until)
+    .limit(sa.bindparam("most"))
+)
+_PICK_DUE, _PICK_LATE = (Query(one.with_for_update(skip_locked=True)) for one in (_DUE, _LATE))
+# The largest one at the head of each queue, which NULL says is empty.
+_LARGEST_DUE, _LARGEST_LATE = (
+    sa.select(sa.func.max(one.subquery("head").c.size)) for one in (_DUE, _LATE)
+)
+_FIRST = sa.select(sa.func.min(MESSAGE.c.due_at)).where(
+    MESSAGE.c.status == sa.bindparam("wanted"), MESSAGE.c.due_at.is_not(None)
+)
+_FRESH, _AGAIN = {"wanted": Status.QUEUED}, {"wanted": Status.DEFERRED}
+_TAKE = (
+    update(MESSAGE)
+    .where(MESSAGE.c.id == WANTED.c.id)
+    .values(
+        status=Status.SENDING,
+        due_at=None,
+        fence=MESSAGE.c.fence + 1,
+        lost_leases=MESSAGE.c.lost_leases + WANTED.c.begun,
+        lease_until=sa.bindparam("until", type_=MESSAGE.c.lease_until.type),
+        worker=sa.bindparam("taker"),
+    )
+)
+_ABANDONED = sa.update(MESSAGE).where(MESSAGE.c.lease_until < sa.bindparam("now"))
+_ASIDE: dict[str, Any] = {"status": Status.HELD, "lease_until": None, "worker": None}
+_SET_ASIDE = _ABANDONED.values(
+    **_ASIDE,
+    reason=Reason.AMBIGUOUS,
+    detail="The worker stopped while it was sending: it may have left, or not.",
+)
+_POISON = MESSAGE.c.lost_leases >= _MAX_BEGUN
+_SET_POISON_ASIDE = _ABANDONED.where(_POISON).values(
+    **_ASIDE,
+    reason=Reason.POISON,
+    detail="Three workers in a row stopped while they were sending this message.",
+)
+_ANY_ABANDONED = sa.select(MESSAGE.c.id).where(MESSAGE.c.lease_until < sa.bindparam("now")).limit(1)
+_ANY_POISON = _ANY_ABANDONED.where(_POISON)
+_CLAIMS = given(MESSAGE.c.id, MESSAGE.c.fence)
+_RENEW = Change(_CLAIMS, lease_until=sa.bindparam("until", type_=MESSAGE.c.lease_until.type))
+_GIVE_BACK = Change(
+    _CLAIMS,
+    status=sa.case((MESSAGE.c.attempts > 0, Status.DEFERRED), else_=Status.QUEUED),
+    due_at=sa.bindparam("again_at", type_=MESSAGE.c.due_at.type),
+    lease_until=None,
+    worker=None,
+    lost_leases=0,
+    detail=sa.bindparam("why", type_=MESSAGE.c.detail.type),
+)
+
+
+class Time:
+    """The time of the database, which all workers share: clocks of machines may be wrong.
+
+    Between two looks at it time goes on by the monotonic clock, so that a clock that is set
+    meanwhile changes nothing. SQLite has no other clock than that of its one machine.
+    """
+
+    def __init__(self) -> None:
+        self._seen = clock.now(), time.monotonic()  # together: threads share this
+
+    def look(self, connection: sa.Connection) -> datetime:
+        """Ask the database on ``connection``."""
+        present = _PRESENT.get(connection.dialect.name)
+        seen = clock.now() if present is None else connection.scalar(sa.select(present))
+        assert isinstance(seen, datetime)  # noqa: S101 - that is what these functions give
+        self._seen = seen, time.monotonic()
+        return seen
+
+    def now(self) -> datetime:
+        """The present, without asking."""
+        seen, at = self._seen
+        return seen + timedelta(seconds=time.monotonic() - at)
+
+
+def recover(connection: sa.Connection, now: datetime, *, hold: bool) -> None:
+    """Set aside what workers that died, or stood still too long, left in an unknown state.
+
+    With ``hold`` that is all of it, as it may have left already; else only what three workers
+    in a row had begun and not ended. The rest is taken over by the next claims: the same bytes
+    under the same Message-ID.
+    """
+    if connection.dialect.name in ("mysql", "mariadb"):
+        # Their update would wait for whoever is recording what it looks through, who waits for
+        # it then: a deadlock. There is seldom anything, and a look waits for nobody.
+        look = _ANY_ABANDONED if hold else _ANY_POISON
+        if connection.execute(look, {"now": now}).first() is None:
+            return
+    # On SQLite this also gives a claim the whole database: who writes first has it, rows are
+    # not locked there.
+    connection.execute(_SET_ASIDE if hold else _SET_POISON_ASIDE, {"now": now})
+
+
+def claim(
+    connection: sa.Connection,
+    *,
+    limit: int,
+    worker: str,
+    lease: timedelta,
+    now: datetime,
+    late: int = 1,
+    free: int = 1,
+    hold: bool = False,
+    only_fresh: bool = False,
+    sizes: Sizes = ANY,
+    reading: Reading | None = None,
+    sieve: Sieve = lambda *_: (),
+) -> list[Claimed]:
+    """Take up to ``limit`` messages for ``lease``; no two workers get the same one.
+
+    First come, at most ``late``, those whose worker has lost them (unless ``hold``, see
+    ``recover``); then, half and half, those that were never tried and those that are to be tried
+    again. What was lost, and the first ``free`` of the rest, the worker begins immediately:
+    should it die, only they may have been the reason. With ``only_fresh``, there was nothing but
+    fresh mail a moment ago, and nothing else is looked for. Those of other ``sizes`` stay where
+    they are. With ``reading``, which any thread may use, a large one is read when somebody asks
+    for its content. What the ``sieve`` holds, in the same transaction, is not given. On MariaDB
+    this is the first statement of its transaction.
+    """
+    lock_rows_only(connection)
+    by_index(connection)
+    recover(connection, now, hold=hold)
+    lost = []
+    if only_fresh:
+        due = _pick(connection, _PICK_DUE, limit, sizes, **_FRESH, now=now)
+    else:
+        lost = _pick(connection, _PICK_LATE, min(limit, late), sizes, now=now)
+        due = _due(connection, now, limit - len(lost), sizes)
+    ids, size = _within_bytes([*lost, *due])
+    if not ids:
+        return []
+    rows = wanted(ids, begun=max(len(lost), free))
+    connection.execute(_TAKE, {**rows, "until": now + lease, "taker": worker})
+    claimed, damaged = load(connection, ids, rows, size=size, reading=reading)
+    for id, problem in damaged.items():
+        _quarantine(connection, id, problem)
+    held = sieve(connection, claimed, now)
+    return [one for one in claimed if one.id not in held] if held else claimed
+
+
+class Waiting(NamedTuple):
+    """Whether a claim would find anything: mail that was never tried, and any other.
+
+    ``large`` says whether one that is ``LARGE`` has come near the head.
+    """
+
+    fresh: bool
+    other: bool
+    large: bool
+
+
+def waiting(connection: sa.Connection, now: datetime) -> Waiting:
+    """What a claim would find: a look that locks nothing, after ``by_index``."""
+    # In the order of an index: without it PostgreSQL may choose another, and read all that waits.
+    largest: list[int | None] = [
+        connection.scalar(query, {**which, **ANY._asdict(), "now": now, "most": _GLANCE})
+        for query, which in ((_LARGEST_DUE, _FRESH), (_LARGEST_DUE, _AGAIN), (_LARGEST_LATE, {}))
+    ]
+    fresh, again, lost = (size is not None for size in largest)
+    return Waiting(fresh, again or lost, any((size or 0) > LARGE.over for size in largest))
+
+
+def _due(
+    connection: sa.Connection, now: datetime, limit: int, sizes: Sizes
+) -> list[tuple[uuid.UUID, int]]:
+    """What is to be sent, new and deferred in turn: neither waits for the end of the other."""
+    half = limit // 2
+    again = _pick(connection, _PICK_DUE, half, sizes, **_AGAIN, now=now)
+    fresh = _pick(connection, _PICK_DUE, limit - len(again), sizes, **_FRESH, now=now)
+    if len(again) == half and len(again) + len(fresh) < limit:
+        again = _pick(connection, _PICK_DUE, limit - len(fresh), sizes, **_AGAIN, now=now)
+    return [one for pair in zip_longest(fresh, again) for one in pair if one]
+
+
+def _pick(
+    connection: sa.Connection, query: Query, most: int, sizes: Sizes, **which: object
+) -> list[tuple[uuid.UUID, int]]:
+    if most <= 0:
+        return []
+    rows = query.rows(connection, {**which, **sizes._asdict(), "most": most})
+    return [(id, size or 0) for id, size in rows]
+
+
+def _within_bytes(picked: Sequence[tuple[uuid.UUID, int]]) -> tuple[list[uuid.UUID], int]:
+    ids: list[uuid.UUID] = []
+    total = 0
+    for id, size in picked:
+        if ids and total + size > _MAX_BYTES:
+            break
+        ids.append(id)
+        total += size
+    return ids, total
+
+
+def _quarantine(connection: sa.Connection, id: uuid.UUID, problem: str) -> None:
+    log.error("message.poison: %s: %s", id, problem)
+    connection.execute(
+        sa.update(MESSAGE)
+        .where(MESSAGE.c.id == id)
+        .values(
+            status=Status.HELD,
+            reason=Reason.POISON,
+            detail=f"This message cannot be sent: {problem}.",
+            lease_until=None,
+            worker=None,
+        )
+    )
+
+
+def renew(
+    connection: sa.Connection, claims: Iterable[Claimed], *, lease: timedelta, now: datetime
+) -> set[uuid.UUID]:
+    """Extend the leases of ``claims``; gives the ids of those that are still this worker's."""
+    return _RENEW.apply(connection, [(one.id, one.fence) for one in claims], until=now + lease)
+
+
+def give_back(
+    connection: sa.Connection, claims: Iterable[Claimed], *, due_at: datetime, detail: str | None
+) -> None:
+    """Return ``claims`` to the queue without an attempt; ``detail`` says why they wait."""
+    rows = [(one.id, one.fence) for one in claims]
+    _GIVE_BACK.apply(connection, rows, again_at=due_at, why=detail)
+
+
+def next_due(connection: sa.Connection) -> datetime | None:
+    """When the next open message becomes due, None where none is open."""
+    first = (connection.scalar(_FIRST, {"wanted": one}) for one in OPEN)
+    return min((due for due in first if due is not None), default=None)

@@ -1,0 +1,60 @@
+"""What became of a key: which messages had it, and whether it may be used again.
+
+A message that was cancelled, refused, expired or suppressed, and never left, frees its key. To
+have left means that some recipient was accepted, or that nobody knows: an attempt was ambiguous,
+or its worker stopped within it. Nothing here writes.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import sqlalchemy as sa
+
+from ..outcome import Result
+from ..storage.tables import ATTEMPT, MESSAGE, RECIPIENT
+from ..values import Status
+
+_OVER: Final = (Status.FAILED, Status.SUPPRESSED, Status.CANCELLED)  # without having been sent
+_LEFT: Final = sa.or_(
+    MESSAGE.c.lost_leases > 0,
+    sa.exists().where(RECIPIENT.c.message_id == MESSAGE.c.id, RECIPIENT.c.status == Status.SENT),
+    sa.exists().where(ATTEMPT.c.message_id == MESSAGE.c.id, ATTEMPT.c.result == Result.AMBIGUOUS),
+)
+_OF_KEY: Final = (
+    sa.select(
+        MESSAGE.c.id,
+        MESSAGE.c.key,
+        MESSAGE.c.key_number,
+        sa.or_(MESSAGE.c.status.not_in(_OVER), _LEFT).label("counts"),
+    )
+    .where(MESSAGE.c.key == sa.bindparam("key"))
+    .order_by(MESSAGE.c.key_number.desc())
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Use:
+    """What a key was used for: the ids of its messages, newest first.
+
+    ``taken_by`` is the newest that waits or has left, None where the key is free; ``next`` is
+    the number of the next message.
+    """
+
+    ids: Sequence[uuid.UUID]
+    taken_by: uuid.UUID | None
+    next: int
+
+
+def use_of(connection: sa.Connection, key: str) -> Use:
+    """The messages that are stored with ``key``."""
+    # MariaDB finds keys that differ only in case or accents as well.
+    rows = [row for row in connection.execute(_OF_KEY, {"key": key}) if row.key == key]
+    return Use(
+        ids=[row.id for row in rows],
+        taken_by=next((row.id for row in rows if row.counts), None),
+        next=rows[0].key_number + 1 if rows else 0,
+    )

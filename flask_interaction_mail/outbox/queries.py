@@ -1,0 +1,111 @@
+"""What the page of one message shows, read from the tables. Nothing here writes."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+
+from ..storage.tables import AttemptRow, MessageRow
+from ..values import RecipientVerdict, Status
+from . import messages, resends
+
+_LISTED = (
+    MessageRow.id,
+    MessageRow.created_at,
+    MessageRow.subject,
+    MessageRow.kind,
+    MessageRow.status,
+    MessageRow.reason,
+    MessageRow.detail,
+)
+_SHOWN = (
+    *_LISTED,
+    MessageRow.source,
+    MessageRow.actor,
+    MessageRow.due_at,
+    MessageRow.expires_at,
+    MessageRow.finished_at,
+    MessageRow.attempts,
+    MessageRow.route,
+    MessageRow.message_id,
+    MessageRow.envelope_sender,
+    MessageRow.size,
+    MessageRow.resend_of,
+    MessageRow.resent_by,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One attempt, with the reply to each recipient."""
+
+    row: Any
+    replies: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Details:
+    """All about one message except its content."""
+
+    row: Any
+    route: tuple[str, ...]
+    recipients: tuple[RecipientVerdict, ...]
+    attempts: tuple[Attempt, ...]
+    resends: tuple[resends.Resend, ...]  # newest first
+    has_content: bool
+
+    @property
+    def may_cancel(self) -> bool:
+        """Whether it can still be called back."""
+        return self.row.status in messages.CANCELLABLE
+
+    @property
+    def may_release(self) -> bool:
+        """Whether it is held and could leave as it is."""
+        return self.row.status == Status.HELD and self.has_content
+
+    @property
+    def may_resend(self) -> bool:
+        """Whether nothing waits any more."""
+        return self.row.status in messages.FINAL
+
+
+def details(connection: sa.Connection, id: uuid.UUID) -> Details | None:
+    """All about the message ``id``; None if there is none."""
+    row = connection.execute(
+        sa.select(*_SHOWN, MessageRow.content.is_not(None).label("has_content")).where(
+            MessageRow.id == id
+        )
+    ).first()
+    if row is None:
+        return None
+    return Details(
+        row=row,
+        route=messages.read_route(row.route),
+        recipients=messages.recipients_of(connection, [id]).get(id, ()),
+        attempts=_attempts(connection, id),
+        resends=resends.resends_of(connection, id),
+        has_content=bool(row.has_content),
+    )
+
+
+def stored(connection: sa.Connection, id: uuid.UUID) -> tuple[bytes | None, str] | None:
+    """Content and intent of the message ``id``; None if there is none."""
+    row = connection.execute(
+        sa.select(MessageRow.content, MessageRow.intent).where(MessageRow.id == id)
+    ).first()
+    return None if row is None else (row.content, row.intent)
+
+
+def _attempts(connection: sa.Connection, id: uuid.UUID) -> tuple[Attempt, ...]:
+    rows: Sequence[Any] = connection.execute(
+        sa.select(*AttemptRow.__table__.c)
+        .where(AttemptRow.message_id == id)
+        .order_by(AttemptRow.number)
+    ).all()
+    return tuple(Attempt(row=row, replies=json.loads(row.verdicts)) for row in rows)

@@ -1,0 +1,118 @@
+"""Which messages were sent again, and whether one may be.
+
+A message is sent again only when nothing waits any more: of one that is still open, both could
+leave. Every function works on the connection that it is given and leaves the commit to its owner.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from .. import clock
+from ..errors import SentAgain, StillWaiting
+from ..messages.intent import Intent
+from ..storage.tables import MESSAGE
+from ..values import Status
+from . import keys
+from .messages import FINAL, PURGED
+
+_OF: Final = (
+    sa.select(MESSAGE.c.id, MESSAGE.c.created_at, MESSAGE.c.resent_by)
+    .where(MESSAGE.c.resend_of == sa.bindparam("original"))
+    .order_by(MESSAGE.c.created_at.desc(), MESSAGE.c.id.desc())
+    .limit(20)
+)
+_WAITING: Final = "It is still waiting: release it or call it back first."
+_ON_ITS_WAY: Final = (
+    "It is still waiting for what the server says, or is in a digest that is: look again later."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resend:
+    """One message that was made of another: when (naive UTC), and by whom where that is known."""
+
+    id: uuid.UUID
+    at: datetime
+    by: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Original:
+    """What is sent again; ``number`` is that of the next message with its key."""
+
+    intent: Intent
+    pair: str | None
+    actor: str | None
+    key: str | None
+    number: int
+
+
+def resends_of(connection: sa.Connection, id: uuid.UUID) -> tuple[Resend, ...]:
+    """The latest twenty messages that were made of ``id``, newest first."""
+    rows = connection.execute(_OF, {"original": id})
+    return tuple(Resend(id=row.id, at=row.created_at, by=row.resent_by) for row in rows)
+
+
+def original(connection: sa.Connection, id: uuid.UUID) -> Original:
+    """What message ``id`` was to say, to whom, and for whom.
+
+    Raises:
+        LookupError: there is no such message.
+        ValueError: the stored intent is damaged, or its body has been purged.
+    """
+    columns = (MESSAGE.c.intent, MESSAGE.c.pair, MESSAGE.c.actor, MESSAGE.c.key)
+    row = _row(connection, id, columns)
+    if row.intent == PURGED:
+        raise ValueError(
+            "The text of this message is gone: it was kept only for the time that "
+            "INTERACTION_MAIL_BODY_RETENTION gives, or came through Flask-Mail."
+        )
+    return Original(
+        intent=Intent.from_json(row.intent),
+        pair=row.pair,
+        actor=row.actor,
+        key=row.key,
+        number=0 if row.key is None else keys.use_of(connection, row.key).next,
+    )
+
+
+def check(connection: sa.Connection, id: uuid.UUID, after: uuid.UUID | None) -> None:
+    """See that message ``id`` may be sent again by somebody who knows its resend ``after``.
+
+    Raises:
+        LookupError: there is no such message.
+        StillWaiting: it is not final.
+        SentAgain: there is a later resend than ``after``.
+    """
+    status = Status(_row(connection, id, (MESSAGE.c.status,)).status)
+    if status not in FINAL:
+        raise StillWaiting(_ON_ITS_WAY if status is Status.SENDING else _WAITING)
+    resends = resends_of(connection, id)
+    if resends and resends[0].id != after:
+        raise SentAgain(_sentence(resends[0]), newest=resends[0].id)
+
+
+def lock(connection: sa.Connection, id: uuid.UUID) -> None:
+    """Let nobody else change or resend message ``id`` before the end of this transaction."""
+    # On SQLite this takes the whole database: rows cannot be locked there.
+    same = sa.update(MESSAGE).where(MESSAGE.c.id == id).values(size=MESSAGE.c.size)
+    connection.execute(same)
+
+
+def _row(connection: sa.Connection, id: uuid.UUID, columns: Sequence[sa.Column[Any]]) -> Any:
+    row = connection.execute(sa.select(*columns).where(MESSAGE.c.id == id)).first()
+    if row is None:
+        raise LookupError(f"There is no message {id}.")
+    return row
+
+
+def _sentence(newest: Resend) -> str:
+    by = newest.by or "somebody"
+    return f"It was sent again on {clock.from_db(newest.at):%Y-%m-%d %H:%M} UTC by {by}."

@@ -1,0 +1,209 @@
+"""What the outbox forgets: by age, or because somebody asks for it.
+
+Each function commits short transactions of its own. Rows are looked for in one and changed in
+the next, so that on SQLite every writing transaction begins with its write.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+
+import sqlalchemy as sa
+
+from .. import addresses
+from ..errors import AddressError
+from ..storage.tables import ATTEMPT, CHECK, MESSAGE, RECIPIENT, SettingsRow
+from ..values import Reason, Status
+from .messages import FINAL, PURGED, cancel
+
+ERASED: Final = "erased"
+
+_BATCH: Final = 500  # rows a transaction
+_WHO: Final = (MESSAGE.c.actor, MESSAGE.c.key, MESSAGE.c.resent_by)
+
+
+class Transactions(Protocol):
+    """Short transactions of our own; the second commits at its end."""
+
+    def reading(self) -> AbstractContextManager[sa.Connection]: ...
+
+    def writing(self) -> AbstractContextManager[sa.Connection]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purged:
+    """How many bodies, messages, and tests of the settings were removed."""
+
+    bodies: int
+    messages: int
+    checks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Erased:
+    """How many messages and tests an address was removed from, and where it still is."""
+
+    messages: int
+    checks: int
+    in_flight: int  # messages that are being sent at this moment
+    in_settings: bool
+
+
+def purge(database: Transactions, *, now: datetime, bodies: timedelta, logs: timedelta) -> Purged:
+    """Remove bodies and whole messages whose final state is older than that; commits.
+
+    What is held waits for an administrator, so it is not final in this sense.
+    """
+    messages = _delete_messages(database, _finished_before(now - logs))
+    kept = sa.and_(_finished_before(now - bodies), MESSAGE.c.intent != PURGED)
+    without = sa.update(MESSAGE).values(intent=PURGED, content=None)
+    texts = 0
+    for ids in _batches(database, kept):
+        with database.writing() as connection:
+            texts += connection.execute(without.where(MESSAGE.c.id.in_(ids))).rowcount
+    in_use = sa.or_(CHECK.c.verdict == "open", CHECK.c.kind == "login")  # an open breaker
+    old = sa.and_(CHECK.c.at < now - logs, sa.not_(in_use))
+    with database.writing() as connection:
+        checks = connection.execute(sa.delete(CHECK).where(old)).rowcount
+    return Purged(bodies=texts, messages=messages, checks=checks)
+
+
+def _finished_before(moment: datetime) -> sa.ColumnElement[bool]:
+    return sa.and_(
+        MESSAGE.c.created_at < moment,  # so it is, and there is an index of it
+        MESSAGE.c.finished_at < moment,
+        MESSAGE.c.status.in_(FINAL),
+    )
+
+
+def _delete_messages(database: Transactions, which: sa.ColumnElement[bool]) -> int:
+    count = 0
+    for ids in _batches(database, which):
+        with database.writing() as connection:
+            # SQLite follows foreign keys only where the host has told it to.
+            connection.execute(sa.delete(RECIPIENT).where(RECIPIENT.c.message_id.in_(ids)))
+            connection.execute(sa.delete(ATTEMPT).where(ATTEMPT.c.message_id.in_(ids)))
+            count += connection.execute(sa.delete(MESSAGE).where(MESSAGE.c.id.in_(ids))).rowcount
+    return count
+
+
+def _batches(
+    database: Transactions, which: sa.ColumnElement[bool]
+) -> Iterator[Sequence[uuid.UUID]]:
+    """Ids of messages until there are no more; each batch has to be changed before the next."""
+    while True:
+        with database.reading() as connection:
+            ids = connection.scalars(sa.select(MESSAGE.c.id).where(which).limit(_BATCH)).all()
+        if not ids:
+            return
+        yield ids
+
+
+def erase(database: Transactions, address: str, *, now: datetime) -> Erased:
+    """Remove ``address`` from all messages, with their texts, and from all tests; commits.
+
+    Messages that wait are called back first, those that are being sent are left alone. That
+    there was a message, when, and what became of it stays.
+
+    Raises:
+        AddressError: ``address`` is no full address.
+    """
+    wanted = _full(address)
+    with database.reading() as connection:
+        rows = connection.execute(sa.select(MESSAGE.c.id, MESSAGE.c.status).where(_names(wanted)))
+        found = {row.id: row.status for row in rows}
+    in_flight = [id for id, status in found.items() if status == Status.SENDING]
+    ids = [id for id in found if id not in in_flight]
+    for start in range(0, len(ids), _BATCH):
+        with database.writing() as connection:
+            _erase_messages(connection, ids[start : start + _BATCH], wanted, now)
+    with database.writing() as connection:
+        which = sa.and_(CHECK.c.kind != "breaker", _mentions(wanted, CHECK.c.steps, CHECK.c.by))
+        checks = connection.execute(sa.delete(CHECK).where(which)).rowcount
+    return Erased(
+        messages=len(ids),
+        checks=checks,
+        in_flight=len(in_flight),
+        in_settings=_in_settings(database, wanted),
+    )
+
+
+def _full(address: str) -> str:
+    domain = addresses.domain_of(address.strip())
+    cleaned = addresses.clean_email(address, own_domains=(domain.lower(),))
+    if addresses.is_short(cleaned):
+        raise AddressError(
+            f"{addresses.quoted(address)} is only the part before the @: write the whole address."
+        )
+    return cleaned
+
+
+def _names(address: str) -> sa.ColumnElement[bool]:
+    """Messages that have ``address`` as a recipient, or anywhere in what was kept of them."""
+    recipients = sa.select(RECIPIENT.c.message_id).where(
+        _mentions(address, RECIPIENT.c.address, RECIPIENT.c.reply)
+    )
+    attempts = sa.select(ATTEMPT.c.message_id).where(
+        _mentions(address, ATTEMPT.c.verdicts, ATTEMPT.c.reply, ATTEMPT.c.diverted_to)
+    )
+    kept = (MESSAGE.c.intent, MESSAGE.c.route, MESSAGE.c.subject, MESSAGE.c.detail)
+    return sa.or_(
+        MESSAGE.c.id.in_(recipients),
+        MESSAGE.c.id.in_(attempts),
+        _mentions(address, *kept, *_WHO),
+    )
+
+
+def _mentions(address: str, *columns: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
+    # JSON texts may spell what is not ASCII with escapes.
+    spellings = {address, json.dumps(address)[1:-1]}
+    return sa.or_(
+        *(
+            column.icontains(spelling, autoescape=True)
+            for column in columns
+            for spelling in spellings
+        )
+    )
+
+
+def _erase_messages(
+    connection: sa.Connection, ids: Sequence[uuid.UUID], address: str, now: datetime
+) -> None:
+    cancel(connection, ids, Reason.WITHDRAWN, now)
+    of_these = RECIPIENT.c.message_id.in_(ids)
+    connection.execute(
+        sa.update(RECIPIENT)
+        .where(of_these, _mentions(address, RECIPIENT.c.address))
+        .values(address=ERASED, name="", reply=None)
+    )
+    # A reply about one recipient may well name another.
+    connection.execute(sa.update(RECIPIENT).where(of_these).values(reply=None))
+    connection.execute(
+        sa.update(ATTEMPT)
+        .where(ATTEMPT.c.message_id.in_(ids))
+        .values(verdicts="{}", reply=None, diverted_to=None)
+    )
+    connection.execute(_forget(ids, address))
+
+
+def _forget(ids: Sequence[uuid.UUID], address: str) -> sa.Update:
+    about = {column: sa.case((_mentions(address, column), None), else_=column) for column in _WHO}
+    return (
+        sa.update(MESSAGE)
+        .where(MESSAGE.c.id.in_(ids), MESSAGE.c.status != Status.SENDING)
+        .values(about)
+        .values(intent=PURGED, content=None, route="[]", subject=f"({ERASED})", detail=None)
+    )
+
+
+def _in_settings(database: Transactions, address: str) -> bool:
+    fields = SettingsRow.__table__.c.fields
+    with database.reading() as connection:
+        query = sa.select(sa.literal(1)).where(_mentions(address, fields)).limit(1)
+        return connection.scalar(query) is not None

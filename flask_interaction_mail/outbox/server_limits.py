@@ -1,0 +1,101 @@
+"""How much a server takes at once, as far as one more was too many for it.
+
+What was learned is a row for each limit that all workers share, by server and port. After a while
+it counts no more, so that the server is asked anew. Functions work on the connection given; its
+owner commits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, NamedTuple
+
+import sqlalchemy as sa
+
+from ..settings.model import MessagingSettings
+from ..storage.check_rows import put
+from ..storage.tables import CHECK
+
+
+@dataclass(frozen=True, slots=True)
+class ServerLimit:
+    """One of a server's limits; ``rows`` is the namespace of its rows, ``what`` their content."""
+
+    kind: str
+    what: str
+    rows: uuid.UUID
+    counts_for: timedelta
+
+    def row(self, settings: MessagingSettings) -> uuid.UUID:
+        """Where it is written down for the server of ``settings``."""
+        return uuid.uuid5(self.rows, _place(settings))
+
+    def told(self, steps: str | None) -> int | None:
+        """What was written down; None for nothing."""
+        return None if steps is None else int(json.loads(steps)[self.what])
+
+
+RECIPIENTS: Final = ServerLimit(
+    "room", "recipients", uuid.UUID("6a3a3c0e-6d5b-4a35-9a0f-0c7b1f6e8d12"), timedelta(days=1)
+)
+CONNECTIONS: Final = ServerLimit(
+    "connections",
+    "connections",
+    uuid.UUID("0d6f9b52-3f0a-4d0c-8a8e-5b1b6a7d2c94"),
+    timedelta(hours=1),
+)
+# With parameters, and both together, as every worker asks before a claim.
+_KNOWN: Final = sa.select(CHECK.c.id, CHECK.c.steps).where(
+    sa.or_(
+        CHECK.c.id == sa.bindparam(RECIPIENTS.what), CHECK.c.id == sa.bindparam(CONNECTIONS.what)
+    ),
+    CHECK.c.until > sa.bindparam("now"),
+)
+
+
+class Known(NamedTuple):
+    """How many ``recipients`` a server takes in one transaction, and ``connections`` from us.
+
+    None is not known.
+    """
+
+    recipients: int | None
+    connections: int | None
+
+
+def read(connection: sa.Connection, settings: MessagingSettings, now: datetime) -> Known:
+    """What is known of the server of ``settings``."""
+    rows = {one.what: one.row(settings) for one in (RECIPIENTS, CONNECTIONS)}
+    found = {row.id: row.steps for row in connection.execute(_KNOWN, {**rows, "now": now})}
+    return Known(*(one.told(found.get(rows[one.what])) for one in (RECIPIENTS, CONNECTIONS)))
+
+
+def learn(
+    connection: sa.Connection,
+    settings: MessagingSettings,
+    limit: ServerLimit,
+    most: int,
+    *,
+    worker: str,
+    now: datetime,
+) -> None:
+    """The server of ``settings`` takes ``most``, for as long as the ``limit`` counts."""
+    put(
+        connection,
+        limit.row(settings),
+        kind=limit.kind,
+        at=now,
+        by=worker,
+        fingerprint=hashlib.sha256(_place(settings).encode()).hexdigest(),
+        verdict="known",
+        steps=json.dumps({limit.what: most}),
+        until=now + limit.counts_for,
+    )
+
+
+def _place(settings: MessagingSettings) -> str:
+    return f"{(settings.smtp_server or '').lower()}:{settings.smtp_port}"

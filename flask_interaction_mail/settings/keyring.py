@@ -1,0 +1,176 @@
+"""The stored password: encrypted together with the one place where it may go.
+
+Fernet (AES-128-CBC with HMAC-SHA256) under keys that HKDF-SHA256 (RFC 5869) derives from the
+host's own, so that those may have any length. The newest key encrypts, all of them decrypt.
+
+``cryptography`` is imported where it is used: it takes 8 ms and 7 MB, and a process that meets no
+password does without.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import SecretUnreadable
+from .model import Destination, MessagingSettings, Secret
+
+if TYPE_CHECKING:
+    from cryptography.fernet import Fernet, MultiFernet
+
+Keys = Sequence[str | bytes]
+
+_NO_KEY: Final = (
+    "there is no key to encrypt the password with: set SECRET_KEY, "
+    "or INTERACTION_MAIL_SECRET_KEYS, in the application's configuration"
+)
+_NO_FIT: Final = (
+    "the stored password was encrypted under another key: put the former key into "
+    "SECRET_KEY_FALLBACKS (or last in INTERACTION_MAIL_SECRET_KEYS), or type the password again"
+)
+# What the result of a test depends on, beside the password.
+_TESTED: Final = (
+    "use_authentication",
+    "allow_unencrypted_auth",
+    "helo_name",
+    "default_to",
+    "default_from",
+    "company_domain",
+)
+
+
+class Keyring:
+    """Seals and opens passwords; ``keys`` are the newest first, and read anew at every use.
+
+    Without any key everything works that needs none: the error comes only when a password is
+    to be stored or opened.
+    """
+
+    def __init__(self, keys: Keys | Callable[[], Keys]) -> None:
+        self._keys = keys if callable(keys) else lambda: keys
+        self._no_key = os.urandom(32)  # for fingerprints where no key is configured
+
+    def seal(self, password: Secret, destination: Destination) -> str:
+        """A token of ``password`` and the ``destination`` that it is for.
+
+        Raises:
+            SecretUnreadable: no key is configured.
+        """
+        return self._ring().encrypt(_payload(password, destination)).decode("ascii")
+
+    def open(self, token: str) -> tuple[Secret, Destination]:
+        """The password of ``token`` and where it may go.
+
+        Raises:
+            SecretUnreadable: no key fits, or the token is damaged.
+        """
+        payload = _decrypted(self._ring(), token)
+        opened = _parsed(payload) if payload is not None else None
+        if opened is None:
+            raise SecretUnreadable(_NO_FIT)
+        return opened
+
+    def rotate(self, token: str) -> str:
+        """``token`` under the newest key; the very same text if it is already.
+
+        Raises:
+            SecretUnreadable: no key fits, or the token is damaged.
+        """
+        newest, ring = self._fernets()[0], self._ring()
+        if _decrypted(newest, token) is not None:
+            return token
+        if _decrypted(ring, token) is None:
+            raise SecretUnreadable(_NO_FIT)
+        return ring.rotate(token).decode("ascii")
+
+    def fingerprint(self, settings: MessagingSettings) -> str:
+        """64 hexadecimal digits that change with all that the result of a test depends on.
+
+        The password goes in as a digest under a key, so that the fingerprint tells nobody who
+        guesses whether he is right.
+        """
+        return self.fingerprints(settings)[0]
+
+    def fingerprints(self, settings: MessagingSettings) -> tuple[str, ...]:
+        """The fingerprint under every key, newest first.
+
+        One that was stored before the keys were rotated is among them.
+        """
+        material = [*self._material()] or [self._no_key]
+        return tuple(_fingerprint(settings, _derived(key, b"fingerprint")) for key in material)
+
+    def _material(self) -> list[bytes]:
+        keys = self._keys()
+        return [key.encode() if isinstance(key, str) else bytes(key) for key in keys if key]
+
+    def _ring(self) -> MultiFernet:
+        from cryptography.fernet import MultiFernet
+
+        return MultiFernet(self._fernets())
+
+    def _fernets(self) -> list[Fernet]:
+        from cryptography.fernet import Fernet
+
+        material = self._material()
+        if not material:
+            raise SecretUnreadable(_NO_KEY)
+        return [Fernet(base64.urlsafe_b64encode(_derived(key, b"password"))) for key in material]
+
+
+def keys_of(config: Mapping[str, Any]) -> tuple[str | bytes, ...]:
+    """The keys in the application's configuration, newest first; () where there is none.
+
+    ``INTERACTION_MAIL_SECRET_KEYS``, else ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``. Who
+    changes from these to own keys puts the former ``SECRET_KEY`` last among them.
+    """
+    keys = config.get("INTERACTION_MAIL_SECRET_KEYS")
+    if keys is None:
+        keys = [config.get("SECRET_KEY"), *(config.get("SECRET_KEY_FALLBACKS") or ())]
+    if isinstance(keys, str | bytes):
+        keys = [keys]
+    return tuple(key for key in keys if key)
+
+
+def _decrypted(ring: Fernet | MultiFernet, token: str) -> bytes | None:
+    """What ``token`` holds; None where no key of ``ring`` fits, or the token is damaged."""
+    from cryptography.fernet import InvalidToken
+
+    try:
+        return ring.decrypt(token)
+    except (InvalidToken, ValueError):
+        return None
+
+
+def _derived(key: bytes, purpose: bytes) -> bytes:
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+    info = b"flask-interaction-mail " + purpose
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=info).derive(key)
+
+
+def _payload(password: Secret, destination: Destination) -> bytes:
+    return json.dumps({"password": password.reveal(), **asdict(destination)}).encode("ascii")
+
+
+def _parsed(payload: bytes) -> tuple[Secret, Destination] | None:
+    # Errors of json quote what they could not read, so none leaves this function.
+    try:
+        values: dict[str, Any] = json.loads(payload)
+        return Secret(str(values.pop("password"))), Destination(**values)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _fingerprint(settings: MessagingSettings, key: bytes) -> str:
+    password = settings.password.reveal() if settings.password else ""
+    parts: dict[str, object] = {name: getattr(settings, name) for name in _TESTED}
+    parts |= asdict(settings.destination)
+    parts["password"] = hmac.digest(key, password.encode("utf-8", "replace"), "sha256").hex()
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

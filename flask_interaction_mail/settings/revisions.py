@@ -1,0 +1,154 @@
+"""The rows of the settings: revisions that are added and never changed.
+
+Only the encryption of a password is renewed in place, when the keys are rotated. Every method
+works on the connection that it is given, or in a short transaction of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol, cast
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+
+from ..errors import SettingsConflict
+from ..storage.tables import SettingsRow
+from .fields import from_json, to_json
+
+log = logging.getLogger("flask_interaction_mail")
+
+TABLE: Final = cast(sa.Table, SettingsRow.__table__)
+_NEWEST_FIRST: Final = TABLE.c.revision.desc()
+# Made once: to make it takes longer than to ask it.
+_MARK: Final = sa.select(TABLE.c.revision, TABLE.c.created_at).order_by(_NEWEST_FIRST).limit(1)
+_NEVER: Final = datetime.fromtimestamp(0, UTC).replace(tzinfo=None)
+
+Mark = tuple[int, datetime]  # which row is the newest: tells a cache that it is stale
+
+
+class Transactions(Protocol):
+    """Short transactions of our own; the second commits at its end."""
+
+    def reading(self) -> AbstractContextManager[sa.Connection]: ...
+
+    def writing(self) -> AbstractContextManager[sa.Connection]: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A row of the table; ``at`` is naive UTC, and revision 0 stands for an empty table."""
+
+    revision: int = 0
+    at: datetime = _NEVER
+    by: str = ""
+    values: Mapping[str, object] = field(default_factory=dict)
+    secret: str | None = None
+
+    @property
+    def mark(self) -> Mark:
+        return self.revision, self.at
+
+    def merged(self, values: Mapping[str, object]) -> dict[str, object]:
+        """The stored values under ``values``, without a password."""
+        changed = {name: value for name, value in values.items() if name != "password"}
+        return {**self.values, **changed}
+
+
+class Rows:
+    """The table, as far as the settings need it."""
+
+    def __init__(self, database: Transactions) -> None:
+        self._database = database
+
+    def newest(self) -> Stored:
+        """The newest row, read in a transaction of our own."""
+        with self._database.reading() as connection:
+            return read_newest(connection)
+
+    def get(self, revision: int) -> Stored | None:
+        """The row of that revision, or None."""
+        found = self._select(sa.select(TABLE).where(TABLE.c.revision == revision))
+        return found[0] if found else None
+
+    def latest(self, limit: int) -> list[Stored]:
+        """The last ``limit`` rows, newest first."""
+        return self._select(sa.select(TABLE).order_by(_NEWEST_FIRST).limit(limit))
+
+    def with_secret(self) -> list[Stored]:
+        """Every row that has a password, oldest first."""
+        has_one = TABLE.c.secret.is_not(None)
+        return self._select(sa.select(TABLE).where(has_one).order_by(TABLE.c.revision))
+
+    def add(self, stored: Stored) -> None:
+        """Insert ``stored``; commits.
+
+        Raises:
+            SettingsConflict: its revision exists: another saver had the same base.
+        """
+        row = {
+            "revision": stored.revision,
+            "created_at": stored.at,
+            "created_by": stored.by,
+            "fields": to_json(stored.values),
+            "secret": stored.secret,
+        }
+        try:
+            with self._database.writing() as connection:
+                connection.execute(sa.insert(TABLE), row)
+        except IntegrityError as error:
+            raise conflict(self.newest()) from error
+
+    def replace_secret(self, revision: int, secret: str) -> None:
+        """Put the same password under another key; commits."""
+        with self._database.writing() as connection:
+            change = sa.update(TABLE).where(TABLE.c.revision == revision)
+            connection.execute(change.values(secret=secret))
+
+    def _select(self, query: sa.Select[Any]) -> list[Stored]:
+        with self._database.reading() as connection:
+            return [_stored(row) for row in connection.execute(query)]
+
+
+def read_mark(connection: sa.Connection) -> Mark:
+    """Which row is the newest: one look by primary key."""
+    row = connection.execute(_MARK).first()
+    return (row.revision, row.created_at) if row else Stored().mark
+
+
+def read_newest(connection: sa.Connection) -> Stored:
+    """The newest row; revision 0 where nothing was ever saved."""
+    row = connection.execute(sa.select(TABLE).order_by(_NEWEST_FIRST).limit(1)).first()
+    return _stored(row) if row else Stored()
+
+
+def _stored(row: Any) -> Stored:
+    values, lost = from_json(row.fields)
+    if lost:
+        log.error("settings.damaged: revision %s: cannot read %s", row.revision, ", ".join(lost))
+    return Stored(
+        revision=row.revision,
+        at=row.created_at,
+        by=row.created_by,
+        values=values,
+        secret=row.secret,
+    )
+
+
+def conflict(newest: Stored) -> SettingsConflict:
+    """The error for who saves on an older base than ``newest``."""
+    if not newest.revision:
+        return SettingsConflict(
+            "The settings that you began with are gone from the database. Nothing was saved: "
+            "open the page again and look at what is in force."
+        )
+    when = f"{newest.at:%Y-%m-%d %H:%M} UTC"
+    return SettingsConflict(
+        f"{newest.by or 'Somebody'} saved other settings on {when}, after you opened these. "
+        "Nothing of yours was saved, and nothing of theirs was overwritten: open the page again, "
+        "look at what is in force, and make your changes there."
+    )

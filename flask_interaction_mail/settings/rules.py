@@ -1,0 +1,117 @@
+"""What makes the settings right as a whole; ``fields`` looks at each field alone."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Final
+
+from .. import addresses
+from ..errors import AddressError
+from .certificates import are_readable, canonical
+from .model import ADDRESSES, Encryption, MessagingSettings, Origin, PasswordState
+
+_PORTS: Final = {Encryption.NONE: 25, Encryption.STARTTLS: 587, Encryption.TLS: 465}
+_WORDS: Final = {
+    "smtp_server": "server",
+    "smtp_port": "port",
+    "encryption": "encryption",
+    "ca_certificate": "CA certificate",
+    "login": "login",
+}
+_REQUIRED: Final = {
+    "smtp_server": "Enter the name or the address of the SMTP server, such as mail.example.com.",
+    "default_to": "Enter the address for mail whose recipient has no address.",
+    "default_from": "Enter the address that mail comes from. Somebody must read that mailbox.",
+}
+
+
+def suggested_port(encryption: Encryption) -> int:
+    """The usual port for ``encryption`` (RFC 5321 §4.5.4.2, RFC 6409 §3.1, RFC 8314 §7.3)."""
+    return _PORTS[encryption]
+
+
+def problems(
+    settings: MessagingSettings,
+    *,
+    password: PasswordState,
+    origin: Origin = Origin.STORED,
+    unbound: Collection[str] = (),
+) -> dict[str, str]:
+    """What keeps ``settings`` from being saved: field to text, empty if nothing does (R44).
+
+    ``password``, ``origin`` and ``unbound`` are as in ``InForce``.
+    """
+    found = {name: text for name, text in _REQUIRED.items() if not getattr(settings, name)}
+    found |= _incomplete_addresses(settings)
+    if settings.ca_certificate and not are_readable(canonical(settings.ca_certificate)):
+        found["ca_certificate"] = (
+            "The CA certificate cannot be read, so nothing is sent: "
+            "paste the whole text again, or empty the field."
+        )
+    if settings.use_authentication:
+        found |= _authentication(settings)
+        if password is not PasswordState.USABLE:
+            found["password"] = password_advice(password, origin=origin, unbound=unbound)
+    return found
+
+
+def password_advice(
+    state: PasswordState, *, origin: Origin = Origin.STORED, unbound: Collection[str] = ()
+) -> str:
+    """Why the password cannot be used, and what to do; "" if it can."""
+    other = " and ".join(_WORDS[name] for name in unbound) or "connection"
+    match state, origin:
+        case PasswordState.USABLE, _:
+            return ""
+        case PasswordState.NONE, _:
+            return "Enter the password that belongs to the login."
+        case PasswordState.UNREADABLE, _:
+            return (
+                "The stored password cannot be read with the secret key of this application. "
+                "Enter it again, or bring the former key back."
+            )
+        case _, Origin.OVERRIDE:
+            return (
+                "Password needed for this server: the password in INTERACTION_MAIL_OVERRIDES is "
+                "used only with a connection that is set beside it. "
+                f"Set {', '.join(unbound) or 'the connection'} there too."
+            )
+        case _, Origin.CONFIG:
+            return (
+                f"Password needed for this server: MAIL_PASSWORD is for another {other}. "
+                "Enter the password that belongs to this one."
+            )
+        case _:
+            return (
+                f"Password needed for this server: the stored one was entered for another {other}. "
+                "Enter the password that belongs to this one."
+            )
+
+
+def _incomplete_addresses(settings: MessagingSettings) -> dict[str, str]:
+    found = {}
+    for name in ADDRESSES:
+        if email := getattr(settings, name):
+            try:
+                addresses.complete(
+                    email,
+                    company_domain=settings.company_domain,
+                    own_domains=settings.own_domains,
+                )
+            except AddressError as error:
+                found[name] = str(error)
+            if name == "default_from" and addresses.needs_smtputf8(email):
+                found[name] = addresses.ASCII_ONLY
+    return found
+
+
+def _authentication(settings: MessagingSettings) -> dict[str, str]:
+    found = {}
+    if not settings.login:
+        found["login"] = "Enter the login, or switch SMTP authentication off."
+    if settings.encryption is Encryption.NONE and not settings.allow_unencrypted_auth:
+        found["encryption"] = (
+            "Choose STARTTLS or TLS: without encryption the password could be read on its way. "
+            "If the network is safe, allow authentication without encryption under Advanced."
+        )
+    return found

@@ -1,0 +1,1 @@
+"""The tables, the database they are in, and helpers for SQL."""

@@ -1,0 +1,228 @@
+"""The extension's own Alembic chain, and what keeps a host's chain away from our tables.
+
+A host whose Alembic looks after our tables needs none of this. With
+``INTERACTION_MAIL_MIGRATIONS="own"`` the tables are not in the host's metadata, so its
+autogenerate would drop them; ``not_ours`` tells it not to look::
+
+    Migrate(app, db, include_name=not_ours)
+
+Functions that take a ``schema`` mean the one that holds our tables; None is the database's default.
+
+Alembic is an extra (``flask-interaction-mail[migrations]``), imported when a function needs it.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import itertools
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
+
+from ..errors import InteractionMailError
+from .tables import MESSAGE, TABLES, copy_to
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+VERSION_TABLE: Final = "interaction_mail_alembic_version"
+_NAMES: Final = frozenset(table.name for table in TABLES)
+_MISSING: Final = "Alembic is not installed: pip install 'flask-interaction-mail[migrations]'."
+
+
+def is_ours(name: str | None, type_: str, _parents: Mapping[str, str | None]) -> bool:
+    """Alembic's ``include_name`` for our chain: of the tables, only ours."""
+    return type_ != "table" or name in _NAMES
+
+
+def not_ours(name: str | None, type_: str, _parents: Mapping[str, str | None]) -> bool:
+    """Alembic's ``include_name`` for a host's chain: every table but ours."""
+    return type_ != "table" or name not in (*_NAMES, VERSION_TABLE)
+
+
+def upgrade(engine: sa.Engine, revision: str = "head", *, schema: str | None = None) -> str | None:
+    """Bring the tables up to ``revision``; gives the revision that they are at afterwards.
+
+    Tables that exist already and are exactly right (the host's ``create_all`` made them) are
+    taken over as they are. Commits, where the database can, each migration for itself.
+
+    Raises:
+        InteractionMailError: Alembic is missing, there is no such revision, or there are tables
+            of ours that did not come from this chain and are not as they should be.
+    """
+    with _running(engine, schema) as (config, connection):
+        from alembic import command
+
+        if _current(connection, schema) is None and _existing(connection, schema):
+            _take_over(config, connection, schema)
+        command.upgrade(config, revision)
+        return _current(connection, schema)
+
+
+def downgrade(engine: sa.Engine, revision: str = "-1", *, schema: str | None = None) -> str | None:
+    """Take the tables back to ``revision`` ("base": no tables); gives where they are afterwards.
+
+    Raises:
+        InteractionMailError: Alembic is missing, or there is no such revision.
+    """
+    with _running(engine, schema) as (config, connection):
+        from alembic import command
+
+        command.downgrade(config, revision)
+        return _current(connection, schema)
+
+
+def current(engine: sa.Engine, *, schema: str | None = None) -> str | None:
+    """The revision of our chain that the database is at; None before the first."""
+    with engine.connect() as connection:
+        return _current(connection, schema)
+
+
+def schema_of(config: Config) -> str | None:
+    """The schema of our tables, for the migrations that run with ``config``."""
+    schema: str | None = config.attributes["schema"]
+    return schema
+
+
+def newest() -> str:
+    """The newest revision of our chain.
+
+    Raises:
+        InteractionMailError: Alembic is missing.
+    """
+    try:
+        from alembic.script import ScriptDirectory
+    except ImportError as error:
+        raise InteractionMailError(_MISSING) from error
+    return str(ScriptDirectory.from_config(_config()).get_current_head())
+
+
+def differences(engine: sa.Engine, *, schema: str | None = None) -> list[str]:
+    """What differs between the tables in the database and those that this version needs.
+
+    One sentence each, without a change to the database; empty when all is well.
+
+    Raises:
+        InteractionMailError: Alembic is missing.
+    """
+    with engine.connect() as connection:
+        return _differences(connection, schema)
+
+
+def _differences(connection: sa.Connection, schema: str | None) -> list[str]:
+    try:
+        from alembic.autogenerate import compare_metadata
+        from alembic.migration import MigrationContext
+    except ImportError as error:
+        raise InteractionMailError(_MISSING) from error
+    # Alembic looks at the default schema under no name.
+    schema = None if schema == connection.dialect.default_schema_name else schema
+    copy_to(wanted := sa.MetaData(schema=schema))
+    options = {
+        "include_name": partial(_is_ours_in, schema),
+        "include_schemas": schema is not None,
+        "compare_type": True,
+    }
+    context = MigrationContext.configure(connection, opts=options)
+    found: list[Any] = compare_metadata(context, wanted)
+    # The changes of one column come as a list of their own.
+    nested = (item if isinstance(item, list) else [item] for item in found)
+    flat = itertools.chain.from_iterable(nested)
+    # Divided tables have their foreign keys from part to part (docs/scale.md).
+    left_out = {"add_fk"} if _divided(connection, schema) else set()
+    return [_sentence(one) for one in flat if one[0] not in left_out]
+
+
+def _is_ours_in(
+    schema: str | None, name: str | None, type_: str, parents: Mapping[str, str | None]
+) -> bool:
+    if type_ == "schema":
+        return name == schema
+    return is_ours(name, type_, parents) and parents.get("schema_name") == schema
+
+
+def _divided(connection: sa.Connection, schema: str | None) -> bool:
+    if connection.dialect.name != "postgresql":
+        return False
+    kind = sa.text("SELECT relkind::text FROM pg_class WHERE oid = to_regclass(:name)")
+    preparer = connection.dialect.identifier_preparer
+    name = preparer.format_table(sa.table(MESSAGE.name, schema=schema))
+    return bool(connection.scalar(kind, {"name": name}) == "p")
+
+
+def _sentence(difference: tuple[Any, ...]) -> str:
+    match difference:
+        case ("add_table", table):
+            return f"The table {table.name} is missing."
+        case ("add_column" | "remove_column" as what, _, table, column):
+            word = "missing" if what == "add_column" else "not expected"
+            return f"The column {table}.{column.name} is {word}."
+        case ("modify_type", _, table, column, _, found, wanted):
+            return f"The column {table}.{column} is {found!r} and must be {wanted!r}."
+        case ("modify_nullable", _, table, column, *_):
+            return f"The column {table}.{column} differs in whether it may be empty."
+        case (str() as what, thing, *_):
+            kind = what.partition("_")[2].replace("fk", "foreign key")
+            word = "missing" if what.startswith("add_") else "not expected"
+            return f"The {kind} {getattr(thing, 'name', thing)} is {word}."
+    return str(difference)
+
+
+@contextmanager
+def _running(engine: sa.Engine, schema: str | None) -> Iterator[tuple[Config, sa.Connection]]:
+    """A connection to migrate on; Alembic's errors come out as ours."""
+    config = _config()
+    from alembic.util import CommandError
+
+    # Revision 0001 names no schema; what changes a table does, as Alembic translates none there.
+    translated = {None: schema} if schema else None
+    with engine.execution_options(schema_translate_map=translated).begin() as connection:
+        config.attributes.update(connection=connection, schema=schema)
+        try:
+            yield config, connection
+        except CommandError as error:
+            raise InteractionMailError(f"The tables were not migrated: {error}") from error
+
+
+def _config() -> Config:
+    try:
+        from alembic.config import Config
+    except ImportError as error:
+        raise InteractionMailError(_MISSING) from error
+    config = Config()
+    config.set_main_option("script_location", str(_folder()).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _folder() -> Path:
+    try:
+        return Path(str(importlib.resources.files("flask_interaction_mail.migrations")))
+    except ModuleNotFoundError:  # run from a checkout that is not installed
+        return Path(__file__).resolve().parents[2] / "migrations"
+
+
+def _existing(connection: sa.Connection, schema: str | None) -> frozenset[str]:
+    return _NAMES.intersection(sa.inspect(connection).get_table_names(schema))
+
+
+def _current(connection: sa.Connection, schema: str | None) -> str | None:
+    if not sa.inspect(connection).has_table(VERSION_TABLE, schema):
+        return None
+    version = sa.table(VERSION_TABLE, sa.column("version_num"), schema=schema)
+    return connection.scalar(sa.select(version.c.version_num))
+
+
+def _take_over(config: Config, connection: sa.Connection, schema: str | None) -> None:
+    from alembic import command
+
+    if wrong := _differences(connection, schema):
+        raise InteractionMailError(
+            "There are tables of this extension that its own migrations did not make, and they "
+            "are not as this version needs them: " + " ".join(wrong)
+        )
+    command.stamp(config, "head")

@@ -1,0 +1,236 @@
+"""The tables, as typed classes.
+
+The classes belong to a metadata of their own. ``copy_to`` puts plain copies of the tables into
+a host's metadata, so that the host's ``create_all`` and Alembic's autogenerate see them, while
+queries are written against the typed originals; both render the same SQL. Only types that
+every migration can render are used: times are naive UTC (see ``flask_interaction_mail.clock``),
+structures are JSON text. No column refers to a table of the host.
+"""
+
+# No annotations as text here: SQLAlchemy evaluates each of them, and that is slower.
+
+import uuid
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Any, ClassVar, Final, cast
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+Instant = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+LongText = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
+LongBinary = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
+
+Code = Annotated[str, mapped_column(sa.String(32))]  # a word of one of our enums
+Name = Annotated[str, mapped_column(sa.String(255))]
+Address = Annotated[str, mapped_column(sa.String(320))]  # RFC 5321 §4.5.3.1: 64 + 1 + 255
+Json = Annotated[str, mapped_column(LongText)]
+
+
+FITTED: Final = ("sqlite", "postgresql")  # the databases that get options of their own
+_WHERE_SET: dict[str, str] = {}  # index -> column
+# MariaDB: names and texts in every script, whatever the database's own character set is.
+_OPTIONS: Final = {"mysql_charset": "utf8mb4", "mariadb_charset": "utf8mb4"}
+
+
+def _where_set(name: str, *columns: str) -> sa.Index:
+    """An index of the rows that have something in its last column (MariaDB: of all rows).
+
+    Every change of an indexed column costs; most messages have left these columns behind.
+    """
+    _WHERE_SET[name] = columns[-1]
+    return sa.Index(name, *columns)
+
+
+class Base(DeclarativeBase):
+    """Root of the extension's own metadata."""
+
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: Instant, uuid.UUID: sa.Uuid()}
+
+
+class SettingsRow(Base):
+    """One revision of the settings; the highest is in force. Rows are never changed."""
+
+    __tablename__ = "interaction_mail_settings"
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("revision", name="pk_interaction_mail_settings"),
+        _OPTIONS,
+    )
+
+    # Given by the saver as its base + 1: two savers from one base collide on the key.
+    revision: Mapped[int] = mapped_column(sa.Integer, autoincrement=False)
+    created_at: Mapped[datetime]
+    created_by: Mapped[Name]
+    fields: Mapped[Json]  # the fields that this layer sets, without the password
+    secret: Mapped[str | None] = mapped_column(LongText)  # password and destination, encrypted
+
+
+class MessageRow(Base):
+    """One message: the intent, and once routing has succeeded the bytes that leave."""
+
+    __tablename__ = "interaction_mail_message"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=False)
+    origin: Mapped[uuid.UUID]  # which call wrote the row: tells the winner of a race for a key
+    key: Mapped[str | None] = mapped_column(sa.String(255))
+    pair: Mapped[str | None] = mapped_column(sa.String(255))  # a merge request's contacts
+    kind: Mapped[Code]
+    source: Mapped[Code]  # call, merge_denied, merge_completed, flask_mail, resend, notice, digest
+    actor: Mapped[Name | None]  # who caused it: the host's id of the user
+
+    status: Mapped[Code]
+    reason: Mapped[Code | None]
+    # The same for people, or the last reply.
+    detail: Mapped[str | None] = mapped_column(sa.String(1000))
+
+    created_at: Mapped[datetime]
+    # When the next attempt may begin; NULL unless one will.
+    due_at: Mapped[datetime | None]
+    expires_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]  # when the status became final
+
+    attempts: Mapped[int] = mapped_column(sa.Integer, default=0)  # counted ones
+    fence: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # grows with every claim
+    lost_leases: Mapped[int] = mapped_column(sa.Integer, default=0)
+    lease_until: Mapped[datetime | None]
+    worker: Mapped[Name | None]
+
+    subject: Mapped[str] = mapped_column(sa.String(998))
+    intent: Mapped[
+        Json
+    ]  # text, html, unresolved parties, headers, attachments: see messages/intent.py
+    route: Mapped[Json]  # the steps that led to recipients and sender
+
+    message_id: Mapped[str | None] = mapped_column(sa.String(255))
+    envelope_sender: Mapped[Address | None]
+    smtputf8: Mapped[bool] = mapped_column(sa.Boolean, default=False)
+    content: Mapped[bytes | None] = mapped_column(LongBinary)
+    size: Mapped[int] = mapped_column(
+        sa.Integer, default=0
+    )  # bytes of content, also after the purge
+    resend_of: Mapped[uuid.UUID | None]
+    # How many messages had its key before; an id is made of both.
+    key_number: Mapped[int] = mapped_column(sa.Integer, server_default="0")
+    resent_by: Mapped[Name | None]  # who asked for it, where it is a resend
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("id", name="pk_interaction_mail_message"),
+        _where_set("ix_interaction_mail_message_due", "status", "due_at"),
+        sa.Index("ix_interaction_mail_message_status", "status", "created_at"),
+        _where_set("ix_interaction_mail_message_lease", "lease_until"),
+        sa.Index("ix_interaction_mail_message_created", "created_at"),
+        _where_set("ix_interaction_mail_message_pair", "pair"),
+        _where_set("ix_interaction_mail_message_key", "key"),
+        _where_set("ix_interaction_mail_message_resend", "resend_of"),
+        _where_set("ix_interaction_mail_message_message_id", "message_id"),
+        _OPTIONS,
+    )
+
+
+class RecipientRow(Base):
+    """One recipient of a message, in the order of the header fields."""
+
+    __tablename__ = "interaction_mail_recipient"
+
+    message_id: Mapped[uuid.UUID]
+    position: Mapped[int] = mapped_column(sa.Integer)
+    field: Mapped[Code]  # to, cc, bcc
+    name: Mapped[Name]
+    address: Mapped[Address]
+    status: Mapped[Code]
+    reply: Mapped[str | None] = mapped_column(sa.String(1100))
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("message_id", "position", name="pk_interaction_mail_recipient"),
+        sa.ForeignKeyConstraint(
+            ["message_id"],
+            ["interaction_mail_message.id"],
+            name="fk_interaction_mail_recipient_message",
+            ondelete="CASCADE",
+        ),
+        sa.Index("ix_interaction_mail_recipient_address", "address"),
+        _OPTIONS,
+    )
+
+
+class AttemptRow(Base):
+    """One attempt at one message: where, how far, and what was said."""
+
+    __tablename__ = "interaction_mail_attempt"
+
+    message_id: Mapped[uuid.UUID]
+    number: Mapped[int] = mapped_column(sa.Integer)  # the claim's fence: unique and growing
+    started_at: Mapped[datetime]
+    finished_at: Mapped[datetime | None]
+    server: Mapped[Name]  # host:port
+    worker: Mapped[Name]
+    result: Mapped[Code]  # accepted, transient, permanent, ambiguous, server
+    stage: Mapped[Code]
+    reply: Mapped[str | None] = mapped_column(sa.String(1100))
+    verdicts: Mapped[Json]  # envelope recipient -> reply
+    diverted_to: Mapped[Address | None]
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("message_id", "number", name="pk_interaction_mail_attempt"),
+        sa.ForeignKeyConstraint(
+            ["message_id"],
+            ["interaction_mail_message.id"],
+            name="fk_interaction_mail_attempt_message",
+            ondelete="CASCADE",
+        ),
+        _OPTIONS,
+    )
+
+
+class CheckRow(Base):
+    """A test or a probe of the settings, or what all workers know of a server."""
+
+    __tablename__ = "interaction_mail_check"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=False)
+    kind: Mapped[Code]  # test, probe, breaker, room, login, connections
+    at: Mapped[datetime]
+    by: Mapped[Name]
+    fingerprint: Mapped[str] = mapped_column(sa.String(64))  # of the settings that were tried
+    verdict: Mapped[Code]  # passed, failed, partial, suppressed, no_answer; open, closed; known
+    steps: Mapped[Json]
+    until: Mapped[datetime | None]  # breaker: no attempt before; room: counts so long
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("id", name="pk_interaction_mail_check"),
+        sa.Index("ix_interaction_mail_check_kind", "kind", "at"),
+        sa.Index("ix_interaction_mail_check_fingerprint", "fingerprint"),
+        _OPTIONS,
+    )
+
+
+# The same tables for statements; SQLAlchemy's own annotation of __table__ is too wide for them.
+MESSAGE = cast(sa.Table, MessageRow.__table__)
+RECIPIENT = cast(sa.Table, RecipientRow.__table__)
+ATTEMPT = cast(sa.Table, AttemptRow.__table__)
+CHECK = cast(sa.Table, CheckRow.__table__)
+TABLES: tuple[sa.Table, ...] = tuple(Base.metadata.sorted_tables)
+
+
+def copy_to(metadata: sa.MetaData, *, dialects: Iterable[str] = FITTED) -> None:
+    """Put a copy of every table into ``metadata`` that is not there yet.
+
+    The copies get the options of ``dialects``: each of those is imported for it, which takes
+    20 ms for PostgreSQL's, so that a host names only what it uses.
+    """
+    schema = metadata.schema
+    for table in TABLES:
+        copy = metadata.tables.get(f"{schema}.{table.name}" if schema else table.name)
+        if copy is None:
+            copy = table.to_metadata(metadata)
+        for dialect in dialects:
+            _fit(copy, dialect)
+
+
+def _fit(table: sa.Table, dialect: str) -> None:
+    if dialect in FITTED:
+        for index in table.indexes:
+            if column := _WHERE_SET.get(str(index.name)):
+                filled = sa.text(f'"{column}" IS NOT NULL')
+                index.dialect_kwargs[f"{dialect}_where"] = filled

@@ -1,0 +1,75 @@
+"""Connections that are kept for a while, so that sparse mail does not open one for each message."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Final
+
+from .. import hands
+from ..settings.model import MessagingSettings
+from .base import Transport
+
+_IDLE: Final = 10.0  # s without a message after which a connection is given up
+
+
+class KeptTransports:
+    """Transports by the settings that they were made for; for any number of threads."""
+
+    def __init__(
+        self, connect: Callable[[MessagingSettings], Transport], *, idle: float = _IDLE
+    ) -> None:
+        self._connect = connect
+        self._idle = idle
+        self._lock = threading.Lock()
+        self._kept: list[tuple[float, MessagingSettings, Transport]] = []
+        self._open = False
+
+    def take(self, settings: MessagingSettings) -> Transport:
+        """One for ``settings`` that nobody else has; those for other settings are closed."""
+        with self._lock:
+            self._open = True
+            usable = [one for one in self._kept if one[1] == settings]
+            others = [one[2] for one in self._kept if one[1] != settings]
+            transport = usable.pop()[2] if usable else None
+            self._kept = usable
+        _close_aside(others)
+        return self._connect(settings) if transport is None else transport
+
+    def give_back(self, settings: MessagingSettings, transport: Transport) -> None:
+        """Keep ``transport`` for the next one; closed at once where nothing is kept any more."""
+        with self._lock:
+            if self._open:
+                self._kept.append((time.monotonic(), settings, transport))
+                return
+        transport.close()
+
+    def close_idle(self) -> None:
+        """Give up those that had nothing to do for a while; does not wait for their farewell."""
+        if not self._kept:
+            return
+        end = time.monotonic() - self._idle
+        with self._lock:
+            idle = [one[2] for one in self._kept if one[0] <= end]
+            self._kept = [one for one in self._kept if one[0] > end]
+        _close_aside(idle)
+
+    def close(self) -> None:
+        """Give all of them up, politely."""
+        with self._lock:
+            kept, self._kept, self._open = self._kept, [], False
+        _close([transport for _, _, transport in kept])
+
+
+def _close_aside(transports: list[Transport]) -> None:
+    if transports and not hands.start(partial(_close, transports), "interaction-mail-farewell"):
+        _close(transports)
+
+
+def _close(transports: Sequence[Transport]) -> None:
+    for transport in transports:
+        transport.farewell()  # to all of them first: the answers are waited for together
+    for transport in transports:
+        transport.close()

@@ -1,0 +1,1 @@
+"""SMTP, from the connection to what a reply means."""

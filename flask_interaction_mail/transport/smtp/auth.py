@@ -1,0 +1,170 @@
+"""Logging in: which mechanism, under which condition, and in which words (RFC 4954)."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NoReturn
+
+from ...errors import TransportError
+from ...outcome import Fault, Reply, Stage
+from ...settings.model import MessagingSettings, Secret
+from . import commands
+
+if TYPE_CHECKING:
+    from .session import Session
+
+STARS: Final = "********"
+_DONE: Final = 235
+_GO_ON: Final = 334
+_REJECTED: Final = 535
+_NEEDS_TLS: Final = (530, 538)  # the latter is obsolete and in use (RFC 4954 §6)
+# The mechanism, and not who logs in, is refused (RFC 5321 §4.2.3, RFC 4954 §6).
+_NO_SUCH_MECHANISM: Final = (500, 501, 502, 503, 504, 534)
+# Whoever is told one of these is told the same by another mechanism, and comes closer to being
+# locked out: wrong password, too weak a way, switched off, disabled, needs encryption.
+_OF_THE_ACCOUNT: Final = ("5.7.8", "5.7.9", "5.7.139")
+_FOR_GOOD: Final = (525, 538)
+_ANOTHER_WAY: Final = ("5.7.9", "5.7.14")  # Google's: an app password, a browser first
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """By which mechanism, and what the server had said to another one before, if anything."""
+
+    mechanism: str
+    instead_of: Reply | None = None
+
+
+def refuses_mechanism(reply: Reply) -> bool:
+    """Whether ``reply`` to AUTH leaves hope for another mechanism, at no cost for the account."""
+    return reply.code in _NO_SUCH_MECHANISM and not _refuses_account(reply)
+
+
+def may_refuse_mechanism(reply: Reply) -> bool:
+    """The same with 535, as which some servers refuse a mechanism: for a test, and only there.
+
+    Where it is a wrong password after all, the account has two failures for one.
+    """
+    return refuses_mechanism(reply) or (reply.code == _REJECTED and not _refuses_account(reply))
+
+
+def _refuses_account(reply: Reply) -> bool:
+    return reply.code in _FOR_GOOD or reply.enhanced in _OF_THE_ACCOUNT
+
+
+def log_in(session: Session) -> LoggedIn:
+    """Log in with the settings' login and password.
+
+    The mechanism that the session prefers comes first; ``session.try_next`` says after which
+    answers another one is tried. Nothing secret is sent before it is certain that it may be.
+
+    Raises:
+        TransportError: login or password is missing, the connection is not encrypted, the
+            server offers nothing that we speak, or it refuses.
+    """
+    settings = session.settings
+    login, password = _credentials(settings)
+    if not (session.wire.encrypted or settings.allow_unencrypted_auth):
+        _fail(
+            Fault.AUTH_UNENCRYPTED,
+            "The connection is not encrypted: the password would be readable on the way.",
+        )
+    refused: Reply | None = None
+    for mechanism in _usable(session.offered.auth, session.mechanism):
+        try:
+            reply = _SPOKEN[mechanism](session, login, password)
+        except TransportError as error:
+            if refused is None or refused.code != _REJECTED:
+                raise
+            raise _refused(refused) from error  # which is what delivery would be told
+        if reply.code == _DONE:
+            return LoggedIn(mechanism, refused)
+        if refused is None or refused.code != _REJECTED:
+            refused = reply
+        if not session.try_next(reply):
+            break
+    assert refused is not None  # noqa: S101 - one mechanism at least was tried
+    raise _refused(refused)
+
+
+def _credentials(settings: MessagingSettings) -> tuple[str, Secret]:
+    if not settings.login:
+        _fail(Fault.LOGIN_MISSING, "Authentication is on, but no login is set.")
+    if not settings.password:
+        _fail(Fault.PASSWORD_MISSING, "There is no password for this server: type it again.")
+    if "\0" in settings.login or "\0" in settings.password.reveal():
+        _fail(Fault.AUTH_REJECTED, "Login and password cannot hold a NUL character.")
+    return settings.login, settings.password
+
+
+def _usable(offered: tuple[str, ...], first: str | None) -> list[str]:
+    if not offered:
+        _fail(Fault.AUTH_NOT_OFFERED, "The server does not offer authentication here.")
+    usable = [mechanism for mechanism in _SPOKEN if mechanism in offered]
+    if not usable:
+        _fail(
+            Fault.AUTH_MECHANISM,
+            f"The server offers only {', '.join(offered)[:200]} for authentication, "
+            f"and this program knows {' and '.join(_SPOKEN)}.",
+        )
+    return sorted(usable, key=lambda mechanism: mechanism != first)
+
+
+def _plain(session: Session, login: str, password: Secret) -> Reply:
+    """SASL PLAIN (RFC 4616): everything at once, or after the server asked."""
+    render = functools.partial(commands.auth_plain, login, password)
+    reply = _ask(session, render, f"AUTH PLAIN {STARS}")
+    if reply.code == _GO_ON:
+        reply = _ask(session, functools.partial(commands.answer_plain, login, password), STARS)
+    return reply
+
+
+def _login(session: Session, login: str, password: Secret) -> Reply:
+    """SASL LOGIN: never standardised, and the only one that some servers know."""
+    reply = session.ask(b"AUTH LOGIN\r\n", Stage.AUTHENTICATION)
+    if reply.code == _GO_ON:
+        reply = _ask(session, functools.partial(commands.answer_login, login), STARS)
+    if reply.code == _GO_ON:
+        reply = _ask(session, functools.partial(commands.answer_password, password), STARS)
+    return reply
+
+
+_SPOKEN: Final = {"PLAIN": _plain, "LOGIN": _login}  # the first that the server offers is used
+
+
+def _ask(session: Session, render: Callable[[], bytes], shown: str) -> Reply:
+    seconds = session.timeouts.command
+    with session.at(Stage.AUTHENTICATION):
+        session.wire.send_secret(render, shown, session.until.step(seconds))
+    return session.hear(Stage.AUTHENTICATION, seconds)
+
+
+def _refused(reply: Reply) -> TransportError:
+    transient = not reply.permanent
+    fault = Fault.AUTH_TRANSIENT if transient else _why(reply)
+    return TransportError(
+        f"The server did not accept login and password: {reply}",
+        stage=Stage.AUTHENTICATION,
+        reply=reply,
+        transient=transient,
+        fault=fault,
+    )
+
+
+def _why(reply: Reply) -> Fault:
+    if reply.code in _NEEDS_TLS:
+        return Fault.ENCRYPTION_REQUIRED
+    if reply.code == 525 or reply.enhanced == "5.7.13":
+        return Fault.AUTH_ACCOUNT_DISABLED
+    if reply.enhanced in _ANOTHER_WAY:
+        return Fault.AUTH_TOO_WEAK
+    # Microsoft's code for all that stands in the way of a login, a wrong password among it.
+    if reply.enhanced == "5.7.139" and "credentials" not in reply.text:
+        return Fault.AUTH_SWITCHED_OFF
+    return Fault.AUTH_MECHANISM if refuses_mechanism(reply) else Fault.AUTH_REJECTED
+
+
+def _fail(fault: Fault, text: str) -> NoReturn:
+    raise TransportError(text, stage=Stage.AUTHENTICATION, transient=False, fault=fault)

@@ -1,0 +1,26 @@
+"""How many messages a server takes over one connection, as far as one was too many for it."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Final
+
+_COUNTS_FOR: Final = 3600.0  # s after which the server is asked for more anew
+
+
+class Endurance:
+    """What one server's connections are known to carry; for all of its transports and threads."""
+
+    def __init__(self) -> None:
+        self._most = math.inf
+        self._until = 0.0
+
+    @property
+    def most(self) -> float:
+        """Messages after which a connection is renewed; infinite where no limit is known."""
+        return self._most if time.monotonic() < self._until else math.inf
+
+    def learn(self, most: int) -> None:
+        """A connection was refused more after ``most`` messages, which a new one took."""
+        self._most, self._until = most, time.monotonic() + _COUNTS_FOR

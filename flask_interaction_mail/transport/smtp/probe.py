@@ -1,0 +1,109 @@
+"""A second look, for diagnosis only: what certificate is it that is not accepted? Does a silent
+server wait for encryption? Nothing is sent beyond what leads to the handshake."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from ...errors import TransportError
+from ...settings.certificates import canonical
+from ...settings.model import Encryption
+from .replies import safe_text
+from .session import Session
+from .tls import unverified_context
+
+
+def certificate(session: Session) -> x509.Certificate | None:
+    """The certificate that ``session`` refused; None if it cannot be had, or not be read."""
+    again = _again(session, session.settings.encryption)
+    try:
+        again.connect()
+        if again.settings.encryption is Encryption.STARTTLS:
+            again.greet()
+        again.handshake_only()
+        found = x509.load_der_x509_certificate(again.wire.certificate() or b"")
+        facts(found)  # its parts are read when they are asked for, and may turn out to be nonsense
+        return found
+    except (TransportError, ValueError):
+        return None
+    finally:
+        again.close()
+
+
+def speaks_tls(session: Session) -> bool:
+    """Whether the server of ``session`` answers when encryption begins with the first byte."""
+    again = _again(session, Encryption.TLS)
+    try:
+        again.connect()
+        again.handshake_only()
+        return True
+    except TransportError:
+        return False
+    finally:
+        again.close()
+
+
+def _again(session: Session, encryption: Encryption) -> Session:
+    return Session(
+        settings=replace(session.settings, encryption=encryption, use_authentication=False),
+        timeouts=session.timeouts,
+        policy=session.policy,
+        until=session.until,
+        context=unverified_context(),
+        places=session.places,
+    )
+
+
+def facts(found: x509.Certificate) -> Mapping[str, str]:
+    """Names, issuer and expiry of a certificate."""
+    issuer = (
+        *found.issuer.get_attributes_for_oid(NameOID.ORGANIZATION_NAME),
+        *found.issuer.get_attributes_for_oid(NameOID.COMMON_NAME),
+    )
+    return {
+        "certificate": safe_text(", ".join(_names(found))),
+        "issuer": safe_text(str(issuer[0].value)) if issuer else "",
+        "expires": _end(found),
+    }
+
+
+def is_timely(found: x509.Certificate, now: datetime) -> bool:
+    """Whether ``now``, which is aware, lies in the time of ``found``."""
+    return found.not_valid_before_utc <= now <= found.not_valid_after_utc
+
+
+def untimely(pem: str | None, now: datetime) -> str:
+    """Of the CA certificates in ``pem`` those whose time is over, or has not begun.
+
+    Empty also where they can be used, but not be looked into.
+    """
+    try:
+        found = x509.load_pem_x509_certificates(canonical(pem).encode()) if pem else []
+    except ValueError:
+        return ""
+    return safe_text(
+        ", ".join(
+            f"{one.subject.rfc4514_string()} ({_end(one)})"
+            for one in found
+            if not is_timely(one, now)
+        )
+    )
+
+
+def _end(found: x509.Certificate) -> str:
+    return f"{found.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
+
+
+def _names(found: x509.Certificate) -> list[str]:
+    try:
+        names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
+        common = found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+        return [str(one.value) for one in common]
+    hosts = names.get_values_for_type(x509.DNSName)
+    return [*hosts, *map(str, names.get_values_for_type(x509.IPAddress))]

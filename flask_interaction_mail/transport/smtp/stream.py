@@ -1,0 +1,293 @@
+"""The one place that touches a socket: bytes out, replies in, encryption, all by the clock."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import select
+import socket
+import ssl
+import struct
+import sys
+from collections import deque
+from collections.abc import Callable
+from time import monotonic
+from typing import Final, Literal
+
+from ...outcome import Fault, Reply
+from . import tls
+from .replies import MAX_BYTES, MAX_LINES, ReplyLine, assemble, one_line, parse_line, safe_text
+from .timeouts import Until
+
+Tell = Callable[[Literal["C", "S"], str], None]  # is told every line, credentials blanked
+
+# There a blocking socket can have a time limit of its own, which spares one system call in two.
+_KERNEL_WAITS: Final = sys.platform == "linux"
+_BLOCK: Final = 64 * 1024
+_MAX_LINE: Final = 8 * 1024  # RFC 5321 §4.5.3.1.5 says 512; some servers are talkative
+# A server may write each reply by itself, and hold the next one until the last is acknowledged;
+# a delayed acknowledgement would make that 40 ms a message. Linux forgets the option (tcp(7)), and
+# what is sent acknowledges as well, so it is set where more is to be heard before that.
+_QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
+_TICK: Final = 1.0  # s between two looks at the clock: each new time limit is a system call
+
+
+class WireError(Exception):
+    """The connection failed; ``fault`` says how.
+
+    ``unsent`` is how many bytes were not taken; ``complete`` is true where the whole content
+    may have arrived nevertheless.
+    """
+
+    def __init__(self, fault: Fault, text: str, *, unsent: int = 0, complete: bool = False) -> None:
+        super().__init__(text)
+        self.fault = fault
+        self.unsent = unsent
+        self.complete = complete
+
+
+class Wire:
+    """A connected socket that speaks in commands and replies."""
+
+    __slots__ = ("_heard", "_limit", "_lines", "_rest", "_socket", "_tell")
+
+    def __init__(self, connected: socket.socket, tell: Tell | None = None) -> None:
+        self._socket = connected
+        self._limit = math.inf  # the socket's own time limit in seconds, as last set
+        self._lines: deque[bytes] = deque()
+        self._rest = b""
+        self._heard = False  # something, since we last spoke
+        self._tell = tell
+
+    @property
+    def local_address(self) -> str:
+        """The numeric address of our end."""
+        return str(self._socket.getsockname()[0])
+
+    @property
+    def encrypted(self) -> bool:
+        return isinstance(self._socket, ssl.SSLSocket)
+
+    def send(self, data: bytes, until: Until) -> None:
+        """Send commands.
+
+        Raises:
+            WireError: lost, or not taken in time.
+        """
+        if self._tell is not None:
+            self._note("C", data)
+        if error := self._push(data, until):
+            raise error
+
+    def send_secret(self, render: Callable[[], bytes], shown: str, until: Until) -> None:
+        """Send what ``render`` gives; only ``shown`` appears in transcript and tracebacks.
+
+        Raises:
+            WireError: lost, or not taken in time.
+        """
+        if self._tell is not None:
+            self._tell("C", shown)
+        # The bytes live in the frame of _push alone, which is gone before anything is raised.
+        if error := self._push_rendered(render, until):
+            raise error
+
+    def send_content(self, data: bytes, seconds: float, until: Until) -> None:
+        """Send content with its final dot in blocks of 64 KiB, each within ``seconds``.
+
+        Raises:
+            WireError: lost, or not taken in time; ``complete`` tells whether the final dot may
+                have gone out.
+        """
+        if self._tell is not None:
+            self._tell("C", f"({len(data)} bytes of content)")
+        view = data if len(data) <= _BLOCK else memoryview(data)
+        for start in range(0, len(data), _BLOCK):
+            block = view[start : start + _BLOCK]
+            if error := self._push(block, until.step(seconds)):
+                # A plain socket takes nothing of what it refuses; TLS may have sent it all.
+                unsent = 0 if self.encrypted else error.unsent
+                complete = len(data) <= start + len(block) - unsent
+                raise WireError(error.fault, str(error), complete=complete)
+
+    def waiting(self) -> Reply | None:
+        """The next reply if it is here already and has one line; nothing is waited for."""
+        lines = self._lines
+        if not lines or (reply := one_line(lines[0])) is None:
+            return None
+        line = lines.popleft()
+        if self._tell is not None:
+            self._note("S", line)
+        return reply
+
+    def read(self, until: Until) -> Reply:
+        """The next reply; raises what ``read_lines`` raises."""
+        self._fill(until)
+        return self.waiting() or self.read_lines(until)[0]
+
+    def read_lines(self, until: Until) -> tuple[Reply, list[ReplyLine]]:
+        """The next reply, and the lines that it came in.
+
+        Raises:
+            WireError: lost, silent, not SMTP, or more than 100 lines or 64 KiB.
+        """
+        lines: list[ReplyLine] = []
+        size = 0
+        while not lines or not lines[-1].last:
+            raw = self._line(until)
+            size += len(raw)
+            if (line := parse_line(raw)) is None:
+                raise WireError(
+                    Fault.NOT_SMTP, f"The server's answer is no mail server's: {safe_text(raw)!r}."
+                )
+            lines.append(line)
+            if len(lines) > MAX_LINES or size > MAX_BYTES:
+                raise WireError(Fault.NOT_SMTP, "The server's answer does not end.")
+        return assemble(lines), lines
+
+    def encrypt(self, host: str, context: ssl.SSLContext, until: Until) -> None:
+        """Put TLS under what follows.
+
+        Raises:
+            WireError: something came before the encryption, or the handshake failed.
+        """
+        if self._lines or self._rest:
+            raise WireError(
+                Fault.TLS_INJECTION,
+                "Something was sent ahead of the encryption, as an attacker on the way would do.",
+            )
+        try:
+            self._limit = max(until.left, 0.001)
+            self._socket.settimeout(self._limit)
+            self._socket = context.wrap_socket(
+                self._socket, server_hostname=host, do_handshake_on_connect=False
+            )
+            self._socket.do_handshake()
+        except (OSError, ValueError) as error:
+            raise WireError(*tls.explain(error)) from error
+
+    def facts(self) -> tls.TlsFacts | None:
+        """What there is to know about the encryption; None without."""
+        return tls.facts(self._socket) if isinstance(self._socket, ssl.SSLSocket) else None
+
+    def certificate(self) -> bytes | None:
+        """The server's certificate in DER, verified or not; None without encryption."""
+        return self._socket.getpeercert(True) if isinstance(self._socket, ssl.SSLSocket) else None
+
+    @property
+    def unread(self) -> bool:
+        """Whether more has been read from the network than was asked for."""
+        return bool(self._lines or self._rest)
+
+    def idle(self) -> bool:
+        """Whether nothing has come in unasked: no farewell, no end of the connection."""
+        try:
+            return not (self.unread or _readable(self._socket))
+        except (OSError, ValueError):
+            return False
+
+    def abort(self) -> None:
+        """End the connection from any thread; who waits on it gets a WireError at once."""
+        with contextlib.suppress(OSError):
+            socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Give the socket back. Never raises."""
+        with contextlib.suppress(OSError):
+            self._socket.close()
+
+    def _push_rendered(self, render: Callable[[], bytes], until: Until) -> WireError | None:
+        return self._push(render(), until)
+
+    def _push(self, data: bytes | memoryview, until: Until) -> WireError | None:
+        # Gives the error back instead of raising it: see send_secret.
+        view = data
+        self._heard = False
+        while view:
+            try:
+                self._wait(until)
+                if (sent := self._socket.send(view)) == len(view):
+                    return None
+                view = memoryview(view)[sent:]
+            except (TimeoutError, BlockingIOError):
+                if not until.left:
+                    text = "The server does not take what is sent to it."
+                    return WireError(Fault.SILENT, text, unsent=len(view))
+            except (OSError, ValueError) as error:
+                text = f"The connection was lost ({_reason(error)})."
+                return WireError(Fault.LOST, text, unsent=len(view))
+        return None
+
+    def _line(self, until: Until) -> bytes:
+        self._fill(until)
+        line = self._lines.popleft().removesuffix(b"\r")
+        self._note("S", line)
+        return line
+
+    def _fill(self, until: Until) -> None:
+        while not self._lines:
+            if len(self._rest) > _MAX_LINE:
+                raise WireError(Fault.NOT_SMTP, "The server sends a line that does not end.")
+            lines = (self._rest + self._receive(until)).split(b"\n")
+            self._rest = lines.pop()
+            self._lines.extend(lines)
+
+    def _receive(self, until: Until) -> bytes:
+        received: bytes | None = None
+        while received is None:
+            try:
+                self._wait(until)
+                if self._heard and _QUICKACK is not None:
+                    self._socket.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
+                received = self._socket.recv(_BLOCK)
+                self._heard = True
+            except (TimeoutError, BlockingIOError) as error:
+                if not until.left:
+                    text = "The server does not answer in time."
+                    raise WireError(Fault.SILENT, text) from error
+            except (OSError, ValueError) as error:
+                text = f"The connection was lost ({_reason(error)})."
+                raise WireError(Fault.LOST, text) from error
+        if not received:
+            raise WireError(Fault.LOST, "The server ended the connection.")
+        return received
+
+    def _wait(self, until: Until) -> None:
+        # The next operation ends by the next tick, or with ``until`` where that comes first.
+        left = until - monotonic()
+        limit = left if left < _TICK else _TICK
+        if limit != self._limit:
+            self._set_limit(limit)
+
+    def _set_limit(self, limit: float) -> None:
+        if limit <= 0:
+            raise TimeoutError
+        self._limit = limit
+        if _KERNEL_WAITS and not self.encrypted:
+            _limit_in_kernel(self._socket, limit)
+        else:
+            self._socket.settimeout(limit)
+
+    def _note(self, who: Literal["C", "S"], data: bytes) -> None:
+        if self._tell is not None:
+            for line in data.rstrip(b"\r\n").split(b"\r\n"):
+                self._tell(who, safe_text(line))
+
+
+def _limit_in_kernel(connected: socket.socket, seconds: float) -> None:
+    whole = int(seconds)
+    limit = struct.pack("@ll", whole, max(1, int((seconds - whole) * 1_000_000)))
+    connected.settimeout(None)
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+
+
+def _readable(connected: socket.socket) -> bool:
+    if not hasattr(select, "poll"):  # Windows
+        return bool(select.select([connected], [], [], 0)[0])
+    poll = select.poll()  # unlike select, at home with any number of open files
+    poll.register(connected, select.POLLIN)
+    return bool(poll.poll(0))
+
+
+def _reason(error: Exception) -> str:
+    return safe_text(getattr(error, "strerror", None) or type(error).__name__)

@@ -1,0 +1,124 @@
+"""Encryption: whom to trust, what was agreed, and what went wrong, in plain words."""
+
+from __future__ import annotations
+
+import functools
+import ssl
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ...outcome import Fault
+from ...settings.certificates import canonical
+from .replies import safe_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsFacts:
+    """An encrypted connection: protocol, cipher; the certificate's names, issuer and expiry.
+
+    ``expires`` is the certificate's own text, in GMT.
+    """
+
+    protocol: str
+    cipher: str
+    names: tuple[str, ...]
+    issuer: str
+    expires: str
+
+
+class CertificateUnreadable(ValueError):
+    """The CA certificate of the settings is none."""
+
+
+@functools.lru_cache(maxsize=8)
+def context_for(ca_certificate: str | None) -> ssl.SSLContext:
+    """A context that verifies, with ``ca_certificate`` (PEM) trusted beside the system's CAs.
+
+    Building one takes tens of milliseconds, so one is kept for each certificate.
+
+    Raises:
+        CertificateUnreadable: the text holds no certificate.
+    """
+    context = ssl.create_default_context()
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # The same on every Python. From 3.13 on it refuses what many a private CA leaves out (RFC 5280
+    # §4.2: key usage, key identifiers), and trusts an intermediate certificate that is given alone.
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if ca_certificate:
+        try:
+            context.load_verify_locations(cadata=canonical(ca_certificate))
+        except (ssl.SSLError, ValueError, TypeError) as error:
+            raise CertificateUnreadable(
+                "The CA certificate of the settings cannot be read."
+            ) from error
+    return context
+
+
+def unverified_context() -> ssl.SSLContext:
+    """A context to look at a certificate with; nothing may be sent through it."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def facts(encrypted: ssl.SSLSocket) -> TlsFacts:
+    """What there is to know about a verified connection."""
+    certificate: dict[str, Any] = encrypted.getpeercert() or {}
+    cipher = encrypted.cipher()
+    names = [name for kind, name in certificate.get("subjectAltName", ()) if kind != "email"]
+    issuer = _parts(certificate.get("issuer", ()))
+    return TlsFacts(
+        protocol=encrypted.version() or "",
+        cipher=cipher[0] if cipher else "",
+        names=tuple(map(safe_text, names)),
+        issuer=safe_text(issuer.get("organizationName") or issuer.get("commonName") or ""),
+        expires=safe_text(certificate.get("notAfter", "")),
+    )
+
+
+def _parts(name: tuple[tuple[tuple[str, str], ...], ...]) -> dict[str, str]:
+    return {key: value for part in name for key, value in part}
+
+
+# Numbers of OpenSSL's verification results (X509_V_ERR_…).
+_CERTIFICATE: Final = {
+    9: Fault.CERTIFICATE_NOT_YET,
+    10: Fault.CERTIFICATE_EXPIRED,
+    18: Fault.CERTIFICATE_UNKNOWN_CA,
+    19: Fault.CERTIFICATE_UNKNOWN_CA,
+    20: Fault.CERTIFICATE_UNKNOWN_CA,
+    21: Fault.CERTIFICATE_UNKNOWN_CA,
+    62: Fault.CERTIFICATE_OTHER_HOST,
+    64: Fault.CERTIFICATE_OTHER_HOST,
+}
+# Words in OpenSSL's names of errors.
+_HANDSHAKE: Final = (
+    ("UNSUPPORTED_PROTOCOL", Fault.TLS_TOO_OLD),
+    ("PROTOCOL_VERSION", Fault.TLS_TOO_OLD),
+    ("VERSION_TOO_LOW", Fault.TLS_TOO_OLD),
+    ("WRONG_VERSION_NUMBER", Fault.TLS_NOT_SPOKEN),
+    ("RECORD_LAYER_FAILURE", Fault.TLS_NOT_SPOKEN),
+    ("PACKET_LENGTH_TOO_LONG", Fault.TLS_NOT_SPOKEN),
+    ("HTTP_REQUEST", Fault.TLS_NOT_SPOKEN),
+    ("UNKNOWN_PROTOCOL", Fault.TLS_NOT_SPOKEN),
+)
+
+
+def explain(error: Exception) -> tuple[Fault, str]:
+    """What a failed handshake means, and one sentence about it."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        fault = _CERTIFICATE.get(error.verify_code, Fault.CERTIFICATE_OTHER)
+        # OpenSSL knows which one has ended, and Python does not pass that on.
+        dated = fault in (Fault.CERTIFICATE_EXPIRED, Fault.CERTIFICATE_NOT_YET)
+        which = "certificate, or one above it," if dated else "certificate"
+        return fault, f"The server's {which} is not accepted: {safe_text(error.verify_message)}."
+    if isinstance(error, TimeoutError):
+        return Fault.SILENT, "The server does not finish the start of the encryption in time."
+    reason = str(getattr(error, "reason", None) or "").upper()
+    fault = next((fault for word, fault in _HANDSHAKE if word in reason), Fault.TLS_FAILED)
+    said = (
+        reason.replace("_", " ").lower() or getattr(error, "strerror", "") or type(error).__name__
+    )
+    return fault, f"The encryption could not be started: {safe_text(said)}."

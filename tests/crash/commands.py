@@ -1,0 +1,114 @@
+"""Commands of Flask as processes of their own, quickly: forked from one that has imported all.
+
+Such a process has the exit status, the streams and the end of any other: only its start differs,
+in which the interpreter spends a second on imports.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.terminal import Said
+
+_ROOT = Path(__file__).parents[2]
+_SIDE_BY_SIDE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Commands:
+    """Gives commands; what they say passes through files in ``folder``."""
+
+    process: subprocess.Popen[str]
+    folder: Path
+
+    def run(self, url: str, *lines: Sequence[str], typed: str = "", **config: Any) -> list[Said]:
+        """Give each of ``lines`` to ``flask interaction-mail``, some of them side by side."""
+        environment = {"DATABASE": url, "OPTIONS": json.dumps(config)}
+        files = [str(self.folder / f"{number}") for number in range(len(lines))]
+        orders = [
+            {"line": [*line], "files": file, "environment": environment}
+            for line, file in zip(lines, files, strict=True)
+        ]
+        for file in files:
+            Path(f"{file}.in").write_text(typed, "utf-8")
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(json.dumps(orders), file=self.process.stdin, flush=True)
+        statuses = json.loads(self.process.stdout.readline())
+        return [_said(status, file) for status, file in zip(statuses, files, strict=True)]
+
+
+def _said(status: int, file: str) -> Said:
+    out, err = (Path(f"{file}.{stream}").read_text("utf-8") for stream in ("out", "err"))
+    return Said(status, out, err)
+
+
+@contextmanager
+def commands(folder: Path) -> Iterator[Commands]:
+    """The process that others are forked from, for as long as this lasts."""
+    folder.mkdir(exist_ok=True)
+    with subprocess.Popen(
+        [sys.executable, "-m", __name__],
+        cwd=_ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield Commands(process, folder)
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def serve() -> None:
+    """Fork a process for each order, answer with their statuses; in such a process: obey."""
+    import flask.cli
+
+    import flask_interaction_mail.cli.output as cli
+    import tests.crash.app  # noqa: F401 - as the rest: for those that are forked
+
+    for name in cli.main.list_commands(None):  # type: ignore[arg-type]
+        cli.main.get_command(None, name)  # type: ignore[arg-type]
+    gc.collect()
+    gc.freeze()  # else each of them copies all of it at its end
+    for line in sys.stdin:
+        statuses: dict[int, int] = {}
+        pids: list[int] = []
+        for order in json.loads(line):
+            if len(pids) - len(statuses) >= _SIDE_BY_SIDE:
+                _reap(statuses)
+            if (pid := os.fork()) == 0:
+                _become(order)
+                flask.cli.main()
+            pids.append(pid)
+        while len(statuses) < len(pids):
+            _reap(statuses)
+        sys.stdout.write(f"{json.dumps([statuses[pid] for pid in pids])}\n")
+        sys.stdout.flush()
+
+
+def _reap(statuses: dict[int, int]) -> None:
+    pid, status = os.wait()
+    statuses[pid] = os.waitstatus_to_exitcode(status)
+
+
+def _become(order: dict[str, Any]) -> None:
+    """Take the order's streams, environment and arguments."""
+    os.environ |= order["environment"]
+    sys.argv = ["flask", "--app", "tests.crash.app", "interaction-mail", *order["line"]]
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    for number, (suffix, how) in enumerate((("in", os.O_RDONLY), ("out", flags), ("err", flags))):
+        os.dup2(os.open(f"{order['files']}.{suffix}", how), number)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - what was read ahead is not for it
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,303 @@
+"""What the pages of the documentation show in Python or a shell does what they say."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask_admin import Admin
+from flask_login import LoginManager
+from flask_sqlalchemy import SQLAlchemy
+from jinja2 import DictLoader
+
+from flask_interaction_mail import InteractionMail, Party, send_notification
+from tests.catcher import Catcher, Mail, catching
+from tests.documentation import shown
+from tests.host import ADA, SETTINGS, Host, People, opened
+from tests.terminal import done
+
+BOB = Party("Bob Stone", "bob")
+
+
+@pytest.fixture
+def catcher() -> Iterator[Catcher]:
+    with catching() as catcher:
+        yield catcher
+
+
+@pytest.fixture
+def host(tmp_path: Path, catcher: Catcher) -> Iterator[Host]:
+    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
+        host.configure(smtp_port=catcher.port)
+        yield host
+
+
+def ran(host: Host, block: str, **names: Any) -> dict[str, Any]:
+    """Run ``block`` in the host, and commit; gives what it has named."""
+    names = {"db": host.db, "send_notification": send_notification, **names}
+    with host.app.app_context():
+        exec(block, names)  # noqa: S102 - our own documentation
+        host.db.session.commit()
+    return names
+
+
+def delivered(host: Host, catcher: Catcher) -> list[Mail]:
+    """What the server has got when all that waited was tried."""
+    host.state.dispatcher().drain()
+    return catcher.mails
+
+
+def test_the_lines_at_the_top_of_the_readme_send_a_message(tmp_path: Path) -> None:
+    """With a host's own database, admin and directory."""
+    app, db = Flask("crm"), SQLAlchemy()
+    app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{tmp_path}/host.sqlite"
+    app.config["SECRET_KEY"] = "k" * 32
+    app.config["INTERACTION_MAIL_DELIVERY"] = "worker"
+    db.init_app(app)
+    admin = Admin(app)
+    *set_up, line = shown("README.md", "your application factory").splitlines()
+    names = {"app": app, "db": db, "admin": admin, "MyDirectory": People}
+    names |= {"InteractionMail": InteractionMail, "send_notification": send_notification}
+    exec("\n".join(set_up), names)  # noqa: S102
+    with app.app_context():
+        db.create_all()
+        state = app.extensions["interaction_mail"]
+        state.save_settings(SETTINGS, base=None, changed_by="test")
+        exec(line, names)  # noqa: S102
+        db.session.commit()
+        (subject,) = db.session.scalars(db.text("SELECT subject FROM interaction_mail_message"))
+    assert subject == "Hello"
+    assert "/admin/messaging/" in {str(rule) for rule in app.url_map.iter_rules()}
+
+
+def test_a_receiver_hears_of_what_has_failed(
+    host: Host, catcher: Catcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With its id and reason."""
+    catcher.refuse["bob@firm.example"] = "550 5.1.1 unknown"
+    kept = ran(host, shown("docs/api.md", "notification_failed.connect"))
+    ran(host, "send_notification('bob', 'Hello', text='Hello')")
+    delivered(host, catcher)
+    (row,) = host.rows()
+    assert f"mail {row.id} failed: refused" in caplog.text
+    del kept
+
+
+def test_callers_of_flask_mail_go_through_the_outbox(host: Host, catcher: Catcher) -> None:
+    """Whether its object was given the application or not."""
+    ran(host, shown("docs/flask-mail.md", "mail.send"))
+    (mail,) = delivered(host, catcher)
+    assert mail.recipients == ["ada@example.com"]
+    assert mail.message["Subject"] == "Your password"
+
+
+def test_a_message_is_stored_with_the_hosts_own_rows(host: Host) -> None:
+    """Both, or none of them."""
+    block = shown("docs/transactions.md", "order.confirmed")
+    for ending, count in (("rollback", 0), ("commit", 1)):
+        order = host.Thing(name="order")
+        order.owner = BOB
+        given = block.replace("order.confirmed = True", "db.session.add(order)")
+        ran(host, given.replace("session.commit", f"session.{ending}"), order=order)
+        assert [row.subject for row in host.rows()] == ["Confirmed"] * count
+        with host.app.app_context():
+            assert host.db.session.query(host.Thing).count() == count
+
+
+def test_a_key_makes_one_message_of_two_calls(host: Host) -> None:
+    """However often it is sent."""
+    names = {"user": BOB, "text": "Pay.", "invoice": SimpleNamespace(id=7)}
+    for _ in range(2):
+        ran(host, shown("docs/transactions.md", "key="), **names)
+    (row,) = host.rows()
+    assert row.subject == "Your invoice"
+
+
+def test_a_template_of_the_host_makes_a_message(host: Host, catcher: Catcher) -> None:
+    """By the names of its files and the values of its context."""
+    files = re.findall(r"import_done\S+", shown("docs/templates.md", "import_done", "text"))
+    assert len(files) == 3
+    host.app.jinja_loader = DictLoader(
+        {f"interaction_mail/mail/{name}": "{{ count }} came" for name in files}
+    )
+    ran(host, shown("docs/templates.md", "import_done"), user=BOB)
+    (mail,) = delivered(host, catcher)
+    assert mail.message["Subject"] == "412 came"
+    parts = [part.get_content_type() for part in mail.message.walk()]
+    assert parts == ["multipart/alternative", "text/plain", "text/html"]
+
+
+def test_what_a_message_brings_along_arrives_as_what_it_is(host: Host, catcher: Catcher) -> None:
+    """Pictures beside the HTML, a calendar as an alternative, files and messages attached."""
+    names = {"logo": b"\x89PNG", "agenda": b"%PDF-1.7", "user": BOB}
+    names |= {"original": b"Subject: Before\r\n\r\nHello\r\n"}
+    names |= {"invitation": "BEGIN:VCALENDAR\r\nMETHOD:REQUEST\r\nEND:VCALENDAR\r\n"}
+    ran(host, shown("docs/templates.md", "alternatives="), **names)
+    (mail,) = delivered(host, catcher)
+    types = {part.get_filename() or "": part.get_content_type() for part in mail.message.walk()}
+    assert types["logo.png"] == "image/png"
+    assert types["agenda.pdf"] == "application/pdf"
+    assert types["original.eml"] == "message/rfc822"
+    all_types = [part.get_content_type() for part in mail.message.walk()]
+    assert {"multipart/alternative", "multipart/related", "text/calendar"} < {*all_types}
+
+
+def test_a_merge_is_asked_for_and_a_user_told(host: Host, catcher: Catcher) -> None:
+    """As the quickstart does it."""
+    names: dict[str, Any] = {"Party": Party, "url_of": lambda one: f"https://crm.example/{one.id}"}
+    for number, name in enumerate(("first", "second"), 1):
+        folder = SimpleNamespace(name="Firm List")
+        names[name] = SimpleNamespace(id=number, name=f"Acme {number}", folder=folder)
+    ran(host, shown("docs/quickstart.md", "import Contact, Merge"), **names)
+    ran(host, shown("docs/quickstart.md", "Your import has finished"), **names)
+    asked, told = sorted(delivered(host, catcher), key=lambda mail: mail.recipients, reverse=True)
+    assert asked.recipients == ["stewards@firm.example"]
+    assert "They are the same person." in str(asked.message)
+    assert told.recipients == ["ada@firm.example"]
+    assert told.message["Subject"] == "Your import has finished"
+
+
+ACCOUNTS = """
+from types import SimpleNamespace
+from flask_login import current_user
+from flask_interaction_mail import Party
+class User:
+    def as_party(self):
+        return Party("Ada Moreau", "ada")
+class Group(User):
+    def as_party(self):
+        return Party("Data Stewards", "stewards", kind="group")
+def all_users():
+    return [User()]
+def all_groups():
+    return [Group()]
+"""
+
+
+@pytest.fixture
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The package that the quickstart makes, with people of its own; gives its ``create_app``."""
+    folder = tmp_path / "quick_crm"
+    folder.mkdir()
+    people = ACCOUNTS + shown("docs/quickstart.md", "class MyDirectory")
+    for name, text in {
+        "__init__": shown("docs/quickstart.md", "def create_app"),
+        "admin": shown("docs/quickstart.md", "class ProtectedIndex"),
+        "people": people,
+    }.items():
+        (folder / f"{name}.py").write_text(text, "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("FLASK_SECRET_KEY", "k" * 32)
+    monkeypatch.setenv("FLASK_SQLALCHEMY_DATABASE_URI", f"sqlite:///{tmp_path}/quick.sqlite")
+    monkeypatch.setenv("FLASK_INTERACTION_MAIL_DELIVERY", "worker")
+    names: dict[str, Any] = {}
+    exec("from quick_crm import create_app, db, messaging", names)  # noqa: S102
+    return SimpleNamespace(**names)
+
+
+@pytest.mark.parametrize(("administrator", "status"), [(True, 200), (False, 302)])
+def test_the_quickstart_has_a_panel_for_administrators(
+    quick: Any, administrator: bool, status: int
+) -> None:
+    """And for nobody else, who is led to the login page."""
+    app = quick.create_app()
+    user = SimpleNamespace(
+        is_authenticated=True,
+        is_active=True,
+        is_administrator=administrator,
+        as_party=lambda: ADA,
+    )
+    LoginManager(app).request_loader(lambda _: user)
+    app.add_url_rule("/login", "auth.login", lambda: "log in")
+    with app.app_context():
+        quick.db.create_all()
+    assert app.test_client().get("/admin/messaging/").status_code == status
+
+
+def test_the_shown_command_saves_settings(host: Host) -> None:
+    """Those that it names."""
+    shell = shown("docs/cli.md", "settings set", "console").replace("\\\n", " ")
+    line = shlex.split(shell.splitlines()[0])[1:]
+    assert line[:2] == ["flask", "interaction-mail"]
+    done(host, *line[2:])
+    settings = host.state.settings.current().settings
+    assert (settings.smtp_server, settings.smtp_port) == ("mail.example.com", 587)
+    assert (settings.encryption, settings.default_to) == ("starttls", "data-stewards")
+
+
+def test_variables_of_the_environment_override_settings(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A login of digits stays a text, where it is quoted as shown."""
+    for name in ("smtp_server", "login"):
+        for line in shown("docs/settings.md", f"__{name}=", "console").splitlines():
+            name, value = shlex.split(line)[2].split("=", 1)
+            monkeypatch.setenv(name, value)
+    host.app.config.from_prefixed_env()
+    with opened(
+        host.app.config["SQLALCHEMY_DATABASE_URI"],
+        INTERACTION_MAIL_OVERRIDES=host.app.config["INTERACTION_MAIL_OVERRIDES"],
+    ) as again:
+        settings = again.state.settings.current().settings
+    assert (settings.smtp_server, settings.smtp_port) == ("mail.example.com", 587)
+    assert settings.login == "12345"
+
+
+@pytest.mark.parametrize(
+    ("staff", "administrator", "granted"),
+    [
+        (True, True, {"view", "edit", "test", "outbox", "body", "resend", "purge"}),
+        (True, False, {"view", "outbox"}),
+        (False, False, set()),
+    ],
+)
+def test_the_shown_function_answers_for_each_right(
+    tmp_path: Path, staff: bool, administrator: bool, granted: set[str]
+) -> None:
+    """Staff may look, administrators may do everything, others nothing."""
+    user = SimpleNamespace(is_authenticated=True, is_staff=staff, is_administrator=administrator)
+    names: dict[str, Any] = {"InteractionMail": InteractionMail, "MyDirectory": People}
+    names |= {"db": SQLAlchemy(), "admin": Admin(), "current_user": user}
+    exec(shown("docs/quickstart.md", "def access"), names)  # noqa: S102
+    rights = {"view", "edit", "test", "outbox", "body", "resend", "purge"}
+    assert {right for right in rights if names["access"](right)} == granted
+
+
+def test_retention_is_set_as_shown(tmp_path: Path) -> None:
+    """Texts then stay as long as the log, in days."""
+    names: dict[str, Any] = {}
+    exec(shown("docs/scale.md", "_LOG_RETENTION"), names)  # noqa: S102
+    values = {name: value for name, value in names.items() if name.isupper()}
+    with opened(f"sqlite:///{tmp_path}/host.sqlite", **values) as host:
+        config = host.state.config
+        assert config.body_retention.days == config.log_retention.days == 30
+
+
+def test_each_site_has_an_outbox_of_its_own(tmp_path: Path) -> None:
+    """Made by one factory, and chosen by the tenant."""
+    db = SQLAlchemy()
+    names: dict[str, Any] = {"__name__": __name__, "Flask": Flask, "db": db}
+    names["send_notification"] = send_notification
+    names["messaging"] = InteractionMail(db=db, directory=People())
+    names["DATABASES"] = {one: f"sqlite:///{tmp_path}/{one}.sqlite" for one in ("east", "west")}
+    names |= {"tenant": "acme", "shard_of": {"acme": "west"}.get}
+    block = shown("docs/scale.md", "def create_app(shard)")
+    making, sending = block.split("\nwith ")
+    exec(making, names)  # noqa: S102
+    for app in names["apps"].values():
+        with app.app_context():
+            db.create_all()
+            app.extensions["interaction_mail"].save_settings(SETTINGS, base=None, changed_by="test")
+    exec(f"with {sending}".replace("(...)", "('bob', 'Hello', text='Hello')"), names)  # noqa: S102
+    count = db.text("SELECT count(*) FROM interaction_mail_message")
+    found = {}
+    for site, app in names["apps"].items():
+        with app.app_context():
+            found[site] = db.session.scalar(count)
+    assert found == {"east": 0, "west": 1}

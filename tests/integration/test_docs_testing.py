@@ -1,0 +1,105 @@
+"""docs/testing.md: its tests pass, and each fails where what it shows is not so."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tests.servers.programs import free_port
+
+PAGE = (Path(__file__).parents[2] / "docs/testing.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```python\n# ([^\n]*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+CRM = """
+from flask import Flask, abort
+from flask_mail import Mail, Message
+from flask_sqlalchemy import SQLAlchemy
+from flask_interaction_mail import (
+    Contact, Directory, InteractionMail, Merge, Party, merge_denied, send_notification
+)
+
+db = SQLAlchemy()
+mail = Mail()
+works = {works}
+
+class People(Directory):
+    def merge_recipients(self, location):
+        return [Party("Data Stewards", "stewards")]
+
+def create_app():
+    app = Flask("crm")
+    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite:///{folder}/crm.sqlite"
+    app.config["INTERACTION_MAIL_DELIVERY"] = "sync"
+    app.config["SECRET_KEY"] = "k" * 32
+{config}
+    db.init_app(app)
+    mail.init_app(app)
+    InteractionMail(app, db=db, directory=People())
+
+    @app.post("/merge/<int:one>/<int:other>")
+    def merge(one, other):
+        contacts = Contact(one, "Acme", location="x"), Contact(other, "ACME", location="x")
+        if works:
+            merge_denied.send(app, merge=Merge(contacts))
+        abort(403)
+
+    @app.post("/invoice/<name>")
+    def invoice(name):
+        if works or name == "wrong":
+            send_notification("bob", f"Invoice {{name}}", text="Hello")
+        (db.session.rollback if works and name == "wrong" else db.session.commit)()
+        return name
+
+    @app.post("/reset/<name>")
+    def reset(name):
+        if works:
+            mail.send(Message("Reset", recipients=[f"{{name}}@example.com"], body="Hello"))
+        return name
+
+    return app
+"""
+
+
+def outcomes(folder: Path, *, works: bool) -> dict[str, str]:
+    """What became of each test of the page, with an application that works or does not."""
+    port = str(free_port())
+    files = {name: text.replace("8025", port) for name, text in BLOCKS}
+    (config,) = [name for name in files if name.startswith("in create_app")]
+    made = CRM.format(
+        works=works, folder=folder, config=textwrap.indent(files.pop(config), " " * 4)
+    )
+    for name, text in {**files, "crm.py": made}.items():
+        (folder / name).write_text(text, "utf-8")
+    (folder / "pytest.ini").write_text("[pytest]\n", "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-rA", "--tb=short", "-p", "no:cacheprovider"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.findall(r"^(PASSED|FAILED|ERROR) \S+::(\w+)", done.stdout, re.MULTILINE)
+    assert found, done.stdout + done.stderr
+    return {name: outcome for outcome, name in found}
+
+
+@pytest.mark.parametrize(("works", "outcome"), [(True, "PASSED"), (False, "FAILED")])
+def test_every_test_of_the_page_tells_whether_the_application_sends(
+    tmp_path: Path, works: bool, outcome: str
+) -> None:
+    """All pass with one that sends, and all fail with one whose views do not."""
+    told = outcomes(tmp_path, works=works)
+    named = re.findall(r"^def (test_\w+)", PAGE, re.MULTILINE)
+    assert len(named) >= 4
+    assert told == dict.fromkeys(named, outcome)
+
+
+def test_every_block_of_the_page_is_run() -> None:
+    """None is without the name of the file that it belongs into."""
+    assert len(BLOCKS) == PAGE.count("```python")

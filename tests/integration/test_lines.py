@@ -1,0 +1,135 @@
+"""As many connections as the line wants, and the server takes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from flask_interaction_mail import clock
+from flask_interaction_mail.delivery.dispatcher import Dispatcher
+from flask_interaction_mail.outbox import breaker
+from flask_interaction_mail.outbox.server_limits import read
+from flask_interaction_mail.outcome import Delivery
+from flask_interaction_mail.settings.model import MessagingSettings
+from flask_interaction_mail.transport.base import Envelope
+from flask_interaction_mail.transport.memory import MemoryTransport
+from flask_interaction_mail.transport.smtp.transport import SmtpTransport
+from tests.outbox_rows import Store, a_message
+from tests.servers.clients import PATIENT, settings
+from tests.servers.scripted import OK, Gone, Peer, after, scripted, until
+
+
+def put(store: Store, count: int) -> None:
+    store.put(*(a_message(f"p{number}@firm.example") for number in range(count)))
+
+
+class FarAway(MemoryTransport):
+    """Takes a tenth of a second for each message."""
+
+    def deliver(self, envelope: Envelope) -> Delivery:
+        time.sleep(0.1)
+        return super().deliver(envelope)
+
+
+def test_a_server_far_away_gets_more_connections(store: Store) -> None:
+    """Most of the time is spent waiting: each connection brings as much as the others."""
+    opened: list[FarAway] = []
+
+    def connect(_: MessagingSettings) -> FarAway:
+        opened.append(FarAway())
+        return opened[-1]
+
+    put(store, 300)
+    assert Dispatcher(store.office(transport=connect, connections=16)).drain().sent == 300
+    assert 8 <= len(opened) <= 16
+
+
+class Door:
+    """Greets those for whom there is room, and says ``farewell`` to the others."""
+
+    def __init__(self, room: int, farewell: bytes) -> None:
+        self.turned_away = 0
+        self._room = room
+        self._farewell = farewell
+        self._inside: list[Peer] = []
+
+    def nobody_inside(self) -> bool:
+        """Whether all have gone."""
+        self._inside = [one for one in self._inside if one.socket.fileno() >= 0]
+        return not self._inside
+
+    def __call__(self, peer: Peer) -> None:
+        self.nobody_inside()
+        if len(self._inside) >= self._room:
+            self.turned_away += 1
+            peer.say(self._farewell)
+            raise Gone
+        self._inside.append(peer)
+        peer.say(b"220 scripted.test ESMTP\r\n")
+
+
+def drain(store: Store, port: int, **changes: Any) -> int:
+    chosen = settings(port)
+    office = store.office(
+        settings=lambda: chosen,
+        transport=lambda one: SmtpTransport(one, timeouts=PATIENT),
+        connections=8,
+        **changes,
+    )
+    return Dispatcher(office).drain().sent
+
+
+def test_a_server_that_has_enough_of_us_gets_fewer_connections(store: Store) -> None:
+    """As Exchange says it, to each message beside too many: half of them end, the rest goes on."""
+    inside: list[Peer] = []
+    refused: list[float] = []
+
+    def open_now() -> int:
+        return sum(one.socket.fileno() >= 0 for one in inside)
+
+    def greet(peer: Peer) -> None:
+        inside.append(peer)
+        peer.say(b"220 scripted.test ESMTP\r\n")
+
+    def take(peer: Peer) -> None:
+        time.sleep(0.05)
+        if open_now() > 4 and len(server.messages) > 60:
+            refused.append(time.monotonic())
+            peer.say(b"432 4.3.2 Concurrent connections limit exceeded\r\n")
+        else:
+            peer.say(OK)
+
+    with scripted({"GREETING": greet, "DOT": take}) as server:
+        put(store, 400)
+        sent = drain(store, server.port)
+        assert max(refused) - min(refused) < 2  # then there are four
+        assert len(inside) == 8
+    assert refused
+    assert sent == 400 - len(refused)
+    assert store.statuses() == {"sent": sent, "deferred": len(refused)}
+
+
+@pytest.mark.parametrize("farewell", [b"421 4.7.0 too many connections\r\n", b""])
+def test_a_server_that_takes_three_connections_is_in_no_trouble(
+    store: Store, farewell: bytes
+) -> None:
+    """The fourth one leaves quietly, no message is late, and the next worker opens three.
+
+    Courier says nothing to it at all.
+    """
+    door = Door(3, farewell)
+    with scripted({"GREETING": door, "DOT": after(0.03, OK)}) as server:
+        put(store, 60)
+        assert drain(store, server.port) == 60
+        assert door.turned_away
+        with store.reading() as connection:
+            assert read(connection, settings(server.port), clock.now()).connections == 3
+            assert breaker.read(connection, settings(server.port)) is None
+        assert until(door.nobody_inside)
+        door.turned_away = 0
+        put(store, 60)
+        assert drain(store, server.port) == 60
+        assert not door.turned_away
+    assert store.statuses() == {"sent": 120}
