@@ -20,17 +20,17 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="less of everything")
     parser.add_argument("--only", default=",".join(FIGURES), help=f"of {', '.join(FIGURES)}")
-    parser.add_argument("--write", action="store_true", help="also into docs/")
+    parser.add_argument("--write", action="store_true", help="what was measured into docs/")
     given = parser.parse_args()
     options = Options(rounds=given.rounds, quick=given.quick, folder=scratch())
     # As pip leaves it: a process that compiles at its start takes longer, and more memory.
     compileall.compile_dir(ROOT / "flask_interaction_mail", quiet=1)
-    load_before = report.load()
     figures: list[Figure] = []
     for name in given.only.split(","):
+        load_before = report.load()
         figures.append(_measured(name, options))
         if given.write:
-            report.write(figures, options, load_before)
+            report.write(figures[-1], options, load_before)
     report.summary(figures)
 
 

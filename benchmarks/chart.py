@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib as mpl
 
-from .harness import Figure, number
+from .harness import Bars, number
 
 mpl.use("svg")
 _OURS, _PEER = "#1f5fa8", "#9a9a9a"
 
 
-def draw(figures: list[Figure], folder: Path) -> dict[str, Path]:
+def draw(figures: Iterable[Bars], folder: Path) -> dict[str, Path]:
     """One picture with a panel for each comparison; gives title and file."""
     from matplotlib import pyplot
 
-    panels = [panel for figure in figures for panel in figure.bars.items()]
+    panels = [panel for figure in figures for panel in figure.items()]
     if not panels:
         return {}
     heights = [len(values) + 1.5 for _, values in panels]

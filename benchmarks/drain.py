@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from .earlier import AHEAD, checkout
 from .harness import (
+    ROOT,
     Figure,
     Goal,
     Options,
@@ -20,13 +23,14 @@ from .harness import (
 )
 from .servers import database, dialects, sink
 
-OURS = "ours, 4 connections (default)"
+OURS = "ours"
+EARLIER = f"ours at {AHEAD}, next envelope sent ahead, 4 connections"
 POST_OFFICE = "django-post_office, defaults"
 BEST = "django-post_office, 2 processes of 4 threads, no log"
 MAILER = "django-mailer"
 # New processes a batch: the default of 100 would be slower than one process.
 BEST_OPTIONS = {"THREADS_PER_PROCESS": 4, "LOG_LEVEL": 0, "BATCH_SIZE": 1000}
-_GOALS = {"sqlite": (11, 7), "postgresql": (10, 5.5)}
+_GOALS = {"sqlite": (11, 7, 0.95), "postgresql": (10, 5.5, 0.85)}
 
 Drains = dict[str, Callable[[], float]]
 
@@ -45,6 +49,7 @@ def figure_of(figure: Figure, dialect: str, options: Options) -> None:
     with (
         sink() as port,
         database(dialect, options) as ours,
+        database(dialect, options) as earlier,
         database(dialect, options) as post_office,
         database(dialect, options) as mailer,
     ):
@@ -54,6 +59,8 @@ def figure_of(figure: Figure, dialect: str, options: Options) -> None:
             MAILER: lambda: _mailer_rate(mailer, port, count // 10),
             OURS: lambda: _our_rate_noted(ours, port, count, records),
         }
+        if before := checkout(AHEAD):
+            contenders[EARLIER] = lambda: our_rate(earlier, port, count, root=before, connections=4)
         samples = interleaved(options.rounds, contenders)
     figure.tables.append(rates(f"{dialect}, one process", samples, POST_OFFICE))
     figure.tables.append(_recorded(dialect, records))
@@ -64,24 +71,25 @@ def figure_of(figure: Figure, dialect: str, options: Options) -> None:
 
 
 def _goals(dialect: str, samples: Samples) -> list[Goal]:
-    defaults, best = _GOALS[dialect]
+    defaults, best, as_before = _GOALS[dialect]
+    wanted = [
+        ("against django-post_office's defaults", defaults, POST_OFFICE),
+        ("against its best settings", best, BEST),
+        (f"against {AHEAD}, which sent ahead", as_before, EARLIER),
+    ]
     return [
-        Goal(
-            f"{dialect}: against django-post_office's defaults",
-            ">=",
-            defaults,
-            ratio(samples, OURS, POST_OFFICE),
-        ),
-        Goal(f"{dialect}: against its best settings", ">=", best, ratio(samples, OURS, BEST)),
+        Goal(f"{dialect}: {text}", ">=", limit, ratio(samples, OURS, peer))
+        for text, limit, peer in wanted
+        if peer in samples
     ]
 
 
-def our_rate(url: str, port: int, count: int, connections: int) -> float:
-    return float(_ours(url, port, count, connections)["rate"])
+def our_rate(url: str, port: int, count: int, *, root: Path = ROOT, **how: int) -> float:
+    return float(_ours(url, port, count, root, **how)["rate"])
 
 
 def _our_rate_noted(url: str, port: int, count: int, records: list[dict[str, float]]) -> float:
-    done = _ours(url, port, count, 4)
+    done = _ours(url, port, count)
     records.append(done["recorded"])
     return float(done["rate"])
 
@@ -95,9 +103,9 @@ def _recorded(dialect: str, records: list[dict[str, float]]) -> Table:
     return table
 
 
-def _ours(url: str, port: int, count: int, connections: int) -> Any:
-    child("ours", "fill", url=url, port=port, count=count)
-    return child("ours", "drain", url=url, port=port, count=count, connections=connections)
+def _ours(url: str, port: int, count: int, root: Path = ROOT, **how: int) -> Any:
+    child("ours", "fill", root=root, url=url, port=port, count=count)
+    return child("ours", "drain", root=root, url=url, port=port, count=count, **how)
 
 
 def post_office_rate(url: str, port: int, count: int, **how: Any) -> float:
@@ -121,7 +129,7 @@ def _memory(figure: Figure, options: Options) -> None:
     for count in (options.size(1000, 100), options.size(20_000, 400)):
         with sink() as port, database("sqlite", options) as url:
             samples = [
-                _ours(url, port, count, 4)["peak_memory"] for _ in range(min(3, options.rounds))
+                _ours(url, port, count)["peak_memory"] for _ in range(min(3, options.rounds))
             ]
         spread = Spread.of(samples)
         cells = map(number, (spread.median, spread.low, spread.high))

@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PINNED = 0  # the core that client and server share where there is no latency to wait for
 
 Samples = dict[str, list[float]]
+Bars = dict[str, dict[str, float]]  # panel of the chart -> contender -> value
 
 
 @dataclass(frozen=True)
@@ -78,17 +79,19 @@ class Figure:
     title: str
     tables: list[Table] = field(default_factory=list)
     goals: list[Goal] = field(default_factory=list)
-    bars: dict[str, dict[str, float]] = field(default_factory=dict)  # chart -> name -> value
+    bars: Bars = field(default_factory=dict)
 
 
-def child(module: str, function: str, *, cpu: int | None = None, **arguments: Any) -> Any:
-    """What a contender returns, run in a process of its own."""
+def child(
+    module: str, function: str, *, cpu: int | None = None, root: Path = ROOT, **arguments: Any
+) -> Any:
+    """What a contender returns, run in a process of its own, from the source in ``root``."""
     pin = [] if cpu is None else ["--cpu", str(cpu)]
     command = [sys.executable, "-m", "benchmarks.child", *pin, module, function]
     done = subprocess.run(
         [*command, json.dumps(arguments)],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root)},
         capture_output=True,
         text=True,
         check=False,

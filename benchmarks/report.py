@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import subprocess
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 
-from .harness import ROOT, Figure, Goal, Options, Table, number
+from .harness import ROOT, Bars, Figure, Goal, Options, Table, number
 
 PAGE = ROOT / "docs" / "benchmarks-result.md"
 _COMPARED = (
@@ -44,36 +45,58 @@ def load() -> str:
     return f"{minute:.1f} ({quarter:.1f} over 15 minutes)"
 
 
-def write(figures: list[Figure], options: Options, load_before: str) -> None:
-    """The result page and its chart."""
+def write(figure: Figure, options: Options, load_before: str) -> None:
+    """Put ``figure`` into the result page, whose other figures stay as they were, and the chart."""
     from . import chart
 
-    figures = sorted(figures, key=lambda figure: figure.number)  # in whatever order measured
-    pictures = chart.draw(figures, ROOT / "docs" / "pictures")
-    parts = [
-        _HEAD.format(
-            rounds=options.rounds, load_before=load_before, load_after=load(), **_machine()
-        )
-    ]
-    parts += [f"![{name}](pictures/{path.name})\n" for name, path in pictures.items()]
-    for figure in figures:
-        parts.append(f"## {figure.number}. {figure.title}\n")
-        parts += [_markdown(table) for table in figure.tables]
-        parts.append(_markdown(_goal_table("To reach", figure.goals)))
-    PAGE.write_text("\n".join(parts), encoding="utf-8")
+    sections = _sections(PAGE.read_text(encoding="utf-8"))
+    sections[figure.number] = _section(figure, options, load_before)
+    sections = dict(sorted(sections.items()))
+    pictures = chart.draw(map(_bars, sections.values()), ROOT / "docs" / "pictures")
+    shown = [f"![{name}](pictures/{path.name})\n" for name, path in pictures.items()]
+    PAGE.write_text("\n".join([_HEAD, *shown, *sections.values()]), encoding="utf-8")
     print(f"written: {PAGE.relative_to(ROOT)}")
 
 
+def _sections(page: str) -> dict[str, str]:
+    """The figures of the page by their numbers."""
+    sections = (f"## {part}" for part in page.split("\n## ")[1:])
+    return {part.removeprefix("## ").partition(".")[0]: part for part in sections}
+
+
+def _section(figure: Figure, options: Options, load_before: str) -> str:
+    measured = _MEASURED.format(
+        rounds=options.rounds, load_before=load_before, load_after=load(), **_machine()
+    )
+    return "\n".join(
+        [
+            f"## {figure.number}. {figure.title}\n",
+            measured,
+            *map(_markdown, figure.tables),
+            _markdown(_goal_table("To reach", figure.goals)),
+            f"{_BARS}{json.dumps(figure.bars)} -->\n",
+        ]
+    )
+
+
+def _bars(section: str) -> Bars:
+    """What the chart shows of a section."""
+    _, _, rest = section.partition(_BARS)
+    bars: Bars = json.loads(rest.partition(" -->")[0] or "{}")
+    return bars
+
+
+_BARS = "<!-- In the chart: "
 _HEAD = """# Benchmarks: the last result
 
 <!-- Written by `make bench`. Do not edit. -->
 
-Measured on {when} at commit {commit} in {rounds} rounds, with Python {python} on {cores} cores
-({cpu}); medians, with minimum and maximum. A ratio is taken round by round, so that what drifts on
-the machine cancels out. [](benchmarks.md) says what is measured and how. The load average was
-{load_before} when it began and {load_after} when it ended, the benchmark's own share included.
-
-Versions: {versions}.
+Medians, with minimum and maximum. A ratio is taken round by round, so that what drifts on the
+machine cancels out. [](benchmarks.md) says what is measured and how.
+"""
+_MEASURED = """Measured on {when} at commit {commit} in {rounds} rounds, with Python {python}
+on {cores} cores ({cpu}). The load average was {load_before} when it began and {load_after} when it
+ended, the benchmark's own share included. Versions: {versions}.
 """
 
 

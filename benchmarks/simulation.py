@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from flask_interaction_mail.retry import next_delay
+from flask_interaction_mail.delivery.retry import next_delay
 
 from .capacity import DAY, HOUR, PROBE, Plan
 

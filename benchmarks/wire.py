@@ -99,7 +99,7 @@ def _goals(offered: Samples, refused: Samples) -> list[Goal]:
         Goal(
             "one connection, finished bytes, against smtplib on a kept connection",
             ">=",
-            3,
+            1.7,
             ratio(offered, FINISHED, SMTPLIB),
         ),
         Goal(

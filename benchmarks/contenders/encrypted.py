@@ -17,8 +17,8 @@ def _rate(count: int, once: Callable[[], object]) -> dict[str, float]:
 
 
 def _open_and_close(port: int, authority: str) -> None:
-    from flask_interaction_mail.settings import MessagingSettings
-    from flask_interaction_mail.transport.session import Session
+    from flask_interaction_mail.settings.model import MessagingSettings
+    from flask_interaction_mail.transport.smtp.session import Session
 
     settings = MessagingSettings(
         smtp_server="127.0.0.1",
@@ -39,7 +39,7 @@ def kept(port: int, authority: str, count: int) -> dict[str, float]:
 
 def fresh(port: int, authority: str, count: int) -> dict[str, float]:
     """The same, if it built what it trusts anew."""
-    from flask_interaction_mail.transport import tls
+    from flask_interaction_mail.transport.smtp import tls
 
     def once() -> None:
         tls.context_for.cache_clear()

@@ -8,8 +8,9 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flask_interaction_mail import Contact, Merge, Party, mail_templates, send_notification
-from flask_interaction_mail.merging import request_merge
+from flask_interaction_mail import Contact, Merge, Party, send_notification
+from flask_interaction_mail.merges import request_merge
+from flask_interaction_mail.messages import templates
 
 from ..clockwork import beside, median_seconds
 from .ours import host
@@ -36,7 +37,7 @@ def texts() -> dict[str, Any]:
     """The merge request as rendered, for those who render nothing."""
     state = host("sqlite://")
     with state.app.app_context():
-        found = mail_templates.render(state.app, "merge_request", _PAIR, locale=None)
+        found = templates.render(state.app, "merge_request", _PAIR, locale=None)
     return {"subject": found.subject, "text": found.text, "html": found.html}
 
 

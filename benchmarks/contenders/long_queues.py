@@ -10,11 +10,13 @@ from dataclasses import replace
 
 import sqlalchemy as sa
 
-from flask_interaction_mail import clock, outbox, queue
-from flask_interaction_mail.dispatcher import Dispatcher, Limit
-from flask_interaction_mail.models import MESSAGE, RECIPIENT
-from flask_interaction_mail.queue import Verdict
+from flask_interaction_mail import clock
+from flask_interaction_mail.delivery.dispatcher import Dispatcher, Limit
+from flask_interaction_mail.outbox import claim as queue
+from flask_interaction_mail.outbox import messages as outbox
+from flask_interaction_mail.outbox.claim import Verdict
 from flask_interaction_mail.state import State
+from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
 
 from .. import messages
 from .ours import composed, copies, host

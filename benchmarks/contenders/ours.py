@@ -16,12 +16,14 @@ from flask import Flask
 from flask_admin import Admin
 from flask_sqlalchemy import SQLAlchemy
 
-from flask_interaction_mail import Directory, InteractionMail, Party, clock, outbox
-from flask_interaction_mail.dispatcher import Dispatcher
-from flask_interaction_mail.intent import Intent
-from flask_interaction_mail.notify import Identity
-from flask_interaction_mail.outbox import NewMessage
-from flask_interaction_mail.queue import Verdict
+from flask_interaction_mail import Directory, InteractionMail, Party, clock
+from flask_interaction_mail.delivery import lines
+from flask_interaction_mail.delivery.dispatcher import Dispatcher
+from flask_interaction_mail.messages.compose import Identity
+from flask_interaction_mail.messages.intent import Intent
+from flask_interaction_mail.outbox import messages as outbox
+from flask_interaction_mail.outbox.claim import Verdict
+from flask_interaction_mail.outbox.messages import NewMessage
 from flask_interaction_mail.state import State
 
 from .. import messages
@@ -113,14 +115,16 @@ def fill(url: str, port: int, count: int) -> dict[str, float]:
     return {}
 
 
-def drain(url: str, port: int, count: int, connections: int) -> dict[str, Any]:
+def drain(url: str, port: int, count: int, first: int | None = None) -> dict[str, Any]:
     """Deliver everything: messages a second, and how long their records took.
 
+    ``first`` is how many connections to begin with.
     ``recorded`` is about the time from the server's answer to the commit of its record.
     """
+    lines._FIRST = first or lines._FIRST
     state = host(url, port)
     took: Counter[float] = Counter()
-    office = state.dispatcher(connections=connections)._office
+    office = state.dispatcher()._office
     dispatcher = Dispatcher(replace(office, announce=_noting(office.announce, took)))
     gc.collect()
     gc.freeze()  # as `flask interaction-mail worker` does

@@ -73,7 +73,7 @@ def flask_mail_connect(port: int, count: int) -> dict[str, float]:
 
 
 def _settings(port: int, **others: Any) -> Any:
-    from flask_interaction_mail.settings import MessagingSettings
+    from flask_interaction_mail.settings.model import MessagingSettings
 
     values: dict[str, Any] = {
         "smtp_server": "127.0.0.1",
@@ -85,15 +85,15 @@ def _settings(port: int, **others: Any) -> Any:
 
 
 def _sending(transport: Any, envelopes: Iterable[Any]) -> None:
-    pulled = iter(envelopes)
-    for outcome in transport.deliver_all(lambda: next(pulled, None)):
-        if getattr(outcome, "result", None) != "accepted":
-            raise SystemExit(f"not taken: {outcome}")
+    for envelope in envelopes:
+        delivery = transport.deliver(envelope)
+        if delivery.result != "accepted":
+            raise SystemExit(f"not taken: {delivery}")
 
 
 def _opened(port: int, first: Any) -> Any:
     """A transport that has sent one message."""
-    from flask_interaction_mail.transport.smtp import SmtpTransport
+    from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 
     transport = SmtpTransport(_settings(port))
     _sending(transport, [first])
@@ -144,7 +144,7 @@ def in_turns(port: int, count: int) -> dict[str, float]:
 
 def _intent(html: str | None = None) -> Any:
     from flask_interaction_mail import Party
-    from flask_interaction_mail.intent import Intent
+    from flask_interaction_mail.messages.intent import Intent
 
     return Intent(
         kind="notification",
@@ -157,16 +157,16 @@ def _intent(html: str | None = None) -> Any:
 
 
 def _built(port: int) -> Iterator[Any]:
-    from flask_interaction_mail import notify
+    from flask_interaction_mail.messages import compose
     from flask_interaction_mail.transport.base import Envelope
 
-    world = notify.Circumstances(
+    world = compose.Circumstances(
         settings=_settings(port),
         now=datetime.now(UTC).replace(tzinfo=None),
         organisation="CRM",
     )
     while True:
-        message = notify.compose(_intent(), notify.Identity.fresh(), world)
+        message = compose.compose(_intent(), compose.Identity.fresh(), world)
         yield Envelope(
             sender=message.envelope_sender or "",
             recipients=tuple(one.address for one in message.recipients),
@@ -204,20 +204,20 @@ def building(count: int) -> dict[str, float]:
 
 
 def _our_content() -> Callable[[str | None], bytes]:
-    from flask_interaction_mail import message
     from flask_interaction_mail.addresses import Mailbox
-    from flask_interaction_mail.notify import Identity
-    from flask_interaction_mail.sender import choose_sender
+    from flask_interaction_mail.messages import mime
+    from flask_interaction_mail.messages.compose import Identity
+    from flask_interaction_mail.messages.sender import choose_sender
 
     ada = Mailbox(name="Ada Byron", address=messages.RECIPIENT)
     headers = choose_sender(_settings(25), user=None, named=None, reply_to=(), via="CRM")
     now = datetime.now(UTC)
-    id = message.make_message_id(Identity.fresh().id, "firm.example")
+    id = mime.make_message_id(Identity.fresh().id, "firm.example")
     plain, both = _intent(), _intent(messages.HTML)
 
     def build(html: str | None) -> bytes:
         intent = both if html else plain
-        return message.build(intent, sender=headers, to=(ada,), message_id=id, date=now)
+        return mime.build(intent, sender=headers, to=(ada,), message_id=id, date=now)
 
     return build
 

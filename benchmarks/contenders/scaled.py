@@ -12,7 +12,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from flask_interaction_mail import clock, outbox, outbox_retention, wakeup
+from flask_interaction_mail import clock
+from flask_interaction_mail.delivery import wakeup
+from flask_interaction_mail.outbox import messages as outbox
+from flask_interaction_mail.outbox import retention
 from flask_interaction_mail.state import State
 
 from .. import messages
@@ -158,7 +161,7 @@ def _deliver(state: State, count: int) -> None:
 def _purge(state: State) -> None:
     nothing = timedelta(0)
     later = clock.now() + timedelta(seconds=1)
-    outbox_retention.purge(state.database, now=later, bodies=nothing, logs=nothing)
+    retention.purge(state.database, now=later, bodies=nothing, logs=nothing)
 
 
 def _notice(state: State) -> float:
