@@ -16,6 +16,7 @@ from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outcome import Result, Stage
 from flask_interaction_mail.transport.base import Envelope
+from flask_interaction_mail.transport.smtp import conclusions
 from flask_interaction_mail.transport.smtp.endurance import Endurance
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.outbox_rows import Store, a_message
@@ -343,6 +344,57 @@ def test_a_connection_whose_refusals_are_held_back_is_renewed(
         carrier.deliver(numbered(1))
         assert carrier.deliver(numbered(2)).result is Result.ACCEPTED
         assert server.connections == connections
+        carrier.close()
+
+
+@pytest.fixture
+def soon_held_back(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Seconds for an answer that was held back."""
+    monkeypatch.setattr(conclusions, "_HELD_BACK", 0.2)
+    return 0.3
+
+
+@BOTH
+def test_whom_a_server_that_holds_refusals_back_was_not_asked_for_is_asked_for_anew(
+    ehlo: bytes, soon_held_back: float
+) -> None:
+    """Each refusal would take longer than the one before; nobody has got the message yet."""
+    bad = after(soon_held_back, UNKNOWN)
+    recipients = ("a@x.test", "bad-1@x.test", "bad-2@x.test", "b@x.test")
+    with scripted({"EHLO": ehlo, "RCPT": [OK, bad, *[OK] * 9]}) as server:
+        carrier = transport(server.port, PATIENT)
+        delivery = carrier.deliver(numbered(1, *recipients))
+        assert delivery.left == ("a@x.test", "bad-2@x.test", "b@x.test")
+        assert delivery.crowded
+        assert delivery.verdicts["bad-1@x.test"].permanent
+        assert "held back" in delivery.verdicts["b@x.test"].text
+        assert server.messages == []
+        rest = carrier.deliver(numbered(1, *delivery.left))
+        assert rest.result is Result.ACCEPTED
+        assert (server.connections, len(server.messages)) == (2, 1)
+        carrier.close()
+
+
+@BOTH
+def test_the_last_of_all_may_be_held_back(ehlo: bytes, soon_held_back: float) -> None:
+    """There is nobody left to ask for, so the others get the message."""
+    bad = after(soon_held_back, UNKNOWN)
+    with scripted({"EHLO": ehlo, "RCPT": [OK, bad]}) as server:
+        carrier = transport(server.port, PATIENT)
+        delivery = carrier.deliver(numbered(1, "a@x.test", "bad@x.test"))
+        assert (delivery.result, delivery.left) == (Result.ACCEPTED, ())
+        assert (server.connections, len(server.messages)) == (1, 1)
+        carrier.close()
+
+
+@BOTH
+def test_acceptances_may_take_as_long_as_they_want(ehlo: bytes, soon_held_back: float) -> None:
+    """A slow server is asked for all, as long as its refusals come at once."""
+    answers = [after(soon_held_back, OK), UNKNOWN, after(soon_held_back, OK)]
+    with scripted({"EHLO": ehlo, "RCPT": answers}) as server:
+        carrier = transport(server.port, PATIENT)
+        delivery = carrier.deliver(numbered(1, "a@x.test", "bad@x.test", "b@x.test"))
+        assert (delivery.result, delivery.left) == (Result.ACCEPTED, ())
         carrier.close()
 
 

@@ -7,14 +7,15 @@ command; what is made of the answers is the same.
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
+from time import monotonic
 from typing import Final
 
 from ...errors import TransportError
 from ...outcome import Fault, Reply, Stage
 from ..base import Envelope
 from . import commands
-from .conclusions import Answers
+from .conclusions import NOT_ASKED, Answers
 from .session import Session
 
 _AT_ONCE: Final = 100  # recipients a write: their answers must fit in what the network buffers
@@ -44,7 +45,10 @@ class AskAgain(Exception):
 
 
 class Goodbye(Exception):
-    """The server answered 421 and is about to close the connection."""
+    """Nothing more is heard on this connection.
+
+    ``reply`` is about all who were not asked for: the server's 421, or that refusals are held back.
+    """
 
     def __init__(self, stage: Stage, reply: Reply) -> None:
         super().__init__(reply)
@@ -93,19 +97,20 @@ def _ask_at_once(session: Session, envelope: Envelope, answers: Answers) -> None
     _hear_sender(session, answers, first)
     recipients = envelope.recipients
     for recipient in recipients[:_AT_ONCE]:
-        answers.about(recipient, hear(session, Stage.RECIPIENT, seconds))
-    _ask_for_more(session, recipients[_AT_ONCE:], answers)
+        _hear_about(session, recipient, answers, envelope)
+    _ask_for_more(session, envelope, answers)
     answers.data = hear(session, Stage.CONTENT, session.timeouts.data)
 
 
-def _ask_for_more(session: Session, recipients: Sequence[str], answers: Answers) -> None:
+def _ask_for_more(session: Session, envelope: Envelope, answers: Answers) -> None:
     """Those who had no place in the first write, 100 at a time, until the server is full."""
+    recipients = envelope.recipients[_AT_ONCE:]
     while recipients:
         more = () if answers.full else recipients[:_AT_ONCE]
         last = _DATA if answers.full or len(recipients) <= _AT_ONCE else b""
         session.say(b"".join(map(commands.rcpt, more)) + last, Stage.RECIPIENT)
         for recipient in more:
-            answers.about(recipient, hear(session, Stage.RECIPIENT, session.timeouts.command))
+            _hear_about(session, recipient, answers, envelope)
         recipients = recipients[len(more) :]
         if last:
             answers.leave(recipients)
@@ -119,15 +124,27 @@ def _ask_in_turn(session: Session, envelope: Envelope, answers: Answers) -> None
     _hear_sender(session, answers, _begin(session, commands.mail(envelope, session.offered)))
     if not session.dirty:
         return
-    seconds = session.timeouts.command
     for at, recipient in enumerate(envelope.recipients):
         if answers.full:
             answers.leave(envelope.recipients[at:])
             break
-        reply = _ask(session, commands.rcpt(recipient), Stage.RECIPIENT, seconds)
-        answers.about(recipient, reply)
+        session.say(commands.rcpt(recipient), Stage.RECIPIENT)
+        _hear_about(session, recipient, answers, envelope)
     if answers.accepted:
         answers.data = _ask(session, _DATA, Stage.CONTENT, session.timeouts.data)
+
+
+def _hear_about(session: Session, recipient: str, answers: Answers, envelope: Envelope) -> None:
+    """Hear what is said of ``recipient``, and no more where refusals are held back.
+
+    Raises:
+        Goodbye: one was held back, and more recipients are asked for.
+    """
+    began = monotonic()
+    reply = hear(session, Stage.RECIPIENT, session.timeouts.command)
+    answers.about(recipient, reply, monotonic() - began)
+    if answers.held_back and len(answers.rcpt) < len(envelope.recipients):
+        raise Goodbye(Stage.RECIPIENT, NOT_ASKED)
 
 
 def _check_reset(session: Session, reply: Reply) -> None:

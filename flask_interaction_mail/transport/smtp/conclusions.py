@@ -21,6 +21,10 @@ _UNKNOWN_OUTCOME: Final = (
 _ENHANCED: Final = re.compile(r"[245]\.(\d{1,3}\.\d{1,3})\b")
 
 _PATIENCE: Final = 5  # refusals for good that a server is not known to hold against others
+_HELD_BACK: Final = 5.0  # s that a refusal takes where the next one takes longer
+NOT_ASKED: Final = Reply(
+    451, None, "Not asked for yet: the server held back its refusal of another recipient."
+)
 _ABOUT_ADDRESS: Final = re.compile(r"5\.1\.\d")
 
 _REFUSED: Final = {
@@ -80,10 +84,11 @@ class Answers:
     full: Reply | None = None
     room: int = 0
     crowded: bool = False
+    held_back: bool = False  # a refusal took more than 5 s
     _bad: int = 0
 
-    def about(self, recipient: str, reply: Reply) -> None:
-        """``reply`` was the answer to RCPT for ``recipient``."""
+    def about(self, recipient: str, reply: Reply, seconds: float = 0.0) -> None:
+        """``reply`` was the answer to RCPT for ``recipient``, and took ``seconds``."""
         self.rcpt[recipient] = reply
         if not reply.positive:
             self.refused[recipient] = reply
@@ -94,6 +99,7 @@ class Answers:
                 self.crowded = True
             else:
                 self._bad += reply.permanent
+            self.held_back = self.held_back or seconds > _HELD_BACK
 
     def leave(self, recipients: Sequence[str]) -> None:
         """Nobody asked for ``recipients``, as the server had said that it is ``full``."""
@@ -109,8 +115,8 @@ class Answers:
 
     @property
     def impatient(self) -> bool:
-        """Whether so many were refused that the server may hold it against the others."""
-        return self._bad >= _PATIENCE
+        """Whether the server may hold what it refused against the others."""
+        return self.held_back or self._bad >= _PATIENCE
 
     @property
     def confused(self) -> bool:
