@@ -40,6 +40,7 @@ _AFTER_ABORT = 2.0  # s for couriers to notice that their connection was broken 
 _QUICK = 0.02  # s in which a close server has answered
 _ENOUGH = ("421 ", "432 4.3.2 ")  # what says that a server has too many connections, or too much
 _A_MOMENT = timedelta(microseconds=1)
+_HELD_BACK = timedelta(seconds=2)  # after which an answer with refusals says nothing of the line
 _GROUP, _ALL = 0.003, 0.005  # s that a result waits for some others; for all, which come soon
 
 
@@ -289,7 +290,7 @@ class Shift:
     def _count_lines(self, attempts: Sequence[Attempt]) -> None:
         """Have as many connections next as the last ones have shown to pay."""
         now = time.monotonic()
-        busy = not self._close and len(self._crew.jobs) > 0
+        busy = not (self._close or any(map(_held_back, attempts))) and len(self._crew.jobs) > 0
         self._lines.note(now, len(attempts), busy=busy)
         if any(one.reply and one.reply.startswith(_ENOUGH) for one in attempts):
             self._lines.crowded(now)
@@ -376,3 +377,9 @@ class Shift:
         end = time.monotonic() + seconds
         while self._in_flight and self._crew.at_work and (left := end - time.monotonic()) > 0:
             self._collect(left)
+
+
+def _held_back(attempt: Attempt) -> bool:
+    """Whether the server seems to have held refusals back, as it would on any connection."""
+    refused = any(reply[0] in "45" for reply in attempt.replies.values())
+    return refused and attempt.finished_at - attempt.started_at > _HELD_BACK

@@ -375,6 +375,25 @@ def test_whom_a_server_that_holds_refusals_back_was_not_asked_for_is_asked_for_a
         carrier.close()
 
 
+def test_a_server_that_holds_refusals_back_is_asked_in_turn_from_then_on(
+    soon_held_back: float,
+) -> None:
+    """What it still has to read would keep its end busy, and it lets in only so many."""
+    together: dict[Peer, bool] = {}  # whether more came with a connection's first recipient
+
+    def note(peer: Peer) -> None:
+        together.setdefault(peer, bool(peer.buffer))
+        peer.act(after(soon_held_back, UNKNOWN) if len(together) == 1 else OK)
+
+    endurance = Endurance()
+    with scripted({"EHLO": PIPELINING, "RCPT": note}) as server:
+        for number in (1, 2):  # another transport of the same process knows it, too
+            carrier = SmtpTransport(settings(server.port), timeouts=PATIENT, endurance=endurance)
+            carrier.deliver(numbered(number, "a@x.test", "b@x.test"))
+            carrier.close()
+        assert list(together.values()) == [True, False]
+
+
 @BOTH
 def test_the_last_of_all_may_be_held_back(ehlo: bytes, soon_held_back: float) -> None:
     """There is nobody left to ask for, so the others get the message."""

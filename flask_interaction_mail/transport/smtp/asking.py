@@ -143,6 +143,7 @@ def _hear_about(session: Session, recipient: str, answers: Answers, envelope: En
     began = monotonic()
     reply = hear(session, Stage.RECIPIENT, session.timeouts.command)
     answers.about(recipient, reply, monotonic() - began)
+    session.held_back = session.held_back or answers.held_back
     if answers.held_back and len(answers.rcpt) < len(envelope.recipients):
         raise Goodbye(Stage.RECIPIENT, NOT_ASKED)
 

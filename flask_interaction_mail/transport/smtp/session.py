@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ...errors import TransportError
@@ -34,8 +34,8 @@ class Session:
     connected to. ``served`` counts the messages that were
     begun; ``dirty`` is true while the server still holds an envelope that has to be reset;
     ``welcome`` is true once a recipient was accepted.
-    ``resets`` are those it was asked for. Once QUIT is said, ``leaving`` is until when its answer
-    is waited for.
+    ``resets`` are those it was asked for; ``held_back`` is true once a refusal was. Once QUIT is
+    said, ``leaving`` is until when its answer is waited for.
     """
 
     settings: MessagingSettings
@@ -54,6 +54,7 @@ class Session:
     dirty: bool = False
     welcome: bool = False
     resets: int = 0
+    held_back: bool = False
     leaving: Until | None = None
     _wire: Wire | None = None
 
@@ -145,6 +146,10 @@ class Session:
     def authenticate(self) -> LoggedIn | None:
         """Log in where the settings say so; gives how, None for no login (R18, R19)."""
         return log_in(self) if self.settings.use_authentication else None
+
+    def speak_in_turn(self) -> None:
+        """Send each command after the answer to the one before, whatever the server offers."""
+        self.offered = replace(self.offered, pipelining=False)
 
     def send_content(self, data: bytes) -> None:
         """Send content with its dot."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 from ...errors import TransportError
 from ...outcome import Delivery, Fault, Result, Stage
@@ -92,8 +91,10 @@ class SmtpTransport:
                 asked[again.why] = again.carried
                 session = self._opened()
                 if Why.TOGETHER in asked:
-                    session.offered = replace(session.offered, pipelining=False)
+                    session.speak_in_turn()
             else:
+                if session.held_back:
+                    self._endurance.held_back()
                 self._learn(asked, delivery)
                 return delivery
 
@@ -117,6 +118,8 @@ class SmtpTransport:
             mechanism=self._mechanism,
         )
         session.open()
+        if self._endurance.in_turn:
+            session.speak_in_turn()
         return session
 
 
