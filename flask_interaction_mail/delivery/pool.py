@@ -24,13 +24,15 @@ from .resolution import Judge
 
 # What a server says to one connection more than it takes; to the only one it means trouble.
 _NOT_NOW = (Fault.GREETING_TRANSIENT, Fault.AUTH_TRANSIENT)
+_CUT = ((Stage.GREETING, Fault.LOST), (Stage.ENCRYPTION, Fault.TLS_FAILED))
 
 
 def _turned_away(error: TransportError) -> bool:
-    """Whether ``error`` is what one too many meets: "not now", or the end without a greeting."""
-    if error.fault in _NOT_NOW:
-        return True
-    return error.stage is Stage.GREETING and error.fault is Fault.LOST
+    """Whether ``error`` is what one too many meets: "not now", or the end without a greeting.
+
+    With encryption from the start, that is an end before it.
+    """
+    return error.fault in _NOT_NOW or (error.stage, error.fault) in _CUT
 
 
 class Jobs:

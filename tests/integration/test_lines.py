@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
@@ -17,8 +18,9 @@ from flask_interaction_mail.transport.base import Envelope
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.outbox_rows import Store, a_message
+from tests.servers.certificates import pki
 from tests.servers.clients import PATIENT, settings
-from tests.servers.scripted import OK, Gone, Peer, after, scripted, until
+from tests.servers.scripted import OK, Action, Gone, Peer, after, encrypt, scripted, until
 
 
 def put(store: Store, count: int) -> None:
@@ -49,10 +51,13 @@ def test_a_server_far_away_gets_more_connections(store: Store) -> None:
 class Door:
     """Greets those for whom there is room, and says ``farewell`` to the others."""
 
-    def __init__(self, room: int, farewell: bytes) -> None:
+    def __init__(self, room: int, farewell: bytes, welcome: Action = b"") -> None:
         self.turned_away = 0
         self._room = room
         self._farewell = farewell
+        self._welcome = welcome
+        self._lock = threading.Lock()
+        self._entering = 0
         self._inside: list[Peer] = []
 
     def nobody_inside(self) -> bool:
@@ -60,18 +65,31 @@ class Door:
         self._inside = [one for one in self._inside if one.socket.fileno() >= 0]
         return not self._inside
 
+    def take(self, peer: Peer) -> None:
+        """Be slow enough for more connections to pay, and sure to see one too many."""
+        time.sleep(0.03)
+        if len(peer.server.messages) > 20:
+            until(lambda: self.turned_away > 0)
+        peer.say(OK)
+
     def __call__(self, peer: Peer) -> None:
-        self.nobody_inside()
-        if len(self._inside) >= self._room:
+        with self._lock:
+            self.nobody_inside()
+            full = self._entering + len(self._inside) >= self._room
+            self._entering += not full
+        if full:
             self.turned_away += 1
             peer.say(self._farewell)
             raise Gone
-        self._inside.append(peer)
+        peer.act(self._welcome)
+        with self._lock:
+            self._entering -= 1
+            self._inside.append(peer)
         peer.say(b"220 scripted.test ESMTP\r\n")
 
 
-def drain(store: Store, port: int, **changes: Any) -> int:
-    chosen = settings(port)
+def drain(store: Store, port: int, chosen: MessagingSettings | None = None, **changes: Any) -> int:
+    chosen = chosen or settings(port)
     office = store.office(
         settings=lambda: chosen,
         transport=lambda one: SmtpTransport(one, timeouts=PATIENT),
@@ -120,7 +138,7 @@ def test_a_server_that_takes_three_connections_is_in_no_trouble(
     Courier says nothing to it at all.
     """
     door = Door(3, farewell)
-    with scripted({"GREETING": door, "DOT": after(0.03, OK)}) as server:
+    with scripted({"GREETING": door, "DOT": [*[door.take] * 60, after(0.03, OK)]}) as server:
         put(store, 60)
         assert drain(store, server.port) == 60
         assert door.turned_away
@@ -133,3 +151,16 @@ def test_a_server_that_takes_three_connections_is_in_no_trouble(
         assert drain(store, server.port) == 60
         assert not door.turned_away
     assert store.statuses() == {"sent": 120}
+
+
+def test_one_connection_too_many_may_end_before_the_encryption(store: Store) -> None:
+    """At port 465 the greeting comes after it."""
+    door = Door(3, b"", welcome=encrypt)
+    with scripted({"GREETING": door, "DOT": door.take}, tls=pki().server()) as server:
+        chosen = settings(server.port, encryption="tls", ca_certificate=pki().pem)
+        put(store, 60)
+        assert drain(store, server.port, chosen) == 60
+        assert door.turned_away
+        with store.reading() as connection:
+            assert read(connection, chosen, clock.now()).connections == 3
+            assert breaker.read(connection, chosen) is None
