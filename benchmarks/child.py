@@ -25,7 +25,8 @@ def main(arguments: list[str]) -> None:
         os.sched_setaffinity(0, {int(arguments[1])})
         arguments = arguments[2:]
     module, function, given = arguments
-    found = getattr(importlib.import_module(f"benchmarks.contenders.{module}"), function)
+    name = module if "." in module else f"benchmarks.contenders.{module}"
+    found = getattr(importlib.import_module(name), function)
     result = found(**json.loads(given))
     print("\n" + json.dumps(result | {"peak_memory": peak_memory()}))
 

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from benchmarks.contenders.partitioned import divide, documented, run
 from flask_interaction_mail import clock, get_notification, send_notification
 from flask_interaction_mail.outbox import claim as queue
 from flask_interaction_mail.outbox import messages, retention
 from flask_interaction_mail.storage import migrations
 from flask_interaction_mail.storage.tables import ATTEMPT, MESSAGE, RECIPIENT
 from flask_interaction_mail.values import Status
+from scale.partitions import divide, documented, run
 from tests.catcher import Catcher, catching
 from tests.databases import fresh_database
 from tests.host import ADA, Host, opened

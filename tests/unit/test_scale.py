@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.capacity import DAY, HOUR, PROBE, Costs, Plan, Site
-from benchmarks.scale import _plans
-from benchmarks.simulation import NOON, daily_curve, play
+from scale.__main__ import _plans
+from scale.capacity import DAY, HOUR, PROBE, Costs, Plan, Site
+from scale.simulation import NOON, daily_curve, play
 
 COSTS = Costs(
     worker_cpu=100e-6,

@@ -18,7 +18,7 @@ KNOWN = {
     "dovecot": "Passes on what its relay answers, and as slowly.",
     "sendmail": "From the fourth refused recipient of a transaction each costs a second. Cuts the"
     " eighth bit of addresses off, so it does not offer SMTPUTF8.",
-    "courier": "Answers more and more slowly after refusals: 8, 16, 30 seconds. Takes five connections"
-    " from one machine. Writes each reply by itself.",
+    "courier": "Answers more and more slowly after refusals: 8, 16, 30 seconds. Takes five"
+    " connections from one machine. Writes each reply by itself.",
     "qpsmtpd": "Writes each reply by itself.",
 }

@@ -7,7 +7,7 @@ from datetime import date
 
 import sqlalchemy as sa
 
-from ..harness import ROOT
+from benchmarks.harness import ROOT
 
 
 def documented() -> tuple[str, str]:

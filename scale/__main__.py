@@ -1,6 +1,6 @@
 """What a message costs, what a plan makes of that, and a simulated day to check the plan.
 
-python -m benchmarks.scale [--rounds N] also writes docs/scale-result.md.
+python -m scale [--rounds N] also writes docs/scale-result.md.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ import argparse
 import math
 from dataclasses import fields
 
-from . import report
+from benchmarks import report
+from benchmarks.harness import ROOT, Figure, Goal, Options, Spread, Table, child, number, progress
+from benchmarks.servers import database, dialects, scratch, sink
+
 from .capacity import DAY, HOUR, Costs, Plan, Site
-from .harness import ROOT, Figure, Goal, Options, Spread, Table, child, number, progress
-from .servers import database, dialects, scratch, sink
 from .simulation import NOON, Day, play
 
 PAGE = ROOT / "docs" / "scale-result.md"
@@ -54,7 +55,7 @@ def _measured(options: Options) -> dict[str, float]:
     with sink() as port, database("postgresql", options) as url:
         count = options.size(2000, 400)
         done: dict[str, float] = child(
-            "scaled", "costs", url=url, port=port, count=count, days=Site().kept
+            "scale.costs", "costs", url=url, port=port, count=count, days=Site().kept
         )
     progress(", ".join(f"{name} {done[name]:.4g}" for name in _COSTS))
     return done
@@ -74,9 +75,9 @@ def _claims(options: Options) -> Table:
     table = Table(f"A claim of {_BATCH}, by the number of days", ["", "median ms", "min", "max"])
     for days in _PARTS:
         with database("postgresql", options) as url:
-            child("scaled", "queue", url=url, count=_BATCH * _CLAIMS, days=days)
+            child("scale.costs", "queue", url=url, count=_BATCH * _CLAIMS, days=days)
             given = {"url": url, "batch": _BATCH, "count": _CLAIMS}
-            done = [child("scaled", "claim", **given)["claim"] for _ in range(options.rounds)]
+            done = [child("scale.costs", "claim", **given)["claim"] for _ in range(options.rounds)]
         spread = Spread.of(done)
         cells = map(number, (spread.median, spread.low, spread.high))
         table.rows.append([f"{days} days" if days else "tables that are not divided", *cells])
@@ -184,7 +185,7 @@ orphan: true
 
 # Figures of scale.md
 
-Written by `python -m benchmarks.scale`. Do not edit.
+Written by `python -m scale`. Do not edit.
 
 <!-- figures -->
 
@@ -194,7 +195,7 @@ Measured on {when} at commit {commit} in {rounds} rounds, with Python {python} o
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.scale")
+    parser = argparse.ArgumentParser(prog="python -m scale")
     parser.add_argument("--rounds", type=int, default=5)
     given = parser.parse_args()
     figure = measure(Options(rounds=given.rounds, quick=False, folder=scratch()))

@@ -12,18 +12,18 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from benchmarks import messages
+from benchmarks.contenders.long_queues import _claims as claims
+from benchmarks.contenders.ours import composed, copies, host
+from benchmarks.servers import settle
 from flask_interaction_mail import clock
 from flask_interaction_mail.delivery import wakeup
 from flask_interaction_mail.outbox import messages as outbox
 from flask_interaction_mail.outbox import retention
 from flask_interaction_mail.state import State
 
-from .. import messages
-from ..capacity import Costs
-from ..servers import settle
-from .long_queues import _claims as claims
-from .ours import composed, copies, host
-from .partitioned import divide
+from .capacity import Costs
+from .partitions import divide
 
 _WARM = 400  # messages that nobody measures
 # A session tells the statistics of its work when it ends. PostgreSQL 14 and newer.
