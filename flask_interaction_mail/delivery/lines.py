@@ -78,6 +78,11 @@ class Lines:
             self._not_before = now + _PAUSE
             self._to(self.count // 2)
 
+    def held_back(self, now: float) -> None:
+        """The server lets refusals wait, which says nothing of the line: as many as at first."""
+        self._before = None
+        self._to(self._count if now < self._not_before else max(self._count, _FIRST))
+
     def _judge(self, now: float, rate: float) -> None:
         count, before = self.count, self._before
         took = count / rate

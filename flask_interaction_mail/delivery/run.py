@@ -290,7 +290,10 @@ class Shift:
     def _count_lines(self, attempts: Sequence[Attempt]) -> None:
         """Have as many connections next as the last ones have shown to pay."""
         now = time.monotonic()
-        busy = not (self._close or any(map(_held_back, attempts))) and len(self._crew.jobs) > 0
+        held_back = any(map(_held_back, attempts))
+        if held_back:
+            self._lines.held_back(now)
+        busy = not (self._close or held_back) and len(self._crew.jobs) > 0
         self._lines.note(now, len(attempts), busy=busy)
         if any(one.reply and one.reply.startswith(_ENOUGH) for one in attempts):
             self._lines.crowded(now)

@@ -94,6 +94,22 @@ def test_what_a_server_takes_may_be_more_a_minute_later() -> None:
     assert driven(lines, ideal, 200, start=150) == [3, 4, 5, 6, 7]
 
 
+def test_refusals_that_are_held_back_say_nothing_of_the_line() -> None:
+    """Each connection waits for itself: as many as at first, or as the server takes."""
+    lines = Lines(16)
+    lines.refused(0, 1)
+    counts = []
+    for now in range(0, 330, 8):
+        lines.held_back(now)
+        lines.note(now, 1, busy=False)
+        counts.append(lines.count)
+    assert sorted(counts) == counts
+    assert set(counts) == {1, 2, 3, 4}
+    lines.crowded(330)
+    lines.held_back(335)
+    assert lines.count == 2
+
+
 def test_a_server_that_has_enough_is_left_alone_for_a_while() -> None:
     """Half of the connections, and after a minute more again."""
     lines = Lines(16)
