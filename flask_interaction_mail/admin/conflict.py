@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from .. import clock
-from ..settings.model import FIELDS
+from ..settings.model import SETTINGS
 from ..settings.store import InForce, SettingsStore
 from .forms import SettingsForm
 
@@ -54,7 +54,7 @@ def between(
     base, theirs = store.at(form.base), SettingsForm.of(present)
     before = SettingsForm.of(base) if base else None
     found, taken = [], []
-    for name in FIELDS:
+    for name in SETTINGS:
         if name == "password" or name in present.overridden or form.said(name) == theirs.said(name):
             continue
         if before is None or form.said(name) != before.said(name) != theirs.said(name):

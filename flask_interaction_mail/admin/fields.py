@@ -1,12 +1,14 @@
-"""The kinds of form fields of the panel."""
+"""The kinds of form fields of the panel, and which of them a setting gets."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
 
-from wtforms import Field, StringField
+from wtforms import BooleanField, Field, StringField, TextAreaField
 from wtforms.widgets import PasswordInput
+
+from ..settings.setting import Setting, Widget
 
 
 class TextField(StringField):
@@ -23,7 +25,8 @@ class NewPasswordField(StringField):
     widget = PasswordInput(hide_value=True)
 
     def __init__(self, label: str, **kwargs: Any) -> None:
-        super().__init__(label, render_kw={"autocomplete": "new-password"}, **kwargs)
+        shown = {"autocomplete": "new-password"} | kwargs.pop("render_kw", {})
+        super().__init__(label, render_kw=shown, **kwargs)
 
 
 class ListField(TextField):
@@ -56,3 +59,26 @@ class ChoiceField(Field):
         """Take the word that was sent, if one was."""
         if valuelist:
             self.data = valuelist[0]
+
+
+class RadioField(ChoiceField):
+    """A choice of which all words are to be seen at once."""
+
+
+_KINDS: Final[Mapping[Widget, Callable[..., Any]]] = {
+    Widget.TEXT: TextField,
+    Widget.LIST: ListField,
+    Widget.AREA: TextAreaField,
+    Widget.PASSWORD: NewPasswordField,
+    Widget.CHECK: BooleanField,
+    Widget.SELECT: ChoiceField,
+    Widget.RADIOS: RadioField,
+}
+
+
+def field_for(setting: Setting) -> Any:
+    """The form field in which ``setting`` is entered."""
+    options = {"options": setting.choices} if setting.choices else {}
+    return _KINDS[setting.widget](
+        setting.label, description=setting.help, render_kw=dict(setting.attributes), **options
+    )

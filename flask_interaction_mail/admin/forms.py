@@ -6,48 +6,27 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from flask import request
-from wtforms import BooleanField, HiddenField, TextAreaField
+from wtforms import BooleanField, HiddenField
 
 from ..errors import SettingsError
 from ..settings.fields import clean
 from ..settings.layers import InForce
-from ..settings.model import ADDRESSES, FIELDS, MessagingSettings, Origin, PasswordState
+from ..settings.model import ADDRESSES, SETTINGS, MessagingSettings, Origin, PasswordState
 from ..settings.rules import problems, suggested_port
+from ..settings.setting import Section
 from . import texts
 from .csrf import PanelForm, from_here
-from .fields import ChoiceField, ListField, NewPasswordField, TextField
+from .fields import ChoiceField, NewPasswordField, field_for
 
-ADVANCED: Final = FIELDS[FIELDS.index("ca_certificate") :]
 Draft = Callable[[dict[str, object]], InForce]
 
 
 class SettingsForm(PanelForm):
-    """All settings, in the order of the page (R46)."""
+    """A field for each setting, and those that only the form has."""
 
     revision = HiddenField()
-    company_domain = TextField("Company domain", render_kw={"placeholder": "example.com"})
-    smtp_server = TextField("SMTP server", render_kw={"placeholder": "mail.example.com"})
-    encryption = ChoiceField("Encryption", options=texts.ENCRYPTION)
-    smtp_port = TextField("Port", render_kw={"inputmode": "numeric", "maxlength": "8"})
-    use_authentication = BooleanField("Use SMTP authentication")
-    login = TextField("Login", render_kw={"autocomplete": "off"})
-    password = NewPasswordField("Password")
     password_confirm = NewPasswordField("Password, once more")
-    default_to = TextField("Default To")
-    default_from = TextField("Default From")
-    default_from_name = TextField("Name of the default From")
-    from_policy = ChoiceField("Messages come from", options=texts.FROM_POLICY)
-    ca_certificate = TextAreaField("CA certificate", render_kw={"rows": "4", "spellcheck": "false"})
-    allow_unencrypted_auth = BooleanField("Allow authentication without encryption")
-    helo_name = TextField("Name of this machine")
-    sender_name = TextField("Name of the sender")
-    own_domains = ListField("Other domains of your own")
-    foreign_sender = ChoiceField("Users with an address elsewhere", options=texts.FOREIGN_SENDER)
-    on_ambiguous = ChoiceField(
-        "When nobody knows whether a message arrived", options=texts.ON_AMBIGUOUS
-    )
-    divert_to = TextField("Divert all mail to")
-    paused = BooleanField("Pause sending")
+    overridden: frozenset[str] = frozenset()
 
     @classmethod
     def filled(cls, present: InForce, formdata: Any = None) -> SettingsForm:
@@ -59,14 +38,13 @@ class SettingsForm(PanelForm):
         form.overridden = present.overridden
         for name in present.overridden - {"password"}:
             form[name].process(None, _values(present)[name])
-        if not str(form.smtp_port.data or "").strip():
-            form.smtp_port.data = "25"  # R16: never empty, not even on the page
+        port = form["smtp_port"]
+        if not str(port.data or "").strip():
+            port.data = "25"  # R16: never empty, not even on the page
         if formdata is None and present.origins["smtp_port"] is Origin.DEFAULT:
             # Nobody has chosen a port yet: propose the one that fits, 587 for STARTTLS.
-            form.smtp_port.data = str(suggested_port(present.settings.encryption))
+            port.data = str(suggested_port(present.settings.encryption))
         return form
-
-    overridden: frozenset[str] = frozenset()
 
     @classmethod
     def of(cls, present: InForce) -> SettingsForm:
@@ -90,7 +68,7 @@ class SettingsForm(PanelForm):
     @staticmethod
     def kept() -> list[tuple[str, str]]:
         """What was typed and may be shown again: names and values, without a password."""
-        names = {"revision", *FIELDS} - {"password"}
+        names = {"revision", *SETTINGS} - {"password"}
         return [(name, value) for name, value in request.form.items() if name in names]
 
     def emptied(self, present: InForce) -> SettingsForm:
@@ -108,9 +86,9 @@ class SettingsForm(PanelForm):
     @property
     def changes(self) -> dict[str, object]:
         """What was typed, for every field that may be set here; a blank password is no change."""
-        names = [name for name in FIELDS if name not in self.overridden]
+        names = [name for name in SETTINGS if name not in self.overridden]
         changes = {name: self[name].data for name in names}
-        if not self.password.data:
+        if not self["password"].data:
             changes.pop("password", None)
         return changes
 
@@ -128,7 +106,17 @@ class SettingsForm(PanelForm):
     @property
     def wrong(self) -> list[Any]:
         """The fields with an error, in the order of the page."""
-        return [field for field in self if field.errors and field.name in _IN_FORM]
+        lines = [line for section in Section for line in self.lines(section)]
+        return [field for line in lines for field in line if field.errors]
+
+    def lines(self, section: str) -> list[list[Any]]:
+        """The fields of a section of the page, line by line."""
+        first = [
+            name
+            for name, setting in SETTINGS.items()
+            if setting.section == section and not setting.beside
+        ]
+        return [[self[name] for name in (one, _BESIDE.get(one)) if name] for one in first]
 
     def check(self, draft: Draft) -> InForce:
         """Judge what was typed; every error goes to its field.
@@ -149,7 +137,7 @@ class SettingsForm(PanelForm):
 
     def confirm_password(self) -> None:
         """Complain unless the password was typed the same way twice (R20)."""
-        if (self.password.data or "") != (self.password_confirm.data or ""):
+        if (self["password"].data or "") != (self.password_confirm.data or ""):
             self.complain({"password_confirm": texts.MISMATCH})
 
     def complain(self, errors: Mapping[str, str]) -> None:
@@ -163,12 +151,14 @@ class SettingsForm(PanelForm):
         """Whether something under *Advanced* is wrong, or not as usual."""
         usual = _values_of(MessagingSettings())
         return any(
-            self[name].errors or (self[name].data or "") != (usual[name] or "") for name in ADVANCED
+            self[name].errors or (self[name].data or "") != (usual[name] or "")
+            for name, setting in SETTINGS.items()
+            if setting.section is Section.ADVANCED
         )
 
     def _follows(self, name: str) -> bool:
         # With a wrong domain no short address can be completed: one error is enough for that.
-        return bool(name in ADDRESSES and self.company_domain.errors and self[name].data)
+        return bool(name in ADDRESSES and self["company_domain"].errors and self[name].data)
 
     def _clean(self) -> dict[str, object]:
         good: dict[str, object] = {}
@@ -180,7 +170,12 @@ class SettingsForm(PanelForm):
         return good
 
 
-_IN_FORM: Final = frozenset((*FIELDS, "password_confirm"))
+for _name, _setting in SETTINGS.items():
+    setattr(SettingsForm, _name, field_for(_setting))
+# The field to the left -> the field to the right in the same line.
+_BESIDE: Final = {setting.beside: name for name, setting in SETTINGS.items() if setting.beside} | {
+    "password": "password_confirm"
+}
 
 
 def password_hint(present: InForce) -> str:
@@ -196,6 +191,6 @@ def _values(present: InForce) -> dict[str, object]:
 
 def _values_of(settings: MessagingSettings) -> dict[str, object]:
     # Never the password: what is not in the form cannot get onto a page.
-    values = {name: getattr(settings, name) for name in FIELDS if name != "password"}
+    values = {name: getattr(settings, name) for name in SETTINGS if name != "password"}
     values["own_domains"] = ", ".join(settings.own_domains)
     return {name: "" if value is None else value for name, value in values.items()}

@@ -12,7 +12,7 @@ from werkzeug.exceptions import Forbidden
 
 from ..errors import InteractionMailError, SettingsConflict, SettingsError
 from ..messages.route import one_line
-from ..settings.model import FIELDS
+from ..settings.model import SETTINGS
 from ..settings.store import InForce
 from .base import PanelView, asset, need, state, visitor
 from .csrf import from_here
@@ -141,7 +141,7 @@ class MessagingView(PanelView):
             "messaging.html",
             origins=origins.notes(present),
             form=form,
-            names=FIELDS,
+            names=SETTINGS,
             present=present,
             hints={"password": password_hint(present)},
             badge=test_history.badge(state(), present),

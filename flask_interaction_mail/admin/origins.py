@@ -7,19 +7,10 @@ from collections.abc import Mapping
 from typing import Final
 
 from ..settings.layers import InForce
-from ..settings.model import Origin
+from ..settings.model import SETTINGS, Origin
 from .texts import gettext
 
 _KEY: Final = "INTERACTION_MAIL_OVERRIDES"
-_MAIL_KEYS: Final = {
-    "smtp_server": "MAIL_SERVER",
-    "smtp_port": "MAIL_PORT",
-    "encryption": "MAIL_USE_TLS, MAIL_USE_SSL",
-    "use_authentication": "MAIL_USERNAME",
-    "login": "MAIL_USERNAME",
-    "password": "MAIL_PASSWORD",
-}
-_SENDER: Final = "MAIL_DEFAULT_SENDER"  # of an address, and of the names beside it
 
 
 def notes(present: InForce, environ: Mapping[str, str] = os.environ) -> dict[str, str]:
@@ -36,9 +27,8 @@ def _note(name: str, origin: Origin, environ: Mapping[str, str]) -> str:
         text = "Set by this deployment, in %(place)s; it cannot be changed here."
         return gettext(text, place=_override(name, environ))
     if origin is Origin.CONFIG:
-        key = _MAIL_KEYS.get(name, _SENDER)
         text = "Taken from %(key)s in the application's configuration; Save stores it here."
-        return gettext(text, key=key)
+        return gettext(text, key=SETTINGS[name].mail_key)
     return ""
 
 

@@ -1,4 +1,7 @@
-"""The texts of the panel that are not in its templates, for people who do not know SMTP."""
+"""The texts of the panel that are neither in its templates nor in the table of settings.
+
+They are for people who do not know SMTP.
+"""
 
 from __future__ import annotations
 
@@ -6,80 +9,8 @@ from typing import Any, Final
 
 from flask import current_app
 
-from ..settings.model import Encryption, ForeignSender, FromPolicy, OnAmbiguous, PasswordState
+from ..settings.model import PasswordState
 
-ENCRYPTION: Final = {
-    Encryption.STARTTLS.value: "STARTTLS (usual)",
-    Encryption.TLS.value: "TLS from the start",
-    Encryption.NONE.value: "None: readable on its way",
-}
-FROM_POLICY: Final = {
-    FromPolicy.CURRENT_USER.value: "the user who caused the message",
-    FromPolicy.DEFAULT_FROM.value: "always the default From address",
-}
-FOREIGN_SENDER: Final = {
-    ForeignSender.VIA.value: "send via the default From address; answers go to the user",
-    ForeignSender.AS.value: "send as the user; the server must be allowed to do so",
-}
-ON_AMBIGUOUS: Final = {
-    OnAmbiguous.RETRY.value: "send it again: rather twice than never",
-    OnAmbiguous.HOLD.value: "hold it until an administrator decides",
-}
-HELP: Final = {
-    "company_domain": (
-        "The part after @. With it the part before is enough for people and groups: "
-        "ada becomes ada@example.com when a message is sent."
-    ),
-    "smtp_server": (
-        "The server that takes your mail: a name or an IP address. "
-        "Your mail provider or your IT department knows it."
-    ),
-    "encryption": "Once chosen, nothing less is accepted.",
-    "smtp_port": (
-        "From 1 to 65535; 25 if left empty. "
-        "Usual are 587 with STARTTLS, 465 with TLS, and 25 without."
-    ),
-    "use_authentication": "Tick it if the server asks for a login before it takes mail.",
-    "login": "Often the whole e-mail address of the mailbox.",
-    "default_to": (
-        "Gets every message whose recipient has no address, and the test message. "
-        "Somebody who can act should read it."
-    ),
-    "default_from": (
-        "The address that your mail is sent with. Somebody must read that mailbox: "
-        "messages that cannot be delivered (bounces) go there."
-    ),
-    "default_from_name": (
-        "Shown with that address where a message comes from no user, such as “Acme Support”. "
-        "Leave it empty to show the address alone."
-    ),
-    "from_policy": "Who is named as the author of a message.",
-    "ca_certificate": (
-        "Only for a server with a certificate of your own authority: paste the authority's "
-        "certificate, from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----."
-    ),
-    "allow_unencrypted_auth": (
-        "Careful: without encryption the password can be read by everybody on the way."
-    ),
-    "helo_name": (
-        "How this machine introduces itself to the server. Leave it empty unless the server "
-        "complains about HELO or EHLO."
-    ),
-    "sender_name": "Stands after “via” when a message is sent on behalf of a user.",
-    "own_domains": (
-        "Domains for which your server may send, with commas between them. "
-        "The company domain and that of the default From address count anyway."
-    ),
-    "foreign_sender": "What to do when the user's address is in none of your own domains.",
-    "on_ambiguous": (
-        "The connection broke after the whole message was handed over, before the server "
-        "said that it took it."
-    ),
-    "divert_to": (
-        "For trying things out: every message goes to this address instead of its recipients."
-    ),
-    "paused": "Messages are kept, and leave when you switch this off.",
-}
 PASSWORD_HINTS: Final = {
     PasswordState.USABLE: "A password is stored. Leave empty to keep it.",
     PasswordState.UNBOUND: (

@@ -12,31 +12,11 @@ import click
 
 from ..errors import SettingsError
 from ..settings.layers import InForce
-from ..settings.model import BOOLEANS, ENUMS, FIELDS, MessagingSettings, Secret
+from ..settings.model import SETTINGS, Secret
+from ..settings.setting import Widget
 from .output import Function
 
-_HELP: Final = {
-    "company_domain": "The part after @ that short addresses get.",
-    "smtp_server": "Name or IP address of the SMTP server.",
-    "smtp_port": "1 to 65535; usual are 25, 587 and 465.",
-    "encryption": "How the connection is protected.",
-    "use_authentication": "Log in before sending.",
-    "login": "Login name at the server.",
-    "default_to": "Gets what has no other recipient.",
-    "default_from": "Sends, and gets what cannot be delivered.",
-    "default_from_name": "Shown with the default From.",
-    "from_policy": "Who is named as the author.",
-    "ca_certificate": "Certificate of a private authority: @FILE, or its PEM text.",
-    "allow_unencrypted_auth": "Log in even without encryption.",
-    "helo_name": "How this machine introduces itself.",
-    "sender_name": "Stands after 'via' in From.",
-    "own_domains": "Further domains of your own, with commas between them.",
-    "foreign_sender": "How users in other domains are named.",
-    "on_ambiguous": "What to do when the server's last answer is lost.",
-    "divert_to": "Send everything there instead.",
-    "paused": "Keep messages, send none.",
-}
-NAMES: Final = tuple(name for name in FIELDS if name != "password")
+NAMES: Final = tuple(name for name in SETTINGS if name != "password")
 
 
 def setting_options(command: Function) -> Function:
@@ -63,11 +43,11 @@ def setting_options(command: Function) -> Function:
 
 
 def _option(name: str) -> Callable[[Function], Function]:
-    flag = "--" + name.replace("_", "-")
-    if name in BOOLEANS:
-        return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=_HELP[name])
-    kind = click.Choice([str(word) for word in ENUMS[name]]) if name in ENUMS else None
-    return click.option(flag, name, type=kind, help=_HELP[name])
+    flag, setting = "--" + name.replace("_", "-"), SETTINGS[name]
+    if setting.kind is bool:
+        return click.option(f"{flag}/--no-{flag[2:]}", name, default=None, help=setting.command)
+    kind = click.Choice([*map(str, setting.choices)]) if setting.choices else None
+    return click.option(flag, name, type=kind, help=setting.command)
 
 
 def changes_of(options: Mapping[str, Any]) -> dict[str, object]:
@@ -75,18 +55,19 @@ def changes_of(options: Mapping[str, Any]) -> dict[str, object]:
     changes: dict[str, object] = {
         name: _from_file(name, options[name]) for name in NAMES if options[name] is not None
     }
-    blank = MessagingSettings()
     for name in options["unset"]:
         if name in changes:
             raise click.UsageError(f"--unset {name} contradicts the option that sets it.")
-        changes[name] = getattr(blank, name)
+        changes[name] = SETTINGS[name].default
     if (password := _password(options)) is not None:
         changes["password"] = password
     return changes
 
 
 def _from_file(name: str, value: object) -> object:
-    if name != "ca_certificate" or not isinstance(value, str) or not value.startswith("@"):
+    if SETTINGS[name].widget is not Widget.AREA:
+        return value
+    if not isinstance(value, str) or not value.startswith("@"):
         return value
     try:
         raw = Path(value[1:]).read_bytes()

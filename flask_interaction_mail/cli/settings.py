@@ -8,8 +8,9 @@ from typing import Any, Final
 import click
 
 from ..settings.layers import InForce
-from ..settings.model import FIELDS, Origin, PasswordState
+from ..settings.model import SETTINGS, Origin, PasswordState
 from ..settings.rules import password_advice, problems
+from ..settings.setting import Widget
 from ..state import state_of
 from .fields import changes_of, refuse_overridden, setting_options
 from .output import Commands, as_json, dump, main, operator, say, table, warn
@@ -41,7 +42,7 @@ def show(as_json: bool) -> None:
     if as_json:
         dump(_as_plain(now))
         return
-    rows = [(name, _shown(name, now), _ORIGINS[now.origins[name]]) for name in FIELDS]
+    rows = [(name, _shown(name, now), _ORIGINS[now.origins[name]]) for name in SETTINGS]
     table(("setting", "value", "from"), rows)
     say(f"\nRevision {now.revision}." if now.revision else "\nNothing has been saved yet.")
     if not now.settings.configured:
@@ -51,9 +52,10 @@ def show(as_json: bool) -> None:
 def _shown(name: str, now: InForce) -> object:
     if name == "password":
         return _PASSWORDS[now.password]
-    if name == "ca_certificate":
-        return "set" if now.settings.ca_certificate else None
-    return getattr(now.settings, name)
+    value = getattr(now.settings, name)
+    if SETTINGS[name].widget is Widget.AREA:
+        return "set" if value else None
+    return value
 
 
 def _as_plain(now: InForce) -> dict[str, object]:
@@ -66,7 +68,7 @@ def _as_plain(now: InForce) -> dict[str, object]:
                 "value": None if name == "password" else getattr(now.settings, name),
                 "origin": now.origins[name],
             }
-            for name in FIELDS
+            for name in SETTINGS
         },
         "problems": _problems(now),
     }

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import SecretUnreadable
-from .model import Destination, MessagingSettings, Secret
+from .model import SETTINGS, Destination, MessagingSettings, Secret
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet, MultiFernet
@@ -33,15 +33,6 @@ _NO_KEY: Final = (
 _NO_FIT: Final = (
     "the stored password was encrypted under another key: put the former key into "
     "SECRET_KEY_FALLBACKS (or last in INTERACTION_MAIL_SECRET_KEYS), or type the password again"
-)
-# What the result of a test depends on, beside the password.
-_TESTED: Final = (
-    "use_authentication",
-    "allow_unencrypted_auth",
-    "helo_name",
-    "default_to",
-    "default_from",
-    "company_domain",
 )
 
 
@@ -170,7 +161,8 @@ def _parsed(payload: bytes) -> tuple[Secret, Destination] | None:
 
 def _fingerprint(settings: MessagingSettings, key: bytes) -> str:
     password = settings.password.reveal() if settings.password else ""
-    parts: dict[str, object] = {name: getattr(settings, name) for name in _TESTED}
+    tested = [name for name, setting in SETTINGS.items() if setting.tested]
+    parts: dict[str, object] = {name: getattr(settings, name) for name in tested}
     parts |= asdict(settings.destination)
     parts["password"] = hmac.digest(key, password.encode("utf-8", "replace"), "sha256").hex()
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

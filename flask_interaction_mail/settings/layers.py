@@ -16,7 +16,7 @@ from ..errors import SettingsError
 from .fields import clean
 from .model import (
     BOUND_TO,
-    FIELDS,
+    SETTINGS,
     Destination,
     Encryption,
     MessagingSettings,
@@ -108,7 +108,7 @@ def in_force(layers: Sequence[Layer], *, revision: int) -> InForce:
 def layered(layers: Sequence[Layer]) -> tuple[dict[str, object], dict[str, Origin]]:
     """The value of each field that a layer sets, and the origin of every field."""
     values: dict[str, object] = {}
-    origins = dict.fromkeys(FIELDS, Origin.DEFAULT)
+    origins = dict.fromkeys(SETTINGS, Origin.DEFAULT)
     for layer in reversed(layers):
         values |= layer.values
         origins |= dict.fromkeys(layer.values, layer.origin)
@@ -147,15 +147,16 @@ def _differences(one: Destination, other: Destination) -> tuple[str, ...]:
 def _mail_values(config: Mapping[str, Any]) -> Iterator[tuple[str, str, object]]:
     """Key of the host, name of the setting, raw value; defaults are those of Flask-Mail."""
     name, address = _mail_sender(config.get("MAIL_DEFAULT_SENDER"))
-    yield "MAIL_SERVER", "smtp_server", config["MAIL_SERVER"]
-    yield "MAIL_PORT", "smtp_port", config.get("MAIL_PORT")
-    yield "MAIL_USE_TLS", "encryption", _mail_encryption(config)
-    yield "MAIL_USERNAME", "use_authentication", bool(config.get("MAIL_USERNAME"))
-    yield "MAIL_USERNAME", "login", config.get("MAIL_USERNAME")
-    yield "MAIL_PASSWORD", "password", config.get("MAIL_PASSWORD")
-    yield "MAIL_DEFAULT_SENDER", "default_from", address
-    yield "MAIL_DEFAULT_SENDER", "default_from_name", name
-    yield "MAIL_DEFAULT_SENDER", "sender_name", name
+    meant = {
+        "encryption": _mail_encryption(config),
+        "use_authentication": bool(config.get("MAIL_USERNAME")),
+        "default_from": address,
+        "default_from_name": name,
+        "sender_name": name,
+    }
+    for setting, entry in SETTINGS.items():
+        if key := entry.mail_key:
+            yield key, setting, meant.get(setting, config.get(key))
 
 
 def _mail_encryption(config: Mapping[str, Any]) -> Encryption:

@@ -1,6 +1,6 @@
-"""The settings of the panel, as one value.
+"""The table of settings: ``MessagingSettings`` has one entry for each.
 
-What they may be is in ``fields`` and ``rules``, where they come from in ``layers``.
+Rules about several of them are in ``rules``, where they come from is in ``layers``.
 """
 
 from __future__ import annotations
@@ -8,9 +8,11 @@ from __future__ import annotations
 import enum
 import hmac
 from dataclasses import dataclass, fields
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
+from . import cleaners
 from .certificates import canonical
+from .setting import Section, Setting, Widget, setting
 
 
 class Encryption(enum.StrEnum):
@@ -100,6 +102,17 @@ class Secret:
         raise TypeError("a Secret cannot be pickled")
 
 
+def _password(raw: object) -> Secret | None:
+    """The cleaner of the password; a text must be wrapped already, so that no error can show it."""
+    if raw is None:
+        return None
+    if not isinstance(raw, Secret):
+        raise cleaners.WrongValue(cleaners.not_text(raw, "…"))
+    if any(char in "\0\r\n" or "\ud800" <= char <= "\udfff" for char in raw.reveal()):
+        raise cleaners.WrongValue("must be one line of characters that can be typed")
+    return raw or None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
     """What a password is bound to: where it may go, how protected, and for whom.
@@ -124,7 +137,7 @@ class Destination:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessagingSettings:
-    """All settings, in the order of the panel (R46); *Advanced* begins at ``ca_certificate``.
+    """All settings, in the order in which they are listed (R46).
 
     Addresses are full, or the part before ``@`` alone. ``password`` is None unless it may be
     used with exactly this connection. Values are taken as they are: ``fields.clean``
@@ -134,35 +147,246 @@ class MessagingSettings:
         ValueError: ``encryption`` or a policy is none of its words.
     """
 
-    company_domain: str | None = None
-    smtp_server: str | None = None
-    smtp_port: int = 25
-    encryption: Encryption = Encryption.STARTTLS
-    use_authentication: bool = False
-    login: str | None = None
-    password: Secret | None = None
-    default_to: str | None = None
-    default_from: str | None = None
-    default_from_name: str | None = None  # shown where the default From stands alone in From
-    from_policy: FromPolicy = FromPolicy.CURRENT_USER
-    ca_certificate: str | None = None  # PEM text of a private CA
-    allow_unencrypted_auth: bool = False
-    helo_name: str | None = None
-    sender_name: str | None = None  # "via …" in From
-    own_domains: tuple[str, ...] = ()
-    foreign_sender: ForeignSender = ForeignSender.VIA
-    on_ambiguous: OnAmbiguous = OnAmbiguous.RETRY
-    divert_to: str | None = None  # all mail goes there
-    paused: bool = False
+    company_domain: str | None = setting(
+        None,
+        clean=cleaners.domain,
+        section=Section.DOMAIN,
+        label="Company domain",
+        help="The part after @. With it the part before is enough for people and groups: "
+        "ada becomes ada@example.com when a message is sent.",
+        attributes={"placeholder": "example.com"},
+        command="The part after @ that short addresses get.",
+        allowed="a domain; a leading `@`, blanks and a trailing dot are removed",
+        tested=True,
+    )
+    smtp_server: str | None = setting(
+        None,
+        clean=cleaners.server,
+        section=Section.SERVER,
+        label="SMTP server",
+        help="The server that takes your mail: a name or an IP address. "
+        "Your mail provider or your IT department knows it.",
+        attributes={"placeholder": "mail.example.com"},
+        command="Name or IP address of the SMTP server.",
+        allowed="a host name, a single label, an IPv4 or IPv6 address",
+        required="Enter the name or the address of the SMTP server, such as mail.example.com.",
+        part="server",
+        mail_key="MAIL_SERVER",
+    )
+    smtp_port: int = setting(
+        25,
+        clean=cleaners.port,
+        section=Section.SERVER,
+        label="Port",
+        help="From 1 to 65535; 25 if left empty. "
+        "Usual are 587 with STARTTLS, 465 with TLS, and 25 without.",
+        attributes={"inputmode": "numeric", "maxlength": "8"},
+        beside="encryption",
+        command="1 to 65535; usual are 25, 587 and 465.",
+        allowed="1 to 65535; empty means 25",
+        part="port",
+        mail_key="MAIL_PORT",
+    )
+    encryption: Encryption = setting(
+        Encryption.STARTTLS,
+        section=Section.SERVER,
+        label="Encryption",
+        help="Once chosen, nothing less is accepted.",
+        widget=Widget.SELECT,
+        choices={
+            Encryption.STARTTLS: "STARTTLS (usual)",
+            Encryption.TLS: "TLS from the start",
+            Encryption.NONE: "None: readable on its way",
+        },
+        command="How the connection is protected.",
+        part="encryption",
+        mail_key="MAIL_USE_TLS, MAIL_USE_SSL",
+    )
+    use_authentication: bool = setting(
+        False,
+        section=Section.AUTHENTICATION,
+        label="Use SMTP authentication",
+        help="Tick it if the server asks for a login before it takes mail.",
+        command="Log in before sending.",
+        allowed="while no, no login is sent, even if one is stored",
+        tested=True,
+        mail_key="MAIL_USERNAME",
+    )
+    login: str | None = setting(
+        None,
+        clean=cleaners.line,
+        section=Section.AUTHENTICATION,
+        label="Login",
+        help="Often the whole e-mail address of the mailbox.",
+        attributes={"autocomplete": "off"},
+        command="Login name at the server.",
+        allowed="text of one line; required with authentication",
+        part="login",
+        mail_key="MAIL_USERNAME",
+    )
+    password: Secret | None = setting(
+        None,
+        clean=_password,
+        section=Section.AUTHENTICATION,
+        label="Password",
+        widget=Widget.PASSWORD,
+        allowed="text of one line; required with authentication",
+        mail_key="MAIL_PASSWORD",
+    )
+    default_to: str | None = setting(
+        None,
+        clean=cleaners.email,
+        section=Section.ADDRESSES,
+        label="Default To",
+        help="Gets every message whose recipient has no address, and the test message. "
+        "Somebody who can act should read it.",
+        command="Gets what has no other recipient.",
+        allowed="a full or short address",
+        required="Enter the address for mail whose recipient has no address.",
+        tested=True,
+    )
+    default_from: str | None = setting(
+        None,
+        clean=cleaners.email,
+        section=Section.ADDRESSES,
+        label="Default From",
+        help="The address that your mail is sent with. Somebody must read that mailbox: "
+        "messages that cannot be delivered (bounces) go there.",
+        command="Sends, and gets what cannot be delivered.",
+        allowed="a full or short address",
+        required="Enter the address that mail comes from. Somebody must read that mailbox.",
+        tested=True,
+        mail_key="MAIL_DEFAULT_SENDER",
+    )
+    default_from_name: str | None = setting(
+        None,
+        clean=cleaners.name,
+        section=Section.ADDRESSES,
+        label="Name of the default From",
+        help="Shown with that address where a message comes from no user, such as “Acme Support”. "
+        "Leave it empty to show the address alone.",
+        command="Shown with the default From.",
+        allowed="a name; shown where the default From stands alone in From",
+        unset="the name in `MAIL_DEFAULT_SENDER`, else none",
+        mail_key="MAIL_DEFAULT_SENDER",
+    )
+    from_policy: FromPolicy = setting(
+        FromPolicy.CURRENT_USER,
+        section=Section.FROM,
+        label="Messages come from",
+        help="Who is named as the author of a message.",
+        choices={
+            FromPolicy.CURRENT_USER: "the user who caused the message",
+            FromPolicy.DEFAULT_FROM: "always the default From address",
+        },
+        command="Who is named as the author.",
+    )
+    ca_certificate: str | None = setting(
+        None,
+        clean=cleaners.certificate,
+        section=Section.ADVANCED,
+        label="CA certificate",
+        help="Only for a server with a certificate of your own authority: paste the authority's "
+        "certificate, from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----.",
+        widget=Widget.AREA,
+        attributes={"rows": "4", "spellcheck": "false"},
+        command="Certificate of a private authority: @FILE, or its PEM text.",
+        allowed="PEM text of a private certificate authority, or of several; "
+        "only the certificates are kept",
+        part="CA certificate",
+    )
+    allow_unencrypted_auth: bool = setting(
+        False,
+        section=Section.ADVANCED,
+        label="Allow authentication without encryption",
+        help="Careful: without encryption the password can be read by everybody on the way.",
+        command="Log in even without encryption.",
+        tested=True,
+    )
+    helo_name: str | None = setting(
+        None,
+        clean=cleaners.helo,
+        section=Section.ADVANCED,
+        label="Name of this machine",
+        help="How this machine introduces itself to the server. Leave it empty unless the server "
+        "complains about HELO or EHLO.",
+        command="How this machine introduces itself.",
+        allowed="a host name",
+        unset="this machine's full name, else the default From's domain",
+        tested=True,
+    )
+    sender_name: str | None = setting(
+        None,
+        clean=cleaners.name,
+        section=Section.ADVANCED,
+        label="Name of the sender",
+        help="Stands after “via” when a message is sent on behalf of a user.",
+        command="Stands after 'via' in From.",
+        allowed='a name, for "Ada via …"',
+        unset="the name of the Flask-Admin object",
+        mail_key="MAIL_DEFAULT_SENDER",
+    )
+    own_domains: tuple[str, ...] = setting(
+        (),
+        clean=cleaners.domains,
+        section=Section.ADVANCED,
+        label="Other domains of your own",
+        help="Domains for which your server may send, with commas between them. "
+        "The company domain and that of the default From address count anyway.",
+        widget=Widget.LIST,
+        command="Further domains of your own, with commas between them.",
+        allowed="domains, separated by blanks or commas",
+    )
+    foreign_sender: ForeignSender = setting(
+        ForeignSender.VIA,
+        section=Section.ADVANCED,
+        label="Users with an address elsewhere",
+        help="What to do when the user's address is in none of your own domains.",
+        choices={
+            ForeignSender.VIA: "send via the default From address; answers go to the user",
+            ForeignSender.AS: "send as the user; the server must be allowed to do so",
+        },
+        command="How users in other domains are named.",
+    )
+    on_ambiguous: OnAmbiguous = setting(
+        OnAmbiguous.RETRY,
+        section=Section.ADVANCED,
+        label="When nobody knows whether a message arrived",
+        help="The connection broke after the whole message was handed over, before the server "
+        "said that it took it.",
+        choices={
+            OnAmbiguous.RETRY: "send it again: rather twice than never",
+            OnAmbiguous.HOLD: "hold it until an administrator decides",
+        },
+        command="What to do when the server's last answer is lost.",
+    )
+    divert_to: str | None = setting(
+        None,
+        clean=cleaners.email,
+        section=Section.ADVANCED,
+        label="Divert all mail to",
+        help="For trying things out: every message goes to this address instead of its recipients.",
+        command="Send everything there instead.",
+        allowed="a full or short address; all mail goes there",
+    )
+    paused: bool = setting(
+        False,
+        section=Section.ADVANCED,
+        label="Pause sending",
+        help="Messages are kept, and leave when you switch this off.",
+        command="Keep messages, send none.",
+        allowed="mail waits in the outbox",
+    )
 
     def __post_init__(self) -> None:
         _set = object.__setattr__
         # The password first: an error below shows this object to whoever logs local variables.
         given: object = self.password
         _set(self, "password", (Secret(given) if isinstance(given, str) else given) or None)
-        for name, words in ENUMS.items():
+        for name, words in _WORDS.items():
             _set(self, name, words(getattr(self, name)))
-        _set(self, "own_domains", tuple(self.own_domains))
+        for name in _TUPLES:
+            _set(self, name, tuple(getattr(self, name)))
 
     @property
     def configured(self) -> bool:
@@ -172,30 +396,17 @@ class MessagingSettings:
     @property
     def destination(self) -> Destination:
         """What the password has to be bound to."""
-        return Destination(
-            server=self.smtp_server,
-            port=self.smtp_port,
-            encryption=self.encryption,
-            ca_certificate=self.ca_certificate,
-            login=self.login,
-        )
+        parts: dict[str, Any] = {part: getattr(self, name) for name, part in BOUND_TO.items()}
+        return Destination(**parts)
 
 
-ENUMS: Final[dict[str, type[enum.StrEnum]]] = {
-    "encryption": Encryption,
-    "from_policy": FromPolicy,
-    "foreign_sender": ForeignSender,
-    "on_ambiguous": OnAmbiguous,
+SETTINGS: Final[dict[str, Setting]] = {
+    field.name: field.metadata["setting"] for field in fields(MessagingSettings)
 }
-FIELDS: Final = tuple(field.name for field in fields(MessagingSettings))
-BOOLEANS: Final = ("use_authentication", "allow_unencrypted_auth", "paused")
-ADDRESSES: Final = ("default_to", "default_from", "divert_to")
+ADDRESSES: Final = tuple(name for name, entry in SETTINGS.items() if entry.clean is cleaners.email)
 # What a password is bound to: field of the settings -> field of Destination.
 BOUND_TO: Final = {
-    "smtp_server": "server",
-    "smtp_port": "port",
-    "encryption": "encryption",
-    "ca_certificate": "ca_certificate",
-    "login": "login",
+    name: entry.part.lower().replace(" ", "_") for name, entry in SETTINGS.items() if entry.part
 }
-CONNECTION_GROUP: Final = (*BOUND_TO, "password")
+_WORDS: Final = {name: entry.kind for name, entry in SETTINGS.items() if entry.choices}
+_TUPLES: Final = tuple(name for name, entry in SETTINGS.items() if entry.kind is tuple)

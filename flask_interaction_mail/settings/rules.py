@@ -8,21 +8,9 @@ from typing import Final
 from .. import addresses
 from ..errors import AddressError
 from .certificates import are_readable, canonical
-from .model import ADDRESSES, Encryption, MessagingSettings, Origin, PasswordState
+from .model import ADDRESSES, SETTINGS, Encryption, MessagingSettings, Origin, PasswordState
 
 _PORTS: Final = {Encryption.NONE: 25, Encryption.STARTTLS: 587, Encryption.TLS: 465}
-_WORDS: Final = {
-    "smtp_server": "server",
-    "smtp_port": "port",
-    "encryption": "encryption",
-    "ca_certificate": "CA certificate",
-    "login": "login",
-}
-_REQUIRED: Final = {
-    "smtp_server": "Enter the name or the address of the SMTP server, such as mail.example.com.",
-    "default_to": "Enter the address for mail whose recipient has no address.",
-    "default_from": "Enter the address that mail comes from. Somebody must read that mailbox.",
-}
 
 
 def suggested_port(encryption: Encryption) -> int:
@@ -41,7 +29,11 @@ def problems(
 
     ``password``, ``origin`` and ``unbound`` are as in ``InForce``.
     """
-    found = {name: text for name, text in _REQUIRED.items() if not getattr(settings, name)}
+    found = {
+        name: setting.required
+        for name, setting in SETTINGS.items()
+        if setting.required and not getattr(settings, name)
+    }
     found |= _incomplete_addresses(settings)
     if settings.ca_certificate and not are_readable(canonical(settings.ca_certificate)):
         found["ca_certificate"] = (
@@ -59,7 +51,7 @@ def password_advice(
     state: PasswordState, *, origin: Origin = Origin.STORED, unbound: Collection[str] = ()
 ) -> str:
     """Why the password cannot be used, and what to do; "" if it can."""
-    other = " and ".join(_WORDS[name] for name in unbound) or "connection"
+    other = " and ".join(SETTINGS[name].part for name in unbound) or "connection"
     match state, origin:
         case PasswordState.USABLE, _:
             return ""

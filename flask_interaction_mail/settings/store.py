@@ -19,7 +19,7 @@ from ..errors import SecretUnreadable, SettingsError
 from .fields import clean_all, shielded
 from .keyring import Keyring
 from .layers import InForce, Layer, configured_layer, in_force
-from .model import FIELDS, Destination, MessagingSettings, Origin, PasswordState, Secret
+from .model import SETTINGS, Destination, Origin, PasswordState, Secret
 from .revisions import Mark, Rows, Stored, Transactions, conflict, read_mark, read_newest
 from .rules import problems
 
@@ -257,12 +257,10 @@ class SettingsStore:
         return self._in_force(stored, self._stored_layer(stored.values, stored.secret))
 
     def _revision(self, row: Stored, former: Stored) -> Revision:
-        defaults = MessagingSettings()
         changed = [
             name
-            for name in FIELDS
-            if row.values.get(name, getattr(defaults, name))
-            != former.values.get(name, getattr(defaults, name))
+            for name, setting in SETTINGS.items()
+            if row.values.get(name, setting.default) != former.values.get(name, setting.default)
         ]
         if self._password(row) != self._password(former):
             changed.append("password")

@@ -24,7 +24,7 @@ from flask_mail import Mail
 from flask_interaction_mail import clock, send_notification, settings_changed
 from flask_interaction_mail.cli.delivery import until_signalled
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
-from flask_interaction_mail.settings.model import FIELDS
+from flask_interaction_mail.settings.model import SETTINGS
 from flask_interaction_mail.storage import migrations
 from flask_interaction_mail.storage.tables import CHECK, SettingsRow
 from tests.catcher import Catcher, catching
@@ -69,7 +69,7 @@ def test_r22_the_command_line_shows_what_others_saved(host: Host):
     shown = done(host, "settings", "show")
     as_json = done(host, "settings", "show", "--json").json
 
-    for name in FIELDS:
+    for name in SETTINGS:
         assert name in shown.out
     assert as_json["settings"]["company_domain"] == {"value": "firm.example", "origin": "stored"}
     assert as_json["settings"]["smtp_port"] == {"value": 25, "origin": "default"}

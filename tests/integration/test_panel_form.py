@@ -34,7 +34,7 @@ def soup(response: object) -> BeautifulSoup:
 
 def test_r7_one_panel_in_the_configuration_menu_holds_all_settings(panel: Panel) -> None:
     """The menu leads to one page that has a field for every setting."""
-    from flask_interaction_mail.settings.model import FIELDS
+    from flask_interaction_mail.settings.model import SETTINGS
 
     page = panel.get()
     menu = page.select_one("nav .dropdown")
@@ -42,7 +42,7 @@ def test_r7_one_panel_in_the_configuration_menu_holds_all_settings(panel: Panel)
     assert "Configuration" in menu.text
     assert "Messaging" in menu.text
     names = {field["name"] for field in page.select("#im-form [name]")}
-    assert names >= {*FIELDS, "password_confirm", "csrf_token", "revision"}
+    assert names >= {*SETTINGS, "password_confirm", "csrf_token", "revision"}
 
 
 @pytest.mark.parametrize("typed", [{"smtp_port": "0"}, {"revision": "7"}, AUTH | {"password": ""}])

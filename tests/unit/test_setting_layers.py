@@ -15,7 +15,7 @@ from flask_interaction_mail.settings.layers import (
 )
 from flask_interaction_mail.settings.model import (
     BOUND_TO,
-    FIELDS,
+    SETTINGS,
     Destination,
     Encryption,
     MessagingSettings,
@@ -72,7 +72,7 @@ class TestLayers:
             "config",
             "default",
         ]
-        assert set(origins) == set(FIELDS)
+        assert set(origins) == set(SETTINGS)
 
     def test_a_stored_none_is_set(self):
         """A field that was emptied in the panel stays empty above MAIL_*."""

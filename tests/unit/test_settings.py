@@ -10,8 +10,7 @@ import pytest
 
 from flask_interaction_mail.settings.model import (
     BOUND_TO,
-    CONNECTION_GROUP,
-    FIELDS,
+    SETTINGS,
     Destination,
     Encryption,
     FromPolicy,
@@ -101,8 +100,11 @@ class TestValue:
             ),
             *("foreign_sender", "on_ambiguous", "divert_to", "paused"),
         )
-        assert names == FIELDS
-        assert set(CONNECTION_GROUP) == {*BOUND_TO, "password"}
+        assert names == tuple(SETTINGS)
+
+    def test_a_password_is_bound_to_every_part_of_the_connection(self):
+        """Each field of a destination is a setting, and each such setting reaches it."""
+        assert set(BOUND_TO.values()) == {part.name for part in dataclasses.fields(Destination)}
 
     def test_comments_in_a_ca_certificate_are_no_other_connection(self):
         """A password entered with them is used without them, as it is kept from now on."""
