@@ -25,7 +25,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help bench demo test lint layers format unit integration celery mutants browser servers node-servers docs \
-	requirements wheel clean
+	requirements settings wheel clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -82,6 +82,9 @@ docs: $(VENV)/.docs ## the documentation, docs/_build/html/index.html
 
 requirements: $(VENV)/.test ## write docs/requirements.md from the names of the tests
 	$(BIN)/python docs/requirements.py
+
+settings: $(VENV)/.test ## write the table of docs/settings.md from the settings
+	$(BIN)/python docs/settings.py
 
 wheel: $(VENV)/.test ## build the distribution into dist/
 	rm -rf build  # what an earlier build left would be shipped again

@@ -336,6 +336,7 @@ class MessagingSettings:
         widget=Widget.LIST,
         command="Further domains of your own, with commas between them.",
         allowed="domains, separated by blanks or commas",
+        unset="none",
     )
     foreign_sender: ForeignSender = setting(
         ForeignSender.VIA,
