@@ -192,5 +192,4 @@ def _values(present: InForce) -> dict[str, object]:
 def _values_of(settings: MessagingSettings) -> dict[str, object]:
     # Never the password: what is not in the form cannot get onto a page.
     values = {name: getattr(settings, name) for name in SETTINGS if name != "password"}
-    values["own_domains"] = ", ".join(settings.own_domains)
     return {name: "" if value is None else value for name, value in values.items()}

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import enum
 import hmac
-from dataclasses import dataclass, fields
-from typing import Any, Final, NoReturn
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, NoReturn, TypeVar
 
 from . import cleaners
 from .certificates import canonical
-from .setting import Section, Setting, Widget, setting
+from .setting import Section, Setting, Widget
+
+T = TypeVar("T")
 
 
 class Encryption(enum.StrEnum):
@@ -133,6 +135,18 @@ class Destination:
         _set(self, "encryption", Encryption(self.encryption))
         _set(self, "ca_certificate", canonical(self.ca_certificate or "") or None)
         _set(self, "login", self.login or None)
+
+
+def setting(default: T, **about: Any) -> T:
+    """A field of ``MessagingSettings``; ``about`` are the fields of ``Setting``.
+
+    A yes or no and a choice bring their cleaner and their widget along.
+    """
+    if isinstance(default, bool):
+        about = {"clean": cleaners.boolean, "widget": Widget.CHECK} | about
+    elif isinstance(default, enum.StrEnum):
+        about = {"clean": cleaners.word(type(default)), "widget": Widget.RADIOS} | about
+    return field(default=default, metadata={"setting": Setting(default=default, **about)})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -402,7 +416,7 @@ class MessagingSettings:
 
 
 SETTINGS: Final[dict[str, Setting]] = {
-    field.name: field.metadata["setting"] for field in fields(MessagingSettings)
+    entry.name: entry.metadata["setting"] for entry in fields(MessagingSettings)
 }
 ADDRESSES: Final = tuple(name for name, entry in SETTINGS.items() if entry.clean is cleaners.email)
 # What a password is bound to: field of the settings -> field of Destination.

@@ -5,11 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
-
-from .cleaners import boolean, word
-
-T = TypeVar("T")
+from typing import Any
 
 
 class Section(enum.StrEnum):
@@ -70,15 +66,3 @@ class Setting:
     def kind(self) -> type[Any]:
         """The type of its values; a text may be None as well."""
         return str if self.default is None else type(self.default)
-
-
-def setting(default: T, **about: Any) -> T:
-    """A field of ``MessagingSettings``; ``about`` are the fields of ``Setting``.
-
-    A yes or no and a choice bring their cleaner and their widget along.
-    """
-    if isinstance(default, bool):
-        about = {"clean": boolean, "widget": Widget.CHECK} | about
-    elif isinstance(default, enum.StrEnum):
-        about = {"clean": word(type(default)), "widget": Widget.RADIOS} | about
-    return field(default=default, metadata={"setting": Setting(default=default, **about)})

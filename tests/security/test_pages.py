@@ -22,6 +22,7 @@ from flask_interaction_mail.models import (
     RecipientRow,
     SettingsRow,
 )
+from flask_interaction_mail.settings.model import SETTINGS
 from tests.panel import HOME, OUTBOX, TEST, TYPED, Panel, form_values, opened_panel
 from tests.proofs import proved
 from tests.security.corpora import NAUGHTY
@@ -179,8 +180,7 @@ def test_t5_what_is_searched_for(panel: Panel) -> None:
     proved("T5", f"filters: {len(TEXTS)} texts: {{}} pages keep their shape", shape.pages)
 
 
-STORED = ("company_domain", "smtp_server", "login", "default_to", "default_from", "ca_certificate",
-          "helo_name", "default_from_name", "sender_name", "divert_to")  # fmt: skip
+STORED = tuple(name for name, one in SETTINGS.items() if one.kind is str and name != "password")
 
 
 def test_t5_settings_and_history(panel: Panel) -> None:
@@ -191,9 +191,10 @@ def test_t5_settings_and_history(panel: Panel) -> None:
         connection.execute(
             sa.insert(CheckRow).values(**check, by="x", verdict="passed", steps="[]")
         )
-    for texts in ([HARMLESS] * 11, *several(TEXTS, 11)):
-        fields = dict(zip(STORED, texts, strict=False)) | {"own_domains": texts[9:10]}
-        by = texts[10][:255]
+    count = len(STORED) + 1
+    for texts in ([HARMLESS] * count, *several(TEXTS, count)):
+        fields = dict(zip(STORED, texts, strict=False)) | {"own_domains": texts[-2:-1]}
+        by = texts[-1][:255]
         with panel.host.app.app_context(), panel.host.state.database.writing() as connection:
             row = {"fields": json.dumps(fields), "created_by": by}
             at = clock.now() - timedelta(seconds=shape.pages)
@@ -229,14 +230,16 @@ def kinds_in(html: str) -> set[tuple[str, str]]:
     }
 
 
-REFUSABLE = (*STORED[:5], "smtp_port", "encryption", "from_policy", "foreign_sender",
-             "on_ambiguous", "helo_name", "default_from_name", "sender_name", "own_domains",
-             "divert_to", "revision")  # fmt: skip
+REFUSABLE = (
+    *(name for name, one in SETTINGS.items() if one.kind is not bool and name != "password"),
+    "revision",
+)
 
 
 def refusable(texts: Sequence[str]) -> dict[str, str]:
-    """What is typed into each field; the port alone makes sure that it is refused."""
-    return dict(zip(REFUSABLE, texts, strict=True)) | {"smtp_port": texts[5] + "!"}
+    """What is typed into each field; neither port nor revision is a number, so it is refused."""
+    typed = dict(zip(REFUSABLE, texts, strict=True))
+    return typed | {name: typed[name] + "!" for name in ("smtp_port", "revision")}
 
 
 def test_t5_what_a_server_says(panel: Panel) -> None:
