@@ -12,7 +12,7 @@ from ..errors import SettingsError
 from ..settings.fields import clean
 from ..settings.layers import InForce
 from ..settings.model import ADDRESSES, SETTINGS, MessagingSettings, Origin, PasswordState
-from ..settings.rules import problems, suggested_port
+from ..settings.rules import suggested_port
 from ..settings.setting import Section
 from . import texts
 from .csrf import PanelForm, from_here
@@ -126,13 +126,8 @@ class SettingsForm(PanelForm):
         self.validate()
         good = self._clean()
         drafted = draft(good)
-        found = problems(
-            drafted.settings,
-            password=drafted.password,
-            origin=drafted.origins["password"],
-            unbound=drafted.unbound,
-        )
-        self.complain({name: text for name, text in found.items() if not self._follows(name)})
+        found = drafted.problems.items()
+        self.complain({name: text for name, text in found if not self._follows(name)})
         return drafted
 
     def confirm_password(self) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 import click
 
 from ..settings.layers import InForce
 from ..settings.model import SETTINGS, Origin, PasswordState
-from ..settings.rules import password_advice, problems
 from ..settings.setting import Widget
 from ..state import state_of
 from .fields import changes_of, refuse_overridden, setting_options
@@ -70,17 +68,8 @@ def _as_plain(now: InForce) -> dict[str, object]:
             }
             for name in SETTINGS
         },
-        "problems": _problems(now),
+        "problems": now.problems,
     }
-
-
-def _problems(now: InForce) -> Mapping[str, str]:
-    return problems(
-        now.settings,
-        password=now.password,
-        origin=now.origins["password"],
-        unbound=now.unbound,
-    )
 
 
 @settings.command("set")
@@ -128,8 +117,7 @@ def restore(revision: int) -> None:
     restored = state_of().restore_settings(revision, changed_by=operator())
     say(f"Revision {revision} is in force again, as revision {restored.revision}.")
     if restored.settings.use_authentication and restored.password is not PasswordState.USABLE:
-        origin, unbound = restored.origins["password"], restored.unbound
-        warn(password_advice(restored.password, origin=origin, unbound=unbound))
+        warn(restored.password_advice)
 
 
 @main.command("rotate-keys")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from ..errors import SettingsError
+from . import rules
 from .fields import clean
 from .model import (
     BOUND_TO,
@@ -61,6 +62,23 @@ class InForce:
     def overridden(self) -> frozenset[str]:
         """The fields that this process overrides, read-only in the panel (R23)."""
         return frozenset(name for name, origin in self.origins.items() if origin is Origin.OVERRIDE)
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """What keeps these settings from being saved: field to text (R44)."""
+        return rules.problems(
+            self.settings,
+            password=self.password,
+            origin=self.origins["password"],
+            unbound=self.unbound,
+        )
+
+    @property
+    def password_advice(self) -> str:
+        """Why the password cannot be used, and what to do; "" if it can."""
+        return rules.password_advice(
+            self.password, origin=self.origins["password"], unbound=self.unbound
+        )
 
 
 def configured_layer(origin: Origin, values: Mapping[str, object]) -> Layer:

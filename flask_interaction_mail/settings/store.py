@@ -21,7 +21,6 @@ from .keyring import Keyring
 from .layers import InForce, Layer, configured_layer, in_force
 from .model import SETTINGS, Destination, Origin, PasswordState, Secret
 from .revisions import Mark, Rows, Stored, Transactions, conflict, read_mark, read_newest
-from .rules import problems
 
 __all__ = ["InForce", "Revision", "SettingsStore"]
 
@@ -281,12 +280,7 @@ class SettingsStore:
 
 
 def _refuse_problems(drafted: InForce, *, ignore: str = "") -> None:
-    found = problems(
-        drafted.settings,
-        password=drafted.password,
-        origin=drafted.origins["password"],
-        unbound=drafted.unbound,
-    )
+    found = drafted.problems
     found.pop(ignore, None)
     if found:
         raise SettingsError(found)

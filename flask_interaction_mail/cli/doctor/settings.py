@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import UTC
 
 from ... import clock
-from ...settings.rules import password_advice, problems
 from ...state import State
 from .look import Finding, Health
 
@@ -15,12 +14,7 @@ def settings(state: State) -> Finding:
     now = state.settings.current()
     if not now.settings.configured:
         return Health.WRONG, "e-mail is not configured: a server and a default From are needed."
-    found = problems(
-        now.settings,
-        password=now.password,
-        origin=now.origins["password"],
-        unbound=now.unbound,
-    )
+    found = now.problems
     found.pop("password", None)
     if found:
         return Health.WRONG, " ".join(f"{name}: {text}" for name, text in found.items())
@@ -42,7 +36,7 @@ def password(state: State) -> Finding:
     now = state.settings.current()
     if not now.settings.use_authentication:
         return Health.OK, "not needed: no authentication"
-    advice = password_advice(now.password, origin=now.origins["password"], unbound=now.unbound)
+    advice = now.password_advice
     return (Health.WRONG, advice) if advice else (Health.OK, "there, for this connection")
 
 
