@@ -11,11 +11,11 @@ from unicodedata import normalize
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from flask_interaction_mail import Party, send_notification
-from flask_interaction_mail.addresses import complete, display_name, has_forbidden
+from flask_interaction_mail.addresses import NAME_LIMIT, complete, display_name, has_forbidden
 from flask_interaction_mail.storage.tables import MESSAGE
 from tests.host import Host, opened
 from tests.proofs import proved
@@ -154,6 +154,7 @@ def test_t8_addresses_arrive_as_they_were_given(mailbox: Mailbox, raw: str) -> N
 
 @several
 @given(text=body | st.none(), html=body | st.none(), data=st.binary(max_size=600), name=lines)
+@example(text="x", html=None, data=b"", name="ก" * (NAME_LIMIT + 1))
 def test_t9_content_arrives_as_it_was_given(
     mailbox: Mailbox, text: str | None, html: str | None, data: bytes, name: str
 ) -> None:
@@ -162,8 +163,10 @@ def test_t9_content_arrives_as_it_was_given(
     message = mailbox.sent(text=text, html=html, attachments=[(name, "application/pdf", data)])
     count("T9", "content", message)
     if message is None:
-        assert any(map(has_forbidden, (name, *filter(None, (text, html)))))
+        forbidden = any(map(has_forbidden, (name, *filter(None, (text, html)))))
+        assert forbidden or len(name) > NAME_LIMIT
         return
+    assert len(name) <= NAME_LIMIT
     for kind, body_given in (("plain", text), ("html", html)):
         part = message.get_body((kind,))
         assert (part is None) == (body_given is None)
