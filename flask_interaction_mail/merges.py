@@ -84,8 +84,8 @@ def _request_or_delay(state: State, merge: Merge) -> Notification | None:
 
 def _request(state: State, merge: Merge) -> Notification:
     session = state.db.session()
-    pair, actor = pair_of(merge), actor_of(merge.requester)
     settings = state.settings_for(session)
+    pair, actor = pair_of(merge), state.database.spelt(actor_of(merge.requester))
     with state.reading(session) as connection:
         earlier = messages.latest_request(connection, pair, actor)
         if earlier is not None and _counts(state, earlier, settings):

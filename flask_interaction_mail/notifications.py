@@ -46,7 +46,7 @@ def get_notification(
     state = state_of()
     session = state.db.session()
     with state.reading(session) as connection:
-        ids = wanted.ids(connection, session)
+        ids = wanted.ids(state, connection, session)
         stored = messages.load(connection, ids[:1])
     return next((stored.get(one) or waiting(session, one) for one in ids[:1]), None)
 
@@ -74,10 +74,10 @@ def cancel_notification(
     connection = state.connection(session) if session.in_transaction() else None
     if connection is not None:
         state.database.check_tables(connection)
-        ids = wanted.ids(connection, session)
+        ids = wanted.ids(state, connection, session)
     else:
         with state.database.reading() as own:
-            ids = wanted.ids(own, session)
+            ids = wanted.ids(state, own, session)
     if session_events.withdraw(
         session, lambda work: isinstance(work, Storing) and work.message.id in ids
     ):
@@ -111,10 +111,11 @@ class _Wanted:
             raise TypeError(f"{function}() takes a text or a UUID, not {type(bare).__name__}")
         return cls(key=arguments.key(bare), id=_uuid_or_none(bare))
 
-    def ids(self, connection: sa.Connection, session: Session) -> Sequence[uuid.UUID]:
+    def ids(self, state: State, connection: sa.Connection, session: Session) -> Sequence[uuid.UUID]:
         """The ids of all that is meant, newest first."""
         found: Sequence[uuid.UUID] = ()
         if self._key is not None:
+            state.database.check_letters("key", self._key)
             queued = [one.id for one in _waiting(session) if one.key == self._key]
             found = [*queued, *keys.use_of(connection, self._key).ids]
         return found or ([] if self._id is None else [self._id])
@@ -142,6 +143,7 @@ def of_key(state: State, session: Session, key: str) -> tuple[Notification | Non
         if message.key == key:
             return message.snapshot(), message.key_number
     with state.reading(session) as connection:
+        state.database.check_letters("key", key)
         use = keys.use_of(connection, key)
         if use.taken_by is None:
             return None, use.next

@@ -24,6 +24,7 @@ from .messages import compose as notify
 from .messages.compose import Circumstances, Identity
 from .messages.intent import Intent
 from .outbox import messages, resends
+from .outbox.fitted import fitted
 from .outbox.messages import NewMessage
 from .settings.model import MessagingSettings
 from .settings.store import InForce, SettingsStore
@@ -206,17 +207,18 @@ class State:
         world = self.circumstances(settings, intent.locations)
         message = notify.compose(intent, identity, world)
         self.database.check_size(message)
-        return message
+        return fitted(message, self.database.encoding)
 
     def compose_anyhow(
         self, intent: Intent, identity: Identity, world: Circumstances
     ) -> NewMessage:
         """As ``compose``; what cannot be sent is logged, and kept with the reason (R4)."""
         try:
-            return notify.compose(intent, identity, world)
+            return fitted(notify.compose(intent, identity, world), self.database.encoding)
         except InteractionMailError as error:
             log.error("notification.failed: %s", error)
-            return notify.failed(intent, identity, world, error)
+            failed = notify.failed(intent, identity, world, error)
+            return fitted(failed, self.database.encoding)
 
     def cancel(self, *ids: uuid.UUID) -> bool:
         """Call back those messages that have not left; commits a transaction of its own."""

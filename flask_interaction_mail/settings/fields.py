@@ -60,7 +60,7 @@ def clean_all(raw: Mapping[str, object]) -> dict[str, object]:
 def to_json(values: Mapping[str, object]) -> str:
     """Cleaned ``values`` as they are stored; never the password."""
     plain = {name: values[name] for name in SETTINGS if name in values and name != "password"}
-    return json.dumps(plain, ensure_ascii=False)
+    return json.dumps(plain)  # in ASCII, as some databases lack letters
 
 
 def from_json(text: str) -> tuple[dict[str, object], list[str]]:

@@ -20,7 +20,7 @@ from sqlalchemy.pool import StaticPool
 from ..errors import InteractionMailError, TablesMissing
 from ..messages.route import one_line
 from ..outbox.insert import NewMessage
-from . import capacity
+from . import capacity, letters
 from .in_schema import InSchema, translations
 from .tables import MESSAGE, TABLES
 
@@ -45,6 +45,7 @@ class Database:
         self._db = db
         self.tables_seen = False
         self._limit: int | None = None  # bytes that the database takes at once; seen with them
+        self.encoding: str | None = None  # what limits its letters, as well
 
     @cached_property
     def _engines(self) -> Mapping[str | None, sa.Engine | sa.Connection]:
@@ -144,6 +145,7 @@ class Database:
                 f"flask db upgrade),{otherwise} or with: flask interaction-mail db upgrade"
             )
         self._limit = capacity.limit_of(connection)
+        self.encoding = letters.encoding_of(connection)
         self.tables_seen = True
 
     def check_size(self, message: NewMessage) -> None:
@@ -154,6 +156,19 @@ class Database:
         """
         if self._limit is not None:
             capacity.check(message, self.dialect_name, self._limit)
+
+    def check_letters(self, what: str, text: str) -> None:
+        """See that ``text``, which is ``what``, can be stored to the letter.
+
+        Raises:
+            ContentError: it cannot; the text names the letter.
+        """
+        if self.encoding is not None:
+            letters.check(what, text, self.encoding)
+
+    def spelt(self, text: str | None) -> str | None:
+        """``text`` in letters that the database has, with the numbers of others."""
+        return letters.spelt(text, self.encoding) if text and self.encoding else text
 
     @property
     def _guest(self) -> sa.Connection:

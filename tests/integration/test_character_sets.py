@@ -1,4 +1,4 @@
-"""MariaDB whose own character set lacks letters: our tables have all of them."""
+"""Databases whose own character set lacks letters: mail has all of them nevertheless."""
 
 from __future__ import annotations
 
@@ -8,11 +8,19 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail import Notification, Party, get_notification, send_notification
+from flask_interaction_mail import (
+    ContentError,
+    Notification,
+    Party,
+    cancel_notification,
+    get_notification,
+    request_merge,
+    send_notification,
+)
 from flask_interaction_mail.storage.tables import MESSAGE, TABLES
 from tests.catcher import Catcher, catching
 from tests.databases import fresh_database
-from tests.host import Host, opened
+from tests.host import Host, a_merge, opened
 from tests.terminal import done, run
 
 LETTERS = "Dvořák 😀 ඔ"
@@ -120,6 +128,73 @@ def test_doctor_names_a_connection_that_lacks_letters(tmp_path: Path) -> None:
         assert said["health"] == "wrong"
         assert "speaks latin1" in said["text"]
         assert "charset=utf8mb4" in said["text"]
+
+
+LATIN = "ENCODING 'LATIN1' TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'"
+
+
+@pytest.fixture(params=["psycopg", "psycopg2"])
+def latin(request: pytest.FixtureRequest, tmp_path: Path, catcher: Catcher) -> Iterator[Host]:
+    """A host on a PostgreSQL database that has no other letters than Latin-1."""
+    with (
+        fresh_database("postgresql", tmp_path, options=LATIN) as url,
+        opened(url.replace("+psycopg:", f"+{request.param}:")) as host,
+    ):
+        host.configure(smtp_port=catcher.port)
+        yield host
+
+
+def test_letters_that_postgresql_lacks_leave_and_break_no_commit(
+    latin: Host, catcher: Catcher
+) -> None:
+    """The outbox shows their numbers; the mail has them, and so has what is sent again."""
+    latin.configure(smtp_port=catcher.port, default_from_name=LETTERS)
+    sent = send(latin, "bob")
+    latin.state.dispatcher().drain()
+    latin.state.resend(sent.id)
+    latin.state.dispatcher().drain()
+    with latin.app.app_context():
+        found = get_notification(sent.id)
+    shown = LETTERS.encode("latin-1", "backslashreplace").decode("latin-1")
+    assert found is not None
+    assert (found.subject, found.recipients[0].name) == (shown, shown)
+    for mail in catcher.mails:
+        assert mail.message["Subject"] == LETTERS
+        assert LETTERS in mail.message["To"]
+        assert mail.message.get_content().strip() == LETTERS
+    assert len(catcher.mails) == 2
+
+
+def test_a_denial_in_letters_that_postgresql_lacks_is_stored(latin: Host) -> None:
+    """A visitor's name is no reason to lose what the page tells of."""
+    with latin.app.app_context():
+        latin.db.session.add(latin.Thing(name="t"))
+        assert request_merge(a_merge(requester=Party(LETTERS, "ann", id=LETTERS))) is not None
+        latin.db.session.commit()
+    (row,) = latin.rows()
+    assert row.status == "queued"
+
+
+def test_what_postgresql_must_store_to_the_letter_is_refused_at_the_call(latin: Host) -> None:
+    """A key or an address with other letters would be another one."""
+    with latin.app.app_context():
+        latin.db.session.add(latin.Thing(name="t"))
+        for arguments in ({"key": LETTERS}, {"cc": ["dvořák@firm.example"]}):
+            with pytest.raises(ContentError, match=r"'ř' .* LATIN1"):
+                send_notification("bob", "Hello", text="x", **arguments)
+        for function in (get_notification, cancel_notification):
+            with pytest.raises(ContentError, match=r"key .*'ř' .* LATIN1"):
+                function(key=LETTERS)
+        latin.db.session.commit()
+    assert latin.rows() == []
+
+
+def test_doctor_names_a_postgresql_database_that_lacks_letters(latin: Host) -> None:
+    """And what to do about it."""
+    said = characters(latin)
+    assert said["health"] == "wrong"
+    assert "LATIN1" in said["text"]
+    assert "ENCODING 'UTF8'" in said["text"]
 
 
 @pytest.mark.parametrize("level", ["SERIALIZABLE", "REPEATABLE READ"])

@@ -7,6 +7,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from ...state import State
+from ...storage.letters import encoding_of
 from ...storage.tables import TABLES
 from .look import Finding, Health
 
@@ -23,7 +24,7 @@ _OTHERS: Final = sa.text(
 def characters(state: State) -> Finding:
     """Whether every script and emoji can be stored."""
     if state.database.dialect_name not in _FAMILY:
-        return Health.OK, "every script and emoji can be stored"
+        return _encoding(state)
     with state.database.bind.engine.connect() as connection:
         spoken = connection.scalar(_SPOKEN)
         which = {"schema": state.database.schema, "wanted": _WANTED}
@@ -44,6 +45,19 @@ def characters(state: State) -> Finding:
             "add charset=utf8mb4 to SQLALCHEMY_DATABASE_URI (...?charset=utf8mb4)."
         )
     return Health.OK, "every script and emoji can be stored"
+
+
+def _encoding(state: State) -> Finding:
+    with state.database.bind.engine.connect() as connection:
+        encoding = encoding_of(connection)
+    if encoding is None:
+        return Health.OK, "every script and emoji can be stored"
+    return Health.WRONG, (
+        f"the database, or the connection to it, has the letters of {encoding} alone. Mail has "
+        "all the others, but the outbox shows their numbers, and a key with one is refused: move "
+        "to a database that was made with ENCODING 'UTF8' (pg_dump, createdb --encoding=UTF8 "
+        "--template=template0, psql), and connect without another client_encoding."
+    )
 
 
 def isolation(state: State) -> Finding:
