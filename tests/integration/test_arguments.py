@@ -378,6 +378,8 @@ OTHERS: dict[str, st.SearchStrategy[Any]] = {
     "key": st.one_of(TEXT, RUBBISH),
     "send_at": TIMES,
     "expires_at": TIMES,
+    "template": st.one_of(st.just("merge_request"), TEXT, RUBBISH),
+    "context": st.one_of(st.dictionaries(TEXT, TEXT), RUBBISH),
 }
 
 
@@ -387,7 +389,28 @@ def calls(draw: st.DrawFn) -> dict[str, Any]:
     arguments = {"to": draw(st.sampled_from(["bob", None])), "subject": "s", "text": "t"}
     for name in draw(st.lists(st.sampled_from(sorted(OTHERS)), max_size=2)):
         arguments[name] = draw(OTHERS[name])
+    if "template" in arguments:
+        del arguments["text"]
     return arguments
+
+
+@st.composite
+def merges(draw: st.DrawFn) -> Merge | None:
+    """A merge, as far as one can be made of what is drawn."""
+    try:
+        contacts = [
+            Contact(
+                draw(IDS),
+                draw(TEXT),
+                location=draw(st.one_of(st.just("Firm List"), TEXT)),
+                url=draw(st.one_of(st.none(), st.just("https://crm.example/1"), TEXT)),
+            )
+            for _ in range(2)
+        ]
+        reason = draw(st.one_of(st.none(), TEXT))
+        return Merge((contacts[0], contacts[1]), requester=draw(parties()), reason=reason)
+    except (TypeError, ValueError):
+        return None
 
 
 def _fits(row: Any, table: sa.Table) -> None:
@@ -446,3 +469,42 @@ def test_what_passes_the_call_never_fails_later(
 
         holds()
     assert taken > 30  # the others were refused at the call
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_whatever_a_merge_holds_is_stored_beside_the_hosts_rows(
+    dialect: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """By either signal and by the call, whoever is logged in or may merge there."""
+    stored = 0
+    with fresh_database(dialect, tmp_path_factory.mktemp("any")) as url, opened(url) as host:
+        host.configure()
+
+        @settings(
+            max_examples=60,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(merges(), parties(), st.lists(parties(), max_size=2))
+        def holds(merge: Merge | None, user: Any, people: list[Any]) -> None:
+            nonlocal stored
+            if merge is None:
+                return
+            host.people.user = user
+            host.people.mergers = {"Firm List": [one for one in people if one is not None]}
+            host.people.owners = host.people.mergers
+            with host.app.app_context():
+                host.db.session.add(host.Thing(name=f"t{stored}"))
+                merge_denied.send(host.app, merge=merge)
+                told = request_merge(merge)
+                merge_completed.send(host.app, merge=merge)
+                host.db.session.commit()
+                stored += 1
+                assert host.db.session.query(host.Thing).count() == stored
+                assert told is not None
+                assert get_notification(told.id) is not None
+
+        holds()
+    assert stored > 10

@@ -95,6 +95,8 @@ OURS = [
     ("MAIL", "530-5.7.0 Authentication Required. For more information, go to\r\n530 5.7.0 x"),
     ("MAIL", "550-5.7.1 Invalid credentials for relay [192.0.2.1]. The IP address\r\n550 5.7.1 x"),
     ("RCPT", "550 5.7.25 [192.0.2.1] The IP address sending this message does not have a PTR"),
+    # QQ
+    ("MAIL", "503 5.5.4 Error: send AUTH command first"),
     # Zoho, SendGrid, SES
     ("MAIL", f"553 Relaying disallowed as {SENDER}"),
     ("MAIL", "553 Sender is not allowed to relay emails"),

@@ -150,6 +150,7 @@ def test_a_size_that_is_no_limit_is_none(size):
         (Stage.SENDER, "530 5.7.0 Authentication required", Fault.AUTH_REQUIRED),
         (Stage.SENDER, "530 Must issue a STARTTLS command first", "encryption_required"),
         (Stage.SENDER, "550 5.7.1 Client was not authenticated", Fault.AUTH_REQUIRED),
+        (Stage.SENDER, "503 AUTH first (#5.5.1)", Fault.AUTH_REQUIRED),
         (Stage.SENDER, "553 5.7.1 <a@b>: Sender address rejected: not logged in", "auth_required"),
         (Stage.RECIPIENT, "554 5.7.1 <a@b>: Relay access denied", Fault.RELAY_DENIED),
         (Stage.RECIPIENT, "550 5.7.1 Unable to relay for a@b", Fault.RELAY_DENIED),

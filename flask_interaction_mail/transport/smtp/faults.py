@@ -42,6 +42,7 @@ _NEEDS_LOGIN: Final = _words(
     r"authenticat\w* (is )?(required|needed|first)|(must|need to|please|not) (be )?authenticat"
     r"|not (been )?(authenticated|logged in)|requires? authenticat|smtp auth"
     r"|log ?in (is )?required|(must|need to|please) (first )?log ?in|unauthenticated senders?\b"
+    r"|\bauth (command )?first\b"
     r"|authentication (failed|unsuccessful)"
 )
 _SENDER: Final = _words(
