@@ -48,10 +48,8 @@ def domain(raw: object) -> str | None:
 
 def domains(raw: object) -> tuple[str, ...]:
     """Domains, from a sequence or from a text with blanks or commas between them."""
-    if isinstance(raw, list | tuple):
-        names = [text for item in raw if (text := _text(item))]
-    else:
-        names = [text for text in re.split(r"[\s,;]+", _text(raw)) if text]
+    items = raw if isinstance(raw, list | tuple) else re.split(r"[\s,;]+", _text(raw))
+    names = [text for item in items if (text := _text(item))]
     return tuple(dict.fromkeys(map(addresses.clean_domain, names)))
 
 
@@ -79,9 +77,10 @@ def helo(raw: object) -> str | None:
 def port(raw: object) -> int:
     """A port; an empty text is 25."""
     text = str(raw) if isinstance(raw, int) and not isinstance(raw, bool) else raw
-    if text is None or (isinstance(text, str) and not text.strip()):
+    text = _text(text) if isinstance(text, str | None) else text
+    if text == "":
         return 25
-    number = re.fullmatch(r"\s*0*([0-9]{1,5})\s*", text) if isinstance(text, str) else None
+    number = re.fullmatch(r"0*([0-9]{1,5})", text) if isinstance(text, str) else None
     if number is None or not 1 <= int(number[1]) <= 65535:
         raise WrongValue("must be a whole number from 1 to 65535; usual are 25, 587 and 465")
     return int(number[1])

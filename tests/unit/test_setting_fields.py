@@ -112,7 +112,10 @@ class TestServer:
 class TestPort:
     @pytest.mark.parametrize(
         ("raw", "port"),
-        [("", 25), (None, 25), ("  ", 25), ("25", 25), (" 587 ", 587), (1, 1), (65535, 65535)],
+        [
+            *(("", 25), (None, 25), ("  ", 25), ("\u200b", 25)),
+            *(("25", 25), (" 587 ", 587), ("\u00a0587\u200b", 587), (1, 1), (65535, 65535)),
+        ],
     )
     def test_r16_integers_and_nothing(self, raw, port):
         """1 to 65535, as number or digits; nothing is 25."""
@@ -176,6 +179,7 @@ class TestText:
             "one.example, @two.example one.example",
             ["one.example", "two.example"],
             "one.example\r\ntwo.example;",
+            "one.example\u00a0\u200b\n\u200b, two.example\ufeff",
         ],
     )
     def test_own_domains_from_text_or_sequence(self, raw):
