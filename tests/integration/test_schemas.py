@@ -123,9 +123,10 @@ def test_all_works_in_a_schema(place: Place, how: str, catcher: Catcher):
     assert place.tables(place.schema) == OURS
 
 
-def test_own_chain_works_in_the_schema(place: Place):
-    """Made, compared and dropped in the schema of the host's metadata, version table included."""
-    options = _named_by("metadata", place)
+@pytest.mark.parametrize("how", ["metadata", "engine"])
+def test_own_chain_works_in_the_schema(place: Place, how: str):
+    """Made, compared and dropped in the schema of metadata or engine, version table included."""
+    options = _named_by(how, place)
     with opened(place.url, INTERACTION_MAIL_MIGRATIONS="own", **options) as host:
         with host.app.app_context(), pytest.raises(TablesMissing, match=place.schema):
             host.state.settings.current()
