@@ -19,6 +19,7 @@ KNOWN = {
     "sendmail": "From the fourth refused recipient of a transaction each costs a second. Cuts the"
     " eighth bit of addresses off, so it does not offer SMTPUTF8.",
     "courier": "Answers more and more slowly after refusals: 8, 16, 30 seconds. Takes five"
-    " connections from one machine. Writes each reply by itself.",
+    " connections from one machine. Writes each reply by itself. Puts new boundaries into messages"
+    " with attachments; the parts stay.",
     "qpsmtpd": "Writes each reply by itself.",
 }
