@@ -22,13 +22,10 @@ A message says what happened and what to do about it. None contains a password.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    import uuid
-
-    from .outcome import Fault, Reply, Stage
+from .outcome import Fault, Reply, Stage
 
 
 class InteractionMailError(Exception):

@@ -24,7 +24,7 @@ from .messages import templates
 from .messages.compose import Circumstances, Identity
 from .messages.intent import Intent
 from .messages.recipients import own_domains
-from .messages.route import one_line
+from .names import one_line
 from .notifications import waiting
 from .outbox import messages
 from .outbox.messages import Earlier

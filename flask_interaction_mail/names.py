@@ -7,6 +7,7 @@ import unicodedata
 
 NAME_LIMIT = 255  # characters of a display name
 _LOOKED_AT = 4 * NAME_LIMIT  # characters, some of which show nothing
+_LINE_LIMIT = 500  # characters of a text in one line
 
 _PLAIN = re.compile(r"[A-Za-z0-9.,'&()-]+(?: [A-Za-z0-9.,'&()-]+)*")
 _AT_SIGNS = str.maketrans(dict.fromkeys("@\uff20\ufe6b", " "))
@@ -48,6 +49,11 @@ def legible(text: str) -> str:
         kept = (one for at, one in enumerate(shown) if one not in _JOINERS or _joins(shown, at))
         shown = unicodedata.normalize("NFC", "".join(kept))
     return " ".join(shown.split())
+
+
+def one_line(text: str) -> str:
+    """``text`` in one legible line, cut at 500 characters."""
+    return cut(legible(text[: 2 * _LINE_LIMIT]), _LINE_LIMIT)
 
 
 def cut(text: str, limit: int) -> str:

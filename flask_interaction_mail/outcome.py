@@ -1,14 +1,10 @@
-"""What a conversation with a server came to: replies, stages, faults, a verdict per recipient."""
+"""What a conversation with a server came to: replies, stages, faults, results."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .errors import TransportError
 
 
 class Stage(enum.StrEnum):
@@ -128,33 +124,6 @@ class Result(enum.StrEnum):
     TRANSIENT = "transient"  # nobody got it; trying again can help
     PERMANENT = "permanent"  # nobody got it; trying again cannot help
     AMBIGUOUS = "ambiguous"  # the link died after the final dot: nobody knows (RFC 1047)
-
-
-@dataclass(slots=True, kw_only=True)  # not frozen, to be made in half the time
-class Delivery:
-    """The outcome of one attempt at one message.
-
-    ``verdicts`` maps each envelope recipient to the server's last word on it: its reply to
-    RCPT where that refused, else the reply to MAIL or to the content. A recipient about whom
-    the server said nothing final is missing. ``reply`` is the reply that decided the message,
-    None where the server was silent; ``note`` says in English what happened then, and
-    ``fault`` says it in one word. ``trouble`` is there where the refusal is not about the message:
-    it names envelope sender, HELO, client or login, and the connection has had nobody accepted.
-    Those who are ``left`` found no more room in this transaction and are for the next one; ``room``
-    is how many do, as far as this one has shown. Where it was ``crowded`` some of them were refused
-    after five others, maybe because of these: they are for the next one even if nobody got this.
-    """
-
-    result: Result
-    stage: Stage
-    reply: Reply | None
-    verdicts: Mapping[str, Reply]
-    note: str | None = None
-    fault: Fault | None = None
-    trouble: TransportError | None = None
-    left: tuple[str, ...] = ()
-    room: int | None = None
-    crowded: bool = False
 
 
 def result_of(replies: Iterable[Reply]) -> Result:

@@ -11,7 +11,7 @@ from flask.typing import ResponseReturnValue
 from flask_admin import BaseView
 
 from ..config import AccessMode
-from ..messages.route import one_line
+from ..names import one_line
 
 if TYPE_CHECKING:
     from ..state import State

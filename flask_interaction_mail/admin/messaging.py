@@ -11,7 +11,7 @@ from flask_admin import expose
 from werkzeug.exceptions import Forbidden
 
 from ..errors import InteractionMailError, SettingsConflict, SettingsError
-from ..messages.route import one_line
+from ..names import one_line
 from ..settings.model import SETTINGS
 from ..settings.store import InForce
 from .base import PanelView, asset, need, state, visitor

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from flask.cli import AppGroup
 
 from ..errors import InteractionMailError, SettingsError
-from ..messages.route import one_line
+from ..names import one_line
 from ..unit_of_work.delayed import is_away
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -12,9 +12,8 @@ from typing import Protocol
 
 from ..errors import TransportError
 from ..outbox.claimed import Claimed, Verdict
-from ..outcome import Delivery
 from ..storage.database import AWAY, in_short
-from ..transport.base import Envelope, Stopped, Transport
+from ..transport.base import Delivery, Envelope, Stopped, Transport
 from .resolution import Judge
 
 log = logging.getLogger("flask_interaction_mail")

@@ -7,7 +7,8 @@ from datetime import datetime
 
 from ..errors import TransportError
 from ..outbox.claim import Attempt, Claimed, Verdict
-from ..outcome import Delivery, Fault, Result, Stage
+from ..outcome import Fault, Result, Stage
+from ..transport.base import Delivery
 from ..values import Reason, Status
 from .retry import LAST_ATTEMPT, next_attempt
 from .rounds import Said, everybody, rest_of, so_far

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from ..outbox.claimed import Attempt, Claimed, Verdict
-from ..outcome import Delivery, Result, Stage
+from ..outcome import Result, Stage
+from ..transport.base import Delivery
 from ..transport.smtp.conclusions import no_room
 from ..values import Status
 

@@ -14,10 +14,10 @@ from html.parser import HTMLParser
 from typing import Any, Final
 
 from ..clock import from_db
+from ..names import one_line
 from ..values import Kind, Party
 from .attachments import files_of
 from .intent import Attachment, Intent
-from .route import one_line
 
 IN_FULL: Final = 20  # messages
 _LINES: Final = 100  # different subjects of the others

@@ -8,9 +8,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from operator import attrgetter
-from typing import Any
+from typing import Any, Final
 
 from ..values import Party, Role
+
+PURGED: Final = "{}"  # what is stored of a message whose body is gone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,10 +9,11 @@ from typing import Final
 from .. import addresses
 from ..addresses import Mailbox
 from ..errors import AddressError, NoRecipient
+from ..names import one_line
 from ..settings.model import MessagingSettings
 from ..values import Kind, Party, Role
 from .route import Step as Step
-from .route import one_line, step
+from .route import step
 
 _ROLES = {Role.PROFESSIONAL: "professional", Role.SECRETARY: "secretary"}
 _NO_DEFAULT_TO = (

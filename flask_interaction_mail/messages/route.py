@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..names import cut, legible
-
-_LIMIT = 500  # characters of a value
+from ..names import one_line
 
 # What each step says; the values are those of ``Step.values``.
 SENTENCES: Mapping[str, str] = {
@@ -88,8 +86,3 @@ class Step:
 def step(code: str, **values: str) -> Step:
     """A step whose values are one line each, whatever somebody called himself."""
     return Step(code, {name: one_line(value) for name, value in values.items()})
-
-
-def one_line(text: str) -> str:
-    """``text`` in one legible line, cut at 500 characters."""
-    return cut(legible(text[: 2 * _LIMIT]), _LIMIT)

@@ -10,11 +10,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..outcome import Delivery
 from ..storage.fetched_rows import Query
 from ..storage.json_rows import document, given
 from ..storage.tables import MESSAGE, RECIPIENT
-from ..transport.base import Envelope
+from ..transport.base import Delivery, Envelope
 from ..values import Reason, Status
 from .fenced import by_index as by_index
 from .sizes import LARGE

@@ -17,12 +17,11 @@ from typing import Final
 import sqlalchemy as sa
 
 from ..messages.digest_content import Content
-from ..messages.intent import Intent
+from ..messages.intent import PURGED, Intent
 from ..storage.json_rows import document, given, update
 from ..storage.tables import MESSAGE, RECIPIENT
 from ..values import Reason, Status
 from .fenced import by_index, lock_rows_only
-from .messages import PURGED
 from .rates import WINDOW
 
 log = logging.getLogger("flask_interaction_mail")

@@ -16,6 +16,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from .. import clock
+from ..messages.intent import PURGED
 from ..messages.route import Step
 from ..storage.tables import MESSAGE as MESSAGE
 from ..storage.tables import RECIPIENT as RECIPIENT
@@ -29,7 +30,6 @@ from .insert import new_id as new_id
 # What an administrator or a host may still call back, or let go again.
 CANCELLABLE = (Status.QUEUED, Status.DEFERRED, Status.HELD)
 FINAL = (Status.SENT, Status.FAILED, Status.SUPPRESSED, Status.CANCELLED)  # nothing waits any more
-PURGED = "{}"  # the intent of a message whose body is gone
 
 
 def has_message_id(connection: sa.Connection, message_id: str) -> bool:

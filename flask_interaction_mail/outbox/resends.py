@@ -16,11 +16,11 @@ import sqlalchemy as sa
 
 from .. import clock
 from ..errors import SentAgain, StillWaiting
-from ..messages.intent import Intent
+from ..messages.intent import PURGED, Intent
 from ..storage.tables import MESSAGE
 from ..values import Status
 from . import keys
-from .messages import FINAL, PURGED
+from .messages import FINAL
 
 _OF: Final = (
     sa.select(MESSAGE.c.id, MESSAGE.c.created_at, MESSAGE.c.resent_by)

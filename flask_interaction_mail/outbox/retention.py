@@ -18,9 +18,10 @@ import sqlalchemy as sa
 
 from .. import addresses
 from ..errors import AddressError
+from ..messages.intent import PURGED
 from ..storage.tables import ATTEMPT, CHECK, MESSAGE, RECIPIENT, SettingsRow
 from ..values import Reason, Status
-from .messages import FINAL, PURGED, cancel
+from .messages import FINAL, cancel
 
 ERASED: Final = "erased"
 

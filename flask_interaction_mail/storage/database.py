@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.pool import StaticPool
 
 from ..errors import InteractionMailError, TablesMissing
-from ..messages.route import one_line
+from ..names import one_line
 from ..outbox.insert import NewMessage
 from . import capacity, letters
 from .in_schema import InSchema, translations

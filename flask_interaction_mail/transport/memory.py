@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..errors import TransportError
-from ..outcome import Delivery, Reply, Stage
-from .base import Envelope
+from ..outcome import Reply, Stage
+from .base import Delivery, Envelope
 from .smtp.conclusions import Answers, concluded, decided
 from .smtp.mail_transaction import unable_to_carry
 from .smtp.replies import Capabilities

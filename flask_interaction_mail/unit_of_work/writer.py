@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from blinker import NamedSignal
 
 from .. import clock, signals
-from ..messages.route import one_line
+from ..names import one_line
 from ..outbox import messages
 from ..outbox.messages import NewMessage
 from ..storage.conflicts import survive

@@ -15,9 +15,8 @@ from flask_interaction_mail.delivery.claimer import GLANCE, Claimer, Wish
 from flask_interaction_mail.delivery.dispatcher import Dispatcher, Limit
 from flask_interaction_mail.outbox import claim as queue
 from flask_interaction_mail.outbox.claim import Verdict
-from flask_interaction_mail.outcome import Delivery
 from flask_interaction_mail.settings.model import MessagingSettings
-from flask_interaction_mail.transport.base import Envelope
+from flask_interaction_mail.transport.base import Delivery, Envelope
 from flask_interaction_mail.transport.memory import MemoryTransport
 from tests.databases import LOCKING
 from tests.outbox_rows import SETTINGS, Store, a_message, before_records, claims_of, records_of

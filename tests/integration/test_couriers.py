@@ -19,10 +19,9 @@ from flask_interaction_mail.delivery.claimer import Claimer, Taken, Wish
 from flask_interaction_mail.delivery.dispatcher import Dispatcher, Limit, Office
 from flask_interaction_mail.outbox import claim
 from flask_interaction_mail.outbox.claim import Verdict
-from flask_interaction_mail.outcome import Delivery
 from flask_interaction_mail.settings.model import MessagingSettings
 from flask_interaction_mail.storage.tables import MESSAGE
-from flask_interaction_mail.transport.base import Envelope
+from flask_interaction_mail.transport.base import Delivery, Envelope
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.transport.pool import KeptTransports
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport

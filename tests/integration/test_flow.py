@@ -9,8 +9,8 @@ import time
 import pytest
 
 from flask_interaction_mail.errors import TransportError
-from flask_interaction_mail.outcome import Delivery, Fault, Reply, Result, Stage
-from flask_interaction_mail.transport.base import Envelope, Stopped, Transport
+from flask_interaction_mail.outcome import Fault, Reply, Result, Stage
+from flask_interaction_mail.transport.base import Delivery, Envelope, Stopped, Transport
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.servers.clients import PATIENT, QUICK, login_settings, transport

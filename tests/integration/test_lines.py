@@ -12,9 +12,8 @@ from flask_interaction_mail import clock
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.outbox import breaker
 from flask_interaction_mail.outbox.server_limits import read
-from flask_interaction_mail.outcome import Delivery
 from flask_interaction_mail.settings.model import MessagingSettings
-from flask_interaction_mail.transport.base import Envelope
+from flask_interaction_mail.transport.base import Delivery, Envelope
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.outbox_rows import Store, a_message

@@ -18,7 +18,8 @@ from flask_interaction_mail.outbox import messages
 from flask_interaction_mail.outbox.claim import Attempt, Claimed
 from flask_interaction_mail.outbox.fenced import by_index
 from flask_interaction_mail.outbox.sizes import ANY
-from flask_interaction_mail.outcome import Delivery, Reply, Result, Stage
+from flask_interaction_mail.outcome import Reply, Result, Stage
+from flask_interaction_mail.transport.base import Delivery
 from flask_interaction_mail.values import Reason, Status
 from tests.databases import LOCKING, be_impatient, fresh_database
 from tests.outbox_rows import Store, a_message

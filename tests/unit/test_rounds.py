@@ -9,8 +9,8 @@ import pytest
 
 from flask_interaction_mail.delivery.rounds import rest_of
 from flask_interaction_mail.outbox.claimed import Claimed
-from flask_interaction_mail.outcome import Delivery, Reply, Result, Stage
-from flask_interaction_mail.transport.base import Envelope
+from flask_interaction_mail.outcome import Reply, Result, Stage
+from flask_interaction_mail.transport.base import Delivery, Envelope
 from flask_interaction_mail.values import Status
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ...errors import TransportError
-from ...outcome import Delivery, Fault, Reply, Result, Stage, result_of
-from ..base import Envelope
+from ...outcome import Fault, Reply, Result, Stage, result_of
+from ..base import Delivery, Envelope
 from .faults import fault_of, named_by, refuses_us
 from .replies import Capabilities
 

@@ -7,8 +7,8 @@ from time import monotonic
 from typing import Final
 
 from ...errors import AddressError, ContentError, TransportError
-from ...outcome import Delivery, Fault, Reply, Result, Stage
-from ..base import Envelope
+from ...outcome import Fault, Reply, Result, Stage
+from ..base import Delivery, Envelope
 from . import commands, conclusions
 from .asking import CLOSING, Goodbye, Why, again, ask, hear
 from .conclusions import Answers

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...errors import TransportError
-from ...outcome import Delivery, Fault, Result, Stage
+from ...outcome import Fault, Result, Stage
 from ...settings.model import MessagingSettings
-from ..base import Envelope, Stopped
+from ..base import Delivery, Envelope, Stopped
 from ..policy import ConnectPolicy
 from .asking import AskAgain, Why
 from .endurance import Endurance
