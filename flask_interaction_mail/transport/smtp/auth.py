@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final, NoReturn
 
 from ...errors import TransportError
 from ...outcome import Fault, Reply, Stage
 from ...settings.model import MessagingSettings, Secret
 from . import commands
 
-if TYPE_CHECKING:
-    from .session import Session
-
 STARS: Final = "********"
-_DONE: Final = 235
-_GO_ON: Final = 334
-_REJECTED: Final = 535
+DONE: Final = 235
+GO_ON: Final = 334
+REJECTED: Final = 535
 _NEEDS_TLS: Final = (530, 538)  # the latter is obsolete and in use (RFC 4954 §6)
 # The mechanism, and not who logs in, is refused (RFC 5321 §4.2.3, RFC 4954 §6).
 _NO_SUCH_MECHANISM: Final = (500, 501, 502, 503, 504, 534)
@@ -27,6 +23,20 @@ _NO_SUCH_MECHANISM: Final = (500, 501, 502, 503, 504, 534)
 _OF_THE_ACCOUNT: Final = ("5.7.8", "5.7.9", "5.7.139")
 _FOR_GOOD: Final = (525, 538)
 _ANOTHER_WAY: Final = ("5.7.9", "5.7.14")  # Google's: an app password, a browser first
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """What one mechanism says: a command, then the response to each challenge of the server.
+
+    Everything is rendered when it is sent, so that no frame above holds the password; only
+    ``shown`` appears in a transcript.
+    """
+
+    mechanism: str
+    command: Callable[[], bytes]
+    shown: str
+    responses: Sequence[Callable[[str], bytes]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,46 +57,29 @@ def may_refuse_mechanism(reply: Reply) -> bool:
 
     Where it is a wrong password after all, the account has two failures for one.
     """
-    return refuses_mechanism(reply) or (reply.code == _REJECTED and not _refuses_account(reply))
+    return refuses_mechanism(reply) or (reply.code == REJECTED and not _refuses_account(reply))
 
 
 def _refuses_account(reply: Reply) -> bool:
     return reply.code in _FOR_GOOD or reply.enhanced in _OF_THE_ACCOUNT
 
 
-def log_in(session: Session) -> LoggedIn:
-    """Log in with the settings' login and password.
-
-    The mechanism that the session prefers comes first; ``session.try_next`` says after which
-    answers another one is tried. Nothing secret is sent before it is certain that it may be.
+def exchanges(
+    settings: MessagingSettings, offered: Sequence[str], *, first: str | None, encrypted: bool
+) -> list[Exchange]:
+    """The ways to log in with the settings' login and password, the one named ``first`` first.
 
     Raises:
-        TransportError: login or password is missing, the connection is not encrypted, the
-            server offers nothing that we speak, or it refuses.
+        TransportError: login or password is missing, the connection is not ``encrypted``, or
+            the server has ``offered`` nothing that we speak.
     """
-    settings = session.settings
     login, password = _credentials(settings)
-    if not (session.wire.encrypted or settings.allow_unencrypted_auth):
+    if not (encrypted or settings.allow_unencrypted_auth):
         _fail(
             Fault.AUTH_UNENCRYPTED,
             "The connection is not encrypted: the password would be readable on the way.",
         )
-    refused: Reply | None = None
-    for mechanism in _usable(session.offered.auth, session.mechanism):
-        try:
-            reply = _SPOKEN[mechanism](session, login, password)
-        except TransportError as error:
-            if refused is None or refused.code != _REJECTED:
-                raise
-            raise _refused(refused) from error  # which is what delivery would be told
-        if reply.code == _DONE:
-            return LoggedIn(mechanism, refused)
-        if refused is None or refused.code != _REJECTED:
-            refused = reply
-        if not session.try_next(reply):
-            break
-    assert refused is not None  # noqa: S101 - one mechanism at least was tried
-    raise _refused(refused)
+    return [_SPOKEN[mechanism](login, password) for mechanism in _usable(offered, first)]
 
 
 def _credentials(settings: MessagingSettings) -> tuple[str, Secret]:
@@ -99,7 +92,7 @@ def _credentials(settings: MessagingSettings) -> tuple[str, Secret]:
     return settings.login, settings.password
 
 
-def _usable(offered: tuple[str, ...], first: str | None) -> list[str]:
+def _usable(offered: Sequence[str], first: str | None) -> list[str]:
     if not offered:
         _fail(Fault.AUTH_NOT_OFFERED, "The server does not offer authentication here.")
     usable = [mechanism for mechanism in _SPOKEN if mechanism in offered]
@@ -112,36 +105,34 @@ def _usable(offered: tuple[str, ...], first: str | None) -> list[str]:
     return sorted(usable, key=lambda mechanism: mechanism != first)
 
 
-def _plain(session: Session, login: str, password: Secret) -> Reply:
+def _plain(login: str, password: Secret) -> Exchange:
     """SASL PLAIN (RFC 4616): everything at once, or after the server asked."""
-    render = functools.partial(commands.auth_plain, login, password)
-    reply = _ask(session, render, f"AUTH PLAIN {STARS}")
-    if reply.code == _GO_ON:
-        reply = _ask(session, functools.partial(commands.answer_plain, login, password), STARS)
-    return reply
+    return Exchange(
+        "PLAIN",
+        command=lambda: commands.auth_plain(login, password),
+        shown=f"AUTH PLAIN {STARS}",
+        responses=(lambda _: commands.answer_plain(login, password),),
+    )
 
 
-def _login(session: Session, login: str, password: Secret) -> Reply:
+def _login(login: str, password: Secret) -> Exchange:
     """SASL LOGIN: never standardised, and the only one that some servers know."""
-    reply = session.ask(b"AUTH LOGIN\r\n", Stage.AUTHENTICATION)
-    if reply.code == _GO_ON:
-        reply = _ask(session, functools.partial(commands.answer_login, login), STARS)
-    if reply.code == _GO_ON:
-        reply = _ask(session, functools.partial(commands.answer_password, password), STARS)
-    return reply
+    return Exchange(
+        "LOGIN",
+        command=lambda: b"AUTH LOGIN\r\n",
+        shown="AUTH LOGIN",
+        responses=(
+            lambda _: commands.answer_login(login),
+            lambda _: commands.answer_password(password),
+        ),
+    )
 
 
 _SPOKEN: Final = {"PLAIN": _plain, "LOGIN": _login}  # the first that the server offers is used
 
 
-def _ask(session: Session, render: Callable[[], bytes], shown: str) -> Reply:
-    seconds = session.timeouts.command
-    with session.at(Stage.AUTHENTICATION):
-        session.wire.send_secret(render, shown, session.until.step(seconds))
-    return session.hear(Stage.AUTHENTICATION, seconds)
-
-
-def _refused(reply: Reply) -> TransportError:
+def refusal(reply: Reply) -> TransportError:
+    """What ``reply`` to a login means."""
     transient = not reply.permanent
     fault = Fault.AUTH_TRANSIENT if transient else _why(reply)
     return TransportError(

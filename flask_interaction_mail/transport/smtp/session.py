@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -12,8 +13,8 @@ from ...errors import TransportError
 from ...outcome import Fault, Reply, Stage
 from ...settings.model import Encryption, MessagingSettings
 from ..policy import ConnectPolicy
-from . import commands, tls
-from .auth import LoggedIn, log_in, refuses_mechanism
+from . import auth, commands, tls
+from .auth import Exchange, LoggedIn
 from .connect import connected, unconnected
 from .replies import Capabilities, capabilities
 from .resolve import Place, own_name, resolve
@@ -44,7 +45,7 @@ class Session:
     until: Until = FOREVER
     context: ssl.SSLContext | None = None
     mechanism: str | None = None
-    try_next: Callable[[Reply], bool] = refuses_mechanism
+    try_next: Callable[[Reply], bool] = auth.refuses_mechanism
     tell: Tell | None = None
     places: tuple[Place, ...] = ()
     failed: dict[Place, OSError] = field(default_factory=dict)
@@ -144,8 +145,45 @@ class Session:
         self._handshake()
 
     def authenticate(self) -> LoggedIn | None:
-        """Log in where the settings say so; gives how, None for no login (R18, R19)."""
-        return log_in(self) if self.settings.use_authentication else None
+        """Log in where the settings say so; gives how, None for no login (R18, R19).
+
+        Nothing secret is sent before it is certain that it may be.
+        """
+        if not self.settings.use_authentication:
+            return None
+        refused: Reply | None = None
+        for exchange in auth.exchanges(
+            self.settings, self.offered.auth, first=self.mechanism, encrypted=self.wire.encrypted
+        ):
+            try:
+                reply = self._run(exchange)
+            except TransportError as error:
+                if refused is None or refused.code != auth.REJECTED:
+                    raise
+                raise auth.refusal(refused) from error  # which is what delivery would be told
+            if reply.code == auth.DONE:
+                return LoggedIn(exchange.mechanism, refused)
+            if refused is None or refused.code != auth.REJECTED:
+                refused = reply
+            if not self.try_next(reply):
+                break
+        assert refused is not None  # noqa: S101 - one mechanism at least was tried
+        raise auth.refusal(refused)
+
+    def _run(self, exchange: Exchange) -> Reply:
+        """Say what ``exchange`` has to say for as long as the server asks; gives the last reply."""
+        reply = self._ask_secretly(exchange.command, exchange.shown)
+        for respond in exchange.responses:
+            if reply.code != auth.GO_ON:
+                break
+            reply = self._ask_secretly(functools.partial(respond, reply.text), auth.STARS)
+        return reply
+
+    def _ask_secretly(self, render: Callable[[], bytes], shown: str) -> Reply:
+        seconds = self.timeouts.command
+        with self.at(Stage.AUTHENTICATION):
+            self.wire.send_secret(render, shown, self.until.step(seconds))
+        return self.hear(Stage.AUTHENTICATION, seconds)
 
     def speak_in_turn(self) -> None:
         """Send each command after the answer to the one before, whatever the server offers."""
