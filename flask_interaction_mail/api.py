@@ -17,10 +17,10 @@ from .errors import ContentError
 from .messages import arguments, mime, templates
 from .messages.compose import Identity
 from .messages.intent import Intent
+from .messages.message import NewMessage, id_of_key, new_id
 from .messages.templates import Texts
 from .names import NAME_LIMIT
 from .outbox import messages
-from .outbox.messages import NewMessage
 from .state import State, state_of
 from .storage.database import plain_session
 from .text import storable
@@ -184,9 +184,9 @@ def _unused(state: State, session: Session, message_id: str | None) -> str | Non
 def _identity(
     key: str | None, number: int, actor: Party | None, span: tuple[datetime | None, datetime | None]
 ) -> Identity:
-    origin = messages.new_id()
+    origin = new_id()
     return Identity(
-        id=messages.id_of_key(key, number) if key is not None else origin,
+        id=id_of_key(key, number) if key is not None else origin,
         origin=origin,
         key=key,
         key_number=number,

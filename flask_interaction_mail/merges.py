@@ -23,6 +23,7 @@ from .errors import AddressError, TablesMissing
 from .messages import templates
 from .messages.compose import Circumstances, Identity
 from .messages.intent import Intent
+from .messages.message import id_of_key, new_id
 from .messages.recipients import own_domains
 from .names import one_line
 from .notifications import waiting
@@ -92,10 +93,10 @@ def _request(state: State, merge: Merge) -> Notification:
             return messages.load(connection, [earlier.id])[earlier.id]
     # The key names the request before: two processes that make the next one make the same.
     key = f"merge:{pair}:{_short(actor)}:{earlier.id if earlier else ''}"
-    if (queued := waiting(session, messages.id_of_key(key))) is not None:
+    if (queued := waiting(session, id_of_key(key))) is not None:
         return queued
-    origin = messages.new_id()
-    identity = Identity(id=messages.id_of_key(key), origin=origin, key=key, pair=pair, actor=actor)
+    origin = new_id()
+    identity = Identity(id=id_of_key(key), origin=origin, key=key, pair=pair, actor=actor)
     world = state.circumstances(settings, _locations(merge))
     message = state.compose_anyhow(_request_intent(state, merge, world, earlier), identity, world)
     return enrol(state, Storing(message, Fate.ALWAYS), session=None)

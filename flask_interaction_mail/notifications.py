@@ -16,8 +16,8 @@ from sqlalchemy.orm import Session
 from . import clock
 from .errors import ContentError
 from .messages import arguments
+from .messages.message import NewMessage
 from .outbox import keys, messages
-from .outbox.messages import NewMessage
 from .state import State, state_of
 from .storage.conflicts import survive
 from .unit_of_work import session_events

@@ -23,9 +23,9 @@ from .errors import InteractionMailError, StillWaiting
 from .messages import compose as notify
 from .messages.compose import Circumstances, Identity
 from .messages.intent import Intent
+from .messages.message import NewMessage
 from .outbox import messages, resends
 from .outbox.fitted import fitted
-from .outbox.messages import NewMessage
 from .settings.model import MessagingSettings
 from .settings.store import InForce, SettingsStore
 from .storage.database import Database, usable
@@ -206,7 +206,7 @@ class State:
         """``compose.compose`` in the circumstances of this app; raises what that raises."""
         world = self.circumstances(settings, intent.locations)
         message = notify.compose(intent, identity, world)
-        self.database.check_size(message)
+        self.database.check_size(message.content or b"", message.stored_intent)
         return fitted(message, self.database.encoding)
 
     def compose_anyhow(

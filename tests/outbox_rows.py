@@ -15,9 +15,9 @@ from flask_interaction_mail import clock
 from flask_interaction_mail.delivery import pace, recorder
 from flask_interaction_mail.delivery.ports import Office
 from flask_interaction_mail.messages.intent import Intent
+from flask_interaction_mail.messages.message import NewMessage
 from flask_interaction_mail.outbox import claim
 from flask_interaction_mail.outbox import messages as outbox
-from flask_interaction_mail.outbox.messages import NewMessage
 from flask_interaction_mail.settings.model import MessagingSettings
 from flask_interaction_mail.storage import tables
 from flask_interaction_mail.transport.memory import MemoryTransport

@@ -19,9 +19,10 @@ from flask import Flask, current_app, has_app_context
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import event
 
-from flask_interaction_mail.outbox.messages import MESSAGE, RECIPIENT, NewMessage
+from flask_interaction_mail.messages.message import NewMessage
 from flask_interaction_mail.storage import tables
 from flask_interaction_mail.storage.database import Database
+from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
 from flask_interaction_mail.unit_of_work import contexts, delayed, session_events
 from flask_interaction_mail.unit_of_work.session_events import Fate
 from flask_interaction_mail.unit_of_work.writer import Keeper, Storing

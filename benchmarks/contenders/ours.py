@@ -21,9 +21,9 @@ from flask_interaction_mail.delivery import lines
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.messages.compose import Identity
 from flask_interaction_mail.messages.intent import Intent
+from flask_interaction_mail.messages.message import NewMessage
 from flask_interaction_mail.outbox import messages as outbox
 from flask_interaction_mail.outbox.claim import Verdict
-from flask_interaction_mail.outbox.messages import NewMessage
 from flask_interaction_mail.state import State
 
 from .. import messages

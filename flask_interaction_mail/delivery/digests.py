@@ -15,6 +15,7 @@ from ..messages import templates
 from ..messages.compose import Identity
 from ..messages.digest_content import IN_FULL, summary_of
 from ..messages.intent import Intent
+from ..messages.message import NewMessage
 from ..outbox import digests as gathering
 from ..outbox import messages, rate_limit
 from ..outbox.claim import Claimed, Verdict
@@ -24,7 +25,6 @@ from ..unit_of_work.writer import announce_ids
 from ..values import Party
 
 if TYPE_CHECKING:
-    from ..outbox.messages import NewMessage
     from ..state import State
 
 log = logging.getLogger("flask_interaction_mail")

@@ -13,6 +13,7 @@ from ..addresses import needs_smtputf8
 from ..clock import from_db
 from ..messages.compose import Identity
 from ..messages.intent import Intent
+from ..messages.message import NewMessage, id_of_key, new_id
 from ..messages.route import step
 from ..outbox import messages, resends
 from ..outbox.claim import Verdict
@@ -20,7 +21,6 @@ from ..settings.model import MessagingSettings
 from ..values import Kind, Status
 
 if TYPE_CHECKING:
-    from ..outbox.messages import NewMessage
     from ..state import State
 
 log = logging.getLogger("flask_interaction_mail")
@@ -101,7 +101,7 @@ def _notice(
         ),
     )
     key = f"interaction-mail:given-up:{id}"
-    identity = Identity(id=messages.id_of_key(key), origin=messages.new_id(), key=key)
+    identity = Identity(id=id_of_key(key), origin=new_id(), key=key)
     return state.compose_anyhow(intent, identity, state.circumstances(settings, ()))
 
 

@@ -15,13 +15,12 @@ from typing import Any, Literal
 from .. import addresses
 from ..addresses import Mailbox
 from ..errors import AddressError, MessagingNotConfigured, NoRecipient
-from ..outbox.insert import NewMessage, id_of_key, new_id, with_status
-from ..outbox.resends import Original
 from ..settings.model import MessagingSettings
 from ..text import storable
 from ..values import Party, Reason, RecipientVerdict, Status
 from . import mime, recipients
 from .intent import Intent
+from .message import NewMessage, Original, id_of_key, new_id, with_status
 from .recipients import Routing
 from .sender import SenderHeaders, choose_flask_mail_sender, choose_sender
 

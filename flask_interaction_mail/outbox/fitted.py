@@ -10,8 +10,8 @@ import json
 from dataclasses import replace
 from typing import Final
 
+from ..messages.message import SUBJECT_LIMIT, NewMessage
 from ..storage.letters import check, spelt
-from .insert import SUBJECT_LIMIT, NewMessage
 
 _NAME: Final = 255  # characters
 _DETAIL: Final = 1000

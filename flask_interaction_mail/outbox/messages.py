@@ -17,15 +17,12 @@ import sqlalchemy as sa
 
 from .. import clock
 from ..messages.intent import PURGED
+from ..messages.message import earlier
 from ..messages.route import Step
 from ..storage.tables import MESSAGE as MESSAGE
 from ..storage.tables import RECIPIENT as RECIPIENT
 from ..values import Notification, Reason, RecipientVerdict, Status
-from .insert import NewMessage as NewMessage
-from .insert import earlier
-from .insert import id_of_key as id_of_key
 from .insert import insert as insert
-from .insert import new_id as new_id
 
 # What an administrator or a host may still call back, or let go again.
 CANCELLABLE = (Status.QUEUED, Status.DEFERRED, Status.HELD)

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from .. import clock
 from ..errors import SentAgain, StillWaiting
 from ..messages.intent import PURGED, Intent
+from ..messages.message import Original
 from ..storage.tables import MESSAGE
 from ..values import Status
 from . import keys
@@ -41,17 +42,6 @@ class Resend:
     id: uuid.UUID
     at: datetime
     by: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Original:
-    """What is sent again; ``number`` is that of the next message with its key."""
-
-    intent: Intent
-    pair: str | None
-    actor: str | None
-    key: str | None
-    number: int
 
 
 def resends_of(connection: sa.Connection, id: uuid.UUID) -> tuple[Resend, ...]:

@@ -8,7 +8,6 @@ from typing import Final
 import sqlalchemy as sa
 
 from ..errors import ContentError
-from ..outbox.insert import NewMessage
 
 _MORE: Final = 64_000  # bytes of everything but content and intent
 _POSTGRESQL: Final = 0x3FFFFFFF  # its MaxAllocSize: of a value, and of what a client sends at once
@@ -29,13 +28,12 @@ def limit_of(connection: sa.Connection) -> int:
             return _POSTGRESQL
 
 
-def check(message: NewMessage, dialect: str, limit: int) -> None:
-    """See that ``message`` can be stored where ``limit`` bytes are taken at once.
+def check(content: bytes, intent: str, dialect: str, limit: int) -> None:
+    """See that a message can be stored where ``limit`` bytes are taken at once.
 
     Raises:
         ContentError: it is too large; the text says how large, and what the limit is.
     """
-    content, intent = message.content or b"", message.stored_intent
     # Two bytes for each byte of content, and no more than four for a letter of the intent.
     if 2 * len(content) + 4 * len(intent) + _MORE < limit:
         return

@@ -19,7 +19,6 @@ from sqlalchemy.pool import StaticPool
 
 from ..errors import InteractionMailError, TablesMissing
 from ..names import one_line
-from ..outbox.insert import NewMessage
 from . import capacity, letters
 from .in_schema import InSchema, translations
 from .tables import MESSAGE, TABLES
@@ -148,14 +147,14 @@ class Database:
         self.encoding = letters.encoding_of(connection)
         self.tables_seen = True
 
-    def check_size(self, message: NewMessage) -> None:
-        """See that ``message`` is not too large to be stored.
+    def check_size(self, content: bytes, intent: str) -> None:
+        """See that a message with this ``content`` and ``intent`` is not too large to be stored.
 
         Raises:
             ContentError: it is; the text says how large, and what the limit is.
         """
         if self._limit is not None:
-            capacity.check(message, self.dialect_name, self._limit)
+            capacity.check(content, intent, self.dialect_name, self._limit)
 
     def check_letters(self, what: str, text: str) -> None:
         """See that ``text``, which is ``what``, can be stored to the letter.

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from blinker import NamedSignal
 
 from .. import clock, signals
+from ..messages.message import NewMessage
 from ..names import one_line
 from ..outbox import messages
-from ..outbox.messages import NewMessage
 from ..storage.conflicts import survive
 from ..values import Notification, Reason, Status
 from .session_events import Fate

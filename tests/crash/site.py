@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail.outbox.messages import NewMessage
+from flask_interaction_mail.messages.message import NewMessage
 from flask_interaction_mail.storage.tables import ATTEMPT, MESSAGE
 from tests.crash import worker
 from tests.crash.accounts import Account, account

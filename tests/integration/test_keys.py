@@ -19,7 +19,7 @@ from flask_interaction_mail import (
     get_notification,
     send_notification,
 )
-from flask_interaction_mail.outbox import messages
+from flask_interaction_mail.messages.message import id_of_key
 from flask_interaction_mail.storage.tables import ATTEMPT, MESSAGE, RECIPIENT
 from tests.catcher import Catcher, catching
 from tests.databases import DIALECTS, fresh_database
@@ -210,7 +210,7 @@ def test_the_third_follows_the_second(host: Host) -> None:
         sent.append(send(host))
         call_back(host, KEY)
     assert [one.earlier for one in sent] == [None, sent[0].id, sent[1].id]
-    assert [one.id for one in sent] == [messages.id_of_key(KEY, number) for number in range(3)]
+    assert [one.id for one in sent] == [id_of_key(KEY, number) for number in range(3)]
     assert sent[0].id == uuid.uuid5(uuid.UUID("3d5d1cf4-6d1e-4f0c-9d0e-52b3c5b1a0f6"), KEY)
 
 

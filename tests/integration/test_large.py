@@ -11,9 +11,9 @@ import sqlalchemy as sa
 
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.delivery.ports import Office
+from flask_interaction_mail.messages.message import NewMessage
 from flask_interaction_mail.outbox import claim as queue
 from flask_interaction_mail.outbox.claimed import Claimed
-from flask_interaction_mail.outbox.messages import NewMessage
 from flask_interaction_mail.storage.tables import MESSAGE
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.outbox_rows import Store, a_message

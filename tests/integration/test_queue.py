@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from flask_interaction_mail import clock
 from flask_interaction_mail.delivery.resolution import verdict_of
+from flask_interaction_mail.messages.message import NewMessage
 from flask_interaction_mail.outbox import claim as queue
 from flask_interaction_mail.outbox import messages
 from flask_interaction_mail.outbox.claim import Attempt, Claimed
@@ -208,7 +209,7 @@ def test_giving_back_burns_no_attempt(store: Store) -> None:
 
 def test_a_key_is_one_row_whoever_comes_first(store: Store) -> None:
     """Eight threads store the same key at once: one row, and one of them is told so."""
-    won: list[messages.NewMessage] = []
+    won: list[NewMessage] = []
     barrier = threading.Barrier(8)
 
     def work() -> None:

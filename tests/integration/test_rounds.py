@@ -15,8 +15,8 @@ import sqlalchemy as sa
 
 from flask_interaction_mail import clock
 from flask_interaction_mail.delivery.dispatcher import Dispatcher, Limit, Office
+from flask_interaction_mail.messages.message import NewMessage
 from flask_interaction_mail.outbox import messages
-from flask_interaction_mail.outbox.messages import NewMessage
 from flask_interaction_mail.outbox.server_limits import RECIPIENTS, learn, read
 from flask_interaction_mail.storage.tables import ATTEMPT, CHECK, MESSAGE
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from flask_interaction_mail import clock
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.diagnosis.runner import diagnose, run
+from flask_interaction_mail.messages.message import NewMessage
 from flask_interaction_mail.outbox import breaker, messages
-from flask_interaction_mail.outbox.messages import NewMessage
 from flask_interaction_mail.outcome import Fault
 from flask_interaction_mail.settings.model import MessagingSettings
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
