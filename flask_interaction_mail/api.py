@@ -12,7 +12,7 @@ from typing import Any, Final
 from flask_mail import Message as FlaskMailMessage
 from sqlalchemy.orm import Session
 
-from . import mail_bridge, notifications, takeover
+from . import mail_bridge, notifications, operations, takeover
 from .errors import ContentError
 from .messages import arguments, mime, templates
 from .messages.compose import Identity
@@ -107,7 +107,7 @@ def send_notification(
         known, number = notifications.of_key(state, own, key)
         if known is not None:
             return known
-    settings = state.settings_for(own)
+    settings = operations.settings_for(state, own)
     recipients = arguments.parties("to", to)
     texts = _texts(state, subject, text, html, template, context, recipients)
     intent = Intent(
@@ -127,7 +127,7 @@ def send_notification(
         alternatives=mime.alternatives(alternatives),
     )
     identity = _identity(key, number, intent.user, arguments.span(send_at, expires_at))
-    composed = state.compose(intent, identity, settings)
+    composed = operations.compose(state, intent, identity, settings)
     return enrol(state, Storing(composed), session=session)
 
 
@@ -160,12 +160,12 @@ def send_flask_mail(mail_message: FlaskMailMessage) -> None:
     intent = mail_bridge.intent_of(mail_message)
     for difference in mail_bridge.differences(mail_message):
         takeover.say_once(state.app, difference)
-    settings = state.settings_for(session)
+    settings = operations.settings_for(state, session)
     identity = Identity.fresh(
         message_id=_unused(state, session, mail_bridge.message_id_of(mail_message)),
         date=mail_bridge.date_of(mail_message),
     )
-    composed = state.compose(intent, identity, settings)
+    composed = operations.compose(state, intent, identity, settings)
     enrol(state, Storing(composed), session=None)
 
 
@@ -174,7 +174,7 @@ def _unused(state: State, session: Session, message_id: str | None) -> str | Non
     if message_id is None:
         return None
     used: set[str] = session_events.notes_of(session).setdefault("message ids", set())
-    with state.reading(session) as connection:
+    with state.database.reading_in(session) as connection:
         if message_id in used or messages.has_message_id(connection, message_id):
             return None
     used.add(message_id)

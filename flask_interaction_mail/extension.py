@@ -23,6 +23,7 @@ from .state import KEY, Access, State, state_of
 from .storage import tables
 from .storage.database import Database
 from .unit_of_work import contexts
+from .unit_of_work.deferred import Delivery
 
 TEMPLATES = "interaction_mail_templates"  # a blueprint without routes: it only brings templates
 
@@ -81,8 +82,8 @@ class InteractionMail:
         if state.config.migrations is Migrations.HOST:
             tables.copy_to(state.db.metadata, dialects=dialects)
         if state.config.delivery is DeliveryMode.CELERY:
-            _import_celery().install(state)
-        app.before_request(state.ensure_running)
+            _import_celery().install(app)
+        app.before_request(lambda: state.delivery.ensure_running())
         contexts.watch(app)
         takeover.install(app, send_flask_mail)
         cli.register(app)
@@ -101,7 +102,7 @@ class InteractionMail:
         Raises:
             RuntimeError: ``init_app`` was not called for ``app``.
         """
-        state_of(app).ensure_running()
+        state_of(app).delivery.ensure_running()
 
     def _build(
         self,
@@ -159,13 +160,23 @@ def _state(
     return State(
         app=app,
         db=db,
-        admin=admin,
-        people=people,
-        access=access,
-        config=config,
         database=database,
         settings=store,
+        config=config,
+        people=people,
+        admin=admin,
+        access=access,
+        choose_delivery=_choose_delivery,
     )
+
+
+def _choose_delivery(state: State) -> Delivery:
+    from .delivery import modes  # late: at the first use
+
+    if state.config.delivery is DeliveryMode.CELERY and not state.database.in_memory:
+        by_celery: Delivery = _import_celery().delivery_of(state)
+        return by_celery
+    return modes.chosen(state)
 
 
 def _dialects(app: Flask) -> Iterable[str]:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.orm import Session
 
-from . import addresses, signals
+from . import addresses, operations, signals
 from .api import actor_of, enrol, shared_locale
 from .clock import from_db, now
 from .errors import AddressError, TablesMissing
@@ -31,10 +31,10 @@ from .outbox import messages
 from .outbox.messages import Earlier
 from .settings.model import MessagingSettings
 from .state import KEY, State, state_of
-from .storage.database import DatabaseBusy
+from .storage.database import DatabaseBusy, context_of
 from .unit_of_work import delayed, session_events
+from .unit_of_work.deferred import Fate
 from .unit_of_work.delayed import Job
-from .unit_of_work.session_events import Fate
 from .unit_of_work.writer import CallingBack, Storing
 from .values import Contact, Kind, Merge, Notification, Party, Reason, Status
 
@@ -85,9 +85,9 @@ def _request_or_delay(state: State, merge: Merge) -> Notification | None:
 
 def _request(state: State, merge: Merge) -> Notification:
     session = state.db.session()
-    settings = state.settings_for(session)
+    settings = operations.settings_for(state, session)
     pair, actor = pair_of(merge), state.database.spelt(actor_of(merge.requester))
-    with state.reading(session) as connection:
+    with state.database.reading_in(session) as connection:
         earlier = messages.latest_request(connection, pair, actor)
         if earlier is not None and _counts(state, earlier, settings):
             return messages.load(connection, [earlier.id])[earlier.id]
@@ -97,8 +97,10 @@ def _request(state: State, merge: Merge) -> Notification:
         return queued
     origin = new_id()
     identity = Identity(id=id_of_key(key), origin=origin, key=key, pair=pair, actor=actor)
-    world = state.circumstances(settings, _locations(merge))
-    message = state.compose_anyhow(_request_intent(state, merge, world, earlier), identity, world)
+    world = operations.circumstances(state, settings, _locations(merge))
+    message = operations.compose_or_fail(
+        state, _request_intent(state, merge, world, earlier), identity, world
+    )
     return enrol(state, Storing(message, Fate.ALWAYS), session=None)
 
 
@@ -142,7 +144,7 @@ def complete_merge(state: State, merge: Merge) -> None:
     if not owners:
         return
     session: Session = state.db.session()
-    settings = state.settings_for(session)
+    settings = operations.settings_for(state, session)
     texts = templates.render(
         state.app, _COMPLETED, _context(merge, settings), locale=shared_locale(owners)
     )
@@ -156,7 +158,9 @@ def complete_merge(state: State, merge: Merge) -> None:
         user=actor,
     )
     identity = Identity.fresh(actor=actor_of(actor))
-    message = state.compose_anyhow(intent, identity, state.circumstances(settings, ()))
+    message = operations.compose_or_fail(
+        state, intent, identity, operations.circumstances(state, settings, ())
+    )
     enrol(state, Storing(message), session=None)
 
 
@@ -237,7 +241,7 @@ def on_merge_denied(sender: Any, merge: Merge | None = None, **_: Any) -> None:
     app = _app_of(sender)
     if app is None:
         return
-    with _logged("merge_denied"), state_of(app).context():
+    with _logged("merge_denied"), context_of(app):
         request_merge(_checked(merge))
 
 
@@ -247,7 +251,7 @@ def on_merge_completed(sender: Any, merge: Merge | None = None, **_: Any) -> Non
     if app is None:
         return
     state = state_of(app)
-    with _logged("merge_completed"), state.context():
+    with _logged("merge_completed"), context_of(state.app):
         complete_merge(state, _checked(merge))
 
 

@@ -13,7 +13,7 @@ from functools import partial
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from . import clock
+from . import clock, operations
 from .errors import ContentError
 from .messages import arguments
 from .messages.message import NewMessage
@@ -45,7 +45,7 @@ def get_notification(
     wanted = _Wanted.of("get_notification", id_or_key, id, key)
     state = state_of()
     session = state.db.session()
-    with state.reading(session) as connection:
+    with state.database.reading_in(session) as connection:
         ids = wanted.ids(state, connection, session)
         stored = messages.load(connection, ids[:1])
     return next((stored.get(one) or waiting(session, one) for one in ids[:1]), None)
@@ -71,7 +71,7 @@ def cancel_notification(
     wanted = _Wanted.of("cancel_notification", id_or_key, id, key)
     state = state_of()
     session = state.db.session()
-    connection = state.connection(session) if session.in_transaction() else None
+    connection = state.database.connection_of(session) if session.in_transaction() else None
     if connection is not None:
         state.database.check_tables(connection)
         ids = wanted.ids(state, connection, session)
@@ -83,7 +83,7 @@ def cancel_notification(
     ):
         return True
     if connection is None:
-        return state.cancel(*ids)
+        return operations.cancel(state, *ids)
     call_back = partial(messages.cancel, connection, ids, Reason.WITHDRAWN, clock.now())
     cancelled = survive(connection, call_back)
     if cancelled:
@@ -142,7 +142,7 @@ def of_key(state: State, session: Session, key: str) -> tuple[Notification | Non
     for message in _waiting(session):
         if message.key == key:
             return message.snapshot(), message.key_number
-    with state.reading(session) as connection:
+    with state.database.reading_in(session) as connection:
         state.database.check_letters("key", key)
         use = keys.use_of(connection, key)
         if use.taken_by is None:

@@ -18,6 +18,8 @@ from benchmarks.contenders.ours import composed, copies, host
 from benchmarks.servers import settle
 from flask_interaction_mail import clock
 from flask_interaction_mail.delivery import wakeup
+from flask_interaction_mail.delivery.factory import dispatcher_of
+from flask_interaction_mail.messages.message import NewMessage
 from flask_interaction_mail.outbox import messages as outbox
 from flask_interaction_mail.outbox import retention
 from flask_interaction_mail.state import State
@@ -144,7 +146,7 @@ def _metered(state: State, count: int) -> Iterator[_Meter]:
     other.dispose()
 
 
-def _store(state: State, stored: list[outbox.NewMessage]) -> None:
+def _store(state: State, stored: list[NewMessage]) -> None:
     """Each in a transaction of its own, and the workers are told, as requests do it."""
     for one in stored:
         with state.database.writing() as connection:
@@ -153,7 +155,7 @@ def _store(state: State, stored: list[outbox.NewMessage]) -> None:
 
 
 def _deliver(state: State, count: int) -> None:
-    progress = state.dispatcher().drain()
+    progress = dispatcher_of(state).drain()
     if progress.sent != count:
         raise SystemExit(f"sent {progress.sent} of {count}: {progress.held_up_by}")
 

@@ -12,8 +12,11 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 from jinja2 import StrictUndefined
 
-from flask_interaction_mail import Contact, Directory, InteractionMail, Merge, Party
+from flask_interaction_mail import Contact, Directory, InteractionMail, Merge, Party, operations
+from flask_interaction_mail.delivery.dispatcher import Dispatcher
+from flask_interaction_mail.delivery.factory import dispatcher_of
 from flask_interaction_mail.outbox import messages
+from flask_interaction_mail.outbox.presence import How
 from flask_interaction_mail.state import State
 from flask_interaction_mail.storage import tables
 from tests.canary import PASSWORD as PASSWORD
@@ -103,10 +106,14 @@ class Host:
         state: State = self.app.extensions["interaction_mail"]
         return state
 
+    def dispatcher(self, how: How | None = None, **changes: Any) -> Dispatcher:
+        """A dispatcher of the application; ``changes`` are parts of its office."""
+        return dispatcher_of(self.state, how, **changes)
+
     def configure(self, **changes: Any) -> None:
         """Save settings that work, with ``changes``."""
         with self.app.app_context():
-            self.state.save_settings(SETTINGS | changes, base=None, changed_by="test")
+            operations.save_settings(self.state, SETTINGS | changes, base=None, changed_by="test")
 
     def rows(self) -> list[Any]:
         """What the outbox holds, committed, oldest first."""

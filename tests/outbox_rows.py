@@ -15,7 +15,7 @@ from flask_interaction_mail import clock
 from flask_interaction_mail.delivery import pace, recorder
 from flask_interaction_mail.delivery.ports import Office
 from flask_interaction_mail.messages.intent import Intent
-from flask_interaction_mail.messages.message import NewMessage
+from flask_interaction_mail.messages.message import NewMessage, id_of_key, new_id
 from flask_interaction_mail.outbox import claim
 from flask_interaction_mail.outbox import messages as outbox
 from flask_interaction_mail.settings.model import MessagingSettings
@@ -125,7 +125,7 @@ def a_message(
 ) -> NewMessage:
     """A routed message to ``addresses`` (default one), due now."""
     to = addresses or ("ada@firm.example",)
-    origin = outbox.new_id()
+    origin = new_id()
     now = clock.now()
     intent = Intent(
         kind="notification",
@@ -135,7 +135,7 @@ def a_message(
         to=tuple(Party("", address) for address in to),
     )
     return NewMessage(
-        id=outbox.id_of_key(key) if key else origin,
+        id=id_of_key(key) if key else origin,
         origin=origin,
         key=key,
         pair=pair,

@@ -9,13 +9,13 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from flask import Flask, current_app, has_app_context
+from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import event
 
@@ -24,8 +24,8 @@ from flask_interaction_mail.storage import tables
 from flask_interaction_mail.storage.database import Database
 from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
 from flask_interaction_mail.unit_of_work import contexts, delayed, session_events
-from flask_interaction_mail.unit_of_work.session_events import Fate
-from flask_interaction_mail.unit_of_work.writer import Keeper, Storing
+from flask_interaction_mail.unit_of_work.deferred import Fate
+from flask_interaction_mail.unit_of_work.writer import Storing, Writer
 from tests.outbox_rows import a_message
 
 FILES = ("wal", "delete")
@@ -33,6 +33,23 @@ SERVERS = ("postgresql", "mariadb")
 KINDS = ("memory", *FILES, *SERVERS)
 SHARED = (*FILES, *SERVERS)  # several connections at a time
 TABLES = tuple(tables.Base.metadata.sorted_tables)
+
+
+class CountingDelivery:
+    """A way of delivery that is told, and delivers nothing."""
+
+    def __init__(self) -> None:
+        self.waked, self.contexts_ended = 0, 0
+
+    def ensure_running(self) -> None: ...
+
+    def wake(self) -> None:
+        self.waked += 1
+
+    def context_ends(self) -> None:
+        self.contexts_ended += 1
+
+    def stop(self, timeout: float = 0.0) -> None: ...
 
 
 class Host:
@@ -66,7 +83,7 @@ class Host:
         tables.copy_to(self.db.metadata)
         self.Thing = self._thing(bind_key=None)
         self.Other = self._thing(bind_key="other") if binds else None
-        self.waked, self.contexts_ended = 0, 0
+        self.delivery = CountingDelivery()
         if ours_first:
             self._set_up()
         self.db.init_app(self.app)
@@ -79,7 +96,7 @@ class Host:
 
     def _set_up(self) -> None:
         self.database = Database(self.app, self.db)
-        self.keeper = Keeper(self)  # type: ignore[arg-type]  # it has what the keeper asks for
+        self.writer = Writer(self)
         self.app.extensions["host"] = self
         contexts.watch(self.app)
 
@@ -91,20 +108,6 @@ class Host:
             "name": sa.Column(sa.String(50), unique=True),
         }
         return type("Thing" if bind_key is None else "Other", (self.db.Model,), attributes)
-
-    # -- what a work needs of its owner
-
-    def context(self) -> AbstractContextManager[object]:
-        own = has_app_context() and current_app.extensions.get("host") is self
-        return nullcontext() if own else self.app.app_context()
-
-    def wake(self) -> None:
-        self.waked += 1
-        if has_app_context():
-            session_events.attend(self)
-
-    def context_ends(self) -> None:
-        self.contexts_ended += 1
 
     # -- what a test does and sees
 

@@ -27,7 +27,7 @@ def commits(url: str, port: int, count: int, thread: bool) -> dict[str, Any]:
     moments = []
     with state.app.app_context():
         if thread:
-            state.ensure_running()
+            state.delivery.ensure_running()
         for number in range(count):
             time.sleep(1.2 + random.random() * 0.7)
             # More than ten a minute to one person would be above the rate.

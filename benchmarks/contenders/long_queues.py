@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from flask_interaction_mail import clock
 from flask_interaction_mail.delivery.dispatcher import Dispatcher, Limit
+from flask_interaction_mail.delivery.factory import dispatcher_of
 from flask_interaction_mail.outbox import claim as queue
 from flask_interaction_mail.outbox import messages as outbox
 from flask_interaction_mail.outbox.claim import Verdict
@@ -110,7 +111,7 @@ def _claims(state: State, batch: int, count: int) -> float:
 
 
 def _drain(state: State, wanted: int) -> float:
-    office, stop = state.dispatcher()._office, threading.Event()
+    office, stop = dispatcher_of(state)._office, threading.Event()
     done: list[int] = []
     start = time.perf_counter()
 

@@ -16,12 +16,13 @@ from flask import Flask
 from flask_admin import Admin
 from flask_sqlalchemy import SQLAlchemy
 
-from flask_interaction_mail import Directory, InteractionMail, Party, clock
+from flask_interaction_mail import Directory, InteractionMail, Party, clock, operations
 from flask_interaction_mail.delivery import lines
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
+from flask_interaction_mail.delivery.factory import dispatcher_of
 from flask_interaction_mail.messages.compose import Identity
 from flask_interaction_mail.messages.intent import Intent
-from flask_interaction_mail.messages.message import NewMessage
+from flask_interaction_mail.messages.message import NewMessage, new_id
 from flask_interaction_mail.outbox import messages as outbox
 from flask_interaction_mail.outbox.claim import Verdict
 from flask_interaction_mail.state import State
@@ -83,7 +84,7 @@ def composed(state: State, subject: str = messages.SUBJECT) -> NewMessage:
     )
     with state.app.app_context():
         settings = state.settings.current().settings
-        return state.compose(intent, Identity.fresh(), settings)
+        return operations.compose(state, intent, Identity.fresh(), settings)
 
 
 def copies(message: NewMessage, count: int) -> list[NewMessage]:
@@ -94,7 +95,7 @@ def copies(message: NewMessage, count: int) -> list[NewMessage]:
     now = clock.now()
     (ada,) = message.recipients
     made = []
-    for id in (outbox.new_id() for _ in range(count)):
+    for id in (new_id() for _ in range(count)):
         reader = replace(ada, address=f"{id.hex}@firm.example")
         made.append(
             replace(message, id=id, origin=id, created_at=now, due_at=now, recipients=(reader,))
@@ -124,7 +125,7 @@ def drain(url: str, port: int, count: int, first: int | None = None) -> dict[str
     lines._FIRST = first or lines._FIRST
     state = host(url, port)
     took: Counter[float] = Counter()
-    office = state.dispatcher()._office
+    office = dispatcher_of(state)._office
     dispatcher = Dispatcher(replace(office, announce=_noting(office.announce, took)))
     gc.collect()
     gc.freeze()  # as `flask interaction-mail worker` does
@@ -168,7 +169,7 @@ def _shares(took: Counter[float]) -> dict[str, float]:
 def settings_share(url: str, port: int, count: int) -> dict[str, float]:
     """What reading the settings costs a message while the queue is drained, in µs."""
     state = host(url, port)
-    dispatcher = state.dispatcher()
+    dispatcher = dispatcher_of(state)
     office = dispatcher._office
     spent: list[float] = []
     timed = replace(office, settings=_timed(office.settings, spent))

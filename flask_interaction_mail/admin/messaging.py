@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from flask_admin import expose
 from werkzeug.exceptions import Forbidden
 
+from .. import operations
 from ..errors import InteractionMailError, SettingsConflict, SettingsError
 from ..names import one_line
 from ..settings.model import SETTINGS
@@ -108,7 +109,9 @@ class MessagingView(PanelView):
         if form.errors:
             return self._form(form, present), 400
         try:
-            state().save_settings(form.changes, base=present.revision, changed_by=visitor())
+            operations.save_settings(
+                state(), form.changes, base=present.revision, changed_by=visitor()
+            )
         except SettingsConflict:
             present = state().settings.current()
             return self._undecided(form, present) or abort(409)

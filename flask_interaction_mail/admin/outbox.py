@@ -12,6 +12,7 @@ from flask import Response, abort, flash, redirect, request, stream_with_context
 from flask.typing import ResponseReturnValue
 from flask_admin import expose
 
+from .. import operations
 from ..errors import InteractionMailError, SentAgain
 from ..outbox.filters import Filters
 from ..values import Kind, Reason, Status
@@ -126,7 +127,7 @@ class OutboxView(PanelView):
 
     def _resend(self, id: uuid.UUID) -> uuid.UUID:
         try:
-            new = state().resend(id, by=visitor(), after=_known_resend())
+            new = operations.resend(state(), id, by=visitor(), after=_known_resend())
         except SentAgain as error:
             flash(f"{error} {gettext('Nothing was sent now.')}", "warning")
             return id
@@ -134,14 +135,14 @@ class OutboxView(PanelView):
         return new.id
 
     def _cancel(self, id: uuid.UUID) -> uuid.UUID:
-        if state().cancel(id):
+        if operations.cancel(state(), id):
             flash(gettext("Called back: it will not be sent."), "success")
         else:
             flash(gettext("Too late: it has left, or was called back already."), "warning")
         return id
 
     def _release(self, id: uuid.UUID) -> uuid.UUID:
-        if state().release(id):
+        if operations.release(state(), id):
             flash(gettext("Released: it is sent as it is."), "success")
         else:
             flash(gettext("It is not held any more."), "warning")

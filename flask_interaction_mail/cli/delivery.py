@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from .. import clock
 from ..config import DeliveryMode
 from ..delivery.dispatcher import Limit
+from ..delivery.factory import dispatcher_of
 from ..outbox import breaker, presence, server_limits
 from ..outbox.presence import How
 from ..settings.store import InForce
@@ -152,7 +153,7 @@ def _last_test(state: State, present: InForce) -> str:
 def worker(once: bool, connections: int | None) -> None:
     """Deliver until SIGTERM or SIGINT: what is in flight then is finished first."""
     changes = {"connections": connections} if connections else {}
-    dispatcher = state_of().dispatcher(How.ONCE if once else How.WORKER, **changes)
+    dispatcher = dispatcher_of(state_of(), How.ONCE if once else How.WORKER, **changes)
     with until_signalled() as (stop, wake):
         if not once:
             say("Delivering. Stop with Ctrl-C or SIGTERM.")

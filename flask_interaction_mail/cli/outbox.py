@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 import sqlalchemy as sa
 
-from .. import clock
+from .. import clock, operations
 from ..errors import InteractionMailError, SentAgain, StillWaiting
 from ..outbox import queries, retention
 from ..outbox.messages import recipients_of
@@ -149,7 +149,7 @@ def _resend_once_more(state: State, id: uuid.UUID) -> str:
 
 def _resend(state: State, id: uuid.UUID, *, after: uuid.UUID | None = None) -> str:
     try:
-        sent = state.resend(id, by=operator(), after=after)
+        sent = operations.resend(state, id, by=operator(), after=after)
     except StillWaiting as error:
         raise InteractionMailError(f"{id} is not sent again. {error}") from error
     except SentAgain as error:
@@ -170,7 +170,7 @@ def release(ids: Sequence[uuid.UUID]) -> None:
     """Send held messages as they are."""
 
     def one(state: State, id: uuid.UUID) -> str:
-        if not state.release(id):
+        if not operations.release(state, id):
             raise InteractionMailError(f"{id} is not held, or it has no content to send.")
         return f"{id} is released."
 
@@ -183,7 +183,7 @@ def cancel(ids: Sequence[uuid.UUID]) -> None:
     """Call back messages that have not left."""
 
     def one(state: State, id: uuid.UUID) -> str:
-        if not state.cancel(id):
+        if not operations.cancel(state, id):
             raise InteractionMailError(f"{id} does not wait any more, or there is no such message.")
         return f"{id} is called back."
 
@@ -205,7 +205,7 @@ def _each(ids: Iterable[uuid.UUID], act: Callable[[State, uuid.UUID], str]) -> N
 @outbox.command()
 def purge() -> None:
     """Remove texts and messages that are older than the retention times."""
-    removed = state_of().purge()
+    removed = operations.purge(state_of())
     say(f"Removed {removed.bodies} texts, {removed.messages} messages, {removed.checks} tests.")
 
 

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 import click
 
+from .. import operations
 from ..settings.layers import InForce
 from ..settings.model import SETTINGS, Origin, PasswordState
 from ..settings.setting import Widget
@@ -86,7 +87,7 @@ def set_(**options: Any) -> None:
     if not changes:
         raise click.UsageError("Nothing to change: name at least one setting. See --help.")
     refuse_overridden(changes, now)
-    saved = state.save_settings(changes, base=now.revision, changed_by=operator())
+    saved = operations.save_settings(state, changes, base=now.revision, changed_by=operator())
     say(f"Saved as revision {saved.revision}.")
 
 
@@ -114,7 +115,7 @@ def history(limit: int, as_json: bool) -> None:
 @click.argument("revision", type=int)
 def restore(revision: int) -> None:
     """Make REVISION the newest one again."""
-    restored = state_of().restore_settings(revision, changed_by=operator())
+    restored = operations.restore_settings(state_of(), revision, changed_by=operator())
     say(f"Revision {revision} is in force again, as revision {restored.revision}.")
     if restored.settings.use_authentication and restored.password is not PasswordState.USABLE:
         warn(restored.password_advice)

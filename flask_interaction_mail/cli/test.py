@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .. import operations
 from ..addresses import Mailbox
 from ..diagnosis import Diagnosis, Finding
 from ..diagnosis.runner import diagnose
@@ -109,7 +110,7 @@ def _dry_run(state: State, locations: tuple[str, ...], user: Party | None) -> di
     if not settings.configured:
         fail(compose.not_configured_text(settings))
     told: dict[str, Any] = {"locations": locations, "to": (), "route": [], "error": None}
-    world = state.circumstances(settings, locations)
+    world = operations.circumstances(state, settings, locations)
     try:
         routing = recipients.route_merge(world.places, settings)
         told["to"] = tuple(map(str, routing.to))

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -26,12 +27,13 @@ from celery.signals import (  # type: ignore[import-untyped]
 from flask import Flask, current_app, has_app_context
 from werkzeug.utils import import_string
 
-from .. import clock
+from .. import clock, operations
 from ..delivery.dispatcher import Limit
-from ..delivery.modes import Delivery, SyncDelivery
+from ..delivery.modes import SyncDelivery, dispatcher
 from ..errors import InteractionMailError
 from ..state import KEY, State, state_of
 from ..storage.tables import MESSAGE
+from ..unit_of_work.deferred import Delivery
 from ..values import Status
 from .wakeups import DELIVER, CeleryDelivery, goodbye, hand_over
 
@@ -55,24 +57,18 @@ _LIMITS: Final = {"soft_time_limit": 240, "time_limit": 300}
 _apps: weakref.WeakSet[Flask] = weakref.WeakSet()  # those of this process that deliver by Celery
 
 
-def install(state: State) -> None:
-    """Let ``state`` deliver by Celery; called while its application is set up."""
-    _apps.add(state.app)
-    state.deliver_by = _Choice(state).delivery
+def install(app: Flask) -> None:
+    """Let the tasks of this process deliver for ``app``; called while it is set up."""
+    _apps.add(app)
 
 
-@dataclass(frozen=True, slots=True)
-class _Choice:
-    state: State
-
-    def delivery(self) -> Delivery:
-        with suppress(InteractionMailError):  # which the next request is told
-            if self.find().conf.task_always_eager:  # in tests of hosts: no broker, all at once
-                return SyncDelivery(self.state.dispatcher)
-        return CeleryDelivery(self.find)
-
-    def find(self) -> Any:
-        return celery_of(self.state.app)
+def delivery_of(state: State) -> Delivery:
+    """Delivery for ``state`` by the workers of its Celery."""
+    find = partial(celery_of, state.app)
+    with suppress(InteractionMailError):  # which the next request is told
+        if find().conf.task_always_eager:  # in tests of hosts: no broker, all at once
+            return SyncDelivery(partial(dispatcher, state))
+    return CeleryDelivery(find)
 
 
 def celery_of(app: Flask) -> Any:
@@ -138,9 +134,9 @@ class _Turn:
 
     def drain(self, seconds: float) -> None:
         """Deliver for ``seconds`` at most, and not longer than the turn goes."""
-        dispatcher = self.state.dispatcher()  # makes itself ready before the time counts
+        own = dispatcher(self.state)  # makes itself ready before the time counts
         limit = Limit(deadline=min(time.monotonic() + seconds, self.ends_at))
-        progress = dispatcher.drain(limit)
+        progress = own.drain(limit)
         self.sent += progress.sent
         self.others += progress.others
         self.held_up_by = progress.held_up_by
@@ -202,7 +198,7 @@ def _purge(task: Any) -> None:
     """Forget what is older than the configuration keeps."""
     states = _served_by(task.app)
     for state in states:
-        contextvars.Context().run(state.purge)
+        contextvars.Context().run(operations.purge, state)
 
 
 # Late acknowledgement: the task of a worker that is killed goes to the next one at once.

@@ -7,10 +7,12 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import sqlalchemy as sa
 
+from .. import operations
+from ..announce import announce_ids
 from ..messages import templates
 from ..messages.compose import Identity
 from ..messages.digest_content import IN_FULL, summary_of
@@ -21,11 +23,9 @@ from ..outbox import messages, rate_limit
 from ..outbox.claim import Claimed, Verdict
 from ..outbox.digests import SOURCE, Gathering
 from ..outbox.rates import Rates
-from ..unit_of_work.writer import announce_ids
+from ..state import State
+from ..storage.database import context_of
 from ..values import Party
-
-if TYPE_CHECKING:
-    from ..state import State
 
 log = logging.getLogger("flask_interaction_mail")
 
@@ -72,7 +72,7 @@ class Floodgate:
 
     def announce(self, ids: Sequence[uuid.UUID]) -> None:
         """The signals of messages that were held, or are let go again."""
-        announce_ids(self.state, ids, context=self.state.app.app_context)
+        announce_ids(self.state.app, self.state.database, ids, context=self.state.app.app_context)
 
     def _digest(self, connection: sa.Connection, one: Gathering, now: datetime) -> uuid.UUID | None:
         try:
@@ -105,7 +105,7 @@ def _composed(state: State, connection: sa.Connection, one: Gathering) -> NewMes
     contents = gathering.contents(connection, one.ids[:IN_FULL])
     names = gathering.names(connection, one.ids)
     summary = summary_of(contents, names)
-    with state.context():  # a template of the host may need it
+    with context_of(state.app):  # a template of the host may need it
         texts = templates.render(state.app, SOURCE, summary.context(), locale=summary.locale)
         intent = Intent(
             kind=summary.kind,
@@ -118,4 +118,4 @@ def _composed(state: State, connection: sa.Connection, one: Gathering) -> NewMes
             gathers=tuple(id.hex for id in one.ids),
         )
         settings = state.settings.current(connection).settings
-        return state.compose(intent, Identity.fresh(), settings)
+        return operations.compose(state, intent, Identity.fresh(), settings)

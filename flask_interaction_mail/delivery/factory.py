@@ -5,24 +5,26 @@ Imported at the first delivery: a process that only stores does without the disp
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Final
 
+from .. import operations
+from ..announce import announce_ids
 from ..config import DeliveryMode
 from ..outbox.claim import Verdict
 from ..outbox.presence import How, Pulse
+from ..state import State
 from ..transport.policy import ConnectPolicy
-from ..unit_of_work.writer import announce_ids
 from . import appserver, notices, wakeup
 from .digests import Floodgate, whose_fate
 from .dispatcher import Dispatcher, Office
 from .mechanisms import Logins
-from .modes import worker_name
+from .ports import worker_name
 
-if TYPE_CHECKING:
-    from ..state import State
+_PULSES: Final = "interaction_mail_pulses"  # in app.extensions, by process and way of delivery
 
 
 def dispatcher_of(state: State, how: How | None = None, **changes: Any) -> Dispatcher:
@@ -31,20 +33,24 @@ def dispatcher_of(state: State, how: How | None = None, **changes: Any) -> Dispa
     With ``how`` it delivers it leaves signs of life.
     """
     if how is not None:
-        pulse = state.pulse(how)
+        pulse = pulse_of(state, how)
         changes = {"beat": pulse.beat, "leave": pulse.end, **changes}
     return Dispatcher(replace(_office(state), **changes))
 
 
 def pulse_of(state: State, how: How) -> Pulse:
-    """The signs of life of this process."""
-    return Pulse(
-        state.database,
-        worker_name(),
-        how,
-        server=appserver.name(),
-        trouble=appserver.trouble() if state.config.delivery is DeliveryMode.THREAD else None,
-    )
+    """The signs of life of this process, the same object each time."""
+    pulses: dict[tuple[int, How], Pulse] = state.app.extensions.setdefault(_PULSES, {})
+    key = (os.getpid(), how)
+    if key not in pulses:
+        pulses[key] = Pulse(
+            state.database,
+            worker_name(),
+            how,
+            server=appserver.name(),
+            trouble=appserver.trouble() if state.config.delivery is DeliveryMode.THREAD else None,
+        )
+    return pulses[key]
 
 
 def _office(state: State) -> Office:
@@ -60,7 +66,7 @@ def _office(state: State) -> Office:
         lease=state.config.lease,
         listening=lambda wake: wakeup.listening(state.database.bind.engine, wake),
         suppressed=lambda: state.suppressed,
-        tidy=state.purge,
+        tidy=partial(operations.purge, state),
         report=partial(notices.report, state),
         limits=Floodgate(state),
     )
@@ -71,4 +77,4 @@ def _announce(state: State, verdicts: Sequence[Verdict]) -> None:
         # Contexts of their own: a transaction that a receiver leaves open ends there, and does
         # not stand in the way of the next record.
         ids = [verdict.claimed.id for verdict in verdicts] + whose_fate(state, verdicts)
-        announce_ids(state, ids, context=state.app.app_context)
+        announce_ids(state.app, state.database, ids, context=state.app.app_context)

@@ -5,22 +5,25 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import socket
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 from .. import hands
 from ..config import DeliveryMode
+from ..state import State
+from ..unit_of_work.deferred import Delivery
 from . import appserver
 
 if TYPE_CHECKING:  # a process that leaves delivery to a worker does without it
-    from ..state import State
-    from .dispatcher import Dispatcher, Limit, Progress
+    from ..outbox.presence import How
+    from .dispatcher import Dispatcher
+    from .ports import Limit, Progress
 
 log = logging.getLogger("flask_interaction_mail")
 
@@ -38,31 +41,6 @@ NO_THREADS: Final = (
     "requests. Mail is delivered at the end of each request instead, as with "
     "INTERACTION_MAIL_DELIVERY = 'sync': set enable-threads = true in uWSGI's configuration"
 )
-
-
-def worker_name() -> str:
-    """Who works here, for logs and claims."""
-    return f"{socket.gethostname()}:{os.getpid()}"[:255]
-
-
-class Delivery(Protocol):
-    """What the rest knows of a way of delivery."""
-
-    def ensure_running(self) -> None:
-        """A request begins."""
-        ...
-
-    def wake(self) -> None:
-        """There is something to deliver."""
-        ...
-
-    def context_ends(self) -> None:
-        """An app context has stored what it had to store."""
-        ...
-
-    def stop(self, timeout: float = ...) -> None:
-        """Finish what is in flight, for ``timeout`` seconds at most."""
-        ...
 
 
 class _Debt:
@@ -273,7 +251,7 @@ class SyncDelivery:
 
     def _drain(self) -> Progress:
         from ..outbox.presence import How
-        from .dispatcher import Limit
+        from .ports import Limit
 
         seconds = SYNC_BUDGET - SYNC_GRACE - 2 * _FAREWELL
         dispatcher = self._dispatcher(How.SYNC, grace=SYNC_GRACE, modest=True)
@@ -283,18 +261,23 @@ class SyncDelivery:
         """Nothing to stop."""
 
 
+def dispatcher(state: State, how: How | None = None, **changes: Any) -> Dispatcher:
+    """As ``factory.dispatcher_of``, which is imported first."""
+    from .factory import dispatcher_of  # late: brings the dispatcher and the wire
+
+    return dispatcher_of(state, how, **changes)
+
+
 def chosen(state: State) -> Delivery:
     """Who delivers for ``state``, as its configuration says and this process allows."""
-    mode = state.config.delivery
+    mode, dispatchers = state.config.delivery, partial(dispatcher, state)
     if mode is DeliveryMode.SYNC or state.database.in_memory:
-        return SyncDelivery(state.dispatcher)
-    if state.deliver_by is not None:
-        return state.deliver_by()
+        return SyncDelivery(dispatchers)
     if mode is DeliveryMode.WORKER:
         from . import wakeup  # late: only for those who tell others
 
         return WorkerDelivery(lambda: wakeup.notify(state.database))
     if not appserver.runs_threads():
         log.warning("delivery.no_threads: %s", NO_THREADS)
-        return SyncDelivery(state.dispatcher)
-    return ThreadDelivery(state.dispatcher)
+        return SyncDelivery(dispatchers)
+    return ThreadDelivery(dispatchers)

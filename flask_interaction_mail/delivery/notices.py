@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import sqlalchemy as sa
 
+from .. import operations
 from ..addresses import needs_smtputf8
 from ..clock import from_db
 from ..messages.compose import Identity
@@ -18,10 +19,8 @@ from ..messages.route import step
 from ..outbox import messages, resends
 from ..outbox.claim import Verdict
 from ..settings.model import MessagingSettings
+from ..state import State
 from ..values import Kind, Status
-
-if TYPE_CHECKING:
-    from ..state import State
 
 log = logging.getLogger("flask_interaction_mail")
 
@@ -72,10 +71,11 @@ def _request(
     if original.intent.kind != Kind.REQUEST:
         return None
     identity = Identity.again(original, resend_of=id, by=_BY)
-    message = state.compose_anyhow(
+    message = operations.compose_or_fail(
+        state,
         replace(original.intent, to=(), cc=(), bcc=(), locations=()),
         replace(identity, expires_at=verdict.claimed.expires_at),
-        state.circumstances(settings, ()),
+        operations.circumstances(state, settings, ()),
     )
     if any(needs_smtputf8(one.address) for one in message.recipients):
         log.error("request.unreached: %s: nor can the default To be reached", id)
@@ -102,7 +102,9 @@ def _notice(
     )
     key = f"interaction-mail:given-up:{id}"
     identity = Identity(id=id_of_key(key), origin=new_id(), key=key)
-    return state.compose_anyhow(intent, identity, state.circumstances(settings, ()))
+    return operations.compose_or_fail(
+        state, intent, identity, operations.circumstances(state, settings, ())
+    )
 
 
 def _missed(verdict: Verdict) -> str:

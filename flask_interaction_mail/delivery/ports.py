@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
 import time
 import uuid
@@ -16,6 +18,11 @@ import sqlalchemy as sa
 from ..outbox.claimed import Claimed, Verdict
 from ..settings.model import MessagingSettings
 from ..transport.base import Transport
+
+
+def worker_name() -> str:
+    """Who works here, for logs and claims."""
+    return f"{socket.gethostname()}:{os.getpid()}"[:255]
 
 
 class Store(Protocol):

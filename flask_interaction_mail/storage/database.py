@@ -50,7 +50,7 @@ class Database:
     def _engines(self) -> Mapping[str | None, sa.Engine | sa.Connection]:
         # Flask-SQLAlchemy tells only inside an app context, and pushing one for every look would
         # run the host's teardown functions each time. The mapping stays the same object.
-        with self._context():
+        with context_of(self._app):
             return self._db.engines
 
     @property
@@ -104,6 +104,25 @@ class Database:
         with self._guest if _is_taken(bind) else connected(bind) as connection:
             self.check_tables(connection)
             yield self.ours(connection)
+
+    def connection_of(self, session: Session) -> sa.Connection | None:
+        """The connection of the host's transaction, to read on; None where it has failed."""
+        connection = usable(session)
+        return None if connection is None else self.ours(connection)
+
+    @contextmanager
+    def reading_in(self, session: Session) -> Iterator[sa.Connection]:
+        """The connection of the host's transaction; one of ours where that has failed.
+
+        Raises:
+            TablesMissing: the tables are not there yet.
+        """
+        if (connection := self.connection_of(session)) is None:
+            with self.reading() as own:
+                yield own
+        else:
+            self.check_tables(connection)
+            yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
@@ -175,10 +194,12 @@ class Database:
         raw = _raw_of_static_pool(self.bind)
         return sa.create_engine("sqlite://", creator=lambda: _Guest(raw)).connect()
 
-    def _context(self) -> AbstractContextManager[object]:
-        if has_app_context() and current_app._get_current_object() is self._app:  # type: ignore[attr-defined]
-            return nullcontext()
-        return self._app.app_context()
+
+def context_of(app: Flask) -> AbstractContextManager[object]:
+    """An app context of ``app``: the present one, or a new one."""
+    if has_app_context() and current_app._get_current_object() is app:  # type: ignore[attr-defined]
+        return nullcontext()
+    return app.app_context()
 
 
 class _Guest:

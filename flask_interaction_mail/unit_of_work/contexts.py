@@ -68,6 +68,13 @@ def attend(owner: Owner) -> Home:
     return _course().home(owner)
 
 
+def wake(owner: Owner) -> None:
+    """There is something to deliver: now, or when this app context ends."""
+    if has_app_context():
+        attend(owner)
+    owner.delivery.wake()
+
+
 def homes_of(session: Session) -> list[Home]:
     """Where works wait for the end of this app context, which has ``session``."""
     homes = _course().homes if has_app_context() else []
@@ -183,7 +190,7 @@ def _end(course: _Course, failed: str | None) -> None:
         if because := home.failed or (None if home.after else failed):
             drop((item for item in home.items if item.joins), because)
     store(item for home in homes for item in home.items)
-    owner.context_ends()
+    owner.delivery.context_ends()
     owner.db.session.remove()  # receivers of the signals may have used it
 
 

@@ -43,7 +43,7 @@ class Work(Protocol):
         ...
 
 
-class WorkKeeper(Protocol):
+class Writing(Protocol):
     """Who knows how to store works."""
 
     def write(self, connection: sa.Connection, works: Sequence[Any]) -> Sequence[Any]:
@@ -55,19 +55,38 @@ class WorkKeeper(Protocol):
         ...
 
 
+class Delivery(Protocol):
+    """A way of delivery, as far as others know it."""
+
+    def ensure_running(self) -> None:
+        """A request begins."""
+        ...
+
+    def wake(self) -> None:
+        """There is something to deliver."""
+        ...
+
+    def context_ends(self) -> None:
+        """An app context has stored what it had to store."""
+        ...
+
+    def stop(self, timeout: float = ...) -> None:
+        """Finish what is in flight, for ``timeout`` seconds at most."""
+        ...
+
+
 class Owner(Protocol):
-    """The app that a work belongs to, with its database and its keeper."""
+    """The app that a work belongs to, with its database, and who stores and delivers for it."""
 
     app: Flask
     db: SQLAlchemy
     database: Database
 
     @property
-    def keeper(self) -> WorkKeeper: ...
+    def writer(self) -> Writing: ...
 
-    def context_ends(self) -> None:
-        """Everything that an app context had to store is stored."""
-        ...
+    @property
+    def delivery(self) -> Delivery: ...
 
 
 @dataclass(eq=False, slots=True)
@@ -119,7 +138,7 @@ def write(connection: sa.Connection, items: Sequence[Item]) -> list[Item]:
     written: list[Item] = []
     for owner, group in _by_owner(items):
         own = owner.database.ours(connection)
-        done = {id(work) for work in owner.keeper.write(own, [one.work for one in group])}
+        done = {id(work) for work in owner.writer.write(own, [one.work for one in group])}
         written += [item for item in group if id(item.work) in done]
     return written
 
@@ -129,7 +148,7 @@ def announce(items: Sequence[Item]) -> None:
     settle(items)
     for owner, group in _by_owner(items):
         try:
-            owner.keeper.announce([item.work for item in group])
+            owner.writer.announce([item.work for item in group])
         except Exception:
             log.exception("notification.announce_failed: stored, but not everybody was told")
 

@@ -25,20 +25,8 @@ from ..errors import SessionOver
 from ..storage.database import OURS, plain_session, usable
 from . import written
 from .contexts import attend, homes_of, is_ending
-from .deferred import Fate, Item, Owner, Work, announce, drop, settle, store, write
+from .deferred import Item, Owner, Work, announce, drop, settle, store, write
 from .written import enclosing, innermost
-
-__all__ = [
-    "Fate",
-    "Owner",
-    "SessionOver",
-    "Work",
-    "attend",
-    "enrol",
-    "notes_of",
-    "pending_of",
-    "withdraw",
-]
 
 _KEY = "interaction_mail_pending"  # in Session.info
 

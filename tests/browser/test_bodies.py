@@ -8,7 +8,7 @@ import pytest
 from flask import Response, request
 
 from example_app.extensions import db
-from flask_interaction_mail import send_notification
+from flask_interaction_mail import operations, send_notification
 from flask_interaction_mail.state import state_of
 from tests.browser.conftest import Site
 
@@ -46,7 +46,9 @@ def test_a_text_is_shown_and_neither_runs_nor_loads_anything(
     server = {"smtp_server": site.catcher.host, "smtp_port": site.catcher.port}
     people = {"default_to": "mail@example.com", "default_from": "crm@example.com"}
     with site.app.app_context():
-        state_of().save_settings(server | people | {"encryption": "none"}, base=None, changed_by="")
+        operations.save_settings(
+            state_of(), server | people | {"encryption": "none"}, base=None, changed_by=""
+        )
         sent = send_notification("ada@example.com", "Hello", text="Good day", html=html)
         db.session.commit()
     asked: list[str] = []

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from example_app.extensions import db
-from flask_interaction_mail import send_notification
+from flask_interaction_mail import operations, send_notification
 from flask_interaction_mail.models import MessageRow
 from flask_interaction_mail.state import state_of
 from tests.browser.conftest import Site, fits_the_width
@@ -24,7 +24,7 @@ def test_a_long_reason_leaves_room_for_subject_and_address(page: Any, site: Site
     server = {"smtp_server": "mail.example.com", "paused": True}
     people = {"default_to": "mail@example.com", "default_from": "crm@example.com"}
     with site.app.app_context():
-        state_of().save_settings(server | people, base=None, changed_by="")
+        operations.save_settings(state_of(), server | people, base=None, changed_by="")
         send_notification("ada.lovelace@firm.example", "Quarterly figures", text="Good day")
         db.session.commit()
         db.session.execute(sa.update(MessageRow).values(status="held", reason="ambiguous"))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from example_app.extensions import db
-from flask_interaction_mail import send_notification
+from flask_interaction_mail import operations, send_notification
 from flask_interaction_mail.state import state_of
 from tests.browser.conftest import WIDTHS, Site, fits_the_width
 
@@ -164,7 +164,9 @@ def test_the_outbox_is_exported_with_the_keyboard(page: Any, site: Site, width: 
     server = {"smtp_server": site.catcher.host, "smtp_port": site.catcher.port}
     people = {"default_to": "mail@example.com", "default_from": "crm@example.com"}
     with site.app.app_context():
-        state_of().save_settings(server | people | {"encryption": "none"}, base=None, changed_by="")
+        operations.save_settings(
+            state_of(), server | people | {"encryption": "none"}, base=None, changed_by=""
+        )
         send_notification("ada@example.com", "=1+1", text="x")
         db.session.commit()
     page.goto(site.outbox)

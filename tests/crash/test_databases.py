@@ -169,11 +169,11 @@ def test_what_is_queued_leaves_by_the_settings_of_its_time(site: Site) -> None:
     (message,) = site.put(1)
     site.server.answers["RCPT"] = b"450 4.2.0 later\r\n"
     with opened(site.url) as host:
-        host.state.dispatcher().drain()
+        host.dispatcher().drain()
         with scripted() as other:
             site.make_due()
             host.configure(smtp_port=other.port)
-            assert host.state.dispatcher().drain().sent == 1
+            assert host.dispatcher().drain().sent == 1
             assert [one.content for one in other.messages] == [message.content]
     assert not any(one.content for one in site.server.messages)
 
@@ -191,11 +191,11 @@ def test_a_lost_key_keeps_the_rows_and_says_so_until_it_is_back(site: Site) -> N
     site.put(3)
     with opened(site.url, SECRET_KEY="another key, long enough") as host:
         assert host.state.settings.current().password is PasswordState.UNREADABLE
-        assert "password" in str(host.state.dispatcher().drain().held_up_by).lower()
+        assert "password" in str(host.dispatcher().drain().held_up_by).lower()
     assert [(row.status, row.attempts) for row in site.rows()] == [("queued", 0)] * 3
     assert site.server.count("MAIL") == 0
     with opened(site.url) as host:
-        assert host.state.dispatcher().drain().sent == 3
+        assert host.dispatcher().drain().sent == 3
 
 
 # -- clocks ----------------------------------------------------------------------------

@@ -70,7 +70,7 @@ class Desk:
         return message.id
 
     def drain(self) -> Any:
-        office = self.host.state.dispatcher()._office
+        office = self.host.dispatcher()._office
         quick = replace(
             office,
             transport=lambda settings: SmtpTransport(settings, timeouts=_QUICK),

@@ -75,7 +75,7 @@ def _end_with_the_tests(pipe: Connection) -> None:
 
 
 def _office(host: Host, plan: Plan) -> Office:
-    office = host.state.dispatcher()._office
+    office = host.dispatcher()._office
     parts: dict[str, Any] = {"store": _Mortal(office.store, plan.dies)} if plan.dies else {}
     return replace(
         office,

@@ -357,7 +357,7 @@ def test_delivery_holds_still_where_it_gets_no_thread(
 NO_THREAD_WORKER = """
 import threading
 threading.stack_size(1 << 40)
-print(host.state.dispatcher().drain())
+print(host.dispatcher().drain())
 """
 
 

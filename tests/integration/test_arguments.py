@@ -31,6 +31,7 @@ from flask_interaction_mail import (
     get_notification,
     merge_completed,
     merge_denied,
+    operations,
     request_merge,
     send_notification,
 )
@@ -461,7 +462,8 @@ def test_what_passes_the_call_never_fails_later(
                 _fits(row, tables.MESSAGE)
                 for recipient in recipients:
                     _fits(recipient, tables.RECIPIENT)
-                host.state.compose(
+                operations.compose(
+                    host.state,
                     Intent.from_json(row.intent),
                     Identity.fresh(),
                     host.state.settings.current().settings,

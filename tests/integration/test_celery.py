@@ -557,7 +557,7 @@ def test_beside_other_ways_of_delivery(rabbit_site: Site) -> None:
     rabbit_site.catcher.delay = 0.01
     rabbit_site.start()
     rabbit_site.send(100, commits=10)
-    while rabbit_site.host.state.dispatcher().drain(Limit()).done:
+    while rabbit_site.host.dispatcher().drain(Limit()).done:
         pass
     rabbit_site.all_sent(100)
     assert set(rabbit_site.got().values()) == {1}

@@ -55,7 +55,7 @@ def test_every_letter_is_kept_at_every_stage(url: str, catcher: Catcher) -> None
     with opened(url) as host:
         host.configure(smtp_port=catcher.port, sender_name=LETTERS)
         sent = send(host, "zoe", "bob", key=LETTERS)
-        host.state.dispatcher().drain()
+        host.dispatcher().drain()
         with host.app.app_context():
             found = get_notification(key=LETTERS)
         assert found is not None
@@ -73,11 +73,11 @@ def test_what_was_held_leaves(url: str, catcher: Catcher) -> None:
         host.configure(smtp_port=catcher.port)
         for _ in range(2):
             send(host, "bob")
-        host.state.dispatcher().drain()
+        host.dispatcher().drain()
         with host.state.database.writing() as connection:
             over = sa.update(MESSAGE).where(MESSAGE.c.status == "held")
             connection.execute(over.values(due_at=MESSAGE.c.created_at))
-        host.state.dispatcher().drain()
+        host.dispatcher().drain()
         assert [row.status for row in host.rows()] == ["sent", "sent"]
 
 

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from flask_admin import Admin
 from flask_mail import Mail
 
-from flask_interaction_mail import clock, send_notification, settings_changed
+from flask_interaction_mail import clock, operations, send_notification, settings_changed
 from flask_interaction_mail.cli.delivery import until_signalled
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.settings.model import SETTINGS
@@ -405,7 +405,7 @@ def test_delivery_logs_in_as_the_test_did(host: Host):
         with host.app.app_context():
             with host.state.database.writing() as connection:
                 connection.execute(sa.update(CHECK).values(at=clock.now() - timedelta(days=900)))
-            host.state.purge()
+            operations.purge(host.state)
             send_notification("ada@firm.example", "Hello", text="Hello")
             host.db.session.commit()
         done(host, "worker", "--once")

@@ -22,6 +22,7 @@ from flask_interaction_mail import (
     notification_failed,
     notification_held,
     notification_sent,
+    operations,
     send_notification,
 )
 from flask_interaction_mail.delivery.dispatcher import Dispatcher, Limit
@@ -422,7 +423,7 @@ def test_an_hour_of_running_ends_with_a_tidy_outbox(tmp_path: Path) -> None:
         send(host)
         assert len(host.rows()) == 1
         stop, wake = threading.Event(), threading.Event()
-        worker = threading.Thread(target=host.state.dispatcher().run, args=(stop, wake))
+        worker = threading.Thread(target=host.dispatcher().run, args=(stop, wake))
         worker.start()
         end = time.monotonic() + 10
         while host.rows() and time.monotonic() < end:
@@ -479,7 +480,7 @@ def test_worker_mode_leaves_delivery_to_the_worker(tmp_path: Path, catcher: Catc
         send(host)
         host.app.test_client().get("/")
         assert [row.status for row in host.rows()] == ["queued"]
-        assert host.state.dispatcher().drain().sent == 1
+        assert host.dispatcher().drain().sent == 1
     assert len(catcher.mails) == 1
 
 
@@ -514,7 +515,7 @@ def test_sync_delivery_of_an_administrators_resend(tmp_path: Path, catcher: Catc
         host.configure(smtp_port=catcher.port)
         first = send(host)
         with host.app.app_context():
-            host.state.resend(first.id)
+            operations.resend(host.state, first.id)
         assert len(catcher.mails) == 2
         assert catcher.mails[0].message["Message-ID"] != catcher.mails[1].message["Message-ID"]
 
@@ -547,7 +548,7 @@ def test_signals_tell_what_became_of_it(
         host.configure(smtp_port=catcher.port)
         send(host)
         with signal.connected_to(hear, host.app):
-            host.state.dispatcher().drain()
+            host.dispatcher().drain()
     assert [one.status for one in told] == [status]
     assert told[0].recipients[0].reply == str(reply)
 
@@ -564,12 +565,12 @@ def test_held_messages_are_told_and_can_be_released(tmp_path: Path, catcher: Cat
         host.configure(smtp_port=catcher.port, on_ambiguous="hold")
         queued = send(host)
         with notification_held.connected_to(hear, host.app):
-            host.state.dispatcher().drain()
+            host.dispatcher().drain()
         assert told == ["held"]
         with host.app.app_context():
-            assert host.state.release(queued.id) is True
-            assert host.state.release(queued.id) is False
-        assert host.state.dispatcher().drain().sent == 1
+            assert operations.release(host.state, queued.id) is True
+            assert operations.release(host.state, queued.id) is False
+        assert host.dispatcher().drain().sent == 1
     assert {mail.message["Message-ID"] for mail in catcher.mails} == {queued.message_id}
     assert len({mail.content for mail in catcher.mails}) == 1
 
@@ -590,11 +591,11 @@ def test_r18_r21_one_set_of_credentials_for_all_and_none_where_it_is_off(
             send(host)
             host.people.user = None
             send(host)
-            assert host.state.dispatcher().drain().sent == 2
+            assert host.dispatcher().drain().sent == 2
             assert catcher.logins == ["crm"]
             host.configure(smtp_port=catcher.port, use_authentication=False)
             send(host)
-            host.state.dispatcher().drain()
+            host.dispatcher().drain()
             assert catcher.logins == ["crm"]
 
 
@@ -651,17 +652,17 @@ def test_what_is_given_up_is_told_to_default_to_once(tmp_path: Path, catcher: Ca
         host.configure(smtp_port=catcher.port)
         send(host)
         last_attempt_is_due(host)
-        assert host.state.dispatcher().drain().others == 2
+        assert host.dispatcher().drain().others == 2
         (old, notice) = host.rows()
         assert (old.status, old.reason) == ("failed", "expired")
         assert (notice.source, notice.status) == ("notice", "deferred")
         last_attempt_is_due(host)
-        host.state.dispatcher().drain()
+        host.dispatcher().drain()
         assert [(row.status, row.reason) for row in host.rows()] == [("failed", "expired")] * 2
         catcher.refuse.clear()
         with host.app.app_context():
-            host.state.resend(notice.id)
-        host.state.dispatcher().drain()
+            operations.resend(host.state, notice.id)
+        host.dispatcher().drain()
     (mail,) = catcher.mails
     assert (mail.sender, mail.recipients) == ("crm@firm.example", ["merge-desk@firm.example"])
     assert mail.message["From"] == "crm@firm.example"
@@ -696,7 +697,7 @@ def test_a_new_password_does_not_wait_for_the_lock_out(tmp_path: Path) -> None:
         host.configure(smtp_port=server.port, password="wrong-word", **login)
         for _ in range(5):
             send(host)
-        assert "535" in str(host.state.dispatcher().drain().held_up_by)
+        assert "535" in str(host.dispatcher().drain().held_up_by)
         assert server.count("AUTH") == 1  # however many connections there may be
         host.configure(smtp_port=server.port, password="s3cret-word", **login)
-        assert host.state.dispatcher().drain().sent == 5
+        assert host.dispatcher().drain().sent == 5

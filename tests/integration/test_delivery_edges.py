@@ -207,7 +207,7 @@ def test_what_nobody_foresaw_is_told_once(
 def _work_a_while(host: Host) -> None:
     """A worker looks for work some ten times."""
     stop, wake = threading.Event(), threading.Event()
-    dispatcher = host.state.dispatcher()
+    dispatcher = host.dispatcher()
     thread = threading.Thread(target=dispatcher.run, args=(stop, wake), kwargs={"poll": 0.01})
     thread.start()
     time.sleep(0.3)

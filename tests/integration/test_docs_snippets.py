@@ -16,7 +16,7 @@ from flask_login import LoginManager
 from flask_sqlalchemy import SQLAlchemy
 from jinja2 import DictLoader
 
-from flask_interaction_mail import InteractionMail, Party, send_notification
+from flask_interaction_mail import InteractionMail, Party, operations, send_notification
 from tests.catcher import Catcher, Mail, catching
 from tests.documentation import shown
 from tests.host import ADA, SETTINGS, Host, People, opened
@@ -49,7 +49,7 @@ def ran(host: Host, block: str, **names: Any) -> dict[str, Any]:
 
 def delivered(host: Host, catcher: Catcher) -> list[Mail]:
     """What the server has got when all that waited was tried."""
-    host.state.dispatcher().drain()
+    host.dispatcher().drain()
     return catcher.mails
 
 
@@ -68,7 +68,7 @@ def test_the_lines_at_the_top_of_the_readme_send_a_message(tmp_path: Path) -> No
     with app.app_context():
         db.create_all()
         state = app.extensions["interaction_mail"]
-        state.save_settings(SETTINGS, base=None, changed_by="test")
+        operations.save_settings(state, SETTINGS, base=None, changed_by="test")
         exec(line, names)  # noqa: S102
         db.session.commit()
         (subject,) = db.session.scalars(db.text("SELECT subject FROM interaction_mail_message"))

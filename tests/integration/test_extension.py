@@ -27,6 +27,7 @@ from flask_interaction_mail import (
     MessagingNotConfigured,
     SettingsError,
     merge_denied,
+    operations,
     request_merge,
     send_notification,
     settings_changed,
@@ -63,7 +64,7 @@ def with_tables(app: Flask, db: SQLAlchemy) -> Flask:
 
 def save(app: Flask, **changes: Any) -> None:
     with app.app_context():
-        state_of().save_settings(SETTINGS | changes, base=None, changed_by="test")
+        operations.save_settings(state_of(), SETTINGS | changes, base=None, changed_by="test")
 
 
 def send(app: Flask, subject: str) -> None:

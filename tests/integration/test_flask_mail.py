@@ -17,7 +17,7 @@ import pytest
 from flask import Flask, current_app
 from flask_mail import Mail, Message
 
-from flask_interaction_mail import takeover
+from flask_interaction_mail import operations, takeover
 from flask_interaction_mail.errors import AddressError, HeaderError, MessagingNotConfigured
 from flask_interaction_mail.mail_bridge import intent_of
 from flask_interaction_mail.messages.intent import Attachment, Intent
@@ -316,11 +316,11 @@ def test_its_body_goes_when_it_has_left(tmp_path):
         with host.app.app_context():
             Mail().send(_message(body="secret link"))
         assert b"secret link" in host.rows()[0].content
-        assert host.state.dispatcher().drain().sent == 1
+        assert host.dispatcher().drain().sent == 1
         (row,) = host.rows()
         assert (row.status, row.content, row.intent) == ("sent", None, "{}")
         with host.app.app_context(), pytest.raises(ValueError, match="message is gone"):
-            host.state.resend(row.id)
+            operations.resend(host.state, row.id)
 
 
 @pytest.mark.parametrize("text", ["METHOD:REQUEST", b"METHOD:REQUEST"])

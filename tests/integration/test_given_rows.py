@@ -7,7 +7,7 @@ from datetime import datetime
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail.outbox import messages as outbox
+from flask_interaction_mail.messages.message import new_id
 from flask_interaction_mail.storage.json_rows import document, given
 from flask_interaction_mail.storage.tables import ATTEMPT, MESSAGE
 from tests.outbox_rows import Store, a_message
@@ -54,7 +54,7 @@ def test_no_row_and_many_rows(store: Store) -> None:
     with store.reading() as connection:
         assert connection.scalars(query, document([])).all() == []
         wanted = [(one.id, at) for at, one in enumerate(messages)]
-        wanted.append((outbox.new_id(), 1000))
+        wanted.append((new_id(), 1000))
         assert sorted(connection.scalars(query, document(wanted))) == list(range(1000))
 
 

@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail import Kind, Merge, Party, clock, request_merge, send_notification
+from flask_interaction_mail import (
+    Kind,
+    Merge,
+    Party,
+    clock,
+    operations,
+    request_merge,
+    send_notification,
+)
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.diagnosis import Verdict
 from flask_interaction_mail.diagnosis.runner import diagnose, run
@@ -51,7 +59,7 @@ def send(host: Host, *to: Party, **others: Any) -> None:
 
 
 def drain(host: Host) -> None:
-    host.state.dispatcher().drain()
+    host.dispatcher().drain()
 
 
 def mails(server: Scripted) -> list[tuple[list[str], EmailMessage]]:
@@ -128,7 +136,7 @@ def test_a_request_whose_last_recipient_falls_away_goes_to_the_default_to(
     ((recipients, mail),) = mails(server)
     assert (recipients, mail["Subject"]) == (["merge-desk@firm.example"], "Hello")
     assert outcomes(host) == [("failed", "refused"), ("sent", None)]
-    first, second = (host.state._told([row.id])[row.id] for row in host.rows())
+    first, second = (operations._told(host.state, [row.id])[row.id] for row in host.rows())
     assert [row.resend_of for row in host.rows()] == [None, first.id]
     assert str(first.id) in second.route[0]
     assert "josé@firm.example" in second.route[0]

@@ -154,7 +154,7 @@ def test_what_cannot_be_a_key_is_said_before_the_database_is_asked(
 def refuse(host: Host, catcher: Catcher) -> Notification:
     catcher.refuse["bob@firm.example"] = "550 5.1.1 unknown"
     sent = send(host)
-    host.state.dispatcher().drain()
+    host.dispatcher().drain()
     catcher.refuse.clear()
     return sent
 
@@ -162,7 +162,7 @@ def refuse(host: Host, catcher: Catcher) -> Notification:
 def expire(host: Host, _: Catcher) -> Notification:
     sent = send(host)
     change(host, sent.id, expires_at=clock.now())
-    host.state.dispatcher().drain()
+    host.dispatcher().drain()
     return sent
 
 
@@ -198,7 +198,7 @@ def test_a_final_message_that_has_not_left_frees_its_key(
     assert found is not None
     assert found.status.final
     assert send(host, "Once more").id == second.id  # it waits
-    host.state.dispatcher().drain()
+    host.dispatcher().drain()
     assert send(host, "Once more").id == second.id  # it has left
     assert len(catcher.mails) == 1
 
@@ -244,7 +244,7 @@ def test_one_recipient_that_was_reached_keeps_the_key(host: Host, catcher: Catch
     with host.app.app_context():
         first = send_notification(["bob", "eve"], "Hello", text="x", key=KEY)
         host.db.session.commit()
-    host.state.dispatcher().drain()
+    host.dispatcher().drain()
     assert host.rows()[0].status == "failed"
     assert send(host).id == first.id
 

@@ -24,6 +24,7 @@ from flask_interaction_mail import (
     merge_completed,
     merge_denied,
     notification_failed,
+    operations,
     request_merge,
 )
 from flask_interaction_mail.outbox import messages
@@ -265,7 +266,7 @@ def test_r4_while_unconfigured_the_request_is_kept_as_failed_and_sent_anew_on_re
         assert again.id == row.id
         host.configure()
         with host.app.app_context():
-            sent = host.state.resend(row.id)
+            sent = operations.resend(host.state, row.id)
         assert sent.status == "queued"
         assert to(host) == ["stewards@firm.example"]
 

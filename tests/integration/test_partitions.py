@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail import clock, get_notification, send_notification
+from flask_interaction_mail import clock, get_notification, operations, send_notification
 from flask_interaction_mail.outbox import claim as queue
 from flask_interaction_mail.outbox import messages, retention
 from flask_interaction_mail.storage import migrations
@@ -95,7 +95,7 @@ def test_messages_with_and_without_a_key_are_stored_and_delivered(
     plain, keyed = send(host, "plain"), send(host, "keyed", key="invoice-7")
     assert send(host, "again", key="invoice-7") == keyed
 
-    assert host.state.dispatcher().drain().sent == 2
+    assert host.dispatcher().drain().sent == 2
 
     assert sorted(mail.message["Subject"] for mail in catcher.mails) == ["keyed", "plain"]
     expected = {plain: part_of(today()), keyed: DEFAULT}
@@ -120,7 +120,7 @@ def test_what_was_there_before_stays_and_is_delivered(tmp_path: Path, catcher: C
             connection.execute(sa.select(sa.func.interaction_mail_days.add_day(today())))
 
         assert parts(host) == {before: part_of(today())}
-        assert host.state.dispatcher().drain().sent == 1
+        assert host.dispatcher().drain().sent == 1
 
 
 def test_a_day_is_dropped_and_what_still_waits_is_kept(host: Host, catcher: Catcher) -> None:
@@ -135,7 +135,7 @@ def test_a_day_is_dropped_and_what_still_waits_is_kept(host: Host, catcher: Catc
 
     assert parts(host) == {waiting: DEFAULT, held: DEFAULT, new: part_of(today())}
     assert gone not in parts(host, RECIPIENT)
-    assert host.state.dispatcher().drain().sent == 2
+    assert host.dispatcher().drain().sent == 2
     with host.app.app_context():
         assert get_notification(gone) is None
         found = get_notification(waiting)
@@ -222,7 +222,9 @@ def test_the_purge_uses_an_index(host: Host) -> None:
         connection.execute(sa.text("ANALYZE interaction_mail_message"))
 
     looks = [
-        plan for sql, plan in explained(host, lambda host: host.state.purge()) if "LIMIT" in sql
+        plan
+        for sql, plan in explained(host, lambda host: operations.purge(host.state))
+        if "LIMIT" in sql
     ]
 
     assert len(looks) == 2  # whole messages, and texts
@@ -240,7 +242,7 @@ def test_the_purge_removes_rows_wherever_they_lie(host: Host) -> None:
             sa.update(MESSAGE).where(MESSAGE.c.id.in_(old)).values(created_at=at, finished_at=at)
         )
 
-    assert host.state.purge().messages == 2
+    assert operations.purge(host.state).messages == 2
 
     assert set(parts(host)) == {kept}
 

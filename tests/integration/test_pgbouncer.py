@@ -70,7 +70,7 @@ def test_in_transaction_mode_mail_leaves_by_looking(tmp_path: Path) -> None:
     ):
         host.configure(smtp_port=catcher.port)
         stop, wake = threading.Event(), threading.Event()
-        worker = threading.Thread(target=host.state.dispatcher().run, args=(stop, wake))
+        worker = threading.Thread(target=host.dispatcher().run, args=(stop, wake))
         worker.start()
         try:
             with host.app.app_context():
@@ -99,7 +99,7 @@ def test_statement_mode_is_said_at_the_first_failure(
             once = run(application, "worker", "--once")
             stop = threading.Event()
             worker = threading.Thread(
-                target=application.state.dispatcher().run, args=(stop, threading.Event())
+                target=application.dispatcher().run, args=(stop, threading.Event())
             )
             worker.start()
             assert until(lambda: "statement mode" in caplog.text)

@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_interaction_mail import clock
+from flask_interaction_mail.delivery.factory import pulse_of
 from flask_interaction_mail.delivery.modes import worker_name
 from flask_interaction_mail.outbox import presence
 from flask_interaction_mail.outbox.presence import How
@@ -39,7 +40,7 @@ def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
 def a_worker(host: Host) -> Iterator[None]:
     """What the command runs, as a thread of the test."""
     stop, wake = threading.Event(), threading.Event()
-    dispatcher = host.state.dispatcher(How.WORKER)
+    dispatcher = host.dispatcher(How.WORKER)
     thread = threading.Thread(target=dispatcher.run, args=(stop, wake))
     thread.start()
     try:
@@ -87,7 +88,7 @@ def test_a_worker_is_told_since_when_it_is_at_work(host: Host) -> None:
 def test_a_worker_that_was_killed_is_missed_after_its_last_sign(host: Host) -> None:
     """Its row stays, and says when it was seen."""
     with host.app.app_context():
-        host.state.pulse(How.WORKER).beat()
+        pulse_of(host.state, How.WORKER).beat()
     assert len(at_work(host)) == 1
     age(host, timedelta(minutes=3))
     assert at_work(host) == []
@@ -115,7 +116,7 @@ def test_a_worker_gives_its_signs_while_it_is_busy(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Once a minute, not at each look."""
-    pulse = host.state.pulse(How.WORKER)
+    pulse = pulse_of(host.state, How.WORKER)
     with a_worker(host):
         first = at_work(host)[0]["seen"]
         assert not until(lambda: at_work(host)[0]["seen"] != first, 1.5)
@@ -125,9 +126,9 @@ def test_a_worker_gives_its_signs_while_it_is_busy(
 
 def test_signs_older_than_a_day_are_removed(host: Host) -> None:
     """Names of containers come only once: their rows must not stay for ever."""
-    host.state.pulse(How.ONCE).beat()
+    pulse_of(host.state, How.ONCE).beat()
     age(host, timedelta(days=1, minutes=1))
-    host.state.pulse(How.WORKER).beat()
+    pulse_of(host.state, How.WORKER).beat()
     with host.state.database.reading() as connection:
         query = sa.select(CHECK.c.verdict).where(CHECK.c.kind == "presence")
         assert list(connection.scalars(query)) == ["worker"]
@@ -141,7 +142,7 @@ def test_a_sign_that_cannot_be_left_harms_nobody(
         host.db.drop_all()
     host.state.database.tables_seen = False
     monkeypatch.setattr(presence, "_AGAIN", timedelta(0))
-    pulse = host.state.pulse(How.WORKER)
+    pulse = pulse_of(host.state, How.WORKER)
     pulse.beat()
     pulse.end()
     with host.app.app_context():

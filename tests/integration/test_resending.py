@@ -16,6 +16,7 @@ from flask_interaction_mail import (
     Party,
     cancel_notification,
     get_notification,
+    operations,
     send_notification,
 )
 from flask_interaction_mail.errors import SentAgain, StillWaiting
@@ -65,7 +66,7 @@ def put(host: Host, status: str, **others: Any) -> uuid.UUID:
 
 def resend(host: Host, id: uuid.UUID, **named: Any) -> Notification:
     with host.app.app_context():
-        return host.state.resend(id, **named)
+        return operations.resend(host.state, id, **named)
 
 
 # -- the rule ----------------------------------------------------------------------------
@@ -100,16 +101,16 @@ def test_what_was_sent_again_meanwhile_is_seen_in_the_transaction_that_writes(
 ) -> None:
     """Somebody who is quicker has sent it again while it was composed here."""
     id = put(host, "failed")
-    compose = type(host.state).compose
+    compose = operations.compose
     quicker: list[Notification] = []
 
     def slowly(state: Any, *given: Any) -> Any:
         if not quicker:
-            monkeypatch.setattr(type(state), "compose", compose)
-            quicker.append(state.resend(id))
+            monkeypatch.setattr(operations, "compose", compose)
+            quicker.append(operations.resend(state, id))
         return compose(state, *given)
 
-    monkeypatch.setattr(type(host.state), "compose", slowly)
+    monkeypatch.setattr(operations, "compose", slowly)
     with pytest.raises(SentAgain):
         resend(host, id)
     assert {row.id for row in host.rows()} == {id, quicker[0].id}
@@ -164,7 +165,7 @@ def test_a_key_whose_first_message_left_stays_used_when_a_resend_fails(host: Hos
     """One that has left keeps its meaning, whatever became of what was made of it."""
     id = put(host, "sent", key="order-1")
     with host.app.app_context():
-        again = host.state.resend(id)
+        again = operations.resend(host.state, id)
         assert cancel_notification(again.id) is True
         assert send_notification("bob", "Hello", text="x", key="order-1").id == id
 
@@ -263,14 +264,14 @@ def test_what_is_held_for_its_rate_is_in_one_digest_once(tmp_path: Path) -> None
             with host.app.app_context():
                 send_notification(ADA, f"s{number}", text="x")
                 host.db.session.commit()
-        host.state.dispatcher().drain()
+        host.dispatcher().drain()
         held = [row.id for row in host.rows() if row.status == "held"]
         assert len(held) == 2
         for id in held:
             with pytest.raises(StillWaiting):
                 resend(host, id)
         _pass_a_minute(host)
-        host.state.dispatcher().drain()
+        host.dispatcher().drain()
         assert _digest(catcher).count("s3") == 1
 
 

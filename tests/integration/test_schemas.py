@@ -16,6 +16,7 @@ from flask_interaction_mail import (
     TablesMissing,
     cancel_notification,
     get_notification,
+    operations,
     request_merge,
     send_notification,
 )
@@ -107,11 +108,11 @@ def test_all_works_in_a_schema(place: Place, how: str, catcher: Catcher):
             host.db.session.commit()
             assert request_merge(a_merge()) is not None
         with host.app.app_context():
-            progress = host.state.dispatcher(connections=2).drain()
+            progress = host.dispatcher(connections=2).drain()
             assert progress.sent == 3
             assert get_notification(sent.id).status == "sent"
-            host.state.resend(sent.id)
-            host.state.purge()
+            operations.resend(host.state, sent.id)
+            operations.purge(host.state)
             assert host.state.settings.current().revision == 1
         assert len(catcher.mails) == 3
         assert "Left over" in done(host, "outbox", "list").out
@@ -169,7 +170,7 @@ def test_a_second_connection_looks_in_the_schema(place: Place):
         with host.app.app_context():
             sent = send_notification("bob", "Hello", text="x")
             host.db.session.commit()
-            connection = host.state.connection(host.db.session())
+            connection = host.state.database.connection_of(host.db.session())
             with beside(connection) as other:
                 assert other is not connection
                 assert messages.load(other, [sent.id]).keys() == {sent.id}

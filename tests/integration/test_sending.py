@@ -33,6 +33,7 @@ from flask_interaction_mail import (
     get_notification,
     notification_cancelled,
     notification_queued,
+    operations,
     request_merge,
     send_notification,
 )
@@ -208,7 +209,7 @@ def test_an_invitation_is_sent_as_one(host: Host) -> None:
             sa.update(MESSAGE).values(status="failed", finished_at=sa.func.now())
         )
         host.db.session.commit()
-        host.state.resend(first.id)
+        operations.resend(host.state, first.id)
     for at in (0, 1):
         calendar = list(content(host, at).iter_parts())[-1]
         assert calendar["Content-Type"] == 'text/calendar; method="REQUEST"; charset="utf-8"'
@@ -299,7 +300,7 @@ def test_copies_of_a_request_without_a_recipient_are_no_reason_for_the_default_t
     first = send(host, None, kind="request", bcc=["eve@other.example", "bob"])
     with host.app.app_context():
         assert cancel_notification(first.id)
-        host.state.resend(first.id)
+        operations.resend(host.state, first.id)
     assert host.recipients() == ["bob@firm.example"] * 2 + ["eve@other.example"] * 2
 
 
@@ -606,13 +607,13 @@ def test_r36_resending_routes_again(host: Host) -> None:
     host.configure(default_to="elsewhere", from_policy="default_from")
     with host.app.app_context():
         assert cancel_notification(first.id)
-        second = host.state.resend(first.id)
+        second = operations.resend(host.state, first.id)
     assert [one.address for one in second.recipients] == ["elsewhere@firm.example"]
     row = host.rows()[-1]
     assert (row.resend_of, row.status) == (first.id, "queued")
     assert row.message_id != host.rows()[0].message_id
     with host.app.app_context(), pytest.raises(LookupError):
-        host.state.resend(uuid.uuid4())
+        operations.resend(host.state, uuid.uuid4())
 
 
 def test_receivers_that_raise_change_nothing(host: Host, caplog: pytest.LogCaptureFixture) -> None:
@@ -679,6 +680,6 @@ def test_signals_tell_of_suppressed_messages_too(tmp_path: Path) -> None:
             first = send_notification("bob", "Hello", text="Hello")
             assert told == []  # nothing is told before the commit
             host.db.session.commit()
-            host.state.resend(first.id)
+            operations.resend(host.state, first.id)
     assert [(one.status, one.reason) for one in told] == [("suppressed", "testing")] * 2
     assert told[0].id == first.id

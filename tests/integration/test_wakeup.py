@@ -39,7 +39,7 @@ def test_a_worker_hears_of_a_commit_before_its_next_look(host: Host) -> None:
         host.configure(smtp_port=catcher.port)
         stop, wake = threading.Event(), threading.Event()
         worker = threading.Thread(
-            target=host.state.dispatcher().run, args=(stop, wake), kwargs={"poll": 3600.0}
+            target=host.dispatcher().run, args=(stop, wake), kwargs={"poll": 3600.0}
         )
         worker.start()
         try:

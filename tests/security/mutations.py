@@ -163,7 +163,7 @@ MUTATIONS = (
        "return self._ring().encrypt(_payload(password, destination)).decode",
        "return base64.b64encode(_payload(password, destination)).decode",
        "test_t11_token_shows_nothing"),
-    _m("T11", "signals do not carry it", "state.py",
+    _m("T11", "signals do not carry it", "operations.py",
        "settings=replace(saved.settings, password=None),", "settings=saved.settings,",
        "test_t1_an_empty_port_is_port_25"),
     _m("T11", "transcripts blank it", "transport/smtp/stream.py",

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 from flask_admin import Admin
 
-from flask_interaction_mail import send_notification
+from flask_interaction_mail import operations, send_notification
 from flask_interaction_mail.models import SettingsRow
 from flask_interaction_mail.settings.model import PasswordState
 from flask_interaction_mail.transport.smtp.tls import context_for
@@ -98,7 +98,7 @@ def opened(folder: Path, **config: Any) -> Iterator[Panel]:
 
 def saved(panel: Panel, right: Scripted) -> Panel:
     with panel.host.app.app_context():
-        panel.host.state.save_settings(stored(right), base=None, changed_by="test")
+        operations.save_settings(panel.host.state, stored(right), base=None, changed_by="test")
     return panel
 
 
@@ -249,7 +249,7 @@ def test_t1_an_empty_port_is_port_25(tmp_path: Path, servers: Servers) -> None:
     with opened(tmp_path) as panel:
         with panel.host.app.app_context():
             settings = stored(servers[0], smtp_port=25)
-            panel.host.state.save_settings(settings, base=None, changed_by="test")
+            operations.save_settings(panel.host.state, settings, base=None, changed_by="test")
         assert panel.post(HOME, smtp_port="", password="").status_code == 303
         assert panel.in_force().password is PasswordState.USABLE
     proved("T1", "empty port is 25: the password stays")

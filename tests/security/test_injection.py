@@ -8,7 +8,7 @@ from typing import Any
 import flask_mail
 import pytest
 
-from flask_interaction_mail import Party, send_notification
+from flask_interaction_mail import Party, operations, send_notification
 from tests.host import Host
 from tests.proofs import proved
 from tests.security.corpora import FALSE_ADDRESSES
@@ -37,7 +37,7 @@ def _flask_mail(**given: Any) -> None:
 
 def _save(**changed: Any) -> None:
     state = _app().extensions["interaction_mail"]
-    state.save_settings(changed, base=None, changed_by="test")
+    operations.save_settings(state, changed, base=None, changed_by="test")
 
 
 def _app() -> Any:

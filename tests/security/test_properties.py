@@ -63,7 +63,7 @@ class Mailbox:
                 assert self._stored() == before
                 return None
             self.host.db.session.commit()
-        self.host.state.dispatcher().drain()
+        self.host.dispatcher().drain()
         (message,) = self.postfix.mailbox("ada")
         return message
 

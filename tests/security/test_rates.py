@@ -31,6 +31,7 @@ from flask_interaction_mail import (
     notification_failed,
     notification_held,
     notification_sent,
+    operations,
     send_notification,
 )
 from flask_interaction_mail.api import CURRENT_USER
@@ -99,7 +100,7 @@ def deny(host: Host, number: int, requester: Party | None = None) -> None:
 
 
 def drain(host: Host) -> Any:
-    return host.state.dispatcher().drain()
+    return host.dispatcher().drain()
 
 
 def pass_a_minute(host: Host) -> None:
@@ -167,7 +168,7 @@ def test_t14_a_thousand_denials_are_ten_mails_and_one_digest(
     """1,000 denials within a minute to one group, while delivery runs: <= 10 and 1, 0 lost."""
     with fresh_database(dialect, tmp_path) as url, a_host(url, catcher) as host:
         stop, wake = threading.Event(), threading.Event()
-        dispatcher = host.state.dispatcher()
+        dispatcher = host.dispatcher()
         worker = threading.Thread(target=dispatcher.run, args=(stop, wake), kwargs={"poll": 0.05})
         worker.start()
         try:
@@ -212,7 +213,7 @@ def test_a_flood_while_mail_is_paused_is_one_all_the_same(host: Host, catcher: C
             connection.execute(made.values(created_at=before, due_at=before))
     with host.app.app_context():
         base = host.state.settings.current().revision
-        host.state.save_settings({"paused": False}, base=base, changed_by="test")
+        operations.save_settings(host.state, {"paused": False}, base=base, changed_by="test")
     drain(host)
     assert len(catcher.mails) == RATE
 
@@ -462,7 +463,7 @@ def test_resending_in_a_loop_is_no_way_around(host: Host, catcher: Catcher) -> N
     id, latest = send(host), None
     drain(host)
     for _ in range(30):
-        latest = host.state.resend(id, by="admin", after=latest).id
+        latest = operations.resend(host.state, id, by="admin", after=latest).id
     drain(host)
     assert len(catcher.mails) == RATE
     assert states(host)["held", "rate", "call"] == 21
@@ -475,7 +476,7 @@ def test_held_messages_can_be_released_and_cancelled(any_host: Host, catcher: Ca
     """Released, one leaves at once; called back, it is not in the digest."""
     ids = flood(any_host, RATE + 4)
     drain(any_host)
-    assert any_host.state.release(ids[-1])
+    assert operations.release(any_host.state, ids[-1])
     with any_host.app.app_context():
         assert cancel_notification(ids[-2])
     drain(any_host)
@@ -495,10 +496,10 @@ def test_what_a_digest_has_taken_cannot_be_released_any_more(host: Host, catcher
     pass_a_minute(host)
     (digest,) = _gather(host)
     assert {only(host, id).status for id in ids[RATE:]} == {"sending"}
-    assert not host.state.release(ids[-1])
-    assert not host.state.cancel(ids[-1])
+    assert not operations.release(host.state, ids[-1])
+    assert not operations.cancel(host.state, ids[-1])
     with told(host) as heard:
-        assert host.state.cancel(digest)
+        assert operations.cancel(host.state, digest)
     assert {one.id for one in heard} == {digest, *ids[RATE:]}
     assert states(host)["cancelled", "rate", "call"] == 3
     drain(host)
@@ -507,7 +508,7 @@ def test_what_a_digest_has_taken_cannot_be_released_any_more(host: Host, catcher
 
 def _gather(host: Host) -> list[uuid.UUID]:
     """Form the digests, and send nothing."""
-    limits = host.state.dispatcher()._office.limits
+    limits = host.dispatcher()._office.limits
     with host.state.database.writing() as connection:
         return limits.gather(connection, clock.now())
 
@@ -558,14 +559,14 @@ def test_a_refused_digest_fails_what_is_in_it_and_can_be_sent_again(
     (digest,) = [row for row in any_host.rows() if row.source == "digest"]
     assert only(any_host, ids[-1]).detail == f"It was in the digest {digest.id}, which failed."
     catcher.refuse.clear()
-    again = any_host.state.resend(digest.id)
+    again = operations.resend(any_host.state, digest.id)
     drain(any_host)  # who resends is limited as well
     assert states(any_host)["held", "rate", "digest"] == 1
     pass_a_minute(any_host)
     drain(any_host)
     assert states(any_host)["sent", "rate", "call"] == 3
     (told_first,) = {only(any_host, id).detail for id in ids[RATE:]}
-    any_host.state.resend(digest.id, after=again.id)
+    operations.resend(any_host.state, digest.id, after=again.id)
     drain(any_host)
     pass_a_minute(any_host)
     drain(any_host)

@@ -24,7 +24,7 @@ def test_stored_at_the_end_of_the_context(host, work):
         send("one")
     assert host.subjects() == ["one"]
     assert host.things() == []
-    assert host.contexts_ended
+    assert host.delivery.contexts_ended
 
 
 def test_an_unhandled_exception_drops_it(host, caplog):

@@ -328,9 +328,9 @@ def test_a_late_message_is_announced_in_a_context(make_host, retried_soon):
     with host.locked_by_another():
         with host.app.app_context():
             send("one")
-        ended = host.contexts_ended
+        ended = host.delivery.contexts_ended
     assert eventually(lambda: heard == [(1, "one")])
-    assert eventually(lambda: host.contexts_ended > ended)
+    assert eventually(lambda: host.delivery.contexts_ended > ended)
 
 
 @on(*SHARED)

@@ -102,9 +102,9 @@ def test_receivers_hear_after_the_commit(host):
         notification_queued.connect(receiver, host.app)
     with host.app.app_context():
         send("one")
-        assert (heard, host.waked) == ([], 0)
+        assert (heard, host.delivery.waked) == ([], 0)
         host.session.commit()
-        assert (heard, host.waked) == ([("one", ["one"])], 1)
+        assert (heard, host.delivery.waked) == ([("one", ["one"])], 1)
         host.session.commit()
         send("gone")
         host.session.rollback()
@@ -116,7 +116,7 @@ def test_receivers_hear_after_the_commit(host):
 
 def test_whom_announcing_fails_is_no_matter_of_the_commit(host, caplog, monkeypatch):
     """A fault of ours after the commit must not look like a failed commit."""
-    monkeypatch.setattr(host, "wake", lambda: 1 / 0)
+    monkeypatch.setattr(host.delivery, "wake", lambda: 1 / 0)
     with host.app.app_context():
         host.add()
         send("one")

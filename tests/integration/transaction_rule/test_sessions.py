@@ -13,7 +13,7 @@ from flask import after_this_request
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from flask_interaction_mail.unit_of_work.session_events import SessionOver
+from flask_interaction_mail.errors import SessionOver
 from tests.transactions import SHARED, always, call_back, in_threads, on, send, waiting
 
 # -- commit and rollback ---------------------------------------------------------------
