@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from flask_interaction_mail import clock
 from flask_interaction_mail.delivery.factory import pulse_of
-from flask_interaction_mail.delivery.modes import worker_name
+from flask_interaction_mail.delivery.ports import worker_name
 from flask_interaction_mail.outbox import presence
 from flask_interaction_mail.outbox.presence import How
 from flask_interaction_mail.storage.tables import CHECK
