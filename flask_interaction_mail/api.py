@@ -12,8 +12,9 @@ from typing import Any, Final
 from flask_mail import Message as FlaskMailMessage
 from sqlalchemy.orm import Session
 
-from . import mail_bridge, notifications, operations, takeover
+from . import notifications, operations
 from .errors import ContentError
+from .flask_mail import bridge, takeover
 from .messages import arguments, mime, templates
 from .messages.compose import Identity
 from .messages.intent import Intent
@@ -157,13 +158,13 @@ def send_flask_mail(mail_message: FlaskMailMessage) -> None:
     """
     state = state_of()
     session = state.db.session()
-    intent = mail_bridge.intent_of(mail_message)
-    for difference in mail_bridge.differences(mail_message):
+    intent = bridge.intent_of(mail_message)
+    for difference in bridge.differences(mail_message):
         takeover.say_once(state.app, difference)
     settings = operations.settings_for(state, session)
     identity = Identity.fresh(
-        message_id=_unused(state, session, mail_bridge.message_id_of(mail_message)),
-        date=mail_bridge.date_of(mail_message),
+        message_id=_unused(state, session, bridge.message_id_of(mail_message)),
+        date=bridge.date_of(mail_message),
     )
     composed = operations.compose(state, intent, identity, settings)
     enrol(state, Storing(composed), session=None)

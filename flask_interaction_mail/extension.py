@@ -11,11 +11,12 @@ from flask import Blueprint, Flask
 from flask_admin import Admin
 from flask_sqlalchemy import SQLAlchemy
 
-from . import cli, takeover
+from . import cli
 from .api import send_flask_mail
 from .config import Config, DeliveryMode, Migrations, parse
 from .directory import Directory, People
 from .errors import InteractionMailError
+from .flask_mail import takeover
 from .settings.keyring import Keyring, keys_of
 from .settings.layers import from_mail_config
 from .settings.store import SettingsStore

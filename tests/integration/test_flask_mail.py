@@ -17,9 +17,10 @@ import pytest
 from flask import Flask, current_app
 from flask_mail import Mail, Message
 
-from flask_interaction_mail import operations, takeover
+from flask_interaction_mail import operations
 from flask_interaction_mail.errors import AddressError, HeaderError, MessagingNotConfigured
-from flask_interaction_mail.mail_bridge import intent_of
+from flask_interaction_mail.flask_mail import takeover
+from flask_interaction_mail.flask_mail.bridge import intent_of
 from flask_interaction_mail.messages.intent import Attachment, Intent
 from flask_interaction_mail.messages.parts import tree
 from flask_interaction_mail.values import Party

@@ -11,8 +11,8 @@ import pytest
 from flask import Flask, current_app
 from flask_mail import Mail, Message
 
-from flask_interaction_mail import takeover
 from flask_interaction_mail.errors import MessagingNotConfigured
+from flask_interaction_mail.flask_mail import takeover
 from tests.host import Host, opened
 
 

@@ -95,7 +95,7 @@ MUTATIONS = (
     _m("T7", "header names are words", "messages/mime.py",
        "if not _NAME.fullmatch(name) or len(name) > _NAME_LIMIT:", "if len(name) > _NAME_LIMIT:",
        FIELDS),
-    _m("T7", "Flask-Mail's names are looked at", "mail_bridge.py",
+    _m("T7", "Flask-Mail's names are looked at", "flask_mail/bridge.py",
        'check_line(field, f"{name} <{address}>")', "pass", FIELDS),
     _m("T7", "an address in a command has no blank and no bracket", "transport/smtp/commands.py",
        "    if _FORBIDDEN.search(address):", "    if False:",
@@ -104,7 +104,7 @@ MUTATIONS = (
        r'_FOLD = re.compile(r"\r?\n[ \t]+(?=[^ \t\r\n])")', r'_FOLD = re.compile(r"\r?\n[ \t]*")',
        FIELDS, "test_only_a_fold_is_unfolded"),
     # -- T8: no false addresses
-    _m("T8", "a text that names two addresses is refused", "mail_bridge.py",
+    _m("T8", "a text that names two addresses is refused", "flask_mail/bridge.py",
        "elif _ADDRESS_LIKE.search(name) and name.casefold() != address.casefold():",
        "elif False:", FALSE),
     _m("T8", "encoded words are no local parts", "addresses/__init__.py",

@@ -10,8 +10,8 @@ from typing import Final
 from flask import url_for
 from flask_admin import BaseView
 
-from ... import takeover
 from ...config import AccessMode
+from ...flask_mail import takeover
 from ...state import State
 from .look import Finding, Health
 

@@ -18,8 +18,8 @@ import flask_mail
 import sqlalchemy as sa
 from flask import Flask, appcontext_pushed, current_app, request_started
 
-from .errors import InteractionMailError
-from .messages.sender import default_from
+from ..errors import InteractionMailError
+from ..messages.sender import default_from
 
 log = logging.getLogger("flask_interaction_mail")
 

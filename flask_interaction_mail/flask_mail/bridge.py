@@ -21,17 +21,17 @@ from weakref import WeakKeyDictionary
 import flask_mail
 from flask import current_app, has_app_context
 
-from . import addresses
-from .addresses import check_line
-from .clock import to_db
-from .errors import AddressError
-from .messages import attachments
-from .messages import mime as content
-from .messages.attachments import attachment, fitting_type
-from .messages.intent import Attachment, Intent
-from .messages.structured import unfolded
+from .. import addresses
+from ..addresses import check_line
+from ..clock import to_db
+from ..errors import AddressError
+from ..messages import attachments
+from ..messages import mime as content
+from ..messages.attachments import attachment, fitting_type
+from ..messages.intent import Attachment, Intent
+from ..messages.structured import unfolded
+from ..values import Kind, Party
 from .takeover import DefaultSender
-from .values import Kind, Party
 
 Given = str | tuple[str, str]  # how Flask-Mail's callers write a mailbox
 _AUTOMATIC: Final = re.compile(r"(?:no|auto-[a-z]+)(?: *;[ -~]*)?", re.IGNORECASE)
