@@ -15,7 +15,7 @@ from flask_interaction_mail.delivery.dispatcher import Dispatcher, Limit
 from flask_interaction_mail.delivery.factory import dispatcher_of
 from flask_interaction_mail.outbox import claim as queue
 from flask_interaction_mail.outbox import messages as outbox
-from flask_interaction_mail.outbox.claim import Verdict
+from flask_interaction_mail.outbox.claimed import Verdict
 from flask_interaction_mail.state import State
 from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
 

@@ -24,7 +24,7 @@ from flask_interaction_mail.messages.compose import Identity
 from flask_interaction_mail.messages.intent import Intent
 from flask_interaction_mail.messages.message import NewMessage, new_id
 from flask_interaction_mail.outbox import messages as outbox
-from flask_interaction_mail.outbox.claim import Verdict
+from flask_interaction_mail.outbox.claimed import Verdict
 from flask_interaction_mail.state import State
 
 from .. import messages

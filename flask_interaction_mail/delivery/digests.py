@@ -20,7 +20,7 @@ from ..messages.intent import Intent
 from ..messages.message import NewMessage
 from ..outbox import digests as gathering
 from ..outbox import messages, rate_limit
-from ..outbox.claim import Claimed, Verdict
+from ..outbox.claimed import Claimed, Verdict
 from ..outbox.digests import SOURCE, Gathering
 from ..outbox.rates import Rates
 from ..state import State

@@ -14,7 +14,7 @@ from typing import Any, Final
 from .. import operations
 from ..announce import announce_ids
 from ..config import DeliveryMode
-from ..outbox.claim import Verdict
+from ..outbox.claimed import Verdict
 from ..outbox.presence import How, Pulse
 from ..state import State
 from ..transport.policy import ConnectPolicy

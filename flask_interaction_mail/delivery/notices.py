@@ -17,7 +17,7 @@ from ..messages.intent import Intent
 from ..messages.message import NewMessage, id_of_key, new_id
 from ..messages.route import step
 from ..outbox import messages, resends
-from ..outbox.claim import Verdict
+from ..outbox.claimed import Verdict
 from ..settings.model import MessagingSettings
 from ..state import State
 from ..values import Kind, Status

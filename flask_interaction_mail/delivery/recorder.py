@@ -10,7 +10,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from ..outbox import breaker, claim
-from ..outbox.claim import Claimed, Verdict
+from ..outbox.claimed import Claimed, Verdict
 from ..outbox.server_limits import CONNECTIONS, RECIPIENTS, ServerLimit, learn
 from ..settings.model import MessagingSettings
 from ..storage.database import AWAY, in_short

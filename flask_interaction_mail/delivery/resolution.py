@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ..errors import TransportError
-from ..outbox.claim import Attempt, Claimed, Verdict
+from ..outbox.claimed import Attempt, Claimed, Verdict
 from ..outcome import Fault, Result, Stage
 from ..transport.base import Delivery
 from ..values import Reason, Status

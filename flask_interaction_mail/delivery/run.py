@@ -16,7 +16,7 @@ from datetime import timedelta
 from functools import partial
 
 from ..outbox import breaker, claim
-from ..outbox.claim import Attempt, Claimed
+from ..outbox.claimed import Attempt, Claimed
 from ..outbox.sizes import ANY, SMALL
 from ..settings.model import MessagingSettings, OnAmbiguous
 from ..storage.database import AWAY, in_short

@@ -22,11 +22,9 @@ from ..storage.fetched_rows import Query
 from ..storage.json_rows import given, update
 from ..storage.tables import MESSAGE
 from ..values import Reason, Status
-from .claimed import OPEN, WANTED, load, wanted
-from .claimed import Attempt as Attempt
-from .claimed import Claimed as Claimed
-from .claimed import Verdict as Verdict
+from .claimed import Claimed
 from .fenced import Change, by_index, lock_rows_only
+from .loading import OPEN, WANTED, load, wanted
 from .record import record as record
 from .sizes import ANY, LARGE, Sizes
 from .stored import Reading

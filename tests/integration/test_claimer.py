@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from flask_interaction_mail.delivery.claimer import GLANCE, Claimer, Wish
 from flask_interaction_mail.delivery.dispatcher import Dispatcher, Limit
 from flask_interaction_mail.outbox import claim as queue
-from flask_interaction_mail.outbox.claim import Verdict
+from flask_interaction_mail.outbox.claimed import Verdict
 from flask_interaction_mail.settings.model import MessagingSettings
 from flask_interaction_mail.transport.base import Delivery, Envelope
 from flask_interaction_mail.transport.memory import MemoryTransport

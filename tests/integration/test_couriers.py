@@ -18,7 +18,7 @@ from flask_interaction_mail.delivery import run
 from flask_interaction_mail.delivery.claimer import Claimer, Taken, Wish
 from flask_interaction_mail.delivery.dispatcher import Dispatcher, Limit, Office
 from flask_interaction_mail.outbox import claim
-from flask_interaction_mail.outbox.claim import Verdict
+from flask_interaction_mail.outbox.claimed import Verdict
 from flask_interaction_mail.settings.model import MessagingSettings
 from flask_interaction_mail.storage.tables import MESSAGE
 from flask_interaction_mail.transport.base import Delivery, Envelope

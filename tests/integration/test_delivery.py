@@ -29,7 +29,7 @@ from flask_interaction_mail.delivery.dispatcher import Dispatcher, Limit
 from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outbox import breaker
 from flask_interaction_mail.outbox import messages as outbox
-from flask_interaction_mail.outbox.claim import Verdict
+from flask_interaction_mail.outbox.claimed import Verdict
 from flask_interaction_mail.outcome import Reply, Result, Stage
 from flask_interaction_mail.transport.base import Delivery, Envelope
 from flask_interaction_mail.transport.memory import MemoryTransport

@@ -16,7 +16,7 @@ from flask_interaction_mail.delivery.resolution import verdict_of
 from flask_interaction_mail.messages.message import NewMessage
 from flask_interaction_mail.outbox import claim as queue
 from flask_interaction_mail.outbox import messages
-from flask_interaction_mail.outbox.claim import Attempt, Claimed
+from flask_interaction_mail.outbox.claimed import Attempt, Claimed
 from flask_interaction_mail.outbox.fenced import by_index
 from flask_interaction_mail.outbox.sizes import ANY
 from flask_interaction_mail.outcome import Reply, Result, Stage

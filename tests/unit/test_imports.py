@@ -1,11 +1,14 @@
-"""What a process does not load before it needs it: start-up and memory, held without a clock."""
+"""Who imports whom, and what a process does not load before it needs it, without a clock."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
+
+import grimp
 
 ROOT = Path(__file__).parents[2]
 
@@ -132,3 +135,14 @@ assert sorted(main.commands) == main.list_commands(None)
 assert main.get_command(None, "nonsense") is None
 """
     assert "flask_interaction_mail.cli.test" in loaded(steps)
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    """Imports inside functions count, and those for annotations alone."""
+    graph = grimp.build_graph("flask_interaction_mail", cache_dir=None)
+    imports = {name: graph.find_modules_directly_imported_by(name) for name in graph.modules}
+    assert imports["flask_interaction_mail.delivery.modes"] > {
+        "flask_interaction_mail.delivery.dispatcher",  # for annotations
+        "flask_interaction_mail.delivery.factory",  # in a function
+    }
+    TopologicalSorter(imports).prepare()  # raises where there is a circle, and names it
