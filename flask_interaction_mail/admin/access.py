@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from flask import abort, request
 from flask.typing import ResponseReturnValue
@@ -12,9 +12,7 @@ from flask_admin import BaseView
 
 from ..config import AccessMode
 from ..names import one_line
-
-if TYPE_CHECKING:
-    from ..state import State
+from ..state import State
 
 Callback = Callable[..., ResponseReturnValue | None]
 RIGHTS: Final = ("view", "edit", "test", "outbox", "body", "resend", "purge")

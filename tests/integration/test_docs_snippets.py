@@ -293,7 +293,9 @@ def test_each_site_has_an_outbox_of_its_own(tmp_path: Path) -> None:
     for app in names["apps"].values():
         with app.app_context():
             db.create_all()
-            app.extensions["interaction_mail"].save_settings(SETTINGS, base=None, changed_by="test")
+            operations.save_settings(
+                app.extensions["interaction_mail"], SETTINGS, base=None, changed_by="test"
+            )
     exec(f"with {sending}".replace("(...)", "('bob', 'Hello', text='Hello')"), names)  # noqa: S102
     count = db.text("SELECT count(*) FROM interaction_mail_message")
     found = {}

@@ -14,7 +14,7 @@ from flask_admin import Admin, AdminIndexView
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
 
-from flask_interaction_mail import InteractionMail
+from flask_interaction_mail import InteractionMail, operations
 from tests.host import PASSWORD, Host
 from tests.panel import HOME, OUTBOX, TYPED, OpenIndex, Panel, form_values, opened_panel
 
@@ -199,7 +199,8 @@ def test_one_global_admin_serves_two_applications(tmp_path: Path) -> None:
             extension.init_app(app)
         with app.app_context():
             db.create_all()
-            app.extensions["interaction_mail"].save_settings(
+            operations.save_settings(
+                app.extensions["interaction_mail"],
                 {
                     "smtp_server": f"{name}.example",
                     "default_to": "a@x.example",
