@@ -18,7 +18,7 @@ from .flask_mail import bridge, takeover
 from .messages import arguments, mime, templates
 from .messages.compose import Identity
 from .messages.intent import Intent
-from .messages.message import NewMessage, id_of_key, new_id
+from .messages.message import id_of_key, new_id
 from .messages.templates import Texts
 from .names import NAME_LIMIT
 from .outbox import messages
@@ -26,7 +26,7 @@ from .state import State, state_of
 from .storage.database import plain_session
 from .text import storable
 from .unit_of_work import session_events
-from .unit_of_work.writer import Storing
+from .unit_of_work.writer import Storing, enrol
 from .values import Kind, Notification, Party
 
 
@@ -37,7 +37,6 @@ class _Sender(enum.Enum):
 CURRENT_USER: Final = _Sender.CURRENT_USER
 
 To = Party | str | Sequence[Party | str] | None
-_CROWD = 100  # people in To and Cc of one message, above which somebody has forgotten a loop
 log = logging.getLogger("flask_interaction_mail")
 
 
@@ -130,24 +129,6 @@ def send_notification(
     identity = _identity(key, number, intent.user, arguments.span(send_at, expires_at))
     composed = operations.compose(state, intent, identity, settings)
     return enrol(state, Storing(composed), session=session)
-
-
-def enrol(state: State, work: Storing, *, session: Session | None) -> Notification:
-    """Hand ``work`` to the transaction that it belongs to."""
-    session_events.enrol(work, state, session=session)
-    _warn_of_a_crowd(work.message)
-    return work.message.snapshot()
-
-
-def _warn_of_a_crowd(new: NewMessage) -> None:
-    visible = sum(one.field != "bcc" for one in new.recipients)
-    if visible > _CROWD:
-        log.warning(
-            "notification.crowd: message %s shows the addresses of %d people to all of them; "
-            "call send_notification once for each in a loop, or name them in bcc",
-            new.id,
-            visible,
-        )
 
 
 def send_flask_mail(mail_message: FlaskMailMessage) -> None:

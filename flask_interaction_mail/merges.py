@@ -17,7 +17,7 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from . import addresses, operations, signals
-from .api import actor_of, enrol, shared_locale
+from .api import actor_of, shared_locale
 from .clock import from_db, now
 from .errors import AddressError, TablesMissing
 from .messages import templates
@@ -26,7 +26,6 @@ from .messages.intent import Intent
 from .messages.message import id_of_key, new_id
 from .messages.recipients import own_domains
 from .names import one_line
-from .notifications import waiting
 from .outbox import messages
 from .outbox.messages import Earlier
 from .settings.model import MessagingSettings
@@ -35,7 +34,7 @@ from .storage.database import DatabaseBusy, context_of
 from .unit_of_work import delayed, session_events
 from .unit_of_work.deferred import Fate
 from .unit_of_work.delayed import Job
-from .unit_of_work.writer import CallingBack, Storing
+from .unit_of_work.writer import CallingBack, Storing, enrol, waiting
 from .values import Contact, Kind, Merge, Notification, Party, Reason, Status
 
 log = logging.getLogger("flask_interaction_mail")

@@ -16,12 +16,11 @@ from sqlalchemy.orm import Session
 from . import clock, operations
 from .errors import ContentError
 from .messages import arguments
-from .messages.message import NewMessage
 from .outbox import keys, messages
 from .state import State, state_of
 from .storage.conflicts import survive
 from .unit_of_work import session_events
-from .unit_of_work.writer import CallingBack, Storing
+from .unit_of_work.writer import CallingBack, Storing, messages_in, waiting
 from .values import Notification, Reason
 
 
@@ -116,7 +115,7 @@ class _Wanted:
         found: Sequence[uuid.UUID] = ()
         if self._key is not None:
             state.database.check_letters("key", self._key)
-            queued = [one.id for one in _waiting(session) if one.key == self._key]
+            queued = [one.id for one in messages_in(session) if one.key == self._key]
             found = [*queued, *keys.use_of(connection, self._key).ids]
         return found or ([] if self._id is None else [self._id])
 
@@ -139,7 +138,7 @@ def _uuid_or_none(text: str) -> uuid.UUID | None:
 
 def of_key(state: State, session: Session, key: str) -> tuple[Notification | None, int]:
     """The notification that has ``key``, or None and the number of the next one with it."""
-    for message in _waiting(session):
+    for message in messages_in(session):
         if message.key == key:
             return message.snapshot(), message.key_number
     with state.database.reading_in(session) as connection:
@@ -148,13 +147,3 @@ def of_key(state: State, session: Session, key: str) -> tuple[Notification | Non
         if use.taken_by is None:
             return None, use.next
         return messages.load(connection, [use.taken_by])[use.taken_by], use.next
-
-
-def waiting(session: Session, id: uuid.UUID) -> Notification | None:
-    """The notification ``id``, if it waits for the commit of ``session``."""
-    return next((one.snapshot() for one in _waiting(session) if one.id == id), None)
-
-
-def _waiting(session: Session) -> list[NewMessage]:
-    works = session_events.pending_of(session)
-    return [work.message for work in works if isinstance(work, Storing)]

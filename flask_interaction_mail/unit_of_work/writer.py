@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import sqlalchemy as sa
+from sqlalchemy.orm import Session
 
 from .. import clock
 from ..announce import announce_ids, emit, is_heard
@@ -15,12 +17,16 @@ from ..messages.message import NewMessage
 from ..names import one_line
 from ..outbox import messages
 from ..storage.conflicts import survive
-from ..values import Reason, Status
+from ..values import Notification, Reason, Status
+from . import session_events
 from .contexts import wake
 from .deferred import Fate, Owner
 
+log = logging.getLogger("flask_interaction_mail")
+
 _SMALL = 4000  # bytes of a message without content
 _NAMED = 10  # recipients of one message in a log record
+_CROWD = 100  # people in To and Cc of one message, above which somebody has forgotten a loop
 
 
 @dataclass(eq=False, slots=True)
@@ -92,3 +98,35 @@ class Writer:
             isinstance(work, Storing) and work.message.status is Status.QUEUED for work in works
         ):
             wake(owner)
+
+
+# -- what is handed to a transaction, and waits there --------------------------------------
+
+
+def enrol(owner: Owner, work: Storing, *, session: Session | None) -> Notification:
+    """Hand ``work`` to the transaction that it belongs to."""
+    session_events.enrol(work, owner, session=session)
+    _warn_of_a_crowd(work.message)
+    return work.message.snapshot()
+
+
+def _warn_of_a_crowd(new: NewMessage) -> None:
+    visible = sum(one.field != "bcc" for one in new.recipients)
+    if visible > _CROWD:
+        log.warning(
+            "notification.crowd: message %s shows the addresses of %d people to all of them; "
+            "call send_notification once for each in a loop, or name them in bcc",
+            new.id,
+            visible,
+        )
+
+
+def messages_in(session: Session) -> list[NewMessage]:
+    """The messages that wait for the commit of ``session``, or for the end of its app context."""
+    works = session_events.pending_of(session)
+    return [work.message for work in works if isinstance(work, Storing)]
+
+
+def waiting(session: Session, id: uuid.UUID) -> Notification | None:
+    """The notification ``id``, if it waits for the commit of ``session``."""
+    return next((one.snapshot() for one in messages_in(session) if one.id == id), None)
