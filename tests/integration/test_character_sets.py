@@ -14,6 +14,7 @@ from flask_interaction_mail import (
     Party,
     cancel_notification,
     get_notification,
+    operations,
     request_merge,
     send_notification,
 )
@@ -150,9 +151,9 @@ def test_letters_that_postgresql_lacks_leave_and_break_no_commit(
     """The outbox shows their numbers; the mail has them, and so has what is sent again."""
     latin.configure(smtp_port=catcher.port, default_from_name=LETTERS)
     sent = send(latin, "bob")
-    latin.state.dispatcher().drain()
-    latin.state.resend(sent.id)
-    latin.state.dispatcher().drain()
+    latin.dispatcher().drain()
+    operations.resend(latin.state, sent.id)
+    latin.dispatcher().drain()
     with latin.app.app_context():
         found = get_notification(sent.id)
     shown = LETTERS.encode("latin-1", "backslashreplace").decode("latin-1")
