@@ -43,11 +43,24 @@ class Migrations(enum.StrEnum):
     OWN = "own"  # ``flask interaction-mail db …``
 
 
+class TransportKind(enum.StrEnum):
+    """What hands messages over: to the server of the settings, or to something in its place."""
+
+    SMTP = "smtp"
+    MEMORY = "memory"  # nothing leaves: messages are kept in the process that delivers them
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether no server is asked, whatever the settings say."""
+        return self is TransportKind.MEMORY
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The parsed keys. ``overrides`` holds cleaned settings."""
 
     delivery: DeliveryMode = DeliveryMode.THREAD
+    transport: TransportKind = TransportKind.SMTP
     access: AccessMode = AccessMode.ADMIN
     migrations: Migrations = Migrations.HOST
     connections: int = AUTO  # SMTP connections per worker, at most
@@ -80,13 +93,16 @@ def parse(config: Mapping[str, Any]) -> Config:
     return Config(**values)
 
 
-def suppressed(config: Mapping[str, Any]) -> bool:
+def suppressed(config: Mapping[str, Any], transport: TransportKind = TransportKind.SMTP) -> bool:
     """Whether the application sends no mail: ``MAIL_SUPPRESS_SEND``, else ``TESTING``.
 
+    ``TESTING`` alone suppresses nothing where ``transport`` stands in for the server anyway.
     To be asked at each use: tests set ``TESTING`` after the application was made.
     """
     word = config.get("MAIL_SUPPRESS_SEND")
-    return bool(config.get("TESTING") if word is None else word)
+    if word is None:
+        return bool(config.get("TESTING")) and not transport.stands_in
+    return bool(word)
 
 
 @contextmanager
@@ -192,6 +208,7 @@ def _duration(unit: str) -> Callable[[str, object], timedelta]:
 
 _PARSERS: Final[dict[str, Callable[[str, object], object]]] = {
     "delivery": _word(DeliveryMode),
+    "transport": _word(TransportKind),
     "access": _word(AccessMode),
     "migrations": _word(Migrations),
     "connections": _connections,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from flask import Blueprint, Flask
@@ -13,7 +14,7 @@ from flask_sqlalchemy import SQLAlchemy
 
 from . import cli
 from .api import send_flask_mail
-from .config import Config, DeliveryMode, Migrations, parse
+from .config import Config, DeliveryMode, Migrations, TransportKind, parse
 from .directory import Directory, People
 from .errors import InteractionMailError
 from .flask_mail import takeover
@@ -25,6 +26,9 @@ from .storage import tables
 from .storage.database import Database
 from .unit_of_work import contexts
 from .unit_of_work.deferred import Delivery
+
+if TYPE_CHECKING:
+    from .transport.memory import MemoryTransport
 
 TEMPLATES = "interaction_mail_templates"  # a blueprint without routes: it only brings templates
 
@@ -105,6 +109,23 @@ class InteractionMail:
         """
         state_of(app).delivery.ensure_running()
 
+    def memory(self, app: Flask | None = None) -> MemoryTransport:
+        """What keeps the mail of ``app``, or of the current app, in place of a server.
+
+        For tests, with ``INTERACTION_MAIL_TRANSPORT = "memory"``.
+
+        Raises:
+            RuntimeError: it sends to a server; there is no current app, or ``init_app`` was not
+                called for it.
+        """
+        found = state_of(app).memory
+        if found is None:
+            raise RuntimeError(
+                "Nothing is kept in memory: set INTERACTION_MAIL_TRANSPORT = 'memory' before "
+                "InteractionMail.init_app"
+            )
+        return found
+
     def _build(
         self,
         app: Flask,
@@ -168,6 +189,7 @@ def _state(
         admin=admin,
         access=access,
         choose_delivery=_choose_delivery,
+        memory=_memory() if config.transport is TransportKind.MEMORY else None,
     )
 
 
@@ -178,6 +200,12 @@ def _choose_delivery(state: State) -> Delivery:
         by_celery: Delivery = _import_celery().delivery_of(state)
         return by_celery
     return modes.chosen(state)
+
+
+def _memory() -> MemoryTransport:
+    from .transport.memory import MemoryTransport  # late: for tests of applications
+
+    return MemoryTransport()
 
 
 def _dialects(app: Flask) -> Iterable[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from flask import Flask, current_app
 from flask_admin import Admin
@@ -16,6 +17,9 @@ from .settings.store import SettingsStore
 from .storage.database import Database
 from .unit_of_work.deferred import Delivery
 from .unit_of_work.writer import Writer
+
+if TYPE_CHECKING:  # a process that only stores does without it
+    from .transport.memory import MemoryTransport
 
 KEY = "interaction_mail"
 
@@ -35,6 +39,7 @@ class State:
     admin: Admin | None
     access: Access | None
     choose_delivery: Callable[[State], Delivery]
+    memory: MemoryTransport | None = None  # stands in for every server
 
     @cached_property
     def writer(self) -> Writer:
@@ -49,7 +54,7 @@ class State:
     @property
     def suppressed(self) -> bool:
         """Whether the application suppresses sending (``MAIL_SUPPRESS_SEND``), asked anew."""
-        return suppressed(self.app.config)
+        return suppressed(self.app.config, self.config.transport)
 
 
 def state_of(app: Flask | None = None) -> State:

@@ -17,17 +17,18 @@ def _rate(count: int, once: Callable[[], object]) -> dict[str, float]:
 
 
 def _open_and_close(port: int, authority: str) -> None:
-    from flask_interaction_mail.settings.model import MessagingSettings
+    from flask_interaction_mail.settings.model import Encryption
+    from flask_interaction_mail.transport.relay import Relay
     from flask_interaction_mail.transport.smtp.session import Session
 
-    settings = MessagingSettings(
-        smtp_server="127.0.0.1",
-        smtp_port=port,
-        encryption="tls",  # type: ignore[arg-type]  # plain strings are taken
+    relay = Relay(
+        server="127.0.0.1",
+        port=port,
+        encryption=Encryption.TLS,
         ca_certificate=authority,
-        default_from="crm@firm.example",
+        domain="firm.example",
     )
-    session = Session(settings=settings)
+    session = Session(relay=relay)
     session.open()
     session.quit()
 

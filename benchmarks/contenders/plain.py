@@ -93,9 +93,10 @@ def _sending(transport: Any, envelopes: Iterable[Any]) -> None:
 
 def _opened(port: int, first: Any) -> Any:
     """A transport that has sent one message."""
+    from flask_interaction_mail.transport.relay import relay_of
     from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 
-    transport = SmtpTransport(_settings(port))
+    transport = SmtpTransport(relay_of(_settings(port)))
     _sending(transport, [first])
     return transport
 

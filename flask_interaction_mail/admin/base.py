@@ -83,6 +83,7 @@ class PanelView(BaseView):
             status=formatting.status,
             leaves_by_itself=formatting.leaves_by_itself,
             suppressed=state().suppressed,
+            stands_in=state().config.transport.stands_in,
             breaker=_breaker(present),
             **values,
         )
@@ -144,8 +145,9 @@ def _version(name: str) -> str:
 
 def _breaker(present: InForce) -> breaker.Open | None:
     from ..outbox import breaker  # late: with the first page that is opened
+    from ..transport.relay import relay_of
 
     if not present.settings.configured:
         return None
     with state().database.reading() as connection:
-        return breaker.read(connection, present.settings)
+        return breaker.read(connection, relay_of(present.settings, state().config.transport))

@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from flask import stream_template
 
 from ..diagnosis import Diagnosis, Finding
-from ..diagnosis.runner import diagnose
 from ..monitoring import test_history
 from ..settings.store import InForce
 from ..state import State
-from ..transport.policy import ConnectPolicy
 from . import formatting, marks, texts
 from .forms import SettingsForm
 
@@ -43,6 +41,7 @@ def page(
         "interaction_mail/admin/test_result.html",
         events=_recorded(state, drafted, by),
         settings=drafted.settings,
+        stands_in=state.config.transport.stands_in,
         marks=texts.MARKS,
         looked_at=looked_at,
         badge_of=lambda end: test_history.badge_after(state, drafted, present, by, end),
@@ -52,8 +51,7 @@ def page(
 
 
 def _recorded(state: State, drafted: InForce, by: str) -> Iterator[Finding | Diagnosis]:
-    policy = ConnectPolicy.of(state.config)
-    for event in diagnose(drafted.settings, policy=policy, suppressed=state.suppressed):
+    for event in test_history.steps(state, drafted):
         if isinstance(event, Diagnosis):
             _record(state, drafted, by, event)
         yield event

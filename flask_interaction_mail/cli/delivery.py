@@ -24,8 +24,9 @@ from ..outbox.presence import How
 from ..settings.store import InForce
 from ..state import State, state_of
 from ..storage.tables import MessageRow
+from ..transport.relay import relay_of
 from ..values import Reason, Status
-from .output import as_json, dump, fail, main, moment, pairs, say
+from .output import STAYS_HERE, as_json, dump, fail, main, moment, pairs, say
 
 _WAITING: Final = (Status.QUEUED, Status.SENDING, Status.DEFERRED)
 _HELD_BY_RATE: Final = (
@@ -56,6 +57,8 @@ def status(as_json: bool) -> None:
         dump(told)
         return
     counts, above = told.pop("messages"), told.pop("held_by_rate")
+    if told["transport"].stands_in:
+        told["transport"] = f"{told['transport']}: {STAYS_HERE}"
     told["server_takes"] = _takes(told["server_takes"])
     told["at_work"] = [_in_words(one) for one in told["at_work"]] or _NOBODY[told["delivery"]]
     pairs((name.replace("_", " "), value) for name, value in told.items())
@@ -71,16 +74,18 @@ def told_of(state: State) -> dict[str, Any]:
     """The figures of ``status``."""
     now = clock.now()
     present = state.settings.current()
+    relay = relay_of(present.settings, state.config.transport)
     with state.database.reading() as connection:
         counts = _counts(connection)
         oldest = _oldest(connection, now)
         above = connection.scalar(_HELD_BY_RATE) or 0
-        broken = breaker.read(connection, present.settings)
-        takes = server_limits.read(connection, present.settings, now)
+        broken = breaker.read(connection, relay)
+        takes = server_limits.read(connection, relay, now)
         here = [one for one in presence.heard_of(connection) if one.here]
     return {
         "configured": present.settings.configured,
         "delivery": state.config.delivery,
+        "transport": state.config.transport,
         "at_work": [_as_told(one) for one in here],
         "server": _server(present),
         "server_takes": takes._asdict(),
@@ -153,7 +158,10 @@ def _last_test(state: State, present: InForce) -> str:
 def worker(once: bool, connections: int | None) -> None:
     """Deliver until SIGTERM or SIGINT: what is in flight then is finished first."""
     changes = {"connections": connections} if connections else {}
-    dispatcher = dispatcher_of(state_of(), How.ONCE if once else How.WORKER, **changes)
+    state = state_of()
+    if state.config.transport.stands_in:
+        say(f"{STAYS_HERE[0].upper()}{STAYS_HERE[1:]}.")
+    dispatcher = dispatcher_of(state, How.ONCE if once else How.WORKER, **changes)
     with until_signalled() as (stop, wake):
         if not once:
             say("Delivering. Stop with Ctrl-C or SIGTERM.")

@@ -19,6 +19,7 @@ from ..unit_of_work.delayed import is_away
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
+STAYS_HERE: Final = "mail stays in the memory of the process that delivers, and nobody gets it"
 as_json: Final = click.option("--json", "as_json", is_flag=True, help="Write JSON for a program.")
 
 

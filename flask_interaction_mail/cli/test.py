@@ -10,13 +10,11 @@ import click
 from .. import operations
 from ..addresses import Mailbox
 from ..diagnosis import Diagnosis, Finding
-from ..diagnosis.runner import diagnose
 from ..errors import AddressError, NoRecipient
 from ..messages import compose, recipients, sender
 from ..monitoring import test_history
 from ..settings.layers import InForce
 from ..state import State, state_of
-from ..transport.policy import ConnectPolicy
 from ..values import Party
 from .fields import changes_of, refuse_overridden, setting_options
 from .output import as_json, dump, fail, main, operator, say
@@ -47,8 +45,7 @@ def test(as_json: bool, **options: Any) -> None:
 
 
 def _examine(state: State, tried: InForce, *, quiet: bool) -> Diagnosis:
-    policy = ConnectPolicy.of(state.config)
-    for found in diagnose(tried.settings, policy=policy, suppressed=state.suppressed):
+    for found in test_history.steps(state, tried):
         if isinstance(found, Diagnosis):
             return found
         if not quiet:

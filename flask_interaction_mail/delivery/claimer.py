@@ -21,6 +21,7 @@ from ..outbox.claimed import Claimed
 from ..outbox.fenced import by_index
 from ..outbox.sizes import ANY, LARGE, SMALL, Sizes
 from ..settings.model import MessagingSettings, OnAmbiguous
+from ..transport.relay import Relay
 from .ports import Office
 
 GLANCE: Final = 0.25  # s between two looks at what may have changed while there is work
@@ -61,7 +62,9 @@ class Claimer:
     whether a large message was due at the last look, and was not claimed since.
     """
 
-    def __init__(self, office: Office, settings: MessagingSettings, clock: queue.Time) -> None:
+    def __init__(
+        self, office: Office, settings: MessagingSettings, relay: Relay, clock: queue.Time
+    ) -> None:
         self.held_up_by: str | None = None
         self.probing = False
         self.one_writer = True  # until the database has told
@@ -71,6 +74,7 @@ class Claimer:
         self.connections: int | None = None
         self._office = office
         self._settings = settings
+        self._relay = relay
         self._time = clock
         self._looked_at = -math.inf
         self._only_fresh = False  # as of the last look
@@ -123,7 +127,7 @@ class Claimer:
             reading=None if store.lone else store.reading,
             sieve=partial(self._sieve, held),
         )
-        if claimed and self.probing and not breaker.begin_probe(connection, self._settings, now):
+        if claimed and self.probing and not breaker.begin_probe(connection, self._relay, now):
             queue.give_back(connection, claimed, due_at=now, detail=None)
             claimed = []
         return Taken(claimed, held, len(claimed) + len(held) >= wish.limit)
@@ -184,7 +188,7 @@ class Claimer:
         with store.reading() as connection:
             self.one_writer = connection.dialect.name == "sqlite"
             now = self._time.look(connection)
-            broken = breaker.read(connection, self._settings)
+            broken = breaker.read(connection, self._relay)
             if broken is not None and broken.until > now:
                 self.held_up_by = broken.why
                 return False
@@ -195,7 +199,7 @@ class Claimer:
                 return False
             self._only_fresh = not waiting.other
             self.large_waits = waiting.large
-            self.room, self.connections = server_limits.read(connection, self._settings, now)
+            self.room, self.connections = server_limits.read(connection, self._relay, now)
         self.probing = broken is not None
         self._looked_at = time.monotonic()
         if gathers:

@@ -17,6 +17,7 @@ from ..settings.model import MessagingSettings
 from ..storage.database import in_short
 from ..transport.base import Transport
 from ..transport.pool import KeptTransports
+from ..transport.relay import Relay
 from .pool import divert_to
 from .ports import Limit as Limit
 from .ports import Office as Office
@@ -129,13 +130,13 @@ class Dispatcher:
         return None if hands.available() else _NO_THREAD
 
 
-def _weakly(dispatcher: Dispatcher) -> Callable[[MessagingSettings], Transport]:
+def _weakly(dispatcher: Dispatcher) -> Callable[[Relay], Transport]:
     present = weakref.ref(dispatcher)
 
-    def connect(settings: MessagingSettings) -> Transport:
+    def connect(relay: Relay) -> Transport:
         own = present()
         assert own is not None  # noqa: S101 - it is at work: it asks for the connection
-        return own._office.transport(settings)
+        return own._office.transport(relay)
 
     return connect
 

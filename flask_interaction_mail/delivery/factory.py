@@ -18,6 +18,8 @@ from ..outbox.claimed import Verdict
 from ..outbox.presence import How, Pulse
 from ..state import State
 from ..transport.policy import ConnectPolicy
+from ..transport.registry import Transports
+from ..transport.relay import relay_of
 from . import appserver, notices, wakeup
 from .digests import Floodgate, whose_fate
 from .dispatcher import Dispatcher, Office
@@ -54,10 +56,12 @@ def pulse_of(state: State, how: How) -> Pulse:
 
 
 def _office(state: State) -> Office:
-    logins = Logins(state.database, state.settings.keyring, ConnectPolicy.of(state.config))
+    transports = Transports(ConnectPolicy.of(state.config), state.memory)
+    logins = Logins(state.database, state.settings.keyring, transports)
     return Office(
         store=state.database,
         settings=lambda: state.settings.current().settings,
+        relay=partial(relay_of, transport=state.config.transport),
         transport=logins.transport,
         prepare=logins.look,
         announce=partial(_announce, state),

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import uuid
-from collections import defaultdict
 from datetime import datetime
 from typing import Final
 
@@ -19,9 +18,9 @@ from ..settings.keyring import Keyring
 from ..settings.model import MessagingSettings
 from ..storage.check_rows import put
 from ..storage.tables import CHECK
-from ..transport.policy import ConnectPolicy
-from ..transport.smtp.endurance import Endurance
-from ..transport.smtp.transport import SmtpTransport
+from ..transport.base import Transport
+from ..transport.registry import Transports
+from ..transport.relay import Relay
 from .ports import Store
 
 log = logging.getLogger("flask_interaction_mail")
@@ -33,12 +32,12 @@ _ROWS: Final = uuid.UUID("0f4c7a52-5b0e-4f0b-8f2e-6f5f0b1f7a31")
 def keep(
     connection: sa.Connection,
     keyring: Keyring,
-    settings: MessagingSettings,
+    relay: Relay,
     mechanism: str,
     now: datetime,
 ) -> None:
-    """A test of ``settings`` has logged in by ``mechanism``; who owns the connection commits."""
-    fingerprint = keyring.fingerprint(_login_alone(settings))
+    """A test of ``relay`` has logged in by ``mechanism``; who owns the connection commits."""
+    fingerprint = keyring.fingerprint(_login_alone(relay))
     put(
         connection,
         uuid.uuid5(_ROWS, fingerprint),
@@ -51,9 +50,9 @@ def keep(
     )
 
 
-def kept(connection: sa.Connection, keyring: Keyring, settings: MessagingSettings) -> str | None:
-    """By which mechanism the login of ``settings`` has passed; None where that is not known."""
-    fingerprints = keyring.fingerprints(_login_alone(settings))
+def kept(connection: sa.Connection, keyring: Keyring, relay: Relay) -> str | None:
+    """By which mechanism the login at ``relay`` has passed; None where that is not known."""
+    fingerprints = keyring.fingerprints(_login_alone(relay))
     query = (
         sa.select(CHECK.c.steps)
         .where(CHECK.c.fingerprint.in_(fingerprints), CHECK.c.kind == KIND)
@@ -70,41 +69,35 @@ class Logins:
     ``look`` is for the thread that speaks with the database, ``transport`` for any.
     """
 
-    def __init__(self, store: Store, keyring: Keyring, policy: ConnectPolicy) -> None:
+    def __init__(self, store: Store, keyring: Keyring, transports: Transports) -> None:
         self._store = store
         self._keyring = keyring
-        self._policy = policy
+        self._transports = transports
         self._first: str | None = None
-        self._endurance: defaultdict[tuple[str | None, int], Endurance] = defaultdict(Endurance)
 
-    def look(self, settings: MessagingSettings) -> None:
-        """Find out how ``settings`` log in; never raises because of the database."""
-        if not (settings.use_authentication and settings.password):
+    def look(self, relay: Relay) -> None:
+        """Find out how to log in at ``relay``; never raises because of the database."""
+        if not (relay.use_authentication and relay.secret):
             return
         try:
             with self._store.reading() as connection:
-                self._first = kept(connection, self._keyring, settings)
+                self._first = kept(connection, self._keyring, relay)
         except sa.exc.SQLAlchemyError:
             log.warning("login.unknown: how it passed its test cannot be read now", exc_info=True)
 
-    def transport(self, settings: MessagingSettings) -> SmtpTransport:
-        """A transport for ``settings``, which ``look`` was asked about."""
-        return SmtpTransport(
-            settings,
-            policy=self._policy,
-            mechanism=self._first,
-            endurance=self._endurance[settings.smtp_server, settings.smtp_port],
-        )
+    def transport(self, relay: Relay) -> Transport:
+        """A transport to ``relay``, which ``look`` was asked about."""
+        return self._transports.open(relay, mechanism=self._first)
 
 
-def _login_alone(settings: MessagingSettings) -> MessagingSettings:
-    """Of ``settings`` what a login depends on: others may change without another test."""
+def _login_alone(relay: Relay) -> MessagingSettings:
+    """Of ``relay`` what a login depends on: the rest may change without another test."""
     return MessagingSettings(
-        smtp_server=settings.smtp_server,
-        smtp_port=settings.smtp_port,
-        encryption=settings.encryption,
-        ca_certificate=settings.ca_certificate,
+        smtp_server=relay.server,
+        smtp_port=relay.port,
+        encryption=relay.encryption,
+        ca_certificate=relay.ca_certificate,
         use_authentication=True,
-        login=settings.login,
-        password=settings.password,
+        login=relay.login,
+        password=relay.secret,
     )

@@ -19,6 +19,7 @@ from ..outcome import Fault, Stage
 from ..settings.model import MessagingSettings, OnAmbiguous
 from ..transport.base import Transport
 from ..transport.pool import KeptTransports
+from ..transport.relay import Relay
 from .agent import Courier, Returned
 from .resolution import Judge
 
@@ -161,7 +162,11 @@ class Crew:
     """
 
     def __init__(
-        self, settings: MessagingSettings, kept: KeptTransports, now: Callable[[], datetime]
+        self,
+        settings: MessagingSettings,
+        relay: Relay,
+        kept: KeptTransports,
+        now: Callable[[], datetime],
     ) -> None:
         self.jobs = Jobs()
         self.results: queue.SimpleQueue[Returned] = queue.SimpleQueue()
@@ -170,12 +175,12 @@ class Crew:
         self.holds_until = 0.0
         self.lost: set[uuid.UUID] = set()
         self.judge = Judge(
-            server=f"{settings.smtp_server}:{settings.smtp_port}",
+            server=str(relay),
             hold=settings.on_ambiguous is OnAmbiguous.HOLD,
             diverted_to=divert_to(settings),
             sender=_sender(settings),
         )
-        self._settings = settings
+        self._relay = relay
         self._kept = kept
         self._now = now
         self._hired: list[hands.Task] = []
@@ -244,7 +249,7 @@ class Crew:
 
     def _carry(self) -> None:
         """A courier at work; its connection is kept for the next shift, unless it has failed."""
-        transport = self._kept.take(self._settings)
+        transport = self._kept.take(self._relay)
         self._transports.append(transport)
         courier = Courier(self, transport, self._now, self.judge)
         try:
@@ -257,7 +262,7 @@ class Crew:
             if courier.spent or left_early or self.trouble is not None:
                 transport.close()
             else:
-                self._kept.give_back(self._settings, transport)
+                self._kept.give_back(self._relay, transport)
             self.jobs.gone()
 
 

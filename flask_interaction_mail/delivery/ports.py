@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from ..outbox.claimed import Claimed, Verdict
 from ..settings.model import MessagingSettings
 from ..transport.base import Transport
+from ..transport.relay import Relay, relay_of
 
 
 def worker_name() -> str:
@@ -80,29 +81,30 @@ class Unlimited:
 class Office:
     """What the dispatcher works with; every part can be exchanged.
 
-    ``settings`` gives what is in force now; ``transport`` opens a connection for it, for any
-    thread, after ``prepare`` was called by the one that speaks with the database; ``announce`` is
-    told of what was recorded and must not raise. ``grace`` is how many seconds a message in
-    flight gets to finish when work has to stop, ``suppressed`` whether nothing may leave now;
-    ``tidy`` is called once an hour, and while ``listening`` lasts another process may set the
-    event. ``report`` is told what the default To has to hear of, in the transaction that
-    records it, and must not raise. ``limits`` say how much may leave. ``beat`` is called again and
-    again, as a sign of life, and ``leave`` at the end; neither may raise. Where it is ``modest``,
-    no more is claimed than the present connections send within a second: the process may end
-    without a farewell.
+    ``settings`` gives what is in force now, ``relay`` where its mail is handed over; ``transport``
+    opens a connection there, for any thread, after ``prepare`` was called by the one that speaks
+    with the database; ``announce`` is told of what was recorded and must not raise. ``grace`` is
+    how many seconds a message in flight gets to finish when work has to stop, ``suppressed``
+    whether nothing may leave now; ``tidy`` is called once an hour, and while ``listening`` lasts
+    another process may set the event. ``report`` is told what the default To has to hear of, in the
+    transaction that records it, and must not raise. ``limits`` say how much may leave. ``beat`` is
+    called again and again, as a sign of life, and ``leave`` at the end; neither may raise. Where it
+    is ``modest``, no more is claimed than the present connections send within a second: the process
+    may end without a farewell.
     """
 
     store: Store
     settings: Callable[[], MessagingSettings]
-    transport: Callable[[MessagingSettings], Transport]
+    transport: Callable[[Relay], Transport]
     announce: Callable[[Sequence[Verdict]], None]
     worker: str
     connections: int
     lease: timedelta
+    relay: Callable[[MessagingSettings], Relay] = relay_of
     grace: float = 30.0
     suppressed: Callable[[], bool] = lambda: False
     tidy: Callable[[], object] = lambda: None
-    prepare: Callable[[MessagingSettings], None] = lambda _: None
+    prepare: Callable[[Relay], None] = lambda _: None
     listening: Callable[[threading.Event], AbstractContextManager[None]] = lambda _: nullcontext()
     report: Callable[[sa.Connection, Sequence[Verdict]], None] = lambda *_: None
     limits: Limits = field(default_factory=Unlimited)

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from ..outbox import breaker, claim
 from ..outbox.claimed import Claimed, Verdict
 from ..outbox.server_limits import CONNECTIONS, RECIPIENTS, ServerLimit, learn
-from ..settings.model import MessagingSettings
 from ..storage.database import AWAY, in_short
+from ..transport.relay import Relay
 from ..values import Status
 from .claimer import Claimer, Wish
 from .ports import Limit, Office, Progress
@@ -37,7 +37,7 @@ class Recorder:
     def __init__(
         self,
         office: Office,
-        settings: MessagingSettings,
+        relay: Relay,
         clock: claim.Time,
         claimer: Claimer,
         limit: Limit,
@@ -47,7 +47,7 @@ class Recorder:
         self.fits = _AT_FIRST
         self.connections: int | None = None
         self._office = office
-        self._settings = settings
+        self._relay = relay
         self._time = clock
         self._claimer = claimer
         self._limit = limit
@@ -122,7 +122,7 @@ class Recorder:
             )
             spoken = any(one.attempt for one in verdicts)
             if self._claimer.probing and spoken:
-                breaker.close(connection, self._settings)
+                breaker.close(connection, self._relay)
             for most in [one.room for one in kept if one.room is not None]:
                 self._learn(connection, RECIPIENTS, most, now)
                 self._claimer.room = most
@@ -144,7 +144,7 @@ class Recorder:
     def _learn(
         self, connection: sa.Connection, limit: ServerLimit, most: int, now: datetime
     ) -> None:
-        learn(connection, self._settings, limit, most, worker=self._office.worker, now=now)
+        learn(connection, self._relay, limit, most, worker=self._office.worker, now=now)
 
 
 def fitting(before: int, count: int, statements: float, commit: float) -> int:

@@ -62,10 +62,11 @@ class Shift:
         self._time = clock
         self._limit = limit
         self._progress = progress
-        self._crew = Crew(settings, kept, clock.now)
-        self._claimer = Claimer(office, settings, clock)
+        self._relay = relay = office.relay(settings)
+        self._crew = Crew(settings, relay, kept, clock.now)
+        self._claimer = Claimer(office, settings, relay, clock)
         self._recorder = Recorder(
-            office, settings, clock, self._claimer, limit, progress, self._supply
+            office, relay, clock, self._claimer, limit, progress, self._supply
         )
         self._in_flight: dict[uuid.UUID, Claimed] = {}
         self._large_one: uuid.UUID | None = None  # the last one that was claimed
@@ -209,7 +210,7 @@ class Shift:
         if not claimed:
             return
         if not self._prepared:
-            self._office.prepare(self._settings)
+            self._office.prepare(self._relay)
             self._prepared = True
         late = {one.id: verdict for one in claimed if (verdict := expired(one, self._time.now()))}
         timely = self._claimer.portions(one for one in claimed if one.id not in late)
@@ -235,7 +236,7 @@ class Shift:
         several would get into each other's way. The first one is alone where one logs in, too: a
         wrong password is shown once, not once a connection.
         """
-        unknown = self._settings.use_authentication and not self._proven
+        unknown = self._relay.use_authentication and not self._proven
         if unknown:
             return 1
         return min(1 + self._large, self._lines.count) if self._close else self._lines.count
@@ -350,9 +351,7 @@ class Shift:
                 log.warning("server.trouble: at %s: %s", trouble.stage, trouble)
                 self._progress.held_up_by = str(trouble)
                 detail = f"Waiting for the server: {trouble}"[:1000]
-                breaker.trip(
-                    connection, self._settings, trouble, worker=self._office.worker, now=now
-                )
+                breaker.trip(connection, self._relay, trouble, worker=self._office.worker, now=now)
             claim.give_back(connection, first, due_at=now, detail=detail)
             claim.give_back(connection, last, due_at=now + _A_MOMENT, detail=detail)
 

@@ -11,6 +11,7 @@ from typing import Final
 from ..errors import TransportError
 from ..outcome import Fault, Reply, Stage
 from ..settings.model import Encryption, MessagingSettings
+from ..transport.relay import Relay
 from ..transport.smtp.auth import LoggedIn
 from ..transport.smtp.faults import fault_of
 from ..transport.smtp.tls import TlsFacts
@@ -25,10 +26,14 @@ _BEFORE_A_GREETING: Final = (Stage.RESOLVE, Stage.CONNECT, Stage.GREETING)
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """What is known so far about one test; ``limit`` is how many seconds it may take."""
+    """What is known so far about one test; ``limit`` is how many seconds it may take.
 
-    settings: MessagingSettings
+    Of the ``settings`` it tells the addresses, and what the test message does not obey.
+    """
+
+    relay: Relay
     limit: float
+    settings: MessagingSettings = field(default_factory=MessagingSettings)
     sample: Sample | None = None
     steps: list[Finding] = field(default_factory=list)
     transcript: list[str] = field(default_factory=list)
@@ -101,7 +106,7 @@ class Report:
             reply,
             sender=self.sample.sender if self.sample else "",
             recipient=recipient or "",
-            login=(self.settings.login or "") if self.settings.use_authentication else "",
+            login=(self.relay.login or "") if self.relay.use_authentication else "",
         )
         # A positive answer here is one that fits nothing.
         return self.bad(
@@ -149,7 +154,7 @@ class Report:
         """How the login went."""
         if how is None:
             return self.good(Stage.AUTHENTICATION, "no_login", state=State.SKIPPED)
-        openly = self.settings.encryption is Encryption.NONE
+        openly = self.relay.encryption is Encryption.NONE
         facts = {"mechanism": how.mechanism}
         if how.instead_of is not None:
             facts["refused before"] = str(how.instead_of)
@@ -178,6 +183,8 @@ class Report:
     def mailed(self) -> Diagnosis:
         """The test came to this."""
         failed = self._failure()
+        if self.sample is not None and self.relay.kind.stands_in:
+            return self._concluded(Verdict.SUPPRESSED, "stays_in_memory")
         if failed is None:
             return self._concluded(Verdict.PASSED, "passed")
         if self.steps[-1].code == "accepted":
@@ -197,7 +204,7 @@ class Report:
 
     def _concluded(self, verdict: Verdict, code: str, *, detail: str = "") -> Diagnosis:
         notes = []
-        if code != "probe_passed" and self.sample is not None:
+        if self.sample is not None and verdict is not Verdict.SUPPRESSED:
             notes += ["paused"] if self.settings.paused else []
             notes += ["diverted"] if self.settings.divert_to else []
         return Diagnosis(
@@ -221,11 +228,11 @@ class Report:
         }
 
     def _values(self, detail: str, recipient: str | None) -> dict[str, str]:
-        settings, sample = self.settings, self.sample
+        relay, settings, sample = self.relay, self.settings, self.sample
         return {
-            "server": settings.smtp_server or "",
-            "port": str(settings.smtp_port),
-            "login": settings.login or "",
+            "server": relay.server or "",
+            "port": str(relay.port),
+            "login": relay.login or "",
             "to": sample.to if sample else settings.default_to or "",
             "sender": sample.sender if sample else settings.default_from or "",
             "message_id": sample.message_id if sample else "",

@@ -26,7 +26,7 @@ class Verdict(enum.StrEnum):
     PASSED = "passed"  # accepted for every recipient, which is not arrived
     PARTIAL = "partial"  # some recipient was refused
     FAILED = "failed"
-    SUPPRESSED = "suppressed"  # the application sends nothing, so nothing was tried
+    SUPPRESSED = "suppressed"  # the application sends nothing, so nothing is known
     NO_ANSWER = "no_answer"  # connected, and the server was too slow; delivery waits longer
 
 

@@ -12,7 +12,8 @@ from ..errors import InteractionMailError, TransportError
 from ..outcome import Fault, Reply, Stage
 from ..settings.model import Encryption, MessagingSettings
 from ..transport.base import Envelope
-from ..transport.policy import ConnectPolicy
+from ..transport.registry import Transports
+from ..transport.relay import Relay
 from ..transport.smtp import commands
 from ..transport.smtp import probe as peek
 from ..transport.smtp.auth import LoggedIn, may_refuse_mechanism
@@ -35,31 +36,31 @@ _TO_CONNECT, _TO_GREET = 0.65, 0.8
 
 
 def diagnose(
+    relay: Relay,
     settings: MessagingSettings,
     *,
-    policy: ConnectPolicy | None = None,
+    transports: Transports | None = None,
     deadline: float = DEADLINE,
     suppressed: bool = False,
 ) -> Iterator[Finding | Diagnosis]:
     """Send a test message (R48 to R50), yielding every step as it happens; a Diagnosis is last.
 
-    Takes at most ``deadline`` seconds against any server. Where sending is ``suppressed`` by
-    the application nothing is tried. Raises nothing because of the server or the settings.
+    ``settings`` say from whom and to whom, ``relay`` who takes it. Takes at most ``deadline``
+    seconds against any server. Where sending is ``suppressed`` by the application nothing is
+    tried. Raises nothing because of the server or the settings.
     """
-    course = _Course(settings, policy, deadline)
+    report = Report(relay=relay, limit=deadline, settings=settings)
+    course = _Course(report, transports or Transports())
     if not suppressed:
-        yield from course.conducted(course.mailing())
+        yield from course.conducted(course.mailing(settings))
     yield course.report.suppressed() if suppressed else course.report.mailed()
 
 
 def probe(
-    settings: MessagingSettings,
-    *,
-    policy: ConnectPolicy | None = None,
-    deadline: float = DEADLINE,
+    relay: Relay, *, transports: Transports | None = None, deadline: float = DEADLINE
 ) -> Iterator[Finding | Diagnosis]:
     """The same up to the login, without a message: for a look at regular times."""
-    course = _Course(settings, policy, deadline)
+    course = _Course(Report(relay=relay, limit=deadline), transports or Transports())
     yield from course.conducted(course.opening())
     yield course.report.probed()
 
@@ -87,21 +88,21 @@ class _Stop(Exception):
 class _Course:
     """One test on its way; ``report`` is what is known so far."""
 
-    def __init__(
-        self, settings: MessagingSettings, policy: ConnectPolicy | None, deadline: float
-    ) -> None:
-        self.report = Report(settings=settings, limit=deadline)
-        self._settings = settings
+    def __init__(self, report: Report, transports: Transports) -> None:
+        self.report = report
+        self._relay = report.relay
+        self._transports = transports
+        deadline = report.limit
         self._beyond: Mapping[str, Reply] = {}  # recipients whom this server cannot be asked for
         self._session = Session(
-            settings=settings,
+            relay=report.relay,
             timeouts=Timeouts(
                 connect=deadline * _TO_CONNECT, greeting=deadline * _TO_GREET, quit=_FAREWELL
             ),
-            policy=policy or ConnectPolicy(),
+            policy=transports.policy,
             try_next=may_refuse_mechanism,
             until=Until.within(max(deadline - _FAREWELL, deadline / 2)),
-            tell=self.report.note,
+            tell=report.note,
         )
 
     def conducted(self, steps: Iterator[Finding]) -> Iterator[Finding]:
@@ -114,9 +115,12 @@ class _Course:
         finally:
             self._leave()
 
-    def mailing(self) -> Iterator[Finding]:
+    def mailing(self, settings: MessagingSettings) -> Iterator[Finding]:
         """The whole way of the test message."""
-        envelope = self._prepared()
+        envelope = self._prepared(settings)
+        if self._relay.kind.stands_in:
+            yield from self._standing_in(envelope)
+            return
         yield from self.opening()
         yield self._sender(envelope)
         yield from self._recipients(envelope)
@@ -132,8 +136,7 @@ class _Course:
                 raise _Stop(self._second_look(error)) from error
             yield self._opened(stage, result)
 
-    def _prepared(self) -> Envelope:
-        settings = self._settings
+    def _prepared(self, settings: MessagingSettings) -> Envelope:
         try:
             found = sample(settings, id=uuid.uuid4(), now=clock.now().replace(tzinfo=UTC))
         except InteractionMailError as error:
@@ -142,6 +145,22 @@ class _Course:
             raise _Stop(self.report.bad(Stage.SETTINGS, fault, detail=str(error))) from error
         self.report.sample = found
         return found.envelope
+
+    def _standing_in(self, envelope: Envelope) -> Iterator[Finding]:
+        """The answer of what stands in for the server: there is no conversation."""
+        try:
+            delivery = self._transports.open(self._relay).deliver(envelope)
+        except TransportError as error:
+            raise _Stop(self.report.broken(error)) from error
+        for address in envelope.recipients:
+            yield self._kept(address, delivery.verdicts.get(address, delivery.reply))
+
+    def _kept(self, address: str, reply: Reply | None) -> Finding:
+        if reply is None:
+            return self.report.bad(Stage.RECIPIENT, Fault.UNKNOWN_OUTCOME, recipient=address)
+        if not reply.positive:
+            return self.report.refused(Stage.RECIPIENT, reply, address)
+        return self.report.good(Stage.RECIPIENT, "kept_in_memory", reply=reply, recipient=address)
 
     def _opened(self, stage: Stage, result: object) -> Finding:
         report = self.report
@@ -165,7 +184,7 @@ class _Course:
             said = {place.address: _why(one) for place, one in failed.items()}
             return self.report.broken(error, facts=said)
         silent = error.fault is Fault.SILENT and error.stage is Stage.GREETING
-        if silent and self._settings.encryption is not Encryption.TLS:
+        if silent and self._relay.encryption is not Encryption.TLS:
             # Some servers serve one connection at a time: give this one up first.
             self._session.close()
             if peek.speaks_tls(self._session):
@@ -177,7 +196,7 @@ class _Course:
         facts = dict(peek.facts(found)) if found else {}
         dated = error.fault in (Fault.CERTIFICATE_EXPIRED, Fault.CERTIFICATE_NOT_YET)
         if dated and found and peek.is_timely(found, now):
-            if ended := peek.untimely(self._settings.ca_certificate, now):
+            if ended := peek.untimely(self._relay.ca_certificate, now):
                 facts["end of the CA certificate"] = ended
             error.fault = Fault.CERTIFICATE_ABOVE
         return self.report.broken(error, facts=facts)

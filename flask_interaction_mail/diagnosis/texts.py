@@ -51,6 +51,7 @@ STEPS: Final[Mapping[str, Advice]] = {
     "no_login": Advice("No login", "SMTP authentication is off, so nobody was logged in."),
     "sender_accepted": Advice("Sender accepted", "The server takes mail from {sender}."),
     "recipient_accepted": Advice("Recipient accepted", "The server takes mail to {address}."),
+    "kept_in_memory": Advice("Kept in memory", "The message to {address} stays in this process."),
     "content_sent": Advice("Message handed over", "The whole test message was sent."),
     "accepted": Advice("Message accepted", "The server took responsibility for the message."),
 }
@@ -75,6 +76,13 @@ CONCLUSIONS: Final[Mapping[str, Advice]] = {
         "This application is set up not to send any mail (MAIL_SUPPRESS_SEND or TESTING), so "
         "nothing was tried and nothing is known about the settings.",
         "Whoever runs the application can switch that off.",
+    ),
+    "stays_in_memory": Advice(
+        "Not sent: mail stays in memory",
+        "This application is set up to keep its mail in the memory of its own process "
+        "(INTERACTION_MAIL_TRANSPORT is “memory”). The test message went there. No server was "
+        "asked, so nothing is known about the settings.",
+        "Whoever runs the application can change that.",
     ),
     "no_answer": Advice(
         "No answer within {limit} seconds: the test message was not sent",

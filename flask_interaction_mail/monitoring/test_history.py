@@ -7,7 +7,7 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final, Literal
@@ -16,11 +16,13 @@ import sqlalchemy as sa
 
 from .. import clock
 from ..delivery import mechanisms
-from ..diagnosis import Diagnosis, Verdict
+from ..diagnosis import Diagnosis, Finding, Verdict
 from ..outbox import breaker
 from ..settings.store import InForce
 from ..state import State
 from ..storage.tables import CheckRow
+from ..transport.policy import ConnectPolicy
+from ..transport.relay import relay_of
 
 PER_MINUTE = 10  # tests by one user
 _LIMITS = "interaction_mail_test_limits"
@@ -67,15 +69,29 @@ def badge_after(state: State, tested: InForce, present: InForce, by: str, end: D
     )
 
 
+def steps(state: State, tried: InForce) -> Iterator[Finding | Diagnosis]:
+    """The steps of a test of the settings ``tried``, as they happen; what they come to is last."""
+    from ..diagnosis.runner import diagnose  # late, as below: they bring the wire
+    from ..transport.registry import Transports
+
+    return diagnose(
+        relay_of(tried.settings, state.config.transport),
+        tried.settings,
+        transports=Transports(ConnectPolicy.of(state.config), state.memory),
+        suppressed=state.suppressed,
+    )
+
+
 def record(state: State, tested: InForce, *, by: str, end: Diagnosis) -> None:
     """Write down one test, and how it logged in; commits a transaction of its own."""
     present = state.settings.current().settings
+    relay = relay_of(tested.settings, state.config.transport)
     with state.database.writing() as connection:
         if end.mechanism is not None:
             keyring = state.settings.keyring
-            mechanisms.keep(connection, keyring, tested.settings, end.mechanism, clock.now())
+            mechanisms.keep(connection, keyring, relay, end.mechanism, clock.now())
         if end.passed and tested.settings == present:
-            breaker.close(connection, present)  # what stood in the way does so no more
+            breaker.close(connection, relay)  # what stood in the way does so no more
         connection.execute(
             sa.insert(CheckRow).values(
                 id=uuid.uuid4(),

@@ -16,11 +16,12 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from ..config import TransportKind
 from ..errors import TransportError
 from ..outcome import Stage
-from ..settings.model import MessagingSettings
 from ..storage.check_rows import put
 from ..storage.tables import CHECK as CHECK
+from ..transport.relay import Relay
 
 _ROWS = uuid.UUID("b2a5f7ce-6f0e-4a55-8a3d-2f5fd1a7c9e4")
 _KIND = "breaker"
@@ -44,9 +45,9 @@ class Open:
     why: str
 
 
-def read(connection: sa.Connection, settings: MessagingSettings) -> Open | None:
-    """The breaker's state for ``settings``, None while it is closed."""
-    row = connection.execute(_OPEN, {"server": _row(settings)}).first()
+def read(connection: sa.Connection, relay: Relay) -> Open | None:
+    """The breaker's state for ``relay``, None while it is closed."""
+    row = connection.execute(_OPEN, {"server": _row(relay)}).first()
     if row is None:
         return None
     told: dict[str, Any] = json.loads(row.steps)
@@ -55,22 +56,22 @@ def read(connection: sa.Connection, settings: MessagingSettings) -> Open | None:
 
 def trip(
     connection: sa.Connection,
-    settings: MessagingSettings,
+    relay: Relay,
     error: TransportError,
     *,
     worker: str,
     now: datetime,
 ) -> datetime:
     """Open the breaker because of ``error``; gives when the next probe may run."""
-    known = read(connection, settings)
+    known = read(connection, relay)
     until = now + _pause(error)
     put(
         connection,
-        _row(settings),
+        _row(relay),
         kind=_KIND,
         at=known.since if known else now,
         by=worker,
-        fingerprint=_print(settings),
+        fingerprint=_print(relay),
         verdict="open",
         steps=json.dumps({"stage": error.stage, "why": str(error)}),
         until=until,
@@ -78,19 +79,19 @@ def trip(
     return until
 
 
-def begin_probe(connection: sa.Connection, settings: MessagingSettings, now: datetime) -> bool:
+def begin_probe(connection: sa.Connection, relay: Relay, now: datetime) -> bool:
     """Whether the caller may make the probe that is due: of many workers one, once a minute."""
     changed = connection.execute(
         sa.update(CHECK)
-        .where(CHECK.c.id == _row(settings), CHECK.c.verdict == "open", CHECK.c.until <= now)
+        .where(CHECK.c.id == _row(relay), CHECK.c.verdict == "open", CHECK.c.until <= now)
         .values(until=now + PROBE_AFTER)
     )
     return changed.rowcount == 1
 
 
-def close(connection: sa.Connection, settings: MessagingSettings) -> None:
-    """The server of ``settings`` works again."""
-    connection.execute(_CLOSE.where(CHECK.c.id == _row(settings)))
+def close(connection: sa.Connection, relay: Relay) -> None:
+    """``relay`` works again."""
+    connection.execute(_CLOSE.where(CHECK.c.id == _row(relay)))
 
 
 def close_all(connection: sa.Connection) -> None:
@@ -104,17 +105,19 @@ def _pause(error: TransportError) -> timedelta:
     return PROBE_AFTER
 
 
-def _row(settings: MessagingSettings) -> uuid.UUID:
-    return uuid.uuid5(_ROWS, _print(settings))
+def _row(relay: Relay) -> uuid.UUID:
+    return uuid.uuid5(_ROWS, _print(relay))
 
 
-def _print(settings: MessagingSettings) -> str:
+def _print(relay: Relay) -> str:
     # Only what decides the conversation up to the first message; of the password, whether there
     # is one.
-    facts = (
-        settings.destination,
-        settings.use_authentication,
-        settings.helo_name,
-        settings.password is not None,
+    facts: tuple[object, ...] = (
+        relay.destination,
+        relay.use_authentication,
+        relay.helo,
+        relay.secret is not None,
     )
+    if relay.kind != TransportKind.SMTP:
+        facts = (relay.kind, *facts)
     return hashlib.sha256(repr(facts).encode()).hexdigest()

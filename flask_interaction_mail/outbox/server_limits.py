@@ -16,9 +16,9 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from ..settings.model import MessagingSettings
 from ..storage.check_rows import put
 from ..storage.tables import CHECK
+from ..transport.relay import Relay
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class ServerLimit:
     rows: uuid.UUID
     counts_for: timedelta
 
-    def row(self, settings: MessagingSettings) -> uuid.UUID:
-        """Where it is written down for the server of ``settings``."""
-        return uuid.uuid5(self.rows, _place(settings))
+    def row(self, relay: Relay) -> uuid.UUID:
+        """Where it is written down for ``relay``."""
+        return uuid.uuid5(self.rows, _place(relay))
 
     def told(self, steps: str | None) -> int | None:
         """What was written down; None for nothing."""
@@ -67,35 +67,35 @@ class Known(NamedTuple):
     connections: int | None
 
 
-def read(connection: sa.Connection, settings: MessagingSettings, now: datetime) -> Known:
-    """What is known of the server of ``settings``."""
-    rows = {one.what: one.row(settings) for one in (RECIPIENTS, CONNECTIONS)}
+def read(connection: sa.Connection, relay: Relay, now: datetime) -> Known:
+    """What is known of ``relay``."""
+    rows = {one.what: one.row(relay) for one in (RECIPIENTS, CONNECTIONS)}
     found = {row.id: row.steps for row in connection.execute(_KNOWN, {**rows, "now": now})}
     return Known(*(one.told(found.get(rows[one.what])) for one in (RECIPIENTS, CONNECTIONS)))
 
 
 def learn(
     connection: sa.Connection,
-    settings: MessagingSettings,
+    relay: Relay,
     limit: ServerLimit,
     most: int,
     *,
     worker: str,
     now: datetime,
 ) -> None:
-    """The server of ``settings`` takes ``most``, for as long as the ``limit`` counts."""
+    """``relay`` takes ``most``, for as long as the ``limit`` counts."""
     put(
         connection,
-        limit.row(settings),
+        limit.row(relay),
         kind=limit.kind,
         at=now,
         by=worker,
-        fingerprint=hashlib.sha256(_place(settings).encode()).hexdigest(),
+        fingerprint=hashlib.sha256(_place(relay).encode()).hexdigest(),
         verdict="known",
         steps=json.dumps({limit.what: most}),
         until=now + limit.counts_for,
     )
 
 
-def _place(settings: MessagingSettings) -> str:
-    return f"{(settings.smtp_server or '').lower()}:{settings.smtp_port}"
+def _place(relay: Relay) -> str:
+    return str(relay).lower()

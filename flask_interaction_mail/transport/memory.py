@@ -2,33 +2,59 @@
 
 from __future__ import annotations
 
+import email
+import threading
+from email.message import EmailMessage
+from email.policy import default
+
 from ..errors import TransportError
 from ..outcome import Reply, Stage
 from .base import Delivery, Envelope
 from .smtp.conclusions import Answers, concluded, decided
 from .smtp.mail_transaction import unable_to_carry
-from .smtp.replies import Capabilities
+from .smtp.replies import Capabilities, one_line
 
 OK = Reply(250, "2.0.0", "taken")
+REFUSAL = "550 5.1.1 No such mailbox"
 
 
 class MemoryTransport:
-    """Collects envelopes in ``delivered``; verdicts can be set beforehand.
+    """Keeps what it is given, and answers as a server would; for any number of threads.
 
-    ``refuse`` gives one recipient a reply; ``answer_with`` decides about the next messages as a
-    whole, in order, where None stands for the ordinary answer.
+    ``delivered`` are the envelopes that it took, ``tried`` all of them. ``refuse`` gives one
+    recipient a reply; ``answer_with`` decides about the next messages as a whole, in order, where
+    None stands for the ordinary answer.
     """
 
     def __init__(self) -> None:
         self.delivered: list[Envelope] = []
         self.tried: list[Envelope] = []
         self.closed = 0
+        self._lock = threading.Lock()
         self._refused: dict[str, Reply] = {}
         self._answers: list[Delivery | TransportError | None] = []
 
-    def refuse(self, recipient: str, reply: Reply) -> None:
-        """From now on ``recipient`` gets ``reply`` at RCPT."""
-        self._refused[recipient] = reply
+    @property
+    def messages(self) -> list[EmailMessage]:
+        """What it took, parsed, in order. Bcc stands in the envelope alone."""
+        return [email.message_from_bytes(one.content, policy=default) for one in self.delivered]
+
+    def clear(self) -> None:
+        """Forget what was delivered, and answer as usual from now on."""
+        with self._lock:
+            for kept in (self.delivered, self.tried, self._refused, self._answers):
+                kept.clear()
+
+    def refuse(self, recipient: str, reply: Reply | str = REFUSAL) -> None:
+        """From now on ``recipient`` gets ``reply``, such as ``"450 4.2.1 Try again later"``.
+
+        Raises:
+            ValueError: the text is not a line of an SMTP reply.
+        """
+        said = one_line(reply.encode()) if isinstance(reply, str) else reply
+        if said is None:
+            raise ValueError(f"not an SMTP reply: {reply!r}")
+        self._refused[recipient] = said
 
     def answer_with(self, *answers: Delivery | TransportError | None) -> None:
         """The answers to the next messages, in order."""
@@ -40,11 +66,12 @@ class MemoryTransport:
         Raises:
             TransportError: where one was set as the answer.
         """
-        self.tried.append(envelope)
-        answer = self._answers.pop(0) if self._answers else None
-        if isinstance(answer, TransportError):
-            raise answer
-        return answer or self._ordinary(envelope)
+        with self._lock:
+            self.tried.append(envelope)
+            answer = self._answers.pop(0) if self._answers else None
+            if isinstance(answer, TransportError):
+                raise answer
+            return answer or self._ordinary(envelope)
 
     def farewell(self) -> None:
         """Nobody answers here."""

@@ -9,40 +9,38 @@ from functools import partial
 from typing import Final
 
 from .. import hands
-from ..settings.model import MessagingSettings
 from .base import Transport
+from .relay import Relay
 
 _IDLE: Final = 10.0  # s without a message after which a connection is given up
 
 
 class KeptTransports:
-    """Transports by the settings that they were made for; for any number of threads."""
+    """Transports by the relay that they were made for; for any number of threads."""
 
-    def __init__(
-        self, connect: Callable[[MessagingSettings], Transport], *, idle: float = _IDLE
-    ) -> None:
+    def __init__(self, connect: Callable[[Relay], Transport], *, idle: float = _IDLE) -> None:
         self._connect = connect
         self._idle = idle
         self._lock = threading.Lock()
-        self._kept: list[tuple[float, MessagingSettings, Transport]] = []
+        self._kept: list[tuple[float, Relay, Transport]] = []
         self._open = False
 
-    def take(self, settings: MessagingSettings) -> Transport:
-        """One for ``settings`` that nobody else has; those for other settings are closed."""
+    def take(self, relay: Relay) -> Transport:
+        """One to ``relay`` that nobody else has; those to others are closed."""
         with self._lock:
             self._open = True
-            usable = [one for one in self._kept if one[1] == settings]
-            others = [one[2] for one in self._kept if one[1] != settings]
+            usable = [one for one in self._kept if one[1] == relay]
+            others = [one[2] for one in self._kept if one[1] != relay]
             transport = usable.pop()[2] if usable else None
             self._kept = usable
         _close_aside(others)
-        return self._connect(settings) if transport is None else transport
+        return self._connect(relay) if transport is None else transport
 
-    def give_back(self, settings: MessagingSettings, transport: Transport) -> None:
+    def give_back(self, relay: Relay, transport: Transport) -> None:
         """Keep ``transport`` for the next one; closed at once where nothing is kept any more."""
         with self._lock:
             if self._open:
-                self._kept.append((time.monotonic(), settings, transport))
+                self._kept.append((time.monotonic(), relay, transport))
                 return
         transport.close()
 

@@ -18,6 +18,7 @@ from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.delivery.retry import next_attempt
 from flask_interaction_mail.outbox import breaker
 from flask_interaction_mail.storage.tables import ATTEMPT, MESSAGE, TABLES
+from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp.timeouts import Timeouts
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.crash.accounts import LONG
@@ -73,7 +74,7 @@ class Desk:
         office = self.host.dispatcher()._office
         quick = replace(
             office,
-            transport=lambda settings: SmtpTransport(settings, timeouts=_QUICK),
+            transport=lambda relay: SmtpTransport(relay, timeouts=_QUICK),
             connections=1,
         )
         began = time.monotonic()
@@ -86,7 +87,7 @@ class Desk:
 
     def breaker(self) -> breaker.Open | None:
         with self.store.reading() as connection:
-            return breaker.read(connection, self.host.state.settings.current().settings)
+            return breaker.read(connection, relay_of(self.host.state.settings.current().settings))
 
     def assert_server_level(self) -> breaker.Open:
         """Queued as before, no attempt burnt, and the breaker says why."""
@@ -438,5 +439,5 @@ def test_many_probers_are_one_probe(at: Any) -> None:
         now = clock.now() + timedelta(minutes=2)
         with desk.store.writing() as connection:
             settings = desk.host.state.settings.current(connection).settings
-            tries = [breaker.begin_probe(connection, settings, now) for _ in range(3)]
+            tries = [breaker.begin_probe(connection, relay_of(settings), now) for _ in range(3)]
         assert tries == [True, False, False]

@@ -79,7 +79,7 @@ def _office(host: Host, plan: Plan) -> Office:
     parts: dict[str, Any] = {"store": _Mortal(office.store, plan.dies)} if plan.dies else {}
     return replace(
         office,
-        transport=lambda settings: SmtpTransport(settings, timeouts=plan.patience),
+        transport=lambda relay: SmtpTransport(relay, timeouts=plan.patience),
         lease=timedelta(seconds=plan.lease),
         connections=plan.connections,
         grace=plan.grace,

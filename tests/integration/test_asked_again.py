@@ -16,6 +16,7 @@ from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outcome import Result, Stage
 from flask_interaction_mail.transport.base import Envelope
+from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp import conclusions
 from flask_interaction_mail.transport.smtp.endurance import Endurance
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
@@ -81,7 +82,9 @@ def test_a_limit_of_messages_a_connection_is_learned_and_kept(ehlo: bytes, enoug
     with scripted({"EHLO": ehlo, "MAIL": mail}) as server:
         endurance = Endurance()
         for _ in range(2):
-            carrier = SmtpTransport(settings(server.port), timeouts=PATIENT, endurance=endurance)
+            carrier = SmtpTransport(
+                relay_of(settings(server.port)), timeouts=PATIENT, endurance=endurance
+            )
             for number in range(25):
                 assert carrier.deliver(numbered(number)).result is Result.ACCEPTED
             carrier.close()
@@ -388,7 +391,9 @@ def test_a_server_that_holds_refusals_back_is_asked_in_turn_from_then_on(
     endurance = Endurance()
     with scripted({"EHLO": PIPELINING, "RCPT": note}) as server:
         for number in (1, 2):  # another transport of the same process knows it, too
-            carrier = SmtpTransport(settings(server.port), timeouts=PATIENT, endurance=endurance)
+            carrier = SmtpTransport(
+                relay_of(settings(server.port)), timeouts=PATIENT, endurance=endurance
+            )
             carrier.deliver(numbered(number, "a@x.test", "b@x.test"))
             carrier.close()
         assert list(together.values()) == [True, False]

@@ -18,6 +18,7 @@ from flask_interaction_mail.outbox.claimed import Verdict
 from flask_interaction_mail.settings.model import MessagingSettings
 from flask_interaction_mail.transport.base import Delivery, Envelope
 from flask_interaction_mail.transport.memory import MemoryTransport
+from flask_interaction_mail.transport.relay import relay_of
 from tests.databases import LOCKING
 from tests.outbox_rows import SETTINGS, Store, a_message, before_records, claims_of, records_of
 
@@ -44,7 +45,7 @@ def test_the_next_claim_does_not_stop_the_record_of_the_last(
 ) -> None:
     """SQLite has one writer: there it is made at once, and so is the first one everywhere."""
     store.put(*(a_message() for _ in range(3)))
-    claimer = Claimer(store.office(), SETTINGS, queue.Time())
+    claimer = Claimer(store.office(), SETTINGS, relay_of(SETTINGS), queue.Time())
     claimer.begin(ONE, beside=False)
     first = claimer.take()
     assert len(first) == 1
@@ -66,7 +67,7 @@ def test_what_stops_a_claim_is_said_where_it_is_taken(
 ) -> None:
     """Not in a thread that nobody looks at."""
     store.put(*(a_message() for _ in range(3)))
-    claimer = Claimer(store.office(), SETTINGS, queue.Time())
+    claimer = Claimer(store.office(), SETTINGS, relay_of(SETTINGS), queue.Time())
     claimer.begin(ONE, beside=False)
     claimer.take()
 
@@ -219,7 +220,7 @@ def test_a_claim_that_fails_takes_no_record_with_it(
 def test_nothing_counts_of_a_claim_whose_transaction_fails(store: Store) -> None:
     """Neither the messages nor what was held of them: both are as they were."""
     store.put(a_message())
-    claimer = Claimer(store.office(), SETTINGS, queue.Time())
+    claimer = Claimer(store.office(), SETTINGS, relay_of(SETTINGS), queue.Time())
     with store.engine.connect() as connection:
         assert len(claimer.join(connection, ONE).claimed) == 1
         connection.rollback()

@@ -20,6 +20,7 @@ from flask_interaction_mail import Party, clock, request_merge, send_notificatio
 from flask_interaction_mail.outbox import server_limits
 from flask_interaction_mail.outbox.messages import MESSAGE
 from flask_interaction_mail.storage.tables import TABLES
+from flask_interaction_mail.transport.relay import relay_of
 from tests.catcher import Catcher, catching
 from tests.databases import DIALECTS, fresh_database
 from tests.host import ADA, Host, a_merge, opened
@@ -179,7 +180,7 @@ def test_status_tells_what_was_learned_of_the_server(host: Host):
         for limit, most in ((server_limits.RECIPIENTS, 50), (server_limits.CONNECTIONS, 3)):
             server_limits.learn(
                 connection,
-                host.state.settings.current().settings,
+                relay_of(host.state.settings.current().settings),
                 limit,
                 most,
                 worker="w",

@@ -24,6 +24,7 @@ from flask_interaction_mail.storage.tables import MESSAGE
 from flask_interaction_mail.transport.base import Delivery, Envelope
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.transport.pool import KeptTransports
+from flask_interaction_mail.transport.relay import Relay, relay_of
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.outbox_rows import Store, a_message, before_records, records_of
 from tests.servers.clients import PATIENT, settings
@@ -82,7 +83,7 @@ def connections_used(store: Store, count: int, seconds: float, every: int = 1) -
     """How many of four are opened for ``count`` messages with a server that is so ``Paced``."""
     opened: list[Paced] = []
 
-    def connect(_: MessagingSettings) -> Paced:
+    def connect(_: Relay) -> Paced:
         opened.append(Paced(seconds, every))
         return opened[-1]
 
@@ -341,20 +342,20 @@ def test_idle_connections_are_given_up() -> None:
     """After their time, and all at the end."""
     made: list[MemoryTransport] = []
 
-    def connect(_: MessagingSettings) -> MemoryTransport:
+    def connect(_: Relay) -> MemoryTransport:
         made.append(MemoryTransport())
         return made[-1]
 
-    kept = KeptTransports(connect, idle=0.1)
-    first, second = kept.take(settings(25)), kept.take(settings(25))
+    kept, there = KeptTransports(connect, idle=0.1), relay_of(settings(25))
+    first, second = kept.take(there), kept.take(there)
     assert first is not second
-    kept.give_back(settings(25), first)
+    kept.give_back(there, first)
     kept.close_idle()
-    assert kept.take(settings(25)) is first
-    kept.give_back(settings(25), first)
+    assert kept.take(there) is first
+    kept.give_back(there, first)
     time.sleep(0.15)
     kept.close_idle()
     assert until(lambda: made[0].closed == 1)
     kept.close()
-    kept.give_back(settings(25), second)
+    kept.give_back(there, second)
     assert made[1].closed == 1

@@ -33,6 +33,7 @@ from flask_interaction_mail.outbox.claimed import Verdict
 from flask_interaction_mail.outcome import Reply, Result, Stage
 from flask_interaction_mail.transport.base import Delivery, Envelope
 from flask_interaction_mail.transport.memory import MemoryTransport
+from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.values import Status
 from tests.catcher import Catcher, catching
 from tests.databases import DIALECTS, fresh_database
@@ -237,7 +238,7 @@ def test_server_trouble_burns_no_attempt_and_opens_the_breaker(desk: Desk) -> No
     assert desk.store.statuses() == {"queued": 3}
     assert all(desk.store.message(one.id).attempts == 0 for one in messages)
     with desk.store.reading() as connection:
-        state = breaker.read(connection, desk.settings)
+        state = breaker.read(connection, relay_of(desk.settings))
     assert state is not None
     assert state.why == "The connection was refused."
     assert timedelta(seconds=55) < state.until - clock.now() < timedelta(seconds=61)
@@ -261,10 +262,10 @@ def test_servers_in_trouble_at_once_have_a_breaker_each(desk: Desk) -> None:
         assert desk.drain().held_up_by == f"{settings.smtp_server}?"
     assert len(desk.transport.tried) == 2
     with desk.store.writing() as connection:
-        breaker.close(connection, SETTINGS)
+        breaker.close(connection, relay_of(SETTINGS))
     with desk.store.reading() as connection:
-        assert breaker.read(connection, SETTINGS) is None
-        assert breaker.read(connection, other) is not None
+        assert breaker.read(connection, relay_of(SETTINGS)) is None
+        assert breaker.read(connection, relay_of(other)) is not None
     with desk.store.writing() as connection:
         breaker.close_all(connection)
     assert desk.drain().sent == 3
@@ -276,7 +277,7 @@ def test_a_refused_login_waits_longer_than_a_lock_out(desk: Desk) -> None:
     desk.transport.answer_with(TransportError("535", stage=Stage.AUTHENTICATION, transient=False))
     desk.drain()
     with desk.store.reading() as connection:
-        state = breaker.read(connection, desk.settings)
+        state = breaker.read(connection, relay_of(desk.settings))
     assert state is not None
     assert state.until - clock.now() > timedelta(minutes=14)
 
@@ -293,7 +294,7 @@ def test_a_probe_that_succeeds_closes_the_breaker(desk: Desk) -> None:
     make_due(desk.store)
     assert desk.drain().sent == 5
     with desk.store.reading() as connection:
-        assert breaker.read(connection, desk.settings) is None
+        assert breaker.read(connection, relay_of(desk.settings)) is None
 
 
 def test_a_connection_lost_inside_a_message_counts_against_that_message(desk: Desk) -> None:
@@ -315,7 +316,7 @@ def test_an_unknown_outcome_follows_the_policy(desk: Desk, policy: str, status: 
     desk.drain()
     assert desk.store.message(message.id).status == status
     with desk.store.reading() as connection:
-        assert breaker.read(connection, desk.settings) is None
+        assert breaker.read(connection, relay_of(desk.settings)) is None
 
 
 def test_a_message_that_breaks_the_program_is_set_aside(desk: Desk) -> None:

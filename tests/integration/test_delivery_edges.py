@@ -25,6 +25,7 @@ from flask_interaction_mail import (
 from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outbox import breaker, messages
 from flask_interaction_mail.outcome import Reply, Stage
+from flask_interaction_mail.transport.relay import relay_of
 from tests.databases import DIALECTS, fresh_database
 from tests.host import Host, opened
 from tests.integration.test_delivery import SETTINGS, Desk
@@ -61,7 +62,7 @@ def test_a_message_past_its_time_is_no_probe(desk: Desk) -> None:
     desk.drain()
     assert desk.store.statuses() == {"failed": 1}
     with desk.store.reading() as connection:
-        assert breaker.read(connection, desk.settings) is not None
+        assert breaker.read(connection, relay_of(desk.settings)) is not None
 
 
 def test_no_claim_is_left_where_expired_messages_cannot_be_recorded(

@@ -31,6 +31,8 @@ class People(Directory):
     def merge_recipients(self, location):
         return [Party("Data Stewards", "stewards")]
 
+messaging = InteractionMail(db=db, directory=People())
+
 def create_app():
     app = Flask("crm")
     app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite:///{folder}/crm.sqlite"
@@ -39,7 +41,7 @@ def create_app():
 {config}
     db.init_app(app)
     mail.init_app(app)
-    InteractionMail(app, db=db, directory=People())
+    messaging.init_app(app)
 
     @app.post("/merge/<int:one>/<int:other>")
     def merge(one, other):
@@ -65,14 +67,26 @@ def create_app():
 """
 
 
+IN_MEMORY = "test_sent.py"  # what needs a configuration of its own
+
+
 def outcomes(folder: Path, *, works: bool) -> dict[str, str]:
     """What became of each test of the page, with an application that works or does not."""
     port = str(free_port())
     files = {name: text.replace("8025", port) for name, text in BLOCKS}
-    (config,) = [name for name in files if name.startswith("in create_app")]
-    made = CRM.format(
-        works=works, folder=folder, config=textwrap.indent(files.pop(config), " " * 4)
-    )
+    usual, in_memory = [name for name in files if name.startswith("in create_app")]
+    config, memory = files.pop(usual), files.pop(in_memory)
+    kept = {name: files[name] for name in ("conftest.py", IN_MEMORY)}
+    del files[IN_MEMORY]
+    return {
+        **_outcomes(folder / "usual", files, config, works=works),
+        **_outcomes(folder / "memory", kept, config + memory, works=works),
+    }
+
+
+def _outcomes(folder: Path, files: dict[str, str], config: str, *, works: bool) -> dict[str, str]:
+    folder.mkdir()
+    made = CRM.format(works=works, folder=folder, config=textwrap.indent(config, " " * 4))
     for name, text in {**files, "crm.py": made}.items():
         (folder / name).write_text(text, "utf-8")
     (folder / "pytest.ini").write_text("[pytest]\n", "utf-8")

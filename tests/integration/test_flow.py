@@ -12,6 +12,7 @@ from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outcome import Fault, Reply, Result, Stage
 from flask_interaction_mail.transport.base import Delivery, Envelope, Stopped, Transport
 from flask_interaction_mail.transport.memory import MemoryTransport
+from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.servers.clients import PATIENT, QUICK, login_settings, transport
 from tests.servers.scripted import (
@@ -466,7 +467,7 @@ def test_many_messages_to_a_real_postfix(postfix, encryption: str) -> None:
     ada, nobody = "ada@interaction.test", "nobody@interaction.test"
     groups = [(ada,), (nobody, ada), (nobody,)]
     envelopes = [numbered(number, *groups[number % 3]) for number in range(30)]
-    outcomes = flow(SmtpTransport(chosen, timeouts=PATIENT), *envelopes)
+    outcomes = flow(SmtpTransport(relay_of(chosen), timeouts=PATIENT), *envelopes)
     assert [told(one)[0] for one in outcomes] == [
         Result.ACCEPTED,
         Result.ACCEPTED,

@@ -15,6 +15,7 @@ from flask_interaction_mail.outbox.server_limits import read
 from flask_interaction_mail.settings.model import MessagingSettings
 from flask_interaction_mail.transport.base import Delivery, Envelope
 from flask_interaction_mail.transport.memory import MemoryTransport
+from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.outbox_rows import Store, a_message
 from tests.servers.certificates import pki
@@ -141,9 +142,10 @@ def test_a_server_that_takes_three_connections_is_in_no_trouble(
         put(store, 60)
         assert drain(store, server.port) == 60
         assert door.turned_away
+        there = relay_of(settings(server.port))
         with store.reading() as connection:
-            assert read(connection, settings(server.port), clock.now()).connections == 3
-            assert breaker.read(connection, settings(server.port)) is None
+            assert read(connection, there, clock.now()).connections == 3
+            assert breaker.read(connection, there) is None
         assert until(door.nobody_inside)
         door.turned_away = 0
         put(store, 60)
@@ -161,5 +163,5 @@ def test_one_connection_too_many_may_end_before_the_encryption(store: Store) -> 
         assert drain(store, server.port, chosen) == 60
         assert door.turned_away
         with store.reading() as connection:
-            assert read(connection, chosen, clock.now()).connections == 3
-            assert breaker.read(connection, chosen) is None
+            assert read(connection, relay_of(chosen), clock.now()).connections == 3
+            assert breaker.read(connection, relay_of(chosen)) is None

@@ -8,11 +8,12 @@ from dataclasses import replace
 import pytest
 
 from flask_interaction_mail.diagnosis import Verdict
-from flask_interaction_mail.diagnosis.runner import diagnose, run
+from flask_interaction_mail.diagnosis.runner import run
 from flask_interaction_mail.outcome import Fault, Result
 from flask_interaction_mail.transport.base import Envelope
+from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
-from tests.servers.clients import PATIENT, login_settings, settings
+from tests.servers.clients import PATIENT, login_settings, settings, steps_of_test
 
 CHOICES = pytest.mark.parametrize("encryption", ["starttls", "tls"])
 
@@ -32,7 +33,7 @@ def chosen(postfix, encryption="starttls", **changes):
 @CHOICES
 def test_r48_r49_r50_a_test_arrives_in_both_mailboxes(postfix, encryption):
     """Default To and default From, with login and encryption."""
-    diagnosis = run(diagnose(chosen(postfix, encryption)))
+    diagnosis = run(steps_of_test(chosen(postfix, encryption)))
     assert diagnosis.verdict is Verdict.PASSED
     for name in ("admin", "crm"):
         (message,) = postfix.mailbox(name)
@@ -46,7 +47,7 @@ def test_r48_r49_r50_a_test_arrives_in_both_mailboxes(postfix, encryption):
 def test_many_messages_over_one_connection(postfix, encryption):
     """Pipelined, with dots, and one connection in the log."""
     before = postfix.log().count("sasl_method=PLAIN")
-    carrier = SmtpTransport(chosen(postfix, encryption), timeouts=PATIENT)
+    carrier = SmtpTransport(relay_of(chosen(postfix, encryption)), timeouts=PATIENT)
     for number in range(20):
         message = Envelope(
             sender="crm@interaction.test",
@@ -66,7 +67,7 @@ def test_more_recipients_than_it_takes_at_once_are_several_transactions(postfix)
     boxes = [f"{name}@interaction.test" for name in ("admin", "crm", "ada")]
     others = [f"p{number}@elsewhere.test" for number in range(5)]
     settings = replace(chosen(postfix), smtp_port=postfix.strict["room"])
-    carrier = SmtpTransport(settings, timeouts=PATIENT)
+    carrier = SmtpTransport(relay_of(settings), timeouts=PATIENT)
     left, content = (*others, *boxes), b"Subject: x\r\n\r\nx\r\n"
     sizes = []
     while left:
@@ -84,16 +85,16 @@ def test_more_recipients_than_it_takes_at_once_are_several_transactions(postfix)
 def test_r24_relaying_needs_the_login(postfix):
     """Without it an address elsewhere is refused, and the advice is the check box."""
     elsewhere = {"default_to": "somebody@elsewhere.test"}
-    refused = run(diagnose(chosen(postfix, use_authentication=False, **elsewhere)))
+    refused = run(steps_of_test(chosen(postfix, use_authentication=False, **elsewhere)))
     assert refused.verdict is Verdict.PARTIAL
     assert refused.failure.code == Fault.RELAY_DENIED
     assert "SMTP authentication" in refused.failure.texts.advice
-    assert run(diagnose(chosen(postfix, **elsewhere))).verdict is Verdict.PASSED
+    assert run(steps_of_test(chosen(postfix, **elsewhere))).verdict is Verdict.PASSED
 
 
 def test_r55_a_wrong_password_is_told(postfix):
     """535, at the login."""
-    diagnosis = run(diagnose(chosen(postfix, password="wrong")))
+    diagnosis = run(steps_of_test(chosen(postfix, password="wrong")))
     assert diagnosis.failure.code == Fault.AUTH_REJECTED
     assert "535" in str(diagnosis.failure.reply)
 
@@ -101,14 +102,14 @@ def test_r55_a_wrong_password_is_told(postfix):
 def test_a_wrong_password_is_shown_to_postfix_once(postfix):
     """It offers LOGIN too, and says 5.7.8: another mechanism would only count as another try."""
     before = len(re.findall("SASL [A-Z]+ authentication failed", postfix.log()))
-    run(diagnose(chosen(postfix, password="wrong")))
+    run(steps_of_test(chosen(postfix, password="wrong")))
     failures = re.findall("SASL ([A-Z]+) authentication failed", postfix.log())[before:]
     assert failures == ["PLAIN"]
 
 
 def test_r55_an_unknown_mailbox_is_told(postfix):
     """550 5.1.1 for the default To, while the copy is accepted."""
-    diagnosis = run(diagnose(chosen(postfix, default_to="nobody-here")))
+    diagnosis = run(steps_of_test(chosen(postfix, default_to="nobody-here")))
     assert diagnosis.verdict is Verdict.PARTIAL
     assert diagnosis.failure.code == Fault.RECIPIENT_UNKNOWN
 
@@ -116,13 +117,13 @@ def test_r55_an_unknown_mailbox_is_told(postfix):
 def test_r19_no_login_is_offered_before_the_encryption(postfix):
     """Postfix hides AUTH there; nothing is sent without it."""
     plain = chosen(postfix, "none", allow_unencrypted_auth=True)
-    diagnosis = run(diagnose(plain))
+    diagnosis = run(steps_of_test(plain))
     assert diagnosis.failure.code == Fault.AUTH_NOT_OFFERED
 
 
 def test_t10_an_untrusted_certificate_is_told(postfix):
     """Without the private CA."""
-    diagnosis = run(diagnose(chosen(postfix, ca_certificate=None)))
+    diagnosis = run(steps_of_test(chosen(postfix, ca_certificate=None)))
     assert diagnosis.failure.code == Fault.CERTIFICATE_UNKNOWN_CA
     assert "localhost" in diagnosis.failure.facts["certificate"]
 
@@ -134,14 +135,14 @@ def test_r55_starttls_at_the_port_for_tls_is_told(postfix):
     short deadline leaves, are not enough on a busy machine.
     """
     wrong = settings(postfix.tls_port, encryption="starttls", ca_certificate=postfix.ca)
-    diagnosis = run(diagnose(wrong, deadline=6.0))
+    diagnosis = run(steps_of_test(wrong, deadline=6.0))
     assert diagnosis.failure.code == Fault.TLS_EXPECTED
 
 
 def test_a_postfix_without_smtputf8_gets_the_message_for_the_others(postfix):
     """It takes MAIL without the parameter, and is not asked for an address that it cannot take."""
     settings = replace(chosen(postfix), smtp_port=postfix.strict["utf8"])
-    carrier = SmtpTransport(settings, timeouts=PATIENT)
+    carrier = SmtpTransport(relay_of(settings), timeouts=PATIENT)
     message = Envelope(
         sender="crm@interaction.test",
         recipients=("grüße@interaction.test", "ada@interaction.test"),
@@ -158,7 +159,7 @@ def test_a_postfix_without_smtputf8_gets_the_message_for_the_others(postfix):
 
 def test_international_addresses_are_carried(postfix):
     """Postfix offers SMTPUTF8; the mailbox does not exist, which it says."""
-    carrier = SmtpTransport(chosen(postfix), timeouts=PATIENT)
+    carrier = SmtpTransport(relay_of(chosen(postfix)), timeouts=PATIENT)
     message = Envelope(
         sender="crm@interaction.test",
         recipients=("grüße@interaction.test", "ada@interaction.test"),

@@ -19,6 +19,7 @@ from flask_interaction_mail.messages.message import NewMessage
 from flask_interaction_mail.outbox import messages
 from flask_interaction_mail.outbox.server_limits import RECIPIENTS, learn, read
 from flask_interaction_mail.storage.tables import ATTEMPT, CHECK, MESSAGE
+from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.databases import DIALECTS, fresh_database
 from tests.outbox_rows import Store, a_message
@@ -264,7 +265,7 @@ def test_a_limit_that_got_lower_is_learned_anew(store: Store) -> None:
         assert transactions(server) == [5, 5, 2, 2, 2, 2, 2]
         with store.reading() as connection:
             assert connection.scalar(sa.select(sa.func.count()).select_from(CHECK)) == 1
-            assert read(connection, settings(server.port), clock.now()).recipients == 2
+            assert read(connection, relay_of(settings(server.port)), clock.now()).recipients == 2
 
 
 def a_day_passes(store: Store) -> None:
@@ -282,7 +283,14 @@ def test_diverted_mail_needs_no_room(store: Store) -> None:
     diverted = {"divert_to": "tester@firm.example"}
     with scripted({"RCPT": room_for(1)}) as server:
         with store.writing() as connection:
-            learn(connection, settings(server.port), RECIPIENTS, 1, worker="test", now=clock.now())
+            learn(
+                connection,
+                relay_of(settings(server.port)),
+                RECIPIENTS,
+                1,
+                worker="test",
+                now=clock.now(),
+            )
         drain(store, server.port, changes=diverted)
         assert [one.recipients for one in server.messages] == [["tester@firm.example"]]
     assert states(store, message) == {"sent": 10}

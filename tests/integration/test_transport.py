@@ -13,6 +13,7 @@ from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outcome import Fault, Result, Stage
 from flask_interaction_mail.transport.base import Envelope
 from flask_interaction_mail.transport.pool import KeptTransports
+from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.servers.clients import PATIENT, QUICK, envelope, settings, transport
 from tests.servers.scripted import (
@@ -228,11 +229,12 @@ def test_farewells_are_waited_for_together(answer):
     """Eight kept connections to a slow server are left in the time of one."""
     with scripted({"QUIT": answer}) as server:
         timeouts = replace(PATIENT, quit=0.8)
-        kept = KeptTransports(lambda chosen: SmtpTransport(chosen, timeouts=timeouts))
-        carriers = [kept.take(settings(server.port)) for _ in range(8)]
+        kept = KeptTransports(lambda relay: SmtpTransport(relay, timeouts=timeouts))
+        there = relay_of(settings(server.port))
+        carriers = [kept.take(there) for _ in range(8)]
         for carrier in carriers:
             assert carrier.deliver(envelope()).result is Result.ACCEPTED
-            kept.give_back(settings(server.port), carrier)
+            kept.give_back(there, carrier)
         begun = time.monotonic()
         kept.close()
         assert time.monotonic() - begun < 1.5
@@ -469,7 +471,7 @@ def test_an_unresponsive_address_ends_by_the_deadline():
 def test_no_server_set_is_an_error_and_no_localhost():
     """R3: there is no fall-back."""
     with pytest.raises(TransportError) as caught:
-        SmtpTransport(settings(25, smtp_server=None)).deliver(envelope())
+        SmtpTransport(relay_of(settings(25, smtp_server=None))).deliver(envelope())
     assert caught.value.stage is Stage.SETTINGS
 
 

@@ -11,17 +11,18 @@ from contextlib import nullcontext
 
 import pytest
 
-from flask_interaction_mail.diagnosis.runner import diagnose, run
+from flask_interaction_mail.diagnosis.runner import run
 from flask_interaction_mail.errors import SettingsError, TransportError
 from flask_interaction_mail.outcome import Fault, Result, Stage
 from flask_interaction_mail.settings.fields import clean
+from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp.tls import CertificateUnreadable, context_for
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.canary import PASSWORD
 from tests.proofs import proved
 from tests.servers.catcher import catcher
 from tests.servers.certificates import chain, for_clients_only, other_pki, pki, self_signed, too_old
-from tests.servers.clients import PATIENT, QUICK, envelope, login_settings, settings
+from tests.servers.clients import PATIENT, QUICK, envelope, login_settings, settings, steps_of_test
 from tests.servers.scripted import (
     by_login,
     close,
@@ -38,7 +39,7 @@ FAR_AHEAD = datetime.datetime(2999, 1, 1, tzinfo=datetime.UTC)
 
 
 def deliver(configured, timeouts=PATIENT):
-    carrier = SmtpTransport(configured, timeouts=timeouts)
+    carrier = SmtpTransport(relay_of(configured), timeouts=timeouts)
     try:
         return carrier.deliver(envelope())
     finally:
@@ -337,7 +338,7 @@ def test_login_is_tried_where_plain_is_announced_in_vain(refusal):
     with scripted(by_login("ada", PASSWORD, refusal + b"\r\n")) as server:
         chosen = login_settings(server.port, allow_unencrypted_auth=True)
         assert deliver(chosen).result is Result.ACCEPTED
-        assert run(diagnose(chosen)).passed
+        assert run(steps_of_test(chosen)).passed
         assert mechanisms(server) == ["PLAIN", "LOGIN"] * 2
 
 
@@ -348,7 +349,7 @@ def test_a_test_alone_tries_login_after_535(refusal):
         chosen = login_settings(server.port, allow_unencrypted_auth=True)
         assert fails(chosen).fault is Fault.AUTH_REJECTED
         assert mechanisms(server) == ["PLAIN"]
-        told = run(diagnose(chosen))
+        told = run(steps_of_test(chosen))
         assert told.passed
         assert told.mechanism == "LOGIN"
         assert told.steps[4].facts["refused before"] == refusal.decode()
@@ -363,7 +364,7 @@ def test_what_plain_was_told_counts_where_login_is_no_better(second):
         peer.act(b"535 5.7.0 first\r\n" if b"PLAIN" in peer.server.lines[-1] else second)
 
     with scripted({"EHLO": OFFERED, "AUTH": act}) as server:
-        told = run(diagnose(login_settings(server.port, allow_unencrypted_auth=True)))
+        told = run(steps_of_test(login_settings(server.port, allow_unencrypted_auth=True)))
         assert mechanisms(server) == ["PLAIN", "LOGIN"]
     assert str(told.failure.reply) == "535 5.7.0 first"
     assert told.failure.code == Fault.AUTH_REJECTED
@@ -376,7 +377,7 @@ def test_the_account_is_not_tried_twice(refusal):
     with scripted(by_login("ada", PASSWORD, refusal + b"\r\n")) as server:
         chosen = login_settings(server.port, allow_unencrypted_auth=True)
         fails(chosen)
-        assert not run(diagnose(chosen)).passed
+        assert not run(steps_of_test(chosen)).passed
         assert mechanisms(server) == ["PLAIN"] * 2
 
 
@@ -384,13 +385,13 @@ def test_the_mechanism_that_passed_its_test_comes_first():
     """The others follow, where it is not offered any more or no mechanism after all."""
     with scripted(by_login("ada", PASSWORD, b"535 no\r\n")) as server:
         chosen = login_settings(server.port, allow_unencrypted_auth=True)
-        carrier = SmtpTransport(chosen, timeouts=PATIENT, mechanism="LOGIN")
+        carrier = SmtpTransport(relay_of(chosen), timeouts=PATIENT, mechanism="LOGIN")
         assert carrier.deliver(envelope()).result is Result.ACCEPTED
         carrier.close()
         assert mechanisms(server) == ["LOGIN"]
     with scripted({"EHLO": b"250-x\r\n250 AUTH PLAIN\r\n"}) as server:
         chosen = login_settings(server.port, allow_unencrypted_auth=True)
-        carrier = SmtpTransport(chosen, timeouts=PATIENT, mechanism="LOGIN")
+        carrier = SmtpTransport(relay_of(chosen), timeouts=PATIENT, mechanism="LOGIN")
         assert carrier.deliver(envelope()).result is Result.ACCEPTED
         carrier.close()
 
@@ -421,7 +422,7 @@ def test_the_mechanism_that_passed_its_test_comes_first():
 def test_what_stands_in_the_way_of_a_login_is_told_apart(refusal, fault, title):
     """A wrong password is one of six things, and only one of them is cured by typing it again."""
     with scripted({"EHLO": OFFERED, "AUTH": f"{refusal}\r\n".encode()}) as server:
-        told = run(diagnose(login_settings(server.port, allow_unencrypted_auth=True)))
+        told = run(steps_of_test(login_settings(server.port, allow_unencrypted_auth=True)))
     assert told.failure.code == fault
     assert title in told.texts.title
 

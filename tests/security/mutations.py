@@ -151,7 +151,7 @@ MUTATIONS = (
        "self._hello()  # what", "pass  # what",
        "test_what_was_said_before_the_encryption_is_forgotten"),
     _m("T10", "no login without encryption, when sending", "transport/smtp/auth.py",
-       "if not (encrypted or settings.allow_unencrypted_auth):", "if False:",
+       "if not (encrypted or relay.allow_unencrypted_auth):", "if False:",
        "test_r19_never_sends_without_the_login_that_was_asked_for"),
     _m("T10", "no login without encryption, when saving", "settings/rules.py",
        "if settings.encryption is Encryption.NONE and not settings.allow_unencrypted_auth:",

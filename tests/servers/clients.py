@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
+from flask_interaction_mail.diagnosis import Diagnosis, Finding
+from flask_interaction_mail.diagnosis.runner import diagnose
 from flask_interaction_mail.settings.model import MessagingSettings
 from flask_interaction_mail.transport.base import Envelope
+from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp.timeouts import Timeouts
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.canary import PASSWORD
@@ -35,6 +39,11 @@ def login_settings(port: int, **changes: Any) -> MessagingSettings:
     return settings(port, **{**values, **changes})
 
 
+def steps_of_test(settings: MessagingSettings, **options: Any) -> Iterator[Finding | Diagnosis]:
+    """The steps of a test of ``settings``, at the server that they name."""
+    return diagnose(relay_of(settings), settings, **options)
+
+
 def envelope(*recipients: str, content: bytes = b"Subject: x\r\n\r\nHello\r\n") -> Envelope:
     """A small message."""
     return Envelope(sender="crm@x.test", recipients=recipients or ("a@x.test",), content=content)
@@ -42,4 +51,4 @@ def envelope(*recipients: str, content: bytes = b"Subject: x\r\n\r\nHello\r\n") 
 
 def transport(port: int, timeouts: Timeouts = PATIENT, **changes: Any) -> SmtpTransport:
     """A transport to a server at ``port`` of loopback."""
-    return SmtpTransport(settings(port, **changes), timeouts=timeouts)
+    return SmtpTransport(relay_of(settings(port, **changes)), timeouts=timeouts)

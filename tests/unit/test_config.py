@@ -13,6 +13,7 @@ from flask_interaction_mail.config import (
     Config,
     DeliveryMode,
     Migrations,
+    TransportKind,
     parse,
     suppressed,
 )
@@ -213,3 +214,20 @@ def test_r23_a_password_that_reads_as_a_number(monkeypatch, value):
 def test_r51_suppressed(config, answer):
     """MAIL_SUPPRESS_SEND decides, and TESTING where it is not set."""
     assert suppressed(config) is answer
+
+
+@pytest.mark.parametrize(
+    ("config", "answer"),
+    [({"TESTING": True}, False), ({"MAIL_SUPPRESS_SEND": True}, True), ({}, False)],
+)
+def test_testing_alone_suppresses_nothing_that_stays_in_memory(config, answer):
+    """Nothing would leave anyhow; MAIL_SUPPRESS_SEND is obeyed."""
+    assert suppressed(config, TransportKind.MEMORY) is answer
+
+
+def test_transport_is_a_word_of_those_there_are():
+    """By default the server of the settings."""
+    assert parse({}).transport is TransportKind.SMTP
+    assert parse({"INTERACTION_MAIL_TRANSPORT": "memory"}).transport is TransportKind.MEMORY
+    (text,) = errors_of(TRANSPORT="console").values()
+    assert text == "must be one of smtp, memory, not 'console'"

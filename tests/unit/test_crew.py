@@ -15,6 +15,7 @@ from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outcome import Fault, Stage
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.transport.pool import KeptTransports
+from flask_interaction_mail.transport.relay import relay_of
 from tests.outbox_rows import SETTINGS
 
 
@@ -105,7 +106,9 @@ def test_a_result_waits_for_others_from_when_the_server_answered(
 ) -> None:
     """Not from when it is looked at."""
     now = datetime(2026, 11, 26)  # noqa: DTZ001 - as the database has it
-    crew = Crew(SETTINGS, KeptTransports(lambda _: MemoryTransport()), lambda: now)
+    crew = Crew(
+        SETTINGS, relay_of(SETTINGS), KeptTransports(lambda _: MemoryTransport()), lambda: now
+    )
     crew.jobs.done = noted = Noted()
     first = brought(None if ago is None else now - timedelta(milliseconds=ago))
     for one in (first, brought(now), brought(now)):
@@ -144,7 +147,9 @@ def test_the_last_hand_does_not_leave_by_itself() -> None:
 def test_one_that_is_leaving_counts_until_its_connection_is_closed() -> None:
     """Three are served, and a fourth is turned away while one of them goes: it takes three."""
     enough = TransportError("421 enough", stage=Stage.GREETING, fault=Fault.GREETING_TRANSIENT)
-    crew = Crew(SETTINGS, KeptTransports(lambda _: MemoryTransport()), clock.now)
+    crew = Crew(
+        SETTINGS, relay_of(SETTINGS), KeptTransports(lambda _: MemoryTransport()), clock.now
+    )
     crew.jobs.hire(4)
     crew.shrink_to(3)
     assert crew.jobs.wait() is None  # this one is sent home

@@ -17,8 +17,9 @@ from ...outbox import breaker, presence
 from ...outbox.presence import How, Presence
 from ...state import State
 from ...storage.tables import MessageRow
+from ...transport.relay import relay_of
 from ...values import Status
-from ..output import moment
+from ..output import STAYS_HERE, moment
 from .look import Finding, Health
 
 _OVERDUE: Final = timedelta(minutes=5)
@@ -49,7 +50,8 @@ def delivery(state: State) -> Finding:
     advice = _without_sweep(state) if mode is DeliveryMode.CELERY else None
     settings = state.settings.current().settings
     with state.database.reading() as connection:
-        stopped = settings.paused or breaker.read(connection, settings) is not None
+        relay = relay_of(settings, state.config.transport)
+        stopped = settings.paused or breaker.read(connection, relay) is not None
         present = presence.heard_of(connection)
         late = connection.scalar(
             sa.select(sa.func.count()).where(
@@ -118,9 +120,12 @@ def notices(state: State) -> Finding:
 def server(state: State) -> Finding:
     """Whether the mail server is in trouble."""
     with state.database.reading() as connection:
-        broken = breaker.read(connection, state.settings.current(connection).settings)
+        settings = state.settings.current(connection).settings
+        broken = breaker.read(connection, relay_of(settings, state.config.transport))
     if broken is not None:
         return Health.WRONG, f"in trouble since {broken.since:%Y-%m-%d %H:%M} UTC: {broken.why}"
+    if state.config.transport.stands_in:
+        return Health.OK, "none is asked"
     return Health.OK, "no trouble is known; 'flask interaction-mail test' tries it"
 
 
@@ -130,6 +135,8 @@ def restraints(state: State) -> Finding:
     found = []
     if state.suppressed:
         found.append("the application suppresses sending (MAIL_SUPPRESS_SEND or TESTING)")
+    if state.config.transport.stands_in:
+        found.append(f"{STAYS_HERE} (INTERACTION_MAIL_TRANSPORT is '{state.config.transport}')")
     if settings.paused:
         found.append("sending is paused")
     if settings.divert_to:

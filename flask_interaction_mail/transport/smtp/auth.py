@@ -8,7 +8,8 @@ from typing import Final, NoReturn
 
 from ...errors import TransportError
 from ...outcome import Fault, Reply, Stage
-from ...settings.model import MessagingSettings, Secret
+from ...settings.model import Secret
+from ..relay import Relay
 from . import commands
 
 STARS: Final = "********"
@@ -65,16 +66,16 @@ def _refuses_account(reply: Reply) -> bool:
 
 
 def exchanges(
-    settings: MessagingSettings, offered: Sequence[str], *, first: str | None, encrypted: bool
+    relay: Relay, offered: Sequence[str], *, first: str | None, encrypted: bool
 ) -> list[Exchange]:
-    """The ways to log in with the settings' login and password, the one named ``first`` first.
+    """The ways to log in with the relay's login and secret, the one named ``first`` first.
 
     Raises:
         TransportError: login or password is missing, the connection is not ``encrypted``, or
             the server has ``offered`` nothing that we speak.
     """
-    login, password = _credentials(settings)
-    if not (encrypted or settings.allow_unencrypted_auth):
+    login, password = _credentials(relay)
+    if not (encrypted or relay.allow_unencrypted_auth):
         _fail(
             Fault.AUTH_UNENCRYPTED,
             "The connection is not encrypted: the password would be readable on the way.",
@@ -82,14 +83,14 @@ def exchanges(
     return [_SPOKEN[mechanism](login, password) for mechanism in _usable(offered, first)]
 
 
-def _credentials(settings: MessagingSettings) -> tuple[str, Secret]:
-    if not settings.login:
+def _credentials(relay: Relay) -> tuple[str, Secret]:
+    if not relay.login:
         _fail(Fault.LOGIN_MISSING, "Authentication is on, but no login is set.")
-    if not settings.password:
+    if not relay.secret:
         _fail(Fault.PASSWORD_MISSING, "There is no password for this server: type it again.")
-    if "\0" in settings.login or "\0" in settings.password.reveal():
+    if "\0" in relay.login or "\0" in relay.secret.reveal():
         _fail(Fault.AUTH_REJECTED, "Login and password cannot hold a NUL character.")
-    return settings.login, settings.password
+    return relay.login, relay.secret
 
 
 def _usable(offered: Sequence[str], first: str | None) -> list[str]:

@@ -42,8 +42,8 @@ def converse(session: Session, envelope: Envelope, asked: Collection[Why] = ()) 
 
 
 def _login(session: Session) -> str:
-    settings = session.settings
-    return (settings.login or "") if settings.use_authentication else ""
+    relay = session.relay
+    return (relay.login or "") if relay.use_authentication else ""
 
 
 def _without(

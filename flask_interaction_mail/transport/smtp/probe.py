@@ -20,10 +20,10 @@ from .tls import unverified_context
 
 def certificate(session: Session) -> x509.Certificate | None:
     """The certificate that ``session`` refused; None if it cannot be had, or not be read."""
-    again = _again(session, session.settings.encryption)
+    again = _again(session, session.relay.encryption)
     try:
         again.connect()
-        if again.settings.encryption is Encryption.STARTTLS:
+        if again.relay.encryption is Encryption.STARTTLS:
             again.greet()
         again.handshake_only()
         found = x509.load_der_x509_certificate(again.wire.certificate() or b"")
@@ -50,7 +50,7 @@ def speaks_tls(session: Session) -> bool:
 
 def _again(session: Session, encryption: Encryption) -> Session:
     return Session(
-        settings=replace(session.settings, encryption=encryption, use_authentication=False),
+        relay=replace(session.relay, encryption=encryption, use_authentication=False),
         timeouts=session.timeouts,
         policy=session.policy,
         until=session.until,

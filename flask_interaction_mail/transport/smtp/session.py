@@ -11,8 +11,9 @@ from typing import Final
 
 from ...errors import TransportError
 from ...outcome import Fault, Reply, Stage
-from ...settings.model import Encryption, MessagingSettings
+from ...settings.model import Encryption
 from ..policy import ConnectPolicy
+from ..relay import Relay
 from . import auth, commands, tls
 from .auth import Exchange, LoggedIn
 from .connect import connected, unconnected
@@ -28,7 +29,7 @@ _RESETS: Final = 9  # RSET that a connection is asked for: Exim ends it at the t
 class Session:
     """A connection being opened and used; every step raises TransportError.
 
-    ``until`` bounds all steps together; ``context`` stands in for the settings' own trust.
+    ``until`` bounds all steps together; ``context`` stands in for the relay's own trust.
     ``mechanism`` is the one to log in by, if the server offers it; ``try_next`` says after which
     answers of the server another one is tried.
     ``tell`` is told every line, credentials blanked. ``failed`` are the places that could not be
@@ -39,7 +40,7 @@ class Session:
     said, ``leaving`` is until when its answer is waited for.
     """
 
-    settings: MessagingSettings
+    relay: Relay
     timeouts: Timeouts = field(default_factory=Timeouts)
     policy: ConnectPolicy = field(default_factory=ConnectPolicy)
     until: Until = FOREVER
@@ -61,7 +62,7 @@ class Session:
 
     @property
     def server(self) -> str:
-        return self.settings.smtp_server or ""
+        return self.relay.server or ""
 
     @property
     def kept(self) -> bool:
@@ -80,7 +81,7 @@ class Session:
         yield Stage.RESOLVE, self.resolve
         yield Stage.CONNECT, self.connect
         greet_and_encrypt = [(Stage.GREETING, self.greet), (Stage.ENCRYPTION, self.encrypt)]
-        if self.settings.encryption is Encryption.TLS:
+        if self.relay.encryption is Encryption.TLS:
             greet_and_encrypt.reverse()
         yield from greet_and_encrypt
         yield Stage.AUTHENTICATION, self.authenticate
@@ -104,7 +105,7 @@ class Session:
                 fault=Fault.SETTINGS_INCOMPLETE,
             )
         until = self.until.step(self.timeouts.connect)
-        self.places = resolve(self.server, self.settings.smtp_port, self.policy, until)
+        self.places = resolve(self.server, self.relay.port, self.policy, until)
         return self.places
 
     def connect(self) -> Place:
@@ -118,7 +119,7 @@ class Session:
             except OSError as error:
                 self.failed[place] = error
         errors = tuple(self.failed.values())
-        raise unconnected(errors, self.server, self.settings.smtp_port) from errors[-1]
+        raise unconnected(errors, self.server, self.relay.port) from errors[-1]
 
     def greet(self) -> Reply:
         """Hear the greeting, say hello, learn what the server offers; gives the greeting."""
@@ -129,8 +130,8 @@ class Session:
         return reply
 
     def encrypt(self) -> tls.TlsFacts | None:
-        """Encrypt as the settings say; gives what was agreed, None for no encryption."""
-        match self.settings.encryption:
+        """Encrypt as the relay says; gives what was agreed, None for no encryption."""
+        match self.relay.encryption:
             case Encryption.STARTTLS:
                 self.handshake_only()
                 self._hello()  # what was said before the encryption does not count (RFC 3207)
@@ -140,20 +141,20 @@ class Session:
 
     def handshake_only(self) -> None:
         """Encrypt and say nothing afterwards: for a look at the certificate."""
-        if self.settings.encryption is Encryption.STARTTLS:
+        if self.relay.encryption is Encryption.STARTTLS:
             self._ask_for_tls()
         self._handshake()
 
     def authenticate(self) -> LoggedIn | None:
-        """Log in where the settings say so; gives how, None for no login (R18, R19).
+        """Log in where the relay says so; gives how, None for no login (R18, R19).
 
         Nothing secret is sent before it is certain that it may be.
         """
-        if not self.settings.use_authentication:
+        if not self.relay.use_authentication:
             return None
         refused: Reply | None = None
         for exchange in auth.exchanges(
-            self.settings, self.offered.auth, first=self.mechanism, encrypted=self.wire.encrypted
+            self.relay, self.offered.auth, first=self.mechanism, encrypted=self.wire.encrypted
         ):
             try:
                 reply = self._run(exchange)
@@ -264,9 +265,7 @@ class Session:
             wire.abort()
 
     def _hello(self) -> None:
-        name = own_name(
-            self.settings.helo_name, _own_domain(self.settings), self.wire.local_address
-        )
+        name = own_name(self.relay.helo, self.relay.domain, self.wire.local_address)
         self.say(commands.hello("EHLO", name), Stage.GREETING)
         with self.at(Stage.GREETING):
             reply, lines = self.wire.read_lines(self.until.step(self.timeouts.command))
@@ -294,7 +293,7 @@ class Session:
             )
 
     def _handshake(self) -> None:
-        context = self.context or _context(self.settings)
+        context = self.context or _context(self.relay)
         with self.at(Stage.ENCRYPTION):
             until = self.until.step(self.timeouts.command)
             self.wire.encrypt(self.server.strip("[]").rstrip("."), context, until)
@@ -304,18 +303,13 @@ def _failed(error: WireError, stage: Stage) -> TransportError:
     return TransportError(str(error), stage=stage, fault=error.fault)
 
 
-def _context(settings: MessagingSettings) -> ssl.SSLContext:
+def _context(relay: Relay) -> ssl.SSLContext:
     try:
-        return tls.context_for(settings.ca_certificate)
+        return tls.context_for(relay.ca_certificate)
     except tls.CertificateUnreadable as error:
         raise TransportError(
             str(error), stage=Stage.ENCRYPTION, transient=False, fault=Fault.CA_UNREADABLE
         ) from error
-
-
-def _own_domain(settings: MessagingSettings) -> str | None:
-    local, at, domain = (settings.default_from or "").rpartition("@")
-    return domain if at and local else settings.company_domain
 
 
 def _unwelcome(reply: Reply) -> TransportError:

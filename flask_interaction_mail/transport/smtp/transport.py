@@ -1,4 +1,4 @@
-"""The transport that really sends: one kept connection to the server of the settings."""
+"""The transport that really sends: one kept connection to the server of a relay."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from ...errors import TransportError
 from ...outcome import Fault, Result, Stage
-from ...settings.model import MessagingSettings
 from ..base import Delivery, Envelope, Stopped
 from ..policy import ConnectPolicy
+from ..relay import Relay
 from .asking import AskAgain, Why
 from .endurance import Endurance
 from .mail_transaction import converse
@@ -25,14 +25,14 @@ class SmtpTransport:
 
     def __init__(
         self,
-        settings: MessagingSettings,
+        relay: Relay,
         *,
         timeouts: Timeouts | None = None,
         policy: ConnectPolicy | None = None,
         mechanism: str | None = None,
         endurance: Endurance | None = None,
     ) -> None:
-        self._settings = settings
+        self._relay = relay
         self._timeouts = timeouts or Timeouts()
         self._policy = policy or ConnectPolicy()
         self._mechanism = mechanism
@@ -112,7 +112,7 @@ class SmtpTransport:
         if self._aborted:
             raise _stopped()
         self._session = session = Session(
-            settings=self._settings,
+            relay=self._relay,
             timeouts=self._timeouts,
             policy=self._policy,
             mechanism=self._mechanism,

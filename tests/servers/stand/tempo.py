@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from flask_interaction_mail.settings.model import MessagingSettings, Secret
 from flask_interaction_mail.transport.base import Envelope
+from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp.session import Session
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 
@@ -41,8 +42,8 @@ class InTurn(SmtpTransport):
 
 def tempo(running: Running) -> Tempo:
     """Take turns on two connections, so that what else the machine does meets both alike."""
-    settings = _settings(running)
-    both = SmtpTransport(settings), InTurn(settings)
+    relay = relay_of(_settings(running))
+    both = SmtpTransport(relay), InTurn(relay)
     took: tuple[list[float], list[float]] = [], []
     try:
         for turn in range(_TURNS + 1):

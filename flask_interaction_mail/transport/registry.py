@@ -1,0 +1,54 @@
+"""Which transport hands mail to a relay: the relay's kind decides."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from ..config import TransportKind
+from .base import Transport
+from .memory import MemoryTransport
+from .policy import ConnectPolicy
+from .relay import Relay
+from .smtp.endurance import Endurance
+from .smtp.transport import SmtpTransport
+
+
+class Transports:
+    """Opens transports to relays of every kind; for any number of threads.
+
+    ``memory`` is the one that stands in for all of them, where the host has chosen it.
+    """
+
+    def __init__(
+        self, policy: ConnectPolicy | None = None, memory: MemoryTransport | None = None
+    ) -> None:
+        self.policy = policy or ConnectPolicy()
+        self._memory = memory
+        self._endurance: defaultdict[tuple[str | None, int], Endurance] = defaultdict(Endurance)
+
+    def open(self, relay: Relay, *, mechanism: str | None = None) -> Transport:
+        """A transport to ``relay``, which connects at its first message.
+
+        ``mechanism`` is the one that its last test has logged in by, if that is known.
+        """
+        return _OPENED[relay.kind](self, relay, mechanism)
+
+    def _smtp(self, relay: Relay, mechanism: str | None) -> Transport:
+        return SmtpTransport(
+            relay,
+            policy=self.policy,
+            mechanism=mechanism,
+            endurance=self._endurance[relay.server, relay.port],
+        )
+
+    def _in_memory(self, relay: Relay, mechanism: str | None) -> Transport:  # noqa: ARG002
+        assert self._memory is not None  # noqa: S101 - made with the application that chose it
+        return self._memory
+
+
+_OPENED: Final[Mapping[str, Callable[[Transports, Relay, str | None], Transport]]] = {
+    TransportKind.SMTP: Transports._smtp,
+    TransportKind.MEMORY: Transports._in_memory,
+}
