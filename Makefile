@@ -25,7 +25,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help bench demo test lint layers format unit integration celery mutants browser servers node-servers docs \
-	requirements settings wheel clean
+	requirements settings shape wheel clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -85,6 +85,9 @@ requirements: $(VENV)/.test ## write docs/requirements.md from the names of the 
 
 settings: $(VENV)/.test ## write the table of docs/settings.md from the settings
 	$(BIN)/python docs/settings.py
+
+shape: $(VENV)/.test ## the package in figures: modules, chains, circles, sizes; draws its layers for the docs
+	$(BIN)/python docs/shape.py --write
 
 wheel: $(VENV)/.test ## build the distribution into dist/
 	rm -rf build  # what an earlier build left would be shipped again

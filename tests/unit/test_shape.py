@@ -1,0 +1,55 @@
+"""The figures and the picture of the package, as ``make shape`` makes them."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "docs" / "shape.py"
+
+
+@pytest.fixture(scope="module")
+def shape() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("shape", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_picture_is_that_of_the_contract(shape: ModuleType) -> None:
+    """``make shape`` would draw it as it is."""
+    assert shape.PICTURE.read_text("utf-8") == shape.picture()
+
+
+def test_each_box_is_a_folder_or_a_module(shape: ModuleType) -> None:
+    """All that stands at the top of the package is in the picture, once."""
+    boxes = [name for layer in shape.layers() for name in layer]
+    there = {path.stem for path in shape.PACKAGE.glob("*.py")} - {"__init__"}
+    there |= {path.parent.name for path in shape.PACKAGE.glob("*/__init__.py")}
+    assert sorted(boxes) == sorted(there)
+
+
+def test_a_chain_goes_down_and_a_circle_is_seen(shape: ModuleType) -> None:
+    """Each one imports the next one."""
+    assert shape.longest_chain({"a": {"b"}, "b": {"c"}, "d": {"c"}}) == ["a", "b", "c"]
+    assert not shape.has_circle(shape.imports())
+    assert not shape.has_circle(shape.folders())
+    assert shape.has_circle({"a": {"b"}, "b": {"a"}})
+
+
+def test_code_is_neither_blank_nor_said(shape: ModuleType) -> None:
+    """Docstrings and comments are not counted, texts that are values are."""
+    text = (
+        '"""Says."""\n\n# why\nname = """one\ntwo"""\n\n\ndef call():\n    """Says."""\n    pass\n'
+    )
+    assert shape.code_lines(text) == 4
+
+
+def test_a_notification_seldom_climbs(shape: ModuleType) -> None:
+    """From a denied merge to the mail: a call of a layer above is the exception."""
+    assert 0 < shape.climbs() <= 12
