@@ -26,7 +26,7 @@ from .state import State, state_of
 from .storage.database import plain_session
 from .text import storable
 from .unit_of_work import session_events
-from .unit_of_work.writer import Storing, enrol
+from .unit_of_work.writer import StoreMessage, register
 from .values import Kind, Notification, Party
 
 
@@ -128,7 +128,7 @@ def send_notification(
     )
     identity = _identity(key, number, intent.user, arguments.span(send_at, expires_at))
     composed = operations.compose(state, intent, identity, settings)
-    return enrol(state, Storing(composed), session=session)
+    return register(state, StoreMessage(composed), session=session)
 
 
 def send_flask_mail(mail_message: FlaskMailMessage) -> None:
@@ -148,14 +148,14 @@ def send_flask_mail(mail_message: FlaskMailMessage) -> None:
         date=bridge.date_of(mail_message),
     )
     composed = operations.compose(state, intent, identity, settings)
-    enrol(state, Storing(composed), session=None)
+    register(state, StoreMessage(composed), session=None)
 
 
 def _unused(state: State, session: Session, message_id: str | None) -> str | None:
     """``message_id``, if no message bears it yet: hosts send one object more than once."""
     if message_id is None:
         return None
-    used: set[str] = session_events.notes_of(session).setdefault("message ids", set())
+    used: set[str] = session_events.per_transaction(session).setdefault("message ids", set())
     with state.database.reading_in(session) as connection:
         if message_id in used or messages.has_message_id(connection, message_id):
             return None

@@ -4,7 +4,7 @@
     ├── MessagingNotConfigured      no server or no default From is in force
     ├── TablesMissing               the extension's tables are not in the host's database
     ├── SessionOver                 the transaction of session= has failed or is over
-    ├── AddressError (ValueError)   an address that is none, or a short one without a company domain
+    ├── AddressError (ValueError)   not a valid address, or a short one without a company domain
     ├── HeaderError (ValueError)    a header name or value that may not be sent
     ├── ContentError (ValueError)   a text, attachment or date that may not be sent
     │   └── ArgumentError (TypeError)  an argument of a wrong type

@@ -21,7 +21,7 @@ from .api import actor_of, shared_locale
 from .clock import from_db, now
 from .errors import AddressError, TablesMissing
 from .messages import templates
-from .messages.compose import Circumstances, Identity
+from .messages.compose import Identity, RoutingContext
 from .messages.intent import Intent
 from .messages.message import id_of_key, new_id
 from .messages.recipients import own_domains
@@ -32,9 +32,9 @@ from .settings.model import MessagingSettings
 from .state import KEY, State, state_of
 from .storage.database import DatabaseBusy, context_of
 from .unit_of_work import delayed, session_events
-from .unit_of_work.deferred import Fate
+from .unit_of_work.deferred import CommitRule
 from .unit_of_work.delayed import Job
-from .unit_of_work.writer import CallingBack, Storing, enrol, waiting
+from .unit_of_work.writer import CancelMessages, StoreMessage, register, waiting
 from .values import Contact, Kind, Merge, Notification, Party, Reason, Status
 
 log = logging.getLogger("flask_interaction_mail")
@@ -96,11 +96,11 @@ def _request(state: State, merge: Merge) -> Notification:
         return queued
     origin = new_id()
     identity = Identity(id=id_of_key(key), origin=origin, key=key, pair=pair, actor=actor)
-    world = operations.circumstances(state, settings, _locations(merge))
+    world = operations.routing_context(state, settings, _locations(merge))
     message = operations.compose_or_fail(
         state, _request_intent(state, merge, world, earlier), identity, world
     )
-    return enrol(state, Storing(message, Fate.ALWAYS), session=None)
+    return register(state, StoreMessage(message, CommitRule.ALWAYS), session=None)
 
 
 def _counts(state: State, earlier: Earlier, settings: MessagingSettings) -> bool:
@@ -114,7 +114,7 @@ def _counts(state: State, earlier: Earlier, settings: MessagingSettings) -> bool
 
 
 def _request_intent(
-    state: State, merge: Merge, world: Circumstances, earlier: Earlier | None
+    state: State, merge: Merge, world: RoutingContext, earlier: Earlier | None
 ) -> Intent:
     candidates = [one for _, parties in world.places for one in parties]
     context = _context(merge, world.settings)
@@ -138,7 +138,7 @@ def complete_merge(state: State, merge: Merge) -> None:
     """
     actor = merge.requester or state.people.current_user()
     merge = replace(merge, requester=actor)
-    session_events.enrol(CallingBack(pair=pair_of(merge), reason=Reason.MERGED), state)
+    session_events.register(CancelMessages(pair=pair_of(merge), reason=Reason.MERGED), state)
     owners = _owners(state, merge, actor)
     if not owners:
         return
@@ -158,9 +158,9 @@ def complete_merge(state: State, merge: Merge) -> None:
     )
     identity = Identity.fresh(actor=actor_of(actor))
     message = operations.compose_or_fail(
-        state, intent, identity, operations.circumstances(state, settings, ())
+        state, intent, identity, operations.routing_context(state, settings, ())
     )
-    enrol(state, Storing(message), session=None)
+    register(state, StoreMessage(message), session=None)
 
 
 def _owners(state: State, merge: Merge, actor: Party | None) -> tuple[Party, ...]:

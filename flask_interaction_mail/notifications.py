@@ -20,7 +20,7 @@ from .outbox import keys, messages
 from .state import State, state_of
 from .storage.conflicts import survive
 from .unit_of_work import session_events
-from .unit_of_work.writer import CallingBack, Storing, messages_in, waiting
+from .unit_of_work.writer import CancelMessages, StoreMessage, messages_in, waiting
 from .values import Notification, Reason
 
 
@@ -78,7 +78,7 @@ def cancel_notification(
         with state.database.reading() as own:
             ids = wanted.ids(state, own, session)
     if session_events.withdraw(
-        session, lambda work: isinstance(work, Storing) and work.message.id in ids
+        session, lambda work: isinstance(work, StoreMessage) and work.message.id in ids
     ):
         return True
     if connection is None:
@@ -86,7 +86,7 @@ def cancel_notification(
     call_back = partial(messages.cancel, connection, ids, Reason.WITHDRAWN, clock.now())
     cancelled = survive(connection, call_back)
     if cancelled:
-        session_events.enrol(CallingBack(ids=tuple(cancelled)), state)
+        session_events.register(CancelMessages(ids=tuple(cancelled)), state)
     return bool(cancelled)
 
 

@@ -19,7 +19,7 @@ from . import clock, signals
 from .announce import announce_ids, send_signal
 from .errors import InteractionMailError, StillWaiting
 from .messages import compose as composing
-from .messages.compose import Circumstances, Identity
+from .messages.compose import Identity, RoutingContext
 from .messages.intent import Intent
 from .messages.message import NewMessage
 from .outbox import messages, resends
@@ -28,7 +28,7 @@ from .settings.model import MessagingSettings
 from .settings.store import InForce
 from .state import State
 from .unit_of_work.contexts import wake
-from .unit_of_work.session_events import notes_of
+from .unit_of_work.session_events import per_transaction
 from .values import Notification, Reason, Status
 
 if TYPE_CHECKING:  # needed once an hour, where mail is delivered
@@ -47,7 +47,7 @@ def settings_for(state: State, session: Session) -> MessagingSettings:
     Raises:
         TablesMissing: the tables are not there yet.
     """
-    notes = notes_of(session)
+    notes = per_transaction(session)
     found: InForce | None = notes.get(state)
     if found is None or not state.settings.is_newest_known(found):
         with state.database.reading_in(session) as connection:
@@ -100,11 +100,11 @@ def _settings_changed(state: State, previous: InForce, saved: InForce, changed_b
 # -- composing -------------------------------------------------------------------------
 
 
-def circumstances(
+def routing_context(
     state: State, settings: MessagingSettings, locations: Iterable[str]
-) -> Circumstances:
+) -> RoutingContext:
     """What routing needs to know now; asks the directory about ``locations``."""
-    return Circumstances(
+    return RoutingContext(
         settings=settings,
         now=clock.now(),
         organisation=_organisation(state),
@@ -123,14 +123,14 @@ def compose(
     state: State, intent: Intent, identity: Identity, settings: MessagingSettings
 ) -> NewMessage:
     """``compose.compose`` in the circumstances of this app; raises what that raises."""
-    world = circumstances(state, settings, intent.locations)
+    world = routing_context(state, settings, intent.locations)
     message = composing.compose(intent, identity, world)
     state.database.check_size(message.content or b"", message.stored_intent)
     return fitted(message, state.database.encoding)
 
 
 def compose_or_fail(
-    state: State, intent: Intent, identity: Identity, world: Circumstances
+    state: State, intent: Intent, identity: Identity, world: RoutingContext
 ) -> NewMessage:
     """As ``compose``; what cannot be sent is logged, and kept with the reason (R4)."""
     encoding = state.database.encoding

@@ -27,7 +27,7 @@ class Fault(enum.StrEnum):
 
     # before and while connecting
     SETTINGS_INCOMPLETE = "settings_incomplete"  # no server, no default To or default From
-    ADDRESS_UNUSABLE = "address_unusable"  # a default address that is none
+    ADDRESS_UNUSABLE = "address_unusable"  # a default address is not valid
     NAME_UNKNOWN = "name_unknown"  # the name service knows no such server
     NAME_SERVICE = "name_service"  # the name service itself fails, or does not answer
     ADDRESS_FORBIDDEN = "address_forbidden"  # the address policy forbids to connect there

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from flask_interaction_mail import clock
 from flask_interaction_mail.delivery import pace, recorder
-from flask_interaction_mail.delivery.ports import Office
+from flask_interaction_mail.delivery.ports import DispatcherPorts
 from flask_interaction_mail.messages.intent import Intent
 from flask_interaction_mail.messages.message import NewMessage, id_of_key, new_id
 from flask_interaction_mail.outbox import claim
@@ -40,7 +40,7 @@ class Store:
         tables.copy_to(metadata)
         metadata.create_all(self.engine)
 
-    def office(self, **changes: Any) -> Office:
+    def ports(self, **changes: Any) -> DispatcherPorts:
         """Delivery from here, to nobody unless a ``transport`` or ``settings`` are named."""
         transport = MemoryTransport()
         values: dict[str, Any] = {
@@ -52,7 +52,7 @@ class Store:
             "connections": 2,
             "lease": timedelta(seconds=60),
         }
-        return Office(**{**values, **changes})
+        return DispatcherPorts(**{**values, **changes})
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:

@@ -24,8 +24,8 @@ from flask_interaction_mail.storage import tables
 from flask_interaction_mail.storage.database import Database
 from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
 from flask_interaction_mail.unit_of_work import contexts, delayed, session_events
-from flask_interaction_mail.unit_of_work.deferred import Fate
-from flask_interaction_mail.unit_of_work.writer import Storing, Writer
+from flask_interaction_mail.unit_of_work.deferred import CommitRule
+from flask_interaction_mail.unit_of_work.writer import StoreMessage, Writer
 from tests.outbox_rows import a_message
 
 FILES = ("wal", "delete")
@@ -194,7 +194,7 @@ def send(
     subject: str,
     *,
     key: str | None = None,
-    fate: Fate = Fate.JOIN,
+    fate: CommitRule = CommitRule.JOIN,
     session: Any = None,
     to: tuple[str, ...] = ("a@x.example", "b@x.example"),
 ) -> NewMessage:
@@ -202,13 +202,13 @@ def send(
     host: Host = current_app.extensions["host"]
     message = a_message(*to, key=key)
     message = replace(message, intent=replace(message.intent, subject=subject))
-    session_events.enrol(Storing(message, fate), host, session=session)
+    session_events.register(StoreMessage(message, fate), host, session=session)
     return message
 
 
 def always(subject: str) -> NewMessage:
     """``send`` what states a fact, as a merge request does."""
-    return send(subject, fate=Fate.ALWAYS)
+    return send(subject, fate=CommitRule.ALWAYS)
 
 
 def waiting(session: Any) -> list[str]:

@@ -15,7 +15,7 @@ from flask_interaction_mail.delivery.dispatcher import Dispatcher, Limit
 from flask_interaction_mail.delivery.factory import dispatcher_of
 from flask_interaction_mail.outbox import claim as queue
 from flask_interaction_mail.outbox import messages as outbox
-from flask_interaction_mail.outbox.claimed import Verdict
+from flask_interaction_mail.outbox.claimed import AttemptResult
 from flask_interaction_mail.state import State
 from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
 
@@ -111,19 +111,19 @@ def _claims(state: State, batch: int, count: int) -> float:
 
 
 def _drain(state: State, wanted: int) -> float:
-    office, stop = dispatcher_of(state)._office, threading.Event()
+    ports, stop = dispatcher_of(state)._ports, threading.Event()
     done: list[int] = []
     start = time.perf_counter()
 
-    def announce(verdicts: Sequence[Verdict]) -> None:
-        office.announce(verdicts)
+    def announce(verdicts: Sequence[AttemptResult]) -> None:
+        ports.announce(verdicts)
         done.append(len(verdicts))
         if sum(done) >= wanted and not stop.is_set():
             taken.append((time.perf_counter() - start) / sum(done))
             stop.set()
 
     taken: list[float] = []
-    Dispatcher(replace(office, announce=announce)).drain(Limit(stop))
+    Dispatcher(replace(ports, announce=announce)).drain(Limit(stop))
     if not taken:
         raise SystemExit(f"drained {sum(done)} of {wanted}")
     return taken[0] * 1e6

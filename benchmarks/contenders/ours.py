@@ -24,7 +24,7 @@ from flask_interaction_mail.messages.compose import Identity
 from flask_interaction_mail.messages.intent import Intent
 from flask_interaction_mail.messages.message import NewMessage, new_id
 from flask_interaction_mail.outbox import messages as outbox
-from flask_interaction_mail.outbox.claimed import Verdict
+from flask_interaction_mail.outbox.claimed import AttemptResult
 from flask_interaction_mail.state import State
 
 from .. import messages
@@ -125,8 +125,8 @@ def drain(url: str, port: int, count: int, first: int | None = None) -> dict[str
     lines._FIRST = first or lines._FIRST
     state = host(url, port)
     took: Counter[float] = Counter()
-    office = dispatcher_of(state)._office
-    dispatcher = Dispatcher(replace(office, announce=_noting(office.announce, took)))
+    ports = dispatcher_of(state)._ports
+    dispatcher = Dispatcher(replace(ports, announce=_noting(ports.announce, took)))
     gc.collect()
     gc.freeze()  # as `flask interaction-mail worker` does
     start = time.perf_counter()
@@ -138,14 +138,14 @@ def drain(url: str, port: int, count: int, first: int | None = None) -> dict[str
 
 
 def _noting(
-    announce: Callable[[Sequence[Verdict]], None], took: Counter[float]
-) -> Callable[[Sequence[Verdict]], None]:
+    announce: Callable[[Sequence[AttemptResult]], None], took: Counter[float]
+) -> Callable[[Sequence[AttemptResult]], None]:
     """``announce``, which is called after each commit, counting how old its messages' answers are.
 
     In tenths of ms: a number for each message would be a part of the memory that is measured.
     """
 
-    def noting(verdicts: Sequence[Verdict]) -> None:
+    def noting(verdicts: Sequence[AttemptResult]) -> None:
         now = clock.now()
         ages = (now - one.attempt.finished_at for one in verdicts if one.attempt)
         took.update(round(age.total_seconds() * 1e3, 1) for age in ages)
@@ -170,9 +170,9 @@ def settings_share(url: str, port: int, count: int) -> dict[str, float]:
     """What reading the settings costs a message while the queue is drained, in µs."""
     state = host(url, port)
     dispatcher = dispatcher_of(state)
-    office = dispatcher._office
+    ports = dispatcher._ports
     spent: list[float] = []
-    timed = replace(office, settings=_timed(office.settings, spent))
+    timed = replace(ports, settings=_timed(ports.settings, spent))
     sent = Dispatcher(timed).drain().sent
     if sent != count:
         raise SystemExit(f"sent {sent} of {count}")

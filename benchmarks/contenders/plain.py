@@ -161,7 +161,7 @@ def _built(port: int) -> Iterator[Any]:
     from flask_interaction_mail.messages import compose
     from flask_interaction_mail.transport.base import Envelope
 
-    world = compose.Circumstances(
+    world = compose.RoutingContext(
         settings=_settings(port),
         now=datetime.now(UTC).replace(tzinfo=None),
         organisation="CRM",

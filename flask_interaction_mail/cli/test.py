@@ -107,7 +107,7 @@ def _dry_run(state: State, locations: tuple[str, ...], user: Party | None) -> di
     if not settings.configured:
         fail(compose.not_configured_text(settings))
     told: dict[str, Any] = {"locations": locations, "to": (), "route": [], "error": None}
-    world = operations.circumstances(state, settings, locations)
+    world = operations.routing_context(state, settings, locations)
     try:
         routing = recipients.route_merge(world.places, settings)
         told["to"] = tuple(map(str, routing.to))

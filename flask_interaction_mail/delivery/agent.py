@@ -1,4 +1,4 @@
-"""A courier: one connection, and the messages that it hands over one after the other."""
+"""An agent: one connection, and the messages that it hands over one after the other."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from datetime import datetime
 from typing import Protocol
 
 from ..errors import TransportError
-from ..outbox.claimed import Claimed, Verdict
+from ..outbox.claimed import AttemptResult, Claimed
 from ..storage.database import AWAY, in_short
-from ..transport.base import Delivery, Envelope, Stopped, Transport
+from ..transport.base import Envelope, Stopped, Transport, TransportResult
 from .resolution import Judge
 
 log = logging.getLogger("flask_interaction_mail")
@@ -21,10 +21,10 @@ log = logging.getLogger("flask_interaction_mail")
 
 @dataclass(slots=True)  # not frozen, to be made in half the time
 class Returned:
-    """What a courier brings back."""
+    """What an agent brings back."""
 
     claimed: Claimed
-    verdict: Verdict | None  # None: it was not begun, or the server is in trouble
+    verdict: AttemptResult | None  # None: it was not begun, or the server is in trouble
     met_trouble: bool = False  # it was the one that found that out
 
 
@@ -37,7 +37,7 @@ class Jobs(Protocol):
 
 
 class Counter(Protocol):
-    """Where couriers get messages, and bring back what became of them.
+    """Where agents get messages, and bring back what became of them.
 
     ``trouble`` is what is wrong with the server; who finds out says it there.
     """
@@ -56,7 +56,7 @@ class Counter(Protocol):
 
 
 @dataclass(slots=True)
-class Courier:
+class DeliveryAgent:
     """Carries over ``transport`` until it is sent home; ``now`` is the clock of the claims.
 
     ``spent`` is true afterwards where the connection was broken off and is of no further use,
@@ -79,7 +79,7 @@ class Courier:
         if not self.counter.may_begin(claimed):
             return Returned(claimed, None)
         started_at = self.now()
-        outcome: Delivery | Exception
+        outcome: TransportResult | Exception
         try:
             outcome = self.transport.deliver(self._addressed(claimed.envelope))
         except Stopped:
@@ -103,9 +103,9 @@ class Courier:
         return envelope if diverted_to is None else envelope.to((diverted_to,))
 
     def _verdict(
-        self, claimed: Claimed, outcome: Delivery | Exception, started_at: datetime
-    ) -> Verdict:
-        if isinstance(outcome, Delivery):
+        self, claimed: Claimed, outcome: TransportResult | Exception, started_at: datetime
+    ) -> AttemptResult:
+        if isinstance(outcome, TransportResult):
             outcome = self._for_all(claimed, outcome)
         elif not isinstance(outcome, TransportError):
             log.error("message.poison: %s", claimed.id, exc_info=outcome)
@@ -117,7 +117,7 @@ class Courier:
             chance=random.random(),  # noqa: S311 - jitter, not a secret
         )
 
-    def _for_all(self, claimed: Claimed, delivery: Delivery) -> Delivery:
+    def _for_all(self, claimed: Claimed, delivery: TransportResult) -> TransportResult:
         """Where one mailbox stood in for all, its verdict is everybody's."""
         if self.judge.diverted_to is None:
             return delivery

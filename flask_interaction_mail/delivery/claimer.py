@@ -1,4 +1,4 @@
-"""Claiming for a shift, or beside it: the next messages while the last ones are recorded."""
+"""Claiming for a run, or beside it: the next messages while the last ones are recorded."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from ..outbox.fenced import by_index
 from ..outbox.sizes import ANY, LARGE, SMALL, Sizes
 from ..settings.model import MessagingSettings, OnAmbiguous
 from ..transport.relay import Relay
-from .ports import Office
+from .ports import DispatcherPorts
 
 GLANCE: Final = 0.25  # s between two looks at what may have changed while there is work
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class ClaimRequest:
     """How much to claim: ``limit`` messages at most, of which ``free`` begin immediately, and
     ``late`` that their worker has lost; of any ``sizes`` means small ones, or a large one alone.
     """
@@ -40,15 +40,15 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class ClaimResult:
     """What a claim came to; nothing of it counts before the commit.
 
-    ``held`` is above a rate; ``all_wished`` says whether it found as many as it was to.
+    ``held`` is above a rate; ``found_all`` says whether it found as many as it was to.
     """
 
     claimed: list[Claimed]
     held: Collection[uuid.UUID]
-    all_wished: bool
+    found_all: bool
 
 
 class Claimer:
@@ -63,7 +63,7 @@ class Claimer:
     """
 
     def __init__(
-        self, office: Office, settings: MessagingSettings, relay: Relay, clock: queue.Time
+        self, ports: DispatcherPorts, settings: MessagingSettings, relay: Relay, clock: queue.Time
     ) -> None:
         self.held_up_by: str | None = None
         self.probing = False
@@ -72,7 +72,7 @@ class Claimer:
         self.large_waits = False
         self.room: int | None = None
         self.connections: int | None = None
-        self._office = office
+        self._ports = ports
         self._settings = settings
         self._relay = relay
         self._time = clock
@@ -100,39 +100,39 @@ class Claimer:
         """
         return self.one_writer and not self.underway and self._informed
 
-    def begin(self, wish: Wish, *, beside: bool) -> None:
+    def begin(self, request: ClaimRequest, *, beside: bool) -> None:
         """Claim; with ``beside``, in a thread of its own if the database lets two write at once."""
-        claim = partial(self._claim, wish)
+        claim = partial(self._claim, request)
         self._underway = Future()
         fulfil = partial(_fulfil, self._underway, claim)
         aside = beside and not self.one_writer
         if not (aside and hands.start(fulfil, "interaction-mail-claim")):
             fulfil()
 
-    def join(self, connection: sa.Connection, wish: Wish) -> Taken:
+    def join(self, connection: sa.Connection, request: ClaimRequest) -> ClaimResult:
         """Claim in the transaction of ``connection``; after its commit, ``keep`` what it gives."""
         held: list[uuid.UUID] = []
-        store, now = self._office.store, self._time.now()
+        store, now = self._ports.store, self._time.now()
         claimed = queue.claim(
             connection,
-            limit=wish.limit,
-            worker=self._office.worker,
-            lease=self._office.lease,
+            limit=request.limit,
+            worker=self._ports.worker,
+            lease=self._ports.lease,
             now=now,
-            late=wish.late,
-            free=wish.free,
+            late=request.late,
+            free=request.free,
             hold=self._settings.on_ambiguous is OnAmbiguous.HOLD,
             only_fresh=self._only_fresh,
-            sizes=wish.sizes,
+            sizes=request.sizes,
             reading=None if store.lone else store.reading,
             sieve=partial(self._sieve, held),
         )
         if claimed and self.probing and not breaker.begin_probe(connection, self._relay, now):
             queue.give_back(connection, claimed, due_at=now, detail=None)
             claimed = []
-        return Taken(claimed, held, len(claimed) + len(held) >= wish.limit)
+        return ClaimResult(claimed, held, len(claimed) + len(held) >= request.limit)
 
-    def keep(self, taken: Taken) -> None:
+    def keep(self, taken: ClaimResult) -> None:
         """``taken`` is committed: it is the result of a claim that can be had now."""
         self._underway = Future()
         self._underway.set_result(self._kept(taken))
@@ -143,7 +143,7 @@ class Claimer:
         claimed = underway.result() if underway is not None else []
         told, self._to_tell = self._to_tell, []
         if told:
-            self._office.limits.announce(told)
+            self._ports.limits.announce(told)
         return claimed
 
     def portions(self, claimed: Iterable[Claimed]) -> list[Claimed]:
@@ -158,33 +158,33 @@ class Claimer:
         recent = time.monotonic() - self._looked_at < GLANCE
         return recent and not self.probing
 
-    def _claim(self, wish: Wish) -> list[Claimed]:
+    def _claim(self, request: ClaimRequest) -> list[Claimed]:
         passed_over = self.large_waits
         if not self._informed:
             self.exhausted = True
             if not self._look():
                 return []
         if self.probing:
-            wish = replace(wish, limit=1)
-        if wish.sizes is not ANY:
-            return self._claimed(wish)
-        turns = [replace(wish, sizes=SMALL)]
+            request = replace(request, limit=1)
+        if request.sizes is not ANY:
+            return self._claimed(request)
+        turns = [replace(request, sizes=SMALL)]
         if self.large_waits:
             # Who waits behind a large one goes first, but once only.
-            turns.insert(0 if passed_over else 1, replace(wish, limit=1, sizes=LARGE))
+            turns.insert(0 if passed_over else 1, replace(request, limit=1, sizes=LARGE))
         return next(filter(None, map(self._claimed, turns)), [])
 
-    def _claimed(self, wish: Wish) -> list[Claimed]:
-        with self._office.store.writing() as connection:
-            taken = self.join(connection, wish)
-        if wish.sizes is LARGE:
+    def _claimed(self, request: ClaimRequest) -> list[Claimed]:
+        with self._ports.store.writing() as connection:
+            taken = self.join(connection, request)
+        if request.sizes is LARGE:
             # It may have been the last one: only a look tells.
             self.large_waits, self._looked_at = False, -math.inf
         return self._kept(taken)
 
     def _look(self) -> bool:
         """Whether there is something to claim and nothing stands in the way; locks nothing."""
-        store, limits = self._office.store, self._office.limits
+        store, limits = self._ports.store, self._ports.limits
         with store.reading() as connection:
             self.one_writer = connection.dialect.name == "sqlite"
             now = self._time.look(connection)
@@ -207,10 +207,10 @@ class Claimer:
                 self._to_tell += limits.gather(connection, now)
         return True
 
-    def _kept(self, taken: Taken) -> list[Claimed]:
+    def _kept(self, taken: ClaimResult) -> list[Claimed]:
         self._to_tell += taken.held
         self.exhausted = not (taken.claimed or taken.held)
-        if not taken.all_wished:
+        if not taken.found_all:
             self._looked_at = -math.inf  # there may be no more: a look disturbs nobody
         return taken.claimed
 
@@ -221,7 +221,7 @@ class Claimer:
         claimed: Sequence[Claimed],
         now: datetime,
     ) -> Collection[uuid.UUID]:
-        held += self._office.limits.sieve(connection, claimed, now)
+        held += self._ports.limits.sieve(connection, claimed, now)
         return held
 
 

@@ -20,7 +20,7 @@ from ..messages.intent import Intent
 from ..messages.message import NewMessage
 from ..outbox import digests as gathering
 from ..outbox import messages, rate_limit
-from ..outbox.claimed import Claimed, Verdict
+from ..outbox.claimed import AttemptResult, Claimed
 from ..outbox.digests import SOURCE, Gathering
 from ..outbox.rates import Rates
 from ..state import State
@@ -33,7 +33,7 @@ _AT_ONCE: Final = 100  # digests in one transaction
 
 
 @dataclass(frozen=True, slots=True)
-class Floodgate:
+class RateLimiter:
     """The limits that ``state`` is configured with."""
 
     state: State
@@ -66,7 +66,7 @@ class Floodgate:
         single = [one for one in found if one.whole and len(one.ids) == 1]
         alone = [one for one in single if not waiting.intersection(one.ids)]
         if alone:
-            gathering.let_go(connection, alone, now)
+            gathering.release(connection, alone, now)
         leaving = dict.fromkeys(id for one in alone for id in one.ids)
         return [*leaving, *(id for id in digests.values() if id is not None)]
 
@@ -79,15 +79,15 @@ class Floodgate:
             with connection.begin_nested():
                 message = _composed(self.state, connection, one)
                 messages.insert(connection, [message])
-                gathering.hand_over(connection, one, message.id)
+                gathering.assign_to_digest(connection, one, message.id)
         except Exception:
             log.exception("digest.failed: %s messages go on waiting", len(one.ids))
-            gathering.put_off(connection, one, now)
+            gathering.postpone(connection, one, now)
             return None
         return message.id
 
 
-def whose_fate(state: State, verdicts: Sequence[Verdict]) -> list[uuid.UUID]:
+def digest_members(state: State, verdicts: Sequence[AttemptResult]) -> list[uuid.UUID]:
     """The messages in those digests whose ``verdicts``, which are final, were theirs, too."""
     final = (one for one in verdicts if one.status.final)
     digests = [one.claimed.id for one in final if one.claimed.source == SOURCE]

@@ -1,4 +1,4 @@
-"""Delivery: shift after shift, for as long as something is due and nothing stands in the way."""
+"""Delivery: run after run, for as long as something is due and nothing stands in the way."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ..transport.base import Transport
 from ..transport.pool import KeptTransports
 from ..transport.relay import Relay
 from .pool import divert_to
+from .ports import DispatcherPorts as DispatcherPorts
 from .ports import Limit as Limit
-from .ports import Office as Office
 from .ports import Progress as Progress
 from .ports import Store as Store
-from .run import Shift
+from .run import DeliveryRun
 
 log = logging.getLogger("flask_interaction_mail")
 
@@ -39,8 +39,8 @@ _NO_THREAD = (
 class Dispatcher:
     """Delivers what is due; one a worker process."""
 
-    def __init__(self, office: Office) -> None:
-        self._office = office
+    def __init__(self, ports: DispatcherPorts) -> None:
+        self._ports = ports
         self._time = claim.Time()
         # Its thread holds on to what is kept, which must not hold on to the application.
         self._kept = KeptTransports(_weakly(self))
@@ -61,7 +61,7 @@ class Dispatcher:
             busy = self._drain(limit).done > 0
             if time.monotonic() - self._tidied_at >= _TIDY_EVERY:
                 self._tidied_at = time.monotonic()
-                self._office.tidy()
+                self._ports.tidy()
         except sa.exc.SQLAlchemyError as error:
             self._complain("database", f"{in_short(error)}; trying again")
         except InteractionMailError as error:  # no tables yet, say
@@ -92,19 +92,19 @@ class Dispatcher:
 
     def _drain(self, limit: Limit) -> Progress:
         progress = Progress()
-        while self._shift(limit, progress):
+        while self._run(limit, progress):
             pass
         return progress
 
-    def _shift(self, limit: Limit, progress: Progress) -> bool:
+    def _run(self, limit: Limit, progress: Progress) -> bool:
         """Work under the settings that are in force now; whether others are at its end."""
-        self._office.beat()
-        settings = self._office.settings()
+        self._ports.beat()
+        settings = self._ports.settings()
         progress.held_up_by = self._obstacle(settings)
         if progress.held_up_by is not None:
             return False
-        shift = Shift(
-            self._office,
+        run = DeliveryRun(
+            self._ports,
             settings,
             clock=self._time,
             kept=self._kept,
@@ -112,12 +112,12 @@ class Dispatcher:
             progress=progress,
         )
         try:
-            return shift.work()
+            return run.work()
         finally:
-            shift.end()
+            run.end()
 
     def _obstacle(self, settings: MessagingSettings) -> str | None:
-        if self._office.suppressed():
+        if self._ports.suppressed():
             return "the application suppresses sending (MAIL_SUPPRESS_SEND)"
         if not settings.configured:
             return "e-mail is not configured"
@@ -136,7 +136,7 @@ def _weakly(dispatcher: Dispatcher) -> Callable[[Relay], Transport]:
     def connect(relay: Relay) -> Transport:
         own = present()
         assert own is not None  # noqa: S101 - it is at work: it asks for the connection
-        return own._office.transport(relay)
+        return own._ports.transport(relay)
 
     return connect
 
@@ -156,7 +156,7 @@ def deliver(
     """
     if (dispatcher := present()) is None:
         return
-    listening, kept = dispatcher._office.listening(wake), dispatcher._kept
+    listening, kept = dispatcher._ports.listening(wake), dispatcher._kept
     del dispatcher
     try:
         with listening:
@@ -170,4 +170,4 @@ def deliver(
     finally:
         kept.close()
         if (dispatcher := present()) is not None:
-            dispatcher._office.leave()
+            dispatcher._ports.leave()

@@ -14,15 +14,15 @@ from typing import Any, Final
 from .. import operations
 from ..announce import announce_ids
 from ..config import DeliveryMode
-from ..outbox.claimed import Verdict
+from ..outbox.claimed import AttemptResult
 from ..outbox.presence import How, Pulse
 from ..state import State
 from ..transport.policy import ConnectPolicy
 from ..transport.registry import Transports
 from ..transport.relay import relay_of
 from . import appserver, notices, wakeup
-from .digests import Floodgate, whose_fate
-from .dispatcher import Dispatcher, Office
+from .digests import RateLimiter, digest_members
+from .dispatcher import Dispatcher, DispatcherPorts
 from .mechanisms import Logins
 from .ports import worker_name
 
@@ -30,14 +30,14 @@ _PULSES: Final = "interaction_mail_pulses"  # in app.extensions, by process and 
 
 
 def dispatcher_of(state: State, how: How | None = None, **changes: Any) -> Dispatcher:
-    """A new dispatcher for this process; ``changes`` are parts of its office.
+    """A new dispatcher for this process; ``changes`` are parts of its ports.
 
     With ``how`` it delivers it leaves signs of life.
     """
     if how is not None:
         pulse = pulse_of(state, how)
         changes = {"beat": pulse.beat, "leave": pulse.end, **changes}
-    return Dispatcher(replace(_office(state), **changes))
+    return Dispatcher(replace(_ports(state), **changes))
 
 
 def pulse_of(state: State, how: How) -> Pulse:
@@ -55,10 +55,10 @@ def pulse_of(state: State, how: How) -> Pulse:
     return pulses[key]
 
 
-def _office(state: State) -> Office:
+def _ports(state: State) -> DispatcherPorts:
     transports = Transports(ConnectPolicy.of(state.config), state.memory)
     logins = Logins(state.database, state.settings.keyring, transports)
-    return Office(
+    return DispatcherPorts(
         store=state.database,
         settings=lambda: state.settings.current().settings,
         relay=partial(relay_of, transport=state.config.transport),
@@ -72,13 +72,13 @@ def _office(state: State) -> Office:
         suppressed=lambda: state.suppressed,
         tidy=partial(operations.purge, state),
         report=partial(notices.report, state),
-        limits=Floodgate(state),
+        limits=RateLimiter(state),
     )
 
 
-def _announce(state: State, verdicts: Sequence[Verdict]) -> None:
+def _announce(state: State, verdicts: Sequence[AttemptResult]) -> None:
     if verdicts:
         # Contexts of their own: a transaction that a receiver leaves open ends there, and does
         # not stand in the way of the next record.
-        ids = [verdict.claimed.id for verdict in verdicts] + whose_fate(state, verdicts)
+        ids = [verdict.claimed.id for verdict in verdicts] + digest_members(state, verdicts)
         announce_ids(state.app, state.database, ids, context=state.app.app_context)

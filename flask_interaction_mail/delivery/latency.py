@@ -14,18 +14,18 @@ _IN_VAIN: Final = timedelta(milliseconds=25)  # that counts where nothing came a
 _TOO_LONG: Final = timedelta(milliseconds=50)  # of waiting beyond what is close: it is not
 
 
-class Distance:
-    """Whether the server is ``close``: it answers as soon as it is asked.
+class LatencyMonitor:
+    """Whether the server ``is_local``: it answers as soon as it is asked.
 
-    Until it has kept its worker waiting it is. What it did is forgotten with the next quick
-    answers, so that one stall of a busy machine, which holds up several messages, says nothing.
+    It starts as local and becomes remote after 50 ms of accumulated waiting. Quick answers take
+    from that again, so one stall of a busy machine, which holds up several messages, says nothing.
     """
 
     def __init__(self) -> None:
         self._waited = timedelta()  # longer than a close one takes, lately
 
     @property
-    def close(self) -> bool:
+    def is_local(self) -> bool:
         return self._waited < _TOO_LONG
 
     def note(self, attempts: Iterable[Attempt]) -> None:

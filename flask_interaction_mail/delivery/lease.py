@@ -1,4 +1,4 @@
-"""The lease under which a shift holds what it has claimed."""
+"""The lease under which a run holds what it has claimed."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from collections.abc import Collection
 from ..outbox import claim
 from ..outbox.claimed import Claimed
 from ..storage.database import AWAY, in_short
-from .pool import Crew
-from .ports import Office
+from .pool import AgentPool
+from .ports import DispatcherPorts
 
 log = logging.getLogger("flask_interaction_mail")
 
 
 class Lease:
-    """Kept for as long as messages are in flight; ``crew`` is told until when it holds.
+    """Kept for as long as messages are in flight; ``pool`` is told until when it holds.
 
     ``third`` of its length, in seconds, is how long may pass between two calls of ``keep``.
     """
 
-    def __init__(self, office: Office, clock: claim.Time, crew: Crew) -> None:
-        self.third = office.lease.total_seconds() / 3
-        self._office = office
+    def __init__(self, ports: DispatcherPorts, clock: claim.Time, pool: AgentPool) -> None:
+        self.third = ports.lease.total_seconds() / 3
+        self._ports = ports
         self._time = clock
-        self._crew = crew
+        self._pool = pool
         self._renewed_at = 0.0
 
     def begin(self) -> None:
@@ -43,14 +43,14 @@ class Lease:
         except AWAY as error:
             log.error("dispatcher.renew: %s; trying again", in_short(error))
             return
-        self._crew.lost.update({one.id for one in claims} - ours)
+        self._pool.lost.update({one.id for one in claims} - ours)
         self._holds_from(now)
 
     def _renew(self, claims: Collection[Claimed]) -> set[uuid.UUID]:
-        with self._office.store.writing() as connection:
+        with self._ports.store.writing() as connection:
             now = self._time.look(connection)
-            return claim.renew(connection, claims, lease=self._office.lease, now=now)
+            return claim.renew(connection, claims, lease=self._ports.lease, now=now)
 
     def _holds_from(self, moment: float) -> None:
         self._renewed_at = moment
-        self._crew.holds_until = moment + self._office.lease.total_seconds()
+        self._pool.holds_until = moment + self._ports.lease.total_seconds()

@@ -17,7 +17,7 @@ from ..messages.intent import Intent
 from ..messages.message import NewMessage, id_of_key, new_id
 from ..messages.route import step
 from ..outbox import messages, resends
-from ..outbox.claimed import Verdict
+from ..outbox.claimed import AttemptResult
 from ..settings.model import MessagingSettings
 from ..state import State
 from ..values import Kind, Status
@@ -40,7 +40,7 @@ Configuration -> Outbox in the application shows every attempt, and can send it 
 """
 
 
-def report(state: State, connection: sa.Connection, verdicts: Sequence[Verdict]) -> None:
+def report(state: State, connection: sa.Connection, verdicts: Sequence[AttemptResult]) -> None:
     """Queue one notice for each message that was given up and is no notice itself.
 
     Of a request whose recipients the server cannot take, queue the request itself instead. Either
@@ -63,7 +63,7 @@ def report(state: State, connection: sa.Connection, verdicts: Sequence[Verdict])
 
 
 def _request(
-    state: State, connection: sa.Connection, settings: MessagingSettings, verdict: Verdict
+    state: State, connection: sa.Connection, settings: MessagingSettings, verdict: AttemptResult
 ) -> NewMessage | None:
     """The request for the default To; None where it is none, or default To is out of reach, too."""
     id = verdict.claimed.id
@@ -75,7 +75,7 @@ def _request(
         state,
         replace(original.intent, to=(), cc=(), bcc=(), locations=()),
         replace(identity, expires_at=verdict.claimed.expires_at),
-        operations.circumstances(state, settings, ()),
+        operations.routing_context(state, settings, ()),
     )
     if any(needs_smtputf8(one.address) for one in message.recipients):
         log.error("request.unreached: %s: nor can the default To be reached", id)
@@ -85,7 +85,7 @@ def _request(
 
 
 def _notice(
-    state: State, connection: sa.Connection, settings: MessagingSettings, verdict: Verdict
+    state: State, connection: sa.Connection, settings: MessagingSettings, verdict: AttemptResult
 ) -> NewMessage:
     id = verdict.claimed.id
     subject = messages.load(connection, [id])[id].subject
@@ -103,11 +103,11 @@ def _notice(
     key = f"interaction-mail:given-up:{id}"
     identity = Identity(id=id_of_key(key), origin=new_id(), key=key)
     return operations.compose_or_fail(
-        state, intent, identity, operations.circumstances(state, settings, ())
+        state, intent, identity, operations.routing_context(state, settings, ())
     )
 
 
-def _missed(verdict: Verdict) -> str:
+def _missed(verdict: AttemptResult) -> str:
     return "\n".join(
         f"- {address}: {reply or 'nothing'}"
         for address, (status, reply) in verdict.recipients.items()

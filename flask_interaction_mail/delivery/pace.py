@@ -16,7 +16,7 @@ _SOON: Final = 1.0  # s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """Where a shift stands: what is ``in_flight``, what of it is ``waiting`` for a connection,
+    """Where a run stands: what is ``in_flight``, what of it is ``waiting`` for a connection,
     how many ``hands`` there are for it.
 
     No more is wanted while more is waiting than ``low_water`` times a claim; one that ``joins``

@@ -1,4 +1,4 @@
-"""The couriers of a shift: messages wait here to be carried, and results to be collected."""
+"""The agents of a run: messages wait here to be carried, and results to be collected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..settings.model import MessagingSettings, OnAmbiguous
 from ..transport.base import Transport
 from ..transport.pool import KeptTransports
 from ..transport.relay import Relay
-from .agent import Courier, Returned
+from .agent import DeliveryAgent, Returned
 from .resolution import Judge
 
 # What a server says to one connection more than it takes; to the only one it means trouble.
@@ -37,7 +37,7 @@ def _turned_away(error: TransportError) -> bool:
 
 
 class Jobs:
-    """Messages that wait for a courier, in their order; for any number of threads.
+    """Messages that wait for an agent, in their order; for any number of threads.
 
     ``kept_back`` are those that nobody can take before they are released. ``done`` is set while
     all ``hands`` that take messages wait for more, ``closed`` once nothing is carried any more.
@@ -66,7 +66,7 @@ class Jobs:
                 self._call()
 
     def release(self, most: int) -> None:
-        """Let couriers take the ``most`` next ones of what is kept back."""
+        """Let agents take the ``most`` next ones of what is kept back."""
         if most <= 0 or not self.kept_back:
             return
         with self._bell:
@@ -153,11 +153,11 @@ class Jobs:
         self._bell.notify_all()
 
 
-class Crew:
-    """Couriers at work for one set of settings, at first none.
+class AgentPool:
+    """Agents at work for one set of settings, at first none.
 
     ``holds_until`` (monotonic) is when the leases of what they carry end; ``lost`` are messages
-    that others have taken over; ``trouble`` is what is wrong with the server, said by the courier
+    that others have taken over; ``trouble`` is what is wrong with the server, said by the agent
     who found out; ``room`` is how many connections it takes, once one was too many.
     """
 
@@ -197,18 +197,18 @@ class Crew:
         return not self.results.empty() or any(not one.over for one in self._hired)
 
     def grow_to(self, wanted: int) -> None:
-        """Have at least ``wanted`` couriers, or as many as there are threads for."""
+        """Have at least ``wanted`` agents, or as many as there are threads for."""
         self._hired = [one for one in self._hired if not one.over]
         while self.jobs.hands < wanted:
             self.jobs.hire(1)
-            courier = hands.start(self._carry, "interaction-mail-courier")
-            if courier is None:
+            agent = hands.start(self._carry, "interaction-mail-courier")
+            if agent is None:
                 self.jobs.hire(-1)
                 return
-            self._hired.append(courier)
+            self._hired.append(agent)
 
     def shrink_to(self, most: int) -> None:
-        """Have no more than ``most`` couriers, once those beyond have done what they are at."""
+        """Have no more than ``most`` agents, once those beyond have done what they are at."""
         self.jobs.shrink_to(most)
 
     def is_full(self, error: TransportError) -> bool:
@@ -228,7 +228,7 @@ class Crew:
             returned = [self.results.get(timeout=patience)]
         except queue.Empty:
             return []
-        # Not one wake-up for each result, which would slow the couriers down.
+        # Not one wake-up for each result, which would slow the agents down.
         self.jobs.done.wait(max(0.0, together - self._age(returned[0])))
         with suppress(queue.Empty):
             while len(returned) < most:
@@ -248,18 +248,18 @@ class Crew:
             transport.abort()
 
     def _carry(self) -> None:
-        """A courier at work; its connection is kept for the next shift, unless it has failed."""
+        """An agent at work; its connection is kept for the next run, unless it has failed."""
         transport = self._kept.take(self._relay)
         self._transports.append(transport)
-        courier = Courier(self, transport, self._now, self.judge)
+        agent = DeliveryAgent(self, transport, self._now, self.judge)
         try:
-            courier.work()
+            agent.work()
         except BaseException:
-            courier.spent = True
+            agent.spent = True
             raise
         finally:
             left_early = not self.jobs.closed
-            if courier.spent or left_early or self.trouble is not None:
+            if agent.spent or left_early or self.trouble is not None:
                 transport.close()
             else:
                 self._kept.give_back(self._relay, transport)
@@ -270,7 +270,7 @@ def divert_to(settings: MessagingSettings) -> str | None:
     """Where all mail goes instead, None for where it belongs.
 
     Raises:
-        AddressError: the setting is an address that is none.
+        AddressError: the setting is not a valid address.
     """
     return complete_setting(settings.divert_to, settings) if settings.divert_to else None
 

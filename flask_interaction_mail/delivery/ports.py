@@ -15,7 +15,7 @@ from typing import Protocol
 
 import sqlalchemy as sa
 
-from ..outbox.claimed import Claimed, Verdict
+from ..outbox.claimed import AttemptResult, Claimed
 from ..settings.model import MessagingSettings
 from ..transport.base import Transport
 from ..transport.relay import Relay, relay_of
@@ -78,7 +78,7 @@ class Unlimited:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Office:
+class DispatcherPorts:
     """What the dispatcher works with; every part can be exchanged.
 
     ``settings`` gives what is in force now, ``relay`` where its mail is handed over; ``transport``
@@ -96,7 +96,7 @@ class Office:
     store: Store
     settings: Callable[[], MessagingSettings]
     transport: Callable[[Relay], Transport]
-    announce: Callable[[Sequence[Verdict]], None]
+    announce: Callable[[Sequence[AttemptResult]], None]
     worker: str
     connections: int
     lease: timedelta
@@ -106,7 +106,7 @@ class Office:
     tidy: Callable[[], object] = lambda: None
     prepare: Callable[[Relay], None] = lambda _: None
     listening: Callable[[threading.Event], AbstractContextManager[None]] = lambda _: nullcontext()
-    report: Callable[[sa.Connection, Sequence[Verdict]], None] = lambda *_: None
+    report: Callable[[sa.Connection, Sequence[AttemptResult]], None] = lambda *_: None
     limits: Limits = field(default_factory=Unlimited)
     beat: Callable[[], object] = lambda: None
     leave: Callable[[], object] = lambda: None

@@ -1,4 +1,4 @@
-"""Writing down what couriers bring, in short transactions, whatever the database says to it."""
+"""Writing down what agents bring, in short transactions, whatever the database says to it."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from ..outbox import breaker, claim
-from ..outbox.claimed import Claimed, Verdict
+from ..outbox.claimed import AttemptResult, Claimed
 from ..outbox.server_limits import CONNECTIONS, RECIPIENTS, ServerLimit, learn
 from ..storage.database import AWAY, in_short
 from ..transport.relay import Relay
 from ..values import Status
-from .claimer import Claimer, Wish
-from .ports import Limit, Office, Progress
+from .claimer import Claimer, ClaimRequest
+from .ports import DispatcherPorts, Limit, Progress
 from .resolution import in_ascii, is_for_default_to
 
 log = logging.getLogger("flask_interaction_mail")
@@ -27,60 +27,64 @@ _AT_FIRST, _FEWEST, _MOST = 40, 30, 200  # messages in a record
 
 
 class Recorder:
-    """Records the verdicts of one shift, tells of them, and counts them in its progress.
+    """Records the verdicts of one run, tells of them, and counts them in its progress.
 
     ``fits`` says how many can be recorded together in time, as far as is known; ``connections`` is
     how many the server takes, where that is to be recorded, too;
-    ``written`` is called when all is written down and not yet committed, and must not raise.
+    ``on_flushed`` is called when all is written down and not yet committed, and must not raise.
     """
 
     def __init__(
         self,
-        office: Office,
+        ports: DispatcherPorts,
         relay: Relay,
         clock: claim.Time,
         claimer: Claimer,
         limit: Limit,
         progress: Progress,
-        written: Callable[[], None],
+        on_flushed: Callable[[], None],
     ) -> None:
-        self.fits = _AT_FIRST
+        self.batch_size = _AT_FIRST
         self.connections: int | None = None
-        self._office = office
+        self._ports = ports
         self._relay = relay
         self._time = clock
         self._claimer = claimer
         self._limit = limit
         self._progress = progress
-        self._written = written
+        self._on_flushed = on_flushed
 
-    def record(self, verdicts: Sequence[Verdict], wish: Wish | None = None) -> list[Claimed]:
+    def record(
+        self, verdicts: Sequence[AttemptResult], request: ClaimRequest | None = None
+    ) -> list[Claimed]:
         """Record; while the database is away, try again: what was accepted must not leave twice.
 
         Having to stop, it is tried for as long as a message in flight gets to finish. With
-        ``wish``, the next messages are claimed in the same transaction, if that works at once.
+        ``request``, the next messages are claimed in the same transaction, if that works at once.
         Gives what goes on in another transaction with the server, now that this is recorded.
         """
         if not verdicts:
             return []
-        kept = self._together(verdicts, wish) if wish else self._patiently(verdicts)
+        kept = self._record_and_claim(verdicts, request) if request else self._patiently(verdicts)
         done = [verdict for verdict in kept if verdict.rest is None]
         sent = sum(verdict.status is Status.SENT for verdict in done)
         self._progress.sent += sent
         self._progress.others += len(done) - sent
-        self._office.announce(done)
+        self._ports.announce(done)
         return [verdict.rest for verdict in kept if verdict.rest is not None]
 
-    def _together(self, verdicts: Sequence[Verdict], wish: Wish) -> list[Verdict]:
+    def _record_and_claim(
+        self, verdicts: Sequence[AttemptResult], request: ClaimRequest
+    ) -> list[AttemptResult]:
         try:
-            return self._write_down(verdicts, wish)
+            return self._write_down(verdicts, request)
         except Exception:
             # Whatever it is of the two that fails: the record does not depend on the claim, and
             # that one is made again by itself.
             log.debug("dispatcher.together", exc_info=True)
             return self._patiently(verdicts)
 
-    def _patiently(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
+    def _patiently(self, verdicts: Sequence[AttemptResult]) -> list[AttemptResult]:
         last_try: float | None = None
         said: str | None = None
         while True:
@@ -88,7 +92,7 @@ class Recorder:
                 return self._write_down(verdicts)
             except AWAY as error:
                 if self._limit.reached():
-                    last_try = last_try or time.monotonic() + self._limit.grace(self._office.grace)
+                    last_try = last_try or time.monotonic() + self._limit.grace(self._ports.grace)
                     if time.monotonic() > last_try:
                         raise
                 if (reason := in_short(error)) != said:
@@ -98,7 +102,7 @@ class Recorder:
                 log.error("dispatcher.record: refused with %s", in_short(error))
                 return self._otherwise(verdicts)
 
-    def _otherwise(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
+    def _otherwise(self, verdicts: Sequence[AttemptResult]) -> list[AttemptResult]:
         """What the database does not take as it is: one by one, and then without accents."""
         if len(verdicts) > 1:
             return [kept for one in verdicts for kept in self._patiently([one])]
@@ -109,16 +113,18 @@ class Recorder:
             return []
         return self._patiently([plain])
 
-    def _write_down(self, verdicts: Sequence[Verdict], wish: Wish | None = None) -> list[Verdict]:
+    def _write_down(
+        self, verdicts: Sequence[AttemptResult], request: ClaimRequest | None = None
+    ) -> list[AttemptResult]:
         began = time.monotonic()
-        with self._office.store.writing() as connection:
+        with self._ports.store.writing() as connection:
             now = self._time.now()
             kept = claim.record(
                 connection,
                 verdicts,
-                worker=self._office.worker,
+                worker=self._ports.worker,
                 now=now,
-                all_or_none=wish is not None,
+                all_or_none=request is not None,
             )
             spoken = any(one.attempt for one in verdicts)
             if self._claimer.probing and spoken:
@@ -129,13 +135,13 @@ class Recorder:
             if self.connections is not None:
                 self._learn(connection, CONNECTIONS, self.connections, now)
             if news := [one for one in kept if is_for_default_to(one)]:
-                self._office.report(connection, news)
-            taken = self._claimer.join(connection, wish) if wish else None
+                self._ports.report(connection, news)
+            taken = self._claimer.join(connection, request) if request else None
             written = time.monotonic()
-            self._written()
+            self._on_flushed()
         commit = time.monotonic() - written
         self.connections = None
-        self.fits = fitting(self.fits, len(verdicts), written - began, commit)
+        self.batch_size = fitting(self.batch_size, len(verdicts), written - began, commit)
         if taken is not None:
             self._claimer.keep(taken)
         self._claimer.probing = self._claimer.probing and not spoken
@@ -144,7 +150,7 @@ class Recorder:
     def _learn(
         self, connection: sa.Connection, limit: ServerLimit, most: int, now: datetime
     ) -> None:
-        learn(connection, self._relay, limit, most, worker=self._office.worker, now=now)
+        learn(connection, self._relay, limit, most, worker=self._ports.worker, now=now)
 
 
 def fitting(before: int, count: int, statements: float, commit: float) -> int:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ..errors import TransportError
-from ..outbox.claimed import Attempt, Claimed, Verdict
+from ..outbox.claimed import Attempt, AttemptResult, Claimed
 from ..outcome import Fault, Result, Stage
-from ..transport.base import Delivery
+from ..transport.base import TransportResult
 from ..values import Reason, Status
 from .retry import LAST_ATTEMPT, next_attempt
 from .rounds import Said, everybody, rest_of, so_far
@@ -16,7 +16,7 @@ from .rounds import Said, everybody, rest_of, so_far
 # A server that fails at these has begun with the message: the trouble may be the message's own.
 _ABOUT_THE_MESSAGE = (Stage.SENDER, Stage.RECIPIENT, Stage.CONTENT)
 _OF_SENDER = (Fault.SENDER_REFUSED, Fault.SENDER_TRANSIENT)
-NOBODY_KNOWS = Delivery(
+NOBODY_KNOWS = TransportResult(
     result=Result.AMBIGUOUS,
     stage=Stage.CONTENT,
     reply=None,
@@ -44,12 +44,12 @@ class Judge:
     sender: str | None
 
     def trouble(
-        self, claimed: Claimed, outcome: Delivery | Exception | None
+        self, claimed: Claimed, outcome: TransportResult | Exception | None
     ) -> TransportError | None:
         """What ``outcome`` says of the server; None where it is the affair of the message."""
         if isinstance(outcome, TransportError):
             return outcome if concerns_server(outcome) else None
-        found = outcome.trouble if isinstance(outcome, Delivery) else None
+        found = outcome.trouble if isinstance(outcome, TransportResult) else None
         if found is None or found.fault not in _OF_SENDER:
             return found
         # One that was routed under a former default From says nothing about the rest.
@@ -58,12 +58,12 @@ class Judge:
     def verdict(
         self,
         claimed: Claimed,
-        outcome: Delivery | Exception,
+        outcome: TransportResult | Exception,
         *,
         started_at: datetime,
         finished_at: datetime,
         chance: float,
-    ) -> Verdict:
+    ) -> AttemptResult:
         """The verdict on ``claimed`` after one attempt; ``chance`` in [0, 1) lengthens a delay."""
         if isinstance(outcome, TransportError):
             outcome = as_delivery(outcome)
@@ -84,22 +84,22 @@ def concerns_server(error: TransportError) -> bool:
     return error.stage not in _ABOUT_THE_MESSAGE
 
 
-def as_delivery(error: TransportError) -> Delivery:
+def as_delivery(error: TransportError) -> TransportResult:
     """A connection lost inside a message, before its final dot: nobody got it, try again."""
-    return Delivery(
+    return TransportResult(
         result=Result.TRANSIENT, stage=error.stage, reply=error.reply, verdicts={}, note=str(error)
     )
 
 
 def verdict_of(
     claimed: Claimed,
-    delivery: Delivery,
+    delivery: TransportResult,
     attempt: Attempt,
     *,
     hold: bool,
     now: datetime,
     chance: float,
-) -> Verdict:
+) -> AttemptResult:
     """What ``delivery`` means for ``claimed``.
 
     ``hold`` is the policy for an unknown outcome; ``chance`` in [0, 1) lengthens the delay.
@@ -123,7 +123,7 @@ def verdict_of(
 
 def _concluded(
     claimed: Claimed, said: Said, attempt: Attempt, *, now: datetime, chance: float
-) -> Verdict:
+) -> AttemptResult:
     """The verdict after the last, and mostly only, transaction of an attempt."""
     status = _worst({*(one for one, _ in said.values()), *claimed.before})
     reason, detail, due_at = _REASONS.get(status), _detail(status, said, claimed), now
@@ -135,7 +135,7 @@ def _concluded(
             status, reason = Status.FAILED, Reason.EXPIRED
             said = {address: (_ended(one), reply) for address, (one, reply) in said.items()}
         due_at = again or now
-    return Verdict(
+    return AttemptResult(
         claimed=claimed,
         status=status,
         reason=reason,
@@ -147,7 +147,7 @@ def _concluded(
     )
 
 
-def _nobody_in_reach(claimed: Claimed, delivery: Delivery, attempt: Attempt) -> bool:
+def _nobody_in_reach(claimed: Claimed, delivery: TransportResult, attempt: Attempt) -> bool:
     """Whether the message was for nobody but those whose address the server cannot take."""
     beyond = delivery.fault is Fault.SMTPUTF8_MISSING and delivery.stage is Stage.RECIPIENT
     return beyond and not claimed.before and attempt.diverted_to is None
@@ -165,10 +165,10 @@ def _ended(status: Status) -> Status:
     return Status.FAILED if status is Status.DEFERRED else status
 
 
-def poisoned(claimed: Claimed, error: Exception, now: datetime) -> Verdict:
+def poisoned(claimed: Claimed, error: Exception, now: datetime) -> AttemptResult:
     """A message that broke the program itself: it waits, the rest flows."""
     text = f"This message cannot be sent as it is ({type(error).__name__}); the log has more."
-    return Verdict(
+    return AttemptResult(
         claimed=claimed,
         status=Status.HELD,
         reason=Reason.POISON,
@@ -180,7 +180,7 @@ def poisoned(claimed: Claimed, error: Exception, now: datetime) -> Verdict:
     )
 
 
-def in_ascii(verdict: Verdict) -> Verdict:
+def in_ascii(verdict: AttemptResult) -> AttemptResult:
     """``verdict`` in letters that every database can store."""
     attempt = verdict.attempt
     if attempt is not None:
@@ -202,11 +202,11 @@ def _ascii(text: str) -> str:
     return text.encode("ascii", "backslashreplace").decode()[:_LONGEST]
 
 
-def expired(claimed: Claimed, now: datetime) -> Verdict | None:
+def expired(claimed: Claimed, now: datetime) -> AttemptResult | None:
     """The verdict on a message whose ``expires_at`` is over before it was tried."""
     if claimed.expires_at is None or claimed.expires_at > now:
         return None
-    return Verdict(
+    return AttemptResult(
         claimed=claimed,
         status=Status.FAILED,
         reason=Reason.EXPIRED,
@@ -218,13 +218,13 @@ def expired(claimed: Claimed, now: datetime) -> Verdict | None:
     )
 
 
-def given_up(verdict: Verdict) -> bool:
+def given_up(verdict: AttemptResult) -> bool:
     """Whether a message was tried as often as any is; its own ``expires_at`` is no such end."""
     tried = verdict.reason is Reason.EXPIRED and verdict.counted
     return tried and verdict.claimed.attempts + 1 >= LAST_ATTEMPT
 
 
-def is_for_default_to(verdict: Verdict) -> bool:
+def is_for_default_to(verdict: AttemptResult) -> bool:
     """Whether the default To has to hear of it."""
     return verdict.unreached or given_up(verdict)
 
@@ -232,7 +232,7 @@ def is_for_default_to(verdict: Verdict) -> bool:
 _REASONS = {Status.FAILED: Reason.REFUSED, Status.HELD: Reason.AMBIGUOUS}
 
 
-def _of_recipient(delivery: Delivery, address: str, *, hold: bool) -> Status:
+def _of_recipient(delivery: TransportResult, address: str, *, hold: bool) -> Status:
     reply = delivery.verdicts.get(address)
     if reply is not None and reply.permanent:
         return Status.DEFERRED if address in delivery.left else Status.FAILED

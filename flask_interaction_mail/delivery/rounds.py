@@ -10,9 +10,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
-from ..outbox.claimed import Attempt, Claimed, Verdict
+from ..outbox.claimed import Attempt, AttemptResult, Claimed
 from ..outcome import Result, Stage
-from ..transport.base import Delivery
+from ..transport.base import TransportResult
 from ..transport.smtp.conclusions import no_room
 from ..values import Status
 
@@ -23,7 +23,7 @@ Said = Mapping[str, tuple[Status, str | None]]  # recipient -> what it came to, 
 
 
 def rest_of(
-    claimed: Claimed, delivery: Delivery, said: Said, finished_at: datetime
+    claimed: Claimed, delivery: TransportResult, said: Said, finished_at: datetime
 ) -> Claimed | None:
     """What is to go on after the transaction that ``said`` this; None where it was the last.
 
@@ -63,11 +63,11 @@ def rest_of(
 
 
 def so_far(
-    claimed: Claimed, delivery: Delivery, said: Said, attempt: Attempt, rest: Claimed
-) -> Verdict:
+    claimed: Claimed, delivery: TransportResult, said: Said, attempt: Attempt, rest: Claimed
+) -> AttemptResult:
     """The verdict on one transaction of an attempt that goes on with ``rest``."""
     decided = {address: one for address, one in said.items() if address not in delivery.left}
-    return Verdict(
+    return AttemptResult(
         claimed=replace(
             claimed, places=tuple(place for place in claimed.places if place[1] in decided)
         ),
@@ -83,7 +83,7 @@ def so_far(
     )
 
 
-def everybody(claimed: Claimed, delivery: Delivery, said: Said, attempt: Attempt) -> Said:
+def everybody(claimed: Claimed, delivery: TransportResult, said: Said, attempt: Attempt) -> Said:
     """What an attempt came to with its last transaction, which ``said`` this of some.
 
     A sender who was refused is so for all, asked for or not. Who found no room, after others had

@@ -58,7 +58,7 @@ def intent_of(message: flask_mail.Message) -> Intent:
     """What the author of a Flask-Mail message wanted to say, to whom and as whom.
 
     Raises:
-        AddressError: an address that is none.
+        AddressError: an address is not valid.
         HeaderError: a header's name or value that may not be sent.
         TypeError: an attachment whose data are neither bytes nor text.
     """

@@ -30,7 +30,7 @@ def parties(argument: str, given: object) -> tuple[Party, ...]:
     """The people whom ``argument`` names; None is nobody.
 
     Raises:
-        AddressError: an address that is none.
+        AddressError: an address is not valid.
         HeaderError: a name with a control character.
         ArgumentError: something that is neither a party nor an address.
     """

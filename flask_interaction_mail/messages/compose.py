@@ -28,7 +28,7 @@ Places = Sequence[tuple[str, Sequence[Party]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Circumstances:
+class RoutingContext:
     """What was true when the message was composed; ``now`` is naive UTC."""
 
     settings: MessagingSettings
@@ -77,7 +77,7 @@ class Identity:
         )
 
 
-def compose(intent: Intent, identity: Identity, world: Circumstances) -> NewMessage:
+def compose(intent: Intent, identity: Identity, world: RoutingContext) -> NewMessage:
     """Route ``intent`` and fix its Message-ID and bytes for ever.
 
     Raises:
@@ -122,7 +122,7 @@ def compose(intent: Intent, identity: Identity, world: Circumstances) -> NewMess
     return routed
 
 
-def _date(identity: Identity, world: Circumstances) -> datetime:
+def _date(identity: Identity, world: RoutingContext) -> datetime:
     # Of mail for later, the time at which it is to leave: mailboxes are sorted by Date.
     return identity.date or max(world.now, identity.due_at or world.now)
 
@@ -132,7 +132,7 @@ def _needs_smtputf8(content: bytes, envelope: Sequence[RecipientVerdict]) -> boo
     return not content.isascii() or any(addresses.needs_smtputf8(one.address) for one in envelope)
 
 
-def route(intent: Intent, world: Circumstances) -> Routing:
+def route(intent: Intent, world: RoutingContext) -> Routing:
     """Whom ``intent`` goes to, with the reason of every step (also a dry run for *Explain*)."""
     if intent.locations:
         return recipients.route_merge(world.places, world.settings)
@@ -158,7 +158,7 @@ def not_configured_text(settings: MessagingSettings) -> str:
 
 
 def failed(
-    intent: Intent, identity: Identity, world: Circumstances, error: Exception
+    intent: Intent, identity: Identity, world: RoutingContext, error: Exception
 ) -> NewMessage:
     """The message that could not be composed, kept with its reason to be sent anew (R4)."""
     reason = next((r for kind, r in _REASONS.items() if isinstance(error, kind)), Reason.REFUSED)
@@ -179,7 +179,7 @@ _REASONS: dict[type[Exception], Reason] = {
 }
 
 
-def _sender(intent: Intent, world: Circumstances) -> SenderHeaders:
+def _sender(intent: Intent, world: RoutingContext) -> SenderHeaders:
     settings = world.settings
     reply_to = _copies(intent.reply_to, settings)
     if intent.source == "flask_mail":
@@ -209,7 +209,7 @@ def _verdicts(
 
 
 def _message(
-    intent: Intent, identity: Identity, world: Circumstances, **decided: Any
+    intent: Intent, identity: Identity, world: RoutingContext, **decided: Any
 ) -> NewMessage:
     """The message as far as it is ``decided``."""
     return NewMessage(

@@ -13,7 +13,7 @@ from .. import clock
 from ..text import storable
 from ..values import Notification, Reason, RecipientVerdict, Status
 from .intent import Intent
-from .route import Step
+from .route import RouteStep
 
 SUBJECT_LIMIT: Final = 998  # characters of a subject that its row shows; mail has the whole one
 _RANDOM = 0xFFF << 64 | (1 << 62) - 1  # which bits of an id are chance
@@ -57,7 +57,7 @@ class NewMessage:
     reason: Reason | None = None
     detail: str | None = None
     recipients: tuple[RecipientVerdict, ...] = ()
-    route: tuple[Step, ...] = ()
+    route: tuple[RouteStep, ...] = ()
     message_id: str | None = None
     envelope_sender: str | None = None
     smtputf8: bool = False

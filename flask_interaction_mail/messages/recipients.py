@@ -12,7 +12,7 @@ from ..errors import AddressError, NoRecipient
 from ..names import one_line
 from ..settings.model import MessagingSettings
 from ..values import Kind, Party, Role
-from .route import Step as Step
+from .route import RouteStep as RouteStep
 from .route import step
 
 _ROLES = {Role.PROFESSIONAL: "professional", Role.SECRETARY: "secretary"}
@@ -28,7 +28,7 @@ class Routing:
 
     to: tuple[Mailbox, ...]
     suppressed: tuple[Mailbox, ...] = ()
-    steps: tuple[Step, ...] = ()
+    steps: tuple[RouteStep, ...] = ()
 
 
 # Where only copies name somebody: nobody is added to them.
@@ -54,7 +54,7 @@ def resolve(party: Party, settings: MessagingSettings) -> Mailbox:
     """The mailbox of ``party``, its address completed.
 
     Raises:
-        AddressError: it has no address, one that is none, or a short one without a domain.
+        AddressError: it has no address, one that is not valid, or a short one without a domain.
     """
     if addresses.is_blank(party.email):
         raise AddressError(f"{name_of(party)} has no e-mail address.")
@@ -146,7 +146,7 @@ class _Plan:
 
     def __init__(self, settings: MessagingSettings) -> None:
         self._settings = settings
-        self._steps: list[Step] = []
+        self._steps: list[RouteStep] = []
         self.to: dict[str, Mailbox] = {}
         self.passed_over: list[Party] = []
 

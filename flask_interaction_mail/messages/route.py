@@ -60,7 +60,7 @@ SENTENCES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class RouteStep:
     """One step of a decision: a stable code, and what it was about; ``str`` is a sentence."""
 
     code: str
@@ -77,12 +77,12 @@ class Step:
         return {"code": self.code, **self.values}
 
     @classmethod
-    def from_json(cls, raw: Mapping[str, Any]) -> Step:
+    def from_json(cls, raw: Mapping[str, Any]) -> RouteStep:
         """The step that ``to_json`` gave."""
         values = {name: str(value) for name, value in raw.items() if name != "code"}
         return cls(str(raw.get("code", "")), values)
 
 
-def step(code: str, **values: str) -> Step:
+def step(code: str, **values: str) -> RouteStep:
     """A step whose values are one line each, whatever somebody called himself."""
-    return Step(code, {name: one_line(value) for name, value in values.items()})
+    return RouteStep(code, {name: one_line(value) for name, value in values.items()})

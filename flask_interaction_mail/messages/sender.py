@@ -16,7 +16,7 @@ from ..errors import AddressError, MessagingNotConfigured
 from ..settings.model import ForeignSender, FromPolicy, MessagingSettings
 from ..values import Party
 from .recipients import complete_setting, name_of, own_domains, resolve, who
-from .route import Step, step
+from .route import RouteStep, step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class SenderHeaders:
     sender: Mailbox | None = None
     reply_to: tuple[Mailbox, ...] = ()
     in_text: tuple[tuple[str, Mailbox], ...] = ()
-    steps: tuple[Step, ...] = ()
+    steps: tuple[RouteStep, ...] = ()
 
 
 def choose_sender(
@@ -131,7 +131,7 @@ def _is_own(address: str, default: Mailbox, settings: MessagingSettings) -> bool
 
 def _person(
     settings: MessagingSettings, default: Mailbox, user: Party | None, named: Party | str | None
-) -> tuple[Mailbox | None, tuple[Step, ...]]:
+) -> tuple[Mailbox | None, tuple[RouteStep, ...]]:
     """The mailbox of whoever sends, or None and the step that tells why there is none."""
     if isinstance(named, str):
         named = _party(named, settings)
@@ -165,7 +165,7 @@ def _matrix(
     default: Mailbox,
     person: Mailbox | None,
     via: str,
-    steps: tuple[Step, ...],
+    steps: tuple[RouteStep, ...],
 ) -> SenderHeaders:
     if settings.from_policy is FromPolicy.DEFAULT_FROM:
         return _by_policy(default, person)

@@ -32,7 +32,7 @@ from .stored import Reading
 log = logging.getLogger("flask_interaction_mail")
 
 # Holds what may not be sent now of messages just taken; gives the ids.
-Sieve = Callable[[sa.Connection, Sequence[Claimed], datetime], Collection[uuid.UUID]]
+RateFilter = Callable[[sa.Connection, Sequence[Claimed], datetime], Collection[uuid.UUID]]
 
 _MAX_BEGUN = 3  # claims that began with a message and never ended
 _MAX_BYTES = 8_000_000  # of content in one claim, so that big messages do not fill the memory
@@ -161,7 +161,7 @@ def claim(
     only_fresh: bool = False,
     sizes: Sizes = ANY,
     reading: Reading | None = None,
-    sieve: Sieve = lambda *_: (),
+    sieve: RateFilter = lambda *_: (),
 ) -> list[Claimed]:
     """Take up to ``limit`` messages for ``lease``; no two workers get the same one.
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from ..transport.base import Delivery, Envelope
+from ..transport.base import Envelope, TransportResult
 from ..values import Reason, Status
 from .sizes import LARGE
 
@@ -56,7 +56,7 @@ class Claimed:
 
 
 @dataclass(slots=True, kw_only=True)
-class Verdict:
+class AttemptResult:
     """What is to be written down about one claimed message.
 
     With a ``rest`` it is about the recipients of one transaction alone, and that goes on once it
@@ -93,7 +93,7 @@ class Attempt:
     @classmethod
     def of(
         cls,
-        delivery: Delivery,
+        delivery: TransportResult,
         *,
         started_at: datetime,
         finished_at: datetime,

@@ -134,7 +134,7 @@ def names(connection: sa.Connection, ids: Iterable[uuid.UUID]) -> list[tuple[str
     return [(row.subject, row.kind) for row in rows]
 
 
-def let_go(connection: sa.Connection, those: Iterable[Gathering], now: datetime) -> None:
+def release(connection: sa.Connection, those: Iterable[Gathering], now: datetime) -> None:
     """Send the messages of ``those`` to them as they are."""
     rows = document((id, one.address) for one in those for id in one.ids)
     connection.execute(_ONCE_MORE, rows)
@@ -142,7 +142,7 @@ def let_go(connection: sa.Connection, those: Iterable[Gathering], now: datetime)
     connection.execute(update(MESSAGE).where(_HELD).values(free), rows)
 
 
-def hand_over(connection: sa.Connection, one: Gathering, digest: uuid.UUID) -> None:
+def assign_to_digest(connection: sa.Connection, one: Gathering, digest: uuid.UUID) -> None:
     """The messages of ``one`` are in ``digest`` now, and share its fate."""
     rows = _document_of(one)
     connection.execute(_HAND_OVER, rows | {"whose": one.address})
@@ -152,7 +152,7 @@ def hand_over(connection: sa.Connection, one: Gathering, digest: uuid.UUID) -> N
     connection.execute(update(MESSAGE).where(wanted).values(said), rows)
 
 
-def put_off(connection: sa.Connection, one: Gathering, now: datetime) -> None:
+def postpone(connection: sa.Connection, one: Gathering, now: datetime) -> None:
     """Try to gather ``one`` again in a minute."""
     later = update(MESSAGE).where(_HELD).values(due_at=now + WINDOW)
     connection.execute(later, _document_of(one))
@@ -177,7 +177,7 @@ _STATUS = sa.case(
 )
 
 
-def follow(
+def apply_outcome(
     connection: sa.Connection,
     digest: uuid.UUID,
     status: Status,

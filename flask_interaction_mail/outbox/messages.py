@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from .. import clock
 from ..messages.intent import PURGED
 from ..messages.message import earlier
-from ..messages.route import Step
+from ..messages.route import RouteStep
 from ..storage.tables import MESSAGE as MESSAGE
 from ..storage.tables import RECIPIENT as RECIPIENT
 from ..values import Notification, Reason, RecipientVerdict, Status
@@ -97,7 +97,7 @@ def _snapshot(row: Any, recipients: tuple[RecipientVerdict, ...]) -> Notificatio
 
 def read_route(text: str) -> tuple[str, ...]:
     """The sentences of a stored route."""
-    return tuple(str(Step.from_json(step)) for step in json.loads(text))
+    return tuple(str(RouteStep.from_json(step)) for step in json.loads(text))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,7 +189,9 @@ def _cancel_gathered(
         return []
     from . import digests as gathering  # late: for those who deliver
 
-    gathered = (gathering.follow(connection, id, Status.CANCELLED, None, now) for id in digests)
+    gathered = (
+        gathering.apply_outcome(connection, id, Status.CANCELLED, None, now) for id in digests
+    )
     return [id for ids in gathered for id in ids]
 
 

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from ..storage.json_rows import document, given, update
 from ..storage.tables import ATTEMPT, MESSAGE, RECIPIENT
 from ..values import Status
-from .claimed import Attempt, Verdict
-from .digests import SOURCE, follow
+from .claimed import Attempt, AttemptResult
+from .digests import SOURCE, apply_outcome
 from .fenced import Change, lock_rows_only
 from .messages import forget_flask_mail
 
@@ -70,12 +70,12 @@ _ADD_ATTEMPTS = sa.insert(ATTEMPT).from_select(
 
 def record(
     connection: sa.Connection,
-    verdicts: Sequence[Verdict],
+    verdicts: Sequence[AttemptResult],
     *,
     worker: str,
     now: datetime,
     all_or_none: bool = False,
-) -> list[Verdict]:
+) -> list[AttemptResult]:
     """Write down what happened; gives those verdicts whose claim was still in force.
 
     On MariaDB this is the first statement of its transaction.
@@ -103,11 +103,11 @@ def record(
     for one in kept:
         if one.claimed.source == SOURCE and one.status in (Status.SENT, Status.FAILED):
             _, reply = next(iter(one.recipients.values()))  # it has one
-            follow(connection, one.claimed.id, one.status, reply, now)
+            apply_outcome(connection, one.claimed.id, one.status, reply, now)
     return kept
 
 
-def _message_row(verdict: Verdict) -> tuple[object, ...]:
+def _message_row(verdict: AttemptResult) -> tuple[object, ...]:
     return (
         verdict.claimed.id,
         verdict.claimed.fence,
@@ -120,12 +120,12 @@ def _message_row(verdict: Verdict) -> tuple[object, ...]:
     )
 
 
-def _recipient_rows(verdict: Verdict) -> Iterable[tuple[object, ...]]:
+def _recipient_rows(verdict: AttemptResult) -> Iterable[tuple[object, ...]]:
     for position, address in verdict.claimed.places:
         yield verdict.claimed.id, position, *verdict.recipients[address]
 
 
-def _attempt_row(verdict: Verdict, attempt: Attempt) -> tuple[object, ...]:
+def _attempt_row(verdict: AttemptResult, attempt: Attempt) -> tuple[object, ...]:
     """In the order of the table's columns, without the worker's."""
     return (
         verdict.claimed.id,

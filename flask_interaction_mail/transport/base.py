@@ -79,7 +79,7 @@ class Envelope:
 
 
 @dataclass(slots=True, kw_only=True)  # not frozen, to be made in half the time
-class Delivery:
+class TransportResult:
     """The outcome of one attempt at one message.
 
     ``verdicts`` maps each envelope recipient to the server's last word on it: its reply to
@@ -112,7 +112,7 @@ class Stopped(TransportError):
 class Transport(Protocol):
     """Sends envelopes over a connection that it opens when needed and keeps."""
 
-    def deliver(self, envelope: Envelope) -> Delivery:
+    def deliver(self, envelope: Envelope) -> TransportResult:
         """Try once to hand over ``envelope``; the connection is opened when needed and kept.
 
         Raises:

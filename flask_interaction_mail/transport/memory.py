@@ -9,7 +9,7 @@ from email.policy import default
 
 from ..errors import TransportError
 from ..outcome import Reply, Stage
-from .base import Delivery, Envelope
+from .base import Envelope, TransportResult
 from .smtp.conclusions import Answers, concluded, decided
 from .smtp.mail_transaction import unable_to_carry
 from .smtp.replies import Capabilities, one_line
@@ -32,7 +32,7 @@ class MemoryTransport:
         self.closed = 0
         self._lock = threading.Lock()
         self._refused: dict[str, Reply] = {}
-        self._answers: list[Delivery | TransportError | None] = []
+        self._answers: list[TransportResult | TransportError | None] = []
 
     @property
     def messages(self) -> list[EmailMessage]:
@@ -56,11 +56,11 @@ class MemoryTransport:
             raise ValueError(f"not an SMTP reply: {reply!r}")
         self._refused[recipient] = said
 
-    def answer_with(self, *answers: Delivery | TransportError | None) -> None:
+    def answer_with(self, *answers: TransportResult | TransportError | None) -> None:
         """The answers to the next messages, in order."""
         self._answers.extend(answers)
 
-    def deliver(self, envelope: Envelope) -> Delivery:
+    def deliver(self, envelope: Envelope) -> TransportResult:
         """Take ``envelope``, or answer as was set.
 
         Raises:
@@ -83,7 +83,7 @@ class MemoryTransport:
     def abort(self) -> None:
         """Nothing waits here."""
 
-    def _ordinary(self, envelope: Envelope) -> Delivery:
+    def _ordinary(self, envelope: Envelope) -> TransportResult:
         offered = Capabilities(smtputf8=True, eight_bit=True)
         if unable := unable_to_carry(envelope, offered):
             return unable

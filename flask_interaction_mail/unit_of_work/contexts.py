@@ -26,7 +26,7 @@ from flask import (
 )
 from sqlalchemy.orm import Session
 
-from .deferred import Home, Owner, drop, store
+from .deferred import ContextQueue, Owner, drop, store
 
 _KEY = "interaction_mail_context"  # in flask.g
 _ROUNDS = 8  # how often receivers may send again while a context ends
@@ -36,16 +36,16 @@ _ROUNDS = 8  # how often receivers may send again while a context ends
 class _Course:
     """How far one app context is. Requests may share it: those of Flask's test client do."""
 
-    homes: list[Home] = field(default_factory=list)
+    homes: list[ContextQueue] = field(default_factory=list)
     reporting: list[object] = field(default_factory=list)  # requests that Flask is done with
     ending: int = 0  # teardown functions under way
 
-    def home(self, owner: Owner) -> Home:
+    def home(self, owner: Owner) -> ContextQueue:
         """Where works go now."""
         now, after = _request(), bool(self.ending) or _request() in self.reporting
         last = self.homes[-1] if self.homes else None
         if last is None or last.failed or (last.request, last.after) != (now, after):
-            self.homes.append(last := Home(owner, request=now, after=after))
+            self.homes.append(last := ContextQueue(owner, request=now, after=after))
         return last
 
     def report(self) -> None:
@@ -63,7 +63,7 @@ class _Course:
                 home.failed = home.failed or because
 
 
-def attend(owner: Owner) -> Home:
+def watch_context(owner: Owner) -> ContextQueue:
     """See to it that ``owner`` hears of the end of this app context."""
     return _course().home(owner)
 
@@ -71,11 +71,11 @@ def attend(owner: Owner) -> Home:
 def wake(owner: Owner) -> None:
     """There is something to deliver: now, or when this app context ends."""
     if has_app_context():
-        attend(owner)
+        watch_context(owner)
     owner.delivery.wake()
 
 
-def homes_of(session: Session) -> list[Home]:
+def homes_of(session: Session) -> list[ContextQueue]:
     """Where works wait for the end of this app context, which has ``session``."""
     homes = _course().homes if has_app_context() else []
     return [home for home in homes if home.owner.db.session() is session]

@@ -24,7 +24,7 @@ from .delayed import Job
 log = logging.getLogger("flask_interaction_mail")
 
 
-class Fate(enum.Enum):
+class CommitRule(enum.Enum):
     """What becomes of a work when its transaction ends."""
 
     JOIN = "join"  # stored with the commit, gone with a rollback
@@ -35,7 +35,7 @@ class Work(Protocol):
     """Something to be stored; its ``str`` says in the log what it is and for whom."""
 
     @property
-    def fate(self) -> Fate: ...
+    def fate(self) -> CommitRule: ...
 
     @property
     def size(self) -> int:
@@ -90,28 +90,28 @@ class Owner(Protocol):
 
 
 @dataclass(eq=False, slots=True)
-class Home:
+class ContextQueue:
     """What an app context has still to store: items that have no transaction any more."""
 
     owner: Owner
     request: object = None  # in which the calls were
     after: bool = False  # those calls report on a failure, or on a response: no share in its fate
-    items: list[Item] = field(default_factory=list)
+    items: list[PendingWork] = field(default_factory=list)
     failed: str | None = None  # why joined items are dropped at the end of the context
 
 
 @dataclass(eq=False, slots=True)
-class Item:
+class PendingWork:
     """A work, and where it is to go when its transaction is gone."""
 
     work: Any
     owner: Owner
-    home: Home | None  # None with session=: nothing without a commit
+    home: ContextQueue | None  # None with session=: nothing without a commit
     settled: bool = False  # stored, taken back or dropped: nothing is left to do
 
     @property
     def joins(self) -> bool:
-        return self.work.fate is Fate.JOIN
+        return self.work.fate is CommitRule.JOIN
 
     def __del__(self) -> None:
         # The net below the net: a session or an app context that was never ended.
@@ -119,13 +119,13 @@ class Item:
             _log(logging.ERROR, "lost", [self], "its session was thrown away without an end")
 
 
-def settle(items: Iterable[Item]) -> None:
+def settle(items: Iterable[PendingWork]) -> None:
     """Nothing more is to be done for ``items``."""
     for item in items:
         item.settled = True
 
 
-def drop(items: Iterable[Item], because: str) -> None:
+def drop(items: Iterable[PendingWork], because: str) -> None:
     """Give up those of ``items`` that are not settled, and say so."""
     dropped = _open(items)
     settle(dropped)
@@ -133,9 +133,9 @@ def drop(items: Iterable[Item], because: str) -> None:
         _log(logging.WARNING, "dropped", dropped, because)
 
 
-def write(connection: sa.Connection, items: Sequence[Item]) -> list[Item]:
+def write(connection: sa.Connection, items: Sequence[PendingWork]) -> list[PendingWork]:
     """Store the works of ``items``; gives those items that changed something."""
-    written: list[Item] = []
+    written: list[PendingWork] = []
     for owner, group in _by_owner(items):
         own = owner.database.ours(connection)
         done = {id(work) for work in owner.writer.write(own, [one.work for one in group])}
@@ -143,7 +143,7 @@ def write(connection: sa.Connection, items: Sequence[Item]) -> list[Item]:
     return written
 
 
-def announce(items: Sequence[Item]) -> None:
+def announce(items: Sequence[PendingWork]) -> None:
     """Tell of ``items``, which are committed. Never raises."""
     settle(items)
     for owner, group in _by_owner(items):
@@ -153,7 +153,7 @@ def announce(items: Sequence[Item]) -> None:
             log.exception("notification.announce_failed: stored, but not everybody was told")
 
 
-def store(items: Iterable[Item]) -> None:
+def store(items: Iterable[PendingWork]) -> None:
     """Store what is open of ``items`` in a transaction of our own, now or later. Never raises."""
     for owner, group in _by_owner(_open(items)):
         try:
@@ -170,7 +170,7 @@ def store(items: Iterable[Item]) -> None:
             delayed.keep(job, error)
 
 
-def _store(owner: Owner, items: Sequence[Item]) -> None:
+def _store(owner: Owner, items: Sequence[PendingWork]) -> None:
     with owner.database.writing() as connection:
         stored = write(connection, items)
     settle(items)  # also those whose key somebody else had: they are in the database
@@ -178,16 +178,16 @@ def _store(owner: Owner, items: Sequence[Item]) -> None:
         announce(stored)  # signals belong to a living application, and delivery looks by itself
 
 
-def _open(items: Iterable[Item]) -> list[Item]:
+def _open(items: Iterable[PendingWork]) -> list[PendingWork]:
     return [item for item in items if not item.settled]
 
 
-def _by_owner(items: Iterable[Item]) -> Iterator[tuple[Owner, list[Item]]]:
-    groups: dict[int, list[Item]] = {}
+def _by_owner(items: Iterable[PendingWork]) -> Iterator[tuple[Owner, list[PendingWork]]]:
+    groups: dict[int, list[PendingWork]] = {}
     for item in items:
         groups.setdefault(id(item.owner), []).append(item)
     return ((group[0].owner, group) for group in groups.values())
 
 
-def _log(level: int, event: str, items: Sequence[Item], because: str) -> None:
+def _log(level: int, event: str, items: Sequence[PendingWork], because: str) -> None:
     delayed.tell(level, event, [str(item.work) for item in items], because)

@@ -24,8 +24,8 @@ from sqlalchemy.orm import Session, SessionTransaction
 from ..errors import SessionOver
 from ..storage.database import OURS, plain_session, usable
 from . import written
-from .contexts import attend, homes_of, is_ending
-from .deferred import Item, Owner, Work, announce, drop, settle, store, write
+from .contexts import homes_of, is_ending, watch_context
+from .deferred import Owner, PendingWork, Work, announce, drop, settle, store, write
 from .written import enclosing, innermost
 
 _KEY = "interaction_mail_pending"  # in Session.info
@@ -35,10 +35,10 @@ _KEY = "interaction_mail_pending"  # in Session.info
 class _Box:
     """What one transaction, outermost or savepoint, carries."""
 
-    waiting: list[Item] = field(default_factory=list)
-    withdrawn: list[Item] = field(default_factory=list)  # called back, if this is committed
-    joined: list[Item] = field(default_factory=list)  # handed over in the commit under way
-    written: list[Item] = field(default_factory=list)  # those of them that changed something
+    waiting: list[PendingWork] = field(default_factory=list)
+    withdrawn: list[PendingWork] = field(default_factory=list)  # called back, if this is committed
+    joined: list[PendingWork] = field(default_factory=list)  # handed over in the commit under way
+    written: list[PendingWork] = field(default_factory=list)  # those of them that changed something
     committed: bool = False
     notes: dict[object, Any] = field(default_factory=dict)
 
@@ -51,7 +51,7 @@ class _Box:
 _Boxes = defaultdict[SessionTransaction, _Box]
 
 
-def enrol(work: Work, owner: Owner, *, session: Session | None = None) -> None:
+def register(work: Work, owner: Owner, *, session: Session | None = None) -> None:
     """Let ``work`` share the fate of the transaction of ``session``, default ``db.session``.
 
     Needs an app context of ``owner.app``.
@@ -61,16 +61,16 @@ def enrol(work: Work, owner: Owner, *, session: Session | None = None) -> None:
         TablesMissing: the tables are not there yet.
         TypeError: ``session`` is not a ``Session``.
     """
-    home = attend(owner)
+    home = watch_context(owner)
     own = owner.db.session() if session is None else plain_session(session)
     if not own.in_transaction():
         own.begin()  # takes no connection
     if own.is_active:
         _check_tables(owner, own)
         written.watch(own)
-        _box(own).waiting.append(Item(work, owner, home if session is None else None))
+        _box(own).waiting.append(PendingWork(work, owner, home if session is None else None))
     elif session is None:  # a failed flush not rolled back yet, or a listener after the commit
-        home.items.append(Item(work, owner, home))
+        home.items.append(PendingWork(work, owner, home))
     else:
         raise SessionOver(
             "The transaction of session= has failed or is over, so nothing can be stored with "
@@ -78,7 +78,7 @@ def enrol(work: Work, owner: Owner, *, session: Session | None = None) -> None:
         )
 
 
-def notes_of(session: Session) -> dict[object, Any]:
+def per_transaction(session: Session) -> dict[object, Any]:
     """What need be found out only once in the outermost transaction of ``session``.
 
     They go with that transaction, which is begun if there is none.
@@ -121,7 +121,7 @@ def _check_tables(owner: Owner, session: Session) -> None:
             pass  # that looks as well
 
 
-def _open_items(session: Session) -> list[Item]:
+def _open_items(session: Session) -> list[PendingWork]:
     boxes: Iterable[_Box] = session.info.get(_KEY, {}).values()
     withdrawn = {id(item) for box in boxes for item in box.withdrawn}
     waiting = [item for box in boxes for item in box.waiting]
@@ -150,7 +150,7 @@ def _before_commit(session: Session) -> None:
         raise
 
 
-def _write(session: Session, items: list[Item]) -> list[Item]:
+def _write(session: Session, items: list[PendingWork]) -> list[PendingWork]:
     # Not through Session.execute: hooks of the host on it are not for our statements.
     return write(session.connection(bind_arguments=OURS), items) if items else []
 

@@ -20,7 +20,7 @@ from ..storage.conflicts import survive
 from ..values import Notification, Reason, Status
 from . import session_events
 from .contexts import wake
-from .deferred import Fate, Owner
+from .deferred import CommitRule, Owner
 
 log = logging.getLogger("flask_interaction_mail")
 
@@ -30,11 +30,11 @@ _CROWD = 100  # people in To and Cc of one message, above which somebody has for
 
 
 @dataclass(eq=False, slots=True)
-class Storing:
+class StoreMessage:
     """A message that is stored with a transaction."""
 
     message: NewMessage
-    fate: Fate = Fate.JOIN
+    fate: CommitRule = CommitRule.JOIN
 
     @property
     def size(self) -> int:
@@ -49,20 +49,20 @@ class Storing:
 
 
 @dataclass(eq=False, slots=True)
-class CallingBack:
+class CancelMessages:
     """Messages called back with a transaction: named, or all requests for a pair just merged."""
 
     pair: str | None = None
     ids: Sequence[uuid.UUID] = ()
     reason: Reason = Reason.WITHDRAWN
-    fate: Fate = Fate.JOIN
+    fate: CommitRule = CommitRule.JOIN
     size: int = 1000  # bytes, about
 
     def __str__(self) -> str:
         return f"calling back {', '.join(map(str, self.ids)) or 'the requests for a pair'}"
 
 
-Work = Storing | CallingBack
+Work = StoreMessage | CancelMessages
 
 
 class Writer:
@@ -74,11 +74,11 @@ class Writer:
     def write(self, connection: sa.Connection, works: Sequence[Work]) -> list[Work]:
         """Put ``works`` into the database; gives those that changed something there."""
         # Not by the message's id: of two works with one key the first must win.
-        storing = {work.message.origin: work for work in works if isinstance(work, Storing)}
+        storing = {work.message.origin: work for work in works if isinstance(work, StoreMessage)}
         stored = messages.insert(connection, [work.message for work in storing.values()])
         done: list[Work] = [storing[message.origin] for message in stored]
         for work in works:
-            if isinstance(work, CallingBack):
+            if isinstance(work, CancelMessages):
                 if work.pair is not None:
                     work.ids = messages.waiting_for_pair(connection, work.pair)
                 call_back = partial(messages.cancel, connection, work.ids, work.reason, clock.now())
@@ -90,12 +90,13 @@ class Writer:
         """Signals and the wake-up, after the commit. Never raises."""
         owner = self._owner
         for work in works:
-            if isinstance(work, CallingBack):
+            if isinstance(work, CancelMessages):
                 announce_ids(owner.app, owner.database, work.ids)
             elif is_heard(work.message.status):
                 emit(owner.app, work.message.snapshot())
         if any(
-            isinstance(work, Storing) and work.message.status is Status.QUEUED for work in works
+            isinstance(work, StoreMessage) and work.message.status is Status.QUEUED
+            for work in works
         ):
             wake(owner)
 
@@ -103,9 +104,9 @@ class Writer:
 # -- what is handed to a transaction, and waits there --------------------------------------
 
 
-def enrol(owner: Owner, work: Storing, *, session: Session | None) -> Notification:
+def register(owner: Owner, work: StoreMessage, *, session: Session | None) -> Notification:
     """Hand ``work`` to the transaction that it belongs to."""
-    session_events.enrol(work, owner, session=session)
+    session_events.register(work, owner, session=session)
     _warn_of_a_crowd(work.message)
     return work.message.snapshot()
 
@@ -124,7 +125,7 @@ def _warn_of_a_crowd(new: NewMessage) -> None:
 def messages_in(session: Session) -> list[NewMessage]:
     """The messages that wait for the commit of ``session``, or for the end of its app context."""
     works = session_events.pending_of(session)
-    return [work.message for work in works if isinstance(work, Storing)]
+    return [work.message for work in works if isinstance(work, StoreMessage)]
 
 
 def waiting(session: Session, id: uuid.UUID) -> Notification | None:

@@ -71,9 +71,9 @@ class Desk:
         return message.id
 
     def drain(self) -> Any:
-        office = self.host.dispatcher()._office
+        ports = self.host.dispatcher()._ports
         quick = replace(
-            office,
+            ports,
             transport=lambda relay: SmtpTransport(relay, timeouts=_QUICK),
             connections=1,
         )

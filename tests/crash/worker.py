@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from flask_interaction_mail import clock, send_notification
 from flask_interaction_mail.cli.delivery import until_signalled
-from flask_interaction_mail.delivery.dispatcher import Dispatcher, Office, Store
+from flask_interaction_mail.delivery.dispatcher import Dispatcher, DispatcherPorts, Store
 from flask_interaction_mail.delivery.lease import Lease
 from flask_interaction_mail.outbox import claim
 from flask_interaction_mail.outbox.claimed import Claimed
@@ -55,7 +55,7 @@ def deliver(plan: Plan, pipe: Connection) -> None:
     with until_signalled() as (stop, wake):
         _set_clock(plan.clock_is_off)
         host = Host(plan.url, **dict(plan.options))
-        dispatcher = Dispatcher(_office(host, plan))
+        dispatcher = Dispatcher(_ports(host, plan))
         if plan.dies:
             Lease.keep = _let_it_end  # type: ignore[method-assign] # in this process alone
         pipe.send("ready")
@@ -74,11 +74,11 @@ def _end_with_the_tests(pipe: Connection) -> None:
         os._exit(1)
 
 
-def _office(host: Host, plan: Plan) -> Office:
-    office = host.dispatcher()._office
-    parts: dict[str, Any] = {"store": _Mortal(office.store, plan.dies)} if plan.dies else {}
+def _ports(host: Host, plan: Plan) -> DispatcherPorts:
+    ports = host.dispatcher()._ports
+    parts: dict[str, Any] = {"store": _Mortal(ports.store, plan.dies)} if plan.dies else {}
     return replace(
-        office,
+        ports,
         transport=lambda relay: SmtpTransport(relay, timeouts=plan.patience),
         lease=timedelta(seconds=plan.lease),
         connections=plan.connections,

@@ -241,11 +241,11 @@ def drained(store: Store, answers: Answers, *people: str) -> tuple[dict[str, str
     message = a_message(*people)
     store.put(message)
     with scripted(answers) as server:
-        office = store.office(
+        ports = store.ports(
             settings=lambda: settings(server.port),
             transport=lambda one: SmtpTransport(one, timeouts=PATIENT),
         )
-        Dispatcher(office).drain()
+        Dispatcher(ports).drain()
     assert store.message(message.id).attempts == 1
     verdicts = store.verdicts(message.id)
     return {address: status for address, (status, _) in verdicts.items()}, server

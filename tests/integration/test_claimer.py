@@ -11,18 +11,18 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail.delivery.claimer import GLANCE, Claimer, Wish
+from flask_interaction_mail.delivery.claimer import GLANCE, Claimer, ClaimRequest
 from flask_interaction_mail.delivery.dispatcher import Dispatcher, Limit
 from flask_interaction_mail.outbox import claim as queue
-from flask_interaction_mail.outbox.claimed import Verdict
+from flask_interaction_mail.outbox.claimed import AttemptResult
 from flask_interaction_mail.settings.model import MessagingSettings
-from flask_interaction_mail.transport.base import Delivery, Envelope
+from flask_interaction_mail.transport.base import Envelope, TransportResult
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.transport.relay import relay_of
 from tests.databases import LOCKING
 from tests.outbox_rows import SETTINGS, Store, a_message, before_records, claims_of, records_of
 
-ONE = Wish(limit=1, free=2, late=2)
+ONE = ClaimRequest(limit=1, free=2, late=2)
 
 
 class Door:
@@ -45,7 +45,7 @@ def test_the_next_claim_does_not_stop_the_record_of_the_last(
 ) -> None:
     """SQLite has one writer: there it is made at once, and so is the first one everywhere."""
     store.put(*(a_message() for _ in range(3)))
-    claimer = Claimer(store.office(), SETTINGS, relay_of(SETTINGS), queue.Time())
+    claimer = Claimer(store.ports(), SETTINGS, relay_of(SETTINGS), queue.Time())
     claimer.begin(ONE, beside=False)
     first = claimer.take()
     assert len(first) == 1
@@ -67,7 +67,7 @@ def test_what_stops_a_claim_is_said_where_it_is_taken(
 ) -> None:
     """Not in a thread that nobody looks at."""
     store.put(*(a_message() for _ in range(3)))
-    claimer = Claimer(store.office(), SETTINGS, relay_of(SETTINGS), queue.Time())
+    claimer = Claimer(store.ports(), SETTINGS, relay_of(SETTINGS), queue.Time())
     claimer.begin(ONE, beside=False)
     claimer.take()
 
@@ -97,7 +97,7 @@ def test_a_claim_under_way_at_the_end_is_given_back(
         return claim(*given, **named)
 
     monkeypatch.setattr(queue, "claim", counted)
-    progress = Dispatcher(store.office()).drain(Limit(stop))
+    progress = Dispatcher(store.ports()).drain(Limit(stop))
     statuses = store.statuses()
     assert statuses["sent"] == progress.sent
     assert statuses["queued"] == 40 - progress.sent > 0
@@ -123,7 +123,7 @@ def test_where_one_writes_a_claim_is_part_of_the_record(
 
     before_records(monkeypatch, noted)
     monkeypatch.setattr(queue, "claim", claimed)
-    assert Dispatcher(store.office()).drain().sent == 40
+    assert Dispatcher(store.ports()).drain().sent == 40
     first, *others = together
     assert not first
     assert any(others) is (store.engine.dialect.name == "sqlite")
@@ -141,7 +141,7 @@ def test_a_close_server_gets_nothing_while_more_is_claimed(
     store.put(*(a_message() for _ in range(40)))
     claim, claiming, seen = queue.claim, threading.Event(), threading.Event()
     beside_mail: list[bool] = []
-    recorded: list[Verdict] = []
+    recorded: list[AttemptResult] = []
     as_said: list[bool] = []
 
     def slow(*given: Any, **named: Any) -> Any:
@@ -153,7 +153,7 @@ def test_a_close_server_gets_nothing_while_more_is_claimed(
         claiming.clear()
         return taken
 
-    def noted(_: sa.Connection, verdicts: Sequence[Verdict], **__: object) -> None:
+    def noted(_: sa.Connection, verdicts: Sequence[AttemptResult], **__: object) -> None:
         recorded.extend(verdicts)
         last = len(recorded) % 8 == 0
         as_said.append(claiming.wait(10 if last else 0.02) is last)
@@ -161,13 +161,13 @@ def test_a_close_server_gets_nothing_while_more_is_claimed(
             seen.set()
 
     class Noting(MemoryTransport):
-        def deliver(self, envelope: Envelope) -> Delivery:
+        def deliver(self, envelope: Envelope) -> TransportResult:
             beside_mail.append(claiming.is_set())
             return super().deliver(envelope)
 
     monkeypatch.setattr(queue, "claim", slow)
     before_records(monkeypatch, noted)
-    assert Dispatcher(store.office(transport=lambda _: Noting())).drain().sent == 40
+    assert Dispatcher(store.ports(transport=lambda _: Noting())).drain().sent == 40
     assert not any(beside_mail)
     assert as_said == [True] * len(as_said)
 
@@ -180,7 +180,7 @@ def test_settings_are_not_looked_at_again_for_each_claim(
     claims_of(monkeypatch, 4)
     store.put(*(a_message() for _ in range(80)))
     looks: list[float] = []
-    desk = store.office()
+    desk = store.ports()
 
     def look() -> MessagingSettings:
         looks.append(time.monotonic())
@@ -206,7 +206,7 @@ def test_a_claim_that_fails_takes_no_record_with_it(
 
     monkeypatch.setattr(queue, "claim", broken)
     transport = MemoryTransport()
-    desk = store.office(transport=lambda _: transport)
+    desk = store.ports(transport=lambda _: transport)
     if store.engine.dialect.name == "sqlite":
         Dispatcher(desk).drain()
     else:  # there it is nobody else's transaction, and the drain says what happened
@@ -220,7 +220,7 @@ def test_a_claim_that_fails_takes_no_record_with_it(
 def test_nothing_counts_of_a_claim_whose_transaction_fails(store: Store) -> None:
     """Neither the messages nor what was held of them: both are as they were."""
     store.put(a_message())
-    claimer = Claimer(store.office(), SETTINGS, relay_of(SETTINGS), queue.Time())
+    claimer = Claimer(store.ports(), SETTINGS, relay_of(SETTINGS), queue.Time())
     with store.engine.connect() as connection:
         assert len(claimer.join(connection, ONE).claimed) == 1
         connection.rollback()

@@ -29,9 +29,9 @@ from flask_interaction_mail.delivery.dispatcher import Dispatcher, Limit
 from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outbox import breaker
 from flask_interaction_mail.outbox import messages as outbox
-from flask_interaction_mail.outbox.claimed import Verdict
+from flask_interaction_mail.outbox.claimed import AttemptResult
 from flask_interaction_mail.outcome import Reply, Result, Stage
-from flask_interaction_mail.transport.base import Delivery, Envelope
+from flask_interaction_mail.transport.base import Envelope, TransportResult
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.values import Status
@@ -44,7 +44,7 @@ from tests.servers.scripted import Action, check_login, scripted
 SETTINGS = MessagingSettings(
     smtp_server="mail.example", encryption="none", default_from="crm@firm.example"
 )
-LOST = Delivery(
+LOST = TransportResult(
     result=Result.AMBIGUOUS, stage=Stage.CONTENT, reply=None, verdicts={}, note="link lost"
 )
 
@@ -56,20 +56,20 @@ class Desk:
         self.store = store
         self.transport = MemoryTransport()
         self.settings = SETTINGS
-        self.verdicts: list[Verdict] = []
+        self.verdicts: list[AttemptResult] = []
         named: dict[str, Any] = {
             "settings": lambda: self.settings,
             "transport": lambda _: self.transport,
             "announce": self._announce,
             "connections": 1,
         }
-        self.office = store.office(**{**named, **changes})
+        self.ports = store.ports(**{**named, **changes})
 
-    def _announce(self, verdicts: Sequence[Verdict]) -> None:
+    def _announce(self, verdicts: Sequence[AttemptResult]) -> None:
         self.verdicts.extend(verdicts)
 
     def drain(self, limit: Limit | None = None) -> Any:
-        return Dispatcher(self.office).drain(limit or Limit())
+        return Dispatcher(self.ports).drain(limit or Limit())
 
 
 @pytest.fixture(params=DIALECTS)
@@ -324,7 +324,7 @@ def test_a_message_that_breaks_the_program_is_set_aside(desk: Desk) -> None:
     bad, good = a_message("bad@firm.example"), a_message("good@firm.example")
 
     class Breaking(MemoryTransport):
-        def deliver(self, envelope: Envelope) -> Delivery:
+        def deliver(self, envelope: Envelope) -> TransportResult:
             if envelope.recipients == ("bad@firm.example",):
                 raise UnicodeError("boom")
             return super().deliver(envelope)
@@ -382,7 +382,7 @@ def test_stopping_gives_back_what_was_not_begun(desk: Desk) -> None:
     stop = threading.Event()
 
     class Stopping(MemoryTransport):
-        def deliver(self, envelope: Envelope) -> Delivery:
+        def deliver(self, envelope: Envelope) -> TransportResult:
             stop.set()
             time.sleep(0.05)
             return super().deliver(envelope)
@@ -403,7 +403,7 @@ def test_no_transaction_is_open_while_the_network_is_in_use(tmp_path: Path) -> N
     seen: list[int] = []
 
     class Looking(MemoryTransport):
-        def deliver(self, envelope: Envelope) -> Delivery:
+        def deliver(self, envelope: Envelope) -> TransportResult:
             seen.append(store.engine.pool.checkedout())  # type: ignore[attr-defined]
             return super().deliver(envelope)
 

@@ -26,8 +26,8 @@ def test_the_older_driver_of_postgresql_stores_and_delivers(tmp_path: Path) -> N
             a_message("five@firm.example", key="import-7"),
         )
         transport = MemoryTransport()
-        office = store.office(transport=lambda _: transport)
-        assert Dispatcher(office).drain().sent == 4
+        ports = store.ports(transport=lambda _: transport)
+        assert Dispatcher(ports).drain().sent == 4
         assert store.statuses() == {"sent": 4}
         reached = {address for one in transport.delivered for address in one.recipients}
         assert reached == {

@@ -10,7 +10,7 @@ import pytest
 
 from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outcome import Fault, Reply, Result, Stage
-from flask_interaction_mail.transport.base import Delivery, Envelope, Stopped, Transport
+from flask_interaction_mail.transport.base import Envelope, Stopped, Transport, TransportResult
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
@@ -44,9 +44,9 @@ def numbered(number: int, *recipients: str, content: bytes | None = None) -> Env
     )
 
 
-def flow(carrier: Transport, *envelopes: Envelope) -> list[Delivery | TransportError]:
+def flow(carrier: Transport, *envelopes: Envelope) -> list[TransportResult | TransportError]:
     """The outcomes of ``envelopes``, one after the other."""
-    outcomes: list[Delivery | TransportError] = []
+    outcomes: list[TransportResult | TransportError] = []
     for envelope in envelopes:
         try:
             outcomes.append(carrier.deliver(envelope))
@@ -56,7 +56,7 @@ def flow(carrier: Transport, *envelopes: Envelope) -> list[Delivery | TransportE
     return outcomes
 
 
-def told(outcome: Delivery | TransportError) -> object:
+def told(outcome: TransportResult | TransportError) -> object:
     """What matters of an outcome."""
     if isinstance(outcome, TransportError):
         return "error", outcome.stage in (Stage.SENDER, Stage.RECIPIENT, Stage.CONTENT)
@@ -484,8 +484,8 @@ def test_the_transport_for_tests_of_applications_carries_many_too() -> None:
     carrier.refuse("a1@x.test", Reply(550, None, "no"))
     carrier.answer_with(None, TransportError("down", stage=Stage.CONNECT))
     first, second, third = flow(carrier, FIRST, SECOND, THIRD)
-    assert isinstance(first, Delivery)
+    assert isinstance(first, TransportResult)
     assert first.result is Result.PERMANENT
     assert isinstance(second, TransportError)
     assert carrier.delivered == [THIRD]
-    assert isinstance(third, Delivery)
+    assert isinstance(third, TransportResult)

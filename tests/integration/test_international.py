@@ -225,8 +225,8 @@ def test_what_was_queued_with_such_a_header_needs_the_server_that_it_needed(
         store.put(message)
         with store.writing() as connection:
             connection.execute(sa.update(MESSAGE).values(smtputf8=True))
-        office = store.office(settings=lambda: settings(server.port), transport=SmtpTransport)
-        Dispatcher(office).drain()
+        ports = store.ports(settings=lambda: settings(server.port), transport=SmtpTransport)
+        Dispatcher(ports).drain()
         row = store.message(message.id)
         assert row.status == ("sent" if smtputf8 else "failed")
         assert len(server.messages) == smtputf8

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
-from flask_interaction_mail.delivery.ports import Office
+from flask_interaction_mail.delivery.ports import DispatcherPorts
 from flask_interaction_mail.messages.message import NewMessage
 from flask_interaction_mail.outbox import claim as queue
 from flask_interaction_mail.outbox.claimed import Claimed
@@ -24,9 +24,9 @@ BIG = b"Subject: x\r\n\r\n" + (b"x" * 70 + b"\r\n") * 70_000
 OK = b"250 2.1.5 ok\r\n"
 
 
-def office(store: Store, port: int, **changes: Any) -> Office:
+def ports(store: Store, port: int, **changes: Any) -> DispatcherPorts:
     chosen = settings(port)
-    return store.office(
+    return store.ports(
         settings=lambda: chosen,
         transport=lambda one: SmtpTransport(one, timeouts=PATIENT),
         **changes,
@@ -55,7 +55,7 @@ def test_the_others_leave_before_a_large_message_and_beside_it(store: Store) -> 
             got = {one.recipients[0] for one in server.messages}
             return {one.recipients[0].address for one in messages} <= got
 
-        assert Dispatcher(office(store, server.port)).drain().sent == 61
+        assert Dispatcher(ports(store, server.port)).drain().sent == 61
         assert server.connections == 2
     assert beside == [(True, True)]
     assert store.statuses() == {"sent": 61}
@@ -66,7 +66,7 @@ def test_large_messages_leave_one_after_the_other(store: Store) -> None:
     bodies = [b"Subject: %d\r\n" % number + BIG for number in range(3)]
     store.put(*(a_message(content=one) for one in bodies), *small("p", 5))
     with scripted({"EHLO": PIPELINING}) as server:
-        assert Dispatcher(office(store, server.port, connections=4)).drain().sent == 8
+        assert Dispatcher(ports(store, server.port, connections=4)).drain().sent == 8
         big = [one.content for one in server.messages if len(one.content) > 1000]
         assert big == bodies
 
@@ -94,7 +94,7 @@ def test_content_is_read_in_pieces_where_it_is_needed(store: Store) -> None:
     body = b"".join(b"%070d\r\n" % number for number in range(165_000))  # 12 MB
     store.put(message := a_message(content=b"Subject: x\r\n\r\n" + body))
     with scripted({"EHLO": PIPELINING}) as server, pieces_of(store) as read:
-        assert Dispatcher(office(store, server.port)).drain().sent == 1
+        assert Dispatcher(ports(store, server.port)).drain().sent == 1
         assert [one.content for one in server.messages] == [message.content]
     assert len(read) == 2
 
@@ -104,7 +104,7 @@ def test_what_the_server_does_not_take_is_not_read(store: Store) -> None:
     store.put(message := a_message(content=BIG))
     ehlo = b"250-scripted.test\r\n250 SIZE 1000000\r\n"
     with scripted({"EHLO": ehlo}) as server, pieces_of(store) as read:
-        assert Dispatcher(office(store, server.port)).drain().others == 1
+        assert Dispatcher(ports(store, server.port)).drain().others == 1
         assert server.count("MAIL") == 0
     assert read == []
     row = store.message(message.id)
@@ -126,7 +126,7 @@ def test_a_database_that_is_away_while_content_is_read_burns_no_attempt(
 
     monkeypatch.setattr(queue, "claim", slow)
     with scripted({"EHLO": PIPELINING}) as server, pieces_of(store, fails=1) as read:
-        assert Dispatcher(office(store, server.port)).drain().sent == 1
+        assert Dispatcher(ports(store, server.port)).drain().sent == 1
         assert len(server.messages) == 1
     assert len(read) == 2
     assert store.message(message.id).attempts == 1
@@ -145,7 +145,7 @@ def test_content_that_is_gone_meanwhile_waits_with_its_reason(
         peer.say(PIPELINING)
 
     with scripted({"EHLO": erase}) as server:
-        Dispatcher(office(store, server.port)).drain()
+        Dispatcher(ports(store, server.port)).drain()
         assert server.messages == []
     row = store.message(message.id)
     assert (row.status, row.reason) == ("held", "poison")

@@ -13,7 +13,7 @@ from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.outbox import breaker
 from flask_interaction_mail.outbox.server_limits import read
 from flask_interaction_mail.settings.model import MessagingSettings
-from flask_interaction_mail.transport.base import Delivery, Envelope
+from flask_interaction_mail.transport.base import Envelope, TransportResult
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
@@ -30,7 +30,7 @@ def put(store: Store, count: int) -> None:
 class FarAway(MemoryTransport):
     """Takes a tenth of a second for each message."""
 
-    def deliver(self, envelope: Envelope) -> Delivery:
+    def deliver(self, envelope: Envelope) -> TransportResult:
         time.sleep(0.1)
         return super().deliver(envelope)
 
@@ -44,7 +44,7 @@ def test_a_server_far_away_gets_more_connections(store: Store) -> None:
         return opened[-1]
 
     put(store, 300)
-    assert Dispatcher(store.office(transport=connect, connections=16)).drain().sent == 300
+    assert Dispatcher(store.ports(transport=connect, connections=16)).drain().sent == 300
     assert 8 <= len(opened) <= 16
 
 
@@ -90,13 +90,13 @@ class Door:
 
 def drain(store: Store, port: int, chosen: MessagingSettings | None = None, **changes: Any) -> int:
     chosen = chosen or settings(port)
-    office = store.office(
+    ports = store.ports(
         settings=lambda: chosen,
         transport=lambda one: SmtpTransport(one, timeouts=PATIENT),
         connections=8,
         **changes,
     )
-    return Dispatcher(office).drain().sent
+    return Dispatcher(ports).drain().sent
 
 
 def test_a_server_that_has_enough_of_us_gets_fewer_connections(store: Store) -> None:

@@ -20,7 +20,7 @@ from flask_interaction_mail.outbox.claimed import Attempt, Claimed
 from flask_interaction_mail.outbox.fenced import by_index
 from flask_interaction_mail.outbox.sizes import ANY
 from flask_interaction_mail.outcome import Reply, Result, Stage
-from flask_interaction_mail.transport.base import Delivery
+from flask_interaction_mail.transport.base import TransportResult
 from flask_interaction_mail.values import Reason, Status
 from tests.databases import LOCKING, be_impatient, fresh_database
 from tests.outbox_rows import Store, a_message
@@ -36,7 +36,7 @@ def claim(
         return queue.claim(connection, limit=limit, worker=worker, lease=lease, now=clock.now())
 
 
-def record(store: Store, claimed: Claimed, delivery: Delivery, *, hold: bool = False) -> int:
+def record(store: Store, claimed: Claimed, delivery: TransportResult, *, hold: bool = False) -> int:
     now = clock.now()
     attempt = Attempt.of(
         delivery, started_at=now, finished_at=now, server="mail:25", diverted_to=None
@@ -46,10 +46,10 @@ def record(store: Store, claimed: Claimed, delivery: Delivery, *, hold: bool = F
         return len(queue.record(connection, [verdict], worker="w", now=now))
 
 
-def delivered(**replies: Reply) -> Delivery:
+def delivered(**replies: Reply) -> TransportResult:
     """The server took the message; ``replies`` are by the part before the @."""
     verdicts = {f"{name}@firm.example": reply for name, reply in replies.items()}
-    return Delivery(result=Result.ACCEPTED, stage=Stage.CONTENT, reply=OK, verdicts=verdicts)
+    return TransportResult(result=Result.ACCEPTED, stage=Stage.CONTENT, reply=OK, verdicts=verdicts)
 
 
 def test_what_is_due_is_claimed_once_and_in_its_order(store: Store) -> None:
@@ -162,7 +162,7 @@ def test_unknown_outcome_is_retried_or_held(store: Store) -> None:
     """The link died after the final dot: the policy decides."""
     retried, held = a_message(), a_message()
     store.put(retried, held)
-    lost = Delivery(
+    lost = TransportResult(
         result=Result.AMBIGUOUS, stage=Stage.CONTENT, reply=None, verdicts={}, note="link lost"
     )
     for claimed in claim(store):

@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_interaction_mail import clock
-from flask_interaction_mail.delivery.dispatcher import Dispatcher, Limit, Office
+from flask_interaction_mail.delivery.dispatcher import Dispatcher, DispatcherPorts, Limit
 from flask_interaction_mail.messages.message import NewMessage
 from flask_interaction_mail.outbox import messages
 from flask_interaction_mail.outbox.server_limits import RECIPIENTS, learn, read
@@ -54,17 +54,17 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.engine.dispose()
 
 
-def office(store: Store, port: int, *, changes: Any = None, **parts: Any) -> Office:
+def ports(store: Store, port: int, *, changes: Any = None, **parts: Any) -> DispatcherPorts:
     chosen = settings(port, **(changes or {}))
     values: dict[str, Any] = {
         "settings": lambda: chosen,
         "transport": lambda one: SmtpTransport(one, timeouts=PATIENT),
     }
-    return store.office(**{**values, **parts})
+    return store.ports(**{**values, **parts})
 
 
 def drain(store: Store, port: int, **others: Any) -> Any:
-    return Dispatcher(office(store, port, **others)).drain()
+    return Dispatcher(ports(store, port, **others)).drain()
 
 
 def put(store: Store, addresses: list[str], **others: Any) -> NewMessage:
@@ -325,7 +325,7 @@ def test_stopping_gives_back_what_is_left(store: Store) -> None:
         peer.say(OK)
 
     with scripted({"RCPT": room_for(3), "DOT": [OK, stop_here, OK]}) as server:
-        Dispatcher(office(store, server.port)).drain(Limit(stop))
+        Dispatcher(ports(store, server.port)).drain(Limit(stop))
         row = store.message(message.id)
         assert (row.status, row.attempts, row.lease_until) == ("queued", 0, None)
         assert states(store, message) == {"sent": 6, "queued": 4}

@@ -43,12 +43,12 @@ class Desk:
             self.store.put(self.messages[-1])
 
     def drain(self) -> Any:
-        office = self.store.office(
+        ports = self.store.ports(
             settings=lambda: self.settings,
             transport=lambda one: SmtpTransport(one, timeouts=PATIENT),
             connections=1,
         )
-        return Dispatcher(office).drain()
+        return Dispatcher(ports).drain()
 
     def states(self) -> list[tuple[str, int]]:
         """Status and counted attempts of each message."""

@@ -8,7 +8,12 @@ import pytest
 
 from flask_interaction_mail.addresses import Mailbox
 from flask_interaction_mail.errors import AddressError, NoRecipient
-from flask_interaction_mail.messages.recipients import Step, resolve, route_merge, route_parties
+from flask_interaction_mail.messages.recipients import (
+    RouteStep,
+    resolve,
+    route_merge,
+    route_parties,
+)
 from flask_interaction_mail.settings.model import MessagingSettings
 from flask_interaction_mail.values import Party, Role
 
@@ -293,12 +298,12 @@ def test_copies_need_an_address_of_their_own():
 def test_steps_survive_the_database():
     """A step comes back from JSON as it was, sentence included."""
     for step in route_merge([("Firm List", [MUTE, LAWYER])], SETTINGS).steps:
-        again = Step.from_json(json.loads(json.dumps(step.to_json())))
+        again = RouteStep.from_json(json.loads(json.dumps(step.to_json())))
         assert again == step
         assert str(again) == str(step)
 
 
 def test_a_step_of_another_version_is_still_readable():
     """An unknown code shows itself and its values instead of failing."""
-    assert str(Step.from_json({"code": "by_moon", "phase": "full"})) == "by_moon, full"
-    assert str(Step("location", {})) == "location"
+    assert str(RouteStep.from_json({"code": "by_moon", "phase": "full"})) == "by_moon, full"
+    assert str(RouteStep("location", {})) == "location"

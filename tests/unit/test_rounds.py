@@ -10,7 +10,7 @@ import pytest
 from flask_interaction_mail.delivery.rounds import rest_of
 from flask_interaction_mail.outbox.claimed import Claimed
 from flask_interaction_mail.outcome import Reply, Result, Stage
-from flask_interaction_mail.transport.base import Delivery, Envelope
+from flask_interaction_mail.transport.base import Envelope, TransportResult
 from flask_interaction_mail.values import Status
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
@@ -51,7 +51,7 @@ def test_a_crowded_transaction_is_followed_by_another_for_a_minute(
     crowds: tuple[datetime, ...], goes_on: bool
 ) -> None:
     """Or until there were twenty of them."""
-    delivery = Delivery(
+    delivery = TransportResult(
         result=Result.PERMANENT,
         stage=Stage.RECIPIENT,
         reply=REFUSED,

@@ -9,7 +9,7 @@ from typing import Final
 
 from ...errors import TransportError
 from ...outcome import Fault, Reply, Result, Stage, result_of
-from ..base import Delivery, Envelope
+from ..base import Envelope, TransportResult
 from .faults import fault_of, named_by, refuses_us
 from .replies import Capabilities
 
@@ -147,10 +147,10 @@ def _beyond(address: str) -> Reply:
     )
 
 
-def nobody_in_reach(beyond: Mapping[str, Reply]) -> Delivery:
+def nobody_in_reach(beyond: Mapping[str, Reply]) -> TransportResult:
     """A message all of whose recipients are out of the server's reach."""
     first = next(iter(beyond.values()))
-    return Delivery(
+    return TransportResult(
         result=Result.PERMANENT,
         stage=Stage.RECIPIENT,
         reply=first,
@@ -160,7 +160,7 @@ def nobody_in_reach(beyond: Mapping[str, Reply]) -> Delivery:
     )
 
 
-def concluded(answers: Answers, final: Reply) -> Delivery:
+def concluded(answers: Answers, final: Reply) -> TransportResult:
     """What ``final``, the answer to the dot or to DATA, makes of the ``answers`` before."""
     verdicts = dict.fromkeys(answers.rcpt, final)
     verdicts.update(answers.refused)
@@ -168,7 +168,7 @@ def concluded(answers: Answers, final: Reply) -> Delivery:
     result, fault = Result.ACCEPTED, None
     if not final.positive:
         result, fault = result_of(verdicts.values()), fault_of(Stage.CONTENT, final)
-    return Delivery(
+    return TransportResult(
         result=result,
         stage=Stage.CONTENT,
         reply=final,
@@ -181,17 +181,17 @@ def concluded(answers: Answers, final: Reply) -> Delivery:
     )
 
 
-def decided(stage: Stage, verdicts: dict[str, Reply]) -> Delivery:
+def decided(stage: Stage, verdicts: dict[str, Reply]) -> TransportResult:
     """A message that nobody got, because of ``verdicts`` that are all refusals."""
     result = result_of(verdicts.values())
     reply = next(
         (one for one in verdicts.values() if one.transient or result is Result.PERMANENT), None
     )
     fault = fault_of(stage, reply) if reply else None
-    return Delivery(result=result, stage=stage, reply=reply, verdicts=verdicts, fault=fault)
+    return TransportResult(result=result, stage=stage, reply=reply, verdicts=verdicts, fault=fault)
 
 
-def settled(envelope: Envelope, answers: Answers) -> Delivery | None:
+def settled(envelope: Envelope, answers: Answers) -> TransportResult | None:
     """The verdict, if sender or every recipient was refused; whatever came afterwards."""
     if answers.mail is not None and not answers.mail.positive:
         return decided(Stage.SENDER, dict.fromkeys(envelope.recipients, answers.mail))
@@ -202,14 +202,16 @@ def settled(envelope: Envelope, answers: Answers) -> Delivery | None:
     return None
 
 
-def turned_away(envelope: Envelope, answers: Answers, stage: Stage, reply: Reply) -> Delivery:
+def turned_away(
+    envelope: Envelope, answers: Answers, stage: Stage, reply: Reply
+) -> TransportResult:
     """The server took its leave with ``reply`` at ``stage``, before it had the content."""
     verdicts = dict.fromkeys(envelope.recipients, reply) | answers.refused
     left = answers.left
     if answers.impatient:
         judged = answers.refused.keys() - set(left)
         left = tuple(one for one in envelope.recipients if one not in judged)
-    return Delivery(
+    return TransportResult(
         result=result_of(verdicts.values()),
         stage=stage,
         reply=reply,
@@ -220,9 +222,9 @@ def turned_away(envelope: Envelope, answers: Answers, stage: Stage, reply: Reply
     )
 
 
-def unknown(answers: Answers) -> Delivery:
+def unknown(answers: Answers) -> TransportResult:
     """The final dot is out and the answer to it never came (RFC 1047)."""
-    return Delivery(
+    return TransportResult(
         result=Result.AMBIGUOUS,
         stage=Stage.CONTENT,
         reply=None,
@@ -233,7 +235,7 @@ def unknown(answers: Answers) -> Delivery:
     )
 
 
-def trouble(envelope: Envelope, delivery: Delivery, login: str) -> TransportError | None:
+def trouble(envelope: Envelope, delivery: TransportResult, login: str) -> TransportError | None:
     """What a ``delivery`` that nobody got tells of the server, if it is not about the message.
 
     ``login`` is who has logged in, empty for nobody.

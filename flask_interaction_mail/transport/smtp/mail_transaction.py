@@ -8,7 +8,7 @@ from typing import Final
 
 from ...errors import AddressError, ContentError, TransportError
 from ...outcome import Fault, Reply, Result, Stage
-from ..base import Delivery, Envelope
+from ..base import Envelope, TransportResult
 from . import commands, conclusions
 from .asking import CLOSING, Goodbye, Why, again, ask, hear
 from .conclusions import Answers
@@ -20,7 +20,7 @@ from .session import Session
 _SLOW: Final = 2.0
 
 
-def converse(session: Session, envelope: Envelope, asked: Collection[Why] = ()) -> Delivery:
+def converse(session: Session, envelope: Envelope, asked: Collection[Why] = ()) -> TransportResult:
     """Hand over one message on an open session; ``asked`` is why it was asked for before.
 
     Raises:
@@ -48,7 +48,7 @@ def _login(session: Session) -> str:
 
 def _without(
     session: Session, envelope: Envelope, beyond: Mapping[str, Reply], asked: Collection[Why]
-) -> Delivery:
+) -> TransportResult:
     """As ``converse`` for those recipients who are not ``beyond`` the server's reach."""
     recipients = tuple(one for one in envelope.recipients if one not in beyond)
     if not recipients:
@@ -60,7 +60,7 @@ def _without(
 
 def _conversed(
     session: Session, envelope: Envelope, answers: Answers, asked: Collection[Why]
-) -> Delivery:
+) -> TransportResult:
     began = monotonic()
     try:
         ask(session, envelope, answers)
@@ -83,7 +83,7 @@ def _conversed(
     return delivery
 
 
-def unable_to_carry(envelope: Envelope, offered: Capabilities) -> Delivery | None:
+def unable_to_carry(envelope: Envelope, offered: Capabilities) -> TransportResult | None:
     """A verdict without a byte sent, where the server cannot or must not get the message."""
     if offered.size is not None and envelope.size > offered.size:
         return _refuse(
@@ -132,7 +132,7 @@ def hear_final(session: Session) -> Reply | None:
         return None
 
 
-def _finish(session: Session, envelope: Envelope, answers: Answers) -> Delivery:
+def _finish(session: Session, envelope: Envelope, answers: Answers) -> TransportResult:
     if settled := conclusions.settled(envelope, answers):
         _leave_data(session, answers)
         return settled
@@ -158,7 +158,7 @@ def _hand_over(session: Session, content: bytes) -> Reply | None:
     return hear_final(session)
 
 
-def _refused_data(answers: Answers) -> Delivery:
+def _refused_data(answers: Answers) -> TransportResult:
     reply = answers.data
     if reply is None or reply.positive:
         raise TransportError(
@@ -186,7 +186,7 @@ def _broken(
     answers: Answers,
     error: TransportError,
     asked: Collection[Why],
-) -> Delivery:
+) -> TransportResult:
     session.close()
     # Some servers throw away what came together with a command that they refuse.
     doubtful = session.offered.pipelining and error.fault is Fault.SILENT
@@ -197,7 +197,7 @@ def _broken(
     raise error
 
 
-def _refuse(stage: Stage, fault: Fault, note: str) -> Delivery:
-    return Delivery(
+def _refuse(stage: Stage, fault: Fault, note: str) -> TransportResult:
+    return TransportResult(
         result=Result.PERMANENT, stage=stage, reply=None, verdicts={}, note=note, fault=fault
     )

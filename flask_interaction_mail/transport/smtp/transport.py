@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ...errors import TransportError
 from ...outcome import Fault, Result, Stage
-from ..base import Delivery, Envelope, Stopped
+from ..base import Envelope, Stopped, TransportResult
 from ..policy import ConnectPolicy
 from ..relay import Relay
 from .asking import AskAgain, Why
@@ -40,7 +40,7 @@ class SmtpTransport:
         self._session: Session | None = None
         self._aborted = False
 
-    def deliver(self, envelope: Envelope) -> Delivery:
+    def deliver(self, envelope: Envelope) -> TransportResult:
         """Try once to hand over ``envelope``; the connection is opened when needed and kept.
 
         Raises:
@@ -79,7 +79,7 @@ class SmtpTransport:
         if (session := self._session) is not None:
             session.abort()
 
-    def _attempt(self, envelope: Envelope) -> Delivery:
+    def _attempt(self, envelope: Envelope) -> TransportResult:
         session = self._session
         if session is None or session.served >= self._endurance.most or not session.usable():
             session = self._opened()
@@ -98,7 +98,7 @@ class SmtpTransport:
                 self._learn(asked, delivery)
                 return delivery
 
-    def _learn(self, asked: Mapping[Why, int], delivery: Delivery) -> None:
+    def _learn(self, asked: Mapping[Why, int], delivery: TransportResult) -> None:
         """A connection that had carried some took no more, and the next one took this."""
         carried = asked.get(Why.LIMIT)
         if carried and delivery.result is Result.ACCEPTED:

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 
 from flask_interaction_mail import TablesMissing, notification_queued
 from flask_interaction_mail.unit_of_work import deferred, delayed, session_events
-from flask_interaction_mail.unit_of_work.writer import Storing
+from flask_interaction_mail.unit_of_work.writer import StoreMessage
 from flask_interaction_mail.values import RecipientVerdict
 from tests.outbox_rows import a_message
 from tests.transactions import FILES, SHARED, eventually, give_up_what_waits, on, send
@@ -196,7 +196,7 @@ def test_the_log_quotes_no_row(host, caplog, monkeypatch):
     no_address = RecipientVerdict(address=None, name="Ada", reply="secret")
     message = replace(a_message(), recipients=(no_address,))
     with host.app.app_context():
-        session_events.enrol(Storing(message), host)
+        session_events.register(StoreMessage(message), host)
     assert "notification.lost" in caplog.text
     assert "null" in caplog.text.lower()
     assert "secret" not in caplog.text
@@ -366,7 +366,7 @@ def _left_over(host, subject):
     """Store in a transaction of our own, without a session that would touch the connection."""
     message = a_message()
     message = replace(message, intent=replace(message.intent, subject=subject))
-    deferred.store([deferred.Item(Storing(message), host, None)])
+    deferred.store([deferred.PendingWork(StoreMessage(message), host, None)])
 
 
 _SCRIPT = """

@@ -1,4 +1,4 @@
-"""Couriers: messages flow over kept connections, and nothing is lost where one breaks."""
+"""Agents: messages flow over kept connections, and nothing is lost where one breaks."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import pytest
 import sqlalchemy as sa
 
 from flask_interaction_mail.delivery import run
-from flask_interaction_mail.delivery.claimer import Claimer, Taken, Wish
-from flask_interaction_mail.delivery.dispatcher import Dispatcher, Limit, Office
+from flask_interaction_mail.delivery.claimer import Claimer, ClaimRequest, ClaimResult
+from flask_interaction_mail.delivery.dispatcher import Dispatcher, DispatcherPorts, Limit
 from flask_interaction_mail.outbox import claim
-from flask_interaction_mail.outbox.claimed import Verdict
+from flask_interaction_mail.outbox.claimed import AttemptResult
 from flask_interaction_mail.settings.model import MessagingSettings
 from flask_interaction_mail.storage.tables import MESSAGE
-from flask_interaction_mail.transport.base import Delivery, Envelope
+from flask_interaction_mail.transport.base import Envelope, TransportResult
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.transport.pool import KeptTransports
 from flask_interaction_mail.transport.relay import Relay, relay_of
@@ -38,14 +38,14 @@ def store(tmp_path: Path) -> Iterator[Store]:
     store.engine.dispose()
 
 
-def office(store: Store, port: int, **changes: Any) -> Office:
+def ports(store: Store, port: int, **changes: Any) -> DispatcherPorts:
     chosen = settings(port)
     values: dict[str, Any] = {
         "settings": lambda: chosen,
         "transport": lambda one: SmtpTransport(one, timeouts=PATIENT),
         "connections": 1,
     }
-    return store.office(**{**values, **changes})
+    return store.ports(**{**values, **changes})
 
 
 def put(store: Store, count: int) -> None:
@@ -57,7 +57,7 @@ def test_what_is_queued_flows_over_few_connections(store: Store, connections: in
     """A hundred and twenty messages, each delivered and recorded once."""
     put(store, 120)
     with scripted({"EHLO": PIPELINING}) as server:
-        progress = Dispatcher(office(store, server.port, connections=connections)).drain()
+        progress = Dispatcher(ports(store, server.port, connections=connections)).drain()
         assert progress.sent == 120
         assert len({one.recipients[0] for one in server.messages}) == 120
         assert len(server.messages) == 120
@@ -73,7 +73,7 @@ class Paced(MemoryTransport):
         self._seconds = seconds
         self._every = every
 
-    def deliver(self, envelope: Envelope) -> Delivery:
+    def deliver(self, envelope: Envelope) -> TransportResult:
         if len(self.delivered) % self._every == 0:
             time.sleep(self._seconds)
         return super().deliver(envelope)
@@ -88,7 +88,7 @@ def connections_used(store: Store, count: int, seconds: float, every: int = 1) -
         return opened[-1]
 
     put(store, count)
-    assert Dispatcher(office(store, 25, connections=4, transport=connect)).drain().sent == count
+    assert Dispatcher(ports(store, 25, connections=4, transport=connect)).drain().sent == count
     return len(opened)
 
 
@@ -126,10 +126,10 @@ def test_what_was_lost_does_not_pile_up_before_a_slow_server(
     late: list[int] = []
     join = Claimer.join
 
-    def noted(claimer: Claimer, connection: sa.Connection, wish: Wish) -> Taken:
+    def noted(claimer: Claimer, connection: sa.Connection, request: ClaimRequest) -> ClaimResult:
         if connection.get_transaction() in recorded:
-            late.append(wish.late)
-        return join(claimer, connection, wish)
+            late.append(request.late)
+        return join(claimer, connection, request)
 
     recorded: list[object] = []
 
@@ -138,7 +138,7 @@ def test_what_was_lost_does_not_pile_up_before_a_slow_server(
 
     monkeypatch.setattr(Claimer, "join", noted)
     before_records(monkeypatch, recording)
-    desk = office(store, 25, connections=4, transport=lambda _: Paced(0.005))
+    desk = ports(store, 25, connections=4, transport=lambda _: Paced(0.005))
     assert Dispatcher(desk).drain().sent == 240
     unknown, known = late[: len(late) // 2], late[len(late) // 2 :]
     assert set(unknown) <= {0, 1}
@@ -153,7 +153,7 @@ class Counted(MemoryTransport):
         self.unrecorded: list[int] = []
         self._store = store
 
-    def deliver(self, envelope: Envelope) -> Delivery:
+    def deliver(self, envelope: Envelope) -> TransportResult:
         recorded = self._store.statuses().get("sent", 0)
         self.unrecorded.append(len(self.unrecorded) + 1 - recorded)
         return super().deliver(envelope)
@@ -162,7 +162,7 @@ class Counted(MemoryTransport):
 def test_what_was_accepted_waits_for_one_record_at_most(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However fast the server is: couriers get what one record holds, and as much again while it
+    """However fast the server is: agents get what one record holds, and as much again while it
     is committed.
     """
     records_of(monkeypatch, 10)
@@ -170,12 +170,12 @@ def test_what_was_accepted_waits_for_one_record_at_most(
     before_records(monkeypatch, lambda _, verdicts, **__: sizes.append(len(verdicts)))
     put(store, 150)
     transport = Counted(store)
-    assert Dispatcher(office(store, 25, transport=lambda _: transport)).drain().sent == 150
+    assert Dispatcher(ports(store, 25, transport=lambda _: transport)).drain().sent == 150
     assert max(sizes) <= 10
     assert max(transport.unrecorded) <= 20
 
 
-def test_couriers_go_on_while_a_record_is_committed_and_not_while_it_is_written(
+def test_agents_go_on_while_a_record_is_committed_and_not_while_it_is_written(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a close server accepted while it is written would wait for two records."""
@@ -184,7 +184,7 @@ def test_couriers_go_on_while_a_record_is_committed_and_not_while_it_is_written(
     transport = MemoryTransport()
     recorded, ahead, at_commit = [0], [0], [0]
 
-    def write(_: sa.Connection, verdicts: Sequence[Verdict], **__: object) -> None:
+    def write(_: sa.Connection, verdicts: Sequence[AttemptResult], **__: object) -> None:
         time.sleep(0.02)
         ahead.append(len(transport.delivered) - sum(recorded))
         recorded.append(len(verdicts))
@@ -196,7 +196,7 @@ def test_couriers_go_on_while_a_record_is_committed_and_not_while_it_is_written(
         at_commit.append(len(transport.delivered) - before)
 
     before_records(monkeypatch, write)
-    assert Dispatcher(office(store, 25, transport=lambda _: transport)).drain().sent == 100
+    assert Dispatcher(ports(store, 25, transport=lambda _: transport)).drain().sent == 100
     assert max(ahead) == 10
     assert max(at_commit) == 10
 
@@ -218,7 +218,7 @@ def test_a_claim_that_was_lost_does_not_keep_the_others_from_being_recorded(
     put(store, 60)
     stolen: list[uuid.UUID] = []
 
-    def steal(_: sa.Connection, verdicts: Sequence[Verdict], **named: Any) -> None:
+    def steal(_: sa.Connection, verdicts: Sequence[AttemptResult], **named: Any) -> None:
         if named["all_or_none"] and not stolen:
             stolen.append(verdicts[0].claimed.id)
             theirs = sa.update(MESSAGE).where(MESSAGE.c.id == stolen[0])
@@ -226,7 +226,7 @@ def test_a_claim_that_was_lost_does_not_keep_the_others_from_being_recorded(
                 another.execute(theirs.values(fence=MESSAGE.c.fence + 1, worker="another"))
 
     before_records(monkeypatch, steal)
-    assert Dispatcher(office(store, 25, transport=lambda _: MemoryTransport())).drain().sent == 59
+    assert Dispatcher(ports(store, 25, transport=lambda _: MemoryTransport())).drain().sent == 59
     assert store.statuses() == {"sent": 59, "sending": 1}
     assert store.message(stolen[0]).worker == "another"
 
@@ -241,7 +241,7 @@ def test_nobody_waits_for_a_server_that_hangs_on_the_first_message(store: Store)
     with scripted(answers) as server:
         started = time.monotonic()
         running = threading.Thread(
-            target=Dispatcher(office(store, server.port, connections=2)).drain
+            target=Dispatcher(ports(store, server.port, connections=2)).drain
         )
         running.start()
         # All but the one that hangs.
@@ -258,7 +258,7 @@ def test_an_answer_lost_after_the_dot_burns_the_attempt_of_that_message_alone(
     put(store, 10)
     answers: dict[str, Action | list[Action]] = {"EHLO": PIPELINING, "DOT": [OK, OK, close]}
     with scripted(answers) as server:
-        progress = Dispatcher(office(store, server.port)).drain()
+        progress = Dispatcher(ports(store, server.port)).drain()
         assert (progress.sent, progress.others) == (9, 1)
         assert len(server.messages) == 10
         assert server.connections == 2
@@ -271,7 +271,7 @@ def test_stopping_gives_back_what_was_not_begun(store: Store) -> None:
     stop = threading.Event()
     answers: dict[str, Action | list[Action]] = {"EHLO": PIPELINING, "DOT": [OK, OK, silence]}
     with scripted(answers) as server:
-        desk = office(store, server.port, grace=0.2)
+        desk = ports(store, server.port, grace=0.2)
         stopping = threading.Thread(
             target=lambda: (until(lambda: len(server.messages) == 3), stop.set())
         )
@@ -291,7 +291,7 @@ def test_trouble_gives_back_all_that_was_not_begun(store: Store) -> None:
         "DOT": [OK, close],
     }
     with scripted(answers) as server:
-        progress = Dispatcher(office(store, server.port)).drain()
+        progress = Dispatcher(ports(store, server.port)).drain()
         assert "421" in str(progress.held_up_by)
     assert store.statuses() == {"sent": 1, "deferred": 1, "queued": 8}
 
@@ -300,7 +300,7 @@ def test_sparse_mail_shares_a_connection(store: Store) -> None:
     """It is kept between two drains of a running dispatcher, and left politely at the end."""
     stop, wake = threading.Event(), threading.Event()
     with scripted({"EHLO": PIPELINING}) as server:
-        dispatcher = Dispatcher(office(store, server.port))
+        dispatcher = Dispatcher(ports(store, server.port))
         running = threading.Thread(target=dispatcher.run, args=(stop, wake))
         running.start()
         for count in (1, 2, 3):
@@ -321,7 +321,7 @@ def test_other_settings_open_another_connection(store: Store) -> None:
     stop, wake = threading.Event(), threading.Event()
     with scripted() as old, scripted() as new:
         chosen: list[MessagingSettings] = [settings(old.port)]
-        dispatcher = Dispatcher(replace(office(store, old.port), settings=lambda: chosen[0]))
+        dispatcher = Dispatcher(replace(ports(store, old.port), settings=lambda: chosen[0]))
         running = threading.Thread(target=dispatcher.run, args=(stop, wake))
         running.start()
         put(store, 1)

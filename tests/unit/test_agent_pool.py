@@ -1,4 +1,4 @@
-"""Messages that wait for a courier."""
+"""Messages that wait for an agent."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from flask_interaction_mail import clock
-from flask_interaction_mail.delivery.pool import Crew, Jobs
+from flask_interaction_mail.delivery.pool import AgentPool, Jobs
 from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outcome import Fault, Stage
 from flask_interaction_mail.transport.memory import MemoryTransport
@@ -106,17 +106,17 @@ def test_a_result_waits_for_others_from_when_the_server_answered(
 ) -> None:
     """Not from when it is looked at."""
     now = datetime(2026, 11, 26)  # noqa: DTZ001 - as the database has it
-    crew = Crew(
+    pool = AgentPool(
         SETTINGS, relay_of(SETTINGS), KeptTransports(lambda _: MemoryTransport()), lambda: now
     )
-    crew.jobs.done = noted = Noted()
+    pool.jobs.done = noted = Noted()
     first = brought(None if ago is None else now - timedelta(milliseconds=ago))
     for one in (first, brought(now), brought(now)):
-        crew.results.put(one)
-    assert len(crew.collect(1.0, 2, together=0.003)) == 2
+        pool.results.put(one)
+    assert len(pool.collect(1.0, 2, together=0.003)) == 2
     assert noted.waits == [pytest.approx(waits)]
-    assert len(crew.collect(1.0, 2, together=0.003)) == 1
-    assert crew.collect(0.0, 2, together=0.003) == []
+    assert len(pool.collect(1.0, 2, together=0.003)) == 1
+    assert pool.collect(0.0, 2, together=0.003) == []
 
 
 def test_hands_beyond_what_is_wanted_leave() -> None:
@@ -147,14 +147,14 @@ def test_the_last_hand_does_not_leave_by_itself() -> None:
 def test_one_that_is_leaving_counts_until_its_connection_is_closed() -> None:
     """Three are served, and a fourth is turned away while one of them goes: it takes three."""
     enough = TransportError("421 enough", stage=Stage.GREETING, fault=Fault.GREETING_TRANSIENT)
-    crew = Crew(
+    pool = AgentPool(
         SETTINGS, relay_of(SETTINGS), KeptTransports(lambda _: MemoryTransport()), clock.now
     )
-    crew.jobs.hire(4)
-    crew.shrink_to(3)
-    assert crew.jobs.wait() is None  # this one is sent home
-    assert crew.is_full(enough)
-    assert crew.room == 3
-    crew.jobs.gone()
-    assert crew.is_full(enough)
-    assert crew.room == 1
+    pool.jobs.hire(4)
+    pool.shrink_to(3)
+    assert pool.jobs.wait() is None  # this one is sent home
+    assert pool.is_full(enough)
+    assert pool.room == 3
+    pool.jobs.gone()
+    assert pool.is_full(enough)
+    assert pool.room == 1
