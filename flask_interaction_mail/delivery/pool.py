@@ -16,7 +16,7 @@ from ..errors import AddressError, TransportError
 from ..messages.recipients import complete_setting
 from ..outbox.claimed import Claimed
 from ..outcome import Fault, Stage
-from ..settings.model import MessagingSettings, OnAmbiguous
+from ..settings.model import Encryption, MessagingSettings, OnAmbiguous
 from ..transport.base import Transport
 from ..transport.pool import KeptTransports
 from ..transport.relay import Relay
@@ -25,15 +25,17 @@ from .resolution import Judge
 
 # What a server says to one connection more than it takes; to the only one it means trouble.
 _NOT_NOW = (Fault.GREETING_TRANSIENT, Fault.AUTH_TRANSIENT)
-_CUT = ((Stage.GREETING, Fault.LOST), (Stage.ENCRYPTION, Fault.TLS_FAILED))
+_CUT = ((Stage.GREETING, Fault.LOST),)
+_CUT_FROM_THE_START = (*_CUT, (Stage.ENCRYPTION, Fault.TLS_FAILED))
 
 
-def _turned_away(error: TransportError) -> bool:
+def _turned_away(error: TransportError, encryption: Encryption) -> bool:
     """Whether ``error`` is what one too many meets: "not now", or the end without a greeting.
 
-    With encryption from the start, that is an end before it.
+    With ``encryption`` from the start, that is an end before it.
     """
-    return error.fault in _NOT_NOW or (error.stage, error.fault) in _CUT
+    cut = _CUT_FROM_THE_START if encryption is Encryption.TLS else _CUT
+    return error.fault in _NOT_NOW or (error.stage, error.fault) in cut
 
 
 class Jobs:
@@ -213,7 +215,11 @@ class AgentPool:
 
     def is_full(self, error: TransportError) -> bool:
         """Whether the server just takes no further connection: whoever met that has left."""
-        full = _turned_away(error) and self.trouble is None and self.jobs.retire()
+        full = (
+            _turned_away(error, self._relay.encryption)
+            and self.trouble is None
+            and self.jobs.retire()
+        )
         if full:
             self.room = self.jobs.connected
         return full

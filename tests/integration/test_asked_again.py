@@ -6,7 +6,7 @@ import statistics
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outcome import Result, Stage
-from flask_interaction_mail.transport.base import Envelope
+from flask_interaction_mail.transport.base import Envelope, TransportResult
 from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp import conclusions
 from flask_interaction_mail.transport.smtp.endurance import Endurance
@@ -357,11 +357,11 @@ def soon_held_back(monkeypatch: pytest.MonkeyPatch) -> float:
     return 0.3
 
 
-@BOTH
 def test_whom_a_server_that_holds_refusals_back_was_not_asked_for_is_asked_for_anew(
-    ehlo: bytes, soon_held_back: float
+    soon_held_back: float,
 ) -> None:
     """Each refusal would take longer than the one before; nobody has got the message yet."""
+    ehlo = PIPELINING
     bad = after(soon_held_back, UNKNOWN)
     recipients = ("a@x.test", "bad-1@x.test", "bad-2@x.test", "b@x.test")
     with scripted({"EHLO": ehlo, "RCPT": [OK, bad, *[OK] * 9]}) as server:
@@ -375,6 +375,80 @@ def test_whom_a_server_that_holds_refusals_back_was_not_asked_for_is_asked_for_a
         rest = carrier.deliver(numbered(1, *delivery.left))
         assert rest.result is Result.ACCEPTED
         assert (server.connections, len(server.messages)) == (2, 1)
+        carrier.close()
+
+
+def test_in_turn_those_who_were_accepted_get_the_message_first(soon_held_back: float) -> None:
+    """They do not wait for the bad addresses behind them."""
+    bad = after(soon_held_back, refusing(UNKNOWN))
+    recipients = ("a@x.test", "bad-1@x.test", "bad-2@x.test", "b@x.test")
+    with scripted({"EHLO": LOCK_STEP, "RCPT": [OK, bad, bad, OK]}) as server:
+        carrier = transport(server.port, PATIENT)
+        deliveries = list(until_none_is_left(carrier, recipients))
+        assert [delivery.left for delivery in deliveries] == [
+            ("bad-2@x.test", "b@x.test"),
+            ("b@x.test",),
+            (),
+        ]
+        assert deliveries[0].verdicts["a@x.test"].positive
+        assert deliveries[0].verdicts["bad-1@x.test"].permanent
+        assert [message.recipients for message in server.messages] == [["a@x.test"], ["b@x.test"]]
+        carrier.close()
+
+
+def until_none_is_left(
+    carrier: SmtpTransport, recipients: Sequence[str]
+) -> Iterator[TransportResult]:
+    """One transaction after the other, each for those who are left; ten at most."""
+    for _ in range(10):
+        yield (delivery := carrier.deliver(numbered(1, *recipients)))
+        recipients = delivery.left
+        if not recipients:
+            return
+    raise AssertionError(f"{recipients} are left for ever")
+
+
+@BOTH
+def test_refusals_for_now_are_waited_for(ehlo: bytes, soon_held_back: float) -> None:
+    """They would be held back at every attempt, and the others never get the message."""
+    unknown_now = after(soon_held_back, refusing(b"450 4.1.2 domain not found\r\n"))
+    answers = [OK, unknown_now, unknown_now, OK]
+    with scripted({"EHLO": ehlo, "RCPT": answers}) as server:
+        carrier = transport(server.port, PATIENT)
+        recipients = ("a@x.test", "slow-1@x.test", "slow-2@x.test", "b@x.test")
+        (delivery,) = until_none_is_left(carrier, recipients)
+        assert delivery.result is Result.ACCEPTED
+        assert server.messages[0].recipients == ["a@x.test", "b@x.test"]
+        carrier.close()
+
+
+@BOTH
+@pytest.mark.parametrize("reply", [b"552 mailbox full\r\n", b"452 4.5.3 too many\r\n"])
+def test_no_room_may_be_said_late(ehlo: bytes, reply: bytes, soon_held_back: float) -> None:
+    """It is said of the transaction: the next one has room again."""
+    full = after(soon_held_back, refusing(reply))
+
+    def two_of_each(peer: Peer) -> None:
+        peer.act(OK if len(peer.recipients) <= 2 else full)
+
+    recipients = tuple(f"{name}@x.test" for name in "abcdef")
+    with scripted({"EHLO": ehlo, "RCPT": two_of_each}) as server:
+        carrier = transport(server.port, PATIENT)
+        list(until_none_is_left(carrier, recipients))
+        assert [len(message.recipients) for message in server.messages] == [2, 2, 2]
+        carrier.close()
+
+
+def test_commands_that_came_together_and_were_refused_late_are_asked_in_turn(
+    soon_held_back: float,
+) -> None:
+    """The refusal is of the exchange, however long it took."""
+    late = after(soon_held_back, refusing(b"503 5.5.1 bad sequence\r\n"))
+    with scripted({"EHLO": PIPELINING, "RCPT": [OK, late]}) as server:
+        carrier = transport(server.port, PATIENT)
+        delivery = carrier.deliver(numbered(1, "a@x.test", "b@x.test", "c@x.test"))
+        assert (delivery.result, delivery.left) == (Result.ACCEPTED, ())
+        assert server.messages[0].recipients == ["a@x.test", "b@x.test", "c@x.test"]
         carrier.close()
 
 

@@ -125,7 +125,7 @@ def _ask_in_turn(session: Session, envelope: Envelope, answers: Answers) -> None
     if not session.dirty:
         return
     for at, recipient in enumerate(envelope.recipients):
-        if answers.full:
+        if answers.enough:
             answers.leave(envelope.recipients[at:])
             break
         session.say(commands.rcpt(recipient), Stage.RECIPIENT)
@@ -135,16 +135,18 @@ def _ask_in_turn(session: Session, envelope: Envelope, answers: Answers) -> None
 
 
 def _hear_about(session: Session, recipient: str, answers: Answers, envelope: Envelope) -> None:
-    """Hear what is said of ``recipient``, and no more where refusals are held back.
+    """Hear what is said of ``recipient``.
 
     Raises:
-        Goodbye: one was held back, and more recipients are asked for.
+        Goodbye: a refusal was held back, and more answers are to come. In turn, with somebody
+            accepted, none is to come: the caller asks for nobody else.
     """
     began = monotonic()
     reply = hear(session, Stage.RECIPIENT, session.timeouts.command)
     answers.about(recipient, reply, monotonic() - began)
     session.held_back = session.held_back or answers.held_back
-    if answers.held_back and len(answers.rcpt) < len(envelope.recipients):
+    go = session.offered.pipelining or not answers.accepted
+    if answers.held_back and go and len(answers.rcpt) < len(envelope.recipients):
         raise Goodbye(Stage.RECIPIENT, NOT_ASKED)
 
 

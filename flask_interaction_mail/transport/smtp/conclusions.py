@@ -84,34 +84,41 @@ class Answers:
     full: Reply | None = None
     room: int = 0
     crowded: bool = False
-    held_back: bool = False  # a refusal took more than 5 s
+    held_back: bool = False  # a refusal for good took more than 5 s
     _bad: int = 0
 
     def about(self, recipient: str, reply: Reply, seconds: float = 0.0) -> None:
         """``reply`` was the answer to RCPT for ``recipient``, and took ``seconds``."""
         self.rcpt[recipient] = reply
-        if not reply.positive:
-            self.refused[recipient] = reply
-            if self.accepted and too_many(reply):
-                self._leave(recipient, reply)
-            elif self.impatient:
-                self.left += (recipient,)
-                self.crowded = True
-            else:
-                self._bad += reply.permanent
-            self.held_back = self.held_back or seconds > _HELD_BACK
+        if reply.positive:
+            return
+        self.refused[recipient] = reply
+        if self.accepted and too_many(reply):
+            self._leave(recipient, reply)
+            return
+        if self.impatient:
+            self.left += (recipient,)
+            self.crowded = True
+        else:
+            self._bad += reply.permanent
+        # Nobody else's: whoever waits for an answer "not now" would wait for it again.
+        self.held_back = self.held_back or (reply.permanent and seconds > _HELD_BACK)
 
     def leave(self, recipients: Sequence[str]) -> None:
-        """Nobody asked for ``recipients``, as the server had said that it is ``full``."""
-        if self.full is not None:
-            for recipient in recipients:
-                self.about(recipient, self.full)
+        """Nobody asked for ``recipients``: no more fitted in, or refusals were held back."""
+        for recipient in recipients:
+            self.about(recipient, self.full or NOT_ASKED)
 
     @property
     def accepted(self) -> int:
         """How many there are to send the content to; without MAIL nobody is."""
         begun = self.mail is not None and self.mail.positive
         return len(self.rcpt) - len(self.refused) if begun else 0
+
+    @property
+    def enough(self) -> bool:
+        """Whether those who were accepted are to get the message before others are asked for."""
+        return self.full is not None or (self.held_back and self.accepted > 0)
 
     @property
     def impatient(self) -> bool:

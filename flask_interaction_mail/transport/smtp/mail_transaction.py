@@ -70,6 +70,8 @@ def _conversed(
         delivery = _finish(session, envelope, answers)
     except Goodbye as goodbye:
         session.close()
+        if session.offered.pipelining and answers.confused:
+            again(session, Why.TOGETHER, asked)
         if settled := conclusions.settled(envelope, answers):
             return settled
         if not answers.impatient:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from ...errors import TransportError
 from ...outcome import Fault, Result, Stage
@@ -85,18 +85,25 @@ class SmtpTransport:
             session = self._opened()
         asked: dict[Why, int] = {}
         while True:
+            if self._endurance.in_turn or Why.TOGETHER in asked:
+                session.speak_in_turn()
             try:
-                delivery = converse(session, envelope, asked)
+                delivery = self._conversed(session, envelope, asked)
             except AskAgain as again:
                 asked[again.why] = again.carried
                 session = self._opened()
-                if Why.TOGETHER in asked:
-                    session.speak_in_turn()
             else:
-                if session.held_back:
-                    self._endurance.held_back()
                 self._learn(asked, delivery)
                 return delivery
+
+    def _conversed(
+        self, session: Session, envelope: Envelope, asked: Collection[Why]
+    ) -> TransportResult:
+        try:
+            return converse(session, envelope, asked)
+        finally:
+            if session.held_back:
+                self._endurance.held_back()
 
     def _learn(self, asked: Mapping[Why, int], delivery: TransportResult) -> None:
         """A connection that had carried some took no more, and the next one took this."""
@@ -118,8 +125,6 @@ class SmtpTransport:
             mechanism=self._mechanism,
         )
         session.open()
-        if self._endurance.in_turn:
-            session.speak_in_turn()
         return session
 
 
