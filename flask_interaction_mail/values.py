@@ -145,7 +145,7 @@ class Reason(enum.StrEnum):
 
     AMBIGUOUS = "ambiguous"  # held: the link died after the final dot, policy hold
     RATE = "rate"  # held: above the rate, goes out as one digest
-    POISON = "poison"  # held: lost its lease three times while being sent
+    POISON = "poison"  # held: it broke the program, or three workers stopped on it
     INELIGIBLE = "ineligible"  # suppressed: no recipient uses the desktop client (R6)
     TESTING = "testing"  # suppressed: MAIL_SUPPRESS_SEND
     REFUSED = "refused"  # failed: the server said no

@@ -1,4 +1,4 @@
-"""Every way in which one message can be refused, explained; ``fault_texts`` has the rest."""
+"""What Test Settings says of a refusal after the login; ``fault_texts`` has what comes before."""
 
 from __future__ import annotations
 

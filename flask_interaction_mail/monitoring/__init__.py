@@ -1,1 +1,1 @@
-"""What is true now, for panel and command line alike."""
+"""What panel and command line both ask: so far, tests of the settings and what came of them."""

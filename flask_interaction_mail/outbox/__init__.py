@@ -1,1 +1,1 @@
-"""Every statement on messages and attempts, and on what is known of servers and workers."""
+"""Statements that change messages, and those that several callers share."""

@@ -62,7 +62,10 @@ def trip(
     worker: str,
     now: datetime,
 ) -> datetime:
-    """Open the breaker because of ``error``; gives when the next probe may run."""
+    """Open the breaker because of ``error``, or keep it open after a probe that failed.
+
+    Gives when the next probe may run. Whoever calls commits.
+    """
     known = read(connection, relay)
     until = now + _pause(error)
     put(

@@ -1,8 +1,9 @@
-"""What a refusal is about: from reply and stage to one word. Pure.
+"""What a refusal is about, and whose matter it is: from reply and stage to one word. Pure.
 
 The reply code decides between transient and permanent. Enhanced code (RFC 3463, RFC 5248,
 RFC 7372, RFC 7505) and text say what is refused, at whatever stage: Postfix, for one, reports
 refusals of client, HELO and sender as its answer to RCPT. The stage counts where both are silent.
+``refuses_us`` then decides whether the message has failed or delivery waits for the server.
 """
 
 from __future__ import annotations
