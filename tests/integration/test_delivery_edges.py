@@ -194,7 +194,7 @@ def test_what_nobody_foresaw_is_told_once(
     def fail(*_: Any) -> None:
         raise next(reasons)
 
-    monkeypatch.setattr("flask_interaction_mail.delivery.dispatcher.Dispatcher._shift", fail)
+    monkeypatch.setattr("flask_interaction_mail.delivery.dispatcher.Dispatcher._run", fail)
     with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
         _work_a_while(host)
     said = _errors(caplog)
