@@ -3,22 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.databases import DIALECTS, fresh_database
+from tests.host import Host, opened
 from tests.outbox_rows import Store
 from tests.servers.postfix import Postfix, running_postfix
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Iterator[Host]:
+    """A host whose mail is set up, in SQLite."""
+    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
+        host.configure()
+        yield host
+
+
+@pytest.fixture(params=DIALECTS)
+def any_host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
+    """The same in each kind of database."""
+    with fresh_database(request.param, tmp_path) as url, opened(url) as host:
+        host.configure()
+        yield host
+
+
+@contextmanager
+def _store(dialect: str, folder: Path) -> Iterator[Store]:
+    with fresh_database(dialect, folder) as url:
+        store = Store(url)
+        yield store
+        store.engine.dispose()
 
 
 @pytest.fixture(params=DIALECTS)
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """An empty outbox in each kind of database."""
-    with fresh_database(request.param, tmp_path) as url:
-        store = Store(url)
+    with _store(request.param, tmp_path) as store:
         yield store
-        store.engine.dispose()
+
+
+@pytest.fixture(params=DIALECTS)
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """The same, for a file whose ``store`` is one in SQLite."""
+    with _store(request.param, tmp_path) as store:
+        yield store
 
 
 @pytest.fixture(scope="session")

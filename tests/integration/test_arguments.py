@@ -8,7 +8,6 @@ import uuid
 from collections import UserString
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
 from typing import Any
 
 import flask_mail
@@ -40,20 +39,6 @@ from flask_interaction_mail.messages.intent import Intent
 from flask_interaction_mail.storage import tables
 from tests.databases import DIALECTS, fresh_database
 from tests.host import Host, a_merge, opened
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
-        host.configure()
-        yield host
-
-
-@pytest.fixture(params=DIALECTS)
-def any_host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
-    with fresh_database(request.param, tmp_path) as url, opened(url) as host:
-        host.configure()
-        yield host
 
 
 @pytest.fixture(scope="module")

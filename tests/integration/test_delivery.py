@@ -36,7 +36,6 @@ from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.values import Status
 from tests.catcher import Catcher, catching
-from tests.databases import DIALECTS, fresh_database
 from tests.host import Host, opened
 from tests.outbox_rows import Store, a_message
 from tests.servers.scripted import Action, check_login, scripted
@@ -70,14 +69,6 @@ class Desk:
 
     def drain(self, limit: Limit | None = None) -> Any:
         return Dispatcher(self.ports).drain(limit or Limit())
-
-
-@pytest.fixture(params=DIALECTS)
-def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    with fresh_database(request.param, tmp_path) as url:
-        store = Store(url)
-        yield store
-        store.engine.dispose()
 
 
 @pytest.fixture

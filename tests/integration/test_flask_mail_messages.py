@@ -26,13 +26,6 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Host]:
         yield host
 
 
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
-        host.configure()
-        yield host
-
-
 def _message(**values: Any) -> Message:
     return Message(**({"subject": "Hi", "recipients": ["ada@firm.example"], "body": "x"} | values))
 

@@ -22,24 +22,10 @@ from flask_interaction_mail import (
 from flask_interaction_mail.messages.message import id_of_key
 from flask_interaction_mail.storage.tables import ATTEMPT, MESSAGE, RECIPIENT
 from tests.catcher import Catcher, catching
-from tests.databases import DIALECTS, fresh_database
-from tests.host import Host, opened
+from tests.databases import fresh_database
+from tests.host import Host
 
 KEY = "order-1"
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
-        host.configure()
-        yield host
-
-
-@pytest.fixture(params=DIALECTS)
-def any_host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
-    with fresh_database(request.param, tmp_path) as url, opened(url) as host:
-        host.configure()
-        yield host
 
 
 @pytest.fixture

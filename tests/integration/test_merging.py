@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import email
 import email.policy
-from collections.abc import Iterator
 from datetime import timedelta
 from email.message import EmailMessage
 from pathlib import Path
@@ -28,26 +27,11 @@ from flask_interaction_mail import (
     request_merge,
 )
 from flask_interaction_mail.outbox import messages
-from tests.databases import DIALECTS, fresh_database
 from tests.host import ADA, NAMELESS, STEWARDS, Host, a_merge, opened
 from tests.transactions import give_up_what_waits
 
 PARTNERS = Party("Partners", "partners", id=12, kind="group")
 OWNER = Party("Olga Owner", "olga", id=20, role=Role.FOLDER_OWNER)
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
-        host.configure()
-        yield host
-
-
-@pytest.fixture(params=DIALECTS)
-def any_host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
-    with fresh_database(request.param, tmp_path) as url, opened(url) as host:
-        host.configure()
-        yield host
 
 
 def deny(host: Host, merge: Merge | None = None) -> Notification:

@@ -22,7 +22,6 @@ from flask_interaction_mail import (
 from flask_interaction_mail.errors import SentAgain, StillWaiting
 from flask_interaction_mail.storage.tables import MESSAGE
 from tests.catcher import Catcher, catching
-from tests.databases import DIALECTS, fresh_database
 from tests.host import ADA, Host, opened
 from tests.panel import Panel, form_values, opened_panel
 from tests.terminal import done, run
@@ -30,20 +29,6 @@ from tests.terminal import done, run
 OUTBOX = "/admin/messaging/outbox/"
 OPEN = ("queued", "deferred", "held", "sending")
 FINAL = ("sent", "failed", "suppressed", "cancelled")
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
-        host.configure()
-        yield host
-
-
-@pytest.fixture(params=DIALECTS)
-def any_host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
-    with fresh_database(request.param, tmp_path) as url, opened(url) as host:
-        host.configure()
-        yield host
 
 
 @pytest.fixture

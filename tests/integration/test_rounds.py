@@ -21,7 +21,6 @@ from flask_interaction_mail.outbox.server_limits import RECIPIENTS, learn, read
 from flask_interaction_mail.storage.tables import ATTEMPT, CHECK, MESSAGE
 from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
-from tests.databases import DIALECTS, fresh_database
 from tests.outbox_rows import Store, a_message
 from tests.servers.clients import PATIENT, settings
 from tests.servers.scripted import (
@@ -37,14 +36,6 @@ from tests.servers.scripted import (
 )
 
 EVERYBODY = [f"p{number}@firm.example" for number in range(10)]
-
-
-@pytest.fixture(params=DIALECTS)
-def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    with fresh_database(request.param, tmp_path) as url:
-        store = Store(url)
-        yield store
-        store.engine.dispose()
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import email.policy
 import logging
 import threading
 import uuid
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from pathlib import Path
@@ -38,22 +37,8 @@ from flask_interaction_mail import (
     send_notification,
 )
 from flask_interaction_mail.outbox.messages import MESSAGE
-from tests.databases import DIALECTS, fresh_database
+from tests.databases import fresh_database
 from tests.host import STEWARDS, Host, a_merge, opened
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
-        host.configure()
-        yield host
-
-
-@pytest.fixture(params=DIALECTS)
-def any_host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
-    with fresh_database(request.param, tmp_path) as url, opened(url) as host:
-        host.configure()
-        yield host
 
 
 def send(host: Host, to: Any = "bob", subject: str = "Hello", **others: Any) -> Notification:
