@@ -131,7 +131,8 @@ def _ask_in_turn(session: Session, envelope: Envelope, answers: Answers) -> None
         session.say(commands.rcpt(recipient), Stage.RECIPIENT)
         _hear_about(session, recipient, answers, envelope)
     if answers.accepted:
-        answers.data = _ask(session, _DATA, Stage.CONTENT, session.timeouts.data)
+        session.say(_DATA, Stage.CONTENT)
+        answers.data = hear(session, Stage.CONTENT, session.timeouts.data)
 
 
 def _hear_about(session: Session, recipient: str, answers: Answers, envelope: Envelope) -> None:
@@ -176,13 +177,6 @@ def _hear_sender(session: Session, answers: Answers, reply: Reply) -> None:
         raise Goodbye(Stage.SENDER, reply)
     answers.mail = reply
     session.dirty = reply.positive
-
-
-def _ask(session: Session, data: bytes, stage: Stage, seconds: float) -> Reply:
-    reply = session.ask(data, stage, seconds)
-    if reply.code == CLOSING:
-        raise Goodbye(stage, reply)
-    return reply
 
 
 def hear(session: Session, stage: Stage, seconds: float) -> Reply:
