@@ -18,6 +18,7 @@ import sqlalchemy as sa
 
 from ..outbox import messages
 from ..outbox.filters import Filters, Place, older_than, place_text, to_any
+from ..outbox.queries import LISTED
 from ..storage.tables import MessageRow, RecipientRow
 from ..values import RecipientVerdict
 
@@ -30,17 +31,8 @@ _FEW: Final = 1000  # messages to one address that are named one by one
 _FIRST: Final = uuid.UUID(int=0)
 _HEAD: Final = 2048  # bytes of a message; From stands among its first fields
 _NEWEST_FIRST: Final = (MessageRow.created_at.desc(), MessageRow.id.desc())
-_LISTED: Final = (
-    MessageRow.id,
-    MessageRow.created_at,
-    MessageRow.subject,
-    MessageRow.kind,
-    MessageRow.status,
-    MessageRow.reason,
-    MessageRow.detail,
-)
 _EXPORTED: Final = (
-    *_LISTED,
+    *LISTED,
     MessageRow.finished_at,
     MessageRow.attempts,
     MessageRow.message_id,
@@ -102,7 +94,7 @@ class _Query:
 def page(connection: sa.Connection, filters: Filters) -> Page:
     """A page of the list."""
     seconds = SECONDS if filters.q else SECONDS_OF_KIND
-    return _listing(connection, filters, _LISTED, PAGE, seconds)
+    return _listing(connection, filters, LISTED, PAGE, seconds)
 
 
 def batch(connection: sa.Connection, filters: Filters) -> Page:

@@ -14,7 +14,7 @@ from ..storage.tables import AttemptRow, MessageRow
 from ..values import RecipientVerdict, Status
 from . import messages, resends
 
-_LISTED = (
+LISTED = (  # what the list shows of each message, too
     MessageRow.id,
     MessageRow.created_at,
     MessageRow.subject,
@@ -24,7 +24,7 @@ _LISTED = (
     MessageRow.detail,
 )
 _SHOWN = (
-    *_LISTED,
+    *LISTED,
     MessageRow.source,
     MessageRow.actor,
     MessageRow.due_at,
