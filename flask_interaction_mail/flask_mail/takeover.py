@@ -149,11 +149,6 @@ def was_replaced(app: Flask) -> bool:
     return is_foreign(app) or _PLACES[app].replaced
 
 
-def state_in(app: Flask) -> MailState:
-    """What stands in for Flask-Mail in ``app``, which the extension was set up for."""
-    return _PLACES[app].state
-
-
 def say_once(app: Flask, what: str) -> None:
     """Warn, once for ``app``, of ``what`` stays different for Flask-Mail's callers."""
     said = _PLACES[app].said

@@ -19,11 +19,6 @@ class Timeouts:
     final: float = 600  # the answer to the final dot: shorter ones make duplicates (§4.5.3.2.6)
     quit: float = 5
 
-    def scaled(self, factor: float) -> Timeouts:
-        """All of them multiplied by ``factor``; for tests and impatient callers."""
-        names = ("connect", "greeting", "command", "data", "block", "final", "quit")
-        return Timeouts(**{name: getattr(self, name) * factor for name in names})
-
 
 class Until(float):
     """A point of the monotonic clock (seconds) that nothing of ours goes past."""
