@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from . import notifications, operations
 from .errors import ContentError
 from .flask_mail import bridge, takeover
-from .messages import arguments, mime, templates
+from .messages import arguments, templates
 from .messages.compose import Identity
 from .messages.intent import Intent
 from .messages.message import id_of_key, new_id
@@ -124,7 +124,7 @@ def send_notification(
         sender=_named(sender),
         headers=arguments.headers(headers),
         attachments=arguments.attachments(attachments),
-        alternatives=mime.alternatives(alternatives),
+        alternatives=arguments.alternatives(alternatives),
     )
     identity = _identity(key, number, intent.user, arguments.span(send_at, expires_at))
     composed = operations.compose(state, intent, identity, settings)

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import Literal
 
-from . import text as texts
+from .text import identifier, language, resolved
 
 
 class Role(enum.Enum):
@@ -47,14 +47,14 @@ class Party:
         if self.email is not None:
             set_("email", _text("Party.email", self.email, " or None"))
         if self.id is not None:
-            set_("id", texts.identifier("Party.id", self.id))
-        set_("kind", texts.resolved(self.kind))
+            set_("id", identifier("Party.id", self.id))
+        set_("kind", resolved(self.kind))
         if self.kind not in ("user", "group"):
             raise ValueError(f"Party.kind must be 'user' or 'group', not {self.kind!r}")
         if self.role is not None and not isinstance(self.role, Role):
             raise TypeError(f"Party.role must be a Role or None, not {self.role!r}")
         set_("uses_desktop_client", bool(self.uses_desktop_client))
-        set_("locale", texts.language("Party.locale", self.locale))
+        set_("locale", language("Party.locale", self.locale))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class Contact:
 
     def __post_init__(self) -> None:
         set_ = _setter(self)
-        set_("id", texts.identifier("Contact.id", self.id))
+        set_("id", identifier("Contact.id", self.id))
         set_("name", _text("Contact.name", self.name))
         set_("location", _text("Contact.location", self.location))
         if self.url is not None:
@@ -109,7 +109,7 @@ def _setter(value: object) -> Callable[[str, object], None]:
 
 
 def _text(field: str, given: object, otherwise: str = "") -> str:
-    text = texts.resolved(given)
+    text = resolved(given)
     if isinstance(text, str):
         return text
     raise TypeError(f"{field} must be a string{otherwise}, not {type(given).__name__}")

@@ -11,8 +11,9 @@ from dataclasses import replace
 import sqlalchemy as sa
 
 from flask_interaction_mail import clock
-from flask_interaction_mail.delivery.dispatcher import Dispatcher, Limit
+from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.delivery.factory import dispatcher_of
+from flask_interaction_mail.delivery.ports import StopCondition
 from flask_interaction_mail.outbox import claim as queue
 from flask_interaction_mail.outbox import messages as outbox
 from flask_interaction_mail.outbox.claimed import AttemptResult
@@ -123,7 +124,7 @@ def _drain(state: State, wanted: int) -> float:
             stop.set()
 
     taken: list[float] = []
-    Dispatcher(replace(ports, announce=announce)).drain(Limit(stop))
+    Dispatcher(replace(ports, announce=announce)).drain(StopCondition(stop))
     if not taken:
         raise SystemExit(f"drained {sum(done)} of {wanted}")
     return taken[0] * 1e6

@@ -15,8 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..errors import AddressError, HeaderError
-from ..names import NAME_LIMIT as NAME_LIMIT
-from ..names import display_name as display_name
+from ..names import display_name
 from .faults import fault_in, fault_in_domain
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ import sqlalchemy as sa
 
 from .. import clock
 from ..config import DeliveryMode
-from ..delivery.dispatcher import Limit
 from ..delivery.factory import dispatcher_of
+from ..delivery.ports import StopCondition
 from ..outbox import breaker, presence, server_limits
 from ..outbox.presence import How
 from ..settings.store import InForce
@@ -171,11 +171,11 @@ def worker(once: bool, connections: int | None) -> None:
             gc.freeze()
             dispatcher.run(stop, wake)
             return
-        progress = dispatcher.drain(Limit(stop))
-    say(f"{progress.sent} sent, {progress.others} not.")
-    if progress.held_up_by:
-        fail(f"delivery stopped: {progress.held_up_by}")
-    if progress.others:
+        stats = dispatcher.drain(StopCondition(stop))
+    say(f"{stats.sent} sent, {stats.others} not.")
+    if stats.held_up_by:
+        fail(f"delivery stopped: {stats.held_up_by}")
+    if stats.others:
         fail("not everything was taken by the server: see 'outbox list'.")
     if stop.is_set():
         fail("stopped by a signal before everything was delivered.")

@@ -28,8 +28,8 @@ from flask import Flask, current_app, has_app_context
 from werkzeug.utils import import_string
 
 from .. import clock, operations
-from ..delivery.dispatcher import Limit
 from ..delivery.modes import SyncDelivery, dispatcher
+from ..delivery.ports import StopCondition
 from ..errors import InteractionMailError
 from ..state import KEY, State, state_of
 from ..storage.tables import MESSAGE
@@ -135,12 +135,12 @@ class _Turn:
     def drain(self, seconds: float) -> None:
         """Deliver for ``seconds`` at most, and not longer than the turn goes."""
         own = dispatcher(self.state)  # makes itself ready before the time counts
-        limit = Limit(deadline=min(time.monotonic() + seconds, self.ends_at))
-        progress = own.drain(limit)
-        self.sent += progress.sent
-        self.others += progress.others
-        self.held_up_by = progress.held_up_by
-        self.in_vain = 0 if progress.done else self.in_vain + 1
+        until = StopCondition(deadline=min(time.monotonic() + seconds, self.ends_at))
+        stats = own.drain(until)
+        self.sent += stats.sent
+        self.others += stats.others
+        self.held_up_by = stats.held_up_by
+        self.in_vain = 0 if stats.done else self.in_vain + 1
 
     @property
     def over(self) -> bool:

@@ -14,9 +14,8 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from .. import hands
-from ..outbox import breaker, server_limits
-from ..outbox import claim as queue
+from .. import threads
+from ..outbox import breaker, claim, server_limits
 from ..outbox.claimed import Claimed
 from ..outbox.fenced import by_index
 from ..outbox.sizes import ANY, LARGE, SMALL, Sizes
@@ -63,7 +62,7 @@ class Claimer:
     """
 
     def __init__(
-        self, ports: DispatcherPorts, settings: MessagingSettings, relay: Relay, clock: queue.Time
+        self, ports: DispatcherPorts, settings: MessagingSettings, relay: Relay, clock: claim.Time
     ) -> None:
         self.held_up_by: str | None = None
         self.probing = False
@@ -102,18 +101,18 @@ class Claimer:
 
     def begin(self, request: ClaimRequest, *, beside: bool) -> None:
         """Claim; with ``beside``, in a thread of its own if the database lets two write at once."""
-        claim = partial(self._claim, request)
+        work = partial(self._claim, request)
         self._underway = Future()
-        fulfil = partial(_fulfil, self._underway, claim)
+        fulfil = partial(_fulfil, self._underway, work)
         aside = beside and not self.one_writer
-        if not (aside and hands.start(fulfil, "interaction-mail-claim")):
+        if not (aside and threads.start(fulfil, "interaction-mail-claim")):
             fulfil()
 
     def join(self, connection: sa.Connection, request: ClaimRequest) -> ClaimResult:
         """Claim in the transaction of ``connection``; after its commit, ``keep`` what it gives."""
         held: list[uuid.UUID] = []
         store, now = self._ports.store, self._time.now()
-        claimed = queue.claim(
+        claimed = claim.claim(
             connection,
             limit=request.limit,
             worker=self._ports.worker,
@@ -128,7 +127,7 @@ class Claimer:
             sieve=partial(self._sieve, held),
         )
         if claimed and self.probing and not breaker.begin_probe(connection, self._relay, now):
-            queue.give_back(connection, claimed, due_at=now, detail=None)
+            claim.give_back(connection, claimed, due_at=now, detail=None)
             claimed = []
         return ClaimResult(claimed, held, len(claimed) + len(held) >= request.limit)
 
@@ -143,7 +142,7 @@ class Claimer:
         claimed = underway.result() if underway is not None else []
         told, self._to_tell = self._to_tell, []
         if told:
-            self._ports.limits.announce(told)
+            self._ports.rate_limits.announce(told)
         return claimed
 
     def portions(self, claimed: Iterable[Claimed]) -> list[Claimed]:
@@ -184,7 +183,7 @@ class Claimer:
 
     def _look(self) -> bool:
         """Whether there is something to claim and nothing stands in the way; locks nothing."""
-        store, limits = self._ports.store, self._ports.limits
+        store, rate_limits = self._ports.store, self._ports.rate_limits
         with store.reading() as connection:
             self.one_writer = connection.dialect.name == "sqlite"
             now = self._time.look(connection)
@@ -193,8 +192,8 @@ class Claimer:
                 self.held_up_by = broken.why
                 return False
             by_index(connection)
-            gathers = limits.is_due(connection, now)
-            waiting = queue.waiting(connection, now)
+            gathers = rate_limits.is_due(connection, now)
+            waiting = claim.waiting(connection, now)
             if not (gathers or any(waiting)):
                 return False
             self._only_fresh = not waiting.other
@@ -204,7 +203,7 @@ class Claimer:
         self._looked_at = time.monotonic()
         if gathers:
             with store.writing() as connection:
-                self._to_tell += limits.gather(connection, now)
+                self._to_tell += rate_limits.gather(connection, now)
         return True
 
     def _kept(self, taken: ClaimResult) -> list[Claimed]:
@@ -221,7 +220,7 @@ class Claimer:
         claimed: Sequence[Claimed],
         now: datetime,
     ) -> Collection[uuid.UUID]:
-        held += self._ports.limits.sieve(connection, claimed, now)
+        held += self._ports.rate_limits.sieve(connection, claimed, now)
         return held
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from .. import hands
+from .. import threads
 from ..errors import AddressError, InteractionMailError
 from ..outbox import claim
 from ..settings.model import MessagingSettings
@@ -19,17 +19,14 @@ from ..transport.base import Transport
 from ..transport.pool import KeptTransports
 from ..transport.relay import Relay
 from .pool import divert_to
-from .ports import DispatcherPorts as DispatcherPorts
-from .ports import Limit as Limit
-from .ports import Progress as Progress
-from .ports import Store as Store
+from .ports import DispatcherPorts, DrainStats, StopCondition
 from .run import DeliveryRun
 
 log = logging.getLogger("flask_interaction_mail")
 
 _TIDY_EVERY = 3600.0  # s
 _POLL = 0.9  # s, so that what is stored leaves within a second even if nobody tells
-_NO_LIMIT = Limit()
+_UNTIL_NOTHING_IS_DUE = StopCondition()
 _NO_THREAD = (
     "no thread can be started: raise the limit of the system (ulimit -u, TasksMax of systemd, "
     "pids of a container)"
@@ -52,13 +49,13 @@ class Dispatcher:
 
         A database that is away is waited for; nothing but ``stop`` ends this.
         """
-        deliver(lambda: self, Limit(stop), wake, poll=poll)
+        deliver(lambda: self, StopCondition(stop), wake, poll=poll)
 
-    def _turn(self, limit: Limit) -> bool:
+    def _turn(self, until: StopCondition) -> bool:
         """Deliver what is due, tidy where it is time; whether there was anything. Never raises."""
         self._kept.close_idle()
         try:
-            busy = self._drain(limit).done > 0
+            busy = self._drain(until).done > 0
             if time.monotonic() - self._tidied_at >= _TIDY_EVERY:
                 self._tidied_at = time.monotonic()
                 self._ports.tidy()
@@ -79,37 +76,37 @@ class Dispatcher:
             self._complaint = text
             log.error("dispatcher.%s: %s", event, text, exc_info=exc_info)
 
-    def drain(self, limit: Limit = _NO_LIMIT) -> Progress:
-        """Deliver until nothing is due or ``limit`` is reached; short transactions of its own.
+    def drain(self, until: StopCondition = _UNTIL_NOTHING_IS_DUE) -> DrainStats:
+        """Deliver until nothing is due or ``until`` is reached; short transactions of its own.
 
         What is in flight at the end is finished and recorded, what was claimed and not begun is
         given back.
         """
         try:
-            return self._drain(limit)
+            return self._drain(until)
         finally:
             self._kept.close()
 
-    def _drain(self, limit: Limit) -> Progress:
-        progress = Progress()
-        while self._run(limit, progress):
+    def _drain(self, until: StopCondition) -> DrainStats:
+        stats = DrainStats()
+        while self._run(until, stats):
             pass
-        return progress
+        return stats
 
-    def _run(self, limit: Limit, progress: Progress) -> bool:
+    def _run(self, until: StopCondition, stats: DrainStats) -> bool:
         """Work under the settings that are in force now; whether others are at its end."""
         self._ports.beat()
         settings = self._ports.settings()
-        progress.held_up_by = self._obstacle(settings)
-        if progress.held_up_by is not None:
+        stats.held_up_by = self._obstacle(settings)
+        if stats.held_up_by is not None:
             return False
         run = DeliveryRun(
             self._ports,
             settings,
             clock=self._time,
             kept=self._kept,
-            limit=limit,
-            progress=progress,
+            until=until,
+            stats=stats,
         )
         try:
             return run.work()
@@ -127,7 +124,7 @@ class Dispatcher:
             divert_to(settings)
         except AddressError as error:  # an override is not looked at together with the others
             return f"mail cannot be diverted: {error}"
-        return None if hands.available() else _NO_THREAD
+        return None if threads.available() else _NO_THREAD
 
 
 def _weakly(dispatcher: Dispatcher) -> Callable[[Relay], Transport]:
@@ -143,7 +140,7 @@ def _weakly(dispatcher: Dispatcher) -> Callable[[Relay], Transport]:
 
 def deliver(
     present: Callable[[], Dispatcher | None],
-    limit: Limit,
+    until: StopCondition,
     wake: threading.Event,
     *,
     poll: float = _POLL,
@@ -160,9 +157,9 @@ def deliver(
     del dispatcher
     try:
         with listening:
-            while not limit.reached() and (dispatcher := present()) is not None:
+            while not until.reached() and (dispatcher := present()) is not None:
                 wake.clear()
-                busy = dispatcher._turn(limit)
+                busy = dispatcher._turn(until)
                 del dispatcher
                 if not busy:
                     rest()

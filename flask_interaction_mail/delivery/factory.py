@@ -22,9 +22,9 @@ from ..transport.registry import Transports
 from ..transport.relay import relay_of
 from . import appserver, notices, wakeup
 from .digests import RateLimiter, digest_members
-from .dispatcher import Dispatcher, DispatcherPorts
+from .dispatcher import Dispatcher
 from .mechanisms import Logins
-from .ports import worker_name
+from .ports import DispatcherPorts, worker_name
 
 _PULSES: Final = "interaction_mail_pulses"  # in app.extensions, by process and way of delivery
 
@@ -72,7 +72,7 @@ def _ports(state: State) -> DispatcherPorts:
         suppressed=lambda: state.suppressed,
         tidy=partial(operations.purge, state),
         report=partial(notices.report, state),
-        limits=RateLimiter(state),
+        rate_limits=RateLimiter(state),
     )
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from .. import hands
+from .. import threads
 from ..config import DeliveryMode
 from ..state import State
 from ..unit_of_work.deferred import Delivery
@@ -23,7 +23,7 @@ from . import appserver
 if TYPE_CHECKING:  # a process that leaves delivery to a worker does without it
     from ..outbox.presence import How
     from .dispatcher import Dispatcher
-    from .ports import Limit, Progress
+    from .ports import DrainStats, StopCondition
 
 log = logging.getLogger("flask_interaction_mail")
 
@@ -69,7 +69,7 @@ class _Running:
 
     pid: int
     dispatcher: Dispatcher
-    limit: Limit
+    until: StopCondition
     debt: _Debt = field(default_factory=_Debt)
     thread: threading.Thread = field(init=False)
 
@@ -78,7 +78,7 @@ class _Running:
         # ends.
         self.thread = threading.Thread(
             target=_work,
-            args=(weakref.ref(self.dispatcher), self.limit, self.debt),
+            args=(weakref.ref(self.dispatcher), self.until, self.debt),
             name="interaction-mail-delivery",
             daemon=True,
         )
@@ -88,18 +88,18 @@ class _Running:
         end = time.monotonic() + timeout
         while self.debt.open and self.thread.is_alive() and time.monotonic() < end - _CLOSING:
             time.sleep(_GLANCE)
-        self.limit.break_off_at = end - _FAREWELL
-        assert self.limit.stop is not None  # noqa: S101 - it was made with one
-        self.limit.stop.set()
+        self.until.break_off_at = end - _FAREWELL
+        assert self.until.stop is not None  # noqa: S101 - it was made with one
+        self.until.stop.set()
         self.debt.wake.set()
         self.thread.join(max(0.0, end - time.monotonic()))
 
 
-def _work(dispatcher: Callable[[], Dispatcher | None], limit: Limit, debt: _Debt) -> None:
+def _work(dispatcher: Callable[[], Dispatcher | None], until: StopCondition, debt: _Debt) -> None:
     from .dispatcher import deliver
 
-    hands.keep_spare(_SPARE)
-    deliver(dispatcher, limit, debt.wake, rest=debt.pay)
+    threads.keep_spare(_SPARE)
+    deliver(dispatcher, until, debt.wake, rest=debt.pay)
 
 
 class ThreadDelivery:
@@ -129,12 +129,12 @@ class ThreadDelivery:
 
     def _start(self) -> _Running | None:
         from ..outbox.presence import How
-        from .ports import Limit
+        from .ports import StopCondition
 
         running = _Running(
             pid=os.getpid(),
             dispatcher=self._dispatcher(How.THREAD, modest=True),
-            limit=Limit(threading.Event()),
+            until=StopCondition(threading.Event()),
         )
         try:
             running.thread.start()
@@ -249,13 +249,13 @@ class SyncDelivery:
         finally:
             self._local.busy = False
 
-    def _drain(self) -> Progress:
+    def _drain(self) -> DrainStats:
         from ..outbox.presence import How
-        from .ports import Limit
+        from .ports import StopCondition
 
         seconds = SYNC_BUDGET - SYNC_GRACE - 2 * _FAREWELL
         dispatcher = self._dispatcher(How.SYNC, grace=SYNC_GRACE, modest=True)
-        return dispatcher.drain(Limit(deadline=time.monotonic() + seconds))
+        return dispatcher.drain(StopCondition(deadline=time.monotonic() + seconds))
 
     def stop(self, timeout: float = _GOODBYE) -> None:
         """Nothing to stop."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 
-from .. import hands
+from .. import threads
 from ..errors import AddressError, TransportError
 from ..messages.recipients import complete_setting
 from ..outbox.claimed import Claimed
@@ -185,7 +185,7 @@ class AgentPool:
         self._relay = relay
         self._kept = kept
         self._now = now
-        self._hired: list[hands.Task] = []
+        self._hired: list[threads.Task] = []
         self._transports: list[Transport] = []
 
     def may_begin(self, claimed: Claimed) -> bool:
@@ -203,7 +203,7 @@ class AgentPool:
         self._hired = [one for one in self._hired if not one.over]
         while self.jobs.hands < wanted:
             self.jobs.hire(1)
-            agent = hands.start(self._carry, "interaction-mail-courier")
+            agent = threads.start(self._carry, "interaction-mail-courier")
             if agent is None:
                 self.jobs.hire(-1)
                 return

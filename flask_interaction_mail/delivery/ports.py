@@ -40,7 +40,7 @@ class Store(Protocol):
     def writing(self) -> AbstractContextManager[sa.Connection]: ...
 
 
-class Limits(Protocol):
+class RateLimits(Protocol):
     """How much mail may leave, and what becomes of the rest."""
 
     def sieve(
@@ -62,7 +62,7 @@ class Limits(Protocol):
         ...
 
 
-class Unlimited:
+class NoRateLimits:
     """Everything may leave."""
 
     def sieve(self, *_: object) -> tuple[()]:
@@ -81,16 +81,17 @@ class Unlimited:
 class DispatcherPorts:
     """What the dispatcher works with; every part can be exchanged.
 
-    ``settings`` gives what is in force now, ``relay`` where its mail is handed over; ``transport``
-    opens a connection there, for any thread, after ``prepare`` was called by the one that speaks
-    with the database; ``announce`` is told of what was recorded and must not raise. ``grace`` is
-    how many seconds a message in flight gets to finish when work has to stop, ``suppressed``
-    whether nothing may leave now; ``tidy`` is called once an hour, and while ``listening`` lasts
-    another process may set the event. ``report`` is told what the default To has to hear of, in the
-    transaction that records it, and must not raise. ``limits`` say how much may leave. ``beat`` is
-    called again and again, as a sign of life, and ``leave`` at the end; neither may raise. Where it
-    is ``modest``, no more is claimed than the present connections send within a second: the process
-    may end without a farewell.
+    ``settings`` gives what is in force now, ``relay`` where its mail is handed over. ``transport``
+    opens a connection there, from any thread, once ``prepare`` has been called by the thread that
+    speaks with the database. ``announce`` is told of what was recorded. ``report`` is told, in the
+    recording transaction, what the default To has to hear of. ``grace`` is the number of seconds
+    that a message in flight gets when work has to stop; ``suppressed`` says whether nothing may
+    leave now. ``tidy`` is called once an hour. While ``listening`` lasts, another process may set
+    the event. ``rate_limits`` say how much may leave. ``beat`` is called regularly as a sign of
+    life, ``leave`` at the end. A ``modest`` dispatcher claims no more than its connections send
+    within a second, because its process may end without notice.
+
+    ``announce``, ``report``, ``beat`` and ``leave`` must not raise.
     """
 
     store: Store
@@ -107,14 +108,14 @@ class DispatcherPorts:
     prepare: Callable[[Relay], None] = lambda _: None
     listening: Callable[[threading.Event], AbstractContextManager[None]] = lambda _: nullcontext()
     report: Callable[[sa.Connection, Sequence[AttemptResult]], None] = lambda *_: None
-    limits: Limits = field(default_factory=Unlimited)
+    rate_limits: RateLimits = field(default_factory=NoRateLimits)
     beat: Callable[[], object] = lambda: None
     leave: Callable[[], object] = lambda: None
     modest: bool = False
 
 
 @dataclass(slots=True)
-class Progress:
+class DrainStats:
     """What a drain came to: how many were sent, how many got another verdict, what stopped it."""
 
     sent: int = 0
@@ -127,7 +128,7 @@ class Progress:
 
 
 @dataclass(slots=True)
-class Limit:
+class StopCondition:
     """When to stop: an event, or a moment of ``time.monotonic``.
 
     ``break_off_at`` is such a moment, too: what is still in flight then is broken off.

@@ -16,7 +16,7 @@ from ..storage.database import AWAY, in_short
 from ..transport.relay import Relay
 from ..values import Status
 from .claimer import Claimer, ClaimRequest
-from .ports import DispatcherPorts, Limit, Progress
+from .ports import DispatcherPorts, DrainStats, StopCondition
 from .resolution import in_ascii, is_for_default_to
 
 log = logging.getLogger("flask_interaction_mail")
@@ -27,7 +27,7 @@ _AT_FIRST, _FEWEST, _MOST = 40, 30, 200  # messages in a record
 
 
 class Recorder:
-    """Records the verdicts of one run, tells of them, and counts them in its progress.
+    """Records the verdicts of one run, tells of them, and counts them in its stats.
 
     ``fits`` says how many can be recorded together in time, as far as is known; ``connections`` is
     how many the server takes, where that is to be recorded, too;
@@ -40,8 +40,8 @@ class Recorder:
         relay: Relay,
         clock: claim.Time,
         claimer: Claimer,
-        limit: Limit,
-        progress: Progress,
+        until: StopCondition,
+        stats: DrainStats,
         on_flushed: Callable[[], None],
     ) -> None:
         self.batch_size = _AT_FIRST
@@ -50,8 +50,8 @@ class Recorder:
         self._relay = relay
         self._time = clock
         self._claimer = claimer
-        self._limit = limit
-        self._progress = progress
+        self._until = until
+        self._stats = stats
         self._on_flushed = on_flushed
 
     def record(
@@ -68,8 +68,8 @@ class Recorder:
         kept = self._record_and_claim(verdicts, request) if request else self._patiently(verdicts)
         done = [verdict for verdict in kept if verdict.rest is None]
         sent = sum(verdict.status is Status.SENT for verdict in done)
-        self._progress.sent += sent
-        self._progress.others += len(done) - sent
+        self._stats.sent += sent
+        self._stats.others += len(done) - sent
         self._ports.announce(done)
         return [verdict.rest for verdict in kept if verdict.rest is not None]
 
@@ -91,8 +91,8 @@ class Recorder:
             try:
                 return self._write_down(verdicts)
             except AWAY as error:
-                if self._limit.reached():
-                    last_try = last_try or time.monotonic() + self._limit.grace(self._ports.grace)
+                if self._until.reached():
+                    last_try = last_try or time.monotonic() + self._until.grace(self._ports.grace)
                     if time.monotonic() > last_try:
                         raise
                 if (reason := in_short(error)) != said:

@@ -29,7 +29,7 @@ from .lease import Lease
 from .lines import Lines
 from .pace import ModestPace, Pace, Standing
 from .pool import AgentPool
-from .ports import DispatcherPorts, Limit, Progress
+from .ports import DispatcherPorts, DrainStats, StopCondition
 from .recorder import Recorder
 from .resolution import NOBODY_KNOWS, expired
 
@@ -54,18 +54,18 @@ class DeliveryRun:
         *,
         clock: claim.Time,
         kept: KeptTransports,
-        limit: Limit,
-        progress: Progress,
+        until: StopCondition,
+        stats: DrainStats,
     ) -> None:
         self._ports = ports
         self._settings = settings
         self._time = clock
-        self._limit = limit
-        self._progress = progress
+        self._until = until
+        self._stats = stats
         self._relay = relay = ports.relay(settings)
         self._pool = AgentPool(settings, relay, kept, clock.now)
         self._claimer = Claimer(ports, settings, relay, clock)
-        self._recorder = Recorder(ports, relay, clock, self._claimer, limit, progress, self._supply)
+        self._recorder = Recorder(ports, relay, clock, self._claimer, until, stats, self._supply)
         self._in_flight: dict[uuid.UUID, Claimed] = {}
         self._large_one: uuid.UUID | None = None  # the last one that was claimed
         self._hold = settings.on_ambiguous is OnAmbiguous.HOLD
@@ -85,7 +85,7 @@ class DeliveryRun:
 
         ``end`` has to follow, whatever happens here.
         """
-        while self._pool.trouble is None and not self._limit.reached():
+        while self._pool.trouble is None and not self._until.reached():
             self._refill()
             if not self._in_flight and self._exhausted:
                 return False
@@ -101,7 +101,7 @@ class DeliveryRun:
     def end(self) -> None:
         """Give back what was not begun, let agents finish, record what they bring."""
         self._give_back(self._withdrawn())
-        self._await(self._limit.grace(self._ports.grace))
+        self._await(self._until.grace(self._ports.grace))
         if self._in_flight:
             self._pool.abort()
             self._await(_AFTER_ABORT)
@@ -143,7 +143,7 @@ class DeliveryRun:
             nothing = claimer.exhausted and not self._came_back
             self._exhausted = nothing and bool(self._in_flight or not claimer.large_waits)
             self._came_back = False
-            self._progress.held_up_by = claimer.held_up_by
+            self._stats.held_up_by = claimer.held_up_by
             if claimer.connections not in (None, self._known_limit):
                 self._known_limit = claimer.connections
                 self._lines.refused(time.monotonic(), claimer.connections)
@@ -347,7 +347,7 @@ class DeliveryRun:
             now = self._time.look(connection)
             if trouble is not None:
                 log.warning("server.trouble: at %s: %s", trouble.stage, trouble)
-                self._progress.held_up_by = str(trouble)
+                self._stats.held_up_by = str(trouble)
                 detail = f"Waiting for the server: {trouble}"[:1000]
                 breaker.trip(connection, self._relay, trouble, worker=self._ports.worker, now=now)
             claim.give_back(connection, first, due_at=now, detail=detail)

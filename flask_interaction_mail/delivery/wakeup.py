@@ -16,7 +16,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from .. import hands
+from .. import threads
 from ..errors import InteractionMailError
 from ..storage.database import Database, in_short
 
@@ -86,7 +86,7 @@ def listening(engine: sa.Engine, wake: threading.Event) -> Iterator[None]:
         finally:
             gone.set()
 
-    if hands.start(listen, "interaction-mail-wakeup") is None:
+    if threads.start(listen, "interaction-mail-wakeup") is None:
         log.info("wakeup.no_thread: looking by ourselves")
         gone.set()
     try:

@@ -171,15 +171,6 @@ class Report:
         """Nothing was tried."""
         return self._concluded(Verdict.SUPPRESSED, "suppressed")
 
-    def probed(self) -> Diagnosis:
-        """A look at the server, without a message, came to this."""
-        failed = self._failure()
-        if failed is None:
-            return self._concluded(Verdict.PASSED, "probe_passed")
-        slow = failed.code == Fault.SILENT
-        verdict = Verdict.NO_ANSWER if slow else Verdict.FAILED
-        return self._concluded(verdict, "probe_failed")
-
     def mailed(self) -> Diagnosis:
         """The test came to this."""
         failed = self._failure()

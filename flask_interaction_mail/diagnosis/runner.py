@@ -14,8 +14,7 @@ from ..settings.model import Encryption, MessagingSettings
 from ..transport.base import Envelope
 from ..transport.registry import Transports
 from ..transport.relay import Relay
-from ..transport.smtp import commands
-from ..transport.smtp import probe as peek
+from ..transport.smtp import commands, probe
 from ..transport.smtp.auth import LoggedIn, may_refuse_mechanism
 from ..transport.smtp.conclusions import out_of_reach
 from ..transport.smtp.connect import fault_of
@@ -56,17 +55,8 @@ def diagnose(
     yield course.report.suppressed() if suppressed else course.report.mailed()
 
 
-def probe(
-    relay: Relay, *, transports: Transports | None = None, deadline: float = DEADLINE
-) -> Iterator[Finding | Diagnosis]:
-    """The same up to the login, without a message: for a look at regular times."""
-    course = _Course(Report(relay=relay, limit=deadline), transports or Transports())
-    yield from course.conducted(course.opening())
-    yield course.report.probed()
-
-
 def run(steps: Iterator[Finding | Diagnosis]) -> Diagnosis:
-    """Go through all ``steps`` of a test or probe; gives what they come to."""
+    """Go through all ``steps`` of a test; gives what they come to."""
     *_, last = steps
     if not isinstance(last, Diagnosis):
         raise TypeError("these are not the steps of a test")
@@ -187,16 +177,16 @@ class _Course:
         if silent and self._relay.encryption is not Encryption.TLS:
             # Some servers serve one connection at a time: give this one up first.
             self._session.close()
-            if peek.speaks_tls(self._session):
+            if probe.speaks_tls(self._session):
                 return self.report.bad(Stage.ENCRYPTION, Fault.TLS_EXPECTED)
         return self.report.broken(error)
 
     def _about_certificate(self, error: TransportError) -> Finding:
-        found, now = peek.certificate(self._session), clock.now().replace(tzinfo=UTC)
-        facts = dict(peek.facts(found)) if found else {}
+        found, now = probe.certificate(self._session), clock.now().replace(tzinfo=UTC)
+        facts = dict(probe.facts(found)) if found else {}
         dated = error.fault in (Fault.CERTIFICATE_EXPIRED, Fault.CERTIFICATE_NOT_YET)
-        if dated and found and peek.is_timely(found, now):
-            if ended := peek.untimely(self._relay.ca_certificate, now):
+        if dated and found and probe.is_timely(found, now):
+            if ended := probe.untimely(self._relay.ca_certificate, now):
                 facts["end of the CA certificate"] = ended
             error.fault = Fault.CERTIFICATE_ABOVE
         return self.report.broken(error, facts=facts)

@@ -101,15 +101,6 @@ CONCLUSIONS: Final[Mapping[str, Advice]] = {
         "The whole message was handed over, then this happened: {detail} " + _BOTH_PLACES,
         _NOTHING_CAME,
     ),
-    "probe_passed": Advice(
-        "The mail server is ready",
-        "Connection, encryption and login work. No message was sent.",
-    ),
-    "probe_failed": Advice(
-        "{title}",
-        "The mail server is not ready. {explanation}",
-        "{advice}",
-    ),
 }
 
 # What a test does not obey, and says so.

@@ -25,11 +25,11 @@ from .. import addresses
 from ..addresses import check_line
 from ..clock import to_db
 from ..errors import AddressError
-from ..messages import attachments
-from ..messages import mime as content
-from ..messages.attachments import attachment, fitting_type
+from ..messages import arguments, mime
+from ..messages.attachments import attachment, fitting_type, is_type
 from ..messages.intent import Attachment, Intent
 from ..messages.structured import unfolded
+from ..names import NAME_LIMIT
 from ..values import Kind, Party
 from .takeover import DefaultSender
 
@@ -183,7 +183,7 @@ def _own_header(header: tuple[str, str]) -> tuple[str, str]:
     name, value = header
     if name.lower() == "auto-submitted" and _AUTOMATIC.fullmatch(value):
         return name, value  # RFC 3834 §5: nobody else may say it, but Flask-Mail's callers do
-    return name, content.check_header(name, value)
+    return name, mime.check_header(name, value)
 
 
 def message_id_of(message: flask_mail.Message) -> str | None:
@@ -232,7 +232,7 @@ def _header(message: flask_mail.Message, wanted: str) -> str:
 def _alternatives(message: flask_mail.Message) -> tuple[tuple[str, str], ...]:
     others = {f"text/{subtype}": _text(text) for subtype, text in message.alts.items()}
     others.pop("text/html", None)
-    return content.alternatives(others)
+    return arguments.alternatives(others)
 
 
 def _attachment(given: flask_mail.Attachment) -> Attachment:
@@ -251,7 +251,7 @@ def _attachment(given: flask_mail.Attachment) -> Attachment:
 def _tidy_type(content_type: str) -> str:
     """``content_type`` without tabs and what stands after its last parameter."""
     kind = _untabbed(content_type).strip(" ;")
-    if attachments.is_type(kind) or not kind.isprintable():
+    if is_type(kind) or not kind.isprintable():
         return kind
     return _NAMED_TYPE.sub(r"\1", kind)  # its parameters are none
 
@@ -265,6 +265,6 @@ def _file_name(given: str | None) -> str:
         plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii")
         name = " ".join(plain.split())
     start, dot, end = name.rpartition(".")
-    if len(name) <= addresses.NAME_LIMIT or not dot or len(end) > 20:
-        return name[: addresses.NAME_LIMIT]
-    return f"{start[: addresses.NAME_LIMIT - len(end) - 1]}.{end}"
+    if len(name) <= NAME_LIMIT or not dot or len(end) > 20:
+        return name[:NAME_LIMIT]
+    return f"{start[: NAME_LIMIT - len(end) - 1]}.{end}"

@@ -16,7 +16,7 @@ from ..errors import ArgumentError, ContentError
 from ..text import resolved, storable
 from ..values import Party
 from . import mime
-from .attachments import attachment
+from .attachments import attachment, checked_alternative
 from .intent import Attachment
 
 KEY_LENGTH: Final = 255
@@ -50,7 +50,7 @@ def party(argument: str, given: object, wanted: str = _PEOPLE) -> Party:
     one = resolved(given)
     match one:
         case Party():
-            mime.check_line(f"{argument} (name)", one.name)
+            addresses.check_line(f"{argument} (name)", one.name)
             return one
         case str():
             mailbox = addresses.parse(one)
@@ -126,6 +126,24 @@ def headers(given: object) -> tuple[tuple[str, str], ...]:
     items = ((resolved(n), resolved(v)) for n, v in mapping("headers", given).items())
     # What is no text is refused there, by name.
     return tuple((name, mime.check_header(name, value)) for name, value in items)  # type: ignore[arg-type, misc]
+
+
+def alternatives(given: object) -> tuple[tuple[str, str], ...]:
+    """What a caller adds to text and HTML, checked: a mapping of content type to text.
+
+    Raises:
+        ArgumentError: it is no such mapping.
+        HeaderError: a type is no text, or cannot stand in a header.
+    """
+    if given is None:
+        return ()
+    items = given.items() if isinstance(given, Mapping) else [(given, None)]
+    plain = [(resolved(kind), resolved(text)) for kind, text in items]
+    if not all(isinstance(kind, str) and isinstance(text, str) for kind, text in plain):
+        raise ArgumentError(
+            'alternatives must be a mapping of content type to text, as {"text/calendar": "…"}.'
+        )
+    return tuple(checked_alternative(str(kind), str(text)) for kind, text in plain)
 
 
 def attachments(given: object) -> tuple[Attachment, ...]:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from .. import addresses
 from ..errors import ArgumentError, HeaderError
+from ..names import NAME_LIMIT
 from ..text import resolved
 from .intent import Attachment, Intent
 
@@ -87,24 +88,6 @@ def fitting_type(content_type: str, data: object) -> str:
     return _UNKNOWN if _fault_of_message(kind, data) else content_type
 
 
-def alternatives(given: object) -> tuple[tuple[str, str], ...]:
-    """What a caller adds to text and HTML, checked: a mapping of content type to text.
-
-    Raises:
-        ArgumentError: it is no such mapping.
-        HeaderError: a type is no text, or cannot stand in a header.
-    """
-    if given is None:
-        return ()
-    items = given.items() if isinstance(given, Mapping) else [(given, None)]
-    plain = [(resolved(kind), resolved(text)) for kind, text in items]
-    if not all(isinstance(kind, str) and isinstance(text, str) for kind, text in plain):
-        raise ArgumentError(
-            'alternatives must be a mapping of content type to text, as {"text/calendar": "…"}.'
-        )
-    return tuple(checked_alternative(str(kind), str(text)) for kind, text in plain)
-
-
 def checked_alternative(content_type: str, text: str) -> tuple[str, str]:
     """Content type, without its charset, and text of an alternative.
 
@@ -146,8 +129,8 @@ def checked(attached: Attachment) -> Attachment:
     """``attached``, if its name, type and disposition may stand in a header; else HeaderError."""
     name = addresses.quoted(attached.filename)
     addresses.check_line(f"The file name {name}", attached.filename)
-    if len(attached.filename) > addresses.NAME_LIMIT:
-        raise HeaderError(f"The file name {name} is longer than {addresses.NAME_LIMIT} characters.")
+    if len(attached.filename) > NAME_LIMIT:
+        raise HeaderError(f"The file name {name} is longer than {NAME_LIMIT} characters.")
     if not _DISPOSITION.fullmatch(attached.disposition):
         raise HeaderError(
             f"{addresses.quoted(attached.disposition)} is no disposition for the attachment "

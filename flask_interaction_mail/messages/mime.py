@@ -15,12 +15,9 @@ from email.utils import format_datetime
 from functools import lru_cache
 
 from .. import addresses
-from ..addresses import Mailbox
-from ..addresses import check_line as check_line
+from ..addresses import Mailbox, check_line
 from ..errors import HeaderError
 from . import encoding, parts, structured
-from .attachments import alternatives as alternatives
-from .attachments import attachment as attachment
 from .intent import Intent
 from .sender import SenderHeaders
 

@@ -9,11 +9,10 @@ from typing import Final
 from .. import addresses
 from ..addresses import Mailbox
 from ..errors import AddressError, NoRecipient
-from ..names import one_line
+from ..names import display_name, one_line
 from ..settings.model import MessagingSettings
 from ..values import Kind, Party, Role
-from .route import RouteStep as RouteStep
-from .route import step
+from .route import RouteStep, step
 
 _ROLES = {Role.PROFESSIONAL: "professional", Role.SECRETARY: "secretary"}
 _NO_DEFAULT_TO = (
@@ -226,7 +225,7 @@ class _Plan:
             return resolve(party, self._settings)
         except AddressError:
             address = one_line(party.email or "")[: addresses.ADDRESS_LIMIT]
-            return Mailbox(address, addresses.display_name(party.name))
+            return Mailbox(address, display_name(party.name))
 
 
 def _mailbox(given: Party | Mailbox | str, settings: MessagingSettings) -> Mailbox:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from .. import addresses
 from ..addresses import Mailbox
 from ..errors import AddressError, MessagingNotConfigured
+from ..names import display_name
 from ..settings.model import ForeignSender, FromPolicy, MessagingSettings
 from ..values import Party
 from .recipients import complete_setting, name_of, own_domains, resolve, who
@@ -224,8 +225,8 @@ def _by_name(default: Mailbox, person: Mailbox, via: str) -> SenderHeaders:
 
 
 def _name_via(name: str, via: str) -> str:
-    organisation = addresses.display_name(via)
-    return addresses.display_name(f"{name} via {organisation}" if organisation else name)
+    organisation = display_name(via)
+    return display_name(f"{name} via {organisation}" if organisation else name)
 
 
 def _from_default(default: Mailbox, code: str) -> SenderHeaders:

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from .. import addresses
 from ..errors import AddressError, HeaderError
+from ..names import display_name
 from . import encoding
 
 _FOLD = re.compile(r"\r?\n[ \t]+(?=[^ \t\r\n])")
@@ -142,7 +143,7 @@ def _list_id(name: str, value: str) -> str:
     found = _LIST_ID.fullmatch(" ".join(value.split()))
     if found is None:
         raise _Wrong('it takes an id like <news.firm.example>, or "Our news" and the id.')
-    phrase = encoding.phrase(name, addresses.display_name(found["phrase"].strip('"')))
+    phrase = encoding.phrase(name, display_name(found["phrase"].strip('"')))
     return _lines(
         name, [*phrase.split("\r\n "), f"<{found['id']}>"] if phrase else [f"<{found['id']}>"], " "
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
 
-from .. import hands
+from .. import threads
 from .base import Transport
 from .relay import Relay
 
@@ -62,7 +62,7 @@ class KeptTransports:
 
 
 def _close_aside(transports: list[Transport]) -> None:
-    if transports and not hands.start(partial(_close, transports), "interaction-mail-farewell"):
+    if transports and not threads.start(partial(_close, transports), "interaction-mail-farewell"):
         _close(transports)
 
 

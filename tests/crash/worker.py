@@ -21,8 +21,9 @@ import sqlalchemy as sa
 
 from flask_interaction_mail import clock, send_notification
 from flask_interaction_mail.cli.delivery import until_signalled
-from flask_interaction_mail.delivery.dispatcher import Dispatcher, DispatcherPorts, Store
+from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.delivery.lease import Lease
+from flask_interaction_mail.delivery.ports import DispatcherPorts, Store
 from flask_interaction_mail.outbox import claim
 from flask_interaction_mail.outbox.claimed import Claimed
 from flask_interaction_mail.transport.smtp.timeouts import Timeouts

@@ -16,7 +16,8 @@ import sqlalchemy as sa
 
 from flask_interaction_mail.delivery import run
 from flask_interaction_mail.delivery.claimer import Claimer, ClaimRequest, ClaimResult
-from flask_interaction_mail.delivery.dispatcher import Dispatcher, DispatcherPorts, Limit
+from flask_interaction_mail.delivery.dispatcher import Dispatcher
+from flask_interaction_mail.delivery.ports import DispatcherPorts, StopCondition
 from flask_interaction_mail.outbox import claim
 from flask_interaction_mail.outbox.claimed import AttemptResult
 from flask_interaction_mail.settings.model import MessagingSettings
@@ -57,8 +58,8 @@ def test_what_is_queued_flows_over_few_connections(store: Store, connections: in
     """A hundred and twenty messages, each delivered and recorded once."""
     put(store, 120)
     with scripted({"EHLO": PIPELINING}) as server:
-        progress = Dispatcher(ports(store, server.port, connections=connections)).drain()
-        assert progress.sent == 120
+        stats = Dispatcher(ports(store, server.port, connections=connections)).drain()
+        assert stats.sent == 120
         assert len({one.recipients[0] for one in server.messages}) == 120
         assert len(server.messages) == 120
         assert server.connections <= connections
@@ -258,8 +259,8 @@ def test_an_answer_lost_after_the_dot_burns_the_attempt_of_that_message_alone(
     put(store, 10)
     answers: dict[str, Action | list[Action]] = {"EHLO": PIPELINING, "DOT": [OK, OK, close]}
     with scripted(answers) as server:
-        progress = Dispatcher(ports(store, server.port)).drain()
-        assert (progress.sent, progress.others) == (9, 1)
+        stats = Dispatcher(ports(store, server.port)).drain()
+        assert (stats.sent, stats.others) == (9, 1)
         assert len(server.messages) == 10
         assert server.connections == 2
     assert store.statuses() == {"sent": 9, "deferred": 1}
@@ -276,9 +277,9 @@ def test_stopping_gives_back_what_was_not_begun(store: Store) -> None:
             target=lambda: (until(lambda: len(server.messages) == 3), stop.set())
         )
         stopping.start()
-        progress = Dispatcher(desk).drain(Limit(stop))
+        stats = Dispatcher(desk).drain(StopCondition(stop))
         stopping.join()
-    assert (progress.sent, progress.others) == (2, 1)
+    assert (stats.sent, stats.others) == (2, 1)
     assert store.statuses() == {"sent": 2, "deferred": 1, "queued": 7}
 
 
@@ -291,8 +292,8 @@ def test_trouble_gives_back_all_that_was_not_begun(store: Store) -> None:
         "DOT": [OK, close],
     }
     with scripted(answers) as server:
-        progress = Dispatcher(ports(store, server.port)).drain()
-        assert "421" in str(progress.held_up_by)
+        stats = Dispatcher(ports(store, server.port)).drain()
+        assert "421" in str(stats.held_up_by)
     assert store.statuses() == {"sent": 1, "deferred": 1, "queued": 8}
 
 

@@ -28,8 +28,8 @@ pytest.importorskip("celery", reason="Celery is missing: pip install celery redi
 from flask_interaction_mail import clock, send_notification
 from flask_interaction_mail.contrib import wakeups
 from flask_interaction_mail.contrib.celery import DELIVER, PURGE, beat_schedule, celery_of
-from flask_interaction_mail.delivery.dispatcher import Limit
 from flask_interaction_mail.delivery.modes import SyncDelivery
+from flask_interaction_mail.delivery.ports import StopCondition
 from flask_interaction_mail.errors import InteractionMailError
 from flask_interaction_mail.outbox import messages
 from flask_interaction_mail.storage import tables
@@ -557,7 +557,7 @@ def test_beside_other_ways_of_delivery(rabbit_site: Site) -> None:
     rabbit_site.catcher.delay = 0.01
     rabbit_site.start()
     rabbit_site.send(100, commits=10)
-    while rabbit_site.host.dispatcher().drain(Limit()).done:
+    while rabbit_site.host.dispatcher().drain(StopCondition()).done:
         pass
     rabbit_site.all_sent(100)
     assert set(rabbit_site.got().values()) == {1}

@@ -12,7 +12,8 @@ import pytest
 import sqlalchemy as sa
 
 from flask_interaction_mail.delivery.claimer import GLANCE, Claimer, ClaimRequest
-from flask_interaction_mail.delivery.dispatcher import Dispatcher, Limit
+from flask_interaction_mail.delivery.dispatcher import Dispatcher
+from flask_interaction_mail.delivery.ports import StopCondition
 from flask_interaction_mail.outbox import claim as queue
 from flask_interaction_mail.outbox.claimed import AttemptResult
 from flask_interaction_mail.settings.model import MessagingSettings
@@ -97,10 +98,10 @@ def test_a_claim_under_way_at_the_end_is_given_back(
         return claim(*given, **named)
 
     monkeypatch.setattr(queue, "claim", counted)
-    progress = Dispatcher(store.ports()).drain(Limit(stop))
+    stats = Dispatcher(store.ports()).drain(StopCondition(stop))
     statuses = store.statuses()
-    assert statuses["sent"] == progress.sent
-    assert statuses["queued"] == 40 - progress.sent > 0
+    assert statuses["sent"] == stats.sent
+    assert statuses["queued"] == 40 - stats.sent > 0
 
 
 def test_where_one_writes_a_claim_is_part_of_the_record(

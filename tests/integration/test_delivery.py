@@ -25,7 +25,8 @@ from flask_interaction_mail import (
     operations,
     send_notification,
 )
-from flask_interaction_mail.delivery.dispatcher import Dispatcher, Limit
+from flask_interaction_mail.delivery.dispatcher import Dispatcher
+from flask_interaction_mail.delivery.ports import StopCondition
 from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outbox import breaker
 from flask_interaction_mail.outbox import messages as outbox
@@ -67,8 +68,8 @@ class Desk:
     def _announce(self, verdicts: Sequence[AttemptResult]) -> None:
         self.verdicts.extend(verdicts)
 
-    def drain(self, limit: Limit | None = None) -> Any:
-        return Dispatcher(self.ports).drain(limit or Limit())
+    def drain(self, until: StopCondition | None = None) -> Any:
+        return Dispatcher(self.ports).drain(until or StopCondition())
 
 
 @pytest.fixture
@@ -92,8 +93,8 @@ def test_r14_what_is_queued_leaves_once(any_store: Store) -> None:
     desk = Desk(any_store, connections=4)
     messages = [a_message(f"p{number}@firm.example") for number in range(120)]
     any_store.put(*messages)
-    progress = desk.drain()
-    assert (progress.sent, progress.others) == (120, 0)
+    stats = desk.drain()
+    assert (stats.sent, stats.others) == (120, 0)
     sent = [one.recipients[0] for one in desk.transport.delivered]
     assert sorted(sent) == sorted(f"p{number}@firm.example" for number in range(120))
     assert any_store.statuses() == {"sent": 120}
@@ -224,8 +225,8 @@ def test_server_trouble_burns_no_attempt_and_opens_the_breaker(desk: Desk) -> No
     desk.store.put(*messages)
     trouble = TransportError("The connection was refused.", stage=Stage.CONNECT)
     desk.transport.answer_with(trouble)
-    progress = desk.drain()
-    assert (progress.done, progress.held_up_by) == (0, "The connection was refused.")
+    stats = desk.drain()
+    assert (stats.done, stats.held_up_by) == (0, "The connection was refused.")
     assert desk.store.statuses() == {"queued": 3}
     assert all(desk.store.message(one.id).attempts == 0 for one in messages)
     with desk.store.reading() as connection:
@@ -380,9 +381,9 @@ def test_stopping_gives_back_what_was_not_begun(desk: Desk) -> None:
 
     desk.transport = Stopping()
     desk.store.put(*(a_message() for _ in range(20)))
-    progress = desk.drain(Limit(stop))
+    stats = desk.drain(StopCondition(stop))
     states = desk.store.statuses()
-    assert progress.sent >= 1
+    assert stats.sent >= 1
     assert states.get("sending") is None
     assert states["sent"] + states["queued"] == 20
 

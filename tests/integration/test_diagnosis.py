@@ -13,11 +13,10 @@ import pytest
 
 from flask_interaction_mail.diagnosis import Diagnosis, Finding, State, Verdict
 from flask_interaction_mail.diagnosis.fault_texts import FAULTS
-from flask_interaction_mail.diagnosis.runner import probe, run
+from flask_interaction_mail.diagnosis.runner import run
 from flask_interaction_mail.outcome import Fault, Stage
 from flask_interaction_mail.transport.policy import ConnectPolicy
 from flask_interaction_mail.transport.registry import Transports
-from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp import session
 from flask_interaction_mail.transport.smtp.connect import unconnected
 from flask_interaction_mail.transport.smtp.resolve import Place
@@ -31,7 +30,6 @@ from tests.servers.scripted import (
     reset,
     scripted,
     silence,
-    start_tls,
     then,
 )
 
@@ -498,18 +496,6 @@ def test_divert_and_pause_are_not_obeyed_and_that_is_said():
     assert server.messages[0].recipients == ["admin@x.test", "crm@x.test"]
     assert diagnosis.notes == ("paused", "diverted")
     assert "sink@x.test" in diagnosis.note_texts[1]
-
-
-def test_a_probe_sends_no_mail():
-    """Connect, encrypt, log in, leave."""
-    with scripted({"EHLO": OFFERED, "STARTTLS": start_tls}, tls=pki().server()) as server:
-        chosen = login_settings(server.port, encryption="starttls", ca_certificate=pki().pem)
-        diagnosis = run(probe(relay_of(chosen)))
-        assert server.count("MAIL") == 0
-        assert server.count("AUTH") == 1
-    assert diagnosis.verdict is Verdict.PASSED
-    assert diagnosis.code == "probe_passed"
-    assert run(probe(relay_of(settings(closed_port())))).verdict is Verdict.FAILED
 
 
 def test_what_was_found_can_be_stored():

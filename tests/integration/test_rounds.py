@@ -14,7 +14,8 @@ import pytest
 import sqlalchemy as sa
 
 from flask_interaction_mail import clock
-from flask_interaction_mail.delivery.dispatcher import Dispatcher, DispatcherPorts, Limit
+from flask_interaction_mail.delivery.dispatcher import Dispatcher
+from flask_interaction_mail.delivery.ports import DispatcherPorts, StopCondition
 from flask_interaction_mail.messages.message import NewMessage
 from flask_interaction_mail.outbox import messages
 from flask_interaction_mail.outbox.server_limits import RECIPIENTS, learn, read
@@ -96,8 +97,8 @@ def test_a_thousand_recipients_at_a_limit_of_a_hundred_are_one_attempt(any_store
         peer.say(OK)
 
     with scripted({"MAIL": look, "RCPT": room_for(100)}) as server:
-        progress = drain(any_store, server.port)
-        assert (progress.sent, progress.others) == (1, 0)
+        stats = drain(any_store, server.port)
+        assert (stats.sent, stats.others) == (1, 0)
         assert transactions(server) == [100] * 10
         assert {one.content for one in server.messages} == {message.content}
         assert [one for each in server.messages for one in each.recipients] == people
@@ -316,7 +317,7 @@ def test_stopping_gives_back_what_is_left(store: Store) -> None:
         peer.say(OK)
 
     with scripted({"RCPT": room_for(3), "DOT": [OK, stop_here, OK]}) as server:
-        Dispatcher(ports(store, server.port)).drain(Limit(stop))
+        Dispatcher(ports(store, server.port)).drain(StopCondition(stop))
         row = store.message(message.id)
         assert (row.status, row.attempts, row.lease_until) == ("queued", 0, None)
         assert states(store, message) == {"sent": 6, "queued": 4}

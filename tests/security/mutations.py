@@ -89,7 +89,7 @@ MUTATIONS = (
     _m("T7", "U+0085 and its like are control characters", "addresses/__init__.py",
        r'"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"', r'"[\x00-\x1f\x7f]"', FIELDS),
     _m("T7", "names of parties are looked at", "messages/arguments.py",
-       'mime.check_line(f"{argument} (name)", one.name)', "pass", FIELDS),
+       'addresses.check_line(f"{argument} (name)", one.name)', "pass", FIELDS),
     _m("T7", "file names are looked at", "messages/attachments.py",
        'addresses.check_line(f"The file name {name}", attached.filename)', "pass", FIELDS),
     _m("T7", "header names are words", "messages/mime.py",

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from flask_interaction_mail import Party, send_notification
-from flask_interaction_mail.addresses import NAME_LIMIT, complete, display_name, has_forbidden
+from flask_interaction_mail.addresses import complete, has_forbidden
+from flask_interaction_mail.names import NAME_LIMIT, display_name
 from flask_interaction_mail.storage.tables import MESSAGE
 from tests.host import Host, opened
 from tests.proofs import proved

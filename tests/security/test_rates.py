@@ -508,9 +508,9 @@ def test_what_a_digest_has_taken_cannot_be_released_any_more(host: Host, catcher
 
 def _gather(host: Host) -> list[uuid.UUID]:
     """Form the digests, and send nothing."""
-    limits = host.dispatcher()._ports.limits
+    rate_limits = host.dispatcher()._ports.rate_limits
     with host.state.database.writing() as connection:
-        return limits.gather(connection, clock.now())
+        return rate_limits.gather(connection, clock.now())
 
 
 @pytest.mark.parametrize("any_host", LOCKING, indirect=True)

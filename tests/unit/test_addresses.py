@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from flask_interaction_mail import addresses
 from flask_interaction_mail.addresses import Mailbox, clean_domain, clean_email, complete
 from flask_interaction_mail.errors import AddressError, HeaderError
+from flask_interaction_mail.names import NAME_LIMIT, display_name
 
 CORPORA = Path(__file__).parents[1] / "corpora"
 ATTACKS = json.loads((CORPORA / "attack/addresses.json").read_text())
@@ -382,17 +383,17 @@ def test_a_mailbox_shows_itself():
 )
 def test_display_names_are_cleaned(name, shown):
     """A name can neither pass for an address nor end the line nor turn the text around."""
-    assert addresses.display_name(name) == shown
+    assert display_name(name) == shown
 
 
 @given(st.text(st.characters(exclude_categories=())) | st.sampled_from(NAUGHTY))
 def test_any_display_name_is_harmless(name):
     """Whatever somebody calls himself, the result is clean and stays as it is."""
-    shown = addresses.display_name(name)
+    shown = display_name(name)
     assert "@" not in shown
     assert not addresses.has_forbidden(shown)
-    assert len(shown) <= addresses.NAME_LIMIT
-    assert addresses.display_name(shown) == shown
+    assert len(shown) <= NAME_LIMIT
+    assert display_name(shown) == shown
 
 
 @given(st.text(st.characters(exclude_categories=())) | st.sampled_from(NAUGHTY))

@@ -17,18 +17,14 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from flask_interaction_mail.addresses import Mailbox, display_name, has_forbidden
+from flask_interaction_mail.addresses import Mailbox, has_forbidden
 from flask_interaction_mail.errors import ContentError, HeaderError
 from flask_interaction_mail.messages import mime
+from flask_interaction_mail.messages.attachments import attachment
 from flask_interaction_mail.messages.intent import Attachment, Intent
-from flask_interaction_mail.messages.mime import (
-    attachment,
-    build,
-    check_header,
-    check_subject,
-    make_message_id,
-)
+from flask_interaction_mail.messages.mime import build, check_header, check_subject, make_message_id
 from flask_interaction_mail.messages.sender import SenderHeaders
+from flask_interaction_mail.names import display_name
 from tests.proofs import proved
 
 CORPORA = Path(__file__).parents[1] / "corpora"
@@ -536,8 +532,7 @@ def test_an_address_that_no_header_holds_stands_in_the_texts(texts, named_in):
     assert [text_of(part) for part in parts] == named_in
 
 
-def test_api_helpers_are_at_hand():
-    """Callers find the checks where the message is made."""
-    assert mime.check_line("to (name)", "Ada") == "Ada"
+def test_a_header_that_the_message_makes_itself_is_reserved():
+    """Whatever its case, and no other is."""
     assert mime.is_reserved("bcc")
     assert not mime.is_reserved("X-Own")

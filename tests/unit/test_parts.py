@@ -12,7 +12,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from flask_interaction_mail.errors import ContentError, HeaderError
-from flask_interaction_mail.messages.attachments import alternatives, attachment, files_of
+from flask_interaction_mail.messages.arguments import alternatives
+from flask_interaction_mail.messages.attachments import attachment, files_of
 from flask_interaction_mail.messages.intent import Intent
 from tests.unit.test_message import check_wire, content, intent, parsed, text_of
 

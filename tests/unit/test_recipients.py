@@ -8,12 +8,8 @@ import pytest
 
 from flask_interaction_mail.addresses import Mailbox
 from flask_interaction_mail.errors import AddressError, NoRecipient
-from flask_interaction_mail.messages.recipients import (
-    RouteStep,
-    resolve,
-    route_merge,
-    route_parties,
-)
+from flask_interaction_mail.messages.recipients import resolve, route_merge, route_parties
+from flask_interaction_mail.messages.route import RouteStep
 from flask_interaction_mail.settings.model import MessagingSettings
 from flask_interaction_mail.values import Party, Role
 

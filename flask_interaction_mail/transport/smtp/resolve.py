@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from ... import hands
+from ... import threads
 from ...errors import TransportError
 from ...outcome import Fault, Stage
 from ..policy import ConnectPolicy
@@ -104,7 +104,7 @@ def within(until: Until, function: Callable[[], T]) -> T | None:
         except Exception as error:  # handed over, and raised by who waits
             results.put((None, error))
 
-    if hands.start(run, "interaction-mail-names") is None:
+    if threads.start(run, "interaction-mail-names") is None:
         run()  # late is better than never
     try:
         result, error = results.get(timeout=min(until.left, threading.TIMEOUT_MAX))
