@@ -12,7 +12,7 @@ from .harness import ROOT, Figure, Options
 from .servers import scratch
 
 # The long ones last: what has been measured is on the page, also where somebody stops the rest.
-FIGURES = ("wire", "drain", "latency", "enqueue", "settings", "startup", "idle", "claims", "scale")
+FIGURES = ("wire", "drain", "latency", "enqueue", "settings", "startup", "idle", "builds", "claims")
 
 
 def main() -> None:

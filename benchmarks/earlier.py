@@ -11,6 +11,7 @@ from typing import Final
 from .harness import ROOT, progress
 
 AHEAD: Final = "254cbf4"  # still sent the next envelope behind the final dot
+BEFORE_ROOMS: Final = "108da03"  # before the package got the folders that it has
 _FOLDER: Final = ROOT / ".bench-earlier"
 
 
