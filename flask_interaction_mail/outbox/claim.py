@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from .. import clock
-from ..storage.fetched_rows import Query
-from ..storage.json_rows import given, update
+from ..storage.json_rows import JsonQuery, joined_update, json_table
 from ..storage.tables import MESSAGE
 from ..values import Reason, Status
 from .claimed import Claimed
@@ -57,7 +56,7 @@ _LATE = (
     .order_by(MESSAGE.c.lease_until)
     .limit(sa.bindparam("most"))
 )
-_PICK_DUE, _PICK_LATE = (Query(one.with_for_update(skip_locked=True)) for one in (_DUE, _LATE))
+_PICK_DUE, _PICK_LATE = (JsonQuery(one.with_for_update(skip_locked=True)) for one in (_DUE, _LATE))
 # The largest one at the head of each queue, which NULL says is empty.
 _LARGEST_DUE, _LARGEST_LATE = (
     sa.select(sa.func.max(one.subquery("head").c.size)) for one in (_DUE, _LATE)
@@ -67,7 +66,7 @@ _FIRST = sa.select(sa.func.min(MESSAGE.c.due_at)).where(
 )
 _FRESH, _AGAIN = {"wanted": Status.QUEUED}, {"wanted": Status.DEFERRED}
 _TAKE = (
-    update(MESSAGE)
+    joined_update(MESSAGE)
     .where(MESSAGE.c.id == WANTED.c.id)
     .values(
         status=Status.SENDING,
@@ -93,7 +92,7 @@ _SET_POISON_ASIDE = _ABANDONED.where(_POISON).values(
 )
 _ANY_ABANDONED = sa.select(MESSAGE.c.id).where(MESSAGE.c.lease_until < sa.bindparam("now")).limit(1)
 _ANY_POISON = _ANY_ABANDONED.where(_POISON)
-_CLAIMS = given(MESSAGE.c.id, MESSAGE.c.fence)
+_CLAIMS = json_table(MESSAGE.c.id, MESSAGE.c.fence)
 _RENEW = Change(_CLAIMS, lease_until=sa.bindparam("until", type_=MESSAGE.c.lease_until.type))
 _GIVE_BACK = Change(
     _CLAIMS,
@@ -230,7 +229,7 @@ def _due(
 
 
 def _pick(
-    connection: sa.Connection, query: Query, most: int, sizes: Sizes, **which: object
+    connection: sa.Connection, query: JsonQuery, most: int, sizes: Sizes, **which: object
 ) -> list[tuple[uuid.UUID, int]]:
     if most <= 0:
         return []

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from ..messages.digest_content import Content
 from ..messages.intent import PURGED, Intent
-from ..storage.json_rows import document, given, update
+from ..storage.json_rows import joined_update, json_table, rows_parameter
 from ..storage.tables import MESSAGE, RECIPIENT
 from ..values import Reason, Status
 from .fenced import by_index, lock_rows_only
@@ -28,7 +28,7 @@ log = logging.getLogger("flask_interaction_mail")
 
 SOURCE: Final = "digest"
 _OPEN: Final = (Status.QUEUED, Status.SENDING, Status.DEFERRED, Status.HELD)
-_WANTED = given(MESSAGE.c.id)
+_WANTED = json_table(MESSAGE.c.id)
 
 _WAITING = sa.and_(
     MESSAGE.c.status == Status.HELD,
@@ -48,13 +48,13 @@ _THEIR_ROWS = sa.and_(
 )
 _HELD = sa.and_(MESSAGE.c.id == _WANTED.c.id, MESSAGE.c.status == Status.HELD)
 _HAND_OVER = (
-    update(RECIPIENT)
+    joined_update(RECIPIENT)
     .where(_THEIR_ROWS, RECIPIENT.c.status == Status.HELD)
     .values(status=Status.SENDING)
 )
-_PAIRS = given(RECIPIENT.c.message_id, RECIPIENT.c.address)
+_PAIRS = json_table(RECIPIENT.c.message_id, RECIPIENT.c.address)
 _ONCE_MORE = (
-    update(RECIPIENT)
+    joined_update(RECIPIENT)
     .where(
         RECIPIENT.c.message_id == _PAIRS.c.message_id,
         RECIPIENT.c.address == _PAIRS.c.address,
@@ -124,22 +124,22 @@ def gatherings(connection: sa.Connection, now: datetime) -> list[Gathering]:
 
 def contents(connection: sa.Connection, ids: Iterable[uuid.UUID]) -> list[Content]:
     """What the messages ``ids`` say, in their order."""
-    rows = connection.execute(_CONTENTS, document((id,) for id in ids))
+    rows = connection.execute(_CONTENTS, rows_parameter((id,) for id in ids))
     return [Content(*row) for row in rows]
 
 
 def names(connection: sa.Connection, ids: Iterable[uuid.UUID]) -> list[tuple[str, str]]:
     """Subject and kind of each of the messages ``ids``, in their order."""
-    rows = connection.execute(_NAMES, document((id,) for id in ids))
+    rows = connection.execute(_NAMES, rows_parameter((id,) for id in ids))
     return [(row.subject, row.kind) for row in rows]
 
 
 def release(connection: sa.Connection, those: Iterable[Gathering], now: datetime) -> None:
     """Send the messages of ``those`` to them as they are."""
-    rows = document((id, one.address) for one in those for id in one.ids)
+    rows = rows_parameter((id, one.address) for one in those for id in one.ids)
     connection.execute(_ONCE_MORE, rows)
     free = {"status": Status.QUEUED, "reason": None, "detail": None, "due_at": now}
-    connection.execute(update(MESSAGE).where(_HELD).values(free), rows)
+    connection.execute(joined_update(MESSAGE).where(_HELD).values(free), rows)
 
 
 def assign_to_digest(connection: sa.Connection, one: Gathering, digest: uuid.UUID) -> None:
@@ -149,17 +149,17 @@ def assign_to_digest(connection: sa.Connection, one: Gathering, digest: uuid.UUI
     # One that waits for somebody else, too, goes on waiting.
     wanted = sa.and_(_HELD, ~_has(Status.HELD))
     said = {"status": Status.SENDING, "due_at": None, "detail": f"It is in the digest {digest}."}
-    connection.execute(update(MESSAGE).where(wanted).values(said), rows)
+    connection.execute(joined_update(MESSAGE).where(wanted).values(said), rows)
 
 
 def postpone(connection: sa.Connection, one: Gathering, now: datetime) -> None:
     """Try to gather ``one`` again in a minute."""
-    later = update(MESSAGE).where(_HELD).values(due_at=now + WINDOW)
+    later = joined_update(MESSAGE).where(_HELD).values(due_at=now + WINDOW)
     connection.execute(later, _document_of(one))
 
 
 def _document_of(one: Gathering) -> dict[str, str]:
-    return document((id,) for id in one.ids)
+    return rows_parameter((id,) for id in one.ids)
 
 
 # -- what becomes of a digest becomes of what is in it -----------------------------------
@@ -191,10 +191,10 @@ def apply_outcome(
     ids = members(connection, [digest])
     its_own = sa.select(RECIPIENT.c.address).where(RECIPIENT.c.message_id == digest)
     whose = connection.scalar(its_own)
-    rows = document((id,) for id in ids)
+    rows = rows_parameter((id,) for id in ids)
     theirs = sa.and_(_THEIR_ROWS, RECIPIENT.c.status.in_(_BETTER))
     connection.execute(
-        update(RECIPIENT).where(theirs).values(status=status, reply=reply),
+        joined_update(RECIPIENT).where(theirs).values(status=status, reply=reply),
         {**rows, "whose": whose},
     )
     # One that is on its way to somebody else as well gets its state from there.
@@ -206,7 +206,7 @@ def apply_outcome(
     )
     said = {"status": _STATUS, "reason": Reason.RATE, "finished_at": now}
     text = _TEXT_OF[status].format(digest=digest)
-    connection.execute(update(MESSAGE).where(done).values(said | {"detail": text}), rows)
+    connection.execute(joined_update(MESSAGE).where(done).values(said | {"detail": text}), rows)
     return ids
 
 

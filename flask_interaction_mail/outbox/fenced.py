@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..storage.json_rows import document, update
+from ..storage.json_rows import joined_update, rows_parameter
 from ..storage.tables import MESSAGE
 
 _BY_INDEX = sa.select(
@@ -56,9 +56,9 @@ class Change:
             MESSAGE.c.lease_until.is_not(None),  # NULL unless a worker has it
         )
         found = sa.select(MESSAGE.c.id).join_from(rows, MESSAGE, ours).with_for_update()
-        # As json_rows.update does it: this is for MySQL and MariaDB only.
+        # As json_rows.joined_update does it: this is for MySQL and MariaDB only.
         self._find = found.prefix_with("STRAIGHT_JOIN").with_hint(MESSAGE, "FORCE INDEX (PRIMARY)")
-        self._update = update(MESSAGE).where(ours).values(**values)
+        self._update = joined_update(MESSAGE).where(ours).values(**values)
         self._update_and_tell = self._update.returning(MESSAGE.c.id)
 
     def apply(
@@ -68,7 +68,7 @@ class Change:
         if not (changed := list(rows)):
             return set()
         by_index(connection)
-        parameters = {**document(changed), **others}
+        parameters = {**rows_parameter(changed), **others}
         if connection.dialect.update_returning:
             return set(connection.scalars(self._update_and_tell, parameters))
         ours = set(connection.scalars(self._find, parameters))  # MySQL and MariaDB
@@ -86,6 +86,6 @@ class Change:
         if not rows:
             return
         by_index(connection)
-        result = connection.execute(self._update, {**document(rows), **others})
+        result = connection.execute(self._update, {**rows_parameter(rows), **others})
         if result.rowcount != len(rows):
             raise ClaimsLost(f"{result.rowcount} of {len(rows)} claims are in force")

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from ..messages.message import NewMessage
 from ..storage.conflicts import can_conflict, survive
-from ..storage.json_rows import document, given
+from ..storage.json_rows import json_table, rows_parameter
 from ..storage.tables import MESSAGE, RECIPIENT
 
 # MariaDB's drivers send bytes as hexadecimal digits, twice as long; what is ASCII is its own text.
@@ -23,7 +23,7 @@ _ADD_MESSAGES: Final = sa.insert(MESSAGE)
 _ADD_TEXTUAL_MESSAGES: Final = _ADD_MESSAGES.values(_TEXTUAL)
 _ADD_RECIPIENTS: Final = sa.insert(RECIPIENT)
 _ADD_GIVEN_RECIPIENTS: Final = sa.insert(RECIPIENT).from_select(
-    list(RECIPIENT.c), sa.select(given(*RECIPIENT.c))
+    list(RECIPIENT.c), sa.select(json_table(*RECIPIENT.c))
 )
 _ORIGINS: Final = sa.select(MESSAGE.c.origin).where(MESSAGE.c.id.in_(sa.bindparam("ids")))
 # One message with its recipients. For several, psycopg2 would take the recipients of the first.
@@ -68,7 +68,7 @@ def _insert_recipients(connection: sa.Connection, messages: Sequence[NewMessage]
 
 
 def _as_document(recipients: Iterable[dict[str, Any]]) -> dict[str, str]:
-    return document(tuple(row.values()) for row in recipients)
+    return rows_parameter(tuple(row.values()) for row in recipients)
 
 
 def _insert_keyed(connection: sa.Connection, messages: list[NewMessage]) -> list[NewMessage]:

@@ -8,8 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..storage.fetched_rows import Query
-from ..storage.json_rows import document, given
+from ..storage.json_rows import JsonQuery, json_table, rows_parameter
 from ..storage.tables import MESSAGE, RECIPIENT
 from ..transport.base import Envelope
 from ..values import Status
@@ -19,7 +18,9 @@ from .stored import Reading, Stored
 
 OPEN = (Status.QUEUED, Status.DEFERRED)
 _NOBODY: Mapping[Status, str | None] = {}
-WANTED = given(MESSAGE.c.id, sa.column("place", sa.Integer()), sa.column("begun", sa.Integer()))
+WANTED = json_table(
+    MESSAGE.c.id, sa.column("place", sa.Integer()), sa.column("begun", sa.Integer())
+)
 
 
 def _messages(content: sa.ColumnElement[Any]) -> sa.Select[Any]:
@@ -40,9 +41,9 @@ def _messages(content: sa.ColumnElement[Any]) -> sa.Select[Any]:
     ).join_from(WANTED, MESSAGE, MESSAGE.c.id == WANTED.c.id)
 
 
-_MESSAGES = Query(_messages(MESSAGE.c.content))
+_MESSAGES = JsonQuery(_messages(MESSAGE.c.content))
 _UNREAD = _messages(sa.func.length(MESSAGE.c.content))
-_RECIPIENTS = Query(
+_RECIPIENTS = JsonQuery(
     sa.select(
         WANTED.c.place,
         RECIPIENT.c.position,
@@ -60,7 +61,7 @@ _UNREADABLE = (ValueError, TypeError, LookupError, sa.exc.StatementError)
 
 def wanted(ids: Sequence[uuid.UUID], begun: int = 0) -> dict[str, str]:
     """The parameter for ``WANTED``; the first ``begun`` of ``ids`` begin immediately."""
-    return document((id, place, int(place < begun)) for place, id in enumerate(ids))
+    return rows_parameter((id, place, int(place < begun)) for place, id in enumerate(ids))
 
 
 def load(

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from ..storage.json_rows import document, given, update
+from ..storage.json_rows import joined_update, json_table, rows_parameter
 from ..storage.tables import MESSAGE, RECIPIENT
 from ..values import Reason, Status
 from .claimed import Claimed
@@ -43,10 +43,10 @@ _COUNTED = sa.and_(  # without IN, which SQLAlchemy renders anew for each execut
 _BUSY = sa.select(sa.func.count()).select_from(
     sa.select(MESSAGE.c.created_at).where(_WINDOW).limit(_FEW + 1).subquery()
 )
-_WANTED = given(MESSAGE.c.id)
-_HELD = given(MESSAGE.c.id, MESSAGE.c.due_at, MESSAGE.c.detail)
+_WANTED = json_table(MESSAGE.c.id)
+_HELD = json_table(MESSAGE.c.id, MESSAGE.c.due_at, MESSAGE.c.detail)
 _HOLD = (
-    update(MESSAGE)
+    joined_update(MESSAGE)
     .where(MESSAGE.c.id == _HELD.c.id)
     .values(
         status=Status.HELD,
@@ -59,7 +59,7 @@ _HOLD = (
     )
 )
 _HOLD_RECIPIENTS = (
-    update(RECIPIENT)
+    joined_update(RECIPIENT)
     .where(RECIPIENT.c.message_id == _WANTED.c.id, RECIPIENT.c.status == Status.QUEUED)
     .values(status=Status.HELD)
 )
@@ -91,7 +91,7 @@ def _among_theirs(dialect: str) -> sa.Select[Any]:
 
     PostgreSQL looks an array up in one, and no index knows the time as it is written here.
     """
-    named = given(RECIPIENT.c.address)
+    named = json_table(RECIPIENT.c.address)
     wanted: Any = sa.select(named.c.address)
     if dialect == "postgresql":
         wanted = sa.any_(sa.func.array(wanted.scalar_subquery()))
@@ -129,8 +129,8 @@ def sift(
         ids = [(id,) for id in held]
         at = {id: digest_at(now, fresh[id].expires_at) for id in held}
         rows = [(id, at[id], why(by, rates, at[id])) for id, by in held.items()]
-        connection.execute(_HOLD, document(rows))
-        connection.execute(_HOLD_RECIPIENTS, document(ids))
+        connection.execute(_HOLD, rows_parameter(rows))
+        connection.execute(_HOLD_RECIPIENTS, rows_parameter(ids))
     return set(held)
 
 
@@ -163,7 +163,7 @@ def _crowd(
         query, which = _ACTORS if by is By.ACTOR else _RECENT, dict[str, str]()
         if by is By.RECIPIENT and busy > _FEW:
             query = _among_theirs(connection.dialect.name)
-            which = document((name,) for name in names)
+            which = rows_parameter((name,) for name in names)
         limit = {"limit": rates.of(by)}
         for who, created_at, id, fence in connection.execute(query, {**window, **which, **limit}):
             # Once, however often a message names its recipient.

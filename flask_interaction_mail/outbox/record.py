@@ -11,7 +11,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from ..storage.json_rows import document, given, update
+from ..storage.json_rows import joined_update, json_table, rows_parameter
 from ..storage.tables import ATTEMPT, MESSAGE, RECIPIENT
 from ..values import Status
 from .claimed import Attempt, AttemptResult
@@ -19,7 +19,7 @@ from .digests import SOURCE, apply_outcome
 from .fenced import Change, lock_rows_only
 from .messages import forget_flask_mail
 
-_MESSAGES = given(
+_MESSAGES = json_table(
     MESSAGE.c.id,
     MESSAGE.c.fence,
     MESSAGE.c.status,
@@ -45,12 +45,12 @@ _SAY_OF_MESSAGES = Change(
 )
 # The same claim, under a new fencing token: an attempt of several transactions goes on, and its
 # worker has made progress.
-_GO_ON = Change(given(MESSAGE.c.id, MESSAGE.c.fence), fence=MESSAGE.c.fence + 1, lost_leases=1)
-_RECIPIENTS = given(
+_GO_ON = Change(json_table(MESSAGE.c.id, MESSAGE.c.fence), fence=MESSAGE.c.fence + 1, lost_leases=1)
+_RECIPIENTS = json_table(
     RECIPIENT.c.message_id, RECIPIENT.c.position, RECIPIENT.c.status, RECIPIENT.c.reply
 )
 _SAY_OF_RECIPIENTS = (
-    update(RECIPIENT)
+    joined_update(RECIPIENT)
     .where(
         RECIPIENT.c.message_id == _RECIPIENTS.c.message_id,
         RECIPIENT.c.position == _RECIPIENTS.c.position,
@@ -61,7 +61,7 @@ _SAY_OF_RECIPIENTS = (
         reply=sa.func.coalesce(_RECIPIENTS.c.reply, RECIPIENT.c.reply),
     )
 )
-_ATTEMPTS = given(*(one for one in ATTEMPT.c if one.key != "worker"))
+_ATTEMPTS = json_table(*(one for one in ATTEMPT.c if one.key != "worker"))
 _ADD_ATTEMPTS = sa.insert(ATTEMPT).from_select(
     [*(one.key for one in _ATTEMPTS.c), "worker"],
     sa.select(_ATTEMPTS, sa.bindparam("by", type_=ATTEMPT.c.worker.type)),
@@ -95,9 +95,9 @@ def record(
         won |= _GO_ON.apply(connection, going_on)
         kept = [one for one in verdicts if one.claimed.id in won]
     if recipients := [row for one in kept for row in _recipient_rows(one)]:
-        connection.execute(_SAY_OF_RECIPIENTS, document(recipients))
+        connection.execute(_SAY_OF_RECIPIENTS, rows_parameter(recipients))
     if attempts := [_attempt_row(one, one.attempt) for one in kept if one.attempt]:
-        connection.execute(_ADD_ATTEMPTS, {**document(attempts), "by": worker})
+        connection.execute(_ADD_ATTEMPTS, {**rows_parameter(attempts), "by": worker})
     if through_flask_mail := [v.claimed.id for v in kept if v.claimed.source == "flask_mail"]:
         forget_flask_mail(connection, through_flask_mail)
     for one in kept:

@@ -8,7 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_interaction_mail.messages.message import new_id
-from flask_interaction_mail.storage.json_rows import document, given
+from flask_interaction_mail.storage.json_rows import json_table, rows_parameter
 from flask_interaction_mail.storage.tables import ATTEMPT, MESSAGE
 from tests.outbox_rows import Store, a_message
 
@@ -36,10 +36,10 @@ def test_values_come_out_as_they_went_in(store: Store) -> None:
         ),
         (message.id, 2, MOMENT, None, "a:25", "w", "x", "y", None, "{}", "bob@firm.example"),
     ]
-    table = given(*ATTEMPT.c)
+    table = json_table(*ATTEMPT.c)
     insert = sa.insert(ATTEMPT).from_select(list(ATTEMPT.c.keys()), sa.select(table))
     with store.writing() as connection:
-        connection.execute(insert, document(rows))
+        connection.execute(insert, rows_parameter(rows))
     with store.reading() as connection:
         stored = connection.execute(sa.select(ATTEMPT).order_by(ATTEMPT.c.number)).all()
     assert [tuple(row) for row in stored] == rows
@@ -49,16 +49,16 @@ def test_no_row_and_many_rows(store: Store) -> None:
     """Nothing is found for no row; a thousand are one statement."""
     messages = [a_message() for _ in range(1000)]
     store.put(*messages)
-    table = given(MESSAGE.c.id, sa.column("place", sa.Integer()))
+    table = json_table(MESSAGE.c.id, sa.column("place", sa.Integer()))
     query = sa.select(table.c.place).join_from(table, MESSAGE, MESSAGE.c.id == table.c.id)
     with store.reading() as connection:
-        assert connection.scalars(query, document([])).all() == []
+        assert connection.scalars(query, rows_parameter([])).all() == []
         wanted = [(one.id, at) for at, one in enumerate(messages)]
         wanted.append((new_id(), 1000))
-        assert sorted(connection.scalars(query, document(wanted))) == list(range(1000))
+        assert sorted(connection.scalars(query, rows_parameter(wanted))) == list(range(1000))
 
 
 def test_what_has_no_place_in_a_row_is_refused() -> None:
     """Bytes would come out as something else."""
     with pytest.raises(TypeError, match="bytes"):
-        document([(b"x",)])
+        rows_parameter([(b"x",)])

@@ -1,4 +1,4 @@
-"""Rows fetched at once, on every database: as the driver would give them one by one."""
+"""Rows fetched in one document, on every database: as the driver would give them one by one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail.storage.fetched_rows import Query
+from flask_interaction_mail.storage.json_rows import JsonQuery
 from tests.databases import DIALECTS, fresh_database
 
 _THINGS = sa.Table(
@@ -31,7 +31,7 @@ _ROWS = [
     (1, None, None, None, None, b"", None),
     (2, _ID, None, False, "", b"x", -1),
 ]
-_ALL = Query(
+_ALL = JsonQuery(
     sa.select(_THINGS)
     .where(_THINGS.c.place < sa.bindparam("below"))
     .order_by(_THINGS.c.place.desc())
