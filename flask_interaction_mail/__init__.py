@@ -7,7 +7,7 @@ it without losing a message. Everything public is imported from here.
 
 from __future__ import annotations
 
-from .api import CURRENT_USER, send_notification
+from .api import CURRENT_USER, Sender, send_notification
 from .directory import Directory
 from .errors import (
     AddressError,
@@ -27,8 +27,18 @@ from .errors import (
 )
 from .extension import InteractionMail
 from .merges import request_merge
+from .messages.attachments import AttachmentLike
 from .notifications import cancel_notification, get_notification
-from .settings.model import MessagingSettings
+from .outcome import Fault, Reply, Result, Stage
+from .settings.model import (
+    Destination,
+    Encryption,
+    ForeignSender,
+    FromPolicy,
+    MessagingSettings,
+    OnAmbiguous,
+    Secret,
+)
 from .signals import (
     merge_completed,
     merge_denied,
@@ -40,6 +50,8 @@ from .signals import (
     notification_sent,
     settings_changed,
 )
+from .transport.base import Envelope, TransportResult
+from .transport.memory import MemoryTransport
 from .values import (
     Contact,
     Kind,
@@ -48,6 +60,7 @@ from .values import (
     Party,
     Reason,
     RecipientVerdict,
+    Right,
     Role,
     Status,
 )
@@ -56,30 +69,46 @@ __all__ = [
     "CURRENT_USER",
     "AddressError",
     "ArgumentError",
+    "AttachmentLike",
     "Contact",
     "ContentError",
+    "Destination",
     "Directory",
+    "Encryption",
+    "Envelope",
+    "Fault",
+    "ForeignSender",
+    "FromPolicy",
     "HeaderError",
     "InteractionMail",
     "InteractionMailError",
     "Kind",
+    "MemoryTransport",
     "Merge",
     "MessagingNotConfigured",
     "MessagingSettings",
     "NoRecipient",
     "Notification",
+    "OnAmbiguous",
     "Party",
     "Reason",
     "RecipientVerdict",
+    "Reply",
+    "Result",
+    "Right",
     "Role",
+    "Secret",
     "SecretUnreadable",
+    "Sender",
     "SessionOver",
     "SettingsConflict",
     "SettingsError",
+    "Stage",
     "Status",
     "TablesMissing",
     "TemplateMissing",
     "TransportError",
+    "TransportResult",
     "cancel_notification",
     "get_notification",
     "merge_completed",

@@ -16,6 +16,7 @@ from . import notifications, operations
 from .errors import ContentError
 from .flask_mail import bridge, takeover
 from .messages import arguments, templates
+from .messages.attachments import AttachmentLike
 from .messages.compose import Identity
 from .messages.intent import Intent
 from .messages.message import id_of_key, new_id
@@ -30,11 +31,13 @@ from .unit_of_work.writer import StoreMessage, register
 from .values import Kind, Notification, Party
 
 
-class _Sender(enum.Enum):
+class Sender(enum.Enum):
+    """Whom a notification is from where no party and no address is named."""
+
     CURRENT_USER = "current user"  # whoever Directory.current_user() names at the call
 
 
-CURRENT_USER: Final = _Sender.CURRENT_USER
+CURRENT_USER: Final = Sender.CURRENT_USER
 
 To = Party | str | Sequence[Party | str] | None
 log = logging.getLogger("flask_interaction_mail")
@@ -51,9 +54,9 @@ def send_notification(
     cc: To = (),
     bcc: To = (),
     reply_to: To = None,
-    sender: Party | str | _Sender | None = CURRENT_USER,
+    sender: Party | str | Sender | None = CURRENT_USER,
     headers: Mapping[str, str] | None = None,
-    attachments: Iterable[Any] = (),
+    attachments: Iterable[AttachmentLike | tuple[str | None, str | None, bytes]] = (),
     alternatives: Mapping[str, str] | None = None,
     kind: str = Kind.NOTIFICATION,
     key: str | None = None,
@@ -216,7 +219,7 @@ def shared_locale(parties: Sequence[Party]) -> str | None:
     return locales.pop() if len(locales) == 1 else None
 
 
-def _named(sender: Party | str | _Sender | None) -> Party | None:
-    if sender is None or isinstance(sender, _Sender):
+def _named(sender: Party | str | Sender | None) -> Party | None:
+    if sender is None or isinstance(sender, Sender):
         return None
     return arguments.party("sender", sender, "a Party, an address or None")

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
 from flask import Blueprint, Flask
-from flask_admin import Admin
 from flask_sqlalchemy import SQLAlchemy
 
 from . import cli
@@ -24,11 +23,12 @@ from .settings.store import SettingsStore
 from .state import KEY, Access, State, state_of
 from .storage import tables
 from .storage.database import Database
+from .transport.memory import MemoryTransport
 from .unit_of_work import contexts
 from .unit_of_work.deferred import Delivery
 
-if TYPE_CHECKING:
-    from .transport.memory import MemoryTransport
+if TYPE_CHECKING:  # a host without a panel may not have it
+    from flask_admin import Admin
 
 TEMPLATES = "interaction_mail_templates"  # a blueprint without routes: it only brings templates
 
@@ -44,9 +44,8 @@ class InteractionMail:
         db: the host's Flask-SQLAlchemy object; required here or in ``init_app``.
         admin: the host's Flask-Admin object, for the panel.
         directory: the host's people.
-        access: answers for a right ("view", "edit", "test", "outbox", "body", "resend",
-            "purge") whether the current user has it; without it the pages follow the admin's
-            index view.
+        access: answers for a ``Right``, which is equal to its word (``"view"``), whether the
+            current user has it; without it the pages follow the admin's index view.
     """
 
     def __init__(
@@ -76,16 +75,23 @@ class InteractionMail:
     ) -> None:
         """Set up ``app``; any order with the ``init_app`` of the others will do.
 
+        Where it raises, ``app``, ``db`` and ``admin`` are as they were, and it can be called again.
+
         Raises:
             InteractionMailError: a configuration key is wrong, there is no ``db``, or it has no
-                default database.
+                default database, or a page's name is taken by a blueprint of the application.
         """
         state = self._build(app, db, admin, directory, access)
-        dialects = _dialects(app)
-        app.register_blueprint(_templates())  # first: it fails where requests are served already
+        metadata, dialects = state.db.metadata, _dialects(app)
+        if state.admin is not None:
+            from . import admin as panel  # brings Flask-Admin, for those who have it anyway
+
+            panel.check(state.admin, app)
+        # What can fail has been done. This one fails where requests are served already.
+        app.register_blueprint(_templates())
         app.extensions[KEY] = state
         if state.config.migrations is Migrations.HOST:
-            tables.copy_to(state.db.metadata, dialects=dialects)
+            tables.copy_to(metadata, dialects=dialects)
         if state.config.delivery is DeliveryMode.CELERY:
             _import_celery().install(app)
         app.before_request(lambda: state.delivery.ensure_running())
@@ -93,8 +99,6 @@ class InteractionMail:
         takeover.install(app, send_flask_mail)
         cli.register(app)
         if state.admin is not None:
-            from . import admin as panel  # a host without a panel does not pay for it
-
             panel.add_views(state.admin, app)
 
     def start(self, app: Flask) -> None:
@@ -189,7 +193,7 @@ def _state(
         admin=admin,
         access=access,
         choose_delivery=_choose_delivery,
-        memory=_memory() if config.transport is TransportKind.MEMORY else None,
+        memory=MemoryTransport() if config.transport is TransportKind.MEMORY else None,
     )
 
 
@@ -200,12 +204,6 @@ def _choose_delivery(state: State) -> Delivery:
         by_celery: Delivery = _import_celery().delivery_of(state)
         return by_celery
     return modes.chosen(state)
-
-
-def _memory() -> MemoryTransport:
-    from .transport.memory import MemoryTransport  # late: for tests of applications
-
-    return MemoryTransport()
 
 
 def _dialects(app: Flask) -> Iterable[str]:

@@ -8,22 +8,23 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from flask import Flask, current_app
-from flask_admin import Admin
 from flask_sqlalchemy import SQLAlchemy
 
 from .config import Config, suppressed
 from .directory import People
 from .settings.store import SettingsStore
 from .storage.database import Database
+from .transport.memory import MemoryTransport
 from .unit_of_work.deferred import Delivery
 from .unit_of_work.writer import Writer
+from .values import Right
 
-if TYPE_CHECKING:  # a process that only stores does without it
-    from .transport.memory import MemoryTransport
+if TYPE_CHECKING:  # a host without a panel may not have it
+    from flask_admin import Admin
 
 KEY = "interaction_mail"
 
-Access = Callable[[str], bool]
+Access = Callable[[Right], bool]
 
 
 @dataclass(kw_only=True, eq=False)

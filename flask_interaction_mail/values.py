@@ -155,6 +155,23 @@ class Reason(enum.StrEnum):
     MERGED = "merged"  # cancelled: the pair was merged meanwhile
     WITHDRAWN = "withdrawn"  # cancelled: by the host or an administrator
 
+    @classmethod
+    def stored(cls, word: str | None) -> Reason | None:
+        """The reason that a column holds; None for none, and for one of a newer version."""
+        return next((reason for reason in cls if reason == word), None)
+
+
+class Right(enum.StrEnum):
+    """What a visitor of the panel may do; ``access`` is asked for one at a time."""
+
+    VIEW = "view"  # open the settings
+    EDIT = "edit"  # save them
+    TEST = "test"  # run Test Settings, which sends a message
+    OUTBOX = "outbox"  # see who was sent what, and what became of it
+    BODY = "body"  # read messages, the links in them included
+    RESEND = "resend"  # send again, release, cancel
+    PURGE = "purge"  # remove messages before their time
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientVerdict:
@@ -173,7 +190,8 @@ class Notification:
 
     ``message_id`` is None as long as routing has not succeeded. ``route`` tells in sentences
     why these recipients and this sender were chosen. ``earlier`` is the id of the notification
-    that had the same key before, None if this is the first.
+    that had the same key before, None if this is the first. ``reason`` is None where there is
+    nothing to explain, and where a newer version has stored one that this version does not know.
     """
 
     id: uuid.UUID
@@ -181,7 +199,7 @@ class Notification:
     kind: str
     key: str | None
     status: Status
-    reason: str | None
+    reason: Reason | None
     subject: str
     recipients: tuple[RecipientVerdict, ...]
     route: tuple[str, ...]

@@ -2,21 +2,49 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from flask import Flask
 from flask_admin import Admin
 
+from ..errors import InteractionMailError
+from .base import PanelView
 from .messaging import MessagingView
 from .outbox import OutboxView
 
-__all__ = ["add_views"]
+__all__ = ["add_views", "check"]
+
+_SETTINGS: Final = "interaction_mail"
+_OUTBOX: Final = "interaction_mail_outbox"
+_ENDPOINTS: Final = frozenset({_SETTINGS, _OUTBOX})
+
+
+def check(admin: Admin, app: Flask) -> None:
+    """Refuse what ``add_views`` would break off at, halfway.
+
+    Raises:
+        InteractionMailError: a blueprint of the host has the name of a page, or the application
+            that ``admin`` met last serves requests already.
+    """
+    missing = _ENDPOINTS - {view.endpoint for view in admin._views if isinstance(view, PanelView)}
+    if missing and admin.app is not None and admin.app._got_first_request:
+        raise InteractionMailError(
+            f"The Admin belongs to the application {admin.app.name!r}, which serves requests "
+            "already, so it takes no more pages: call InteractionMail.init_app before"
+        )
+    if taken := missing & {*app.blueprints, *(admin.app.blueprints if admin.app else ())}:
+        raise InteractionMailError(
+            f"The application has a blueprint with the name {min(taken)!r}, which is that of a "
+            "page of InteractionMail: rename it"
+        )
 
 
 def add_views(admin: Admin, app: Flask) -> None:
     """Add the pages to ``admin``, unless it has them from another ``create_app()``."""
     present = {view.endpoint for view in admin._views}
     pages = (
-        MessagingView("Messaging", endpoint="interaction_mail", url="messaging"),
-        OutboxView("Outbox", endpoint="interaction_mail_outbox", url="messaging/outbox"),
+        MessagingView("Messaging", endpoint=_SETTINGS, url="messaging"),
+        OutboxView("Outbox", endpoint=_OUTBOX, url="messaging/outbox"),
     )
     for view in pages:
         if view.endpoint not in present:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any
 
 from flask import abort, request
 from flask.typing import ResponseReturnValue
@@ -13,31 +13,29 @@ from flask_admin import BaseView
 from ..config import AccessMode
 from ..names import one_line
 from ..state import State
+from ..values import Right
 
 Callback = Callable[..., ResponseReturnValue | None]
-RIGHTS: Final = ("view", "edit", "test", "outbox", "body", "resend", "purge")
 log = logging.getLogger("flask_interaction_mail")
 
 
-def allowed(state: State, right: str) -> bool:
+def allowed(state: State, right: Right) -> bool:
     """Whether the present visitor has ``right``; asks the host, whose errors count as "no"."""
-    if right not in RIGHTS:
-        raise ValueError(f"{right!r} is no right; the rights are {', '.join(RIGHTS)}")
     if (access := state.access) is not None:
         return _ask(lambda: access(right), "access")
     # A password-reset link sits in a body: being an administrator is not enough to see it.
-    if right == "body":
+    if right is Right.BODY:
         return False
     return _left_to_host(state) or (_guarded(state) and _index_open(state))
 
 
-def turned_away(state: State, right: str) -> None:
+def turned_away(state: State, right: Right) -> None:
     """Write down who was refused for want of ``right``, and at which page."""
     user = state.people.current_user()
     # A login that ran out is an everyday matter; a user who tries what he may not is none.
     level = logging.INFO if user is None else logging.WARNING
     who = one_line(user.name) if user is not None else "somebody unknown"
-    log.log(level, "access.refused: %s has no right %r: %s", who, right, one_line(request.path))
+    log.log(level, "access.refused: %s has no right '%s': %s", who, right, one_line(request.path))
 
 
 def refusal(state: State, name: str, **kwargs: Any) -> ResponseReturnValue:

@@ -15,6 +15,7 @@ from markupsafe import Markup
 from ..errors import TablesMissing
 from ..settings.store import InForce
 from ..state import KEY, State
+from ..values import Right
 from . import access, csrf, formatting, headers, texts
 from .csrf import PanelForm
 
@@ -27,7 +28,7 @@ STATIC = Path(__file__).parent.parent / "static" / "interaction_mail"
 class PanelView(BaseView):
     """A page of the panel. One object serves every app that its ``Admin`` serves."""
 
-    right: ClassVar[str]  # without it the page is closed, and not in the menu
+    right: ClassVar[Right]  # without it the page is closed, and not in the menu
 
     def __init__(self, name: str, *, endpoint: str, url: str) -> None:
         super().__init__(
@@ -111,11 +112,11 @@ def state() -> State:
 
 
 def may(right: str) -> bool:
-    """Whether the visitor has ``right``."""
-    return access.allowed(state(), right)
+    """Whether the visitor has ``right``, which templates name by its word."""
+    return access.allowed(state(), Right(right))
 
 
-def need(right: str) -> None:
+def need(right: Right) -> None:
     """403 unless the visitor has ``right``."""
     if not may(right):
         access.turned_away(state(), right)

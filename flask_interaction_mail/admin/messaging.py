@@ -15,6 +15,7 @@ from ..errors import InteractionMailError, SettingsConflict, SettingsError
 from ..names import one_line
 from ..settings.model import SETTINGS
 from ..settings.store import InForce
+from ..values import Right
 from .base import PanelView, asset, need, state, visitor
 from .csrf import from_here
 from .forms import SettingsForm, password_hint
@@ -29,7 +30,7 @@ log = logging.getLogger("flask_interaction_mail")
 class MessagingView(PanelView):
     """The settings in one form (R7)."""
 
-    right = "view"
+    right = Right.VIEW
 
     def _handle_view(self, name: str, **kwargs: Any) -> ResponseReturnValue | None:
         if request.method != "POST" or not SettingsForm.typed_here():
@@ -60,7 +61,7 @@ class MessagingView(PanelView):
         """The form; a POST saves it, everything or nothing (R57)."""
         present = state().settings.current()
         if request.method == "POST":
-            need("edit")
+            need(Right.EDIT)
             return self._save(present)
         return self._form(SettingsForm.filled(present), present)
 
@@ -70,7 +71,7 @@ class MessagingView(PanelView):
         # Late, as below: diagnosis is for those who open the page.
         from ..monitoring import test_history
 
-        need("test")
+        need(Right.TEST)
         if request.method != "POST":  # HEAD is for looking, too
             return self.page("test_none.html")
         present = state().settings.current()

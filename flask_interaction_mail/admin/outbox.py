@@ -15,7 +15,7 @@ from flask_admin import expose
 from .. import operations
 from ..errors import InteractionMailError, SentAgain
 from ..outbox.filters import Filters
-from ..values import Kind, Reason, Status
+from ..values import Kind, Reason, Right, Status
 from .base import PanelView, may, need, state, token_is_valid, visitor
 from .csrf import PanelForm
 from .message_view import body_of, headers_of
@@ -31,7 +31,7 @@ _BODY_POLICY = (
 class OutboxView(PanelView):
     """The list of all messages, each one's details, and what can be done about it."""
 
-    right = "outbox"
+    right = Right.OUTBOX
 
     @expose("/")
     def index_view(self) -> ResponseReturnValue:
@@ -78,7 +78,7 @@ class OutboxView(PanelView):
             "message.html",
             details=details,
             headers=headers_of(content),
-            body=body_of(content, intent) if may("body") else None,
+            body=body_of(content, intent) if may(Right.BODY) else None,
             form=PanelForm(),
             back=Filters.of(request.args).arguments(),
         )
@@ -88,7 +88,7 @@ class OutboxView(PanelView):
         """The HTML text of one message, for the frame in its details."""
         from ..outbox import queries
 
-        need("body")
+        need(Right.BODY)
         with state().database.reading() as connection:
             found = queries.stored(connection, id)
         html = body_of(*found).html if found else None
@@ -112,7 +112,7 @@ class OutboxView(PanelView):
         return self._act(id, self._release)
 
     def _act(self, id: uuid.UUID, act: Callable[[uuid.UUID], uuid.UUID]) -> ResponseReturnValue:
-        need("resend")
+        need(Right.RESEND)
         if not token_is_valid():
             flash(gettext("This page was out of date. Nothing was done: try again."), "error")
         else:

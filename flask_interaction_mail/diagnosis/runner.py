@@ -16,9 +16,9 @@ from ..transport.registry import Transports
 from ..transport.relay import Relay
 from ..transport.smtp import commands, probe
 from ..transport.smtp.auth import LoggedIn, may_refuse_mechanism
-from ..transport.smtp.conclusions import out_of_reach
+from ..transport.smtp.conclusions import out_of_reach, unable_to_carry
 from ..transport.smtp.connect import fault_of
-from ..transport.smtp.mail_transaction import send_content, unable_to_carry
+from ..transport.smtp.mail_transaction import send_content
 from ..transport.smtp.resolve import Place
 from ..transport.smtp.session import Session
 from ..transport.smtp.timeouts import Timeouts, Until

@@ -41,15 +41,28 @@ _METHOD = re.compile(r"^METHOD:([A-Za-z]{1,32})[ \t]*\r?$", re.IGNORECASE | re.M
 
 
 class AttachmentLike(Protocol):
-    """What ``flask_mail.Attachment`` is, and what else may be attached."""
+    """What ``flask_mail.Attachment`` is, and what else may be attached.
 
-    filename: str | None
-    content_type: str | None
-    data: str | bytes
-    disposition: str | None
+    It may have a ``disposition`` and ``headers``, too, as that has.
+    """
+
+    @property
+    def filename(self) -> str | None:
+        """Its name, for whoever saves it."""
+        ...
+
+    @property
+    def content_type(self) -> str | None:
+        """Such as ``text/csv``; guessed from the name where it is None."""
+        ...
+
+    @property
+    def data(self) -> str | bytes:
+        """Its bytes; a text is refused, for nobody knows in which charset it is meant."""
+        ...
 
 
-def attachment(raw: AttachmentLike | tuple[str, str, bytes]) -> Attachment:
+def attachment(raw: AttachmentLike | tuple[str | None, str | None, bytes]) -> Attachment:
     """What a caller attaches, checked.
 
     Raises:

@@ -161,7 +161,8 @@ def _claimed(
             sender=sender or "",
             # One RCPT per mailbox, however often it is named.
             recipients=tuple(dict.fromkeys(address for _, address in still_open)),
-            content=content,
+            content=content if isinstance(content, bytes) else content.read,
+            size=len(content),
             smtputf8=bool(smtputf8),
         ),
     )

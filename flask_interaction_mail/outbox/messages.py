@@ -86,7 +86,7 @@ def _snapshot(row: Any, recipients: tuple[RecipientVerdict, ...]) -> Notificatio
         kind=row.kind,
         key=row.key,
         status=Status(row.status),
-        reason=row.reason,
+        reason=Reason.stored(row.reason),
         subject=row.subject,
         recipients=recipients,
         route=read_route(row.route),
@@ -106,7 +106,7 @@ class Earlier:
 
     id: uuid.UUID
     status: Status
-    reason: str | None
+    reason: Reason | None
     message_id: str | None
     created_at: datetime
 
@@ -136,7 +136,7 @@ def latest_request(connection: sa.Connection, pair: str, actor: str | None) -> E
     return Earlier(
         id=row.id,
         status=Status(row.status),
-        reason=row.reason,
+        reason=Reason.stored(row.reason),
         message_id=row.message_id,
         created_at=row.created_at,
     )

@@ -31,14 +31,17 @@ class Stored:
     def __len__(self) -> int:
         return self._size
 
-    @cached_property
-    def content(self) -> bytes:
+    def read(self) -> bytes:
         """All of it, kept from then on.
 
         Raises:
             LookupError: it is gone, or another.
             sqlalchemy.exc.SQLAlchemyError: the database is away.
         """
+        return self._content
+
+    @cached_property
+    def _content(self) -> bytes:
         pieces: list[bytes] = []
         for at in range(1, self._size + 1, _PIECE):
             parameters: dict[str, Any] = {"wanted": self._id, "at": at}

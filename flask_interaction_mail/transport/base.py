@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -10,21 +10,12 @@ from ..errors import TransportError
 from ..outcome import Fault, Reply, Result, Stage
 
 
-class Unread(Protocol):
-    """Content that is read when somebody asks for it, and then kept."""
-
-    def __len__(self) -> int: ...
-
-    @property
-    def content(self) -> bytes: ...
-
-
 class Envelope:
     """One message as the wire sees it (RFC 5321 §2.3.1), of ``size`` bytes.
 
-    ``content`` is complete, with canonical CRLF and without dot-stuffing. Where it is still
-    ``Unread`` the first look at it reads it, and raises what that raises. With ``smtputf8`` its
-    header needs RFC 6531 if it is not ASCII, whoever it is for.
+    ``content`` is complete, with canonical CRLF and without dot-stuffing. It may be given as a
+    function with its ``size``, so that it is read at the first look, which raises what that raises.
+    With ``smtputf8`` its header needs RFC 6531 if it is not ASCII, whoever it is for.
     """
 
     __slots__ = ("_content", "_smtputf8", "recipients", "sender", "size")
@@ -34,12 +25,13 @@ class Envelope:
         *,
         sender: str,
         recipients: tuple[str, ...],
-        content: bytes | Unread,
+        content: bytes | Callable[[], bytes],
+        size: int = 0,
         smtputf8: bool = False,
     ) -> None:
         self.sender = sender
         self.recipients = recipients
-        self.size = len(content)
+        self.size = len(content) if isinstance(content, bytes) else size
         self._content = content
         self._smtputf8 = smtputf8
 
@@ -58,7 +50,7 @@ class Envelope:
     @property
     def content(self) -> bytes:
         content = self._content
-        return content if isinstance(content, bytes) else content.content
+        return content if isinstance(content, bytes) else content()
 
     @property
     def smtputf8(self) -> bool:
@@ -74,6 +66,7 @@ class Envelope:
             sender=self.sender,
             recipients=recipients,
             content=self._content,
+            size=self.size,
             smtputf8=self._smtputf8,
         )
 

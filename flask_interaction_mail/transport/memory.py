@@ -10,9 +10,6 @@ from email.policy import default
 from ..errors import TransportError
 from ..outcome import Reply, Stage
 from .base import Envelope, TransportResult
-from .smtp.conclusions import Answers, concluded, decided
-from .smtp.mail_transaction import unable_to_carry
-from .smtp.replies import Capabilities, one_line
 
 OK = Reply(250, "2.0.0", "taken")
 REFUSAL = "550 5.1.1 No such mailbox"
@@ -51,6 +48,10 @@ class MemoryTransport:
         Raises:
             ValueError: the text is not a line of an SMTP reply.
         """
+        from .smtp.replies import (
+            one_line,  # late, as below: a process that sends nothing has no use
+        )
+
         said = one_line(reply.encode()) if isinstance(reply, str) else reply
         if said is None:
             raise ValueError(f"not an SMTP reply: {reply!r}")
@@ -84,6 +85,9 @@ class MemoryTransport:
         """Nothing waits here."""
 
     def _ordinary(self, envelope: Envelope) -> TransportResult:
+        from .smtp.conclusions import Answers, concluded, decided, unable_to_carry
+        from .smtp.replies import Capabilities
+
         offered = Capabilities(smtputf8=True, eight_bit=True)
         if unable := unable_to_carry(envelope, offered):
             return unable

@@ -232,6 +232,127 @@ def test_the_state_of_an_application_is_an_extension_of_it(make: Callable[..., F
     assert app.extensions["interaction_mail"].app is app
 
 
+# -- what fails leaves nothing behind ----------------------------------------------------
+
+
+def seen_of(app: Flask, db: SQLAlchemy, admin: Admin) -> dict[str, Any]:
+    """All that ``init_app`` changes, as values that can be compared."""
+    return {
+        "extensions": dict(app.extensions),
+        "its class": type(app.extensions),
+        "blueprints": dict(app.blueprints),
+        "rules": [str(rule) for rule in app.url_map.iter_rules()],
+        "functions": {
+            name: {key: list(functions) for key, functions in getattr(app, name).items()}
+            for name in ("before_request_funcs", "after_request_funcs", "teardown_request_funcs")
+        },
+        "teardown": list(app.teardown_appcontext_funcs),
+        "own attributes": set(vars(app)),
+        "commands": set(app.cli.commands),
+        "views": list(admin._views),
+        "menu": [entry.name for entry in admin.menu()],
+        "tables": set(db.metadata.tables),
+    }
+
+
+WRONG: dict[str, dict[str, Any]] = {
+    "key": {"INTERACTION_MAIL_DELIVERY": "pigeon"},
+    "override": {"INTERACTION_MAIL_OVERRIDES": {"smtp_port": "many"}},
+    "unknown override": {"INTERACTION_MAIL_OVERRIDES": {"smtp_porp": 25}},
+    "mail key": {"MAIL_SERVER": "mail.firm.example", "MAIL_PORT": "many"},
+    "database": {"SQLALCHEMY_DATABASE_URI": "not a URL"},
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_a_wrong_configuration_changes_nothing(
+    url: str, made: list[tuple[Flask, SQLAlchemy]], wrong: str
+) -> None:
+    """And the same objects can be set up once it is right."""
+    db, admin = SQLAlchemy(), an_admin()
+    app = an_app(url)
+    db.init_app(app)
+    admin.init_app(app)
+    messaging = InteractionMail(db=db, admin=admin)
+    before, config = seen_of(app, db, admin), dict(app.config)
+    app.config.update(WRONG[wrong])
+    with pytest.raises((InteractionMailError, sa.exc.ArgumentError)):
+        messaging.init_app(app)
+    assert seen_of(app, db, admin) == before
+    for key in WRONG[wrong]:
+        app.config[key] = config.get(key)
+    messaging.init_app(app)
+    assert seen_of(app, db, admin) != before
+    made.append((app, db))
+    with_tables(app, db)
+    page_of(app)
+
+
+@pytest.mark.parametrize("name", ["interaction_mail", "interaction_mail_outbox"])
+def test_a_blueprint_with_the_name_of_a_page_is_named_and_nothing_is_changed(
+    url: str, made: list[tuple[Flask, SQLAlchemy]], name: str
+) -> None:
+    """Half a panel would be worse than none. Without the panel the name is free."""
+    db, admin = SQLAlchemy(), an_admin()
+    app = an_app(url)
+    db.init_app(app)
+    admin.init_app(app)
+    app.register_blueprint(Blueprint(name, __name__))
+    before = seen_of(app, db, admin)
+    with pytest.raises(InteractionMailError, match=f"blueprint with the name '{name}'"):
+        InteractionMail(app, db=db, admin=admin)
+    assert seen_of(app, db, admin) == before
+    InteractionMail(app, db=db)
+    made.append((app, db))
+    with_tables(app, db)
+    save(app)
+    send(app, "Hello")
+
+
+def test_what_is_no_database_and_no_admin_is_refused_before_anything_is_changed(
+    url: str, make: Callable[..., Flask]
+) -> None:
+    """As is a second call, and one for an application that serves requests already."""
+    db, admin = SQLAlchemy(), an_admin()
+    app = an_app(url)
+    db.init_app(app)
+    admin.init_app(app)
+    before = seen_of(app, db, admin)
+    wrong: list[dict[str, Any]] = [{}, {"db": app}, {"db": db, "admin": "CRM"}]
+    for given in wrong:
+        with pytest.raises((InteractionMailError, AttributeError)):
+            InteractionMail(app, **given)
+        assert seen_of(app, db, admin) == before
+    assert app.test_client().get("/nothing").status_code == 404
+    with pytest.raises(InteractionMailError, match="serves requests already"):
+        InteractionMail(app, db=db, admin=admin)
+    with pytest.raises(AssertionError, match="first request"):
+        InteractionMail(app, db=db)
+    assert seen_of(app, db, admin) == before
+    twice = make(admin=(admin := an_admin()), db=(db := SQLAlchemy()))
+    before = seen_of(twice, db, admin)
+    with pytest.raises(InteractionMailError, match="already set up"):
+        InteractionMail(twice, db=db, admin=admin)
+    assert seen_of(twice, db, admin) == before
+
+
+def test_an_admin_of_an_application_that_serves_already_gets_no_half_panel(
+    tmp_path: Path, url: str
+) -> None:
+    """Its pages would be registered there, too, where it is too late for them."""
+    admin, db = an_admin(), SQLAlchemy()
+    first = an_app(f"sqlite:///{tmp_path}/first.sqlite")
+    admin.init_app(first)
+    first.test_client().get("/nothing")
+    second = an_app(url)
+    db.init_app(second)
+    before = seen_of(second, db, admin)
+    with pytest.raises(InteractionMailError, match="serves requests already"):
+        InteractionMail(second, db=db, admin=admin)
+    assert seen_of(second, db, admin) == before
+    assert not any(name.startswith("interaction_mail") for name in first.blueprints)
+
+
 # -- hosts that lack something ---------------------------------------------------------
 
 

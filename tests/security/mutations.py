@@ -65,7 +65,7 @@ MUTATIONS = (
        "type(state.admin.index_view).is_accessible is not BaseView.is_accessible", "True",
        "test_r7_an_unprotected_admin_keeps_the_panel_closed"),
     _m("T4", "bodies are not inherited from a login", "admin/access.py",
-       'if right == "body":', "if not right:",
+       'if right is Right.BODY:', "if not right:",
        "test_bodies_are_never_inherited_from_a_login"),
     # -- T5: text stays text
     _m("T5", "subjects are escaped", f"{ADMIN}/message.html",

@@ -19,8 +19,7 @@ from flask_admin import Admin, AdminIndexView
 from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
 from werkzeug.test import TestResponse
 
-from flask_interaction_mail import send_notification
-from flask_interaction_mail.admin.access import RIGHTS
+from flask_interaction_mail import Right, send_notification
 from flask_interaction_mail.models import MessageRow
 from flask_interaction_mail.values import Party
 from tests.host import ADA, Host
@@ -67,9 +66,9 @@ PAGES = [route for route in ROUTES if ROUTES[route].needs]
 POSTS = [route for route in ROUTES if route[0] == "POST"]
 VISITORS = {
     "without rights": frozenset[str](),
-    **{f"with {right}": frozenset({right}) for right in RIGHTS},
-    **{f"without {right}": frozenset(RIGHTS) - {right} for right in RIGHTS},
-    "with all rights": frozenset(RIGHTS),
+    **{f"with {right}": frozenset({right}) for right in Right},
+    **{f"without {right}": frozenset(Right) - {right} for right in Right},
+    "with all rights": frozenset(Right),
 }
 
 
@@ -102,7 +101,7 @@ class Site:
 
     def filled(self, rule: str, panel: Panel | None = None) -> dict[str, str]:
         """What a visitor with all rights sends to ``rule``: valid in every respect."""
-        self.grant(*RIGHTS)
+        self.grant(*Right)
         of_form = rule in (HOME, TEST)
         values = form_values((panel or self.panel).get(HOME if of_form else self.url(DETAILS)))
         return values | TYPED | {"smtp_server": "127.0.0.1"} if of_form else values
@@ -239,7 +238,7 @@ def test_r7_a_visitor_who_is_not_logged_in_gets_the_hosts_answer(
 
 def test_no_other_method_is_answered(site: Site) -> None:
     """405, whatever the rights; OPTIONS tells what there is, HEAD is a GET without its text."""
-    site.grant(*RIGHTS)
+    site.grant(*Right)
     before, asked = site.stored(), 0
     for rule in {rule for _, rule in ROUTES}:
         known = {method for method, other in ROUTES if other == rule}
@@ -311,7 +310,7 @@ def test_without_the_right_to_it_no_page_shows_a_text(site: Site) -> None:
         for may_read in shown:
             for method, rule in PAGES:
                 data = site.filled(rule) if method == "POST" else {}
-                site.grant(*(set(RIGHTS) - (set() if may_read else {"body"})))
+                site.grant(*(set(Right) - (set() if may_read else {"body"})))
                 answer = site.ask(method, rule, **data)
                 if answer.location:
                     answer = site.panel.client.get(answer.location)
@@ -364,7 +363,7 @@ def test_what_a_host_says_of_every_answer_takes_none_of_our_guards_away(
         return response
 
     for method, rule in PAGES:
-        site.grant(*RIGHTS)
+        site.grant(*Right)
         answer = site.ask(method, rule)
         policies = answer.headers.getlist("Content-Security-Policy")
         assert policies[0] == hosts["Content-Security-Policy"]
@@ -389,7 +388,7 @@ def test_no_page_has_inline_script_or_style(site: Site) -> None:
     for method, rule in PAGES:
         site.prepare()
         data = site.filled(rule) if method == "POST" else {}
-        site.grant(*RIGHTS)
+        site.grant(*Right)
         answer = site.ask(method, rule, **data)
         if answer.location:
             answer = site.panel.client.get(answer.location)

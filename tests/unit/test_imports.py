@@ -32,6 +32,11 @@ from flask_interaction_mail import *
 
 flask_interaction_mail.InteractionMail(app, db=db, admin=admin)
 """
+WITHOUT_PANEL = (
+    HOST.replace("from flask_admin import Admin\n", "")
+    .replace("Admin()", "None")
+    .replace("admin.init_app(app)\n", "")
+)
 # For whom each of them is: whoever stores or opens a password, names an address, uses another
 # database, opens a page of the panel, gives a command, or delivers.
 LATE = (
@@ -68,7 +73,9 @@ LATE = (
     "flask_interaction_mail.outbox.rate_limit",
     "flask_interaction_mail.outbox.retention",
     "flask_interaction_mail.storage.migrations",
-    "flask_interaction_mail.transport",
+    "flask_interaction_mail.transport.registry",
+    "flask_interaction_mail.transport.relay",
+    "flask_interaction_mail.transport.smtp",
 )
 WORKER = """
 with app.app_context():
@@ -78,9 +85,9 @@ assert "not configured" in done.output, done.output
 """
 
 
-def loaded(*steps: str) -> set[str]:
-    """The modules that ``steps`` load beyond those of a host without the extension."""
-    code = "".join([HOST, *steps, "print(json.dumps([*set(sys.modules) - before]))"])
+def loaded(*steps: str, host: str = HOST) -> set[str]:
+    """The modules that ``steps`` load beyond those of a ``host`` without the extension."""
+    code = "".join([host, *steps, "print(json.dumps([*set(sys.modules) - before]))"])
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, cwd=ROOT
     )
@@ -97,6 +104,13 @@ def too_early(modules: set[str], late: tuple[str, ...] = LATE) -> list[str]:
 def test_a_host_starts_without_what_it_may_never_need():
     """Importing every public name and ``init_app`` load nothing that only some processes use."""
     assert too_early(loaded()) == []
+
+
+def test_a_host_without_a_panel_loads_no_flask_admin():
+    """Nor the forms that come with it: not at the start, for a request, or for a command."""
+    steps = WORKER + "app.test_client().get('/nothing')\n"
+    assert too_early(loaded(steps, host=WITHOUT_PANEL), ("flask_admin", "wtforms")) == []
+    assert "flask_interaction_mail.admin.base" in loaded()
 
 
 def test_a_request_that_sends_nothing_brings_no_dispatcher():

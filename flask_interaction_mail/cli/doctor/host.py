@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from typing import Final
 
 from flask import url_for
-from flask_admin import BaseView
 
 from ...config import AccessMode
 from ...flask_mail import takeover
@@ -24,6 +23,8 @@ def access(state: State) -> Finding:
         return Health.OK, "decided by the access function"
     if state.config.access is AccessMode.HOST:
         return Health.NOTE, "left to the application (INTERACTION_MAIL_ACCESS = 'host')."
+    from flask_admin import BaseView  # late: there is one
+
     if type(state.admin.index_view).is_accessible is BaseView.is_accessible:
         return Health.WRONG, (
             "the pages stay closed, because the admin's index view lets everybody in: override "

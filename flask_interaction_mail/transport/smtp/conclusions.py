@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from ...errors import TransportError
+from ...errors import AddressError, ContentError, TransportError
 from ...outcome import Fault, Reply, Result, Stage, result_of
 from ..base import Envelope, TransportResult
+from . import commands
 from .faults import fault_of, named_by, refuses_us
 from .replies import Capabilities
 
@@ -136,6 +137,43 @@ class Answers:
         self.left += (recipient,)
         if self.full is None and no_room(recipient, reply):
             self.full, self.room = reply, self.accepted
+
+
+def unable_to_carry(envelope: Envelope, offered: Capabilities) -> TransportResult | None:
+    """A verdict without a byte sent, where the server cannot or must not get the message."""
+    if offered.size is not None and envelope.size > offered.size:
+        return _unable(
+            Stage.CONTENT,
+            Fault.TOO_BIG,
+            f"The message has {envelope.size:,} bytes, "
+            f"and the server takes at most {offered.size:,}.",
+        )
+    try:
+        commands.check(envelope)
+    except AddressError as error:
+        return _unable(Stage.RECIPIENT, Fault.ADDRESS_UNUSABLE, str(error))
+    except ContentError as error:
+        return _unable(Stage.CONTENT, Fault.CONTENT_UNSAFE, str(error))
+    if not offered.smtputf8 and (envelope.smtputf8 or not envelope.sender.isascii()):
+        return _unable(
+            Stage.SENDER,
+            Fault.SMTPUTF8_MISSING,
+            "An address in its header has international characters before the @, and the server "
+            "does not know those (SMTPUTF8).",
+        )
+    if not (offered.eight_bit or envelope.content.isascii()):
+        return _unable(
+            Stage.CONTENT,
+            Fault.CONTENT_UNSAFE,
+            "The content is not encoded in 7 bits, and the server takes nothing else.",
+        )
+    return None
+
+
+def _unable(stage: Stage, fault: Fault, note: str) -> TransportResult:
+    return TransportResult(
+        result=Result.PERMANENT, stage=stage, reply=None, verdicts={}, note=note, fault=fault
+    )
 
 
 def out_of_reach(envelope: Envelope, offered: Capabilities) -> dict[str, Reply]:

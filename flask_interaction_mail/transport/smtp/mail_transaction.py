@@ -6,13 +6,12 @@ from collections.abc import Collection, Mapping
 from time import monotonic
 from typing import Final
 
-from ...errors import AddressError, ContentError, TransportError
-from ...outcome import Fault, Reply, Result, Stage
+from ...errors import TransportError
+from ...outcome import Fault, Reply, Stage
 from ..base import Envelope, TransportResult
 from . import commands, conclusions
 from .asking import CLOSING, Goodbye, Why, again, ask, hear
 from .conclusions import Answers
-from .replies import Capabilities
 from .session import Session
 
 # Servers hold refusals back once a connection has had some, each for longer than the last one; on
@@ -29,7 +28,7 @@ def converse(session: Session, envelope: Envelope, asked: Collection[Why] = ()) 
         TransportError: the connection failed before the final dot: nobody got the message.
             The session is closed then, and after 421 or an unknown outcome.
     """
-    if unable := unable_to_carry(envelope, session.offered):
+    if unable := conclusions.unable_to_carry(envelope, session.offered):
         return unable
     if beyond := conclusions.out_of_reach(envelope, session.offered):
         return _without(session, envelope, beyond, asked)
@@ -83,37 +82,6 @@ def _conversed(
         session.farewell()
         session.close()
     return delivery
-
-
-def unable_to_carry(envelope: Envelope, offered: Capabilities) -> TransportResult | None:
-    """A verdict without a byte sent, where the server cannot or must not get the message."""
-    if offered.size is not None and envelope.size > offered.size:
-        return _refuse(
-            Stage.CONTENT,
-            Fault.TOO_BIG,
-            f"The message has {envelope.size:,} bytes, "
-            f"and the server takes at most {offered.size:,}.",
-        )
-    try:
-        commands.check(envelope)
-    except AddressError as error:
-        return _refuse(Stage.RECIPIENT, Fault.ADDRESS_UNUSABLE, str(error))
-    except ContentError as error:
-        return _refuse(Stage.CONTENT, Fault.CONTENT_UNSAFE, str(error))
-    if not offered.smtputf8 and (envelope.smtputf8 or not envelope.sender.isascii()):
-        return _refuse(
-            Stage.SENDER,
-            Fault.SMTPUTF8_MISSING,
-            "An address in its header has international characters before the @, and the server "
-            "does not know those (SMTPUTF8).",
-        )
-    if not (offered.eight_bit or envelope.content.isascii()):
-        return _refuse(
-            Stage.CONTENT,
-            Fault.CONTENT_UNSAFE,
-            "The content is not encoded in 7 bits, and the server takes nothing else.",
-        )
-    return None
 
 
 def send_content(session: Session, content: bytes) -> None:
@@ -197,9 +165,3 @@ def _broken(
     if doubtful and answers.refused:
         again(session, Why.TOGETHER, asked)
     raise error
-
-
-def _refuse(stage: Stage, fault: Fault, note: str) -> TransportResult:
-    return TransportResult(
-        result=Result.PERMANENT, stage=stage, reply=None, verdicts={}, note=note, fault=fault
-    )
