@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from ..diagnosis import Diagnosis, Finding, State
+from ..diagnosis.results import Diagnosis, Step, StepState
 from ..outcome import Fault, Stage
 
 _PLACE: Final = ("smtp_server", "smtp_port")
@@ -53,14 +53,14 @@ def fields_of(end: Diagnosis) -> Iterator[tuple[str, str]]:
     """Each field that a failed step points to, once, with the title of that step."""
     seen: set[str] = set()
     for step in end.steps:
-        if step.state is State.FAILED:
+        if step.state is StepState.FAILED:
             for name in _fields(step):
                 if name not in seen:
                     seen.add(name)
                     yield name, step.texts.title
 
 
-def _fields(step: Finding) -> tuple[str, ...]:
+def _fields(step: Step) -> tuple[str, ...]:
     if step.code in _BY_FAULT:
         return _BY_FAULT[step.code]
     if step.recipient is not None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from flask import stream_template
 
-from ..diagnosis import Diagnosis, Finding
+from ..diagnosis.results import Diagnosis, Step
 from ..monitoring import test_history
 from ..settings.store import InForce
 from ..state import State
@@ -50,7 +50,7 @@ def page(
     )
 
 
-def _recorded(state: State, drafted: InForce, by: str) -> Iterator[Finding | Diagnosis]:
+def _recorded(state: State, drafted: InForce, by: str) -> Iterator[Step | Diagnosis]:
     for event in test_history.steps(state, drafted):
         if isinstance(event, Diagnosis):
             _record(state, drafted, by, event)

@@ -9,7 +9,7 @@ import click
 
 from .. import operations
 from ..addresses import Mailbox
-from ..diagnosis import Diagnosis, Finding
+from ..diagnosis.results import Diagnosis, Step
 from ..errors import AddressError, NoRecipient
 from ..messages import compose, recipients, sender
 from ..monitoring import test_history
@@ -53,7 +53,7 @@ def _examine(state: State, tried: InForce, *, quiet: bool) -> Diagnosis:
     raise RuntimeError("a test ended without a diagnosis")
 
 
-def _show_step(step: Finding) -> None:
+def _show_step(step: Step) -> None:
     said = f" ({step.reply})" if step.reply else ""
     whom = f" {step.recipient}:" if step.recipient else ""
     say(f"[{_MARKS[step.state]:>6}] {step.stage}:{whom} {step.texts.title}{said}")

@@ -1,4 +1,4 @@
-"""From what happened at a step to a finding, and from the findings to a diagnosis."""
+"""Turns what happened at a step into a ``Step``, and the steps into a ``Diagnosis``."""
 
 from __future__ import annotations
 
@@ -15,56 +15,56 @@ from ..transport.relay import Relay
 from ..transport.smtp.auth import LoggedIn
 from ..transport.smtp.faults import fault_of
 from ..transport.smtp.tls import TlsFacts
-from .results import Diagnosis, Finding, State, Verdict
+from .results import Diagnosis, Outcome, Step, StepState, last_failure
 from .sample_message import Sample
 
 _LINES, _LINE = 200, 300  # of the transcript, and characters of each
-_SOON: Final = 14 * 24 * 3600  # s before a certificate's end from which on that is remarked
-_BEFORE_A_CONNECTION: Final = (Stage.RESOLVE, Stage.CONNECT, Stage.GREETING, Stage.ENCRYPTION)
-_BEFORE_A_GREETING: Final = (Stage.RESOLVE, Stage.CONNECT, Stage.GREETING)
+_SOON: Final = 14 * 24 * 3600  # s before its expiry from which on a certificate is remarked on
+_BEFORE_THE_GREETING: Final = (Stage.RESOLVE, Stage.CONNECT, Stage.GREETING)
+_BEFORE_THE_LOGIN: Final = (*_BEFORE_THE_GREETING, Stage.ENCRYPTION)
 
 
 @dataclass(slots=True, kw_only=True)
 class Report:
-    """What is known so far about one test; ``limit`` is how many seconds it may take.
+    """What one test has found so far; it may take ``limit`` seconds.
 
-    Of the ``settings`` it tells the addresses, and what the test message does not obey.
+    ``sample`` is the test message as soon as there is one.
     """
 
     relay: Relay
     limit: float
-    settings: MessagingSettings = field(default_factory=MessagingSettings)
+    settings: MessagingSettings
     sample: Sample | None = None
-    steps: list[Finding] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
     transcript: list[str] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
-    _lap: float = field(default_factory=time.monotonic)
+    _step_started: float = field(default_factory=time.monotonic)
 
-    def note(self, who: str, line: str) -> None:
-        """Add a line to the transcript, which is bounded."""
+    def note_line(self, speaker: str, line: str) -> None:
+        """Add a line to the transcript, which keeps 200 lines of 300 characters."""
         if len(self.transcript) < _LINES:
-            self.transcript.append(f"{who}: {line[:_LINE]}")
+            self.transcript.append(f"{speaker}: {line[:_LINE]}")
 
-    def add(self, finding: Finding) -> Finding:
-        """Keep ``finding`` and give it back."""
-        self.steps.append(finding)
-        return finding
+    def add(self, step: Step) -> Step:
+        """Keep ``step``; gives it back."""
+        self.steps.append(step)
+        return step
 
-    # -- findings -----------------------------------------------------------------------
+    # -- steps --------------------------------------------------------------------------
 
-    def good(
+    def step(
         self,
         stage: Stage,
         code: str,
         *,
-        state: State = State.OK,
+        state: StepState = StepState.OK,
         detail: str = "",
         facts: Mapping[str, str] | None = None,
         recipient: str | None = None,
         reply: Reply | None = None,
-    ) -> Finding:
-        """A step that went well, or that somebody should know something about."""
-        return Finding(
+    ) -> Step:
+        """The step that ends now; good unless ``state`` says otherwise."""
+        return Step(
             stage=stage,
             state=state,
             code=code,
@@ -75,7 +75,7 @@ class Report:
             reply=reply,
         )
 
-    def bad(
+    def failed(
         self,
         stage: Stage,
         fault: Fault,
@@ -84,32 +84,31 @@ class Report:
         facts: Mapping[str, str] | None = None,
         recipient: str | None = None,
         reply: Reply | None = None,
-    ) -> Finding:
-        """A step that failed."""
-        if fault is Fault.NOT_SMTP and stage not in _BEFORE_A_GREETING:
-            fault = Fault.NONSENSE  # that it is a mail server was seen before
-        return self.good(
+    ) -> Step:
+        """A step that failed because of ``fault``."""
+        if fault is Fault.NOT_SMTP and stage not in _BEFORE_THE_GREETING:
+            fault = Fault.NONSENSE  # the greeting has shown that it is a mail server
+        return self.step(
             stage,
             fault.value,
-            state=State.FAILED,
+            state=StepState.FAILED,
             detail=detail,
             facts=facts,
             recipient=recipient,
             reply=reply,
         )
 
-    def refused(self, stage: Stage, reply: Reply, recipient: str | None = None) -> Finding:
+    def refused(self, stage: Stage, reply: Reply, recipient: str | None = None) -> Step:
         """A step that the server refused with ``reply``."""
-        about = Stage.CONTENT if stage is Stage.ACCEPTED else stage
         fault = fault_of(
-            about,
+            Stage.CONTENT if stage is Stage.ACCEPTED else stage,
             reply,
             sender=self.sample.sender if self.sample else "",
             recipient=recipient or "",
             login=(self.relay.login or "") if self.relay.use_authentication else "",
         )
-        # A positive answer here is one that fits nothing.
-        return self.bad(
+        # A reply that is positive here, such as 250 to DATA, breaks the rules.
+        return self.failed(
             stage, Fault.NOT_SMTP if reply.positive else fault, recipient=recipient, reply=reply
         )
 
@@ -118,9 +117,9 @@ class Report:
         error: TransportError,
         recipient: str | None = None,
         facts: Mapping[str, str] | None = None,
-    ) -> Finding:
+    ) -> Step:
         """A step at which server or network failed."""
-        return self.bad(
+        return self.failed(
             error.stage,
             error.fault or Fault.LOST,
             detail=str(error),
@@ -129,77 +128,72 @@ class Report:
             reply=error.reply,
         )
 
-    def encryption(self, facts: TlsFacts | None) -> Finding:
-        """What was agreed on encryption."""
-        if facts is None:
-            return self.good(Stage.ENCRYPTION, "not_encrypted", state=State.WARNING)
-        table = {
-            "protocol": facts.protocol,
-            "cipher": facts.cipher,
-            "certificate": ", ".join(facts.names),
-            "issuer": facts.issuer,
-            "expires": facts.expires,
+    def encryption(self, found: TlsFacts | None) -> Step:
+        """The step that encrypts, None for no encryption."""
+        if found is None:
+            return self.step(Stage.ENCRYPTION, "not_encrypted", state=StepState.WARNING)
+        facts = {
+            "protocol": found.protocol,
+            "cipher": found.cipher,
+            "certificate": ", ".join(found.names),
+            "issuer": found.issuer,
+            "expires": found.expires,
         }
-        if facts.expires and ssl.cert_time_to_seconds(facts.expires) - time.time() < _SOON:
-            return self.good(
+        if found.expires and ssl.cert_time_to_seconds(found.expires) - time.time() < _SOON:
+            return self.step(
                 Stage.ENCRYPTION,
                 "expires_soon",
-                state=State.WARNING,
-                detail=facts.expires,
-                facts=table,
+                state=StepState.WARNING,
+                detail=found.expires,
+                facts=facts,
             )
-        return self.good(Stage.ENCRYPTION, "encrypted", facts=table)
+        return self.step(Stage.ENCRYPTION, "encrypted", facts=facts)
 
-    def login(self, how: LoggedIn | None) -> Finding:
-        """How the login went."""
-        if how is None:
-            return self.good(Stage.AUTHENTICATION, "no_login", state=State.SKIPPED)
+    def login(self, logged_in: LoggedIn | None) -> Step:
+        """The step that logs in, None for no login."""
+        if logged_in is None:
+            return self.step(Stage.AUTHENTICATION, "no_login", state=StepState.SKIPPED)
         openly = self.relay.encryption is Encryption.NONE
-        facts = {"mechanism": how.mechanism}
-        if how.instead_of is not None:
-            facts["refused before"] = str(how.instead_of)
-        return self.good(
+        facts = {"mechanism": logged_in.mechanism}
+        if logged_in.instead_of is not None:
+            facts["refused before"] = str(logged_in.instead_of)
+        return self.step(
             Stage.AUTHENTICATION,
             "logged_in_openly" if openly else "logged_in",
-            state=State.WARNING if openly else State.OK,
+            state=StepState.WARNING if openly else StepState.OK,
             facts=facts,
         )
 
     # -- the end ------------------------------------------------------------------------
 
     def suppressed(self) -> Diagnosis:
-        """Nothing was tried."""
-        return self._concluded(Verdict.SUPPRESSED, "suppressed")
+        """The application sends nothing, so nothing was tried."""
+        return self._diagnosis(Outcome.SUPPRESSED, "suppressed")
 
-    def mailed(self) -> Diagnosis:
-        """The test came to this."""
-        failed = self._failure()
+    def concluded(self) -> Diagnosis:
+        """What the steps come to."""
+        failed = last_failure(self.steps)
         if self.sample is not None and self.relay.kind.stands_in:
-            return self._concluded(Verdict.SUPPRESSED, "stays_in_memory")
+            return self._diagnosis(Outcome.SUPPRESSED, "stays_in_memory")
         if failed is None:
-            return self._concluded(Verdict.PASSED, "passed")
+            return self._diagnosis(Outcome.PASSED, "passed")
         if self.steps[-1].code == "accepted":
-            return self._concluded(Verdict.PARTIAL, "partial")
+            return self._diagnosis(Outcome.PARTIAL, "partial")
         if failed.code == Fault.UNKNOWN_OUTCOME:
-            return self._concluded(Verdict.NO_ANSWER, "no_answer_at_end")
+            return self._diagnosis(Outcome.NO_ANSWER, "no_answer_at_end")
         if failed.code == Fault.CONFIRMATION_LOST:
-            detail = failed.values["detail"]
-            return self._concluded(Verdict.NO_ANSWER, "lost_at_end", detail=detail)
+            return self._diagnosis(Outcome.NO_ANSWER, "lost_at_end", detail=failed.values["detail"])
         if failed.code == Fault.SILENT:
-            return self._concluded(Verdict.NO_ANSWER, "no_answer")
-        return self._concluded(Verdict.FAILED, _ending(failed))
+            return self._diagnosis(Outcome.NO_ANSWER, "no_answer")
+        return self._diagnosis(Outcome.FAILED, _code_of(failed))
 
-    def _failure(self) -> Finding | None:
-        failed = [step for step in self.steps if step.state is State.FAILED]
-        return failed[-1] if failed else None
-
-    def _concluded(self, verdict: Verdict, code: str, *, detail: str = "") -> Diagnosis:
+    def _diagnosis(self, outcome: Outcome, code: str, *, detail: str = "") -> Diagnosis:
         notes = []
-        if self.sample is not None and verdict is not Verdict.SUPPRESSED:
+        if self.sample is not None and outcome is not Outcome.SUPPRESSED:
             notes += ["paused"] if self.settings.paused else []
             notes += ["diverted"] if self.settings.divert_to else []
         return Diagnosis(
-            verdict=verdict,
+            outcome=outcome,
             code=code,
             seconds=time.monotonic() - self.started,
             steps=tuple(self.steps),
@@ -209,13 +203,15 @@ class Report:
         )
 
     def _about_recipients(self) -> dict[str, str]:
-        about = [step for step in self.steps if step.recipient]
-        accepted = [step.recipient or "" for step in about if step.state is State.OK]
-        refused = [step.recipient or "" for step in about if step.state is State.FAILED]
+        by_state: dict[StepState, list[str]] = {StepState.OK: [], StepState.FAILED: []}
+        for step in self.steps:
+            if step.recipient:
+                by_state[step.state].append(step.recipient)
+        accepted, refused = by_state[StepState.OK], by_state[StepState.FAILED]
         return {
             "accepted": ", ".join(accepted),
             "refused": ", ".join(refused),
-            "mailboxes": _listed(accepted),
+            "mailboxes": " and ".join(f"the mailbox {address}" for address in accepted),
         }
 
     def _values(self, detail: str, recipient: str | None) -> dict[str, str]:
@@ -235,15 +231,11 @@ class Report:
 
     def _seconds(self) -> float:
         now = time.monotonic()
-        seconds, self._lap = now - self._lap, now
+        seconds, self._step_started = now - self._step_started, now
         return seconds
 
 
-def _ending(failed: Finding) -> str:
+def _code_of(failed: Step) -> str:
     if failed.stage is Stage.SETTINGS:
         return "incomplete"
-    return "cannot_connect" if failed.stage in _BEFORE_A_CONNECTION else "failed"
-
-
-def _listed(addresses: list[str]) -> str:
-    return " and ".join(f"the mailbox {address}" for address in addresses)
+    return "cannot_connect" if failed.stage in _BEFORE_THE_LOGIN else "failed"

@@ -1,26 +1,25 @@
-"""What Test Settings finds: steps, and what they come to. Values without behaviour of their own."""
+"""What Test Settings finds: the steps of a test, and what it came to."""
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..outcome import Reply, Stage
-from .advice import Advice
-from .texts import NOT_SENT, NOTES, OPENINGS, text_of
+from .texts import NOT_SENT, NOTES, OPENINGS, Advice, text_of
 
 
-class State(enum.StrEnum):
+class StepState(enum.StrEnum):
     """How one step went."""
 
     OK = "ok"
-    WARNING = "warning"  # it works, and somebody should know something
+    WARNING = "warning"  # it works, and the administrator should know something about it
     SKIPPED = "skipped"  # the settings do not ask for it
     FAILED = "failed"
 
 
-class Verdict(enum.StrEnum):
+class Outcome(enum.StrEnum):
     """What a test came to."""
 
     PASSED = "passed"  # accepted for every recipient, which is not arrived
@@ -31,7 +30,7 @@ class Verdict(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
+class Step:
     """One step: how it went, how long it took (seconds), what the server said.
 
     ``code`` is a fault or the name of a good step; texts come from it and ``values``.
@@ -39,7 +38,7 @@ class Finding:
     """
 
     stage: Stage
-    state: State
+    state: StepState
     code: str
     seconds: float
     values: Mapping[str, str] = field(default_factory=dict)
@@ -66,6 +65,11 @@ class Finding:
         }
 
 
+def last_failure(steps: Sequence[Step]) -> Step | None:
+    """The last of ``steps`` that failed, None if none did."""
+    return next((step for step in reversed(steps) if step.state is StepState.FAILED), None)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnosis:
     """What a test came to, with all its steps.
@@ -74,42 +78,41 @@ class Diagnosis:
     "S: …" with credentials blanked and control characters escaped.
     """
 
-    verdict: Verdict
+    outcome: Outcome
     code: str
     seconds: float
-    steps: tuple[Finding, ...] = ()
+    steps: tuple[Step, ...] = ()
     values: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     transcript: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
-        """True only where the server accepted the message for every recipient."""
-        return self.verdict is Verdict.PASSED
+        """True only if the server accepted the message for every recipient."""
+        return self.outcome is Outcome.PASSED
 
     @property
-    def recipients(self) -> tuple[Finding, ...]:
+    def recipients(self) -> tuple[Step, ...]:
         """The steps about recipients: one each."""
         return tuple(step for step in self.steps if step.recipient is not None)
 
     @property
     def mechanism(self) -> str | None:
-        """By which SASL mechanism the login passed, None if there was none or it failed."""
-        passed = (step for step in self.steps if step.state is not State.FAILED)
-        found = (one.facts.get("mechanism") for one in passed if one.stage is Stage.AUTHENTICATION)
-        return next(found, None)
+        """The SASL mechanism that logged in, None if there was no login or it failed."""
+        logins = (step for step in self.steps if step.stage is Stage.AUTHENTICATION)
+        passed = (step for step in logins if step.state is not StepState.FAILED)
+        return next((step.facts.get("mechanism") for step in passed), None)
 
     @property
-    def failure(self) -> Finding | None:
+    def failure(self) -> Step | None:
         """The step at which it failed, None if none did."""
-        failed = [step for step in self.steps if step.state is State.FAILED]
-        return failed[-1] if failed else None
+        return last_failure(self.steps)
 
     @property
     def texts(self) -> Advice:
         """Title, explanation and advice about the whole, in English.
 
-        Of a test that failed they are those of the step that failed.
+        If the test failed, they come from the step that failed.
         """
         values = dict(self.values)
         if (failed := self.failure) is not None:
@@ -120,13 +123,13 @@ class Diagnosis:
 
     @property
     def note_texts(self) -> tuple[str, ...]:
-        """What this test did not obey, in English."""
+        """The settings that this test ignored, in English."""
         return tuple(NOTES[note].format_map(self.values) for note in self.notes)
 
     def to_json(self) -> dict[str, object]:
         """All but the transcript as JSON values, fit to be stored."""
         return {
-            "verdict": self.verdict.value,
+            "verdict": self.outcome.value,
             "code": self.code,
             "seconds": round(self.seconds, 3),
             "values": dict(self.values),

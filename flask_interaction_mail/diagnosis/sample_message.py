@@ -1,4 +1,4 @@
-"""The test message (R48 to R50): to the default To, from the default From, who gets a copy."""
+"""The test message (R48 to R50): to the default To, from the default From, with a copy to it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from ..transport.base import Envelope
 
 _SUBJECT: Final = "Test message"
 _TEXT: Final = """\
-This is a test message. An administrator is trying out the e-mail settings.
+This is a test message. An administrator is testing the e-mail settings.
 
 It was sent to {to} (default To), with a copy to {sender} (default From),
 through {server}, port {port}.
 
-That it is here means that sending to this mailbox works. Nothing has to be done.
+Since it has arrived, sending mail to this mailbox works. You do not have to do anything.
 """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """The test message, with the full addresses that it uses."""
+    """The test message, with the full addresses of default To and default From."""
 
     to: str
     sender: str
@@ -36,12 +36,12 @@ class Sample:
     envelope: Envelope
 
 
-def sample(settings: MessagingSettings, *, id: uuid.UUID, now: datetime) -> Sample:
+def make_sample(settings: MessagingSettings, *, id: uuid.UUID, now: datetime) -> Sample:
     """The message that tests ``settings``; ``now`` is aware.
 
     Raises:
         MessagingNotConfigured, NoRecipient: default From or default To is missing.
-        AddressError: one of them is no address, or short without a company domain.
+        AddressError: one of them is not a valid address, or is short without a company domain.
     """
     sender, to = default_from(settings), default_to(settings)
     message_id = mime.make_message_id(id, domain_of(sender.address))
@@ -54,11 +54,7 @@ def sample(settings: MessagingSettings, *, id: uuid.UUID, now: datetime) -> Samp
         date=now,
     )
     recipients = tuple(dict.fromkeys((to.address, sender.address)))
-    envelope = Envelope(
-        sender=sender.address,
-        recipients=recipients,
-        content=content,
-    )
+    envelope = Envelope(sender=sender.address, recipients=recipients, content=content)
     return Sample(to=to.address, sender=sender.address, message_id=message_id, envelope=envelope)
 
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from .. import clock
 from ..delivery import mechanisms
-from ..diagnosis import Diagnosis, Finding, Verdict
+from ..diagnosis.results import Diagnosis, Outcome, Step
 from ..outbox import breaker
 from ..settings.store import InForce
 from ..state import State
@@ -39,9 +39,9 @@ class Badge:
 
 
 _KINDS: Final[Mapping[str, Literal["passed", "partial", "no_answer"]]] = {
-    Verdict.PASSED: "passed",
-    Verdict.PARTIAL: "partial",
-    Verdict.NO_ANSWER: "no_answer",
+    Outcome.PASSED: "passed",
+    Outcome.PARTIAL: "partial",
+    Outcome.NO_ANSWER: "no_answer",
 }
 
 
@@ -52,7 +52,7 @@ def badge(state: State, present: InForce) -> Badge:
         ours = _latest(connection, CheckRow.fingerprint.in_(fingerprints))
         if ours is not None:
             return Badge(kind=_KINDS.get(ours.verdict, "failed"), by=ours.by, at=ours.at)
-        passed = _latest(connection, CheckRow.verdict == Verdict.PASSED)
+        passed = _latest(connection, CheckRow.verdict == Outcome.PASSED)
     if passed is None:
         return Badge(kind="never")
     return Badge(kind="changed", by=passed.by, at=passed.at)
@@ -62,14 +62,14 @@ def badge_after(state: State, tested: InForce, present: InForce, by: str, end: D
     """The badge of a test that has just ended with ``end``, whether or not it could be stored."""
     fingerprint = state.settings.keyring.fingerprint
     return Badge(
-        kind=_KINDS.get(end.verdict, "failed"),
+        kind=_KINDS.get(end.outcome, "failed"),
         by=by,
         at=clock.now(),
         saved=fingerprint(tested.settings) == fingerprint(present.settings),
     )
 
 
-def steps(state: State, tried: InForce) -> Iterator[Finding | Diagnosis]:
+def steps(state: State, tried: InForce) -> Iterator[Step | Diagnosis]:
     """The steps of a test of the settings ``tried``, as they happen; what they come to is last."""
     from ..diagnosis.runner import diagnose  # late, as below: they bring the wire
     from ..transport.registry import Transports
@@ -99,7 +99,7 @@ def record(state: State, tested: InForce, *, by: str, end: Diagnosis) -> None:
                 at=clock.now(),
                 by=by,
                 fingerprint=state.settings.keyring.fingerprint(tested.settings),
-                verdict=end.verdict,
+                verdict=end.outcome,
                 steps=json.dumps([step.to_json() for step in end.steps]),
             )
         )
@@ -152,7 +152,7 @@ class _Limits:
 
 def _latest(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> Any:
     # Where sending was suppressed nothing was tried, so nothing is known.
-    tried = CheckRow.verdict != Verdict.SUPPRESSED
+    tried = CheckRow.verdict != Outcome.SUPPRESSED
     wanted: Iterable[sa.ColumnElement[bool]] = (CheckRow.kind == "test", tried, *conditions)
     return connection.execute(
         sa.select(CheckRow.verdict, CheckRow.by, CheckRow.at)

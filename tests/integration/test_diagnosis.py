@@ -11,9 +11,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from flask_interaction_mail.diagnosis import Diagnosis, Finding, State, Verdict
-from flask_interaction_mail.diagnosis.fault_texts import FAULTS
-from flask_interaction_mail.diagnosis.runner import run
+from flask_interaction_mail.diagnosis.results import Diagnosis, Outcome, Step, StepState
+from flask_interaction_mail.diagnosis.texts import FAULTS
 from flask_interaction_mail.outcome import Fault, Stage
 from flask_interaction_mail.transport.policy import ConnectPolicy
 from flask_interaction_mail.transport.registry import Transports
@@ -21,7 +20,7 @@ from flask_interaction_mail.transport.smtp import session
 from flask_interaction_mail.transport.smtp.connect import unconnected
 from flask_interaction_mail.transport.smtp.resolve import Place
 from tests.servers.certificates import chain, other_pki, pki, self_signed
-from tests.servers.clients import login_settings, settings, steps_of_test
+from tests.servers.clients import diagnosis_of, login_settings, settings, steps_of_test
 from tests.servers.scripted import (
     close,
     drip,
@@ -45,8 +44,8 @@ def test_r48_r49_the_message_goes_to_the_default_to_from_the_default_from():
     """Whatever the From policy; short addresses get the company domain; the copy is announced."""
     for policy in ("current_user", "default_from"):
         with scripted() as server:
-            diagnosis = run(steps_of_test(settings(server.port, from_policy=policy)))
-        assert diagnosis.verdict is Verdict.PASSED
+            diagnosis = diagnosis_of(settings(server.port, from_policy=policy))
+        assert diagnosis.outcome is Outcome.PASSED
         assert diagnosis.passed
         (received,) = server.messages
         assert received.sender == "crm@x.test"
@@ -63,8 +62,8 @@ def test_r48_r49_the_message_goes_to_the_default_to_from_the_default_from():
 def test_r50_equal_addresses_pass_with_one_rcpt():
     """To and Cc are the same mailbox."""
     with scripted() as server:
-        diagnosis = run(steps_of_test(settings(server.port, default_from="admin@x.test")))
-    assert diagnosis.verdict is Verdict.PASSED
+        diagnosis = diagnosis_of(settings(server.port, default_from="admin@x.test"))
+    assert diagnosis.outcome is Outcome.PASSED
     assert server.count("RCPT") == 1
     assert "the mailbox admin@x.test" in diagnosis.texts.explanation
 
@@ -75,11 +74,11 @@ def test_r50_equal_addresses_pass_with_one_rcpt():
 def test_r50_a_refused_copy_is_reported(refused, accepted):
     """And a refused To as well: a verdict per recipient, and no success."""
     with scripted({f"RCPT {refused}": b"550 5.1.1 unknown\r\n"}) as server:
-        diagnosis = run(steps_of_test(settings(server.port)))
-    assert diagnosis.verdict is Verdict.PARTIAL
+        diagnosis = diagnosis_of(settings(server.port))
+    assert diagnosis.outcome is Outcome.PARTIAL
     assert not diagnosis.passed
     states = {step.recipient: step.state for step in diagnosis.recipients}
-    assert states == {refused: State.FAILED, accepted: State.OK}
+    assert states == {refused: StepState.FAILED, accepted: StepState.OK}
     assert refused in diagnosis.texts.explanation
     assert diagnosis.failure.code == Fault.RECIPIENT_UNKNOWN
     assert str(diagnosis.failure.reply) == "550 5.1.1 unknown"
@@ -90,8 +89,8 @@ def test_r51_really_uses_server_and_login():
     """All steps in order, the password blanked in the transcript."""
     with scripted({"EHLO": OFFERED}, tls=pki().server()) as server:
         chosen = login_settings(server.port, encryption="starttls", ca_certificate=pki().pem)
-        diagnosis = run(steps_of_test(chosen))
-    assert diagnosis.verdict is Verdict.PASSED
+        diagnosis = diagnosis_of(chosen)
+    assert diagnosis.outcome is Outcome.PASSED
     assert stages(diagnosis) == [
         "resolve",
         "connect",
@@ -117,8 +116,8 @@ def test_r51_really_uses_server_and_login():
 def test_r51_suppressed_is_no_success_and_touches_nothing():
     """The verdict says that nothing was sent."""
     with scripted() as server:
-        diagnosis = run(steps_of_test(settings(server.port), suppressed=True))
-    assert diagnosis.verdict is Verdict.SUPPRESSED
+        diagnosis = diagnosis_of(settings(server.port), suppressed=True)
+    assert diagnosis.outcome is Outcome.SUPPRESSED
     assert not diagnosis.passed
     assert diagnosis.texts.title == "Not sent: suppressed"
     assert server.connections == 0
@@ -127,9 +126,9 @@ def test_r51_suppressed_is_no_success_and_touches_nothing():
 def test_r52_r53_success_says_that_accepted_is_not_arrived():
     """Which mailboxes to look into, and what to correct if nothing came."""
     with scripted() as server:
-        texts = run(steps_of_test(settings(server.port))).texts
+        texts = diagnosis_of(settings(server.port)).texts
     assert "accepted the test message" in texts.title
-    assert "not yet arrived" in texts.explanation
+    assert "Accepted does not yet mean arrived" in texts.explanation
     assert "admin@x.test" in texts.explanation
     assert "crm@x.test" in texts.explanation
     assert "default To" in texts.advice
@@ -142,7 +141,7 @@ def test_steps_come_as_they_happen():
         seen = [(time.monotonic(), step) for step in steps]
         assert seen[-3][0] < seen[-2][0] - HURRY / 3
         assert isinstance(seen[-1][1], Diagnosis)
-        assert all(isinstance(step, Finding) for _, step in seen[:-1])
+        assert all(isinstance(step, Step) for _, step in seen[:-1])
 
 
 def test_a_page_that_goes_away_takes_the_connection_along():
@@ -167,8 +166,8 @@ def closed_port() -> int:
 
 def test_r54_cannot_connect_says_that_the_settings_are_probably_wrong():
     """Check and retry."""
-    diagnosis = run(steps_of_test(settings(closed_port())))
-    assert diagnosis.verdict is Verdict.FAILED
+    diagnosis = diagnosis_of(settings(closed_port()))
+    assert diagnosis.outcome is Outcome.FAILED
     assert diagnosis.code == "cannot_connect"
     assert CANNOT_CONNECT in diagnosis.texts.explanation
     assert "test again" in diagnosis.texts.advice
@@ -177,7 +176,7 @@ def test_r54_cannot_connect_says_that_the_settings_are_probably_wrong():
 
 def test_r54_r55_an_unknown_name_is_told_with_its_spelling():
     """Resolution has an advice of its own."""
-    diagnosis = run(steps_of_test(settings(25, smtp_server="nowhere.invalid")))
+    diagnosis = diagnosis_of(settings(25, smtp_server="nowhere.invalid"))
     assert diagnosis.code == "cannot_connect"
     assert diagnosis.failure.code in (Fault.NAME_UNKNOWN, Fault.NAME_SERVICE)
     assert "nowhere.invalid" in diagnosis.failure.texts.explanation
@@ -187,7 +186,7 @@ def test_r55_a_forbidden_address_is_told():
     """T2, the installation's own list included."""
     policy = ConnectPolicy(deny=(ip_network("127.0.0.0/8"),))
     with scripted() as server:
-        diagnosis = run(steps_of_test(settings(server.port), transports=Transports(policy)))
+        diagnosis = diagnosis_of(settings(server.port), transports=Transports(policy))
         assert server.connections == 0
     assert diagnosis.failure.code == Fault.ADDRESS_FORBIDDEN
 
@@ -238,8 +237,8 @@ R55 = [
 def test_r55_every_way_to_fail_is_told_apart(answers, changes, stage, fault):
     """Named, at its step, with the server's words and with what to do."""
     with scripted(answers) as server:
-        diagnosis = run(steps_of_test(settings(server.port, **changes)))
-    assert diagnosis.verdict is Verdict.FAILED
+        diagnosis = diagnosis_of(settings(server.port, **changes))
+    assert diagnosis.outcome is Outcome.FAILED
     failure = diagnosis.failure
     assert (failure.stage, failure.code) == (stage, fault)
     assert diagnosis.steps[-1] is failure
@@ -261,7 +260,7 @@ def test_r55_refused_logins_are_told_apart(answer, fault):
     """Wrong, or not checked at the moment."""
     with scripted({"EHLO": OFFERED, "AUTH": answer}) as server:
         chosen = login_settings(server.port, allow_unencrypted_auth=True)
-        diagnosis = run(steps_of_test(chosen))
+        diagnosis = diagnosis_of(chosen)
     assert diagnosis.failure.code == fault
     assert diagnosis.failure.stage is Stage.AUTHENTICATION
 
@@ -277,7 +276,7 @@ def test_r55_refused_logins_are_told_apart(answer, fault):
 def test_r24_want_of_authentication_is_explained(answers, fault):
     """The advice is the check box."""
     with scripted(answers) as server:
-        diagnosis = run(steps_of_test(settings(server.port)))
+        diagnosis = diagnosis_of(settings(server.port))
     assert diagnosis.failure.code == fault
     assert "SMTP authentication" in diagnosis.failure.texts.advice
 
@@ -289,7 +288,7 @@ def test_r55_a_refused_certificate_is_shown(encryption):
     if encryption == "tls":
         answers["GREETING"] = then(encrypt, b"220 hello\r\n")
     with scripted(answers, tls=other_pki().server("mail.other.test")) as server:
-        diagnosis = run(steps_of_test(settings(server.port, encryption=encryption)))
+        diagnosis = diagnosis_of(settings(server.port, encryption=encryption))
         assert not {"AUTH", "MAIL"} & set(server.commands())
     failure = diagnosis.failure
     assert failure.code == Fault.CERTIFICATE_UNKNOWN_CA
@@ -302,9 +301,9 @@ def test_r55_a_silent_server_that_waits_for_tls_is_found_out():
     """STARTTLS chosen at a port for TLS: the second look begins with TLS."""
     with scripted({"GREETING": then(encrypt, b"220 hello\r\n")}, tls=pki().server()) as server:
         chosen = settings(server.port, encryption="starttls")
-        diagnosis = run(steps_of_test(chosen, deadline=4 * HURRY))
+        diagnosis = diagnosis_of(chosen, deadline=4 * HURRY)
     assert diagnosis.failure.code == Fault.TLS_EXPECTED
-    assert diagnosis.verdict is Verdict.FAILED
+    assert diagnosis.outcome is Outcome.FAILED
     assert diagnosis.seconds < 4 * HURRY + 0.3
 
 
@@ -327,11 +326,11 @@ def test_r55_no_answer_in_time_is_a_verdict_of_its_own(name):
     answers, code = SLOW[name]
     with scripted(answers) as server:
         begun = time.monotonic()
-        diagnosis = run(steps_of_test(settings(server.port), deadline=HURRY))
+        diagnosis = diagnosis_of(settings(server.port), deadline=HURRY)
         assert time.monotonic() - begun < HURRY + 0.3
     assert diagnosis.code == code
     if code != "passed":
-        assert diagnosis.verdict is Verdict.NO_ANSWER
+        assert diagnosis.outcome is Outcome.NO_ANSWER
         assert "1.6 seconds" in diagnosis.texts.title
         assert "waits longer" in f"{diagnosis.texts.explanation} {diagnosis.texts.advice}"
     if code == "no_answer_at_end":
@@ -342,8 +341,8 @@ def test_r55_no_answer_in_time_is_a_verdict_of_its_own(name):
 def test_what_is_no_confirmation_after_the_dot_is_no_silence(action):
     """The test may still arrive, and nobody waited for 15 seconds."""
     with scripted({"DOT": action}) as server:
-        diagnosis = run(steps_of_test(settings(server.port)))
-    assert (diagnosis.code, diagnosis.verdict) == ("lost_at_end", Verdict.NO_ANSWER)
+        diagnosis = diagnosis_of(settings(server.port))
+    assert (diagnosis.code, diagnosis.outcome) == ("lost_at_end", Outcome.NO_ANSWER)
     assert diagnosis.failure.stage is Stage.ACCEPTED
     assert "may still arrive" in diagnosis.texts.title
     assert "second" not in f"{diagnosis.texts.title} {diagnosis.texts.explanation}"
@@ -366,7 +365,7 @@ def test_what_is_no_confirmation_after_the_dot_is_no_silence(action):
 def test_the_headline_is_the_failed_steps_own(answers, changes):
     """Title and advice; that there is no connection is said only where there is none."""
     with scripted(answers, tls=other_pki().server()) as server:
-        diagnosis = run(steps_of_test(settings(server.port, **changes)))
+        diagnosis = diagnosis_of(settings(server.port, **changes))
     own = diagnosis.failure.texts
     assert (diagnosis.texts.title, diagnosis.texts.advice) == (own.title, own.advice)
     assert own.explanation in diagnosis.texts.explanation
@@ -377,7 +376,7 @@ def test_the_headline_is_the_failed_steps_own(answers, changes):
 def test_421_at_ehlo_says_one_thing():
     """Nothing is wrong with the settings, as far as one can see."""
     with scripted({"EHLO": b"421 4.3.2 not now\r\n"}) as server:
-        texts = run(steps_of_test(settings(server.port))).texts
+        texts = diagnosis_of(settings(server.port)).texts
     assert "Nothing is wrong with the settings" in texts.advice
     assert "wrong" not in f"{texts.title} {texts.explanation}"
 
@@ -385,7 +384,7 @@ def test_421_at_ehlo_says_one_thing():
 def test_nonsense_of_a_mail_server_makes_it_no_other_kind_of_server():
     """It greeted as one."""
     with scripted({"MAIL": b"what?\r\n"}) as server:
-        diagnosis = run(steps_of_test(settings(server.port)))
+        diagnosis = diagnosis_of(settings(server.port))
     assert diagnosis.failure.code == Fault.NONSENSE
     assert "what?" in diagnosis.texts.explanation
 
@@ -398,7 +397,7 @@ def test_which_certificate_has_ended_is_told(trusted, ended):
     pem = getattr(made, trusted)
     with scripted({"EHLO": OFFERED}, tls=made.server) as server:
         chosen = settings(server.port, encryption="starttls", ca_certificate=pem)
-        diagnosis = run(steps_of_test(chosen))
+        diagnosis = diagnosis_of(chosen)
     if (trusted, ended) == ("intermediate", "root"):
         assert diagnosis.passed
         return
@@ -412,7 +411,7 @@ def test_which_certificate_has_ended_is_told(trusted, ended):
 def test_a_certificate_of_nonsense_is_refused_like_any_other():
     """The second look at it shows what can be read."""
     with scripted({"EHLO": OFFERED}, tls=self_signed(odd=True)) as server:
-        diagnosis = run(steps_of_test(settings(server.port, encryption="starttls")))
+        diagnosis = diagnosis_of(settings(server.port, encryption="starttls"))
     assert diagnosis.failure.code == Fault.CERTIFICATE_UNKNOWN_CA
     assert diagnosis.failure.facts["certificate"] == "127.0.0.1"
 
@@ -421,7 +420,7 @@ def test_a_certificate_of_nonsense_is_refused_like_any_other():
 def test_421_says_the_same_wherever_it_comes(at):
     """The server goes away: neither sender nor recipient nor the lost connection is to blame."""
     with scripted({at: then(b"421 4.3.2 shutting down\r\n", close)}) as server:
-        told = run(steps_of_test(settings(server.port)))
+        told = diagnosis_of(settings(server.port))
     assert told.failure.code == Fault.GREETING_TRANSIENT
     assert told.texts.title == "The server says: not now"
     assert "421 4.3.2" in str(told.failure.reply)
@@ -451,7 +450,7 @@ def test_what_each_address_said_is_shown(monkeypatch):
         return tuple(Place(socket.AF_INET, (f"127.0.0.{host}", closed)) for host in (1, 2))
 
     monkeypatch.setattr(session, "resolve", two)
-    diagnosis = run(steps_of_test(settings(closed), deadline=HURRY))
+    diagnosis = diagnosis_of(settings(closed), deadline=HURRY)
     assert diagnosis.failure.code == Fault.REFUSED
     said = dict.fromkeys(("127.0.0.1", "127.0.0.2"), "Nothing answers at this port")
     assert diagnosis.failure.facts == said
@@ -462,7 +461,7 @@ def test_endless_and_ugly_answers_end_and_are_shown_harmlessly(data):
     """Bounded in lines and bytes; the transcript is printable and short."""
     with scripted({"GREETING": flood(data)}) as server:
         begun = time.monotonic()
-        diagnosis = run(steps_of_test(settings(server.port), deadline=HURRY))
+        diagnosis = diagnosis_of(settings(server.port), deadline=HURRY)
         assert time.monotonic() - begun < HURRY + 0.3
     assert diagnosis.failure.code == Fault.NOT_SMTP
     assert all(line.isprintable() for line in diagnosis.transcript)
@@ -482,7 +481,7 @@ def test_endless_and_ugly_answers_end_and_are_shown_harmlessly(data):
 def test_r55_what_is_missing_is_said_before_anything_is_tried(changes, fault):
     """A short address without a company domain is named."""
     with scripted() as server:
-        diagnosis = run(steps_of_test(settings(server.port, **changes)))
+        diagnosis = diagnosis_of(settings(server.port, **changes))
         assert server.connections == 0
     assert diagnosis.failure.code == fault
     assert diagnosis.code == "incomplete"
@@ -492,7 +491,7 @@ def test_divert_and_pause_are_not_obeyed_and_that_is_said():
     """The test tests the settings, not the traffic."""
     with scripted() as server:
         chosen = settings(server.port, divert_to="sink@x.test", paused=True)
-        diagnosis = run(steps_of_test(chosen))
+        diagnosis = diagnosis_of(chosen)
     assert server.messages[0].recipients == ["admin@x.test", "crm@x.test"]
     assert diagnosis.notes == ("paused", "diverted")
     assert "sink@x.test" in diagnosis.note_texts[1]
@@ -502,12 +501,12 @@ def test_what_was_found_can_be_stored():
     """As JSON, without the password."""
     with scripted({"EHLO": OFFERED}) as server:
         chosen = login_settings(server.port, allow_unencrypted_auth=True)
-        diagnosis = run(steps_of_test(chosen))
+        diagnosis = diagnosis_of(chosen)
     stored = json.dumps(diagnosis.to_json())
     assert "hunter2" not in stored
     assert json.loads(stored)["verdict"] == "passed"
     assert diagnosis.steps[4].code == "logged_in_openly"
-    assert diagnosis.steps[4].state is State.WARNING
+    assert diagnosis.steps[4].state is StepState.WARNING
 
 
 def test_every_fault_has_an_advice():

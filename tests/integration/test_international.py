@@ -22,14 +22,13 @@ from flask_interaction_mail import (
     send_notification,
 )
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
-from flask_interaction_mail.diagnosis import Verdict
-from flask_interaction_mail.diagnosis.runner import run
+from flask_interaction_mail.diagnosis.results import Outcome
 from flask_interaction_mail.outbox.messages import MESSAGE
 from flask_interaction_mail.outcome import Fault
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.host import Host, a_merge, opened
 from tests.outbox_rows import Store, a_message
-from tests.servers.clients import settings, steps_of_test
+from tests.servers.clients import diagnosis_of, settings
 from tests.servers.scripted import Scripted, scripted
 
 JOSE = Party("José Ñandú", "josé", id=7)
@@ -235,8 +234,8 @@ def test_what_was_queued_with_such_a_header_needs_the_server_that_it_needed(
 
 def test_test_settings_names_a_default_to_that_the_server_does_not_take(server: Scripted) -> None:
     """The copy to default From arrives, and the step says what is wrong with the other."""
-    diagnosis = run(steps_of_test(settings(server.port, default_to="büro")))
-    assert diagnosis.verdict is Verdict.PARTIAL
+    diagnosis = diagnosis_of(settings(server.port, default_to="büro"))
+    assert diagnosis.outcome is Outcome.PARTIAL
     assert diagnosis.failure is not None
     assert diagnosis.failure.code == Fault.SMTPUTF8_MISSING
     assert diagnosis.failure.recipient == "büro@x.test"

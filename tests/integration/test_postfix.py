@@ -7,13 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from flask_interaction_mail.diagnosis import Verdict
-from flask_interaction_mail.diagnosis.runner import run
+from flask_interaction_mail.diagnosis.results import Outcome
 from flask_interaction_mail.outcome import Fault, Result
 from flask_interaction_mail.transport.base import Envelope
 from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
-from tests.servers.clients import PATIENT, login_settings, settings, steps_of_test
+from tests.servers.clients import PATIENT, diagnosis_of, login_settings, settings
 
 CHOICES = pytest.mark.parametrize("encryption", ["starttls", "tls"])
 
@@ -33,14 +32,14 @@ def chosen(postfix, encryption="starttls", **changes):
 @CHOICES
 def test_r48_r49_r50_a_test_arrives_in_both_mailboxes(postfix, encryption):
     """Default To and default From, with login and encryption."""
-    diagnosis = run(steps_of_test(chosen(postfix, encryption)))
-    assert diagnosis.verdict is Verdict.PASSED
+    diagnosis = diagnosis_of(chosen(postfix, encryption))
+    assert diagnosis.outcome is Outcome.PASSED
     for name in ("admin", "crm"):
         (message,) = postfix.mailbox(name)
         assert message["To"] == "admin@interaction.test"
         assert message["Cc"] == "crm@interaction.test"
         assert message["From"] == "crm@interaction.test"
-        assert "Nothing has to be done" in message.get_content()
+        assert "You do not have to do anything" in message.get_content()
 
 
 @CHOICES
@@ -85,16 +84,16 @@ def test_more_recipients_than_it_takes_at_once_are_several_transactions(postfix)
 def test_r24_relaying_needs_the_login(postfix):
     """Without it an address elsewhere is refused, and the advice is the check box."""
     elsewhere = {"default_to": "somebody@elsewhere.test"}
-    refused = run(steps_of_test(chosen(postfix, use_authentication=False, **elsewhere)))
-    assert refused.verdict is Verdict.PARTIAL
+    refused = diagnosis_of(chosen(postfix, use_authentication=False, **elsewhere))
+    assert refused.outcome is Outcome.PARTIAL
     assert refused.failure.code == Fault.RELAY_DENIED
     assert "SMTP authentication" in refused.failure.texts.advice
-    assert run(steps_of_test(chosen(postfix, **elsewhere))).verdict is Verdict.PASSED
+    assert diagnosis_of(chosen(postfix, **elsewhere)).outcome is Outcome.PASSED
 
 
 def test_r55_a_wrong_password_is_told(postfix):
     """535, at the login."""
-    diagnosis = run(steps_of_test(chosen(postfix, password="wrong")))
+    diagnosis = diagnosis_of(chosen(postfix, password="wrong"))
     assert diagnosis.failure.code == Fault.AUTH_REJECTED
     assert "535" in str(diagnosis.failure.reply)
 
@@ -102,28 +101,28 @@ def test_r55_a_wrong_password_is_told(postfix):
 def test_a_wrong_password_is_shown_to_postfix_once(postfix):
     """It offers LOGIN too, and says 5.7.8: another mechanism would only count as another try."""
     before = len(re.findall("SASL [A-Z]+ authentication failed", postfix.log()))
-    run(steps_of_test(chosen(postfix, password="wrong")))
+    diagnosis_of(chosen(postfix, password="wrong"))
     failures = re.findall("SASL ([A-Z]+) authentication failed", postfix.log())[before:]
     assert failures == ["PLAIN"]
 
 
 def test_r55_an_unknown_mailbox_is_told(postfix):
     """550 5.1.1 for the default To, while the copy is accepted."""
-    diagnosis = run(steps_of_test(chosen(postfix, default_to="nobody-here")))
-    assert diagnosis.verdict is Verdict.PARTIAL
+    diagnosis = diagnosis_of(chosen(postfix, default_to="nobody-here"))
+    assert diagnosis.outcome is Outcome.PARTIAL
     assert diagnosis.failure.code == Fault.RECIPIENT_UNKNOWN
 
 
 def test_r19_no_login_is_offered_before_the_encryption(postfix):
     """Postfix hides AUTH there; nothing is sent without it."""
     plain = chosen(postfix, "none", allow_unencrypted_auth=True)
-    diagnosis = run(steps_of_test(plain))
+    diagnosis = diagnosis_of(plain)
     assert diagnosis.failure.code == Fault.AUTH_NOT_OFFERED
 
 
 def test_t10_an_untrusted_certificate_is_told(postfix):
     """Without the private CA."""
-    diagnosis = run(steps_of_test(chosen(postfix, ca_certificate=None)))
+    diagnosis = diagnosis_of(chosen(postfix, ca_certificate=None))
     assert diagnosis.failure.code == Fault.CERTIFICATE_UNKNOWN_CA
     assert "localhost" in diagnosis.failure.facts["certificate"]
 
@@ -135,7 +134,7 @@ def test_r55_starttls_at_the_port_for_tls_is_told(postfix):
     short deadline leaves, are not enough on a busy machine.
     """
     wrong = settings(postfix.tls_port, encryption="starttls", ca_certificate=postfix.ca)
-    diagnosis = run(steps_of_test(wrong, deadline=6.0))
+    diagnosis = diagnosis_of(wrong, deadline=6.0)
     assert diagnosis.failure.code == Fault.TLS_EXPECTED
 
 

@@ -11,7 +11,6 @@ from contextlib import nullcontext
 
 import pytest
 
-from flask_interaction_mail.diagnosis.runner import run
 from flask_interaction_mail.errors import SettingsError, TransportError
 from flask_interaction_mail.outcome import Fault, Result, Stage
 from flask_interaction_mail.settings.fields import clean
@@ -22,7 +21,7 @@ from tests.canary import PASSWORD
 from tests.proofs import proved
 from tests.servers.catcher import catcher
 from tests.servers.certificates import chain, for_clients_only, other_pki, pki, self_signed, too_old
-from tests.servers.clients import PATIENT, QUICK, envelope, login_settings, settings, steps_of_test
+from tests.servers.clients import PATIENT, QUICK, diagnosis_of, envelope, login_settings, settings
 from tests.servers.scripted import (
     by_login,
     close,
@@ -338,7 +337,7 @@ def test_login_is_tried_where_plain_is_announced_in_vain(refusal):
     with scripted(by_login("ada", PASSWORD, refusal + b"\r\n")) as server:
         chosen = login_settings(server.port, allow_unencrypted_auth=True)
         assert deliver(chosen).result is Result.ACCEPTED
-        assert run(steps_of_test(chosen)).passed
+        assert diagnosis_of(chosen).passed
         assert mechanisms(server) == ["PLAIN", "LOGIN"] * 2
 
 
@@ -349,7 +348,7 @@ def test_a_test_alone_tries_login_after_535(refusal):
         chosen = login_settings(server.port, allow_unencrypted_auth=True)
         assert fails(chosen).fault is Fault.AUTH_REJECTED
         assert mechanisms(server) == ["PLAIN"]
-        told = run(steps_of_test(chosen))
+        told = diagnosis_of(chosen)
         assert told.passed
         assert told.mechanism == "LOGIN"
         assert told.steps[4].facts["refused before"] == refusal.decode()
@@ -364,7 +363,7 @@ def test_what_plain_was_told_counts_where_login_is_no_better(second):
         peer.act(b"535 5.7.0 first\r\n" if b"PLAIN" in peer.server.lines[-1] else second)
 
     with scripted({"EHLO": OFFERED, "AUTH": act}) as server:
-        told = run(steps_of_test(login_settings(server.port, allow_unencrypted_auth=True)))
+        told = diagnosis_of(login_settings(server.port, allow_unencrypted_auth=True))
         assert mechanisms(server) == ["PLAIN", "LOGIN"]
     assert str(told.failure.reply) == "535 5.7.0 first"
     assert told.failure.code == Fault.AUTH_REJECTED
@@ -377,7 +376,7 @@ def test_the_account_is_not_tried_twice(refusal):
     with scripted(by_login("ada", PASSWORD, refusal + b"\r\n")) as server:
         chosen = login_settings(server.port, allow_unencrypted_auth=True)
         fails(chosen)
-        assert not run(steps_of_test(chosen)).passed
+        assert not diagnosis_of(chosen).passed
         assert mechanisms(server) == ["PLAIN"] * 2
 
 
@@ -422,7 +421,7 @@ def test_the_mechanism_that_passed_its_test_comes_first():
 def test_what_stands_in_the_way_of_a_login_is_told_apart(refusal, fault, title):
     """A wrong password is one of six things, and only one of them is cured by typing it again."""
     with scripted({"EHLO": OFFERED, "AUTH": f"{refusal}\r\n".encode()}) as server:
-        told = run(steps_of_test(login_settings(server.port, allow_unencrypted_auth=True)))
+        told = diagnosis_of(login_settings(server.port, allow_unencrypted_auth=True))
     assert told.failure.code == fault
     assert title in told.texts.title
 

@@ -13,7 +13,6 @@ import sqlalchemy as sa
 
 from flask_interaction_mail import clock
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
-from flask_interaction_mail.diagnosis.runner import run
 from flask_interaction_mail.messages.message import NewMessage
 from flask_interaction_mail.outbox import breaker, messages
 from flask_interaction_mail.outcome import Fault
@@ -21,7 +20,7 @@ from flask_interaction_mail.settings.model import MessagingSettings
 from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.outbox_rows import Store, a_message
-from tests.servers.clients import PATIENT, login_settings, settings, steps_of_test
+from tests.servers.clients import PATIENT, diagnosis_of, login_settings, settings
 from tests.servers.postfix import Postfix
 from tests.servers.scripted import PIPELINING, Action, scripted
 
@@ -200,7 +199,7 @@ def test_a_login_that_may_not_send_burns_nothing(store):
         desk.drain()
         assert desk.states() == [("queued", 0)] * 2
         assert "mailer7" in str(desk.why())
-        assert run(steps_of_test(chosen)).failure.code == Fault.AUTH_REQUIRED
+        assert diagnosis_of(chosen).failure.code == Fault.AUTH_REQUIRED
 
 
 REFUSED = f"553 5.7.1 <{SENDER}>: Sender address rejected: not owned by user ada\r\n".encode()
@@ -275,7 +274,7 @@ def test_a_real_postfix_that_refuses_us_at_rcpt(store, postfix, refuses, changes
     chosen = at_postfix(postfix, refuses, **changes)
     if refuses == "domain":
         chosen = replace(chosen, default_from="crm@nowhere.invalid")
-    told = run(steps_of_test(chosen))
+    told = diagnosis_of(chosen)
     assert told.failure.code == fault
     assert said in str(told.failure.reply)
     desk = Desk(store, replace(chosen, default_from=SENDER))
@@ -293,7 +292,7 @@ def test_a_real_postfix_that_refuses_us_at_rcpt(store, postfix, refuses, changes
 def test_r24_a_real_postfix_that_denies_to_relay_for_now(store, postfix):
     """Outside is denied and explained, inside flows."""
     chosen = at_postfix(postfix, "relay")
-    told = run(steps_of_test(replace(chosen, default_to="eve@elsewhere.test")))
+    told = diagnosis_of(replace(chosen, default_to="eve@elsewhere.test"))
     assert told.failure.code == Fault.RELAY_DENIED
     assert str(told.failure.reply).startswith("454 4.7.1")
     assert "SMTP authentication" in told.failure.texts.advice

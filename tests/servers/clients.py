@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from flask_interaction_mail.diagnosis import Diagnosis, Finding
+from flask_interaction_mail.diagnosis.results import Diagnosis, Step
 from flask_interaction_mail.diagnosis.runner import diagnose
 from flask_interaction_mail.settings.model import MessagingSettings
 from flask_interaction_mail.transport.base import Envelope
@@ -39,9 +39,16 @@ def login_settings(port: int, **changes: Any) -> MessagingSettings:
     return settings(port, **{**values, **changes})
 
 
-def steps_of_test(settings: MessagingSettings, **options: Any) -> Iterator[Finding | Diagnosis]:
+def steps_of_test(settings: MessagingSettings, **options: Any) -> Iterator[Step | Diagnosis]:
     """The steps of a test of ``settings``, at the server that they name."""
     return diagnose(relay_of(settings), settings, **options)
+
+
+def diagnosis_of(settings: MessagingSettings, **options: Any) -> Diagnosis:
+    """What a test of ``settings`` comes to."""
+    *_, last = steps_of_test(settings, **options)
+    assert isinstance(last, Diagnosis)
+    return last
 
 
 def envelope(*recipients: str, content: bytes = b"Subject: x\r\n\r\nHello\r\n") -> Envelope:
