@@ -1,7 +1,7 @@
-"""Threads for short pieces of work, kept for the next one.
+"""Threads that are kept and used again.
 
-To start one costs time, and it may be impossible: at a limit of the system, and from Python 3.12
-on at the end of the process, which is when the last messages leave.
+Starting a thread takes time, and may be impossible: at a limit of the system, and from Python 3.12
+on while the process ends, which is when the last messages leave.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _IDLE: Final = 10.0  # s without work after which a thread ends
 
 
 class Task:
-    """A piece of work in a thread; ``over`` as soon as it has ended, however it ended."""
+    """A piece of work for a thread; ``over`` is true once it has ended or failed."""
 
     def __init__(self, work: Callable[[], object], name: str) -> None:
         self.over = False
@@ -27,7 +27,7 @@ class Task:
         self._name = name
 
     def do(self) -> None:
-        """Do it in this thread; what it raises is logged, as nobody is there to hear."""
+        """Do it in this thread; logs what it raises."""
         threading.current_thread().name = self._name
         try:
             self._work()
@@ -37,8 +37,8 @@ class Task:
             self.over = True
 
 
-class _Hand:
-    """A thread that does one task after the other."""
+class _Worker:
+    """A thread that does one task after another, and ends after 10 s without one."""
 
     def __init__(self, pool: _Pool) -> None:
         self.tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
@@ -60,43 +60,43 @@ class _Hand:
 
 
 class _Pool:
-    """The threads of a process; another process after a fork has none of them."""
+    """The threads of this process."""
 
     def __init__(self) -> None:
-        self.spare = 0  # that stay for as long as the process
+        self.spare = 0  # idle threads that never end
         self._lock = threading.Lock()
-        self._idle: list[_Hand] = []
+        self._idle: list[_Worker] = []
 
     def start(self, task: Task) -> bool:
         with self._lock:
-            hand = self._idle.pop() if self._idle else None
-        if hand is None:
+            worker = self._idle.pop() if self._idle else None
+        if worker is None:
             try:
-                hand = _Hand(self)
-            except RuntimeError:  # all that Python says where there can be no more threads
+                worker = _Worker(self)
+            except RuntimeError:  # no more threads can be started
                 return False
-        hand.tasks.put(task)
+        worker.tasks.put(task)
         return True
 
     def keep(self, count: int) -> bool:
-        """Have ``count`` idle ones; whether there are."""
+        """Have at least ``count`` idle threads; gives whether there are."""
         for _ in range(len(self._idle), count):
             try:
-                self.is_free(_Hand(self))
+                self.is_free(_Worker(self))
             except RuntimeError:
                 return False
         return True
 
-    def is_free(self, hand: _Hand) -> None:
+    def is_free(self, worker: _Worker) -> None:
         with self._lock:
-            self._idle.append(hand)
+            self._idle.append(worker)
 
-    def leaves(self, hand: _Hand) -> bool:
-        """Whether ``hand`` may end: it is idle, and not one of those that stay."""
+    def leaves(self, worker: _Worker) -> bool:
+        """Whether ``worker`` may end: it is idle and not spare; it is then forgotten."""
         with self._lock:
-            if hand not in self._idle or len(self._idle) <= self.spare:
+            if worker not in self._idle or len(self._idle) <= self.spare:
                 return False
-            self._idle.remove(hand)
+            self._idle.remove(worker)
             return True
 
 
@@ -104,26 +104,26 @@ _pool = _Pool()
 
 
 def start(work: Callable[[], object], name: str) -> Task | None:
-    """Have ``work`` done in a thread; None where there is none to be had."""
+    """Do ``work`` in a thread called ``name``; None if no thread can be started."""
     task = Task(work, name)
     return task if _pool.start(task) else None
 
 
 def available() -> bool:
-    """Whether at least one piece of work can be begun now."""
+    """Whether a thread is idle or can be started now."""
     return _pool.keep(1)
 
 
 def keep_spare(count: int) -> bool:
-    """Have ``count`` threads at hand for as long as the process lives; whether there are."""
+    """Keep ``count`` idle threads as long as the process lives; gives whether there are."""
     _pool.spare = max(_pool.spare, count)
     return _pool.keep(count)
 
 
-def _begin_anew() -> None:
+def _start_over() -> None:  # a fork copies no threads
     global _pool
     _pool = _Pool()
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_begin_anew)
+    os.register_at_fork(after_in_child=_start_over)

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_interaction_mail import clock
-from flask_interaction_mail.delivery import pace, recorder
+from flask_interaction_mail.delivery import prefetch, recorder
 from flask_interaction_mail.delivery.ports import DispatcherPorts
 from flask_interaction_mail.messages.intent import Intent
 from flask_interaction_mail.messages.message import NewMessage, id_of_key, new_id
@@ -99,8 +99,8 @@ def records_of(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
 
 def claims_of(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
     """Have ``count`` messages in each claim, however soon the last ones left."""
-    monkeypatch.setattr(pace, "FIRST", count)
-    monkeypatch.setattr(pace, "MOST", count)
+    monkeypatch.setattr(prefetch, "FIRST", count)
+    monkeypatch.setattr(prefetch, "MOST", count)
 
 
 def before_records(monkeypatch: pytest.MonkeyPatch, look: Callable[..., object]) -> None:

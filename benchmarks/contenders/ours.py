@@ -17,7 +17,7 @@ from flask_admin import Admin
 from flask_sqlalchemy import SQLAlchemy
 
 from flask_interaction_mail import Directory, InteractionMail, Party, clock, operations
-from flask_interaction_mail.delivery import lines
+from flask_interaction_mail.delivery import concurrency
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.delivery.factory import dispatcher_of
 from flask_interaction_mail.messages.compose import Identity
@@ -122,7 +122,7 @@ def drain(url: str, port: int, count: int, first: int | None = None) -> dict[str
     ``first`` is how many connections to begin with.
     ``recorded`` is about the time from the server's answer to the commit of its record.
     """
-    lines._FIRST = first or lines._FIRST
+    concurrency._FIRST = first or concurrency._FIRST
     state = host(url, port)
     took: Counter[float] = Counter()
     ports = dispatcher_of(state)._ports

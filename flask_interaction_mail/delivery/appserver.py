@@ -1,4 +1,4 @@
-"""The application server that runs this process, as far as delivery has to know it."""
+"""The application server that runs this process, as far as it matters for delivery."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import sys
 from typing import Final
 
-# What only a process has loaded that one of them serves with; the first that fits is it.
+# A module that is loaded only in processes of that server. The first one found decides.
 _LOADED: Final = {
     "uwsgi": "uWSGI",
     "mod_wsgi": "mod_wsgi",
@@ -19,12 +19,12 @@ _LOADED: Final = {
     "waitress.server": "waitress",
     "cheroot.server": "cheroot",
 }
-# Those that leave SIGTERM to the system, which ends the process on the spot.
+# Servers that leave SIGTERM to the system, which ends the process at once.
 _LEAVES_SIGTERM: Final = ("waitress", "cheroot", "flask run")
 
 
 def name() -> str | None:
-    """What it is called, None where it is not known."""
+    """The name of the server, None if it is not known."""
     for module, server in _LOADED.items():
         if module in sys.modules:
             return server
@@ -32,36 +32,36 @@ def name() -> str | None:
 
 
 class Trouble(enum.StrEnum):
-    """What is wrong with the server, for a process that delivers by thread."""
+    """Why delivery by thread does not work well in a server."""
 
-    NO_THREADS = "no_threads"  # they stand still between requests
-    NO_FAREWELL = "no_farewell"  # it ends without finishing what is on its way
+    NO_THREADS = "no_threads"  # threads stop between requests
+    NO_FAREWELL = "no_farewell"  # the process ends without finishing what is in flight
 
 
 def trouble() -> Trouble | None:
-    """What is known to be wrong with it."""
+    """What is known to be wrong, None if nothing is."""
     if not runs_threads():
         return Trouble.NO_THREADS
     return Trouble.NO_FAREWELL if dies_at_sigterm() else None
 
 
 def runs_threads() -> bool:
-    """Whether threads run here between requests: those of uWSGI do only if it is told so."""
+    """Whether threads run between requests; in uWSGI only with ``enable-threads``."""
     uwsgi = sys.modules.get("uwsgi")
     return uwsgi is None or bool(getattr(uwsgi, "has_threads", True))
 
 
 def dies_at_sigterm() -> bool:
-    """Whether SIGTERM ends this process without its farewell, as far as is known."""
+    """Whether SIGTERM ends this process before it can finish deliveries, as far as is known."""
     server, handler = name(), signal.getsignal(signal.SIGTERM)
-    if server == "uvicorn":  # which gives the signal to itself again after its own farewell
+    if server == "uvicorn":  # which raises the signal again after its own shutdown
         own = getattr(handler, "__module__", "").startswith("uvicorn.")
         return own and "uvicorn" in _program()
     return server in _LEAVES_SIGTERM and handler is signal.SIG_DFL
 
 
 def _program() -> str:
-    """What was started: the name of a script, or of the package that ran as one."""
+    """The name of the script that was started, or of the package run with ``-m``."""
     path = sys.argv[0] if sys.argv else ""
     folder, script = os.path.split(path)
     return os.path.basename(folder) if script == "__main__.py" else script

@@ -1,4 +1,4 @@
-"""Claiming for a run, or beside it: the next messages while the last ones are recorded."""
+"""Claims messages for a run, also in a thread beside it while the last ones are recorded."""
 
 from __future__ import annotations
 
@@ -23,13 +23,15 @@ from ..settings.model import MessagingSettings, OnAmbiguous
 from ..transport.relay import Relay
 from .ports import DispatcherPorts
 
-GLANCE: Final = 0.25  # s between two looks at what may have changed while there is work
+GLANCE: Final = 0.25  # s between two looks at what may have changed, while there is work
 
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """How much to claim: ``limit`` messages at most, of which ``free`` begin immediately, and
-    ``late`` that their worker has lost; of any ``sizes`` means small ones, or a large one alone.
+    """How much to claim: at most ``limit`` messages, of which ``free`` can begin immediately.
+
+    At most ``late`` are messages that their worker has lost. ``sizes`` ANY means several small
+    messages or one large one.
     """
 
     limit: int
@@ -42,7 +44,7 @@ class ClaimRequest:
 class ClaimResult:
     """What a claim came to; nothing of it counts before the commit.
 
-    ``held`` is above a rate; ``found_all`` says whether it found as many as it was to.
+    ``held`` are messages above a rate. ``found_all`` is true if it found as many as requested.
     """
 
     claimed: list[Claimed]
@@ -53,12 +55,12 @@ class ClaimResult:
 class Claimer:
     """Takes messages from the queue for one set of settings, one claim at a time.
 
-    ``held_up_by`` says why there is nothing to be had though messages wait, ``exhausted`` whether
-    the last claim found nothing at all; ``probing`` is true while the one message that was
-    claimed has to find out whether the server works again; ``one_writer`` while a claim and a
-    record cannot be written at once. ``room`` is how many recipients the server takes in one
-    transaction, and ``connections`` how many of these, None for any number. ``large_waits`` says
-    whether a large message was due at the last look, and was not claimed since.
+    ``held_up_by`` says why nothing is claimed although messages wait. ``exhausted`` is true if the
+    last claim found nothing. ``probing`` is true while a single message has to find out whether the
+    server works again. ``one_writer`` is true if the database cannot write a claim and a record at
+    the same time. ``max_recipients`` is how many recipients the server takes in one transaction,
+    ``max_connections`` how many connections; None for any number. ``large_waits`` is true if a
+    large message was due at the last look, and has not been claimed since.
     """
 
     def __init__(
@@ -66,11 +68,11 @@ class Claimer:
     ) -> None:
         self.held_up_by: str | None = None
         self.probing = False
-        self.one_writer = True  # until the database has told
+        self.one_writer = True  # until the kind of database is known
         self.exhausted = False
         self.large_waits = False
-        self.room: int | None = None
-        self.connections: int | None = None
+        self.max_recipients: int | None = None
+        self.max_connections: int | None = None
         self._ports = ports
         self._settings = settings
         self._relay = relay
@@ -78,38 +80,36 @@ class Claimer:
         self._looked_at = -math.inf
         self._only_fresh = False  # as of the last look
         self._underway: Future[list[Claimed]] | None = None
-        self._to_tell: list[uuid.UUID] = []  # held, or let go again, and nobody has been told
+        self._to_announce: list[uuid.UUID] = []  # messages that were held or released
 
     @property
     def underway(self) -> bool:
-        """Whether a claim was begun and its result not yet taken."""
+        """Whether a claim was begun whose result has not been taken yet."""
         return self._underway is not None
 
     @property
     def ready(self) -> bool:
-        """Whether the result of the claim that is under way can be had without waiting."""
+        """Whether the result of the claim can be taken without waiting."""
         return self._underway is not None and self._underway.done()
 
     @property
     def may_join(self) -> bool:
         """Whether the next claim can be part of the transaction that records.
 
-        That spares a commit where only one can write, and would keep the others waiting where
-        all can.
+        With one writer that saves a commit. With several, it would keep the others waiting.
         """
         return self.one_writer and not self.underway and self._informed
 
     def begin(self, request: ClaimRequest, *, beside: bool) -> None:
-        """Claim; with ``beside``, in a thread of its own if the database lets two write at once."""
-        work = partial(self._claim, request)
+        """Claim; with ``beside``, in another thread if the database lets two write at once."""
         self._underway = Future()
-        fulfil = partial(_fulfil, self._underway, work)
-        aside = beside and not self.one_writer
-        if not (aside and threads.start(fulfil, "interaction-mail-claim")):
-            fulfil()
+        claim_now = partial(_fulfil, self._underway, partial(self._claim, request))
+        in_thread = beside and not self.one_writer
+        if not (in_thread and threads.start(claim_now, "interaction-mail-claim")):
+            claim_now()
 
     def join(self, connection: sa.Connection, request: ClaimRequest) -> ClaimResult:
-        """Claim in the transaction of ``connection``; after its commit, ``keep`` what it gives."""
+        """Claim in the transaction of ``connection``; the caller commits, then calls ``keep``."""
         held: list[uuid.UUID] = []
         store, now = self._ports.store, self._time.now()
         claimed = claim.claim(
@@ -131,29 +131,29 @@ class Claimer:
             claimed = []
         return ClaimResult(claimed, held, len(claimed) + len(held) >= request.limit)
 
-    def keep(self, taken: ClaimResult) -> None:
-        """``taken`` is committed: it is the result of a claim that can be had now."""
+    def keep(self, result: ClaimResult) -> None:
+        """Let the next ``take`` give ``result``, which is committed."""
         self._underway = Future()
-        self._underway.set_result(self._kept(taken))
+        self._underway.set_result(self._kept(result))
 
     def take(self) -> list[Claimed]:
-        """What the claim that was begun came to, once that is known; raises what it raised."""
+        """Wait for the claim that was begun and give its messages; raises what it raised."""
         underway, self._underway = self._underway, None
         claimed = underway.result() if underway is not None else []
-        told, self._to_tell = self._to_tell, []
-        if told:
-            self._ports.rate_limits.announce(told)
+        announced, self._to_announce = self._to_announce, []
+        if announced:
+            self._ports.rate_limits.announce(announced)
         return claimed
 
     def portions(self, claimed: Iterable[Claimed]) -> list[Claimed]:
         """``claimed``, each with as many recipients as the server takes in one transaction."""
-        if self.room is None or self._settings.divert_to:  # one mailbox, whoever they are for
+        if self.max_recipients is None or self._settings.divert_to:  # all goes to one mailbox
             return list(claimed)
-        return [one.within(self.room) for one in claimed]
+        return [message.within(self.max_recipients) for message in claimed]
 
     @property
     def _informed(self) -> bool:
-        """Whether nothing stood in the way a moment ago, and there was enough to claim."""
+        """Whether a recent look found nothing in the way, and enough to claim."""
         recent = time.monotonic() - self._looked_at < GLANCE
         return recent and not self.probing
 
@@ -169,20 +169,20 @@ class Claimer:
             return self._claimed(request)
         turns = [replace(request, sizes=SMALL)]
         if self.large_waits:
-            # Who waits behind a large one goes first, but once only.
+            # The small messages that wait behind a large one go first, but only once.
             turns.insert(0 if passed_over else 1, replace(request, limit=1, sizes=LARGE))
         return next(filter(None, map(self._claimed, turns)), [])
 
     def _claimed(self, request: ClaimRequest) -> list[Claimed]:
         with self._ports.store.writing() as connection:
-            taken = self.join(connection, request)
+            result = self.join(connection, request)
         if request.sizes is LARGE:
-            # It may have been the last one: only a look tells.
+            # It may have been the last one: look again.
             self.large_waits, self._looked_at = False, -math.inf
-        return self._kept(taken)
+        return self._kept(result)
 
     def _look(self) -> bool:
-        """Whether there is something to claim and nothing stands in the way; locks nothing."""
+        """Whether there is something to claim and nothing in the way; reads without locks."""
         store, rate_limits = self._ports.store, self._ports.rate_limits
         with store.reading() as connection:
             self.one_writer = connection.dialect.name == "sqlite"
@@ -192,26 +192,28 @@ class Claimer:
                 self.held_up_by = broken.why
                 return False
             by_index(connection)
-            gathers = rate_limits.is_due(connection, now)
+            digests_due = rate_limits.is_due(connection, now)
             waiting = claim.waiting(connection, now)
-            if not (gathers or any(waiting)):
+            if not (digests_due or any(waiting)):
                 return False
             self._only_fresh = not waiting.other
             self.large_waits = waiting.large
-            self.room, self.connections = server_limits.read(connection, self._relay, now)
+            self.max_recipients, self.max_connections = server_limits.read(
+                connection, self._relay, now
+            )
         self.probing = broken is not None
         self._looked_at = time.monotonic()
-        if gathers:
+        if digests_due:
             with store.writing() as connection:
-                self._to_tell += rate_limits.gather(connection, now)
+                self._to_announce += rate_limits.gather(connection, now)
         return True
 
-    def _kept(self, taken: ClaimResult) -> list[Claimed]:
-        self._to_tell += taken.held
-        self.exhausted = not (taken.claimed or taken.held)
-        if not taken.found_all:
-            self._looked_at = -math.inf  # there may be no more: a look disturbs nobody
-        return taken.claimed
+    def _kept(self, result: ClaimResult) -> list[Claimed]:
+        self._to_announce += result.held
+        self.exhausted = not (result.claimed or result.held)
+        if not result.found_all:
+            self._looked_at = -math.inf  # there may be no more: look, which takes no locks
+        return result.claimed
 
     def _sieve(
         self,
@@ -224,8 +226,8 @@ class Claimer:
         return held
 
 
-def _fulfil(promise: Future[list[Claimed]], claim: Callable[[], list[Claimed]]) -> None:
+def _fulfil(future: Future[list[Claimed]], claim: Callable[[], list[Claimed]]) -> None:
     try:
-        promise.set_result(claim())
+        future.set_result(claim())
     except BaseException as error:
-        promise.set_exception(error)
+        future.set_exception(error)

@@ -1,4 +1,4 @@
-"""Delivery: run after run, for as long as something is due and nothing stands in the way."""
+"""Delivery: one run after another while messages are due and nothing is in the way."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from ..storage.database import in_short
 from ..transport.base import Transport
 from ..transport.pool import KeptTransports
 from ..transport.relay import Relay
-from .pool import divert_to
+from .agents import divert_to
 from .ports import DispatcherPorts, DrainStats, StopCondition
 from .run import DeliveryRun
 
 log = logging.getLogger("flask_interaction_mail")
 
 _TIDY_EVERY = 3600.0  # s
-_POLL = 0.9  # s, so that what is stored leaves within a second even if nobody tells
+_POLL = 0.9  # s, so that a stored message leaves within a second even without a notice
 _UNTIL_NOTHING_IS_DUE = StopCondition()
 _NO_THREAD = (
     "no thread can be started: raise the limit of the system (ulimit -u, TasksMax of systemd, "
@@ -34,25 +34,25 @@ _NO_THREAD = (
 
 
 class Dispatcher:
-    """Delivers what is due; one a worker process."""
+    """Delivers what is due; there is one in each worker process."""
 
     def __init__(self, ports: DispatcherPorts) -> None:
         self._ports = ports
         self._time = claim.Time()
-        # Its thread holds on to what is kept, which must not hold on to the application.
+        # A thread outlives the application with these, so they must not keep it alive.
         self._kept = KeptTransports(_weakly(self))
         self._tidied_at = time.monotonic() - _TIDY_EVERY
-        self._complaint: str | None = None  # what was logged last, and is still so
+        self._complaint: str | None = None  # logged last, and still true
 
     def run(self, stop: threading.Event, wake: threading.Event, *, poll: float = _POLL) -> None:
         """Deliver until ``stop``; look for work every ``poll`` seconds, and at once on ``wake``.
 
-        A database that is away is waited for; nothing but ``stop`` ends this.
+        Nothing but ``stop`` ends this: while the database is away, it goes on trying.
         """
         deliver(lambda: self, StopCondition(stop), wake, poll=poll)
 
     def _turn(self, until: StopCondition) -> bool:
-        """Deliver what is due, tidy where it is time; whether there was anything. Never raises."""
+        """Deliver what is due, tidy once an hour; gives whether anything was sent. Never raises."""
         self._kept.close_idle()
         try:
             busy = self._drain(until).done > 0
@@ -61,7 +61,7 @@ class Dispatcher:
                 self._ports.tidy()
         except sa.exc.SQLAlchemyError as error:
             self._complain("database", f"{in_short(error)}; trying again")
-        except InteractionMailError as error:  # no tables yet, say
+        except InteractionMailError as error:  # such as: there are no tables yet
             self._complain("held_up", str(error))
         except Exception as error:
             self._complain("failed", f"{error!r}; trying again", exc_info=error)
@@ -71,16 +71,16 @@ class Dispatcher:
         return False
 
     def _complain(self, event: str, text: str, exc_info: Exception | None = None) -> None:
-        """Say it once, and not again a second later."""
+        """Log ``text``, unless it was logged last."""
         if text != self._complaint:
             self._complaint = text
             log.error("dispatcher.%s: %s", event, text, exc_info=exc_info)
 
     def drain(self, until: StopCondition = _UNTIL_NOTHING_IS_DUE) -> DrainStats:
-        """Deliver until nothing is due or ``until`` is reached; short transactions of its own.
+        """Deliver until nothing is due or ``until`` is reached, in short transactions of its own.
 
-        What is in flight at the end is finished and recorded, what was claimed and not begun is
-        given back.
+        At the end, messages in flight are finished and recorded, and claimed messages that were
+        not begun are given back.
         """
         try:
             return self._drain(until)
@@ -94,7 +94,7 @@ class Dispatcher:
         return stats
 
     def _run(self, until: StopCondition, stats: DrainStats) -> bool:
-        """Work under the settings that are in force now; whether others are at its end."""
+        """One run under the present settings; gives whether others are in force at its end."""
         self._ports.beat()
         settings = self._ports.settings()
         stats.held_up_by = self._obstacle(settings)
@@ -122,18 +122,18 @@ class Dispatcher:
             return "sending is paused"
         try:
             divert_to(settings)
-        except AddressError as error:  # an override is not looked at together with the others
+        except AddressError as error:  # overrides are not checked together with other settings
             return f"mail cannot be diverted: {error}"
         return None if threads.available() else _NO_THREAD
 
 
 def _weakly(dispatcher: Dispatcher) -> Callable[[Relay], Transport]:
-    present = weakref.ref(dispatcher)
+    reference = weakref.ref(dispatcher)
 
     def connect(relay: Relay) -> Transport:
-        own = present()
-        assert own is not None  # noqa: S101 - it is at work: it asks for the connection
-        return own._ports.transport(relay)
+        present = reference()
+        assert present is not None  # noqa: S101 - it asks for the connection
+        return present._ports.transport(relay)
 
     return connect
 
@@ -146,10 +146,10 @@ def deliver(
     poll: float = _POLL,
     rest: Callable[[], object] = lambda: None,
 ) -> None:
-    """As ``Dispatcher.run`` for what ``present`` gives, and only while it gives one.
+    """Run the dispatcher that ``present`` gives, as ``Dispatcher.run``, while it gives one.
 
-    Between two looks nothing here holds on to it, so that its application can be thrown away.
-    ``rest`` is called each time when all is done that can be.
+    Nothing here refers to it between two turns, so that its application can be garbage-collected.
+    ``rest`` is called whenever nothing is left to do.
     """
     if (dispatcher := present()) is None:
         return

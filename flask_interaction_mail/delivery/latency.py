@@ -1,4 +1,4 @@
-"""How far away a mail server is, as far as its answers tell."""
+"""Whether the mail server is near, measured by how fast it answers."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from typing import Final
 
 from ..outbox.claimed import Attempt
 
-_CLOSE: Final = timedelta(milliseconds=1)  # that a message takes with a server that is close
-_AT_MOST: Final = timedelta(milliseconds=10)  # that counts of one: anybody is held up now and then
-_IN_VAIN: Final = timedelta(milliseconds=25)  # that counts where nothing came at all
-_TOO_LONG: Final = timedelta(milliseconds=50)  # of waiting beyond what is close: it is not
+_LOCAL: Final = timedelta(milliseconds=1)  # for a message to a local server
+_AT_MOST: Final = timedelta(milliseconds=10)  # that one message counts: any may be held up
+_NOTHING: Final = timedelta(milliseconds=25)  # that counts if nothing came back at all
+_TOO_LONG: Final = timedelta(milliseconds=50)  # of accumulated waiting: the server is remote
 
 
 class LatencyMonitor:
-    """Whether the server ``is_local``: it answers as soon as it is asked.
+    """Whether the server ``is_local``: it answers at once.
 
-    It starts as local and becomes remote after 50 ms of accumulated waiting. Quick answers take
-    from that again, so one stall of a busy machine, which holds up several messages, says nothing.
+    Starts as local; becomes remote after 50 ms of accumulated waiting. Quick answers take from
+    that again, so one stall of a busy machine, which holds up several messages, changes nothing.
     """
 
     def __init__(self) -> None:
-        self._waited = timedelta()  # longer than a close one takes, lately
+        self._waited = timedelta()  # beyond what a local server takes
 
     @property
     def is_local(self) -> bool:
         return self._waited < _TOO_LONG
 
     def note(self, attempts: Iterable[Attempt]) -> None:
-        """Learn from what was just brought back, be it nothing."""
-        took = [min(one.finished_at - one.started_at, _AT_MOST) for one in attempts]
-        longer = sum(took, timedelta()) - len(took) * _CLOSE if took else _IN_VAIN
+        """Learn from the ``attempts`` that have just ended, even if there are none."""
+        took = [min(attempt.finished_at - attempt.started_at, _AT_MOST) for attempt in attempts]
+        longer = sum(took, timedelta()) - len(took) * _LOCAL if took else _NOTHING
         self._waited = min(max(timedelta(), self._waited + longer), 2 * _TOO_LONG)

@@ -1,4 +1,4 @@
-"""The lease under which a run holds what it has claimed."""
+"""The lease under which a run holds the messages that it has claimed."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from collections.abc import Collection
 from ..outbox import claim
 from ..outbox.claimed import Claimed
 from ..storage.database import AWAY, in_short
-from .pool import AgentPool
+from .agents import AgentPool
 from .ports import DispatcherPorts
 
 log = logging.getLogger("flask_interaction_mail")
 
 
 class Lease:
-    """Kept for as long as messages are in flight; ``pool`` is told until when it holds.
+    """Renewed while messages are in flight; ``pool`` is told until when it holds.
 
-    ``third`` of its length, in seconds, is how long may pass between two calls of ``keep``.
+    ``third`` is a third of its length in seconds: the longest time between two calls of ``keep``.
     """
 
     def __init__(self, ports: DispatcherPorts, clock: claim.Time, pool: AgentPool) -> None:
@@ -30,11 +30,11 @@ class Lease:
         self._renewed_at = 0.0
 
     def begin(self) -> None:
-        """What is claimed now is held from now on."""
+        """Start the lease of what is claimed now."""
         self._holds_from(time.monotonic())
 
     def keep(self, claims: Collection[Claimed]) -> None:
-        """Renew it for ``claims``, where it is time; what others have taken over is not begun."""
+        """Renew it for ``claims`` if a third has passed; what others have taken is not begun."""
         now = time.monotonic()
         if not claims or now - self._renewed_at < self.third:
             return
@@ -43,7 +43,7 @@ class Lease:
         except AWAY as error:
             log.error("dispatcher.renew: %s; trying again", in_short(error))
             return
-        self._pool.lost.update({one.id for one in claims} - ours)
+        self._pool.lost.update({claimed.id for claimed in claims} - ours)
         self._holds_from(now)
 
     def _renew(self, claims: Collection[Claimed]) -> set[uuid.UUID]:
@@ -53,4 +53,4 @@ class Lease:
 
     def _holds_from(self, moment: float) -> None:
         self._renewed_at = moment
-        self._pool.holds_until = moment + self._ports.lease.total_seconds()
+        self._pool.leased_until = moment + self._ports.lease.total_seconds()

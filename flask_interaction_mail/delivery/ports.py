@@ -1,4 +1,4 @@
-"""What delivery works with, and within which limits."""
+"""What delivery works with, as callables that can be replaced, and when it stops."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from ..transport.relay import Relay, relay_of
 
 
 def worker_name() -> str:
-    """Who works here, for logs and claims."""
+    """The name of this process, for logs and claims."""
     return f"{socket.gethostname()}:{os.getpid()}"[:255]
 
 
 class Store(Protocol):
     """What delivery needs of the database: two kinds of short transactions.
 
-    Where it is ``lone``, all threads share one connection.
+    If it is ``lone``, all threads share one connection.
     """
 
     @property
@@ -41,12 +41,12 @@ class Store(Protocol):
 
 
 class RateLimits(Protocol):
-    """How much mail may leave, and what becomes of the rest."""
+    """How much mail may leave, and what happens to the rest."""
 
     def sieve(
         self, connection: sa.Connection, claimed: Sequence[Claimed], now: datetime
     ) -> Collection[uuid.UUID]:
-        """Hold what is too much of messages that were just claimed; gives the ids."""
+        """Hold those of ``claimed`` that are above a rate; gives their ids. The caller commits."""
         ...
 
     def is_due(self, connection: sa.Connection, now: datetime) -> bool:
@@ -54,16 +54,16 @@ class RateLimits(Protocol):
         ...
 
     def gather(self, connection: sa.Connection, now: datetime) -> list[uuid.UUID]:
-        """Let what was held leave, in digests; gives the ids of what is queued now."""
+        """Queue what was held, as digests; gives the ids that are queued. The caller commits."""
         ...
 
     def announce(self, ids: Sequence[uuid.UUID]) -> None:
-        """Tell what stands in the database now about the messages ``ids``; must not raise."""
+        """Send signals about the messages ``ids``, as they are now stored; must not raise."""
         ...
 
 
 class NoRateLimits:
-    """Everything may leave."""
+    """Lets everything leave."""
 
     def sieve(self, *_: object) -> tuple[()]:
         return ()
@@ -79,17 +79,21 @@ class NoRateLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatcherPorts:
-    """What the dispatcher works with; every part can be exchanged.
+    """What the dispatcher works with; every part can be replaced.
 
-    ``settings`` gives what is in force now, ``relay`` where its mail is handed over. ``transport``
-    opens a connection there, from any thread, once ``prepare`` has been called by the thread that
-    speaks with the database. ``announce`` is told of what was recorded. ``report`` is told, in the
-    recording transaction, what the default To has to hear of. ``grace`` is the number of seconds
-    that a message in flight gets when work has to stop; ``suppressed`` says whether nothing may
-    leave now. ``tidy`` is called once an hour. While ``listening`` lasts, another process may set
-    the event. ``rate_limits`` say how much may leave. ``beat`` is called regularly as a sign of
-    life, ``leave`` at the end. A ``modest`` dispatcher claims no more than its connections send
-    within a second, because its process may end without notice.
+    - ``settings`` gives the settings in force, ``relay`` the server that they name.
+    - ``transport`` opens a connection to a relay, from any thread. The thread that uses the
+      database calls ``prepare`` first.
+    - ``announce`` gets the results that were recorded. ``report`` gets those that the default To
+      has to be told of, in the recording transaction.
+    - ``lease`` is how long a claim holds. ``grace`` is how many seconds a message in flight gets
+      when work has to stop.
+    - ``suppressed`` is true while nothing may leave. ``rate_limits`` say how much may leave.
+    - ``listening`` is a context in which another process may set the event.
+    - ``tidy`` is called once an hour, ``beat`` regularly as a sign of life, ``leave``
+      at the end.
+    - A ``modest`` dispatcher claims no more than its connections send within a second, because its
+      process may end without notice.
 
     ``announce``, ``report``, ``beat`` and ``leave`` must not raise.
     """
@@ -116,7 +120,7 @@ class DispatcherPorts:
 
 @dataclass(slots=True)
 class DrainStats:
-    """What a drain came to: how many were sent, how many got another verdict, what stopped it."""
+    """What a drain came to: how many were sent, how many ended otherwise, what stopped it."""
 
     sent: int = 0
     others: int = 0
@@ -129,9 +133,9 @@ class DrainStats:
 
 @dataclass(slots=True)
 class StopCondition:
-    """When to stop: an event, or a moment of ``time.monotonic``.
+    """When to stop: at an event, or at a moment of ``time.monotonic``.
 
-    ``break_off_at`` is such a moment, too: what is still in flight then is broken off.
+    ``break_off_at`` is the moment at which the connections of messages in flight are broken.
     """
 
     stop: threading.Event | None = None
@@ -144,7 +148,7 @@ class StopCondition:
         return self.deadline is not None and time.monotonic() >= self.deadline
 
     def grace(self, usual: float) -> float:
-        """How many seconds what is in flight gets to finish, of the ``usual`` ones."""
+        """How many seconds messages in flight get to finish, at most the ``usual`` number."""
         if self.break_off_at is None:
             return usual
         return min(usual, max(0.0, self.break_off_at - time.monotonic()))

@@ -131,7 +131,7 @@ class Recorder:
                 breaker.close(connection, self._relay)
             for most in [one.room for one in kept if one.room is not None]:
                 self._learn(connection, RECIPIENTS, most, now)
-                self._claimer.room = most
+                self._claimer.max_recipients = most
             if self.connections is not None:
                 self._learn(connection, CONNECTIONS, self.connections, now)
             if news := [one for one in kept if is_for_default_to(one)]:

@@ -1,6 +1,6 @@
 """When a message is tried again, and when it is given up.
 
-Instants are naive UTC, as in the database; the present and chance are arguments.
+Times are naive UTC, as in the database; the present and chance are arguments.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from itertools import accumulate, chain, repeat
 from typing import Final
 
-# After each attempt the next; the last one holds for all that follow. Greylisting servers let
-# a message in after five to ten minutes, which the first two reach.
+# After each attempt; the last delay also follows all further attempts. Greylisting servers accept
+# a message after five to ten minutes, which the first two delays reach.
 DELAYS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 30, 60, 120, 240))
-JITTER = 0.2  # a delay is longer by up to this share, so that a backlog does not come all at once
+JITTER = 0.2  # a delay is longer by up to this share, so that a backlog is spread
 GIVE_UP_AFTER = timedelta(days=5)  # RFC 5321 §4.5.4.1: at least four to five days
-# Where the delays add up to that. Counted and not measured, so that the time in which a message
-# was not tried costs it nothing: before its ``send_at``, held, paused, or without a server.
+# The attempt at which the delays add up to that. Attempts are counted instead of days, so that a
+# message loses no time before its ``send_at``, or while it is held, paused or without a server.
 LAST_ATTEMPT: Final = 1 + sum(
     1
     for waited in accumulate(chain(DELAYS, repeat(DELAYS[-1], GIVE_UP_AFTER // DELAYS[-1])))
@@ -43,7 +43,7 @@ def next_attempt(
 ) -> datetime | None:
     """When a message is tried again after its attempt number ``attempts``; None to give it up.
 
-    What has its own limit, ``expires_at``, is looked at once more when that comes.
+    A message with ``expires_at`` is due again at that time at the latest.
 
     Raises:
         ValueError: as ``next_delay``.

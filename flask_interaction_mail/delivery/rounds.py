@@ -1,6 +1,6 @@
-"""One attempt in several transactions, where the server takes few recipients in each.
+"""One attempt in several mail transactions, if the server takes few recipients in each. Pure.
 
-Each is written down before the next one begins, so that a crash repeats one of them at most. Pure.
+Each transaction is recorded before the next one begins, so that a crash repeats at most one.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from ..transport.base import TransportResult
 from ..transport.smtp.conclusions import no_room
 from ..values import Status
 
-_ROUNDS: Final = 20  # crowded transactions of one attempt,
-_TIME: Final = timedelta(seconds=60)  # and how long after the first of them the last may begin
+_ROUNDS: Final = 20  # crowded transactions of one attempt
+_TIME: Final = timedelta(seconds=60)  # from the end of the first of them to that of the last
 
-Said = Mapping[str, tuple[Status, str | None]]  # recipient -> what it came to, reply
+Said = Mapping[str, tuple[Status, str | None]]  # recipient -> status, reply
 
 
 def rest_of(
     claimed: Claimed, delivery: TransportResult, said: Said, finished_at: datetime
 ) -> Claimed | None:
-    """What is to go on after the transaction that ``said`` this; None where it was the last.
+    """What is left for the next transaction, after one in which the server ``said`` this.
 
-    That is also one in which nobody was accepted, unless it was crowded, and the last of many
-    crowded ones: the others wait for the next attempt.
+    None if nothing is left. None, too, if no recipient was accepted in a transaction that was not
+    crowded, and after 20 crowded ones: then the rest waits for the next attempt.
     """
     left = (*delivery.left, *claimed.later)
     if not left:
@@ -40,10 +40,9 @@ def rest_of(
             return None
     elif delivery.result is not Result.ACCEPTED:
         return None
-    decided = {address: one for address, one in said.items() if address not in delivery.left}
     deferred = dict(claimed.deferred)
     before = dict(claimed.before)
-    for address, (status, reply) in decided.items():
+    for address, (status, reply) in _decided(delivery, said).items():
         if status is Status.DEFERRED:
             deferred[address] = reply
         else:
@@ -65,8 +64,8 @@ def rest_of(
 def so_far(
     claimed: Claimed, delivery: TransportResult, said: Said, attempt: Attempt, rest: Claimed
 ) -> AttemptResult:
-    """The verdict on one transaction of an attempt that goes on with ``rest``."""
-    decided = {address: one for address, one in said.items() if address not in delivery.left}
+    """The result of one transaction, in an attempt that goes on with ``rest``."""
+    decided = _decided(delivery, said)
     return AttemptResult(
         claimed=replace(
             claimed, places=tuple(place for place in claimed.places if place[1] in decided)
@@ -84,10 +83,10 @@ def so_far(
 
 
 def everybody(claimed: Claimed, delivery: TransportResult, said: Said, attempt: Attempt) -> Said:
-    """What an attempt came to with its last transaction, which ``said`` this of some.
+    """What an attempt came to for all recipients, after a last transaction that ``said`` this.
 
-    A sender who was refused is so for all, asked for or not. Who found no room, after others had
-    in a transaction before, waits for the next attempt.
+    A refusal of the sender holds for all recipients, asked for or not. A recipient who found no
+    room, although others did in an earlier transaction, waits for the next attempt.
     """
     refused = delivery.stage is Stage.SENDER and delivery.result is Result.PERMANENT
     unasked = Status.FAILED if refused else Status.DEFERRED
@@ -103,3 +102,7 @@ def everybody(claimed: Claimed, delivery: TransportResult, said: Said, attempt: 
         **dict.fromkeys(claimed.later, (unasked, attempt.reply)),
         **{address: (Status.DEFERRED, reply) for address, reply in claimed.deferred},
     }
+
+
+def _decided(delivery: TransportResult, said: Said) -> Said:
+    return {address: what for address, what in said.items() if address not in delivery.left}

@@ -1,9 +1,9 @@
 """A run: one stretch of delivery under one set of settings.
 
-The run alone speaks with the database, its agents alone with the server, so that no
-transaction is ever open while the network is in use. (The content of a large message its agent
-reads, between two commands.) What agents bring within milliseconds is recorded in one commit, and
-the next messages are claimed while the last ones are recorded.
+Only the run uses the database, only its agents use the server, so that no transaction is open
+while the network is in use. (An agent does read the content of a large message, between two
+commands.) What agents report within milliseconds is recorded in one commit, and the next messages
+are claimed while the last ones are recorded.
 """
 
 from __future__ import annotations
@@ -21,31 +21,29 @@ from ..outbox.sizes import ANY, SMALL
 from ..settings.model import MessagingSettings, OnAmbiguous
 from ..storage.database import AWAY, in_short
 from ..transport.pool import KeptTransports
-from . import pace
-from .agent import Returned
+from . import prefetch
+from .agents import AgentPool, AgentReport
 from .claimer import GLANCE, Claimer, ClaimRequest
+from .concurrency import Concurrency
 from .latency import LatencyMonitor
 from .lease import Lease
-from .lines import Lines
-from .pace import ModestPace, Pace, Standing
-from .pool import AgentPool
 from .ports import DispatcherPorts, DrainStats, StopCondition
+from .prefetch import Load, ModestPrefetch, Prefetch
 from .recorder import Recorder
 from .resolution import NOBODY_KNOWS, expired
 
 log = logging.getLogger("flask_interaction_mail")
 
 _MAX_BYTES = 4_000_000  # of content in flight beyond which nothing more is claimed
-_AFTER_ABORT = 2.0  # s for agents to notice that their connection was broken off
-_QUICK = 0.02  # s in which a close server has answered
-_ENOUGH = ("421 ", "432 4.3.2 ")  # what says that a server has too many connections, or too much
+_AFTER_ABORT = 2.0  # s for agents to notice that their connection was broken
+_QUICK = 0.02  # s in which a local server has answered
+_THROTTLED = ("421 ", "432 4.3.2 ")  # replies of a server with too many connections or messages
 _A_MOMENT = timedelta(microseconds=1)
-_HELD_BACK = timedelta(seconds=2)  # after which an answer with refusals says nothing of the line
-_GROUP, _ALL = 0.003, 0.005  # s that a result waits for some others; for all, which come soon
+_SOME, _ALL = 0.003, 0.005  # s that a report waits for some others; for all, which come soon
 
 
 class DeliveryRun:
-    """Delivers what is due until nothing is left, the limit is reached, or settings change."""
+    """Delivers until nothing is due, the limit is reached, or other settings are in force."""
 
     def __init__(
         self,
@@ -65,25 +63,25 @@ class DeliveryRun:
         self._relay = relay = ports.relay(settings)
         self._pool = AgentPool(settings, relay, kept, clock.now)
         self._claimer = Claimer(ports, settings, relay, clock)
-        self._recorder = Recorder(ports, relay, clock, self._claimer, until, stats, self._supply)
+        self._recorder = Recorder(ports, relay, clock, self._claimer, until, stats, self._release)
         self._in_flight: dict[uuid.UUID, Claimed] = {}
-        self._large_one: uuid.UUID | None = None  # the last one that was claimed
+        self._large_id: uuid.UUID | None = None  # of the large message that was claimed last
         self._hold = settings.on_ambiguous is OnAmbiguous.HOLD
         self._lease = Lease(ports, clock, self._pool)
-        self._pace = ModestPace() if ports.modest else Pace()
+        self._prefetch = ModestPrefetch() if ports.modest else Prefetch()
         self._looked_at = time.monotonic()
         self._prepared = False
         self._exhausted = False  # the last claim found nothing
-        self._came_back = False  # something that an earlier claim cannot have found
+        self._requeued = False  # something, since the last claim
         self._latency = LatencyMonitor()
-        self._lines = Lines(ports.connections)
-        self._known_limit: int | None = None  # of the server, as last read
-        self._proven = False  # the server has taken part in a conversation about a message
+        self._concurrency = Concurrency(ports.connections)
+        self._known_limit: int | None = None  # of the server's connections, as last read
+        self._proven = False  # the server has taken part in a mail transaction
 
     def work(self) -> bool:
-        """Claim, hand out, record; whether it stopped because other settings are in force.
+        """Claim, hand out, record; gives whether it stopped because of other settings.
 
-        ``end`` has to follow, whatever happens here.
+        The caller calls ``end`` afterwards, also if this raises.
         """
         while self._pool.trouble is None and not self._until.reached():
             self._refill()
@@ -91,7 +89,7 @@ class DeliveryRun:
                 return False
             if self._in_flight:
                 self._collect(_QUICK if self._latency.is_local else GLANCE)
-                self._staff()
+                self._adjust_pool()
                 if not self._pool.at_work:
                     return False
             if self._outdated():
@@ -99,21 +97,21 @@ class DeliveryRun:
         return False
 
     def end(self) -> None:
-        """Give back what was not begun, let agents finish, record what they bring."""
-        self._give_back(self._withdrawn())
+        """Give back what was not begun, let agents finish, record what they report."""
+        self._give_back(self._withdraw())
         self._await(self._until.grace(self._ports.grace))
         if self._in_flight:
             self._pool.abort()
             self._await(_AFTER_ABORT)
         if self._in_flight:
-            self._leave()
+            self._abandon()
 
-    def _withdrawn(self) -> list[Claimed]:
-        """What nobody has begun to carry; nothing more is claimed or handed out."""
+    def _withdraw(self) -> list[Claimed]:
+        """Claim and hand out nothing more; gives the messages that no agent has begun."""
         self._exhausted = True
         waiting = [*self._pool.jobs.close(), *self._claimed_in_vain()]
-        for one in waiting:
-            self._in_flight.pop(one.id, None)
+        for claimed in waiting:
+            self._in_flight.pop(claimed.id, None)
         return waiting
 
     def _outdated(self) -> bool:
@@ -121,7 +119,7 @@ class DeliveryRun:
         at_work = self._in_flight or self._claimer.underway
         if at_work and time.monotonic() - self._looked_at < GLANCE:
             return False
-        self._exhausted = False  # meanwhile something may have come
+        self._exhausted = False  # something may have been queued meanwhile
         self._looked_at = time.monotonic()
         self._ports.beat()
         return self._ports.settings() != self._settings
@@ -134,54 +132,54 @@ class DeliveryRun:
             return []
 
     def _refill(self) -> None:
-        """See to it that there is always something to carry."""
+        """Claim, so that agents always have something to send."""
         claimer = self._claimer
         self._claim_ahead(beside=bool(self._in_flight))
         if claimer.ready or (claimer.underway and not self._in_flight):
             claimed = claimer.take()
-            # A claim beside others may have left a large one, which can come now.
-            nothing = claimer.exhausted and not self._came_back
+            # A claim beside others may have left a large message, which can be claimed now.
+            nothing = claimer.exhausted and not self._requeued
             self._exhausted = nothing and bool(self._in_flight or not claimer.large_waits)
-            self._came_back = False
+            self._requeued = False
             self._stats.held_up_by = claimer.held_up_by
-            if claimer.connections not in (None, self._known_limit):
-                self._known_limit = claimer.connections
-                self._lines.refused(time.monotonic(), claimer.connections)
+            if claimer.max_connections not in (None, self._known_limit):
+                self._known_limit = claimer.max_connections
+                self._concurrency.refused(time.monotonic(), claimer.max_connections)
             self._hand_out(claimed)
 
     def _claim_ahead(self, *, beside: bool) -> None:
-        """Begin to claim what comes next, where it is time for that.
+        """Begin to claim the next messages, if it is time to.
 
-        What a close server accepts beside a claim would be recorded late: there that is when
-        nobody carries any more, beside the last record.
+        If the server is fast, what it accepts during a claim would be recorded late. The claim
+        then begins when no agent sends any more, beside the last record.
         """
         claimer = self._claimer
-        if claimer.underway or (self._close and self._others and not claimer.one_writer):
+        if claimer.underway or (self._server_is_fast and self._others and not claimer.one_writer):
             return
-        # Where the next record takes a claim along, that is soon enough as long as any wait.
+        # A claim that joins the next record comes soon enough while any message waits.
         low_water = 0 if claimer.may_join else 0.5
         if limit := self._wanted(low_water):
             claimer.begin(self._request(limit), beside=beside)
 
     def _next_request(self) -> ClaimRequest | None:
-        """What to claim together with the record that comes next, if anything."""
+        """What to claim together with the next record, if anything."""
         if not self._claimer.may_join or self._pool.trouble is not None:
             return None
         limit = self._wanted(low_water=1)
-        return self._request(limit, along=True) if limit else None
+        return self._request(limit, joins=True) if limit else None
 
-    def _request(self, limit: int, *, along: bool = False) -> ClaimRequest:
+    def _request(self, limit: int, *, joins: bool = False) -> ClaimRequest:
         if not self._in_flight:
             self._lease.begin()
-        most = self._recorder.batch_size if self._claimer.one_writer else pace.MOST
-        self._pace.claims(hands=self._hands, most=most)
-        # What was lost counts as begun. With a server that takes its time it would wait for a
-        # connection after each record, and a worker killed again and again would seem its fault.
-        late = 0 if along and not self._latency.is_local else self._hands
-        late -= sum(one.lost_before for one in self._in_flight.values())
-        free = self._hands - len(self._in_flight)
-        # SQLite writes all of a row again, and nobody else meanwhile: not while others carry.
-        busy = along or (self._in_flight if self._claimer.one_writer else self._large)
+        most = self._recorder.batch_size if self._claimer.one_writer else prefetch.MOST
+        self._prefetch.claims(agents=self._agents, most=most)
+        # A lost message counts as begun. With a slow server it would wait for a connection after
+        # each record, and workers that are killed meanwhile would make it look guilty.
+        late = 0 if joins and not self._latency.is_local else self._agents
+        late -= sum(claimed.lost_before for claimed in self._in_flight.values())
+        free = self._agents - len(self._in_flight)
+        # SQLite rewrites whole rows and lets nobody else write: no large ones while agents send.
+        busy = joins or (self._in_flight if self._claimer.one_writer else self._large)
         sizes = SMALL if busy else ANY
         return ClaimRequest(limit, free=max(0, free), late=max(0, late), sizes=sizes)
 
@@ -189,159 +187,161 @@ class DeliveryRun:
         if self._exhausted or (self._claimer.probing and self._in_flight):
             return 0
         if self._hold:
-            # All that was claimed waits for an administrator when a worker dies: claim no more
+            # If a worker dies, all that it has claimed waits for an administrator: claim no more
             # than can begin at once.
-            return max(0, self._hands - len(self._in_flight))
-        standing = Standing(
+            return max(0, self._agents - len(self._in_flight))
+        load = Load(
             in_flight=len(self._in_flight),
             waiting=len(self._pool.jobs),
-            hands=self._hands,
+            agents=self._agents,
             low_water=low_water,
             joins=self._claimer.may_join,
         )
-        room = self._pace.room(standing)
-        # A few of some size may be as much as many small ones.
-        sizes = (one.envelope.size for one in self._in_flight.values() if not one.large)
-        return 0 if room and sum(sizes) > _MAX_BYTES else room
+        wanted = self._prefetch.wanted(load)
+        # A few messages of some size may be as much as many small ones.
+        sizes = (claimed.envelope.size for claimed in self._in_flight.values() if not claimed.large)
+        return 0 if wanted and sum(sizes) > _MAX_BYTES else wanted
 
-    def _hand_out(self, claimed: Sequence[Claimed]) -> None:
-        if not claimed:
+    def _hand_out(self, claims: Sequence[Claimed]) -> None:
+        if not claims:
             return
         if not self._prepared:
             self._ports.prepare(self._relay)
             self._prepared = True
-        late = {one.id: verdict for one in claimed if (verdict := expired(one, self._time.now()))}
-        timely = self._claimer.portions(one for one in claimed if one.id not in late)
-        self._in_flight.update((one.id, one) for one in timely)
-        self._large_one = next((one.id for one in timely if one.large), self._large_one)
-        # What a worker had lost goes first: should this one die as well, it was begun.
-        first = [one for one in timely if one.lost_before]
-        self._pool.jobs.add(first, [one for one in timely if not one.lost_before])
-        # Where even this cannot be recorded, what nobody carries yet is given back.
+        now = self._time.now()
+        late = {claimed.id: result for claimed in claims if (result := expired(claimed, now))}
+        timely = self._claimer.portions(claimed for claimed in claims if claimed.id not in late)
+        self._in_flight.update((claimed.id, claimed) for claimed in timely)
+        self._large_id = next((claimed.id for claimed in timely if claimed.large), self._large_id)
+        # A message that a worker had lost goes first: if this one dies as well, it was begun.
+        first = [claimed for claimed in timely if claimed.lost_before]
+        self._pool.jobs.add(first, [claimed for claimed in timely if not claimed.lost_before])
+        # Last: if even this cannot be recorded, the messages that wait are given back.
         self._recorder.record(list(late.values()))
-        self._staff()
+        self._adjust_pool()
 
     @property
-    def _close(self) -> bool:
-        """Whether the server takes messages as fast as this worker brings them."""
+    def _server_is_fast(self) -> bool:
+        """Whether the server takes messages as fast as this worker sends them."""
         return self._latency.is_local and not self._hold
 
     @property
-    def _hands(self) -> int:
-        """How many messages can begin at once: one for each connection that pays.
+    def _agents(self) -> int:
+        """How many agents to have: one for each connection that pays.
 
-        A server that answers at once keeps this process busy with one connection already, and
-        several would get into each other's way. The first one is alone where one logs in, too: a
-        wrong password is shown once, not once a connection.
+        A server that answers at once keeps this process busy with one connection already; several
+        would get in each other's way. The first login is made on one connection alone, so that a
+        wrong password is not tried once for each.
         """
-        unknown = self._relay.use_authentication and not self._proven
-        if unknown:
+        if self._relay.use_authentication and not self._proven:
             return 1
-        return min(1 + self._large, self._lines.count) if self._close else self._lines.count
+        most = self._concurrency.count
+        return min(1 + self._large, most) if self._server_is_fast else most
 
     @property
     def _others(self) -> int:
-        """How many are in flight beside a large one."""
+        """How many messages are in flight beside a large one."""
         return len(self._in_flight) - self._large
 
     @property
     def _large(self) -> int:
-        """How many take a connection for themselves for a while: one, or none."""
-        return int(self._large_one in self._in_flight)
+        """How many large messages are in flight, each on a connection of its own: 0 or 1."""
+        return int(self._large_id in self._in_flight)
 
     @property
-    def _in_play(self) -> int:
-        """How many messages agents have, may take, or have brought back."""
-        return len(self._in_flight) - len(self._pool.jobs.kept_back)
+    def _released(self) -> int:
+        """How many messages agents have, may take, or have reported."""
+        return len(self._in_flight) - len(self._pool.jobs.unreleased)
 
-    def _staff(self) -> None:
+    def _adjust_pool(self) -> None:
         """Have as many agents as there is work for."""
         if self._pool.trouble is None:
-            self._supply()
-            self._pool.grow_to(min(self._hands, len(self._in_flight)))
-            self._pool.shrink_to(self._lines.count)
+            self._release()
+            self._pool.grow_to(min(self._agents, len(self._in_flight)))
+            self._pool.jobs.shrink_to(self._concurrency.count)
 
-    def _supply(self) -> None:
-        """Release at most one batch to a local server, two to one that is far away.
+    def _release(self) -> None:
+        """Release at most one batch to a local server, two to a remote one.
 
-        Next door the next commit then records all that it has accepted; far away connections
-        would idle while they wait for that.
+        With a local server, the next commit then records all that it has accepted. With a remote
+        one, connections would idle while they wait for that.
         """
         if self._pool.trouble is None:
-            most = max(self._recorder.batch_size, self._hands)
-            self._pool.jobs.release((1 if self._latency.is_local else 2) * most - self._in_play)
+            batch = max(self._recorder.batch_size, self._agents)
+            batches = 1 if self._latency.is_local else 2
+            self._pool.jobs.release(batches * batch - self._released)
 
     def _collect(self, patience: float) -> None:
-        """Wait for results, and write down what came; keep the leases meanwhile."""
-        most = min(self._recorder.batch_size, self._in_play)
-        together = _ALL if self._latency.is_local else _GROUP
+        """Wait for reports and record them; renew the leases meanwhile."""
+        most = min(self._recorder.batch_size, self._released)
+        together = _ALL if self._latency.is_local else _SOME
         patience = min(patience, self._lease.third, GLANCE)
-        returned = self._pool.collect(patience, most, together=together)
-        verdicts = (one.verdict for one in returned if one.verdict)
-        attempts = [one.attempt for one in verdicts if one.attempt]
+        reports = self._pool.collect(patience, most, together=together)
+        results = (report.result for report in reports if report.result)
+        attempts = [result.attempt for result in results if result.attempt]
         self._latency.note(attempts)
-        self._pace.note(attempts)
-        self._count_lines(attempts)
-        if returned:
-            self._settle(returned)
+        self._prefetch.note(attempts)
+        slow_refusals = any(report.slow_refusals for report in reports)
+        self._adjust_concurrency(attempts, slow_refusals=slow_refusals)
+        if reports:
+            self._record(reports)
         self._lease.keep(self._in_flight.values())
 
-    def _count_lines(self, attempts: Sequence[Attempt]) -> None:
-        """Have as many connections next as the last ones have shown to pay."""
+    def _adjust_concurrency(self, attempts: Sequence[Attempt], *, slow_refusals: bool) -> None:
+        """Learn from ``attempts`` how many connections to have next."""
         now = time.monotonic()
-        held_back = any(map(_held_back, attempts))
-        if held_back:
-            self._lines.held_back(now)
-        busy = not (self._close or held_back) and len(self._pool.jobs) > 0
-        self._lines.note(now, len(attempts), busy=busy)
-        if any(one.reply and one.reply.startswith(_ENOUGH) for one in attempts):
-            self._lines.crowded(now)
-        room, self._pool.room = self._pool.room, None
-        if room is not None:
-            log.info("server.connections: it takes %s of ours", room)
-            self._lines.refused(now, room)
-            self._recorder.connections = self._lines.limit
+        if slow_refusals:
+            self._concurrency.slow_refusals(now)
+        busy = not (self._server_is_fast or slow_refusals) and len(self._pool.jobs) > 0
+        self._concurrency.note(now, len(attempts), busy=busy)
+        if any(attempt.reply and attempt.reply.startswith(_THROTTLED) for attempt in attempts):
+            self._concurrency.throttled(now)
+        limit, self._pool.connection_limit = self._pool.connection_limit, None
+        if limit is not None:
+            log.info("server.connections: it takes %s of ours", limit)
+            self._concurrency.refused(now, limit)
+            self._recorder.connections = self._concurrency.limit
 
-    def _settle(self, returned: Sequence[Returned]) -> None:
-        for one in returned:
-            self._in_flight.pop(one.claimed.id, None)
-        verdicts = [one.verdict for one in returned if one.verdict is not None]
-        going_on = {one.claimed.id: one.rest for one in verdicts if one.rest is not None}
-        self._in_flight.update(going_on)
-        self._proven = self._proven or bool(verdicts)
+    def _record(self, reports: Sequence[AgentReport]) -> None:
+        for report in reports:
+            self._in_flight.pop(report.claimed.id, None)
+        results = [report.result for report in reports if report.result is not None]
+        rests = {result.claimed.id: result.rest for result in results if result.rest is not None}
+        self._in_flight.update(rests)
+        self._proven = self._proven or bool(results)
         if self._pool.trouble is None and not self._claimer.one_writer:
             self._claim_ahead(beside=True)
-        rests = self._recorder.record(verdicts, self._next_request() if verdicts else None)
-        if going_on:
-            self._go_on(going_on, rests)
-        self._stand_back([one for one in returned if one.verdict is None])
+        recorded = self._recorder.record(results, self._next_request() if results else None)
+        if rests:
+            self._continue(rests, recorded)
+        self._return([report for report in reports if report.result is None])
 
-    def _go_on(self, expected: Iterable[uuid.UUID], rests: Sequence[Claimed]) -> None:
-        """The next transactions of attempts; given back where nobody carries any more."""
+    def _continue(self, expected: Iterable[uuid.UUID], rests: Sequence[Claimed]) -> None:
+        """Hand out the next transactions of attempts, or give them back at the end of the run."""
         for id in expected:
-            del self._in_flight[id]  # what was not recorded is somebody else's now
+            del self._in_flight[id]  # what was not recorded belongs to another worker now
         if self._pool.jobs.closed:
             self._give_back(rests)
         else:
             portions = self._claimer.portions(rests)
-            self._in_flight.update((one.id, one) for one in portions)
+            self._in_flight.update((claimed.id, claimed) for claimed in portions)
             self._pool.jobs.add(portions, [])
 
-    def _stand_back(self, unlucky: Sequence[Returned]) -> None:
-        """The server is in trouble: nobody's attempt is burnt, the breaker opens.
+    def _return(self, reports: Sequence[AgentReport]) -> None:
+        """Return messages without a result to the queue, their attempt uncounted.
 
-        What waits is due at once: when it may be tried is the breaker's to say, and better
-        settings close that. What met the trouble comes last, so that the next probe is another
-        message.
+        If the server is in trouble, the breaker opens, and decides when they may be tried; so they
+        are due at once, as better settings close it. The message that met the trouble comes last,
+        so that the next probe is another one.
         """
-        trouble, detail = self._pool.trouble, None
-        if not unlucky:
+        if not reports:
             return
-        first = [one.claimed for one in unlucky if not one.met_trouble]
-        last = [one.claimed for one in unlucky if one.met_trouble]
+        trouble, detail = self._pool.trouble, None
+        first = [report.claimed for report in reports if not report.met_trouble]
+        last = [report.claimed for report in reports if report.met_trouble]
         if trouble is not None:
-            first += self._withdrawn()
-        self._came_back = True
+            first += self._withdraw()
+        self._requeued = True
         self._exhausted = self._exhausted and self._pool.jobs.closed
         with self._ports.store.writing() as connection:
             now = self._time.look(connection)
@@ -362,24 +362,18 @@ class DeliveryRun:
         except AWAY as error:
             log.error("dispatcher.give_back: %s; their leases will end", in_short(error))
 
-    def _leave(self) -> None:
-        """No claim is left behind, whatever became of its agent."""
+    def _abandon(self) -> None:
+        """Leave no claim behind, even if its agent does not come back."""
         left = list(self._in_flight.values())
         log.warning("dispatcher.left: %s messages still in flight", len(left))
         if not self._pool.at_work:
             self._give_back(left)
             return
         now = self._time.now()
-        judge = partial(self._pool.judge.verdict, started_at=now, finished_at=now, chance=0.0)
-        self._settle([Returned(one, judge(one, NOBODY_KNOWS)) for one in left])
+        resolve = partial(self._pool.resolver.verdict, started_at=now, finished_at=now, chance=0.0)
+        self._record([AgentReport(claimed, resolve(claimed, NOBODY_KNOWS)) for claimed in left])
 
     def _await(self, seconds: float) -> None:
         end = time.monotonic() + seconds
         while self._in_flight and self._pool.at_work and (left := end - time.monotonic()) > 0:
             self._collect(left)
-
-
-def _held_back(attempt: Attempt) -> bool:
-    """Whether the server seems to have held refusals back, as it would on any connection."""
-    refused = any(reply[0] in "45" for reply in attempt.replies.values())
-    return refused and attempt.finished_at - attempt.started_at > _HELD_BACK

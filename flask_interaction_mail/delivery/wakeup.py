@@ -1,8 +1,8 @@
-"""From one process to another: there is something to deliver (PostgreSQL's LISTEN and NOTIFY).
+"""Tells other processes that there is something to deliver (PostgreSQL's LISTEN and NOTIFY).
 
-Only a shortcut: workers look by themselves within a second, so nothing depends on a notice that is
-lost. It is sent after the host's commit, on a connection of its own, because inside the host's
-transaction it would forbid a two-phase commit.
+This only saves time: workers look by themselves within a second, so a lost notice does no harm. It
+is sent after the host's commit, on a connection of its own, because NOTIFY in the host's
+transaction would rule out a two-phase commit.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ from ..storage.database import Database, in_short
 log = logging.getLogger("flask_interaction_mail")
 
 _CHANNEL = "interaction_mail"
-_PATIENCE = 1.0  # s between two looks at whether to stop
-_LULL = 0.02  # s in which further notices come together: under load each would cost a wake-up
-_AGAIN = 5.0  # s after a connection that could not be had
+_PATIENCE = 1.0  # s between two checks of whether to stop
+_LULL = 0.02  # s in which further notices are ignored: each would cost a wake-up under load
+_AGAIN = 5.0  # s after a connection that failed
 
 
 def notify(database: Database) -> None:
     """Tell the workers on the same PostgreSQL database; nothing elsewhere. Never raises."""
     bind = database.bind
-    # With a connection for a bind a host's test keeps all that it does to itself.
+    # A host's test that binds to one connection rolls back all that it does.
     if bind.dialect.name != "postgresql" or isinstance(bind, sa.Connection):
         return
     try:
@@ -42,12 +42,12 @@ def notify(database: Database) -> None:
 
 
 def is_heard(engine: sa.Engine) -> bool | None:
-    """Whether a notice to itself arrives within a second; None where there are none.
+    """Whether a notice to itself arrives within a second; None without PostgreSQL.
 
-    Something between may take LISTEN without a word and keep the notices to itself.
+    A connection pooler in between may accept LISTEN and never pass on a notice.
 
     Raises:
-        InteractionMailError: no connection could be had for this.
+        InteractionMailError: the connection failed.
     """
     wait = _WAITS.get(engine.driver) if engine.dialect.name == "postgresql" else None
     if wait is None:
@@ -57,23 +57,23 @@ def is_heard(engine: sa.Engine) -> bool | None:
             with closing(engine.raw_connection()) as pooled:
                 _send_notice(pooled)
             return wait(listener)
-    except engine.dialect.loaded_dbapi.Error as error:  # SQLAlchemy has no part in this
+    except engine.dialect.loaded_dbapi.Error as error:  # as SQLAlchemy does not wrap these
         raise InteractionMailError(in_short(error)) from error
 
 
 def _send_notice(pooled: sa.PoolProxiedConnection) -> None:
     connection: Any = pooled.driver_connection
-    usual = connection.autocommit
+    before = connection.autocommit
     connection.autocommit = True  # a transaction would be two more round trips
     try:
         pooled.cursor().execute(f"NOTIFY {_CHANNEL}")
     finally:
-        connection.autocommit = usual
+        connection.autocommit = before
 
 
 @contextmanager
 def listening(engine: sa.Engine, wake: threading.Event) -> Iterator[None]:
-    """While this lasts ``wake`` is set at each notice; where that cannot be had, nothing is."""
+    """Set ``wake`` at each notice while this lasts; does nothing without PostgreSQL."""
     wait = _WAITS.get(engine.driver) if engine.dialect.name == "postgresql" else None
     if wait is None:
         yield
@@ -102,7 +102,7 @@ def _listen(
     while not stop.is_set():
         try:
             with closing(_own_connection(engine)) as connection:
-                wake.set()  # something may have come before there was anybody to hear it
+                wake.set()  # a notice may have come before this listened
                 while not stop.is_set():
                     if wait(connection):
                         wake.set()
@@ -113,7 +113,7 @@ def _listen(
 
 
 def _own_connection(engine: sa.Engine) -> Any:
-    """A connection of our own that listens; the pool opens another in its place."""
+    """A connection that listens, taken out of the pool, which opens another in its place."""
     pooled = engine.raw_connection()
     connection: Any = pooled.driver_connection
     pooled.detach()
@@ -127,7 +127,7 @@ def _own_connection(engine: sa.Engine) -> Any:
 
 
 def _wait_psycopg(connection: Any) -> bool:
-    # Its own way of waiting wakes up ten times a second.
+    # With a timeout, ``notifies`` itself wakes up ten times a second.
     return _is_readable(connection) and bool(list(connection.notifies(timeout=0)))
 
 
@@ -141,7 +141,7 @@ def _wait_psycopg2(connection: Any) -> bool:
 
 
 def _is_readable(connection: Any) -> bool:
-    """Whether anything comes while there is patience."""
+    """Whether anything arrives within a second."""
     with selectors.DefaultSelector() as selector:
         selector.register(connection, selectors.EVENT_READ)
         return bool(selector.select(_PATIENCE))

@@ -84,6 +84,7 @@ class TransportResult:
     Those who are ``left`` found no more room in this transaction and are for the next one; ``room``
     is how many do, as far as this one has shown. Where it was ``crowded`` some of them were refused
     after five others, maybe because of these: they are for the next one even if nobody got this.
+    ``slow_refusals`` is true where recipients were refused and their answers took more than 2 s.
     """
 
     result: Result
@@ -96,6 +97,7 @@ class TransportResult:
     left: tuple[str, ...] = ()
     room: int | None = None
     crowded: bool = False
+    slow_refusals: bool = False
 
 
 class Stopped(TransportError):

@@ -10,7 +10,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_interaction_mail import clock
-from flask_interaction_mail.delivery import pace
+from flask_interaction_mail.delivery import prefetch
 from flask_interaction_mail.outbox import claim
 from flask_interaction_mail.settings.store import PasswordState
 from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
@@ -258,7 +258,7 @@ def test_lost_messages_do_not_wait_for_the_end_of_the_queue(site: Site) -> None:
         claim.claim(
             connection, limit=50, worker="dead", lease=-timedelta(seconds=1), now=clock.now()
         )
-    enough = 2 * pace.MOST  # the most that one claim takes, so that fresh mail fills each
+    enough = 2 * prefetch.MOST  # the most that one claim takes, so that fresh mail fills each
     site.put(2 * enough)
     worker = site.start(lease=20)
 

@@ -195,7 +195,7 @@ def test_a_claim_that_fails_takes_no_record_with_it(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What the server has accepted is written down, whatever becomes of the next messages."""
-    monkeypatch.setattr("flask_interaction_mail.delivery.pace.FIRST", 4)
+    monkeypatch.setattr("flask_interaction_mail.delivery.prefetch.FIRST", 4)
     store.put(*(a_message() for _ in range(12)))
     claim, claims = queue.claim, []
 

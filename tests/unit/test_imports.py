@@ -57,7 +57,7 @@ LATE = (
     "flask_interaction_mail.cli.tables",
     "flask_interaction_mail.cli.test",
     "flask_interaction_mail.contrib",
-    "flask_interaction_mail.delivery.agent",
+    "flask_interaction_mail.delivery.agents",
     "flask_interaction_mail.delivery.digests",
     "flask_interaction_mail.delivery.dispatcher",
     "flask_interaction_mail.delivery.factory",

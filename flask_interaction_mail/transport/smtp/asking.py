@@ -65,7 +65,11 @@ def ask(session: Session, envelope: Envelope, answers: Answers) -> None:
         TransportError: the connection failed.
     """
     session.served += 1
-    (_ask_at_once if session.offered.pipelining else _ask_in_turn)(session, envelope, answers)
+    began = monotonic()
+    try:
+        (_ask_at_once if session.offered.pipelining else _ask_in_turn)(session, envelope, answers)
+    finally:
+        answers.seconds = monotonic() - began
 
 
 def again(session: Session, why: Why, asked: Collection[Why]) -> None:

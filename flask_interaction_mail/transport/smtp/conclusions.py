@@ -22,6 +22,9 @@ _UNKNOWN_OUTCOME: Final = (
 _ENHANCED: Final = re.compile(r"[245]\.(\d{1,3}\.\d{1,3})\b")
 
 _PATIENCE: Final = 5  # refusals for good that a server is not known to hold against others
+# Servers delay refusals once a connection has had some, each for longer than the last one; on a new
+# connection the delays start over. This many seconds for one envelope are a sign of it.
+_SLOW: Final = 2.0
 _HELD_BACK: Final = 5.0  # s that a refusal takes where the next one takes longer
 NOT_ASKED: Final = Reply(
     451, None, "Not asked for yet: the server held back its refusal of another recipient."
@@ -86,6 +89,7 @@ class Answers:
     room: int = 0
     crowded: bool = False
     held_back: bool = False  # a refusal for good took more than 5 s
+    seconds: float = 0.0  # from MAIL to the answer to DATA
     _bad: int = 0
 
     def about(self, recipient: str, reply: Reply, seconds: float = 0.0) -> None:
@@ -125,6 +129,12 @@ class Answers:
     def impatient(self) -> bool:
         """Whether the server may hold what it refused against the others."""
         return self.held_back or self._bad >= _PATIENCE
+
+    @property
+    def slow_refusals(self) -> bool:
+        """Whether there were refusals, and the answers took more than 2 s in all."""
+        sender_refused = self.mail is not None and not self.mail.positive
+        return self.seconds > _SLOW and (sender_refused or bool(self.refused))
 
     @property
     def confused(self) -> bool:

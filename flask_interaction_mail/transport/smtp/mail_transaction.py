@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from time import monotonic
-from typing import Final
 
 from ...errors import TransportError
 from ...outcome import Fault, Reply, Stage
@@ -13,10 +11,6 @@ from . import commands, conclusions
 from .asking import CLOSING, Goodbye, Why, again, ask, hear
 from .conclusions import Answers
 from .session import Session
-
-# Servers hold refusals back once a connection has had some, each for longer than the last one; on
-# a new connection that begins anew. So many seconds for one envelope tell.
-_SLOW: Final = 2.0
 
 
 def converse(session: Session, envelope: Envelope, asked: Collection[Why] = ()) -> TransportResult:
@@ -34,6 +28,7 @@ def converse(session: Session, envelope: Envelope, asked: Collection[Why] = ()) 
         return _without(session, envelope, beyond, asked)
     answers = Answers()
     delivery = _conversed(session, envelope, answers, asked)
+    delivery.slow_refusals = answers.slow_refusals
     session.welcome = session.welcome or answers.accepted > 0
     if not session.welcome:
         delivery.trouble = conclusions.trouble(envelope, delivery, _login(session))
@@ -60,10 +55,8 @@ def _without(
 def _conversed(
     session: Session, envelope: Envelope, answers: Answers, asked: Collection[Why]
 ) -> TransportResult:
-    began = monotonic()
     try:
         ask(session, envelope, answers)
-        held_up = bool(answers.refused) and monotonic() - began > _SLOW
         if session.offered.pipelining and answers.confused:
             again(session, Why.TOGETHER, asked)
         delivery = _finish(session, envelope, answers)
@@ -78,7 +71,7 @@ def _conversed(
         return conclusions.turned_away(envelope, answers, goodbye.stage, goodbye.reply)
     except TransportError as error:
         return _broken(session, envelope, answers, error, asked)
-    if delivery.crowded or held_up:
+    if delivery.crowded or answers.slow_refusals:
         session.farewell()
         session.close()
     return delivery

@@ -1,4 +1,4 @@
-"""Messages that wait for an agent."""
+"""Agents, and the messages that wait for them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from flask_interaction_mail import clock
-from flask_interaction_mail.delivery.pool import AgentPool, Jobs
+from flask_interaction_mail.delivery.agents import AgentPool
+from flask_interaction_mail.delivery.jobs import Jobs
 from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outcome import Fault, Stage
 from flask_interaction_mail.transport.memory import MemoryTransport
@@ -43,7 +44,7 @@ def test_what_is_kept_back_is_taken_once_it_is_released() -> None:
     jobs.release(2)
     jobs.release(0)
     assert list(iter(jobs.take, None)) == ["b", "c"]
-    assert list(jobs.kept_back) == ["d"]
+    assert list(jobs.unreleased) == ["d"]
 
 
 def test_who_waits_is_woken_by_work_and_by_the_end() -> None:
@@ -86,9 +87,9 @@ class Noted(threading.Event):
 
 
 def brought(answered: datetime | None) -> Any:
-    """A result, with a verdict only if the server has answered."""
+    """A report, with a result only if the server has answered."""
     attempt = SimpleNamespace(finished_at=answered)
-    return SimpleNamespace(verdict=SimpleNamespace(attempt=attempt) if answered else None)
+    return SimpleNamespace(result=SimpleNamespace(attempt=attempt) if answered else None)
 
 
 @pytest.mark.parametrize(
@@ -109,20 +110,20 @@ def test_a_result_waits_for_others_from_when_the_server_answered(
     pool = AgentPool(
         SETTINGS, relay_of(SETTINGS), KeptTransports(lambda _: MemoryTransport()), lambda: now
     )
-    pool.jobs.done = noted = Noted()
+    pool.jobs.all_idle = noted = Noted()
     first = brought(None if ago is None else now - timedelta(milliseconds=ago))
-    for one in (first, brought(now), brought(now)):
-        pool.results.put(one)
+    for report in (first, brought(now), brought(now)):
+        pool.reports.put(report)
     assert len(pool.collect(1.0, 2, together=0.003)) == 2
     assert noted.waits == [pytest.approx(waits)]
     assert len(pool.collect(1.0, 2, together=0.003)) == 1
     assert pool.collect(0.0, 2, together=0.003) == []
 
 
-def test_hands_beyond_what_is_wanted_leave() -> None:
+def test_agents_beyond_what_is_wanted_leave() -> None:
     """Those that wait do at once; what waits is left to the others."""
     jobs = Jobs()
-    jobs.hire(3)
+    jobs.add_agents(3)
     got: list[object] = []
     waiting = [threading.Thread(target=lambda: got.append(jobs.wait())) for _ in range(3)]
     for thread in waiting:
@@ -130,18 +131,18 @@ def test_hands_beyond_what_is_wanted_leave() -> None:
     jobs.shrink_to(1)
     while len(got) < 2:
         waiting[0].join(0.01)
-    assert (got, jobs.hands) == ([None, None], 1)
+    assert (got, jobs.agents) == ([None, None], 1)
     jobs.add(names("a"), names())
     for thread in waiting:
         thread.join(5)
     assert got == [None, None, "a"]
 
 
-def test_the_last_hand_does_not_leave_by_itself() -> None:
+def test_the_last_agent_does_not_leave_by_itself() -> None:
     """Whoever finds the server full goes, as long as somebody else is there."""
     jobs = Jobs()
-    jobs.hire(2)
-    assert (jobs.retire(), jobs.retire(), jobs.hands) == (True, False, 1)
+    jobs.add_agents(2)
+    assert (jobs.remove_agent(), jobs.remove_agent(), jobs.agents) == (True, False, 1)
 
 
 def test_one_that_is_leaving_counts_until_its_connection_is_closed() -> None:
@@ -150,11 +151,11 @@ def test_one_that_is_leaving_counts_until_its_connection_is_closed() -> None:
     pool = AgentPool(
         SETTINGS, relay_of(SETTINGS), KeptTransports(lambda _: MemoryTransport()), clock.now
     )
-    pool.jobs.hire(4)
-    pool.shrink_to(3)
+    pool.jobs.add_agents(4)
+    pool.jobs.shrink_to(3)
     assert pool.jobs.wait() is None  # this one is sent home
     assert pool.is_full(enough)
-    assert pool.room == 3
-    pool.jobs.gone()
+    assert pool.connection_limit == 3
+    pool.jobs.disconnected()
     assert pool.is_full(enough)
-    assert pool.room == 1
+    assert pool.connection_limit == 1
