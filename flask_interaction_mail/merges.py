@@ -85,7 +85,8 @@ def _request_or_delay(state: State, merge: Merge) -> Notification | None:
 def _request(state: State, merge: Merge) -> Notification:
     session = state.db.session()
     settings = operations.settings_for(state, session)
-    pair, actor = pair_of(merge), state.database.spelt(actor_of(merge.requester))
+    pair, actor = pair_of(merge), actor_of(merge.requester)
+    actor = actor and state.database.limits.escape(actor)
     with state.database.reading_in(session) as connection:
         earlier = messages.latest_request(connection, pair, actor)
         if earlier is not None and _counts(state, earlier, settings):

@@ -18,7 +18,7 @@ from .errors import ContentError
 from .messages import arguments
 from .outbox import keys, messages
 from .state import State, state_of
-from .storage.conflicts import survive
+from .storage.write_conflicts import change_or_skip
 from .unit_of_work import session_events
 from .unit_of_work.writer import CancelMessages, StoreMessage, messages_in, waiting
 from .values import Notification, Reason
@@ -84,7 +84,7 @@ def cancel_notification(
     if connection is None:
         return operations.cancel(state, *ids)
     call_back = partial(messages.cancel, connection, ids, Reason.WITHDRAWN, clock.now())
-    cancelled = survive(connection, call_back)
+    cancelled = change_or_skip(connection, call_back)
     if cancelled:
         session_events.register(CancelMessages(ids=tuple(cancelled)), state)
     return bool(cancelled)
@@ -114,7 +114,7 @@ class _Wanted:
         """The ids of all that is meant, newest first."""
         found: Sequence[uuid.UUID] = ()
         if self._key is not None:
-            state.database.check_letters("key", self._key)
+            state.database.limits.check_letters("key", self._key)
             queued = [one.id for one in messages_in(session) if one.key == self._key]
             found = [*queued, *keys.use_of(connection, self._key).ids]
         return found or ([] if self._id is None else [self._id])
@@ -142,7 +142,7 @@ def of_key(state: State, session: Session, key: str) -> tuple[Notification | Non
         if message.key == key:
             return message.snapshot(), message.key_number
     with state.database.reading_in(session) as connection:
-        state.database.check_letters("key", key)
+        state.database.limits.check_letters("key", key)
         use = keys.use_of(connection, key)
         if use.taken_by is None:
             return None, use.next

@@ -125,20 +125,20 @@ def compose(
     """``compose.compose`` in the circumstances of this app; raises what that raises."""
     world = routing_context(state, settings, intent.locations)
     message = composing.compose(intent, identity, world)
-    state.database.check_size(message.content or b"", message.stored_intent)
-    return fitted(message, state.database.encoding)
+    state.database.limits.check_size(message.content or b"", message.stored_intent)
+    return fitted(message, state.database.limits)
 
 
 def compose_or_fail(
     state: State, intent: Intent, identity: Identity, world: RoutingContext
 ) -> NewMessage:
     """As ``compose``; what cannot be sent is logged, and kept with the reason (R4)."""
-    encoding = state.database.encoding
+    limits = state.database.limits
     try:
-        return fitted(composing.compose(intent, identity, world), encoding)
+        return fitted(composing.compose(intent, identity, world), limits)
     except InteractionMailError as error:
         log.error("notification.failed: %s", error)
-        return fitted(composing.failed(intent, identity, world, error), encoding)
+        return fitted(composing.failed(intent, identity, world, error), limits)
 
 
 # -- messages --------------------------------------------------------------------------

@@ -31,7 +31,7 @@ SETTINGS = MessagingSettings(
 class Store:
     """A database with our tables and nothing else; what delivery needs of it."""
 
-    lone = False
+    single_connection = False
 
     def __init__(self, url: str) -> None:
         arguments = {"timeout": 20} if url.startswith("sqlite") else {}

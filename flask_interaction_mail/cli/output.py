@@ -15,7 +15,7 @@ from flask.cli import AppGroup
 
 from ..errors import InteractionMailError, SettingsError
 from ..names import one_line
-from ..unit_of_work.delayed import is_away
+from ..storage.database import is_away
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

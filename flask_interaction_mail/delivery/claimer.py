@@ -123,7 +123,7 @@ class Claimer:
             hold=self._settings.on_ambiguous is OnAmbiguous.HOLD,
             only_fresh=self._only_fresh,
             sizes=request.sizes,
-            reading=None if store.lone else store.reading,
+            reading=None if store.single_connection else store.reading,
             sieve=partial(self._sieve, held),
         )
         if claimed and self.probing and not breaker.begin_probe(connection, self._relay, now):

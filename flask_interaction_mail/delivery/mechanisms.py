@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from ..settings.keyring import Keyring
 from ..settings.model import MessagingSettings
-from ..storage.check_rows import put
+from ..storage.check_rows import upsert
 from ..storage.tables import CHECK
 from ..transport.base import Transport
 from ..transport.registry import Transports
@@ -38,7 +38,7 @@ def keep(
 ) -> None:
     """A test of ``relay`` has logged in by ``mechanism``; who owns the connection commits."""
     fingerprint = keyring.fingerprint(_login_alone(relay))
-    put(
+    upsert(
         connection,
         uuid.uuid5(_ROWS, fingerprint),
         kind=KIND,

@@ -29,11 +29,11 @@ def worker_name() -> str:
 class Store(Protocol):
     """What delivery needs of the database: two kinds of short transactions.
 
-    If it is ``lone``, all threads share one connection.
+    With a ``single_connection``, all threads share it.
     """
 
     @property
-    def lone(self) -> bool: ...
+    def single_connection(self) -> bool: ...
 
     def reading(self) -> AbstractContextManager[sa.Connection]: ...
 

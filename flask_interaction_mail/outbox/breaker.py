@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from ..config import TransportKind
 from ..errors import TransportError
 from ..outcome import Stage
-from ..storage.check_rows import put
+from ..storage.check_rows import upsert
 from ..storage.tables import CHECK as CHECK
 from ..transport.relay import Relay
 
@@ -68,7 +68,7 @@ def trip(
     """
     known = read(connection, relay)
     until = now + _pause(error)
-    put(
+    upsert(
         connection,
         _row(relay),
         kind=_KIND,

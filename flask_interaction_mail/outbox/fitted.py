@@ -11,33 +11,35 @@ from dataclasses import replace
 from typing import Final
 
 from ..messages.message import SUBJECT_LIMIT, NewMessage
-from ..storage.letters import check, spelt
+from ..storage.limits import DatabaseLimits
 
 _NAME: Final = 255  # characters
 _DETAIL: Final = 1000
 
 
-def fitted(message: NewMessage, encoding: str | None) -> NewMessage:
-    """``message`` as it can be stored in ``encoding``, None for every letter.
+def fitted(message: NewMessage, limits: DatabaseLimits) -> NewMessage:
+    """``message`` as a database with these ``limits`` can store it.
 
     Raises:
-        ContentError: its key or an address of its recipients has a letter that there is not.
+        ContentError: its key or the address of a recipient has a letter that the database lacks.
     """
-    if encoding is None:
+    if limits.encoding is None:
         return message
-    check("key", message.key, encoding)
-    for one in message.recipients:
-        check("an address", one.address, encoding)
+    limits.check_letters("key", message.key)
+    for recipient in message.recipients:
+        limits.check_letters("an address", recipient.address)
 
     def shown(text: str, limit: int = _NAME) -> str:
-        return spelt(text, encoding)[:limit]
+        return limits.escape(text)[:limit]
 
     return replace(
         message,
         intent=replace(message.intent, subject=shown(message.intent.subject, SUBJECT_LIMIT)),
         stored_intent=json.dumps(json.loads(message.stored_intent), separators=(",", ":")),
         detail=message.detail and shown(message.detail, _DETAIL),
-        recipients=tuple(replace(one, name=shown(one.name)) for one in message.recipients),
+        recipients=tuple(
+            replace(recipient, name=shown(recipient.name)) for recipient in message.recipients
+        ),
         actor=message.actor and shown(message.actor),
         resent_by=message.resent_by and shown(message.resent_by),
     )

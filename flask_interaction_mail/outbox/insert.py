@@ -12,9 +12,9 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from ..messages.message import NewMessage
-from ..storage.conflicts import can_conflict, survive
 from ..storage.json_rows import json_table, rows_parameter
 from ..storage.tables import MESSAGE, RECIPIENT
+from ..storage.write_conflicts import can_conflict, change_or_skip
 
 # MariaDB's drivers send bytes as hexadecimal digits, twice as long; what is ASCII is its own text.
 _TEXTUAL: Final = {"content": sa.bindparam("content_as_text", type_=sa.Text())}
@@ -99,7 +99,7 @@ def _add_if_free(connection: sa.Connection, message: NewMessage) -> NewMessage |
     def taken(other: sa.Connection) -> bool:
         return other.scalar(_ORIGINS, {"ids": [message.id]}) is not None
 
-    return message if survive(connection, add, needless=taken) else None
+    return message if change_or_skip(connection, add, already_done=taken) else None
 
 
 @cache

@@ -122,7 +122,7 @@ class Pulse:
             "steps": self._facts,
             "until": now,
         }
-        check_rows.put(connection, self._id, **values)
+        check_rows.upsert(connection, self._id, **values)
 
 
 def heard_of(connection: sa.Connection) -> Sequence[Presence]:

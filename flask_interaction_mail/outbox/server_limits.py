@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
-from ..storage.check_rows import put
+from ..storage.check_rows import upsert
 from ..storage.tables import CHECK
 from ..transport.relay import Relay
 
@@ -84,7 +84,7 @@ def learn(
     now: datetime,
 ) -> None:
     """``relay`` takes ``most``, for as long as the ``limit`` counts."""
-    put(
+    upsert(
         connection,
         limit.row(relay),
         kind=limit.kind,

@@ -1,6 +1,6 @@
-"""Rows of the table of checks that all workers share: what is known now, and not what was tried.
+"""Rows of ``interaction_mail_check`` that all workers share, such as the state of the breaker.
 
-Functions work on the connection given; its owner commits.
+Functions work on the given connection; its owner commits.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import sqlalchemy as sa
 from .tables import CHECK
 
 
-def put(connection: sa.Connection, row: uuid.UUID, **values: Any) -> None:
-    """Write ``values`` over the row ``row``, which is added if there is none."""
-    change = sa.update(CHECK).where(CHECK.c.id == row).values(**values)
-    if connection.execute(change).rowcount:
+def upsert(connection: sa.Connection, id: uuid.UUID, **values: Any) -> None:
+    """Update the row ``id`` with ``values``, or insert it if there is none."""
+    update = sa.update(CHECK).where(CHECK.c.id == id).values(**values)
+    if connection.execute(update).rowcount:
         return
-    # Two workers may add it at once: either row says the same.
+    # Two workers may insert it at once: either row says the same.
     try:
         with connection.begin_nested():
-            connection.execute(sa.insert(CHECK).values(id=row, **values))
+            connection.execute(sa.insert(CHECK).values(id=id, **values))
     except sa.exc.IntegrityError:
-        connection.execute(change)
+        connection.execute(update)

@@ -1,12 +1,12 @@
 """The extension's own Alembic chain, and what keeps a host's chain away from our tables.
 
-A host whose Alembic looks after our tables needs none of this. With
+A host whose own Alembic migrates our tables needs none of this. With
 ``INTERACTION_MAIL_MIGRATIONS="own"`` the tables are not in the host's metadata, so its
-autogenerate would drop them; ``not_ours`` tells it not to look::
+autogenerate would drop them; ``not_ours`` makes it ignore them::
 
     Migrate(app, db, include_name=not_ours)
 
-Functions that take a ``schema`` mean the one that holds our tables; None is the database's default.
+``schema`` is the one that holds our tables, None the database's default.
 
 Alembic is an extra (``flask-interaction-mail[migrations]``), imported when a function needs it.
 """
@@ -35,7 +35,7 @@ _MISSING: Final = "Alembic is not installed: pip install 'flask-interaction-mail
 
 
 def is_ours(name: str | None, type_: str, _parents: Mapping[str, str | None]) -> bool:
-    """Alembic's ``include_name`` for our chain: of the tables, only ours."""
+    """Alembic's ``include_name`` for our chain: no table but ours."""
     return type_ != "table" or name in _NAMES
 
 
@@ -45,16 +45,16 @@ def not_ours(name: str | None, type_: str, _parents: Mapping[str, str | None]) -
 
 
 def upgrade(engine: sa.Engine, revision: str = "head", *, schema: str | None = None) -> str | None:
-    """Bring the tables up to ``revision``; gives the revision that they are at afterwards.
+    """Bring the tables up to ``revision``; returns the revision that they have afterwards.
 
-    Tables that exist already and are exactly right (the host's ``create_all`` made them) are
-    taken over as they are. Commits, where the database can, each migration for itself.
+    Tables that ``create_all`` of the host made are taken over if they are exactly as this version
+    needs them. Commits after each migration, where the database can.
 
     Raises:
-        InteractionMailError: Alembic is missing, there is no such revision, or there are tables
-            of ours that did not come from this chain and are not as they should be.
+        InteractionMailError: Alembic is missing, there is no such revision, or tables that did
+            not come from this chain are not as this version needs them.
     """
-    with _running(engine, schema) as (config, connection):
+    with _migrating(engine, schema) as (config, connection):
         from alembic import command
 
         if _current(connection, schema) is None and _existing(connection, schema):
@@ -64,12 +64,14 @@ def upgrade(engine: sa.Engine, revision: str = "head", *, schema: str | None = N
 
 
 def downgrade(engine: sa.Engine, revision: str = "-1", *, schema: str | None = None) -> str | None:
-    """Take the tables back to ``revision`` ("base": no tables); gives where they are afterwards.
+    """Take the tables back to ``revision``; returns the revision that they have afterwards.
+
+    "base" removes the tables. Commits as ``upgrade`` does.
 
     Raises:
         InteractionMailError: Alembic is missing, or there is no such revision.
     """
-    with _running(engine, schema) as (config, connection):
+    with _migrating(engine, schema) as (config, connection):
         from alembic import command
 
         command.downgrade(config, revision)
@@ -77,13 +79,13 @@ def downgrade(engine: sa.Engine, revision: str = "-1", *, schema: str | None = N
 
 
 def current(engine: sa.Engine, *, schema: str | None = None) -> str | None:
-    """The revision of our chain that the database is at; None before the first."""
+    """The revision of our chain in the database; None before the first."""
     with engine.connect() as connection:
         return _current(connection, schema)
 
 
 def schema_of(config: Config) -> str | None:
-    """The schema of our tables, for the migrations that run with ``config``."""
+    """The schema of our tables, for migrations that run with ``config``."""
     schema: str | None = config.attributes["schema"]
     return schema
 
@@ -102,9 +104,9 @@ def newest() -> str:
 
 
 def differences(engine: sa.Engine, *, schema: str | None = None) -> list[str]:
-    """What differs between the tables in the database and those that this version needs.
+    """One sentence for each difference between the tables and what this version needs.
 
-    One sentence each, without a change to the database; empty when all is well.
+    Changes nothing.
 
     Raises:
         InteractionMailError: Alembic is missing.
@@ -119,7 +121,7 @@ def _differences(connection: sa.Connection, schema: str | None) -> list[str]:
         from alembic.migration import MigrationContext
     except ImportError as error:
         raise InteractionMailError(_MISSING) from error
-    # Alembic looks at the default schema under no name.
+    # Alembic expects no name for the default schema.
     schema = None if schema == connection.dialect.default_schema_name else schema
     copy_to(wanted := sa.MetaData(schema=schema))
     options = {
@@ -130,11 +132,14 @@ def _differences(connection: sa.Connection, schema: str | None) -> list[str]:
     context = MigrationContext.configure(connection, opts=options)
     found: list[Any] = compare_metadata(context, wanted)
     # The changes of one column come as a list of their own.
-    nested = (item if isinstance(item, list) else [item] for item in found)
-    flat = itertools.chain.from_iterable(nested)
-    # Divided tables have their foreign keys from part to part (docs/scale.md).
-    left_out = {"add_fk"} if _divided(connection, schema) else set()
-    return [_sentence(one) for one in flat if one[0] not in left_out]
+    lists = (item if isinstance(item, list) else [item] for item in found)
+    # Partitioned tables have their foreign keys from partition to partition (docs/scale.md).
+    ignored = {"add_fk"} if _is_partitioned(connection, schema) else set()
+    return [
+        _sentence(difference)
+        for difference in itertools.chain.from_iterable(lists)
+        if difference[0] not in ignored
+    ]
 
 
 def _is_ours_in(
@@ -145,7 +150,7 @@ def _is_ours_in(
     return is_ours(name, type_, parents) and parents.get("schema_name") == schema
 
 
-def _divided(connection: sa.Connection, schema: str | None) -> bool:
+def _is_partitioned(connection: sa.Connection, schema: str | None) -> bool:
     if connection.dialect.name != "postgresql":
         return False
     kind = sa.text("SELECT relkind::text FROM pg_class WHERE oid = to_regclass(:name)")
@@ -173,12 +178,13 @@ def _sentence(difference: tuple[Any, ...]) -> str:
 
 
 @contextmanager
-def _running(engine: sa.Engine, schema: str | None) -> Iterator[tuple[Config, sa.Connection]]:
-    """A connection to migrate on; Alembic's errors come out as ours."""
+def _migrating(engine: sa.Engine, schema: str | None) -> Iterator[tuple[Config, sa.Connection]]:
+    """Alembic's configuration and a connection in a transaction; its errors become ours."""
     config = _config()
     from alembic.util import CommandError
 
-    # Revision 0001 names no schema; what changes a table does, as Alembic translates none there.
+    # Revision 0001 names no schema, so it needs this translation. Later ones name it themselves,
+    # because Alembic translates nothing in what alters a table.
     translated = {None: schema} if schema else None
     with engine.execution_options(schema_translate_map=translated).begin() as connection:
         config.attributes.update(connection=connection, schema=schema)

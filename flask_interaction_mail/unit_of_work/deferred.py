@@ -137,7 +137,7 @@ def write(connection: sa.Connection, items: Sequence[PendingWork]) -> list[Pendi
     """Store the works of ``items``; gives those items that changed something."""
     written: list[PendingWork] = []
     for owner, group in _by_owner(items):
-        own = owner.database.ours(connection)
+        own = owner.database.in_schema(connection)
         done = {id(work) for work in owner.writer.write(own, [one.work for one in group])}
         written += [item for item in group if id(item.work) in done]
     return written

@@ -10,18 +10,15 @@ from __future__ import annotations
 import atexit
 import logging
 import os
-import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final
 
-import sqlalchemy as sa
 from flask import Flask
 
-from ..errors import TablesMissing
-from ..storage.database import DatabaseBusy, in_short
+from ..storage.database import in_short, is_away
 
 log = logging.getLogger("flask_interaction_mail")
 
@@ -29,9 +26,6 @@ log = logging.getLogger("flask_interaction_mail")
 RETRY: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, *(60.0,) * 8)
 ROOM = 64 * 2**20  # bytes that may wait in one process
 _AT_THE_END: Final = 5.0  # s for a try that is under way when the process ends
-
-# MariaDB: too many connections, shutdown, disk or table full, lock or deadlock, read only.
-_PASSING: Final = frozenset((1021, 1040, 1053, 1114, 1205, 1213, 1290))
 
 
 @dataclass(eq=False, slots=True)
@@ -85,20 +79,6 @@ def process_ends() -> bool:
 def _lose(job: Job, because: str) -> None:
     job.give_up()
     tell(logging.ERROR, "lost", job.names, because)
-
-
-def is_away(error: Exception) -> bool:
-    """Whether the database may be back later, rather than refuse the same again."""
-    if isinstance(error, DatabaseBusy | TablesMissing | sa.exc.TimeoutError):
-        return True
-    if not isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError):
-        return isinstance(error, sa.exc.DBAPIError) and error.connection_invalidated
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    if code is not None:
-        return bool(code != sqlite3.SQLITE_ERROR)  # which is a table or column that is not there
-    number = next(iter(getattr(error.orig, "args", ())), None)
-    # MySQL's family numbers what the server says, with a gap for what the client says.
-    return not isinstance(number, int) or 2000 <= number < 3000 or number in _PASSING
 
 
 # -- trying again ----------------------------------------------------------------------

@@ -22,7 +22,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
 
 from ..errors import SessionOver
-from ..storage.database import OURS, plain_session, usable
+from ..storage.database import BIND_ARGUMENTS, plain_session, usable_connection
 from . import written
 from .contexts import homes_of, is_ending, watch_context
 from .deferred import Owner, PendingWork, Work, announce, drop, settle, store, write
@@ -114,7 +114,7 @@ def _check_tables(owner: Owner, session: Session) -> None:
     if owner.database.tables_seen:
         return
     # On the session's own connection: a second one may be more than the pool has.
-    if (connection := usable(session)) is not None:
+    if (connection := usable_connection(session)) is not None:
         owner.database.check_tables(connection)
     else:
         with owner.database.reading():
@@ -152,7 +152,7 @@ def _before_commit(session: Session) -> None:
 
 def _write(session: Session, items: list[PendingWork]) -> list[PendingWork]:
     # Not through Session.execute: hooks of the host on it are not for our statements.
-    return write(session.connection(bind_arguments=OURS), items) if items else []
+    return write(session.connection(bind_arguments=BIND_ARGUMENTS), items) if items else []
 
 
 @event.listens_for(Session, "after_commit")

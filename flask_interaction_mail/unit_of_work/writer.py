@@ -16,7 +16,7 @@ from ..announce import announce_ids, emit, is_heard
 from ..messages.message import NewMessage
 from ..names import one_line
 from ..outbox import messages
-from ..storage.conflicts import survive
+from ..storage.write_conflicts import change_or_skip
 from ..values import Notification, Reason, Status
 from . import session_events
 from .contexts import wake
@@ -82,7 +82,7 @@ class Writer:
                 if work.pair is not None:
                     work.ids = messages.waiting_for_pair(connection, work.pair)
                 call_back = partial(messages.cancel, connection, work.ids, work.reason, clock.now())
-                survive(connection, call_back)
+                change_or_skip(connection, call_back)
                 done += [work] if work.ids else []
         return done
 

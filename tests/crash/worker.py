@@ -105,7 +105,7 @@ class _Mortal:
         self._store = store
         self._dies = dies
         self._transactions = 0
-        self.reading, self.lone = store.reading, store.lone
+        self.reading, self.single_connection = store.reading, store.single_connection
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:

@@ -22,7 +22,7 @@ from flask_interaction_mail import (
 )
 from flask_interaction_mail.outbox import messages
 from flask_interaction_mail.storage import migrations
-from flask_interaction_mail.storage.in_schema import beside
+from flask_interaction_mail.storage.schema import second_connection
 from flask_interaction_mail.storage.tables import MESSAGE, TABLES
 from tests.catcher import Catcher, catching
 from tests.databases import DIALECTS, fresh_database
@@ -171,6 +171,6 @@ def test_a_second_connection_looks_in_the_schema(place: Place):
             sent = send_notification("bob", "Hello", text="x")
             host.db.session.commit()
             connection = host.state.database.connection_of(host.db.session())
-            with beside(connection) as other:
+            with second_connection(connection) as other:
                 assert other is not connection
                 assert messages.load(other, [sent.id]).keys() == {sent.id}

@@ -13,7 +13,7 @@ from ... import clock
 from ...config import Migrations
 from ...state import State
 from ...storage import migrations
-from ...storage.database import connected, lacking
+from ...storage.database import connected, missing_parts
 from ...storage.tables import CHECK, MESSAGE, TABLES
 from .look import Finding, Health
 
@@ -42,7 +42,7 @@ def tables(state: State) -> Finding:
     if missing := [table.name for table in TABLES if table.name not in existing]:
         return Health.WRONG, f"missing: {', '.join(missing)}. {_how_to_migrate(state)}"
     with engine.connect() as connection:
-        found = lacking(connection, schema)
+        found = missing_parts(connection, schema)
     compared = importlib.util.find_spec("alembic") is not None
     if compared and not found:
         found = migrations.differences(engine, schema=schema)

@@ -7,7 +7,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from ...state import State
-from ...storage.letters import encoding_of
+from ...storage.limits import DatabaseLimits
 from ...storage.tables import TABLES
 from .look import Finding, Health
 
@@ -49,7 +49,7 @@ def characters(state: State) -> Finding:
 
 def _encoding(state: State) -> Finding:
     with state.database.bind.engine.connect() as connection:
-        encoding = encoding_of(connection)
+        encoding = DatabaseLimits.of(connection).encoding
     if encoding is None:
         return Health.OK, "every script and emoji can be stored"
     return Health.WRONG, (

@@ -63,7 +63,7 @@ def test_what_kind_of_database_it_is(host):
     expected = host.kind if host.kind in ("postgresql", "mariadb") else "sqlite"
     assert host.database.dialect_name == expected
     assert host.database.in_memory is (host.kind == "memory")
-    assert host.database.lone is host.database.in_memory
+    assert host.database.single_connection is host.database.in_memory
 
 
 def test_missing_tables_are_told_with_the_cure(host):

@@ -1,7 +1,7 @@
-"""Our tables in a schema: statements on connections that are the host's and go elsewhere.
+"""The schema of our tables, for statements on connections of the host.
 
-The tables name no schema of their own, so that a translation puts one in for each statement; the
-connection itself stays as the host has set it.
+Our tables name no schema. SQLAlchemy's ``schema_translate_map`` puts one in, statement by
+statement, so that the connection itself stays as the host has set it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ import sqlalchemy as sa
 _TRANSLATE: Final = "schema_translate_map"  # an option of SQLAlchemy's engines and statements
 
 
-class InSchema:
-    """A connection whose statements go to our tables in one schema; all else is as it was."""
+class SchemaConnection:
+    """A connection whose statements find our tables in one schema; otherwise unchanged."""
 
     def __init__(self, connection: sa.Connection, schema: str | None) -> None:
         self._connection = connection
@@ -34,19 +34,19 @@ class InSchema:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._connection, name)
 
-    def beside(self, other: sa.Connection) -> InSchema:
-        """``other``, for the same tables."""
-        return InSchema(other, self._options[_TRANSLATE][None])
+    def in_same_schema(self, other: sa.Connection) -> SchemaConnection:
+        """``other``, whose statements find our tables in the same schema."""
+        return SchemaConnection(other, self._options[_TRANSLATE][None])
 
 
 @contextmanager
-def beside(connection: sa.Connection) -> Iterator[sa.Connection]:
-    """Another connection to the database of ``connection``, for the same tables."""
-    with connection.engine.connect() as other:
+def second_connection(connection: sa.Connection) -> Iterator[sa.Connection]:
+    """Another connection to the same database and schema, in a transaction of its own."""
+    with connection.engine.connect() as second:
         yield (
-            cast(sa.Connection, connection.beside(other))
-            if isinstance(connection, InSchema)
-            else other
+            cast(sa.Connection, connection.in_same_schema(second))
+            if isinstance(connection, SchemaConnection)
+            else second
         )
 
 
