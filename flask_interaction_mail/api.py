@@ -27,7 +27,6 @@ from .state import State, state_of
 from .storage.database import plain_session
 from .text import storable
 from .unit_of_work import session_events
-from .unit_of_work.writer import StoreMessage, register
 from .values import Kind, Notification, Party
 
 
@@ -131,7 +130,7 @@ def send_notification(
     )
     identity = _identity(key, number, intent.user, arguments.span(send_at, expires_at))
     composed = operations.compose(state, intent, identity, settings)
-    return register(state, StoreMessage(composed), session=session)
+    return session_events.register_message(composed, state, session=session)
 
 
 def send_flask_mail(mail_message: FlaskMailMessage) -> None:
@@ -151,7 +150,7 @@ def send_flask_mail(mail_message: FlaskMailMessage) -> None:
         date=bridge.date_of(mail_message),
     )
     composed = operations.compose(state, intent, identity, settings)
-    register(state, StoreMessage(composed), session=None)
+    session_events.register_message(composed, state)
 
 
 def _unused(state: State, session: Session, message_id: str | None) -> str | None:

@@ -24,8 +24,8 @@ from .state import KEY, Access, State, state_of
 from .storage import tables
 from .storage.database import Database
 from .transport.memory import MemoryTransport
-from .unit_of_work import contexts
-from .unit_of_work.deferred import Delivery
+from .unit_of_work.app_context import instrument
+from .unit_of_work.pending_work import Delivery
 
 if TYPE_CHECKING:  # a host without a panel may not have it
     from flask_admin import Admin
@@ -95,7 +95,7 @@ class InteractionMail:
         if state.config.delivery is DeliveryMode.CELERY:
             _import_celery().install(app)
         app.before_request(lambda: state.delivery.ensure_running())
-        contexts.watch(app)
+        instrument(app)
         takeover.install(app, send_flask_mail)
         cli.register(app)
         if state.admin is not None:

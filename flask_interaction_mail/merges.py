@@ -31,10 +31,8 @@ from .outbox.messages import Earlier
 from .settings.model import MessagingSettings
 from .state import KEY, State, state_of
 from .storage.database import DatabaseBusy, context_of
-from .unit_of_work import delayed, session_events
-from .unit_of_work.deferred import CommitRule
-from .unit_of_work.delayed import Job
-from .unit_of_work.writer import CancelMessages, StoreMessage, register, waiting
+from .unit_of_work import retry_queue, session_events
+from .unit_of_work.pending_work import CancelMessages, CommitRule
 from .values import Contact, Kind, Merge, Notification, Party, Reason, Status
 
 log = logging.getLogger("flask_interaction_mail")
@@ -71,14 +69,14 @@ def _request_or_delay(state: State, merge: Merge) -> Notification | None:
     except (sa.exc.SQLAlchemyError, DatabaseBusy, TablesMissing) as error:
         whose = merge.requester.name if merge.requester else "somebody"
         names = " and ".join(contact.name for contact in merge.contacts)
-        job = Job(
+        job = retry_queue.Job(
             app=state.app,
             attempt=partial(_request, state, merge),
             give_up=lambda: None,
             names=[one_line(f"the request of {whose} to merge {names}")],
             size=_SIZE,
         )
-        delayed.keep(job, error)
+        retry_queue.add(job, error)
         return None
 
 
@@ -93,7 +91,7 @@ def _request(state: State, merge: Merge) -> Notification:
             return messages.load(connection, [earlier.id])[earlier.id]
     # The key names the request before: two processes that make the next one make the same.
     key = f"merge:{pair}:{_short(actor)}:{earlier.id if earlier else ''}"
-    if (queued := waiting(session, id_of_key(key))) is not None:
+    if (queued := session_events.pending_notification(session, id_of_key(key))) is not None:
         return queued
     origin = new_id()
     identity = Identity(id=id_of_key(key), origin=origin, key=key, pair=pair, actor=actor)
@@ -101,7 +99,7 @@ def _request(state: State, merge: Merge) -> Notification:
     message = operations.compose_or_fail(
         state, _request_intent(state, merge, world, earlier), identity, world
     )
-    return register(state, StoreMessage(message, CommitRule.ALWAYS), session=None)
+    return session_events.register_message(message, state, rule=CommitRule.ALWAYS)
 
 
 def _counts(state: State, earlier: Earlier, settings: MessagingSettings) -> bool:
@@ -161,7 +159,7 @@ def complete_merge(state: State, merge: Merge) -> None:
     message = operations.compose_or_fail(
         state, intent, identity, operations.routing_context(state, settings, ())
     )
-    register(state, StoreMessage(message), session=None)
+    session_events.register_message(message, state)
 
 
 def _owners(state: State, merge: Merge, actor: Party | None) -> tuple[Party, ...]:

@@ -20,7 +20,8 @@ from .outbox import keys, messages
 from .state import State, state_of
 from .storage.write_conflicts import change_or_skip
 from .unit_of_work import session_events
-from .unit_of_work.writer import CancelMessages, StoreMessage, messages_in, waiting
+from .unit_of_work.pending_work import CancelMessages, StoreMessage
+from .unit_of_work.session_events import pending_messages, pending_notification
 from .values import Notification, Reason
 
 
@@ -47,7 +48,7 @@ def get_notification(
     with state.database.reading_in(session) as connection:
         ids = wanted.ids(state, connection, session)
         stored = messages.load(connection, ids[:1])
-    return next((stored.get(one) or waiting(session, one) for one in ids[:1]), None)
+    return next((stored.get(one) or pending_notification(session, one) for one in ids[:1]), None)
 
 
 def cancel_notification(
@@ -115,7 +116,7 @@ class _Wanted:
         found: Sequence[uuid.UUID] = ()
         if self._key is not None:
             state.database.limits.check_letters("key", self._key)
-            queued = [one.id for one in messages_in(session) if one.key == self._key]
+            queued = [one.id for one in pending_messages(session) if one.key == self._key]
             found = [*queued, *keys.use_of(connection, self._key).ids]
         return found or ([] if self._id is None else [self._id])
 
@@ -138,7 +139,7 @@ def _uuid_or_none(text: str) -> uuid.UUID | None:
 
 def of_key(state: State, session: Session, key: str) -> tuple[Notification | None, int]:
     """The notification that has ``key``, or None and the number of the next one with it."""
-    for message in messages_in(session):
+    for message in pending_messages(session):
         if message.key == key:
             return message.snapshot(), message.key_number
     with state.database.reading_in(session) as connection:

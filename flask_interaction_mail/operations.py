@@ -27,7 +27,7 @@ from .outbox.fitted import fitted
 from .settings.model import MessagingSettings
 from .settings.store import InForce
 from .state import State
-from .unit_of_work.contexts import wake
+from .unit_of_work.app_context import wake
 from .unit_of_work.session_events import per_transaction
 from .values import Notification, Reason, Status
 

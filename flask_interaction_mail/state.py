@@ -15,8 +15,7 @@ from .directory import People
 from .settings.store import SettingsStore
 from .storage.database import Database
 from .transport.memory import MemoryTransport
-from .unit_of_work.deferred import Delivery
-from .unit_of_work.writer import Writer
+from .unit_of_work.pending_work import Delivery
 from .values import Right
 
 if TYPE_CHECKING:  # a host without a panel may not have it
@@ -41,11 +40,6 @@ class State:
     access: Access | None
     choose_delivery: Callable[[State], Delivery]
     memory: MemoryTransport | None = None  # stands in for every server
-
-    @cached_property
-    def writer(self) -> Writer:
-        """Stores what transactions of the host carry."""
-        return Writer(self)
 
     @cached_property
     def delivery(self) -> Delivery:

@@ -23,9 +23,9 @@ from flask_interaction_mail.messages.message import NewMessage
 from flask_interaction_mail.storage import tables
 from flask_interaction_mail.storage.database import Database
 from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
-from flask_interaction_mail.unit_of_work import contexts, delayed, session_events
-from flask_interaction_mail.unit_of_work.deferred import CommitRule
-from flask_interaction_mail.unit_of_work.writer import StoreMessage, Writer
+from flask_interaction_mail.unit_of_work import retry_queue, session_events
+from flask_interaction_mail.unit_of_work.app_context import instrument
+from flask_interaction_mail.unit_of_work.pending_work import CommitRule, StoreMessage
 from tests.outbox_rows import a_message
 
 FILES = ("wal", "delete")
@@ -96,9 +96,8 @@ class Host:
 
     def _set_up(self) -> None:
         self.database = Database(self.app, self.db)
-        self.writer = Writer(self)
         self.app.extensions["host"] = self
-        contexts.watch(self.app)
+        instrument(self.app)
 
     def _thing(self, *, bind_key: str | None) -> Any:
         attributes = {
@@ -194,7 +193,7 @@ def send(
     subject: str,
     *,
     key: str | None = None,
-    fate: CommitRule = CommitRule.JOIN,
+    rule: CommitRule = CommitRule.JOIN,
     session: Any = None,
     to: tuple[str, ...] = ("a@x.example", "b@x.example"),
 ) -> NewMessage:
@@ -202,18 +201,18 @@ def send(
     host: Host = current_app.extensions["host"]
     message = a_message(*to, key=key)
     message = replace(message, intent=replace(message.intent, subject=subject))
-    session_events.register(StoreMessage(message, fate), host, session=session)
+    session_events.register(StoreMessage(message, rule), host, session=session)
     return message
 
 
 def always(subject: str) -> NewMessage:
     """``send`` what states a fact, as a merge request does."""
-    return send(subject, fate=CommitRule.ALWAYS)
+    return send(subject, rule=CommitRule.ALWAYS)
 
 
 def waiting(session: Any) -> list[str]:
     """The subjects that wait for the commit of ``session``."""
-    return sorted(work.message.intent.subject for work in session_events.pending_of(session))
+    return sorted(work.message.intent.subject for work in session_events.pending_works(session))
 
 
 def call_back(session: Any, subject: str) -> bool:
@@ -231,9 +230,9 @@ def eventually(true: Callable[[], bool], *, seconds: float = 20) -> bool:
 
 def give_up_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tried in the background is refused at the next try, so that its thread ends."""
-    monkeypatch.setattr(delayed, "RETRY", (0.01,))
-    monkeypatch.setattr(delayed, "is_away", lambda _: False)
-    assert eventually(lambda: delayed._thread is None)
+    monkeypatch.setattr(retry_queue, "DELAYS", (0.01,))
+    monkeypatch.setattr(retry_queue, "is_away", lambda _: False)
+    assert eventually(lambda: retry_queue._thread is None)
 
 
 def in_threads(*works: Callable[[], Any]) -> None:

@@ -33,7 +33,7 @@ from ..delivery.ports import StopCondition
 from ..errors import InteractionMailError
 from ..state import KEY, State, state_of
 from ..storage.tables import MESSAGE
-from ..unit_of_work.deferred import Delivery
+from ..unit_of_work.pending_work import Delivery
 from ..values import Status
 from .wakeups import DELIVER, CeleryDelivery, goodbye, hand_over
 

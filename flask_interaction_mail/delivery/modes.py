@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .. import threads
 from ..config import DeliveryMode
 from ..state import State
-from ..unit_of_work.deferred import Delivery
+from ..unit_of_work.pending_work import Delivery
 from . import appserver
 
 if TYPE_CHECKING:  # a process that leaves delivery to a worker does without it

@@ -1,133 +1,132 @@
-"""What a host's transaction carries for us: messages to store, requests to call back."""
+"""Writes pending works into the database: in the host's commit, or in a transaction of our own.
+
+Nothing but ``write`` raises: the host's transaction, or its app context, has ended already. What
+cannot be stored now goes to the retry queue.
+"""
 
 from __future__ import annotations
 
 import logging
-import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
 
 from .. import clock
 from ..announce import announce_ids, emit, is_heard
-from ..messages.message import NewMessage
-from ..names import one_line
 from ..outbox import messages
 from ..storage.write_conflicts import change_or_skip
-from ..values import Notification, Reason, Status
-from . import session_events
-from .contexts import wake
-from .deferred import CommitRule, Owner
+from ..values import Status
+from . import retry_queue
+from .app_context import wake
+from .pending_work import (
+    CancelMessages,
+    Owner,
+    PendingWork,
+    StoreMessage,
+    Work,
+    log_works,
+    mark_done,
+)
 
 log = logging.getLogger("flask_interaction_mail")
 
-_SMALL = 4000  # bytes of a message without content
-_NAMED = 10  # recipients of one message in a log record
-_CROWD = 100  # people in To and Cc of one message, above which somebody has forgotten a loop
+
+def write(connection: sa.Connection, items: Sequence[PendingWork]) -> list[PendingWork]:
+    """Write the works of ``items``; returns the items that changed something.
+
+    The owner of ``connection`` commits.
+    """
+    changed: list[PendingWork] = []
+    for owner, group in _by_owner(items):
+        changed += _write(owner.database.in_schema(connection), group)
+    return changed
 
 
-@dataclass(eq=False, slots=True)
-class StoreMessage:
-    """A message that is stored with a transaction."""
-
-    message: NewMessage
-    fate: CommitRule = CommitRule.JOIN
-
-    @property
-    def size(self) -> int:
-        """About how many bytes it takes in memory: the content, and what it was made of."""
-        return _SMALL + 3 * len(self.message.content or b"")
-
-    def __str__(self) -> str:
-        named = [one.address or one.name for one in self.message.recipients]
-        more = f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
-        whom = f"{', '.join(named[:_NAMED])}{more}" or "nobody"
-        return f"{self.message.id} ({one_line(self.message.intent.subject)!r} to {one_line(whom)})"
+def store(items: Iterable[PendingWork]) -> None:
+    """Store what is open of ``items`` in a transaction of our own, now or later. Never raises."""
+    for owner, group in _by_owner(_open(items)):
+        try:
+            _store(owner, group)
+        except Exception as error:
+            job = retry_queue.Job(
+                app=owner.app,
+                attempt=partial(_store, owner, group),
+                give_up=partial(mark_done, group),
+                names=[str(item.work) for item in group],
+                size=sum(item.work.size for item in group),
+            )
+            retry_queue.add(job, error)
 
 
-@dataclass(eq=False, slots=True)
-class CancelMessages:
-    """Messages called back with a transaction: named, or all requests for a pair just merged."""
-
-    pair: str | None = None
-    ids: Sequence[uuid.UUID] = ()
-    reason: Reason = Reason.WITHDRAWN
-    fate: CommitRule = CommitRule.JOIN
-    size: int = 1000  # bytes, about
-
-    def __str__(self) -> str:
-        return f"calling back {', '.join(map(str, self.ids)) or 'the requests for a pair'}"
+def drop(items: Iterable[PendingWork], because: str) -> None:
+    """Give up what is open of ``items``, and log it as a WARNING."""
+    dropped = _open(items)
+    mark_done(dropped)
+    if dropped:
+        names = [str(item.work) for item in dropped]
+        log_works(logging.WARNING, "dropped", names, because)
 
 
-Work = StoreMessage | CancelMessages
+def announce(items: Sequence[PendingWork]) -> None:
+    """Send the signals of ``items``, which are committed, and wake delivery. Never raises."""
+    mark_done(items)
+    for owner, group in _by_owner(items):
+        try:
+            _announce(owner, [item.work for item in group])
+        except Exception:
+            log.exception("notification.announce_failed: stored, but not everybody was told")
 
 
-class Writer:
-    """Stores the works of one app and tells the world afterwards."""
-
-    def __init__(self, owner: Owner) -> None:
-        self._owner = owner
-
-    def write(self, connection: sa.Connection, works: Sequence[Work]) -> list[Work]:
-        """Put ``works`` into the database; gives those that changed something there."""
-        # Not by the message's id: of two works with one key the first must win.
-        storing = {work.message.origin: work for work in works if isinstance(work, StoreMessage)}
-        stored = messages.insert(connection, [work.message for work in storing.values()])
-        done: list[Work] = [storing[message.origin] for message in stored]
-        for work in works:
-            if isinstance(work, CancelMessages):
-                if work.pair is not None:
-                    work.ids = messages.waiting_for_pair(connection, work.pair)
-                call_back = partial(messages.cancel, connection, work.ids, work.reason, clock.now())
-                change_or_skip(connection, call_back)
-                done += [work] if work.ids else []
-        return done
-
-    def announce(self, works: Sequence[Work]) -> None:
-        """Signals and the wake-up, after the commit. Never raises."""
-        owner = self._owner
-        for work in works:
-            if isinstance(work, CancelMessages):
-                announce_ids(owner.app, owner.database, work.ids)
-            elif is_heard(work.message.status):
-                emit(owner.app, work.message.snapshot())
-        if any(
-            isinstance(work, StoreMessage) and work.message.status is Status.QUEUED
-            for work in works
-        ):
-            wake(owner)
+def _store(owner: Owner, items: Sequence[PendingWork]) -> None:
+    with owner.database.writing() as connection:
+        changed = write(connection, items)
+    mark_done(items)  # all of them: a key that another process took first is in the database
+    if not retry_queue.process_ends():
+        announce(changed)  # signals belong to a living application, and delivery looks by itself
 
 
-# -- what is handed to a transaction, and waits there --------------------------------------
-
-
-def register(owner: Owner, work: StoreMessage, *, session: Session | None) -> Notification:
-    """Hand ``work`` to the transaction that it belongs to."""
-    session_events.register(work, owner, session=session)
-    _warn_of_a_crowd(work.message)
-    return work.message.snapshot()
-
-
-def _warn_of_a_crowd(new: NewMessage) -> None:
-    visible = sum(one.field != "bcc" for one in new.recipients)
-    if visible > _CROWD:
-        log.warning(
-            "notification.crowd: message %s shows the addresses of %d people to all of them; "
-            "call send_notification once for each in a loop, or name them in bcc",
-            new.id,
-            visible,
+def _write(connection: sa.Connection, items: Sequence[PendingWork]) -> list[PendingWork]:
+    new = [item.work.message for item in items if isinstance(item.work, StoreMessage)]
+    # By origin, not by id: of two messages with one key the first must win.
+    stored = {message.origin for message in messages.insert(connection, new)}
+    return [
+        item
+        for item in items
+        if (
+            _cancel(connection, item.work)
+            if isinstance(item.work, CancelMessages)
+            else item.work.message.origin in stored
         )
+    ]
 
 
-def messages_in(session: Session) -> list[NewMessage]:
-    """The messages that wait for the commit of ``session``, or for the end of its app context."""
-    works = session_events.pending_of(session)
-    return [work.message for work in works if isinstance(work, StoreMessage)]
+def _cancel(connection: sa.Connection, work: CancelMessages) -> bool:
+    if work.pair is not None:
+        work.ids = messages.waiting_for_pair(connection, work.pair)
+    cancel = partial(messages.cancel, connection, work.ids, work.reason, clock.now())
+    change_or_skip(connection, cancel)
+    return bool(work.ids)
 
 
-def waiting(session: Session, id: uuid.UUID) -> Notification | None:
-    """The notification ``id``, if it waits for the commit of ``session``."""
-    return next((one.snapshot() for one in messages_in(session) if one.id == id), None)
+def _announce(owner: Owner, works: Sequence[Work]) -> None:
+    for work in works:
+        if isinstance(work, CancelMessages):
+            announce_ids(owner.app, owner.database, work.ids)
+        elif is_heard(work.message.status):
+            emit(owner.app, work.message.snapshot())
+    if any(
+        isinstance(work, StoreMessage) and work.message.status is Status.QUEUED for work in works
+    ):
+        wake(owner)
+
+
+def _open(items: Iterable[PendingWork]) -> list[PendingWork]:
+    return [item for item in items if not item.done]
+
+
+def _by_owner(items: Iterable[PendingWork]) -> Iterator[tuple[Owner, list[PendingWork]]]:
+    groups: dict[int, list[PendingWork]] = {}
+    for item in items:
+        groups.setdefault(id(item.owner), []).append(item)
+    return ((group[0].owner, group) for group in groups.values())

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from flask import abort
 
 from flask_interaction_mail import merge_denied, request_merge
-from flask_interaction_mail.unit_of_work import delayed
+from flask_interaction_mail.unit_of_work import retry_queue
 from tests.databases import DIALECTS, fresh_database
 from tests.host import ADA, Host, a_merge, opened
 from tests.servers.line import line_to
@@ -64,7 +64,7 @@ def _patience(seconds: float) -> dict[str, Any]:
 
 @pytest.fixture(autouse=True)
 def retried_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delayed, "RETRY", (0.1,) * 40)
+    monkeypatch.setattr(retry_queue, "DELAYS", (0.1,) * 40)
 
 
 def test_a_denial_is_stored_when_the_database_is_back(
@@ -87,7 +87,7 @@ def test_a_denial_is_stored_when_the_database_is_back(
     assert caplog.text.count(said) == 4
     site.host.people.user = None  # nobody is there any more when it is stored
     site.mend()
-    assert eventually(lambda: not delayed._jobs, seconds=20)
+    assert eventually(lambda: not retry_queue._jobs, seconds=20)
     assert [row.source for row in site.host.rows()] == ["merge_denied"] * 2
     assert {row.actor for row in site.host.rows()} == {"1"}
 

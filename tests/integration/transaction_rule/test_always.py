@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from flask_interaction_mail import notification_queued
-from flask_interaction_mail.unit_of_work import delayed
+from flask_interaction_mail.unit_of_work import retry_queue
 from tests.transactions import FILES, always, on, send, waiting
 
 
@@ -116,7 +116,7 @@ def test_beside_what_joins(host):
 
 def test_it_never_breaks_the_hosts_commit(host, caplog, monkeypatch):
     """Our tables are gone: the host's work is committed, the log tells of the loss."""
-    monkeypatch.setattr(delayed, "RETRY", ())
+    monkeypatch.setattr(retry_queue, "DELAYS", ())
     with host.app.app_context():
         send("there are tables")
         host.session.rollback()

@@ -19,8 +19,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.orm import Session
 
 from flask_interaction_mail import TablesMissing, notification_queued
-from flask_interaction_mail.unit_of_work import deferred, delayed, session_events
-from flask_interaction_mail.unit_of_work.writer import StoreMessage
+from flask_interaction_mail.unit_of_work import retry_queue, session_events, writer
+from flask_interaction_mail.unit_of_work.pending_work import PendingWork, StoreMessage
 from flask_interaction_mail.values import RecipientVerdict
 from tests.outbox_rows import a_message
 from tests.transactions import FILES, SHARED, eventually, give_up_what_waits, on, send
@@ -32,7 +32,7 @@ _ROOT = Path(__file__).parents[3]
 @pytest.fixture
 def retried_soon(monkeypatch):
     """The background tries again every tenth of a second."""
-    monkeypatch.setattr(delayed, "RETRY", SOON)
+    monkeypatch.setattr(retry_queue, "DELAYS", SOON)
 
 
 # -- commits that fail -------------------------------------------------------------------
@@ -192,7 +192,7 @@ def test_tables_that_vanish_break_the_commit_without_telling_secrets(host):
 
 def test_the_log_quotes_no_row(host, caplog, monkeypatch):
     """A refused row is in the error: PostgreSQL's detail quotes it, SQLAlchemy its parameters."""
-    monkeypatch.setattr(delayed, "RETRY", ())
+    monkeypatch.setattr(retry_queue, "DELAYS", ())
     no_address = RecipientVerdict(address=None, name="Ada", reply="secret")
     message = replace(a_message(), recipients=(no_address,))
     with host.app.app_context():
@@ -221,7 +221,7 @@ def test_nothing_is_raised_at_the_end_of_a_context(make_host, caplog, retried_so
 @on("wal")  # where the test's own readers meet no lock
 def test_nothing_is_given_up_while_the_database_is_away(make_host, caplog, monkeypatch):
     """It may be away for longer than the list of waits: said once, and stored when it is back."""
-    monkeypatch.setattr(delayed, "RETRY", (0.02, 0.02))
+    monkeypatch.setattr(retry_queue, "DELAYS", (0.02, 0.02))
     host = make_host(timeout=0.02)
     with host.locked_by_another():
         for subject in ("one", "two"):
@@ -235,8 +235,8 @@ def test_nothing_is_given_up_while_the_database_is_away(make_host, caplog, monke
 
 def test_what_the_database_refuses_is_given_up(host, caplog, monkeypatch):
     """It would be refused for ever; what waits behind it is stored."""
-    monkeypatch.setattr(delayed, "RETRY", (0.1, 0.1))
-    monkeypatch.setattr(delayed, "is_away", lambda error: "locked" in str(error))
+    monkeypatch.setattr(retry_queue, "DELAYS", (0.1, 0.1))
+    monkeypatch.setattr(retry_queue, "is_away", lambda error: "locked" in str(error))
     with host.app.app_context():
         send("refused", to=(None,))
     with host.app.app_context():
@@ -248,8 +248,8 @@ def test_what_the_database_refuses_is_given_up(host, caplog, monkeypatch):
 @on("wal")
 def test_one_that_fails_for_ever_is_in_nobodys_way(make_host, monkeypatch):
     """Whatever the reason looks like: each try begins with another one."""
-    monkeypatch.setattr(delayed, "RETRY", SOON)
-    monkeypatch.setattr(delayed, "is_away", lambda _: True)
+    monkeypatch.setattr(retry_queue, "DELAYS", SOON)
+    monkeypatch.setattr(retry_queue, "is_away", lambda _: True)
     host = make_host(timeout=0.05)
     with host.locked_by_another():
         for subject, to in (("bad", (None,)), ("one", ("a@x.example",))):
@@ -262,9 +262,9 @@ def test_one_that_fails_for_ever_is_in_nobodys_way(make_host, monkeypatch):
 @on("wal")
 def test_the_process_ends_while_one_is_tried(host, caplog, monkeypatch):
     """It is told as lost, once, and the try that is under way breaks nothing."""
-    monkeypatch.setattr(delayed, "RETRY", (0.01,))
-    monkeypatch.setattr(delayed, "_AT_THE_END", 0.01)
-    monkeypatch.setattr(delayed, "_ending", False)
+    monkeypatch.setattr(retry_queue, "DELAYS", (0.01,))
+    monkeypatch.setattr(retry_queue, "_EXIT_WAIT", 0.01)
+    monkeypatch.setattr(retry_queue, "_process_ends", False)
     begun, may_end = threading.Event(), threading.Event()
 
     def attempt():
@@ -272,19 +272,21 @@ def test_the_process_ends_while_one_is_tried(host, caplog, monkeypatch):
         may_end.wait(10)
         raise sa.exc.TimeoutError
 
-    delayed.keep(delayed.Job(host.app, attempt, lambda: None, ["one"], 1), sa.exc.TimeoutError())
+    retry_queue.add(
+        retry_queue.Job(host.app, attempt, lambda: None, ["one"], 1), sa.exc.TimeoutError()
+    )
     assert begun.wait(10)
-    delayed._end()
+    retry_queue._at_exit()
     may_end.set()
-    assert eventually(lambda: delayed._thread is None)
+    assert eventually(lambda: retry_queue._thread is None)
     assert caplog.text.count("notification.lost: one") == 1
 
 
 @on("wal")
 def test_memory_is_the_limit(make_host, caplog, monkeypatch):
     """What has no room is told as lost, by recipients and subject; the others wait."""
-    monkeypatch.setattr(delayed, "RETRY", SOON)
-    monkeypatch.setattr(delayed, "ROOM", 10_000)
+    monkeypatch.setattr(retry_queue, "DELAYS", SOON)
+    monkeypatch.setattr(retry_queue, "MAX_BYTES", 10_000)
     host = make_host(timeout=0.05)
     with host.locked_by_another():
         for subject in ("one", "two", "three"):
@@ -298,7 +300,7 @@ def test_memory_is_the_limit(make_host, caplog, monkeypatch):
 @on("wal")
 def test_no_thread_can_be_started(make_host, caplog, monkeypatch):
     """The host's page goes on, and the next that is kept tries it again."""
-    monkeypatch.setattr(delayed, "RETRY", SOON)
+    monkeypatch.setattr(retry_queue, "DELAYS", SOON)
     host = make_host(timeout=0.05)
 
     def refuse(_thread):
@@ -366,7 +368,7 @@ def _left_over(host, subject):
     """Store in a transaction of our own, without a session that would touch the connection."""
     message = a_message()
     message = replace(message, intent=replace(message.intent, subject=subject))
-    deferred.store([deferred.PendingWork(StoreMessage(message), host, None)])
+    writer.store([PendingWork(StoreMessage(message), host, None)])
 
 
 _SCRIPT = """

@@ -123,3 +123,28 @@ def test_whom_announcing_fails_is_no_matter_of_the_commit(host, caplog, monkeypa
         host.session.commit()
     assert host.subjects() == ["one"]
     assert "notification.announce_failed" in caplog.text
+
+
+def test_a_listener_stops_a_commit_that_comes_again(host, caplog):
+    """What had been written by then is committed by the next attempt, and told of, once."""
+    heard = []
+
+    @event.listens_for(host.session, "before_commit")
+    def listener(session):
+        if not session.info.get("stopped"):
+            session.info["stopped"] = True
+            raise RuntimeError
+
+    def receiver(app, notification):
+        heard.append(notification.subject)
+
+    notification_queued.connect(receiver, host.app)
+    with host.app.app_context():
+        send("one")
+        with pytest.raises(RuntimeError):
+            host.session.commit()
+        send("two")
+        host.session.commit()
+        assert sorted(heard) == ["one", "two"]
+    assert host.subjects() == ["one", "two"]
+    assert "notification.lost" not in caplog.text

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from flask import abort
 
 from flask_interaction_mail.outbox.messages import MESSAGE
-from flask_interaction_mail.unit_of_work import delayed
+from flask_interaction_mail.unit_of_work import retry_queue
 from tests.transactions import Host, always, on, send
 
 
@@ -58,7 +58,7 @@ def test_everything_stays_in_the_outer_transaction(host):
 @on("memory", "wal", "postgresql", "mariadb")
 def test_a_failure_of_ours_leaves_the_outer_transaction_usable(host, monkeypatch, caplog):
     """Ours fails inside a savepoint of its own."""
-    monkeypatch.setattr(delayed, "RETRY", ())
+    monkeypatch.setattr(retry_queue, "DELAYS", ())
     with joined_into(host) as connection:
         with host.app.app_context():
             host.add()

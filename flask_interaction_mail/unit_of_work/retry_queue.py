@@ -1,8 +1,8 @@
-"""What could not be stored yet: kept in the process, and tried again until it can.
+"""Jobs that the database did not take: kept in this process, and tried again until it does.
 
-As long as the database is away nothing is given up but what memory has no room for. What it
-refuses is tried for some minutes. When the process ends all is tried once more; the log says what
-is lost.
+While the database is away a job is given up only if ``MAX_BYTES`` are waiting already. One that
+the database refuses is given up after the last of ``DELAYS``. When the process ends each is tried
+once more, and the log says what is lost.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Final
 from flask import Flask
 
 from ..storage.database import in_short, is_away
+from .pending_work import log_works
 
 log = logging.getLogger("flask_interaction_mail")
 
-# Seconds before each try; the last is that before all others, too.
-RETRY: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, *(60.0,) * 8)
-ROOM = 64 * 2**20  # bytes that may wait in one process
-_AT_THE_END: Final = 5.0  # s for a try that is under way when the process ends
+DELAYS: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, *(60.0,) * 8)  # s; the last repeats
+MAX_BYTES = 64 * 2**20  # that may wait in one process
+_EXIT_WAIT: Final = 5.0  # s for a round that is under way when the process ends
 
 
 @dataclass(eq=False, slots=True)
@@ -37,10 +37,10 @@ class Job:
     give_up: Callable[[], object]
     names: Sequence[str]  # what is lost with it
     size: int  # bytes, about
-    tries: int = 0
+    refusals: int = 0
 
     def run(self) -> Exception | None:
-        """Try it; what went wrong."""
+        """Try it; returns what went wrong."""
         try:
             with self.app.app_context():  # receivers of the signals expect one
                 self.attempt()
@@ -49,45 +49,40 @@ class Job:
         return None
 
 
-def keep(job: Job, error: Exception) -> None:
+def add(job: Job, error: Exception) -> None:
     """Try ``job``, which has failed with ``error``, again later. Never raises."""
     with _lock:
-        full = sum(one.size for one in _jobs) + job.size > ROOM
-        hopeless = _ending or not (RETRY or is_away(error))
+        full = sum(waiting.size for waiting in _jobs) + job.size > MAX_BYTES
+        hopeless = _process_ends or not (DELAYS or is_away(error))
         if not (full or hopeless):
             _jobs.append(job)
     if full:
-        _lose(job, f"{in_short(error)}, and no more than {ROOM >> 20} MiB can wait")
+        _give_up(job, f"{in_short(error)}, and no more than {MAX_BYTES >> 20} MiB can wait")
     elif hopeless:
-        _lose(job, in_short(error))
+        _give_up(job, in_short(error))
     else:
-        tell(logging.ERROR, "delayed", job.names, in_short(error))
+        log_works(logging.ERROR, "delayed", job.names, in_short(error))
         _start()
 
 
-def tell(level: int, event: str, names: Sequence[str], because: str) -> None:
-    """Log what became of the works that ``names`` are."""
-    text = "notification.%s: %s: %s"
-    log.log(level, text, event, ", ".join(names), because, extra={"works": names})
-
-
 def process_ends() -> bool:
-    """Whether this is the last try of all."""
-    return _ending
+    """Whether this is the last round of all."""
+    return _process_ends
 
 
-def _lose(job: Job, because: str) -> None:
+def _give_up(job: Job, because: str) -> None:
     job.give_up()
-    tell(logging.ERROR, "lost", job.names, because)
+    log_works(logging.ERROR, "lost", job.names, because)
 
 
 # -- trying again ----------------------------------------------------------------------
 
 _jobs: list[Job] = []
 _lock = threading.Lock()  # for the list and the thread
-_trying = threading.Lock()
+_round_lock = threading.Lock()
 _thread: threading.Thread | None = None
-_ending = False
+_process_ends = False
+_pause = threading.Event()  # never set: a sleep that ends with the process
 
 
 def _start() -> None:
@@ -98,7 +93,7 @@ def _start() -> None:
         thread = threading.Thread(target=_work, name="interaction-mail-delayed", daemon=True)
         try:
             thread.start()
-        except RuntimeError as error:  # the next that is kept tries it again
+        except RuntimeError as error:  # the next job that is added tries it again
             log.error("notification.delayed: no thread can be started: %s", error)
         else:
             _thread = thread
@@ -108,8 +103,8 @@ def _work() -> None:
     global _thread
     rounds = 0
     while True:
-        _pause.wait(RETRY[min(rounds, len(RETRY) - 1)])
-        with _trying:
+        _pause.wait(DELAYS[min(rounds, len(DELAYS) - 1)])
+        with _round_lock:
             rounds = 0 if _round() else rounds + 1
         with _lock:
             if not _jobs:
@@ -117,11 +112,8 @@ def _work() -> None:
                 return
 
 
-_pause = threading.Event()  # never set: a sleep that ends with the process
-
-
 def _round() -> bool:
-    """Try each job once, but none of an application whose database is away; any success?"""
+    """Try each job once, except in an app whose database is away; True if any succeeded."""
     away: list[Flask] = []
     success = False
     for job in list(_jobs):
@@ -138,8 +130,8 @@ def _round() -> bool:
             away.append(job.app)
             _put_back(job)
         else:
-            job.tries += 1
-            _put_back(job) if job.tries < len(RETRY) else _lose(job, in_short(error))
+            job.refusals += 1
+            _put_back(job) if job.refusals < len(DELAYS) else _give_up(job, in_short(error))
     return success
 
 
@@ -149,26 +141,26 @@ def _put_back(job: Job) -> None:
 
 
 @atexit.register
-def _end() -> None:
-    global _ending
-    _ending = True
+def _at_exit() -> None:
+    global _process_ends
+    _process_ends = True
     with ExitStack() as stack:
-        if _trying.acquire(timeout=_AT_THE_END):
-            stack.callback(_trying.release)
+        if _round_lock.acquire(timeout=_EXIT_WAIT):
+            stack.callback(_round_lock.release)
             _round()
     for job in _jobs:
-        _lose(job, "the process ends before the database is back")
+        _give_up(job, "the process ends before the database is back")
     _jobs.clear()
 
 
-def _forget() -> None:
-    """A fork copies no threads: what waits is the parent's to store."""
-    global _lock, _trying, _thread
+def _after_fork() -> None:
+    """Leave the jobs to the parent: a fork copies no threads."""
+    global _lock, _round_lock, _thread
     for job in _jobs:
         job.give_up()
     _jobs.clear()
-    _lock, _trying, _thread = threading.Lock(), threading.Lock(), None
+    _lock, _round_lock, _thread = threading.Lock(), threading.Lock(), None
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_after_fork)

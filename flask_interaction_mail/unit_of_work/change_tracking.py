@@ -1,7 +1,7 @@
 """Whether a session has changed anything in its transaction, which its ``close()`` would lose.
 
-SQLAlchemy tells of no close before it is done. So each statement through a session is looked at
-when it has been executed, and what is unflushed when a session throws its objects away.
+SQLAlchemy has no event before a close. So every statement of a session is examined after it was
+executed, and unflushed objects are looked for when the session expunges them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
 
-_KEY: Final = "interaction_mail_written"  # in Session.info: the transactions that changed something
+_KEY: Final = "interaction_mail_written"  # in Session.info: the transactions with changes
 
 # A comment or a bracket may come first; a WITH may end in a change, or hold one.
 _CHANGE: Final = re.compile(
@@ -30,30 +30,30 @@ _sessions: weakref.WeakKeyDictionary[sa.Connection, weakref.ref[Session]] = (
 )
 
 
-def watch(session: Session) -> None:
-    """Note from now on what is unflushed when ``session`` is closed, removed or reset."""
+def watch_closing(session: Session) -> None:
+    """Count unflushed objects as changes when ``session`` is closed, removed or reset."""
     if "expunge_all" in vars(session):
         return
     watched = weakref.ref(session)
 
-    def expunge_all() -> None:  # each way of closing begins with it
+    def expunge_all() -> None:  # close(), remove() and reset() begin with it
         if (own := watched()) is not None:
-            if own.in_transaction() and _unflushed(own):
-                _note(own)
+            if own.in_transaction() and _has_unflushed(own):
+                _mark_changed(own)
             type(own).expunge_all(own)
 
     vars(session)["expunge_all"] = expunge_all
 
 
 def innermost(session: Session) -> SessionTransaction:
-    """The transaction that ``session`` is in, a savepoint before what is around it."""
+    """The innermost transaction that ``session`` is in; a savepoint counts."""
     transaction = session.get_nested_transaction() or session.get_transaction()
     assert transaction is not None  # noqa: S101 - every caller has seen one
     return transaction
 
 
 def enclosing(transaction: SessionTransaction) -> SessionTransaction:
-    """What is around the savepoint ``transaction``."""
+    """The transaction or savepoint around the savepoint ``transaction``."""
     outer = transaction.parent
     while outer is not None and not outer.nested and outer.parent is not None:
         outer = outer.parent
@@ -61,15 +61,15 @@ def enclosing(transaction: SessionTransaction) -> SessionTransaction:
     return outer
 
 
-def undone(session: Session) -> None:
-    """The innermost transaction of ``session`` was rolled back."""
+def rolled_back(session: Session) -> None:
+    """The innermost transaction of ``session`` was rolled back: it has no changes any more."""
     _transactions(session).discard(innermost(session))
 
 
 def ended(session: Session, transaction: SessionTransaction) -> bool:
-    """Forget ``transaction``, which is over; whether it had changed anything.
+    """Forget ``transaction``, which is over; True if it had changes.
 
-    What a savepoint has changed, its transaction has changed from now on.
+    The changes of a savepoint become those of the transaction around it.
     """
     transactions = _transactions(session)
     if transaction not in transactions:
@@ -85,11 +85,11 @@ def _transactions(session: Session) -> set[SessionTransaction]:
     return transactions
 
 
-def _note(session: Session) -> None:
+def _mark_changed(session: Session) -> None:
     session.info.setdefault(_KEY, set()).add(innermost(session))
 
 
-def _unflushed(session: Session) -> bool:
+def _has_unflushed(session: Session) -> bool:
     return bool(session.new or session.deleted) or any(map(session.is_modified, session.dirty))
 
 
@@ -103,4 +103,4 @@ def _after_execute(connection: sa.Connection, _cursor: Any, statement: str, *_: 
     if (ref := _sessions.get(connection)) is None or not _CHANGE.match(statement):
         return
     if (session := ref()) is not None and session.in_transaction():
-        _note(session)
+        _mark_changed(session)
