@@ -21,11 +21,10 @@ from .messages.compose import Identity
 from .messages.intent import Intent
 from .messages.message import id_of_key, new_id
 from .messages.templates import Texts
-from .names import NAME_LIMIT
 from .outbox import messages
 from .state import State, state_of
 from .storage.database import plain_session
-from .text import storable
+from .text import NAME_LIMIT, storable
 from .unit_of_work import session_events
 from .values import Kind, Notification, Party
 

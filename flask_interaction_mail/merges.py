@@ -25,12 +25,12 @@ from .messages.compose import Identity, RoutingContext
 from .messages.intent import Intent
 from .messages.message import id_of_key, new_id
 from .messages.recipients import own_domains
-from .names import one_line
 from .outbox import messages
 from .outbox.messages import Earlier
 from .settings.model import MessagingSettings
 from .state import KEY, State, state_of
 from .storage.database import DatabaseBusy, context_of
+from .text import one_line
 from .unit_of_work import retry_queue, session_events
 from .unit_of_work.pending_work import CancelMessages, CommitRule
 from .values import Contact, Kind, Merge, Notification, Party, Reason, Status

@@ -24,8 +24,8 @@ from .messages.intent import Intent
 from .messages.message import NewMessage
 from .outbox import messages, resends
 from .outbox.fitted import fitted
+from .settings.layers import InForce
 from .settings.model import MessagingSettings
-from .settings.store import InForce
 from .state import State
 from .unit_of_work.app_context import wake
 from .unit_of_work.session_events import per_transaction

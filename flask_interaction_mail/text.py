@@ -1,25 +1,36 @@
-"""Texts that hosts give: made plain at the call, and fit for a column of any database."""
+"""Texts that hosts give: made plain, storable in any database, and legible in one line."""
 
 from __future__ import annotations
 
-import operator
 import re
-import uuid
-from decimal import Decimal
+import unicodedata
 from types import NoneType
-from typing import SupportsIndex
 
+NAME_LIMIT = 255  # characters of a display name
+_EXAMINED = 4 * NAME_LIMIT  # characters of a longer name that are read, as some show nothing
+_LINE_LIMIT = 500  # characters of a text in one line
+
+_RESOLVED = frozenset({str, int, NoneType})  # the usual types, which need no closer look
 # No encoding carries half a surrogate pair, and PostgreSQL stores no NUL.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-_RESOLVED = frozenset({str, int, NoneType})  # most of what is looked at
-_LARGEST = 1 << 128  # a UUID as a number is as large
+
+_PLAIN = re.compile(r"[A-Za-z0-9.,'&()-]+(?: [A-Za-z0-9.,'&()-]+)*")
+_AT_SIGNS = str.maketrans(dict.fromkeys("@\uff20\ufe6b", " "))
+# Zero-width non-joiner and joiner, and the separator before the last vowel of a Mongolian word.
+_JOINERS = "\u200c\u200d\u180e"
+_CONTEXT = 8  # characters before a joiner that decide whether it joins
+# Bidi_Control of Unicode: text after one of them may be shown before it.
+_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# Letters and marks that show nothing: fillers of Hangul, the grapheme joiner, a blank Braille cell.
+_FILLERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+_VIRAMA = 9  # combining class of the signs that tie two letters into one
 
 
 def resolved(given: object) -> object:
-    """``given`` as a plain ``str`` where it is a text of any kind, else as it is.
+    """``given`` as a plain ``str`` if it is any kind of text, otherwise unchanged.
 
-    A text is also what only looks like one: a lazy translation, a proxy, a subclass of ``str``.
-    It is resolved now, since what is stored later must not ask anybody.
+    A lazy translation, a proxy and a subclass of ``str`` count as text. They are resolved now,
+    because the context that they need is gone when the message is stored or sent.
     """
     if type(given) in _RESOLVED:
         return given
@@ -31,44 +42,97 @@ def resolved(given: object) -> object:
 
 
 def storable(text: str) -> str:
-    """``text`` with U+FFFD for each character that not every database can store."""
+    """``text`` with U+FFFD for each character that some database cannot store."""
     return _UNSTORABLE.sub("\ufffd", text)
 
 
-def identifier(field: str, given: object) -> str | int:
-    """A host's id of something: a text, a number, or the text of a UUID.
+def display_name(name: str) -> str:
+    """``name`` as it may stand beside an address (T13), at most 255 characters.
 
-    Raises:
-        TypeError: it is something else; ``field`` names it.
-        ValueError: it is a number beyond 128 bits.
+    Nothing in it can pass for an address, end the line or turn the direction of the text: it is
+    ``legible``, and ``@`` and the marks of encoded words (RFC 2047) become blanks.
     """
-    text = resolved(given)
-    if isinstance(text, str):
-        return text
-    if isinstance(given, (uuid.UUID, Decimal)):
-        return str(given)
-    if isinstance(given, (int, SupportsIndex)):  # a look at the protocol is slow
-        number = operator.index(given)
-        if abs(number) < _LARGEST:
-            return number
-        raise ValueError(f"{field} must be a number of at most 128 bits")
-    raise TypeError(
-        f"{field} must be a text, a number or a UUID, not {type(given).__name__}; "
-        "of anything else give its text"
-    )
+    if _PLAIN.fullmatch(name):
+        return name[:NAME_LIMIT].rstrip()  # nearly every name
+    visible = legible(name[:_EXAMINED].translate(_AT_SIGNS))
+    visible = re.sub(r"=\?|\?=", " ", visible)
+    return cut(" ".join(visible.split()), NAME_LIMIT)
 
 
-def language(field: str, given: object) -> str | None:
-    """A language as text, such as ``de`` or ``pt_BR``; of a ``babel.Locale`` its identifier.
+def one_line(text: str) -> str:
+    """``text`` in one legible line of at most 500 characters."""
+    return cut(legible(text[: 2 * _LINE_LIMIT]), _LINE_LIMIT)
 
-    Raises:
-        TypeError: it is none; ``field`` names it.
+
+def legible(text: str) -> str:
+    """The visible characters of ``text`` in one line, in the form NFC.
+
+    Controls, separators and characters that turn the direction of the text become blanks, and
+    blanks are collapsed. Other invisible characters are removed. Joiners stay where they join
+    letters or pictures, since many Persian, Sinhala and Malayalam names are misspelt without.
     """
-    text = resolved(given)
-    if text is None or isinstance(text, str):
-        return text
-    if hasattr(given, "language") and hasattr(given, "territory"):
-        return str(given)
-    raise TypeError(
-        f"{field} must be a text such as 'de', a babel.Locale or None, not {type(given).__name__}"
-    )
+    if text.isascii() and text.isprintable():
+        return " ".join(text.split())
+    shown = unicodedata.normalize("NFC", "".join(map(_shown, text)))
+    if any(joiner in shown for joiner in _JOINERS):
+        kept = (
+            character
+            for at, character in enumerate(shown)
+            if character not in _JOINERS or _joins(shown, at)
+        )
+        shown = unicodedata.normalize("NFC", "".join(kept))
+    return " ".join(shown.split())
+
+
+def cut(text: str, limit: int) -> str:
+    """At most ``limit`` characters of a legible ``text``, which stays legible."""
+    return text if len(text) <= limit else text[:limit].rstrip(f" {_JOINERS}")
+
+
+def _shown(character: str) -> str:
+    if character in _JOINERS:
+        return character
+    if character in _FILLERS:
+        return ""
+    if unicodedata.category(character) == "Cf":
+        return " " if character in _TURNING else ""
+    return " " if unicodedata.category(character)[0] in "CZ" else character
+
+
+def _joins(text: str, at: int) -> bool:
+    """Whether the joiner ``text[at]`` changes how the letters beside it are written.
+
+    It does beside a virama and between the letters of a cursive alphabet (RFC 5892 A.1, A.2),
+    and in two cases that host names exclude: before a virama, and at the end of a word. Between
+    two pictures it makes one of them.
+    """
+    before, after = text[max(0, at - _CONTEXT) : at], text[at + 1 : at + 2]
+    if not before:
+        return False
+    if text[at] == "\u180e":
+        return _is_mongolian(before[-1]) and _is_mongolian(after)
+    if _ties(before[-1]) or (_ties(after) and before[-1].isalpha()):
+        return True
+    if text[at] == "\u200d":
+        return _is_cursive(before) or (_is_picture(before) and _is_picture(after))
+    return _is_cursive(before) and _is_cursive(after)
+
+
+def _ties(character: str) -> bool:
+    return character != "" and unicodedata.combining(character) == _VIRAMA
+
+
+def _is_cursive(text: str) -> bool:
+    """Whether ``text`` ends in an Arabic or Syriac letter, ignoring vowel signs."""
+    last = text.rstrip("\u064b\u064c\u064d\u064e\u064f\u0650\u0651\u0652\u0670")[-1:]
+    return last.isalpha() and unicodedata.bidirectional(last) == "AL"
+
+
+def _is_mongolian(character: str) -> bool:
+    return unicodedata.name(character[-1:] or " ").startswith("MONGOLIAN LETTER")
+
+
+def _is_picture(text: str) -> bool:
+    """Whether ``text`` ends in a picture (UTS 51), ignoring its variant and skin colour."""
+    last = text.rstrip("\ufe0f\U0001f3fb\U0001f3fc\U0001f3fd\U0001f3fe\U0001f3ff")[-1:]
+    return last != "" and unicodedata.category(last) == "So"

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import enum
+import operator
 import uuid
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
+from decimal import Decimal
 from functools import partial
-from typing import Literal
+from typing import Literal, SupportsIndex
 
-from .text import identifier, language, resolved
+from .text import resolved
+
+_LARGEST_ID = 1 << 128  # numbers below it include every UUID's
 
 
 class Role(enum.Enum):
@@ -47,14 +51,14 @@ class Party:
         if self.email is not None:
             set_("email", _text("Party.email", self.email, " or None"))
         if self.id is not None:
-            set_("id", identifier("Party.id", self.id))
+            set_("id", _identifier("Party.id", self.id))
         set_("kind", resolved(self.kind))
         if self.kind not in ("user", "group"):
             raise ValueError(f"Party.kind must be 'user' or 'group', not {self.kind!r}")
         if self.role is not None and not isinstance(self.role, Role):
             raise TypeError(f"Party.role must be a Role or None, not {self.role!r}")
         set_("uses_desktop_client", bool(self.uses_desktop_client))
-        set_("locale", language("Party.locale", self.locale))
+        set_("locale", _language("Party.locale", self.locale))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +79,7 @@ class Contact:
 
     def __post_init__(self) -> None:
         set_ = _setter(self)
-        set_("id", identifier("Contact.id", self.id))
+        set_("id", _identifier("Contact.id", self.id))
         set_("name", _text("Contact.name", self.name))
         set_("location", _text("Contact.location", self.location))
         if self.url is not None:
@@ -113,6 +117,36 @@ def _text(field: str, given: object, otherwise: str = "") -> str:
     if isinstance(text, str):
         return text
     raise TypeError(f"{field} must be a string{otherwise}, not {type(given).__name__}")
+
+
+def _identifier(field: str, given: object) -> str | int:
+    """A host's id of something: a text, a number, or the text of a UUID."""
+    text = resolved(given)
+    if isinstance(text, str):
+        return text
+    if isinstance(given, (uuid.UUID, Decimal)):
+        return str(given)
+    if isinstance(given, (int, SupportsIndex)):  # the check of the protocol is slow
+        number = operator.index(given)
+        if abs(number) < _LARGEST_ID:
+            return number
+        raise ValueError(f"{field} must be a number of at most 128 bits")
+    raise TypeError(
+        f"{field} must be a text, a number or a UUID, not {type(given).__name__}; "
+        "of anything else give its text"
+    )
+
+
+def _language(field: str, given: object) -> str | None:
+    """A language such as ``de`` or ``pt_BR``; the identifier of a ``babel.Locale``."""
+    text = resolved(given)
+    if text is None or isinstance(text, str):
+        return text
+    if hasattr(given, "language") and hasattr(given, "territory"):
+        return str(given)
+    raise TypeError(
+        f"{field} must be a text such as 'de', a babel.Locale or None, not {type(given).__name__}"
+    )
 
 
 class Kind(enum.StrEnum):

@@ -1,7 +1,7 @@
-"""What is wrong with a text that is no address or domain, for the person who typed or pasted it.
+"""Explain what is wrong with an address or domain to the person who typed or pasted it.
 
-Looks for what people do: a name beside the address, two addresses, a blank, a character that
-came along with a copy. Each sentence says what is there and what belongs.
+Looks for common mistakes: a name beside the address, two addresses, a space, an invisible
+character from a copied text. Each text says what is there and what to write instead.
 """
 
 from __future__ import annotations
@@ -9,43 +9,45 @@ from __future__ import annotations
 import re
 import unicodedata
 
-_FORBIDDEN = "[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]"
+WRITE_IT = "Write it like name@firm.example, or only the part before the @."
+# C0, DEL, C1 (with U+0085), the two separators, and surrogates, which no encoding can carry.
+FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+
 _WITH_NAME = re.compile(r"(?P<name>[^<>]*[^<>\s])\s*<(?P<address>[^<>]*)>")
 _USUAL = re.compile(r"[\w.+'-]+@[\w-]+(?:\.[\w-]+)*|[\w.+'-]+")
 _FRAMES = {"<": ">", '"': '"', "'": "'", "(": ")", "[": "]", "„": "“", "“": "”", "«": "»"}
 _PREFIX = re.compile(r"(mailto|smtp|e-?mail): ?(?=\S)", re.IGNORECASE)
 _SHOWN = 20  # characters before the fault that are quoted
-_RIGHT = "Write it like name@firm.example, or only the part before the @."
 _LOOKS_ALIKE = "\uff20\ufe6b"  # signs that people take for an @
 
 
 def fault_in(text: str) -> str:
-    """What is there and what belongs, in sentences; "" if it is nothing that people often do."""
-    return next((found for look in _LOOKS if (found := look(text))), "")
+    """Sentences for the first common mistake in an address; "" if there is none."""
+    return next((fault for check in _CHECKS if (fault := check(text))), "")
 
 
 def fault_in_domain(text: str) -> str:
-    """The same for a text that is no domain; what belongs there is left to say."""
+    """A sentence for the first common mistake in a domain, without advice; "" if there is none."""
     if "/" in text:
         return "It is the address of a web page."
     if "@" in text.strip("@"):
-        return "It is a whole address, or more than one."
+        return "It is a whole address, or several."
     if re.search(r"[,;]", text):
-        return "There is more than one in it."
+        return "There are several domains in it."
     if hidden := _hidden(text):
         return f"There is an invisible character {hidden}."
     if blank := re.search(r"\s", text):
-        return f"There is a blank {_place(text, blank.start())}."
+        return f"There is a space {_place(text, blank.start())}."
     if ".." in text or text.startswith("."):
-        return "A dot stands where a word is missing."
+        return "A word is missing before or after a dot."
     return ""
 
 
 def _control(text: str) -> str:
-    if found := re.search(_FORBIDDEN, text):
+    if found := FORBIDDEN.search(text):
         return (
             f"It has a line break or another control character {_place(text, found.start())}. "
-            "Take it out."
+            "Remove it."
         )
     return ""
 
@@ -67,7 +69,7 @@ def _prefix(text: str) -> str:
     if found := _PREFIX.match(text):
         return f"{found[0].strip()} stands before the address. {_alone(text[found.end() :])}"
     if "://" in text:
-        return f"It is the address of a web page. {_RIGHT}"
+        return f"It is the address of a web page. {WRITE_IT}"
     return ""
 
 
@@ -91,7 +93,7 @@ def _invisible(text: str) -> str:
 
 
 def _hidden(text: str) -> str:
-    """Which character of ``text`` is invisible, and where; "" if none is."""
+    """The first invisible character of ``text`` and its place; "" if there is none."""
     for at, character in enumerate(text):
         if unicodedata.category(character) == "Cf":
             return f"(U+{ord(character):04X}) {_place(text, at)}"
@@ -103,14 +105,14 @@ def _blank(text: str) -> str:
     if found is None:
         return ""
     if "@" not in text:
-        return f"It has a blank and no @, so it is rather a name. {_RIGHT}"
+        return f"It has a space but no @, so it looks like a name. {WRITE_IT}"
     code = "" if found[0] == " " else f" (U+{ord(found[0]):04X})"
-    return f"There is a blank{code} {_place(text, found.start())}. An address has none."
+    return f"There is a space{code} {_place(text, found.start())}. An address has none."
 
 
 def _at_sign(text: str) -> str:
     if any(sign in text for sign in _LOOKS_ALIKE):
-        return f"Its @ is not the ordinary one. {_RIGHT}"
+        return f"Its @ is not the ordinary one. {WRITE_IT}"
     return ""
 
 
@@ -122,12 +124,12 @@ def _dot(text: str) -> str:
 
 def _ip(text: str) -> str:
     if re.search(r"@(?:\[.*\]|[\d.]*\d)$", text):
-        return "An IP address stands after the @. A domain belongs there, like firm.example."
+        return "There is an IP address after the @. A domain belongs there, like firm.example."
     return ""
 
 
-# Two addresses before what else may be wrong with one of them; a line break before all.
-_LOOKS = (_control, _name, _frame, _prefix, _several, _invisible, _blank, _at_sign, _dot, _ip)
+# A line break comes first, and two addresses before mistakes in one of them.
+_CHECKS = (_control, _name, _frame, _prefix, _several, _invisible, _blank, _at_sign, _dot, _ip)
 
 
 def _alone(address: str) -> str:

@@ -11,8 +11,8 @@ from flask.typing import ResponseReturnValue
 from flask_admin import BaseView
 
 from ..config import AccessMode
-from ..names import one_line
 from ..state import State
+from ..text import one_line
 from ..values import Right
 
 Callback = Callable[..., ResponseReturnValue | None]

@@ -13,7 +13,7 @@ from flask_admin import BaseView
 from markupsafe import Markup
 
 from ..errors import TablesMissing
-from ..settings.store import InForce
+from ..settings.layers import InForce
 from ..state import KEY, State
 from ..values import Right
 from . import access, csrf, formatting, headers, texts

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from .. import clock
+from ..settings.layers import InForce
 from ..settings.model import SETTINGS
-from ..settings.store import InForce, SettingsStore
+from ..settings.store import SettingsStore
 from .forms import SettingsForm
 
 MINE, THEIRS = "mine", "theirs"

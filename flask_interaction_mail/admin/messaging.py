@@ -12,9 +12,9 @@ from werkzeug.exceptions import Forbidden
 
 from .. import operations
 from ..errors import InteractionMailError, SettingsConflict, SettingsError
-from ..names import one_line
+from ..settings.layers import InForce
 from ..settings.model import SETTINGS
-from ..settings.store import InForce
+from ..text import one_line
 from ..values import Right
 from .base import PanelView, asset, need, state, visitor
 from .csrf import from_here

@@ -9,7 +9,7 @@ from flask import stream_template
 
 from ..diagnosis.results import Diagnosis, Step
 from ..monitoring import test_history
-from ..settings.store import InForce
+from ..settings.layers import InForce
 from ..state import State
 from . import formatting, marks, texts
 from .forms import SettingsForm

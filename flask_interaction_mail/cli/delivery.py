@@ -21,7 +21,7 @@ from ..delivery.factory import dispatcher_of
 from ..delivery.ports import StopCondition
 from ..outbox import breaker, presence, server_limits
 from ..outbox.presence import How
-from ..settings.store import InForce
+from ..settings.layers import InForce
 from ..state import State, state_of
 from ..storage.tables import MessageRow
 from ..transport.relay import relay_of

@@ -14,8 +14,8 @@ import sqlalchemy as sa
 from flask.cli import AppGroup
 
 from ..errors import InteractionMailError, SettingsError
-from ..names import one_line
 from ..storage.database import is_away
+from ..text import one_line
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 

@@ -29,7 +29,7 @@ from ..messages import arguments, mime
 from ..messages.attachments import attachment, fitting_type, is_type
 from ..messages.intent import Attachment, Intent
 from ..messages.structured import unfolded
-from ..names import NAME_LIMIT
+from ..text import NAME_LIMIT
 from ..values import Kind, Party
 from .takeover import DefaultSender
 
@@ -129,7 +129,7 @@ def _split(field: str, given: Any) -> tuple[str, str]:
         raise AddressError(
             f"{field}: {addresses.quoted(f'{name} <{address}>')} is no e-mail address."
         )
-    return name, addresses.clean_email(address, own_domains=_own(address))
+    return name, addresses.clean_email(address, own_domains=addresses.bare_domain(address))
 
 
 def _taken_apart(text: str) -> tuple[str, str]:
@@ -144,14 +144,6 @@ def _taken_apart(text: str) -> tuple[str, str]:
         # Who is meant, the first or the second? Programs differ (CVE-2023-27043).
         raise AddressError(f"{addresses.quoted(text)} is no e-mail address: it names two.")
     return name, address
-
-
-def _own(address: str) -> tuple[str, ...]:
-    # Whether a domain such as ``interfacemail`` is one of ours is known when it is routed.
-    try:
-        return (addresses.clean_domain(addresses.domain_of(address)),) if "@" in address else ()
-    except AddressError:
-        return ()
 
 
 def _host_sender(sender: Given | None) -> str | None:

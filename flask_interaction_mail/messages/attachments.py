@@ -9,8 +9,7 @@ from typing import Protocol
 
 from .. import addresses
 from ..errors import ArgumentError, HeaderError
-from ..names import NAME_LIMIT
-from ..text import resolved
+from ..text import NAME_LIMIT, resolved
 from .intent import Attachment, Intent
 
 _WORD = r"[A-Za-z0-9!#$&^_.+-]+"  # a token, as far as types and dispositions use them

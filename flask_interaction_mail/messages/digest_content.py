@@ -14,7 +14,7 @@ from html.parser import HTMLParser
 from typing import Any, Final
 
 from ..clock import from_db
-from ..names import one_line
+from ..text import one_line
 from ..values import Kind, Party
 from .attachments import files_of
 from .intent import Attachment, Intent

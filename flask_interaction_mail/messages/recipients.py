@@ -9,8 +9,8 @@ from typing import Final
 from .. import addresses
 from ..addresses import Mailbox
 from ..errors import AddressError, NoRecipient
-from ..names import display_name, one_line
 from ..settings.model import MessagingSettings
+from ..text import display_name, one_line
 from ..values import Kind, Party, Role
 from .route import RouteStep, step
 

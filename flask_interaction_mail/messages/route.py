@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..names import one_line
+from ..text import one_line
 
 # What each step says; the values are those of ``Step.values``.
 SENTENCES: Mapping[str, str] = {

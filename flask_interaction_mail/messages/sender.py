@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from .. import addresses
 from ..addresses import Mailbox
 from ..errors import AddressError, MessagingNotConfigured
-from ..names import display_name
 from ..settings.model import ForeignSender, FromPolicy, MessagingSettings
+from ..text import display_name
 from ..values import Party
 from .recipients import complete_setting, name_of, own_domains, resolve, who
 from .route import RouteStep, step

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 
 from .. import addresses
 from ..errors import AddressError, HeaderError
-from ..names import display_name
+from ..text import display_name
 from . import encoding
 
 _FOLD = re.compile(r"\r?\n[ \t]+(?=[^ \t\r\n])")

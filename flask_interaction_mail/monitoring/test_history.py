@@ -18,7 +18,7 @@ from .. import clock
 from ..delivery import mechanisms
 from ..diagnosis.results import Diagnosis, Outcome, Step
 from ..outbox import breaker
-from ..settings.store import InForce
+from ..settings.layers import InForce
 from ..state import State
 from ..storage.tables import CheckRow
 from ..transport.policy import ConnectPolicy

@@ -1,28 +1,35 @@
-"""What a single value may be: each function takes text as typed, or a typed value.
+"""What a single value may be: each cleaner takes text as typed, or a typed value.
 
-A clean value comes back unchanged. An empty text is None.
+A clean value comes back unchanged, and an empty text becomes None. A ``WrongValue`` or an
+``AddressError`` says what to enter instead.
 """
 
 from __future__ import annotations
 
 import enum
+import ipaddress
 import json
 import re
 from collections.abc import Callable
+from textwrap import wrap
 from typing import Final
 
 from .. import addresses
+from ..addresses import quoted
 from ..errors import AddressError
-from .certificates import are_readable, canonical
-from .hostnames import clean_helo, clean_server
 
 _TRUE: Final = frozenset({"1", "y", "yes", "on", "true"})
-_FALSE: Final = frozenset({"", "0", "n", "no", "off", "false"})
+FALSE: Final = frozenset({"", "0", "n", "no", "off", "false"})
 _LONGEST: Final = 255  # characters of a name or a login
+_LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_WRITE_IT: Final = "give a name such as mail.example.com, or an IP address"
+_CERTIFICATE: Final = re.compile(
+    r"-----BEGIN (?:X509 )?CERTIFICATE-----(.*?)-----END (?:X509 )?CERTIFICATE-----", re.DOTALL
+)
 
 
 class WrongValue(ValueError):
-    """The text says what is right, to the person who filled in the field."""
+    """A value that a setting cannot have; the text tells the person who typed it what it can."""
 
 
 def line(raw: object) -> str | None:
@@ -36,18 +43,18 @@ def line(raw: object) -> str | None:
 
 
 def name(raw: object) -> str | None:
-    """A name for people to read, with single blanks."""
+    """A name that people read, with single spaces."""
     return " ".join((line(raw) or "").split()) or None
 
 
 def domain(raw: object) -> str | None:
-    """A domain, in A-labels."""
+    """A domain, as A-labels."""
     text = _text(raw)
     return addresses.clean_domain(text) if text else None
 
 
 def domains(raw: object) -> tuple[str, ...]:
-    """Domains, from a sequence or from a text with blanks or commas between them."""
+    """Domains, from a sequence or from a text with spaces or commas between them."""
     items = raw if isinstance(raw, list | tuple) else re.split(r"[\s,;]+", _text(raw))
     names = [text for item in items if (text := _text(item))]
     return tuple(dict.fromkeys(map(addresses.clean_domain, names)))
@@ -58,20 +65,39 @@ def email(raw: object) -> str | None:
     text = _text(raw)
     if not text:
         return None
-    # Any domain will do here; whether mail for it is ours to send is a matter of the whole.
-    return addresses.clean_email(text, own_domains=_domain_of(text))
+    # Any domain without a dot passes here; ``rules`` knows which ones are the company's own.
+    return addresses.clean_email(text, own_domains=addresses.bare_domain(text))
 
 
 def server(raw: object) -> str | None:
-    """The name or the address of a server."""
-    text = _text(raw)
-    return clean_server(text) if text else None
+    """A host name, a single label or an IP address (R15).
+
+    Names are lower-case A-labels; an IPv6 address has no brackets.
+    """
+    text = _text(raw).strip(" ")
+    if not text:
+        return None
+    _refuse_extras(text)
+    bare = text[1:-1] if text.startswith("[") and text.endswith("]") else text
+    if address := _ip(bare):
+        return address.compressed
+    _refuse_port(text)
+    return _host_name(text)
 
 
 def helo(raw: object) -> str | None:
-    """A name for EHLO."""
-    text = _text(raw)
-    return clean_helo(text) if text else None
+    """A name for EHLO: a host name or an address literal (RFC 5321 §4.1.3)."""
+    text = _text(raw).strip(" ")
+    if not text:
+        return None
+    bare = text.removeprefix("[").removesuffix("]")
+    if address := _ip(re.sub(r"^ipv6:", "", bare, flags=re.IGNORECASE)):
+        prefix = "IPv6:" if address.version == 6 else ""
+        return f"[{prefix}{address.compressed}]"
+    name = _host_name(text)
+    if "_" in name:
+        raise AddressError(f"{quoted(text)} is not a host name: servers refuse an underscore in it")
+    return name
 
 
 def port(raw: object) -> int:
@@ -91,7 +117,7 @@ def boolean(raw: object) -> bool:
     if raw is None:
         return False
     word = str(raw).strip().lower() if isinstance(raw, str | bool | int) else "?"
-    if word in _FALSE:
+    if word in FALSE:
         return False
     if word in _TRUE:
         return True
@@ -112,21 +138,48 @@ def word(words: type[enum.StrEnum]) -> Callable[[object], enum.StrEnum]:
 
 def certificate(raw: object) -> str | None:
     """CA certificates, as PEM text."""
-    text = canonical(given := _text(raw))
+    text = canonical_pem(given := _text(raw))
     if not text:
         return None
     if "PRIVATE KEY" in given:
         raise WrongValue("holds a private key, which must stay secret: paste certificates only")
-    if not are_readable(text):
+    if not is_readable_pem(text):
         raise WrongValue(
-            "is no certificate: paste the whole text, "
+            "is not a certificate: paste the whole text, "
             "from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----"
         )
     return text
 
 
+def canonical_pem(text: str) -> str:
+    """Only the certificates in the PEM ``text`` (RFC 7468), each in lines of 64 characters.
+
+    Comments, a byte order mark and odd line ends are removed. A text without certificates comes
+    back with bare line feeds.
+    """
+    blocks: list[str] = _CERTIFICATE.findall(text)
+    if not blocks:
+        return "\n".join(text.splitlines()).strip()
+    lines: list[str] = []
+    for block in blocks:
+        lines += ["-----BEGIN CERTIFICATE-----", *wrap("".join(block.split()), 64)]
+        lines += ["-----END CERTIFICATE-----"]
+    return "\n".join(lines)
+
+
+def is_readable_pem(pem: str) -> bool:
+    """Whether OpenSSL, which will use them, can read the certificates in the canonical ``pem``."""
+    import ssl  # late: few have a CA of their own
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
+    except (ssl.SSLError, ValueError, TypeError):  # the last two if it is not ASCII, or empty
+        return False
+    return True
+
+
 def not_text(raw: object, spelled: str) -> str:
-    """Why ``raw`` is refused where text is expected; ``spelled`` is how JSON writes it."""
+    """Why ``raw`` is refused where text is expected; ``spelled`` is its JSON."""
     if not isinstance(raw, bool | int | float):
         return f"must be text, not {type(raw).__name__}"
     # What Flask's from_prefixed_env made of an environment variable.
@@ -145,8 +198,50 @@ def _text(raw: object) -> str:
     return raw.strip(addresses.PASTED)
 
 
-def _domain_of(text: str) -> tuple[str, ...]:
+def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        return (addresses.clean_domain(text.rpartition("@")[2]),) if "@" in text else ()
-    except AddressError:
-        return ()
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    return None if "%" in text else address
+
+
+def _refuse_extras(text: str) -> None:
+    if "/" in text:
+        raise AddressError(f"{quoted(text)} looks like a web address: {_WRITE_IT}")
+    if "@" in text:
+        raise AddressError(f"{quoted(text)} looks like an e-mail address: {_WRITE_IT}")
+    if any(character.isspace() for character in text):
+        raise AddressError(f"{quoted(text)} contains spaces: {_WRITE_IT}")
+    if hidden := next((character for character in text if not character.isprintable()), ""):
+        raise AddressError(
+            f"{quoted(text)} contains an invisible character, U+{ord(hidden):04X}: {_WRITE_IT}"
+        )
+
+
+def _refuse_port(text: str) -> None:
+    host, colon, port = text.rpartition(":")
+    if colon and port.isdecimal() and (":" not in host or host.endswith("]")):
+        raise AddressError(f"{quoted(text)} contains a port: put {port} into the port field")
+    if colon or text.startswith("["):
+        raise AddressError(f"{quoted(text)} is not an IPv6 address: {_WRITE_IT}")
+
+
+def _host_name(text: str) -> str:
+    name = _a_labels(text).lower().removesuffix(".")
+    labels = name.split(".")
+    if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
+        raise AddressError(f"{quoted(text)} is not the name of a server: {_WRITE_IT}")
+    # Resolvers read 127.1, 0177.0.0.1 and 2130706433 as 127.0.0.1, which nobody means.
+    if re.fullmatch(r"[0-9]+|0x[0-9a-f]*", labels[-1]):
+        raise AddressError(f"{quoted(text)} is not an IP address: write one like 192.0.2.25")
+    return name
+
+
+def _a_labels(text: str) -> str:
+    if text.isascii():
+        return text
+    try:
+        return addresses.clean_domain(text)
+    except AddressError as error:
+        raise AddressError(f"{quoted(text)} is not the name of a server: {_WRITE_IT}") from error

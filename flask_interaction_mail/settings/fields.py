@@ -1,6 +1,6 @@
-"""Settings by name: cleaned, written as JSON and read again, by their entries in the table.
+"""Settings by name: cleaned, written as JSON and read again, each by its entry in the table.
 
-Each is looked at alone here; ``rules`` looks at the settings as a whole.
+``rules`` checks the settings as a whole.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from .setting import Setting
 
 
 def shielded(raw: Mapping[str, object]) -> dict[str, object]:
-    """``raw`` with the password wrapped, so that no later error can show it."""
+    """``raw`` with the password wrapped in a ``Secret``, so that no later error can show it."""
     return {name: _shielded(name, value) for name, value in raw.items()}
 
 
 def clean(name: str, raw: object) -> object:
-    """The value of the field ``name`` that ``raw`` means: text as typed, or a typed value.
+    """The value of the setting ``name`` that ``raw`` means: text as typed, or a typed value.
 
-    What is already clean comes back unchanged. An empty text is None, and an empty port 25.
+    A clean value comes back unchanged. An empty text becomes None, an empty port 25.
 
     Raises:
-        SettingsError: it means none; the text says what is right.
+        SettingsError: there is no such setting, or ``raw`` is not allowed; the text says what is.
     """
     raw = _shielded(name, raw)
     if name not in SETTINGS:
-        raise SettingsError({name: f"is no setting; the settings are {', '.join(SETTINGS)}"})
+        raise SettingsError({name: f"is not a setting; the settings are {', '.join(SETTINGS)}"})
     try:
         return SETTINGS[name].clean(raw)
     except (WrongValue, AddressError) as error:
@@ -42,7 +42,7 @@ def clean_all(raw: Mapping[str, object]) -> dict[str, object]:
     """``clean`` for every field of ``raw``.
 
     Raises:
-        SettingsError: with the texts of all fields that are wrong.
+        SettingsError: with a text for each field that is wrong.
     """
     raw = shielded(raw)
     values: dict[str, object] = {}
@@ -58,16 +58,16 @@ def clean_all(raw: Mapping[str, object]) -> dict[str, object]:
 
 
 def to_json(values: Mapping[str, object]) -> str:
-    """Cleaned ``values`` as they are stored; never the password."""
+    """The JSON object of clean ``values``, always without the password."""
     plain = {name: values[name] for name in SETTINGS if name in values and name != "password"}
-    return json.dumps(plain)  # in ASCII, as some databases lack letters
+    return json.dumps(plain)  # in ASCII, since not every database stores all letters
 
 
 def from_json(text: str) -> tuple[dict[str, object], list[str]]:
-    """What ``to_json`` wrote, and the names that cannot be read and count as unset.
+    """The values that ``to_json`` wrote, and the names that cannot be read and count as unset.
 
-    A row of a newer version, or one that was edited by hand, must not take the panel away
-    with which it could be put right.
+    No error: a row of a newer version, or one edited by hand, must not break the panel, where it
+    can be corrected.
     """
     try:
         plain = json.loads(text)
@@ -90,10 +90,10 @@ def _shielded(name: str, raw: object) -> object:
 def _stored(setting: Setting, value: object) -> object:
     """The value that was stored as ``value``.
 
-    Looks at the type alone: to clean each address anew would cost every process that sends.
+    Checks the type only: cleaning each address again would slow every process down that sends.
 
     Raises:
-        ValueError: it is none of this setting.
+        ValueError: this setting cannot have it.
     """
     kind = setting.kind
     match value:

@@ -1,10 +1,10 @@
-"""The stored password: encrypted together with the one place where it may go.
+"""The stored password, encrypted together with the only destination where it may go.
 
-Fernet (AES-128-CBC with HMAC-SHA256) under keys that HKDF-SHA256 (RFC 5869) derives from the
-host's own, so that those may have any length. The newest key encrypts, all of them decrypt.
+Fernet (AES-128-CBC with HMAC-SHA256), under keys that HKDF-SHA256 (RFC 5869) derives from the
+host's keys, which may have any length. The newest key encrypts; all of them decrypt.
 
-``cryptography`` is imported where it is used: it takes 8 ms and 7 MB, and a process that meets no
-password does without.
+``cryptography`` is imported on first use: it takes 8 ms and 7 MB, which a process without a
+password need not spend.
 """
 
 from __future__ import annotations
@@ -37,18 +37,17 @@ _NO_FIT: Final = (
 
 
 class Keyring:
-    """Seals and opens passwords; ``keys`` are the newest first, and read anew at every use.
+    """Seals and opens passwords. ``keys`` are newest first; a callable is asked at every use.
 
-    Without any key everything works that needs none: the error comes only when a password is
-    to be stored or opened.
+    A missing key is an error only when a password is to be stored or opened.
     """
 
     def __init__(self, keys: Keys | Callable[[], Keys]) -> None:
         self._keys = keys if callable(keys) else lambda: keys
-        self._no_key = os.urandom(32)  # for fingerprints where no key is configured
+        self._no_key = os.urandom(32)  # for fingerprints if no key is configured
 
     def seal(self, password: Secret, destination: Destination) -> str:
-        """A token of ``password`` and the ``destination`` that it is for.
+        """Encrypt ``password`` and the ``destination`` that it is for.
 
         Raises:
             SecretUnreadable: no key is configured.
@@ -56,7 +55,7 @@ class Keyring:
         return self._ring().encrypt(_payload(password, destination)).decode("ascii")
 
     def open(self, token: str) -> tuple[Secret, Destination]:
-        """The password of ``token`` and where it may go.
+        """The password in ``token``, and its destination.
 
         Raises:
             SecretUnreadable: no key fits, or the token is damaged.
@@ -68,7 +67,7 @@ class Keyring:
         return opened
 
     def rotate(self, token: str) -> str:
-        """``token`` under the newest key; the very same text if it is already.
+        """``token`` encrypted under the newest key; the same text if it is already.
 
         Raises:
             SecretUnreadable: no key fits, or the token is damaged.
@@ -81,17 +80,17 @@ class Keyring:
         return ring.rotate(token).decode("ascii")
 
     def fingerprint(self, settings: MessagingSettings) -> str:
-        """64 hexadecimal digits that change with all that the result of a test depends on.
+        """64 hexadecimal digits that change with every setting that a test's result depends on.
 
-        The password goes in as a digest under a key, so that the fingerprint tells nobody who
-        guesses whether he is right.
+        The password enters as a digest under a key, so that a fingerprint does not help anybody
+        to guess it.
         """
         return self.fingerprints(settings)[0]
 
     def fingerprints(self, settings: MessagingSettings) -> tuple[str, ...]:
-        """The fingerprint under every key, newest first.
+        """The fingerprint under each key, newest first.
 
-        One that was stored before the keys were rotated is among them.
+        A fingerprint that was stored before the keys were rotated is among them.
         """
         material = [*self._material()] or [self._no_key]
         return tuple(_fingerprint(settings, _derived(key, b"fingerprint")) for key in material)
@@ -115,10 +114,10 @@ class Keyring:
 
 
 def keys_of(config: Mapping[str, Any]) -> tuple[str | bytes, ...]:
-    """The keys in the application's configuration, newest first; () where there is none.
+    """The keys in the application's configuration, newest first; () if there is none.
 
-    ``INTERACTION_MAIL_SECRET_KEYS``, else ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``. Who
-    changes from these to own keys puts the former ``SECRET_KEY`` last among them.
+    ``INTERACTION_MAIL_SECRET_KEYS``, otherwise ``SECRET_KEY`` and ``SECRET_KEY_FALLBACKS``. To
+    change to keys of one's own, put the former ``SECRET_KEY`` last among them.
     """
     keys = config.get("INTERACTION_MAIL_SECRET_KEYS")
     if keys is None:
@@ -129,7 +128,7 @@ def keys_of(config: Mapping[str, Any]) -> tuple[str | bytes, ...]:
 
 
 def _decrypted(ring: Fernet | MultiFernet, token: str) -> bytes | None:
-    """What ``token`` holds; None where no key of ``ring`` fits, or the token is damaged."""
+    """The content of ``token``; None if no key of ``ring`` fits, or the token is damaged."""
     from cryptography.fernet import InvalidToken
 
     try:
@@ -151,7 +150,7 @@ def _payload(password: Secret, destination: Destination) -> bytes:
 
 
 def _parsed(payload: bytes) -> tuple[Secret, Destination] | None:
-    # Errors of json quote what they could not read, so none leaves this function.
+    # An error of json quotes the text that it could not read, so none may leave this function.
     try:
         values: dict[str, Any] = json.loads(payload)
         return Secret(str(values.pop("password"))), Destination(**values)

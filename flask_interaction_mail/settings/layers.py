@@ -1,8 +1,8 @@
 """Where the settings in force come from, and whether the password may be used with them.
 
-Each field is decided by the strongest layer that sets it. The password is decided by the
-strongest layer that has one, and is used only if every other field of the connection is what
-it was where that password was set: nobody who may edit a server's name learns a password.
+Each field has the value of the strongest layer that sets it. The password comes from the
+strongest layer that has one. It is used only if every other field of the connection is what it
+was when that password was set, so nobody learns a password by changing the server's name.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from ..errors import SettingsError
 from . import rules
+from .cleaners import FALSE
 from .fields import clean
 from .model import (
     BOUND_TO,
@@ -26,16 +27,15 @@ from .model import (
     Secret,
 )
 
-_NO: Final = frozenset({"", "0", "n", "no", "off", "false"})
 _NAMED: Final = re.compile(r'\s*"?(?P<name>[^<>"]*?)"?\s*<(?P<address>[^<>]+)>\s*')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """Some of the fields, all cleaned, and where a password among them may go.
+    """Clean values of some fields, and the destination of a password among them.
 
-    ``values`` has the key ``password`` where the layer has one. ``bound_to`` is None where
-    that password cannot be read.
+    ``values`` has the key ``password`` if the layer has a password. ``bound_to`` is None if that
+    password cannot be read.
     """
 
     origin: Origin
@@ -47,9 +47,9 @@ class Layer:
 class InForce:
     """The settings in force, and where they come from.
 
-    ``settings.password`` is None unless ``password`` is usable. ``unbound`` names the fields
-    in which the connection differs from the one that the password was set for. ``revision``
-    is that of the stored layer, 0 where nothing was ever saved.
+    ``settings.password`` is None unless the state ``password`` is usable. ``unbound`` names the
+    fields in which the connection differs from the one that the password was set for.
+    ``revision`` is that of the stored layer, 0 if nothing was ever saved.
     """
 
     settings: MessagingSettings
@@ -60,12 +60,12 @@ class InForce:
 
     @property
     def overridden(self) -> frozenset[str]:
-        """The fields that this process overrides, read-only in the panel (R23)."""
+        """The fields that this process overrides; the panel shows them read-only (R23)."""
         return frozenset(name for name, origin in self.origins.items() if origin is Origin.OVERRIDE)
 
     @property
     def problems(self) -> dict[str, str]:
-        """What keeps these settings from being saved: field to text (R44)."""
+        """Why these settings cannot be saved: field to text, empty if they can (R44)."""
         return rules.problems(
             self.settings,
             password=self.password,
@@ -82,19 +82,19 @@ class InForce:
 
 
 def configured_layer(origin: Origin, values: Mapping[str, object]) -> Layer:
-    """A layer of the configuration; its password goes where the layer itself says.
+    """A layer of the configuration; its password is bound to the layer's own connection.
 
-    Fields of the connection that the layer leaves out count with their defaults: a password
-    without a server beside it fits nowhere.
+    Fields of the connection that are left out have their defaults, so a password without a
+    server beside it is never used.
     """
     return Layer(origin=origin, values=values, bound_to=_settings(values).destination)
 
 
 def from_mail_config(config: Mapping[str, Any]) -> dict[str, object]:
-    """The settings that the host's ``MAIL_*`` keys mean; {} unless it sets ``MAIL_SERVER``.
+    """The settings from the host's ``MAIL_*`` keys; {} unless it sets ``MAIL_SERVER``.
 
     Raises:
-        SettingsError: with the text for each key that is wrong, by its name.
+        SettingsError: with a text for each key that is wrong, by its name.
     """
     if not config.get("MAIL_SERVER"):
         return {}
@@ -111,7 +111,7 @@ def from_mail_config(config: Mapping[str, Any]) -> dict[str, object]:
 
 
 def in_force(layers: Sequence[Layer], *, revision: int) -> InForce:
-    """What ``layers``, strongest first, come to."""
+    """The settings that ``layers``, strongest first, result in."""
     values, origins = layered(layers)
     settings = _settings(values)
     holder = next((layer for layer in layers if layer.origin is origins["password"]), None)
@@ -152,20 +152,19 @@ def _password_state(
         return PasswordState.UNREADABLE, ()
     if not _secret(holder):
         return PasswordState.NONE, ()
-    unbound = _differences(holder.bound_to, destination)
+    bound_to = holder.bound_to
+    unbound = tuple(
+        name
+        for name, part in BOUND_TO.items()
+        if getattr(bound_to, part) != getattr(destination, part)
+    )
     return (PasswordState.UNBOUND if unbound else PasswordState.USABLE), unbound
 
 
-def _differences(one: Destination, other: Destination) -> tuple[str, ...]:
-    return tuple(
-        name for name, part in BOUND_TO.items() if getattr(one, part) != getattr(other, part)
-    )
-
-
 def _mail_values(config: Mapping[str, Any]) -> Iterator[tuple[str, str, object]]:
-    """Key of the host, name of the setting, raw value; defaults are those of Flask-Mail."""
+    """Each key of the host with the setting's name and raw value; defaults are Flask-Mail's."""
     name, address = _mail_sender(config.get("MAIL_DEFAULT_SENDER"))
-    meant = {
+    computed = {
         "encryption": _mail_encryption(config),
         "use_authentication": bool(config.get("MAIL_USERNAME")),
         "default_from": address,
@@ -174,7 +173,7 @@ def _mail_values(config: Mapping[str, Any]) -> Iterator[tuple[str, str, object]]
     }
     for setting, entry in SETTINGS.items():
         if key := entry.mail_key:
-            yield key, setting, meant.get(setting, config.get(key))
+            yield key, setting, computed.get(setting, config.get(key))
 
 
 def _mail_encryption(config: Mapping[str, Any]) -> Encryption:
@@ -184,8 +183,8 @@ def _mail_encryption(config: Mapping[str, Any]) -> Encryption:
 
 
 def _flag(raw: object) -> bool:
-    # Hosts pass on environment variables as they are, where "0" means no.
-    return raw.strip().lower() not in _NO if isinstance(raw, str) else bool(raw)
+    # Hosts pass environment variables on as they are, in which "0" means no.
+    return raw.strip().lower() not in FALSE if isinstance(raw, str) else bool(raw)
 
 
 def _mail_sender(sender: object) -> tuple[object, object]:

@@ -1,62 +1,63 @@
 """The table of settings: ``MessagingSettings`` has one entry for each.
 
-Rules about several of them are in ``rules``, where they come from is in ``layers``.
+``rules`` holds what concerns several of them, ``layers`` where their values come from.
 """
 
 from __future__ import annotations
 
 import enum
 import hmac
+import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, NoReturn, TypeVar
 
 from . import cleaners
-from .certificates import canonical
+from .cleaners import WrongValue, canonical_pem
 from .setting import Section, Setting, Widget
 
 T = TypeVar("T")
 
 
 class Encryption(enum.StrEnum):
-    """How the connection is protected; once chosen, nothing less is accepted."""
+    """How the connection is protected; a server that offers less is not used."""
 
-    STARTTLS = "starttls"  # plain at first, encrypted before anything of worth (RFC 3207)
+    STARTTLS = "starttls"  # begins in plain text, encrypted before anything confidential (RFC 3207)
     TLS = "tls"  # encrypted from the first byte (RFC 8314 §3.3)
     NONE = "none"  # readable by everybody on the way
 
 
 class FromPolicy(enum.StrEnum):
-    """Whose address stands in From (R36)."""
+    """Whose address the From header has (R36)."""
 
     CURRENT_USER = "current_user"  # the user who caused the message, if one has an address
     DEFAULT_FROM = "default_from"  # always default From
 
 
 class ForeignSender(enum.StrEnum):
-    """What happens to a user whose address is in none of the own domains."""
+    """How a user is named whose address is in none of the own domains."""
 
     VIA = "via"  # "User via Company" <default From>, answers go to the user
     AS = "as"  # "User" <user>; passes DMARC only where the relay signs for that domain
 
 
 class OnAmbiguous(enum.StrEnum):
-    """What happens when the link dies after the final dot (RFC 1047)."""
+    """What to do if the connection breaks after the final dot, before the answer (RFC 1047)."""
 
-    RETRY = "retry"  # sent again: rather twice than never
-    HOLD = "hold"  # an administrator decides
+    RETRY = "retry"  # send it again: twice is better than never
+    HOLD = "hold"  # wait for an administrator to decide
 
 
 class Origin(enum.StrEnum):
-    """Where the value of a setting that is in force comes from, strongest first."""
+    """Where a setting's value comes from, strongest first."""
 
     OVERRIDE = "override"  # INTERACTION_MAIL_OVERRIDES of this process
     STORED = "stored"  # saved in the panel or on the command line
     CONFIG = "config"  # the host's own MAIL_* keys
-    DEFAULT = "default"  # nobody set it
+    DEFAULT = "default"  # set nowhere
 
 
 class PasswordState(enum.StrEnum):
-    """Whether there is a password, and whether it may be used where the mail goes now."""
+    """Whether there is a password that may be used with the connection in force."""
 
     NONE = "none"  # no layer has one
     USABLE = "usable"  # set for exactly the connection that is in force
@@ -65,9 +66,10 @@ class PasswordState(enum.StrEnum):
 
 
 class Secret:
-    """A text that shows itself to nobody who does not ask with ``reveal()``.
+    """A text that only ``reveal()`` shows; ``repr`` and ``str`` hide it.
 
-    Two are equal when their texts are. It cannot be pickled, and a copy of it is itself.
+    Two secrets are equal if their texts are. A secret cannot be pickled, and copying returns the
+    same object.
     """
 
     __slots__ = ("__text",)
@@ -76,7 +78,7 @@ class Secret:
         self.__text = text
 
     def reveal(self) -> str:
-        """The text itself; keep it out of variables that outlive the line."""
+        """Return the text; do not keep it in a variable."""
         return self.__text
 
     def __repr__(self) -> str:
@@ -85,7 +87,7 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        ours, theirs = (one.__text.encode("utf-8", "surrogatepass") for one in (self, other))
+        ours, theirs = (secret.__text.encode("utf-8", "surrogatepass") for secret in (self, other))
         return hmac.compare_digest(ours, theirs)
 
     def __hash__(self) -> int:
@@ -105,22 +107,22 @@ class Secret:
 
 
 def _password(raw: object) -> Secret | None:
-    """The cleaner of the password; a text must be wrapped already, so that no error can show it."""
+    """The cleaner of the password, which takes a ``Secret``, so that no error can show it."""
     if raw is None:
         return None
     if not isinstance(raw, Secret):
-        raise cleaners.WrongValue(cleaners.not_text(raw, "…"))
-    if any(char in "\0\r\n" or "\ud800" <= char <= "\udfff" for char in raw.reveal()):
-        raise cleaners.WrongValue("must be one line of characters that can be typed")
+        raise WrongValue(cleaners.not_text(raw, "…"))
+    if re.search("[\0\r\n\ud800-\udfff]", raw.reveal()):
+        raise WrongValue("must be one line of characters that can be typed")
     return raw or None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """What a password is bound to: where it may go, how protected, and for whom.
+    """What a password is bound to: the server, its protection and the login.
 
-    ``server`` is in lower case without a trailing dot, ``ca_certificate`` has nothing but its
-    certificates, so that two spellings of one place are equal.
+    Two spellings of one destination are equal: ``server`` is in lower case without a trailing
+    dot, and ``ca_certificate`` is canonical PEM.
     """
 
     server: str | None = None
@@ -133,14 +135,14 @@ class Destination:
         _set = object.__setattr__
         _set(self, "server", (self.server or "").lower().rstrip(".") or None)
         _set(self, "encryption", Encryption(self.encryption))
-        _set(self, "ca_certificate", canonical(self.ca_certificate or "") or None)
+        _set(self, "ca_certificate", canonical_pem(self.ca_certificate or "") or None)
         _set(self, "login", self.login or None)
 
 
 def setting(default: T, **about: Any) -> T:
-    """A field of ``MessagingSettings``; ``about`` are the fields of ``Setting``.
+    """Return a field of ``MessagingSettings``; ``about`` are the fields of its ``Setting``.
 
-    A yes or no and a choice bring their cleaner and their widget along.
+    A boolean and an enumeration have a default cleaner and widget.
     """
     if isinstance(default, bool):
         about = {"clean": cleaners.boolean, "widget": Widget.CHECK} | about
@@ -153,12 +155,11 @@ def setting(default: T, **about: Any) -> T:
 class MessagingSettings:
     """All settings, in the order in which they are listed (R46).
 
-    Addresses are full, or the part before ``@`` alone. ``password`` is None unless it may be
-    used with exactly this connection. Values are taken as they are: ``fields.clean``
-    is what checks a text that somebody typed.
+    Addresses are full or short. ``password`` is None unless it may be used with exactly this
+    connection. Values are not checked here: ``fields.clean`` checks what somebody typed.
 
     Raises:
-        ValueError: ``encryption`` or a policy is none of its words.
+        ValueError: ``encryption`` or a policy is not one of its words.
     """
 
     company_domain: str | None = setting(
@@ -166,11 +167,11 @@ class MessagingSettings:
         clean=cleaners.domain,
         section=Section.DOMAIN,
         label="Company domain",
-        help="The part after @. With it the part before is enough for people and groups: "
+        help="The part after the @. Once it is set, people and groups need only the part before: "
         "ada becomes ada@example.com when a message is sent.",
         attributes={"placeholder": "example.com"},
-        command="The part after @ that short addresses get.",
-        allowed="a domain; a leading `@`, blanks and a trailing dot are removed",
+        command="Completes short addresses: the part after the @.",
+        allowed="a domain; a leading `@`, spaces and a trailing dot are removed",
         tested=True,
     )
     smtp_server: str | None = setting(
@@ -220,7 +221,7 @@ class MessagingSettings:
         False,
         section=Section.AUTHENTICATION,
         label="Use SMTP authentication",
-        help="Tick it if the server asks for a login before it takes mail.",
+        help="Tick this if the server wants a login before it takes mail.",
         command="Log in before sending.",
         allowed="while no, no login is sent, even if one is stored",
         tested=True,
@@ -231,10 +232,10 @@ class MessagingSettings:
         clean=cleaners.line,
         section=Section.AUTHENTICATION,
         label="Login",
-        help="Often the whole e-mail address of the mailbox.",
+        help="Often the full e-mail address of the mailbox.",
         attributes={"autocomplete": "off"},
         command="Login name at the server.",
-        allowed="text of one line; required with authentication",
+        allowed="one line of text; required with authentication",
         part="login",
         mail_key="MAIL_USERNAME",
     )
@@ -244,7 +245,7 @@ class MessagingSettings:
         section=Section.AUTHENTICATION,
         label="Password",
         widget=Widget.PASSWORD,
-        allowed="text of one line; required with authentication",
+        allowed="one line of text; required with authentication",
         mail_key="MAIL_PASSWORD",
     )
     default_to: str | None = setting(
@@ -253,7 +254,7 @@ class MessagingSettings:
         section=Section.ADDRESSES,
         label="Default To",
         help="Gets every message whose recipient has no address, and the test message. "
-        "Somebody who can act should read it.",
+        "It should be read by somebody who can act on them.",
         command="Gets what has no other recipient.",
         allowed="a full or short address",
         required="Enter the address for mail whose recipient has no address.",
@@ -264,9 +265,9 @@ class MessagingSettings:
         clean=cleaners.email,
         section=Section.ADDRESSES,
         label="Default From",
-        help="The address that your mail is sent with. Somebody must read that mailbox: "
-        "messages that cannot be delivered (bounces) go there.",
-        command="Sends, and gets what cannot be delivered.",
+        help="The address that your mail is sent from. Somebody must read this mailbox: "
+        "messages that cannot be delivered (bounces) come back to it.",
+        command="Sends the mail, and gets what cannot be delivered.",
         allowed="a full or short address",
         required="Enter the address that mail comes from. Somebody must read that mailbox.",
         tested=True,
@@ -277,10 +278,10 @@ class MessagingSettings:
         clean=cleaners.name,
         section=Section.ADDRESSES,
         label="Name of the default From",
-        help="Shown with that address where a message comes from no user, such as “Acme Support”. "
-        "Leave it empty to show the address alone.",
+        help="Shown with that address when a message comes from no user, such as “Acme Support”. "
+        "Leave it empty to show only the address.",
         command="Shown with the default From.",
-        allowed="a name; shown where the default From stands alone in From",
+        allowed="a name; shown when From is the default From itself",
         unset="the name in `MAIL_DEFAULT_SENDER`, else none",
         mail_key="MAIL_DEFAULT_SENDER",
     )
@@ -313,7 +314,7 @@ class MessagingSettings:
         False,
         section=Section.ADVANCED,
         label="Allow authentication without encryption",
-        help="Careful: without encryption the password can be read by everybody on the way.",
+        help="Careful: without encryption, everybody on the way can read the password.",
         command="Log in even without encryption.",
         tested=True,
     )
@@ -334,8 +335,8 @@ class MessagingSettings:
         clean=cleaners.name,
         section=Section.ADVANCED,
         label="Name of the sender",
-        help="Stands after “via” when a message is sent on behalf of a user.",
-        command="Stands after 'via' in From.",
+        help="Follows “via” when a message is sent on behalf of a user.",
+        command="Follows 'via' in From.",
         allowed='a name, for "Ada via …"',
         unset="the name of the Flask-Admin object",
         mail_key="MAIL_DEFAULT_SENDER",
@@ -345,18 +346,18 @@ class MessagingSettings:
         clean=cleaners.domains,
         section=Section.ADVANCED,
         label="Other domains of your own",
-        help="Domains for which your server may send, with commas between them. "
-        "The company domain and that of the default From address count anyway.",
+        help="Further domains that your server may send for, separated by commas. "
+        "The company domain and the default From's domain count anyway.",
         widget=Widget.LIST,
-        command="Further domains of your own, with commas between them.",
-        allowed="domains, separated by blanks or commas",
+        command="Further domains of your own, separated by commas.",
+        allowed="domains, separated by spaces or commas",
         unset="none",
     )
     foreign_sender: ForeignSender = setting(
         ForeignSender.VIA,
         section=Section.ADVANCED,
         label="Users with an address elsewhere",
-        help="What to do when the user's address is in none of your own domains.",
+        help="How to send for a user whose address is in none of your own domains.",
         choices={
             ForeignSender.VIA: "send via the default From address; answers go to the user",
             ForeignSender.AS: "send as the user; the server must be allowed to do so",
@@ -367,10 +368,10 @@ class MessagingSettings:
         OnAmbiguous.RETRY,
         section=Section.ADVANCED,
         label="When nobody knows whether a message arrived",
-        help="The connection broke after the whole message was handed over, before the server "
-        "said that it took it.",
+        help="What to do if the connection breaks after the whole message was handed over, "
+        "but before the server confirmed it.",
         choices={
-            OnAmbiguous.RETRY: "send it again: rather twice than never",
+            OnAmbiguous.RETRY: "send it again: twice is better than never",
             OnAmbiguous.HOLD: "hold it until an administrator decides",
         },
         command="What to do when the server's last answer is lost.",
@@ -388,14 +389,14 @@ class MessagingSettings:
         False,
         section=Section.ADVANCED,
         label="Pause sending",
-        help="Messages are kept, and leave when you switch this off.",
+        help="Messages are kept, and are sent once you switch this off.",
         command="Keep messages, send none.",
         allowed="mail waits in the outbox",
     )
 
     def __post_init__(self) -> None:
         _set = object.__setattr__
-        # The password first: an error below shows this object to whoever logs local variables.
+        # The password first: an error below may put this object into a log of local variables.
         given: object = self.password
         _set(self, "password", (Secret(given) if isinstance(given, str) else given) or None)
         for name, words in _WORDS.items():
@@ -405,12 +406,12 @@ class MessagingSettings:
 
     @property
     def configured(self) -> bool:
-        """True when a server and a default From are there; before that nothing is sent (R3)."""
+        """Whether a server and a default From are set; until then nothing is sent (R3)."""
         return bool(self.smtp_server and self.default_from)
 
     @property
     def destination(self) -> Destination:
-        """What the password has to be bound to."""
+        """What the password must be bound to."""
         parts: dict[str, Any] = {part: getattr(self, name) for name, part in BOUND_TO.items()}
         return Destination(**parts)
 

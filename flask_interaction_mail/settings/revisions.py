@@ -1,7 +1,7 @@
-"""The rows of the settings: revisions that are added and never changed.
+"""The rows of the settings: revisions, which are added and never changed.
 
-Only the encryption of a password is renewed in place, when the keys are rotated. Every method
-works on the connection that it is given, or in a short transaction of its own.
+Only a password's encryption is renewed in place, when the keys are rotated. Each function works on
+the connection that it is given, or in a short transaction of its own.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, cast
 
@@ -24,15 +24,15 @@ log = logging.getLogger("flask_interaction_mail")
 
 TABLE: Final = cast(sa.Table, SettingsRow.__table__)
 _NEWEST_FIRST: Final = TABLE.c.revision.desc()
-# Made once: to make it takes longer than to ask it.
+# Built once: building it takes longer than running it.
 _MARK: Final = sa.select(TABLE.c.revision, TABLE.c.created_at).order_by(_NEWEST_FIRST).limit(1)
 _NEVER: Final = datetime.fromtimestamp(0, UTC).replace(tzinfo=None)
 
-Mark = tuple[int, datetime]  # which row is the newest: tells a cache that it is stale
+Mark = tuple[int, datetime]  # of the newest row: a cache with another mark is stale
 
 
 class Transactions(Protocol):
-    """Short transactions of our own; the second commits at its end."""
+    """Opens short transactions of our own; ``writing`` commits at its end."""
 
     def reading(self) -> AbstractContextManager[sa.Connection]: ...
 
@@ -41,7 +41,7 @@ class Transactions(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """A row of the table; ``at`` is naive UTC, and revision 0 stands for an empty table."""
+    """A row of the table; ``at`` is naive UTC, and revision 0 means an empty table."""
 
     revision: int = 0
     at: datetime = _NEVER
@@ -53,25 +53,25 @@ class Stored:
     def mark(self) -> Mark:
         return self.revision, self.at
 
-    def merged(self, values: Mapping[str, object]) -> dict[str, object]:
-        """The stored values under ``values``, without a password."""
-        changed = {name: value for name, value in values.items() if name != "password"}
-        return {**self.values, **changed}
+    def merged(self, changes: Mapping[str, object]) -> Stored:
+        """The row with ``changes`` over its values; a password among them is left out."""
+        changed = {name: value for name, value in changes.items() if name != "password"}
+        return replace(self, values={**self.values, **changed})
 
 
 class Rows:
-    """The table, as far as the settings need it."""
+    """Reads and writes the table of settings."""
 
     def __init__(self, database: Transactions) -> None:
         self._database = database
 
     def newest(self) -> Stored:
-        """The newest row, read in a transaction of our own."""
+        """The newest row; revision 0 if nothing was ever saved."""
         with self._database.reading() as connection:
             return read_newest(connection)
 
     def get(self, revision: int) -> Stored | None:
-        """The row of that revision, or None."""
+        """The row of ``revision``, or None."""
         found = self._select(sa.select(TABLE).where(TABLE.c.revision == revision))
         return found[0] if found else None
 
@@ -80,15 +80,15 @@ class Rows:
         return self._select(sa.select(TABLE).order_by(_NEWEST_FIRST).limit(limit))
 
     def with_secret(self) -> list[Stored]:
-        """Every row that has a password, oldest first."""
-        has_one = TABLE.c.secret.is_not(None)
-        return self._select(sa.select(TABLE).where(has_one).order_by(TABLE.c.revision))
+        """All rows with a password, oldest first."""
+        has_secret = TABLE.c.secret.is_not(None)
+        return self._select(sa.select(TABLE).where(has_secret).order_by(TABLE.c.revision))
 
     def add(self, stored: Stored) -> None:
         """Insert ``stored``; commits.
 
         Raises:
-            SettingsConflict: its revision exists: another saver had the same base.
+            SettingsConflict: its revision exists, as somebody else saved on the same base.
         """
         row = {
             "revision": stored.revision,
@@ -104,7 +104,7 @@ class Rows:
             raise conflict(self.newest()) from error
 
     def replace_secret(self, revision: int, secret: str) -> None:
-        """Put the same password under another key; commits."""
+        """Store the same password under another key; commits."""
         with self._database.writing() as connection:
             change = sa.update(TABLE).where(TABLE.c.revision == revision)
             connection.execute(change.values(secret=secret))
@@ -115,13 +115,13 @@ class Rows:
 
 
 def read_mark(connection: sa.Connection) -> Mark:
-    """Which row is the newest: one look by primary key."""
+    """The mark of the newest row, by one look-up of the primary key."""
     row = connection.execute(_MARK).first()
     return (row.revision, row.created_at) if row else Stored().mark
 
 
 def read_newest(connection: sa.Connection) -> Stored:
-    """The newest row; revision 0 where nothing was ever saved."""
+    """The newest row; revision 0 if nothing was ever saved."""
     row = connection.execute(sa.select(TABLE).order_by(_NEWEST_FIRST).limit(1)).first()
     return _stored(row) if row else Stored()
 
@@ -140,15 +140,15 @@ def _stored(row: Any) -> Stored:
 
 
 def conflict(newest: Stored) -> SettingsConflict:
-    """The error for who saves on an older base than ``newest``."""
+    """The error of a save whose base is older than ``newest``."""
     if not newest.revision:
         return SettingsConflict(
             "The settings that you began with are gone from the database. Nothing was saved: "
-            "open the page again and look at what is in force."
+            "open the page again and check what is in force."
         )
     when = f"{newest.at:%Y-%m-%d %H:%M} UTC"
     return SettingsConflict(
         f"{newest.by or 'Somebody'} saved other settings on {when}, after you opened these. "
         "Nothing of yours was saved, and nothing of theirs was overwritten: open the page again, "
-        "look at what is in force, and make your changes there."
+        "check what is in force, and make your changes there."
     )

@@ -1,4 +1,4 @@
-"""What makes the settings right as a whole; ``fields`` looks at each field alone."""
+"""Rules about several settings at once; ``fields`` checks each one alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 from .. import addresses
 from ..errors import AddressError
-from .certificates import are_readable, canonical
+from .cleaners import canonical_pem, is_readable_pem
 from .model import ADDRESSES, SETTINGS, Encryption, MessagingSettings, Origin, PasswordState
 
 _PORTS: Final = {Encryption.NONE: 25, Encryption.STARTTLS: 587, Encryption.TLS: 465}
@@ -25,9 +25,9 @@ def problems(
     origin: Origin = Origin.STORED,
     unbound: Collection[str] = (),
 ) -> dict[str, str]:
-    """What keeps ``settings`` from being saved: field to text, empty if nothing does (R44).
+    """Why ``settings`` cannot be saved: field to text, empty if they can (R44).
 
-    ``password``, ``origin`` and ``unbound`` are as in ``InForce``.
+    ``password``, ``origin`` (of the password) and ``unbound`` are as in ``InForce``.
     """
     found = {
         name: setting.required
@@ -35,7 +35,7 @@ def problems(
         if setting.required and not getattr(settings, name)
     }
     found |= _incomplete_addresses(settings)
-    if settings.ca_certificate and not are_readable(canonical(settings.ca_certificate)):
+    if settings.ca_certificate and not is_readable_pem(canonical_pem(settings.ca_certificate)):
         found["ca_certificate"] = (
             "The CA certificate cannot be read, so nothing is sent: "
             "paste the whole text again, or empty the field."
@@ -60,7 +60,7 @@ def password_advice(
         case PasswordState.UNREADABLE, _:
             return (
                 "The stored password cannot be read with the secret key of this application. "
-                "Enter it again, or bring the former key back."
+                "Enter it again, or restore the former key."
             )
         case _, Origin.OVERRIDE:
             return (
@@ -103,7 +103,7 @@ def _authentication(settings: MessagingSettings) -> dict[str, str]:
         found["login"] = "Enter the login, or switch SMTP authentication off."
     if settings.encryption is Encryption.NONE and not settings.allow_unencrypted_auth:
         found["encryption"] = (
-            "Choose STARTTLS or TLS: without encryption the password could be read on its way. "
+            "Choose STARTTLS or TLS: without encryption others could read the password. "
             "If the network is safe, allow authentication without encryption under Advanced."
         )
     return found

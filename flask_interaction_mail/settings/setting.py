@@ -9,14 +9,14 @@ from typing import Any
 
 
 class Section(enum.StrEnum):
-    """A part of the page; its title is in the template."""
+    """A section of the settings page; the template has its title."""
 
     DOMAIN = "domain"
     SERVER = "server"
     AUTHENTICATION = "authentication"
     ADDRESSES = "addresses"
     FROM = "from"
-    ADVANCED = "advanced"  # closed until something in it is not as usual
+    ADVANCED = "advanced"  # folded while everything in it has its default
 
 
 class Widget(enum.StrEnum):
@@ -33,14 +33,14 @@ class Widget(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One setting: what it may be, and all that is said of it anywhere.
+    """One setting: its values and every text about it.
 
     The form, the options of ``settings set``, overrides, revisions and ``docs/settings.md`` are
-    made from it. Texts are English; the page translates ``label``, ``help`` and ``choices``.
+    made from it. Texts are in English; the page translates ``label``, ``help`` and ``choices``.
     """
 
     default: object
-    clean: Callable[[object], object]  # text as typed -> value; ValueError says what is right
+    clean: Callable[[object], object]  # text as typed -> value; a ValueError says what is allowed
 
     # On the page
     section: Section
@@ -49,20 +49,20 @@ class Setting:
     widget: Widget = Widget.TEXT
     choices: Mapping[Any, str] = field(default_factory=dict)  # word -> what it means
     attributes: Mapping[str, str] = field(default_factory=dict)  # of the HTML element
-    beside: str = ""  # the setting to the left in the same line
+    beside: str = ""  # the setting to its left on the same line
 
-    # On the command line, and in the reference beside what default, choices and required say
+    # On the command line and in the reference, which also show default, choices and required
     command: str = ""
     allowed: str = ""
-    unset: str = ""  # what holds instead of an empty default
+    unset: str = ""  # what applies instead of an empty default
 
     # Rules and groups
-    required: str = ""  # what to do if it is empty; "" if it may be
+    required: str = ""  # what to enter if it is empty; "" if it may be empty
     part: str = ""  # of the connection that a password is bound to: "server", "CA certificate"
-    tested: bool = False  # whether the result of a test depends on it; on a part it does anyway
-    mail_key: str = ""  # the key of Flask-Mail that sets it, too
+    tested: bool = False  # whether a test's result depends on it; it always does on a ``part``
+    mail_key: str = ""  # the Flask-Mail key that also sets it
 
     @property
     def kind(self) -> type[Any]:
-        """The type of its values; a text may be None as well."""
+        """The type of its values; a text may also be None."""
         return str if self.default is None else type(self.default)

@@ -1,14 +1,14 @@
-"""The settings in force, and how they are saved.
+"""Read, draft and save the settings of an application.
 
-What is in force is the newest revision under the overrides of this process and above the host's
-``MAIL_*`` keys. Every method that writes does so in a transaction of its own, and commits it.
+In force is the newest revision, below the overrides of this process and above the host's ``MAIL_*``
+keys. Each method that writes commits a transaction of its own.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
@@ -19,19 +19,17 @@ from ..errors import SecretUnreadable, SettingsError
 from .fields import clean_all, shielded
 from .keyring import Keyring
 from .layers import InForce, Layer, configured_layer, in_force
-from .model import SETTINGS, Destination, Origin, PasswordState, Secret
+from .model import SETTINGS, Origin, PasswordState, Secret
 from .revisions import Mark, Rows, Stored, Transactions, conflict, read_mark, read_newest
-
-__all__ = ["InForce", "Revision", "SettingsStore"]
 
 log = logging.getLogger("flask_interaction_mail")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
-    """One save: when (aware UTC), by whom, which fields it changed, and what it stored.
+    """One save: when (aware UTC), by whom, the fields it changed, and the values it stored.
 
-    ``values`` never has the password; ``changed`` names it where it was changed.
+    ``values`` never has the password; ``changed`` names it if it was changed.
     """
 
     revision: int
@@ -42,10 +40,10 @@ class Revision:
 
 
 class SettingsStore:
-    """Reads, drafts and saves settings for one application.
+    """The settings of one application.
 
-    ``overrides`` and ``config_fallback`` are cleaned settings: the layer above and the one
-    below what is stored.
+    ``overrides`` and ``config_fallback`` are clean values: the layers above and below the stored
+    one.
     """
 
     def __init__(
@@ -65,33 +63,39 @@ class SettingsStore:
     def current(self, connection: sa.Connection | None = None) -> InForce:
         """The settings in force, read on ``connection`` or in a short transaction of our own.
 
-        One query by primary key tells whether what this process knows is still the newest.
+        One query by primary key tells whether the cached ones are still the newest.
         """
-        if connection is not None:
-            return self._current(connection)
-        with self._database.reading() as own:
-            return self._current(own)
+        if connection is None:
+            with self._database.reading() as own:
+                return self.current(own)
+        cached = self._cached
+        if cached is not None and cached[0] == read_mark(connection):
+            return cached[1]
+        stored = read_newest(connection)
+        built = self._in_force(stored, self._layer(stored))
+        # An unreadable password is tried again: its key may come back.
+        if built.password is not PasswordState.UNREADABLE:
+            self._cached = stored.mark, built
+        return built
 
     def at(self, revision: int) -> InForce | None:
-        """What is in force where ``revision`` is the newest; None if there is no such one."""
+        """The settings in force if ``revision`` (0: none) were the newest; None if unknown."""
         stored = self._rows.get(revision) if revision else Stored()
-        if stored is None:
-            return None
-        return self._in_force(stored, self._stored_layer(stored.values, stored.secret))
+        return None if stored is None else self._in_force(stored, self._layer(stored))
 
     def is_newest_known(self, found: InForce) -> bool:
-        """Whether this process has neither read nor saved others since ``current`` gave them."""
+        """Whether this process has neither read nor saved any others since it read ``found``."""
         cached = self._cached
         return cached is not None and cached[1] is found
 
     def draft(self, changes: Mapping[str, object]) -> InForce:
         """What would be in force after a save of ``changes``; nothing is saved.
 
-        Text as typed or typed values; fields that this process overrides are ignored. Without
-        a password the one in force stays, as far as it may be used with the new connection.
+        ``changes`` are text as typed or typed values; fields that this process overrides are
+        ignored. Without a password the stored one stays, if it may be used with the new connection.
 
         Raises:
-            SettingsError: a field cannot be read; relations between fields are not looked at.
+            SettingsError: a field cannot be read. Rules about several fields are not checked.
         """
         return self._draft(self._rows.newest(), self._cleaned(changes))
 
@@ -101,8 +105,8 @@ class SettingsStore:
         ``base`` is the revision that the changes were made on, None for the newest.
 
         Raises:
-            SettingsError: a field or a relation breaks a rule (R44), or no key is configured
-                to encrypt a password with.
+            SettingsError: the settings break a rule (R44), or a password is to be stored and no
+                key is configured.
             SettingsConflict: somebody else saved since ``base``.
         """
         changes = shielded(changes)
@@ -112,15 +116,9 @@ class SettingsStore:
         values = self._cleaned(changes)
         drafted = self._draft(stored, values)
         _refuse_problems(drafted)
-        return self._add(
-            Stored(
-                revision=stored.revision + 1,
-                at=clock.now(),
-                by=changed_by[:255],
-                values=stored.merged(values),
-                secret=self._sealed(values, drafted) or self._resealed(stored.secret),
-            )
-        )
+        secret = self._sealed(values, drafted) or self._resealed(stored.secret)
+        changed = replace(stored.merged(values), secret=secret)
+        return self._add(changed, revision=stored.revision + 1, by=changed_by)
 
     def history(self, limit: int = 50) -> list[Revision]:
         """The last ``limit`` revisions, newest first."""
@@ -129,38 +127,30 @@ class SettingsStore:
         return [self._revision(row, before) for row, before in zip(rows, former, strict=False)]
 
     def restore(self, revision: int, *, changed_by: str) -> InForce:
-        """Store what ``revision`` stored as the newest revision; commits.
+        """Store the values of ``revision`` again, as the newest revision; commits.
 
-        Its password comes with it, bound as it was: it is used only if the connection in force
-        is the one that it was entered for. Where it may not be used, the state of the password
-        in the answer says so.
+        Its password comes along, bound as it was: it is used only if the connection in force is
+        the one that it was entered for. ``password`` of the result says whether it is.
 
         Raises:
-            SettingsError: there is no such revision, or it breaks a rule by now.
+            SettingsError: there is no such revision, or it now breaks a rule.
             SettingsConflict: somebody else saved at the same moment.
         """
         old = self._rows.get(revision)
         if old is None:
             raise SettingsError({"revision": f"there is no revision {revision}"})
         _refuse_problems(self._draft(old, {}), ignore="password")
-        return self._add(
-            Stored(
-                revision=self._rows.newest().revision + 1,
-                at=clock.now(),
-                by=changed_by[:255],
-                values=old.values,
-                secret=self._resealed(old.secret),
-            )
-        )
+        restored = replace(old, secret=self._resealed(old.secret))
+        return self._add(restored, revision=self._rows.newest().revision + 1, by=changed_by)
 
     def rotate_keys(self) -> int:
-        """Encrypt all stored passwords under the newest key; commits each by itself.
+        """Encrypt all stored passwords under the newest key; commits each one separately.
 
-        Gives how many were not yet under it. It may be interrupted and run again at any time.
+        Returns how many were under an older key. May be interrupted and run again at any time.
 
         Raises:
-            SecretUnreadable: the newest revision's password, which comes last, cannot be read
-                with any key. Older ones like that are left alone, with a warning in the log.
+            SecretUnreadable: no key can read the newest revision's password, which comes last.
+                Unreadable older ones are left as they are, with a warning in the log.
         """
         newest = self._rows.newest().revision
         return sum(
@@ -169,48 +159,36 @@ class SettingsStore:
 
     # -- what is in force -----------------------------------------------------------
 
-    def _current(self, connection: sa.Connection) -> InForce:
-        cached = self._cached
-        if cached is not None and cached[0] == read_mark(connection):
-            return cached[1]
-        stored = read_newest(connection)
-        built = self._in_force(stored, self._stored_layer(stored.values, stored.secret))
-        # An unreadable password is tried again: the key may come back.
-        if built.password is not PasswordState.UNREADABLE:
-            self._cached = stored.mark, built
-        return built
-
     def _in_force(self, stored: Stored, layer: Layer) -> InForce:
         return in_force([self._overrides, layer, self._fallback], revision=stored.revision)
 
-    def _stored_layer(self, values: Mapping[str, object], secret: str | None) -> Layer:
-        if secret is None:
-            return Layer(origin=Origin.STORED, values=values)
+    def _layer(self, stored: Stored) -> Layer:
+        if stored.secret is None:
+            return Layer(origin=Origin.STORED, values=stored.values)
         try:
-            password, bound_to = self.keyring.open(secret)
+            password, bound_to = self.keyring.open(stored.secret)
         except SecretUnreadable as error:
             log.warning("settings.password_unreadable: %s", error)
-            return Layer(origin=Origin.STORED, values={**values, "password": None})
-        return Layer(
-            origin=Origin.STORED, values={**values, "password": password}, bound_to=bound_to
-        )
+            return Layer(origin=Origin.STORED, values={**stored.values, "password": None})
+        values = {**stored.values, "password": password}
+        return Layer(origin=Origin.STORED, values=values, bound_to=bound_to)
 
     # -- drafts ---------------------------------------------------------------------
 
     def _cleaned(self, changes: Mapping[str, object]) -> dict[str, object]:
-        """The values of ``changes`` that count; a blank password is none."""
+        """The clean values of ``changes`` without overridden fields and an empty password."""
         overridden = self._overrides.values
         counted = {name: raw for name, raw in shielded(changes).items() if name not in overridden}
         values = clean_all(counted)
-        return {n: value for n, value in values.items() if n != "password" or value}
+        return {name: value for name, value in values.items() if name != "password" or value}
 
     def _draft(self, stored: Stored, values: Mapping[str, object]) -> InForce:
         merged = stored.merged(values)
         if "password" not in values:
-            return self._in_force(stored, self._stored_layer(merged, stored.secret))
-        # A password that is typed is for the connection that is shown beside it.
-        shown = self._in_force(stored, Layer(origin=Origin.STORED, values=merged))
-        typed = {**merged, "password": values["password"]}
+            return self._in_force(stored, self._layer(merged))
+        # A typed password is for the connection that is shown beside it.
+        shown = self._in_force(stored, Layer(origin=Origin.STORED, values=merged.values))
+        typed = {**merged.values, "password": values["password"]}
         layer = Layer(origin=Origin.STORED, values=typed, bound_to=shown.settings.destination)
         return self._in_force(stored, layer)
 
@@ -220,20 +198,17 @@ class SettingsStore:
         password = values.get("password")
         if not isinstance(password, Secret):
             return None
-        return self._seal(password, drafted.settings.destination)
-
-    def _seal(self, password: Secret, destination: Destination) -> str:
         try:
-            return self.keyring.seal(password, destination)
+            return self.keyring.seal(password, drafted.settings.destination)
         except SecretUnreadable as error:
             raise SettingsError({"password": str(error)}) from error
 
     def _resealed(self, secret: str | None) -> str | None:
-        # Under the newest key, else a rotation that runs at this moment would miss the new row.
+        # Under the newest key, or a rotation that is running would miss the new row.
         try:
             return self.keyring.rotate(secret) if secret else None
         except SecretUnreadable:
-            return secret  # waits for its key
+            return secret  # until its key comes back
 
     def _rotate(self, row: Stored, *, in_force: bool) -> int:
         try:
@@ -250,10 +225,11 @@ class SettingsStore:
 
     # -- rows -----------------------------------------------------------------------
 
-    def _add(self, stored: Stored) -> InForce:
-        self._rows.add(stored)
+    def _add(self, stored: Stored, *, revision: int, by: str) -> InForce:
+        added = replace(stored, revision=revision, at=clock.now(), by=by[:255])
+        self._rows.add(added)
         self._cached = None
-        return self._in_force(stored, self._stored_layer(stored.values, stored.secret))
+        return self._in_force(added, self._layer(added))
 
     def _revision(self, row: Stored, former: Stored) -> Revision:
         changed = [
@@ -272,7 +248,7 @@ class SettingsStore:
         )
 
     def _password(self, row: Stored) -> Secret | str | None:
-        # The same password has another token after a rotation.
+        # After a rotation the same password has another token.
         try:
             return self.keyring.open(row.secret)[0] if row.secret else None
         except SecretUnreadable:

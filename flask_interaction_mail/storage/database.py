@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session, scoped_session
 from sqlalchemy.pool import StaticPool
 
 from ..errors import InteractionMailError, TablesMissing
-from ..names import one_line
+from ..text import one_line
 from .limits import DatabaseLimits
 from .schema import SchemaConnection, translations
 from .tables import MESSAGE, TABLES

@@ -13,8 +13,8 @@ from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
 from ..messages.message import NewMessage
-from ..names import one_line
 from ..storage.database import Database
+from ..text import one_line
 from ..values import Reason
 
 log = logging.getLogger("flask_interaction_mail")

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from flask_interaction_mail import clock
 from flask_interaction_mail.delivery import prefetch
 from flask_interaction_mail.outbox import claim
-from flask_interaction_mail.settings.store import PasswordState
+from flask_interaction_mail.settings.model import PasswordState
 from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
 from tests.crash.accounts import LONG
 from tests.crash.cluster import cluster

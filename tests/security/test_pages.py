@@ -271,7 +271,7 @@ def test_t5_what_is_flashed(panel: Panel) -> None:
             connection.execute(sa.update(MessageRow).values(intent=json.dumps(intent)))
         values = form_values(panel.get(f"{OUTBOX}{id}/"))
         response = panel.client.post(f"{OUTBOX}{id}/resend", data=values, follow_redirects=True)
-        assert "is no e-mail address" in response.text
+        assert "is not a valid e-mail address" in response.text
         shape.keeps("details", response.text)
     proved(
         "T5", f"errors above a page: {len(MARKUP)} texts: {{}} pages keep their shape", shape.pages

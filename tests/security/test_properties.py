@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from flask_interaction_mail import Party, send_notification
 from flask_interaction_mail.addresses import complete, has_forbidden
-from flask_interaction_mail.names import NAME_LIMIT, display_name
 from flask_interaction_mail.storage.tables import MESSAGE
+from flask_interaction_mail.text import NAME_LIMIT, display_name
 from tests.host import Host, opened
 from tests.proofs import proved
 from tests.security.corpora import FALSE_ADDRESSES, NAUGHTY

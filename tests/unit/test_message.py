@@ -24,7 +24,7 @@ from flask_interaction_mail.messages.attachments import attachment
 from flask_interaction_mail.messages.intent import Attachment, Intent
 from flask_interaction_mail.messages.mime import build, check_header, check_subject, make_message_id
 from flask_interaction_mail.messages.sender import SenderHeaders
-from flask_interaction_mail.names import display_name
+from flask_interaction_mail.text import display_name
 from tests.proofs import proved
 
 CORPORA = Path(__file__).parents[1] / "corpora"

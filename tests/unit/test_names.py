@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_interaction_mail.messages.route import step
-from flask_interaction_mail.names import cut, display_name, legible, one_line
+from flask_interaction_mail.text import cut, display_name, legible, one_line
 
 LETTERS = "a؛äاینزකදන്്්\u064e\u0301ᠠᠡ👩🏽❤\ufe0f"
 JOINERS = "\u200c\u200d\u180e"

@@ -119,7 +119,7 @@ def test_r12_explicit_short_address_without_a_domain_is_an_error(named):
 @pytest.mark.parametrize("named", ["", "a b@c.org", "a@b@c.org", Party("X", "nope nope")])
 def test_explicit_address_that_is_none_is_an_error(named):
     """What was named explicitly is never silently replaced."""
-    with pytest.raises(AddressError, match="is no e-mail address"):
+    with pytest.raises(AddressError, match="is not a valid e-mail address"):
         route_parties([named], kind="request", settings=SETTINGS)
 
 

@@ -94,7 +94,7 @@ def test_many_references_are_folded_between_them():
         ("List-Unsubscribe", f"<{LEAVE}> {LEAVE}", "commas between"),
         ("List-Unsubscribe", "<https://x.org/" + "x" * 1000 + ">", "more than 990"),
         ("List-Unsubscribe", "<https://[x/ä>", "no URL"),
-        ("List-Unsubscribe", "<https://exampl\u0435.org/>", "is no domain"),
+        ("List-Unsubscribe", "<https://exampl\u0435.org/>", "is not a valid domain"),
         ("List-Unsubscribe", "https://x.org/?a=1,2", "comma belongs in < and >"),
         ("List-Unsubscribe", " ", "no value"),
         ("List-Help", "<mailto:a@x.org> (ä)", "ASCII"),

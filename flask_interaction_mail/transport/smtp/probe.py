@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from ...errors import TransportError
-from ...settings.certificates import canonical
+from ...settings.cleaners import canonical_pem
 from ...settings.model import Encryption
 from .replies import safe_text
 from .session import Session
@@ -83,7 +83,7 @@ def untimely(pem: str | None, now: datetime) -> str:
     Empty also where they can be used, but not be looked into.
     """
     try:
-        found = x509.load_pem_x509_certificates(canonical(pem).encode()) if pem else []
+        found = x509.load_pem_x509_certificates(canonical_pem(pem).encode()) if pem else []
     except ValueError:
         return ""
     return safe_text(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ...outcome import Fault
-from ...settings.certificates import canonical
+from ...settings.cleaners import canonical_pem
 from .replies import safe_text
 
 
@@ -47,7 +47,7 @@ def context_for(ca_certificate: str | None) -> ssl.SSLContext:
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if ca_certificate:
         try:
-            context.load_verify_locations(cadata=canonical(ca_certificate))
+            context.load_verify_locations(cadata=canonical_pem(ca_certificate))
         except (ssl.SSLError, ValueError, TypeError) as error:
             raise CertificateUnreadable(
                 "The CA certificate of the settings cannot be read."
