@@ -1,4 +1,4 @@
-"""The host's people: what a host tells the extension, and what happens when it tells rubbish."""
+"""The host's people: the class that a host overrides, and the guard around its answers."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ log = logging.getLogger("flask_interaction_mail")
 
 
 class Directory:
-    """Base class for the host's people; override what you have, the rest answers "nobody".
+    """Base class for the host's people. Override what you have; the rest answers "nobody".
 
-    The methods run inside an app context, without autoflush of ``db.session``. One that raises
-    or returns something else than it should is logged by name and counts as no answer.
+    The methods run in an app context, without autoflush of ``db.session``. If one raises, or
+    returns anything else than it should, that is logged by name and counts as no answer.
     """
 
     def current_user(self) -> Party | None:
-        """The user on whose behalf the code now runs, or None (nobody is logged in, a job)."""
+        """The user for whom the code is running; None if nobody is logged in, or in a job."""
         return None
 
     def merge_recipients(self, location: str) -> Sequence[Party]:
@@ -27,20 +27,20 @@ class Directory:
         return ()
 
     def folder_owners(self, location: str) -> Sequence[Party]:
-        """Who owns ``location``; told when contacts there were merged."""
+        """The owners of ``location``, who are told when contacts there were merged."""
         return ()
 
     def locations(self) -> Iterable[str]:
-        """Every location, for *Explain* and *Coverage*."""
+        """Every location of contacts; not asked for by this version."""
         return ()
 
     def parties(self) -> Iterable[Party]:
-        """Every user and group, for *Coverage* and the preview of a new company domain."""
+        """Every user and group; ``explain --requester`` looks a user up among them."""
         return ()
 
 
 class People:
-    """A ``Directory`` that always answers: the host's, guarded."""
+    """The host's ``Directory``, guarded so that it always answers and never raises."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class People:
         guard: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self._directory = directory if directory is not None else Directory()
-        self._guard = guard  # entered around every call: no autoflush
+        self._guard = guard  # entered around every call; prevents autoflush
 
     def current_user(self) -> Party | None:
         answer = self._ask("current_user")
@@ -66,36 +66,27 @@ class People:
     def parties(self) -> tuple[Party, ...]:
         return self._parties("parties")
 
-    def locations(self) -> tuple[str, ...]:
-        return tuple(item for item in self._sequence("locations") if isinstance(item, str))
-
     def _parties(self, method: str, *args: str) -> tuple[Party, ...]:
-        items = self._sequence(method, *args)
-        parties = tuple(item for item in items if isinstance(item, Party))
-        if len(parties) != len(items):
-            self._rubbish(method, items, "only Party values")
+        answer = self._ask(method, *args)
+        if not isinstance(answer, tuple):
+            self._rubbish(method, answer, "a sequence")
+            return ()
+        parties = tuple(item for item in answer if isinstance(item, Party))
+        if len(parties) != len(answer):
+            self._rubbish(method, answer, "only Party values")
         return parties
 
-    def _sequence(self, method: str, *args: str) -> tuple[object, ...]:
-        answer = self._ask(method, *args)
-        if isinstance(answer, Iterable) and not isinstance(answer, str | bytes):
-            try:
-                with self._guard():
-                    return tuple(answer)  # may be a generator of the host, which may raise
-            except Exception:
-                log.exception("directory.failed: Directory.%s raised; no answer assumed", method)
-                return ()
-        self._rubbish(method, answer, "a sequence")
-        return ()
-
     def _ask(self, method: str, *args: str) -> object:
+        """What the host answers, as a tuple if it can be iterated over."""
         try:
             with self._guard():
                 answer: object = getattr(self._directory, method)(*args)
+                if isinstance(answer, Iterable) and not isinstance(answer, str | bytes):
+                    return tuple(answer)  # now, as a generator of the host may raise
                 return answer
         except Exception:
             log.exception("directory.failed: Directory.%s raised; no answer assumed", method)
-            return () if method != "current_user" else None
+            return None if method == "current_user" else ()
 
     def _rubbish(self, method: str, answer: object, expected: str) -> None:
         log.error(

@@ -1,4 +1,4 @@
-"""Merges: the request of somebody who may not, and the news that somebody did."""
+"""Merge mail: the request of a user who may not merge, and the news of a merge."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.orm import Session
 
-from . import addresses, operations, signals
+from . import operations, signals
 from .api import actor_of, shared_locale
 from .clock import from_db, now
 from .errors import AddressError, TablesMissing
@@ -24,7 +24,7 @@ from .messages import templates
 from .messages.compose import Identity, RoutingContext
 from .messages.intent import Intent
 from .messages.message import id_of_key, new_id
-from .messages.recipients import own_domains
+from .messages.recipients import complete
 from .outbox import messages
 from .outbox.messages import Earlier
 from .settings.model import MessagingSettings
@@ -37,22 +37,22 @@ from .values import Contact, Kind, Merge, Notification, Party, Reason, Status
 
 log = logging.getLogger("flask_interaction_mail")
 
-# Browsers read "\\" as "/" and skip what is missing: only the usual form is certain to stay one.
+# Browsers read "\\" as "/" and complete what is missing, so only the usual form is a link.
 _LINK = re.compile(r"https?://(?:\w[^\s\\<>\"]*|\[[\da-f:.]+\][^\s\\<>\"]*)", re.IGNORECASE)
 
-_SIZE = 4000  # bytes of a request that waits for the database, about
-_REQUEST = "merge_denied"  # the source of a merge request
-_COMPLETED = "merge_completed"
+_SIZE = 4000  # approximate bytes of a request that waits for the database
 
 
 def request_merge(merge: Merge) -> Notification | None:
-    """Ask somebody who may to merge two contacts; what ``merge_denied`` does, as a call.
+    """Ask somebody who may merge two contacts to do so; the same as sending ``merge_denied``.
 
-    The request is stored in a transaction of its own as soon as the host's has ended, however
-    that ends. Ten clicks within the window make one request, and each call gets that
-    notification back. Never raises for a mail problem: one that cannot be sent comes back with
-    status ``failed``. None where it could not be stored, which the log explains: while the
-    database is away it waits in this process, as far as memory allows.
+    The request is stored in a transaction of its own as soon as the host's has ended, whether
+    committed or rolled back. Further calls for the same contacts and requester return the same
+    notification until ``INTERACTION_MAIL_REQUEST_WINDOW`` has passed.
+
+    Never raises. A request that cannot be sent has the status ``failed``. None is returned if it
+    could not be stored; the log says why. While the database is away, the request waits in this
+    process as long as memory allows.
     """
     try:
         state = state_of()
@@ -67,13 +67,13 @@ def _request_or_delay(state: State, merge: Merge) -> Notification | None:
     try:
         return _request(state, merge)
     except (sa.exc.SQLAlchemyError, DatabaseBusy, TablesMissing) as error:
-        whose = merge.requester.name if merge.requester else "somebody"
-        names = " and ".join(contact.name for contact in merge.contacts)
+        requester = merge.requester.name if merge.requester else "somebody"
+        contacts = " and ".join(contact.name for contact in merge.contacts)
         job = retry_queue.Job(
             app=state.app,
             attempt=partial(_request, state, merge),
             give_up=lambda: None,
-            names=[one_line(f"the request of {whose} to merge {names}")],
+            names=[one_line(f"the request of {requester} to merge {contacts}")],
             size=_SIZE,
         )
         retry_queue.add(job, error)
@@ -87,53 +87,52 @@ def _request(state: State, merge: Merge) -> Notification:
     actor = actor and state.database.limits.escape(actor)
     with state.database.reading_in(session) as connection:
         earlier = messages.latest_request(connection, pair, actor)
-        if earlier is not None and _counts(state, earlier, settings):
+        if earlier is not None and _still_stands(state, earlier, settings):
             return messages.load(connection, [earlier.id])[earlier.id]
-    # The key names the request before: two processes that make the next one make the same.
+    # The key has the earlier request's id, so two processes make the same next request.
     key = f"merge:{pair}:{_short(actor)}:{earlier.id if earlier else ''}"
     if (queued := session_events.pending_notification(session, id_of_key(key))) is not None:
         return queued
     origin = new_id()
     identity = Identity(id=id_of_key(key), origin=origin, key=key, pair=pair, actor=actor)
-    world = operations.routing_context(state, settings, _locations(merge))
-    message = operations.compose_or_fail(
-        state, _request_intent(state, merge, world, earlier), identity, world
-    )
+    context = operations.routing_context(state, settings, _locations(merge))
+    intent = _request_intent(state, merge, context, earlier)
+    message = operations.compose_or_fail(state, intent, identity, context)
     return session_events.register_message(message, state, rule=CommitRule.ALWAYS)
 
 
-def _counts(state: State, earlier: Earlier, settings: MessagingSettings) -> bool:
-    """Whether ``earlier`` is still the answer to a new denial of the same pair."""
+def _still_stands(state: State, earlier: Earlier, settings: MessagingSettings) -> bool:
+    """Whether ``earlier`` is still the request for a new denial of the same pair."""
     if from_db(earlier.created_at) + state.config.request_window <= from_db(now()):
         return False
     if earlier.status is Status.FAILED:
-        # It never left. While nothing is configured another one would only fail again.
+        # It never left. As long as mail is not configured, another one would fail as well.
         return earlier.reason == Reason.NOT_CONFIGURED and not settings.configured
     return earlier.status is not Status.CANCELLED
 
 
 def _request_intent(
-    state: State, merge: Merge, world: RoutingContext, earlier: Earlier | None
+    state: State, merge: Merge, context: RoutingContext, earlier: Earlier | None
 ) -> Intent:
-    candidates = [one for _, parties in world.places for one in parties]
-    context = _context(merge, world.settings)
-    texts = templates.render(state.app, "merge_request", context, locale=shared_locale(candidates))
+    locale = shared_locale([party for _, parties in context.candidates for party in parties])
+    names = _template_context(merge, context.settings)
+    texts = templates.render(state.app, "merge_request", names, locale=locale)
     return Intent(
         kind=Kind.REQUEST,
-        source=_REQUEST,
+        source="merge_denied",
         subject=texts.subject,
         text=texts.text,
         html=texts.html,
-        locations=tuple(location for location, _ in world.places),
+        locations=tuple(location for location, _ in context.candidates),
         user=merge.requester,
         in_reply_to=earlier.message_id if earlier else None,
     )
 
 
 def complete_merge(state: State, merge: Merge) -> None:
-    """Tell the owners of the folders, except the actor, and call back requests for the pair.
+    """Notify the owners of the folders, except the actor, and cancel requests for the pair.
 
-    Belongs to the transaction of ``db.session``, as ``send_notification`` does.
+    Both belong to the transaction of ``db.session``, as with ``send_notification``.
     """
     actor = merge.requester or state.people.current_user()
     merge = replace(merge, requester=actor)
@@ -144,11 +143,14 @@ def complete_merge(state: State, merge: Merge) -> None:
     session: Session = state.db.session()
     settings = operations.settings_for(state, session)
     texts = templates.render(
-        state.app, _COMPLETED, _context(merge, settings), locale=shared_locale(owners)
+        state.app,
+        "merge_completed",
+        _template_context(merge, settings),
+        locale=shared_locale(owners),
     )
     intent = Intent(
         kind=Kind.NOTIFICATION,
-        source=_COMPLETED,
+        source="merge_completed",
         subject=texts.subject,
         text=texts.text,
         html=texts.html,
@@ -163,19 +165,21 @@ def complete_merge(state: State, merge: Merge) -> None:
 
 
 def _owners(state: State, merge: Merge, actor: Party | None) -> tuple[Party, ...]:
-    found = (one for location in _locations(merge) for one in state.people.folder_owners(location))
-    return tuple(dict.fromkeys(one for one in found if actor is None or not _same(one, actor)))
+    owners = dict.fromkeys(
+        owner for location in _locations(merge) for owner in state.people.folder_owners(location)
+    )
+    return tuple(owner for owner in owners if actor is None or not _is_same(owner, actor))
 
 
-def _same(one: Party, other: Party) -> bool:
-    if one.id is not None and other.id is not None:
-        return (one.kind, one.id) == (other.kind, other.id)
-    return one == other
+def _is_same(party: Party, other: Party) -> bool:
+    if party.id is not None and other.id is not None:
+        return (party.kind, party.id) == (other.kind, other.id)
+    return party == other
 
 
 def pair_of(merge: Merge) -> str:
-    """One name for two contacts, in whichever order."""
-    ids = sorted(f"{type(one.id).__name__}:{one.id}" for one in merge.contacts)
+    """A name for the two contacts, the same in either order."""
+    ids = sorted(f"{type(contact.id).__name__}:{contact.id}" for contact in merge.contacts)
     return _short(json.dumps(ids))
 
 
@@ -187,7 +191,7 @@ def _locations(merge: Merge) -> tuple[str, ...]:
     return tuple(dict.fromkeys(contact.location for contact in merge.contacts))
 
 
-def _context(merge: Merge, settings: MessagingSettings) -> dict[str, Any]:
+def _template_context(merge: Merge, settings: MessagingSettings) -> dict[str, Any]:
     requester = merge.requester
     return {
         "contacts": [_shown(contact) for contact in merge.contacts],
@@ -208,7 +212,7 @@ def _shown(contact: Contact) -> Contact:
 
 
 def _link(url: str | None) -> str | None:
-    """``url`` where every mail program takes it for a link to a page, else None."""
+    """``url`` if every mail program takes it for a link to a page, else None."""
     whole = (url or "").strip(" ")
     return whole if _LINK.fullmatch(whole) and whole.isprintable() else None
 
@@ -217,16 +221,12 @@ def _address(party: Party | None, settings: MessagingSettings) -> str | None:
     if party is None or not (party.email or "").strip():
         return None
     try:
-        return addresses.complete(
-            party.email or "",
-            company_domain=settings.company_domain,
-            own_domains=own_domains(settings),
-        )
+        return complete(party.email or "", settings)
     except AddressError:
         return None
 
 
-# -- signals: one module-level receiver for every app and every sender ------------------
+# -- signals: one receiver of the module for every app and sender -----------------------
 
 
 def _app_of(sender: Any) -> Flask | None:

@@ -1,13 +1,13 @@
-"""What a host asks of notifications: what became of them, and to call them back.
+"""Look up and cancel notifications, also those that wait for the commit of ``db.session``.
 
-Those that wait for the commit of ``db.session`` are found as those that are stored. All of it
-needs an app context.
+All functions need an app context.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 
 import sqlalchemy as sa
@@ -32,23 +32,23 @@ def get_notification(
     id: uuid.UUID | str | None = None,
     key: str | None = None,
 ) -> Notification | None:
-    """The notification as it stands now; None if there is none.
+    """Return the present state of a notification, or None if there is none.
 
-    ``id=`` and ``key=`` say what is meant; a bare text is tried as a key first, then as an id. Of
-    several with one key it is the newest, and its ``earlier`` leads to the one before. One that
-    is still waiting for the commit of ``db.session`` is found, too.
+    Give ``id=`` or ``key=``, or a bare text, which is tried as a key first and then as an id. Of
+    several with the same key the newest is returned; its ``earlier`` is the id of the previous
+    one. A notification that still waits for the commit of ``db.session`` is found too.
 
     Raises:
-        ContentError: ``id=`` is no UUID, or the key is none that a notification can have.
+        ContentError: ``id=`` is not a UUID, or no notification can have this key.
         TypeError: not exactly one of the three is given, or it is of another type.
     """
     wanted = _Wanted.of("get_notification", id_or_key, id, key)
     state = state_of()
     session = state.db.session()
     with state.database.reading_in(session) as connection:
-        ids = wanted.ids(state, connection, session)
-        stored = messages.load(connection, ids[:1])
-    return next((stored.get(one) or pending_notification(session, one) for one in ids[:1]), None)
+        newest = wanted.ids(state, connection, session)[:1]
+        stored = messages.load(connection, newest)
+    return next((stored.get(id) or pending_notification(session, id) for id in newest), None)
 
 
 def cancel_notification(
@@ -58,14 +58,14 @@ def cancel_notification(
     id: uuid.UUID | str | None = None,
     key: str | None = None,
 ) -> bool:
-    """Call a notification back; True if it had not left yet.
+    """Cancel a notification; True if it had not left yet.
 
-    ``id=`` and ``key=`` say what is meant; a bare text is tried as a key first, then as an id.
-    Belongs to the transaction of ``db.session`` if one is open, as a new notification does;
-    otherwise it commits a transaction of its own.
+    Give ``id=`` or ``key=``, or a bare text, which is tried as a key first and then as an id. The
+    cancellation belongs to the transaction of ``db.session`` if one is open, as a new notification
+    does. Otherwise it is committed in a transaction of its own.
 
     Raises:
-        ContentError: ``id=`` is no UUID, or the key is none that a notification can have.
+        ContentError: ``id=`` is not a UUID, or no notification can have this key.
         TypeError: not exactly one of the three is given, or it is of another type.
     """
     wanted = _Wanted.of("cancel_notification", id_or_key, id, key)
@@ -84,24 +84,24 @@ def cancel_notification(
         return True
     if connection is None:
         return operations.cancel(state, *ids)
-    call_back = partial(messages.cancel, connection, ids, Reason.WITHDRAWN, clock.now())
-    cancelled = change_or_skip(connection, call_back)
+    cancel = partial(messages.cancel, connection, ids, Reason.WITHDRAWN, clock.now())
+    cancelled = change_or_skip(connection, cancel)
     if cancelled:
         session_events.register(CancelMessages(ids=tuple(cancelled)), state)
     return bool(cancelled)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Wanted:
     """Which notification a caller means."""
 
-    def __init__(self, *, key: str | None = None, id: uuid.UUID | None = None) -> None:
-        self._key = key
-        self._id = id
+    key: str | None = None
+    id: uuid.UUID | None = None
 
     @classmethod
     def of(cls, function: str, bare: object, id: object, key: object) -> _Wanted:
-        """What the arguments of ``function`` say."""
-        if sum(one is not None for one in (bare, id, key)) != 1:
+        """Read the arguments of ``function``."""
+        if sum(argument is not None for argument in (bare, id, key)) != 1:
             raise TypeError(f"{function}() takes an id, or id=, or key=: give one of them")
         if id is not None or isinstance(bare, uuid.UUID):
             return cls(id=_uuid(bare or id))
@@ -112,13 +112,15 @@ class _Wanted:
         return cls(key=arguments.key(bare), id=_uuid_or_none(bare))
 
     def ids(self, state: State, connection: sa.Connection, session: Session) -> Sequence[uuid.UUID]:
-        """The ids of all that is meant, newest first."""
+        """The ids of all notifications that are meant, newest first."""
         found: Sequence[uuid.UUID] = ()
-        if self._key is not None:
-            state.database.limits.check_letters("key", self._key)
-            queued = [one.id for one in pending_messages(session) if one.key == self._key]
-            found = [*queued, *keys.use_of(connection, self._key).ids]
-        return found or ([] if self._id is None else [self._id])
+        if self.key is not None:
+            state.database.limits.check_letters("key", self.key)
+            queued = [
+                message.id for message in pending_messages(session) if message.key == self.key
+            ]
+            found = [*queued, *keys.use_of(connection, self.key).ids]
+        return found or ([] if self.id is None else [self.id])
 
 
 def _uuid(given: object) -> uuid.UUID:
@@ -138,7 +140,7 @@ def _uuid_or_none(text: str) -> uuid.UUID | None:
 
 
 def of_key(state: State, session: Session, key: str) -> tuple[Notification | None, int]:
-    """The notification that has ``key``, or None and the number of the next one with it."""
+    """The notification that has ``key``, if any, and the number of the next one with it."""
     for message in pending_messages(session):
         if message.key == key:
             return message.snapshot(), message.key_number

@@ -18,8 +18,7 @@ from sqlalchemy.orm import Session
 from . import clock, signals
 from .announce import announce_ids, send_signal
 from .errors import InteractionMailError, StillWaiting
-from .messages import compose as composing
-from .messages.compose import Identity, RoutingContext
+from .messages.compose import Identity, RoutingContext, compose_message, failed_message
 from .messages.intent import Intent
 from .messages.message import NewMessage
 from .outbox import messages, resends
@@ -108,7 +107,7 @@ def routing_context(
         settings=settings,
         now=clock.now(),
         organisation=_organisation(state),
-        places=[(location, state.people.merge_recipients(location)) for location in locations],
+        candidates=[(location, state.people.merge_recipients(location)) for location in locations],
         suppressed=state.suppressed,
     )
 
@@ -122,23 +121,23 @@ def _organisation(state: State) -> str:
 def compose(
     state: State, intent: Intent, identity: Identity, settings: MessagingSettings
 ) -> NewMessage:
-    """``compose.compose`` in the circumstances of this app; raises what that raises."""
-    world = routing_context(state, settings, intent.locations)
-    message = composing.compose(intent, identity, world)
+    """Compose a message in this app as ``compose_message`` does; raises what that raises."""
+    context = routing_context(state, settings, intent.locations)
+    message = compose_message(intent, identity, context)
     state.database.limits.check_size(message.content or b"", message.stored_intent)
     return fitted(message, state.database.limits)
 
 
 def compose_or_fail(
-    state: State, intent: Intent, identity: Identity, world: RoutingContext
+    state: State, intent: Intent, identity: Identity, context: RoutingContext
 ) -> NewMessage:
     """As ``compose``; what cannot be sent is logged, and kept with the reason (R4)."""
     limits = state.database.limits
     try:
-        return fitted(composing.compose(intent, identity, world), limits)
+        return fitted(compose_message(intent, identity, context), limits)
     except InteractionMailError as error:
         log.error("notification.failed: %s", error)
-        return fitted(composing.failed(intent, identity, world, error), limits)
+        return fitted(failed_message(intent, identity, context, error), limits)
 
 
 # -- messages --------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The nouns that a host and the extension exchange: people, contacts, notifications."""
+"""The values that a host and the extension exchange: people, contacts, notifications."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LARGEST_ID = 1 << 128  # numbers below it include every UUID's
 
 
 class Role(enum.Enum):
-    """What a person is to the host; decides who may be mailed (R5, R6)."""
+    """A person's role in the host, which decides whether mail may be sent (R5, R6)."""
 
     ADMINISTRATOR = "administrator"  # always eligible
     FOLDER_OWNER = "folder_owner"  # always eligible
@@ -30,10 +30,14 @@ class Role(enum.Enum):
 class Party:
     """A user or a group of the host.
 
-    ``email`` is a full address, or the part before ``@`` alone, or None.
-    ``id`` is the host's own identifier, a text, a number or a UUID, which is kept as its text;
-    two parties with the same kind and id are the same. ``locale`` (``"de"``, or a
-    ``babel.Locale``) chooses the language of a template. Lazy texts are resolved here.
+    ``email`` is a full address, only the part before ``@``, or None. ``id`` is the host's own
+    identifier: a text, a number or a UUID, which is kept as text. Parties with the same kind and id
+    are the same. ``locale``, such as ``"de"`` or a ``babel.Locale``, is the language of templates.
+    Lazy texts are resolved here.
+
+    Raises:
+        TypeError: a field is of another type.
+        ValueError: ``kind`` is another word, or ``id`` a number of more than 128 bits.
     """
 
     name: str
@@ -63,12 +67,14 @@ class Party:
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """A contact of the host that takes part in a merge; ``location`` is its folder or list.
+    """A contact that takes part in a merge; ``location`` is its folder or list.
 
-    ``id`` is a text, a number or a UUID, which is kept as its text.
+    ``id`` is a text, a number or a UUID, which is kept as text. ``url`` is the page that shows the
+    contact. Mail links to it only if it is a complete ``http`` or ``https`` URL.
 
-    ``url`` is where people can see it: ``http`` or ``https``, with a host, in one piece; of
-    anything else no link is made.
+    Raises:
+        TypeError: a field is of another type.
+        ValueError: ``id`` is a number of more than 128 bits.
     """
 
     id: str | int | uuid.UUID
@@ -88,7 +94,11 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """Two contacts that are, or were to be, merged into one, and who wanted it."""
+    """Two contacts that were merged into one or should be, and the user who wanted it.
+
+    Raises:
+        TypeError: a field is of another type.
+    """
 
     contacts: tuple[Contact, Contact]
     _: KW_ONLY
@@ -97,7 +107,7 @@ class Merge:
 
     def __post_init__(self) -> None:
         contacts = tuple(self.contacts)
-        if len(contacts) != 2 or not all(isinstance(c, Contact) for c in contacts):
+        if len(contacts) != 2 or not all(isinstance(item, Contact) for item in contacts):
             raise TypeError("Merge.contacts must be exactly two Contact values")
         if self.requester is not None and not isinstance(self.requester, Party):
             raise TypeError("Merge.requester must be a Party or None")
@@ -108,7 +118,7 @@ class Merge:
 
 
 def _setter(value: object) -> Callable[[str, object], None]:
-    """What sets a field of a frozen ``value`` that is being made."""
+    """A function that sets a field of the frozen ``value`` while it is being made."""
     return partial(object.__setattr__, value)
 
 
@@ -150,43 +160,43 @@ def _language(field: str, given: object) -> str | None:
 
 
 class Kind(enum.StrEnum):
-    """The kinds that the extension itself knows; a host may use any other word (R2)."""
+    """The kinds that the extension itself uses; a host may use any other word (R2)."""
 
-    REQUEST = "request"  # asks somebody to act, so it must reach somebody
-    NOTIFICATION = "notification"  # for information, so nobody else gets it instead
+    REQUEST = "request"  # asks for an action, so it must reach somebody
+    NOTIFICATION = "notification"  # informs, so nobody else gets it instead
 
 
 class Status(enum.StrEnum):
-    """Where a message, or one of its recipients, stands."""
+    """The state of a message, or of one of its recipients."""
 
-    QUEUED = "queued"  # stored, waits for its first attempt
+    QUEUED = "queued"  # waits for its first attempt
     SENDING = "sending"  # claimed by a worker, until its lease ends
-    SENT = "sent"  # the server took it; no proof of arrival
-    DEFERRED = "deferred"  # refused for now, will be tried again by itself
-    FAILED = "failed"  # refused for good, expired, or never sendable
-    HELD = "held"  # waits for an administrator, or, above a rate, for its digest
+    SENT = "sent"  # accepted by the server; it may still not arrive
+    DEFERRED = "deferred"  # refused for now; will be tried again
+    FAILED = "failed"  # refused for good, expired, or impossible to send
+    HELD = "held"  # waits for an administrator, or above the rate for its digest
     SUPPRESSED = "suppressed"  # deliberately not sent
-    CANCELLED = "cancelled"  # called back before it left
+    CANCELLED = "cancelled"  # withdrawn before it left
 
     @property
     def final(self) -> bool:
-        """True when nothing more happens by itself, but to what is held for its rate."""
+        """Whether nothing more happens by itself, except to messages held for their rate."""
         return self not in (Status.QUEUED, Status.SENDING, Status.DEFERRED)
 
 
 class Reason(enum.StrEnum):
     """Why a message is held, suppressed, failed or cancelled; a deferred one carries the reply."""
 
-    AMBIGUOUS = "ambiguous"  # held: the link died after the final dot, policy hold
+    AMBIGUOUS = "ambiguous"  # held: the connection broke after the final dot, and policy is hold
     RATE = "rate"  # held: above the rate, goes out as one digest
-    POISON = "poison"  # held: it broke the program, or three workers stopped on it
+    POISON = "poison"  # held: an error of the program, or three workers died while sending it
     INELIGIBLE = "ineligible"  # suppressed: no recipient uses the desktop client (R6)
     TESTING = "testing"  # suppressed: MAIL_SUPPRESS_SEND
     REFUSED = "refused"  # failed: the server said no
-    EXPIRED = "expired"  # failed: tried as often as any, or past expires_at
+    EXPIRED = "expired"  # failed: all attempts used up, or past expires_at
     NOT_CONFIGURED = "not_configured"  # failed: no server or no default From (R4)
     UNADDRESSED = "unaddressed"  # failed: no address and no default To (R35)
-    MERGED = "merged"  # cancelled: the pair was merged meanwhile
+    MERGED = "merged"  # cancelled: the contacts were merged meanwhile
     WITHDRAWN = "withdrawn"  # cancelled: by the host or an administrator
 
     @classmethod
@@ -209,7 +219,7 @@ class Right(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientVerdict:
-    """One recipient of a notification: who, in which field, and what the server said of them."""
+    """A recipient of a notification, and what the server said of the address."""
 
     address: str
     name: str = ""
@@ -220,12 +230,12 @@ class RecipientVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notification:
-    """A snapshot of a notification; ask again with ``get_notification(id)`` for news.
+    """A snapshot of a notification; ``get_notification(id)`` returns a newer one.
 
-    ``message_id`` is None as long as routing has not succeeded. ``route`` tells in sentences
-    why these recipients and this sender were chosen. ``earlier`` is the id of the notification
-    that had the same key before, None if this is the first. ``reason`` is None where there is
-    nothing to explain, and where a newer version has stored one that this version does not know.
+    ``message_id`` is None until routing succeeds. ``route`` explains in sentences why these
+    recipients and this sender were chosen. ``earlier`` is the id of the previous notification with
+    the same key, None if this is the first. ``reason`` is None if there is nothing to explain, or
+    if a newer version stored a reason that this one does not know. ``created_at`` is aware UTC.
     """
 
     id: uuid.UUID

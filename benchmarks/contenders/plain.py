@@ -161,13 +161,13 @@ def _built(port: int) -> Iterator[Any]:
     from flask_interaction_mail.messages import compose
     from flask_interaction_mail.transport.base import Envelope
 
-    world = compose.RoutingContext(
+    context = compose.RoutingContext(
         settings=_settings(port),
         now=datetime.now(UTC).replace(tzinfo=None),
         organisation="CRM",
     )
     while True:
-        message = compose.compose(_intent(), compose.Identity.fresh(), world)
+        message = compose.compose_message(_intent(), compose.Identity.fresh(), context)
         yield Envelope(
             sender=message.envelope_sender or "",
             recipients=tuple(one.address for one in message.recipients),

@@ -107,14 +107,14 @@ def _dry_run(state: State, locations: tuple[str, ...], user: Party | None) -> di
     if not settings.configured:
         fail(compose.not_configured_text(settings))
     told: dict[str, Any] = {"locations": locations, "to": (), "route": [], "error": None}
-    world = operations.routing_context(state, settings, locations)
+    context = operations.routing_context(state, settings, locations)
     try:
-        routing = recipients.route_merge(world.places, settings)
+        routing = recipients.route_merge(context.candidates, settings)
         told["to"] = tuple(map(str, routing.to))
         told["route"] += map(str, routing.steps)
     except (NoRecipient, AddressError) as error:
         told["error"] = str(error)
-    headers = sender.choose_sender(settings, user=user, via=world.organisation)
+    headers = sender.choose_sender(settings, user=user, via=context.organisation)
     told["route"] += map(str, headers.steps)
     return told | {
         "from": str(headers.from_),

@@ -1,8 +1,7 @@
-"""What the author of a Flask-Mail message wanted to say: such a message as an intent.
+"""Turn a message of Flask-Mail into an intent.
 
-Of a message these are not used, because the outbox has its own: ``charset`` (UTF-8 throughout),
-``mail_options``, ``rcpt_options``, the envelope sender of ``Connection.send``, and the headers
-named in ``_LEFT_OUT``.
+Not used, because the outbox decides about them: ``charset`` (always UTF-8), ``mail_options``,
+``rcpt_options``, the envelope sender of ``Connection.send``, and the headers in ``_LEFT_OUT``.
 """
 
 from __future__ import annotations
@@ -25,10 +24,10 @@ from .. import addresses
 from ..addresses import check_line
 from ..clock import to_db
 from ..errors import AddressError
-from ..messages import arguments, mime
+from ..messages import arguments
 from ..messages.attachments import attachment, fitting_type, is_type
+from ..messages.headers import check_header, unfolded
 from ..messages.intent import Attachment, Intent
-from ..messages.structured import unfolded
 from ..text import NAME_LIMIT
 from ..values import Kind, Party
 from .takeover import DefaultSender
@@ -43,24 +42,17 @@ _NAMED_TYPE: Final = re.compile(r"([^;/\s]+/[^;/\s]+) *;.*")
 _STAMPED: WeakKeyDictionary[flask_mail.Message, float | None] = WeakKeyDictionary()
 log = logging.getLogger("flask_interaction_mail")
 _ADDRESS_LIKE: Final = re.compile(r"\S@\S")
-# Extra headers that say nothing which the outbox does not say better.
-_LEFT_OUT: Final = frozenset(
-    {
-        "date",
-        "message-id",
-        "mime-version",
-        "return-path",
-    }
-)
+# Extra headers that the outbox writes itself.
+_LEFT_OUT: Final = ("date", "message-id", "mime-version", "return-path")
 
 
 def intent_of(message: flask_mail.Message) -> Intent:
-    """What the author of a Flask-Mail message wanted to say, to whom and as whom.
+    """The intent of a Flask-Mail message: its texts, recipients, sender and attachments.
 
     Raises:
-        AddressError: an address is not valid.
-        HeaderError: a header's name or value that may not be sent.
-        TypeError: an attachment whose data are neither bytes nor text.
+        AddressError: an address is not valid, or nobody has one.
+        HeaderError: a header's name or value may not be sent.
+        TypeError: an attachment's data are neither bytes nor text.
     """
     html, headers = message.html, _extra_headers(message.extra_headers)
     to, cc, bcc = (
@@ -87,8 +79,8 @@ def intent_of(message: flask_mail.Message) -> Intent:
 
 
 def _subject(subject: object) -> str:
-    # Flask-Mail lets a folded subject pass (RFC 5322 §2.2.3): it is one line, so unfold it.
-    # A long one is folded on the wire, so it may have any length.
+    # Flask-Mail accepts a folded subject (RFC 5322 §2.2.3), which is unfolded here. It may have any
+    # length, since a long one is folded when it is sent.
     return check_line("The subject", _untabbed(re.sub(r"\r\n[ \t]+", " ", _text(subject))))
 
 
@@ -97,37 +89,39 @@ def _untabbed(text: str) -> str:
 
 
 def _text(given: object) -> str:
-    """A text that may be bytes, or lazy as translations are."""
+    """The text ``given``, which may be bytes, a lazy translation or None."""
     return flask_mail.force_text("" if given is None else given)
 
 
 def _parties(field: str, given: Given | Iterable[Given] | None) -> tuple[Party, ...]:
-    several = [given] if isinstance(given, str) else given or ()
-    return tuple(Party(*_split(field, one)) for one in several if not _is_blank(field, one))
+    mailboxes = [given] if isinstance(given, str) else given or ()
+    return tuple(
+        Party(*_split(field, mailbox)) for mailbox in mailboxes if not _is_blank(field, mailbox)
+    )
 
 
 def _is_blank(field: str, given: Any) -> bool:
-    """Whether there is no address at all, which is no reason to send nothing to the others."""
+    """Whether there is no address, which is logged: the others still get the message."""
     pair = isinstance(given, tuple | list) and len(given) == 2
     if not addresses.is_blank(_text(given[1] if pair else given)):
         return False
     named = f" ({addresses.quoted(_text(given[0]))})" if pair else ""
-    log.warning("flask_mail.blank: %s: one has no address%s and is left out", field, named)
+    log.warning("flask_mail.blank: %s: a recipient%s has no address and is left out", field, named)
     return True
 
 
 def _split(field: str, given: Any) -> tuple[str, str]:
-    """Name and address, written as a pair, as ``Name <address>``, or as an address alone."""
+    """The name and address of a pair, of ``Name <address>``, or of an address alone."""
     if isinstance(given, tuple | list) and len(given) == 2:
         name, address = (_text(part) for part in given)
     else:
         name, address = _taken_apart(_text(given))
     name, address = _untabbed(name), address.strip(addresses.PASTED)
     check_line(field, f"{name} <{address}>")
-    # Two pairs of brackets are two opinions about which address is meant.
+    # With two pairs of brackets, programs would not agree about the address.
     if not address.strip() or set("<>") & {*name, *address}:
         raise AddressError(
-            f"{field}: {addresses.quoted(f'{name} <{address}>')} is no e-mail address."
+            f"{field}: {addresses.quoted(f'{name} <{address}>')} is not a valid e-mail address."
         )
     return name, addresses.clean_email(address, own_domains=addresses.bare_domain(address))
 
@@ -141,8 +135,8 @@ def _taken_apart(text: str) -> tuple[str, str]:
     if len(name) > 1 and name[0] == name[-1] == '"':
         name = re.sub(r"\\(.)", r"\1", name[1:-1])
     elif _ADDRESS_LIKE.search(name) and name.casefold() != address.casefold():
-        # Who is meant, the first or the second? Programs differ (CVE-2023-27043).
-        raise AddressError(f"{addresses.quoted(text)} is no e-mail address: it names two.")
+        # Programs do not agree about which of the two is meant (CVE-2023-27043).
+        raise AddressError(f"{addresses.quoted(text)} is not a valid e-mail address: it names two.")
     return name, address
 
 
@@ -152,7 +146,7 @@ def _host_sender(sender: Given | None) -> str | None:
     try:
         name, address = _split("sender", sender)
     except AddressError:
-        # Routing will find the same fault, and take the default From instead.
+        # Routing will find the same mistake and use the default From instead.
         return sender if isinstance(sender, str) else "{} <{}>".format(*map(_text, sender))
     quotable = re.sub(r'(["\\])', r"\\\1", name)
     return f'"{quotable}" <{address}>' if name else address
@@ -174,25 +168,24 @@ def _own_headers(headers: list[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
 def _own_header(header: tuple[str, str]) -> tuple[str, str]:
     name, value = header
     if name.lower() == "auto-submitted" and _AUTOMATIC.fullmatch(value):
-        return name, value  # RFC 3834 §5: nobody else may say it, but Flask-Mail's callers do
-    return name, mime.check_header(name, value)
+        return name, value  # RFC 3834 §5; reserved elsewhere, but Flask-Mail's callers set it
+    return name, check_header(name, value)
 
 
 def message_id_of(message: flask_mail.Message) -> str | None:
-    """The Message-ID that the author knows, if it is a well-formed one (RFC 5322 §3.6.4)."""
-    given = (_header(message, "message-id"), message.msgId)
-    found = next((one for one in given if one), None)
+    """The Message-ID of the message, if it is valid (RFC 5322 §3.6.4); else None."""
+    found: Any = _header(message, "message-id") or message.msgId
     fits = isinstance(found, str) and len(found) <= _ID_LIMIT and _MESSAGE_ID.fullmatch(found)
     return found if fits else None
 
 
 def date_of(message: flask_mail.Message) -> datetime | None:
-    """The date that the author set, in naive UTC; None where it is only that of the sending."""
+    """The date that the author set, in naive UTC; None if it is only the time of sending."""
     if written := _header(message, "date"):
         with suppress(ValueError, TypeError, OverflowError):
             return to_db(parsedate_to_datetime(written).astimezone(UTC))
     date = message.date
-    # Flask-Mail stamps a message that has none just before it hands it over.
+    # Flask-Mail sets a missing date just before it hands the message over.
     if not isinstance(date, int | float) or abs(time.time() - date) < 1:
         _STAMPED[message] = date
     if date is None or _STAMPED.get(message) == date:
@@ -204,7 +197,7 @@ def date_of(message: flask_mail.Message) -> datetime | None:
 
 
 def differences(message: flask_mail.Message) -> Iterator[str]:
-    """What of ``message`` has no effect here."""
+    """What in ``message`` has no effect here, a sentence each."""
     for name in ("mail_options", "rcpt_options"):
         if getattr(message, name, None):
             yield f"{name} has no effect"
@@ -241,15 +234,15 @@ def _attachment(given: flask_mail.Attachment) -> Attachment:
 
 
 def _tidy_type(content_type: str) -> str:
-    """``content_type`` without tabs and what stands after its last parameter."""
+    """``content_type`` without tabs and wrong parameters."""
     kind = _untabbed(content_type).strip(" ;")
     if is_type(kind) or not kind.isprintable():
         return kind
-    return _NAMED_TYPE.sub(r"\1", kind)  # its parameters are none
+    return _NAMED_TYPE.sub(r"\1", kind)
 
 
 def _file_name(given: str | None) -> str:
-    """The name of a file, in ASCII where MAIL_ASCII_ATTACHMENTS wants it, and not too long."""
+    """The name of a file, not too long, and in ASCII if MAIL_ASCII_ATTACHMENTS is set."""
     name = _untabbed(_text(given))
     if has_app_context() and getattr(
         current_app.extensions.get("mail"), "ascii_attachments", False

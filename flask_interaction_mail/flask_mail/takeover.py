@@ -1,10 +1,10 @@
-"""Flask-Mail's place in an application, ``app.extensions["mail"]``: what stands there is ours.
+"""Take over Flask-Mail's place in an application, ``app.extensions["mail"]``.
 
-Flask-Mail looks its state up there at every send, and in it whether to open a connection. A state
-of ours says that it is not to; Flask-Mail still checks the message and sends ``email_dispatched``,
-and a receiver of that signal hands the message over. So a host's code stays as it is, and
-``record_messages`` works. A host may make its ``Mail`` object when it likes: the state that this
-puts into the place becomes one of ours at that moment.
+At every send, Flask-Mail looks there for its state, which says whether to open a connection. Our
+state says no. Flask-Mail still checks the message and sends ``email_dispatched``, and a receiver of
+that signal hands the message over. So the host's code needs no change, and ``record_messages``
+works. The host may create its ``Mail`` object at any time: the state that it puts there becomes one
+of ours at that moment.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ _SET_IN_PANEL: Final = frozenset(
 
 
 class DefaultSender(str):
-    """The sender of a message whose author named none; also true when no default From is set.
+    """The sender of a message that has none; true even when it is empty.
 
-    Flask-Mail refuses a message without a sender before anybody could say what is missing.
+    Flask-Mail refuses a message whose sender is false, before we could say what is missing.
     """
 
     __slots__ = ()
@@ -44,10 +44,10 @@ class DefaultSender(str):
 
 
 class MailState(flask_mail._Mail):
-    """Flask-Mail's state of an application, which opens no connection, whatever is set in it.
+    """Flask-Mail's state of an application; it never opens a connection, whatever is set in it.
 
-    Made of a state of Flask-Mail's own by ``_made_ours``, so that ``Mail.state`` stays the object
-    in ``app.extensions["mail"]``.
+    ``_made_ours`` changes Flask-Mail's own object, so that ``Mail.state`` stays the object in
+    ``app.extensions["mail"]``.
     """
 
     def __setattr__(self, name: str, value: object) -> None:
@@ -60,12 +60,12 @@ class MailState(flask_mail._Mail):
 
     @property
     def suppress(self) -> bool:
-        """Always true, which tells Flask-Mail's connection to open none to a server."""
+        """Always true, so that Flask-Mail opens no connection to a server."""
         return True
 
     @suppress.setter
     def suppress(self, value: bool) -> None:
-        """Suppress the mail of the application, or no longer: ``MAIL_SUPPRESS_SEND``."""
+        """Switch ``MAIL_SUPPRESS_SEND`` of the application on or off."""
         for app, place in tuple(_PLACES.items()):
             if place.state is self:
                 app.config["MAIL_SUPPRESS_SEND"] = bool(value)
@@ -73,14 +73,14 @@ class MailState(flask_mail._Mail):
 
     @property
     def default_sender(self) -> Any:
-        """The sender of messages that name none: what was set here, else the default From."""
+        """The sender of messages without one: the value set here, else the default From."""
         if "_sender_is_set" in self.__dict__:
             return self.__dict__["default_sender"]
         state: Any = current_app.extensions.get("interaction_mail")
         try:
             return DefaultSender(default_from(state.settings.current().settings).address)
         except (InteractionMailError, sa.exc.SQLAlchemyError, AttributeError):
-            # Whoever sends the message is told; building one is no reason to fail.
+            # Sending the message will raise it; building one should not fail.
             return DefaultSender()
 
     @default_sender.setter
@@ -94,11 +94,11 @@ class _Place:
     def __init__(self, on_message: OnMessage, state: MailState) -> None:
         self.on_message = on_message
         self.state = state
-        self.replaced = False  # whether somebody else has put something there
-        self.said: set[str] = set()  # what was said of messages that cannot stay as they are
+        self.replaced = False  # whether another object was ever put there
+        self.said: set[str] = set()  # warnings that were logged already
 
     def put(self, value: object) -> MailState:
-        """What shall stand there instead of ``value``."""
+        """The state to put there instead of ``value``."""
         if value is not self.state:
             self._warn()
             self.state = _made_ours(value) or self.state
@@ -114,7 +114,7 @@ class _Place:
 
 
 class _Extensions(dict[str, Any]):
-    """``app.extensions``, where Flask-Mail's place is kept."""
+    """``app.extensions`` with our state in Flask-Mail's place, whatever is put there."""
 
     def __init__(self, former: Mapping[str, Any], place: _Place) -> None:
         super().__init__(former)
@@ -129,9 +129,9 @@ _PLACES: WeakKeyDictionary[Flask, _Place] = WeakKeyDictionary()
 
 
 def install(app: Flask, on_message: OnMessage) -> None:
-    """Take over Flask-Mail's callers of ``app``; each of their messages goes to ``on_message``.
+    """Hand each message that ``app`` sends with Flask-Mail to ``on_message``.
 
-    What ``on_message`` raises reaches the caller of ``mail.send``.
+    An error of ``on_message`` reaches the caller of ``mail.send``.
     """
     place = _Place(on_message, _made_ours(app.extensions.get(_SLOT)) or _new_state(app))
     _PLACES[app] = place
@@ -139,22 +139,22 @@ def install(app: Flask, on_message: OnMessage) -> None:
 
 
 def is_foreign(app: Flask) -> bool:
-    """Whether another object than ours stands in for Flask-Mail in ``app`` right now."""
+    """Whether another object than ours is in Flask-Mail's place in ``app`` now."""
     place = _PLACES.get(app)
     return place is None or app.extensions.get(_SLOT) is not place.state
 
 
 def was_replaced(app: Flask) -> bool:
-    """Whether somebody else has ever put something in the place of ours."""
+    """Whether another object was ever put in the place of ours."""
     return is_foreign(app) or _PLACES[app].replaced
 
 
 def say_once(app: Flask, what: str) -> None:
-    """Warn, once for ``app``, of ``what`` stays different for Flask-Mail's callers."""
+    """Log once for ``app`` that ``what`` is different from Flask-Mail."""
     said = _PLACES[app].said
     if what not in said:
         said.add(what)
-        log.warning("flask_mail.different: %s; docs/flask-mail.md says what stays different", what)
+        log.warning("flask_mail.different: %s; docs/flask-mail.md lists the differences", what)
 
 
 def _new_state(app: Flask) -> MailState:
@@ -168,16 +168,16 @@ def _new_state(app: Flask) -> MailState:
 
 
 def _made_ours(former: object) -> MailState | None:
-    """``former``, if it is a state of Flask-Mail, as one of ours."""
+    """``former`` turned into one of ours if it is a state of Flask-Mail, else None."""
     if type(former) is flask_mail._Mail:
-        former.__class__ = MailState  # whoever holds on to it connects nowhere either
+        former.__class__ = MailState  # so that nobody who has kept it opens a connection
     elif isinstance(former, flask_mail._Mail) and not isinstance(former, MailState):
         former.suppress = True
     return former if isinstance(former, MailState) else None
 
 
 def _put_back(sender: Any, **_: object) -> None:
-    """Take the place again where ``app.extensions`` was changed past ``_Extensions``."""
+    """Take the place again if ``app.extensions`` was changed without ``_Extensions``."""
     app = _app_of(sender)
     if app is None or not is_foreign(app):
         return
@@ -197,7 +197,7 @@ def _app_of(sender: Any) -> Flask | None:
     return app if isinstance(app, Flask) and app in _PLACES else None
 
 
-# One receiver each for all apps: a bound method of a forgotten object would be collected.
+# One receiver for all apps: a bound method would be collected together with its object.
 flask_mail.email_dispatched.connect(_dispatched)
 appcontext_pushed.connect(_put_back)
 request_started.connect(_put_back)  # a request may run in a context that was there before

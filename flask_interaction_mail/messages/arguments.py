@@ -1,7 +1,6 @@
-"""What callers of ``send_notification`` give: made plain at the call, or refused by name.
+"""The arguments of ``send_notification``: made plain at the call, or refused by name.
 
-Each error says what the argument takes and what it got, because the text is read by whoever wrote
-the call.
+Each error tells the author of the call what the argument takes and what it got.
 """
 
 from __future__ import annotations
@@ -15,52 +14,52 @@ from .. import addresses, clock
 from ..errors import ArgumentError, ContentError
 from ..text import resolved, storable
 from ..values import Party
-from . import mime
 from .attachments import attachment, checked_alternative
+from .headers import check_header, check_subject
 from .intent import Attachment
 
 KEY_LENGTH: Final = 255
 _KIND: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_FARTHEST: Final = timedelta(days=36_525)  # a hundred years; databases know no year 10000
+_FARTHEST: Final = timedelta(days=36_525)  # a hundred years; databases end before year 10000
 _PEOPLE: Final = "a Party, an address or a sequence of them"
 
 
 def parties(argument: str, given: object) -> tuple[Party, ...]:
-    """The people whom ``argument`` names; None is nobody.
+    """The people that ``argument`` names; () for None.
 
     Raises:
         AddressError: an address is not valid.
-        HeaderError: a name with a control character.
-        ArgumentError: something that is neither a party nor an address.
+        HeaderError: a name has a control character.
+        ArgumentError: something is neither a party nor an address.
     """
-    one = resolved(given)
-    if one is None:
+    people = resolved(given)
+    if people is None:
         return ()
-    if isinstance(one, Party | str):
-        return (party(argument, one),)
-    if isinstance(one, Mapping | bytes | bytearray) or not isinstance(one, Iterable):
+    if isinstance(people, Party | str):
+        return (party(argument, people),)
+    if isinstance(people, Mapping | bytes | bytearray) or not isinstance(people, Iterable):
         raise wrong(argument, _PEOPLE, given, _advice(given))
-    _refuse_pair(argument, one)
-    return tuple(party(argument, each) for each in one)
+    _refuse_pair(argument, people)
+    return tuple(party(argument, person) for person in people)
 
 
 def party(argument: str, given: object, wanted: str = _PEOPLE) -> Party:
-    """The one whom ``given`` names; raises what ``parties`` does."""
-    one = resolved(given)
-    match one:
+    """The party that ``given`` names; raises what ``parties`` raises."""
+    person = resolved(given)
+    match person:
         case Party():
-            addresses.check_line(f"{argument} (name)", one.name)
-            return one
+            addresses.check_line(f"{argument} (name)", person.name)
+            return person
         case str():
-            mailbox = addresses.parse(one)
+            mailbox = addresses.parse(person)
             return Party(mailbox.name, mailbox.address)
         case _:
             raise wrong(argument, wanted, given, _advice(given))
 
 
 def _refuse_pair(argument: str, given: object) -> None:
-    """Refuse a name and an address in a tuple: as a sequence it would be two people."""
+    """Refuse a tuple of a name and an address, which as a sequence would be two people."""
     if not (isinstance(given, tuple) and len(given) == 2):
         return
     name, address = map(resolved, given)
@@ -82,7 +81,7 @@ def _advice(given: object) -> str:
         case bytes() | bytearray():
             return "Decode it first"
         case _ if hasattr(given, "email"):
-            return "Of a user of yours make one: Party(user.name, user.email)"
+            return "Make a Party of your user: Party(user.name, user.email)"
         case _:
             return "Make a Party of it: Party(name, address)"
 
@@ -91,7 +90,7 @@ def text(argument: str, given: object) -> str | None:
     """A text, lazy or not, or None.
 
     Raises:
-        ArgumentError: it is neither.
+        ArgumentError: it is something else.
     """
     found = resolved(given)
     if found is None or isinstance(found, str):
@@ -101,18 +100,18 @@ def text(argument: str, given: object) -> str | None:
 
 
 def subject(given: object) -> str:
-    """A subject in one line; raises ArgumentError, or HeaderError where it cannot stand there."""
+    """A subject; raises ArgumentError, or HeaderError if it does not fit in a header."""
     found = resolved(given)
     if not isinstance(found, str):
         raise wrong("subject", "a text", given)
-    return mime.check_subject(found)
+    return check_subject(found)
 
 
 def mapping(argument: str, given: object) -> Mapping[Any, Any]:
-    """A mapping; None is an empty one.
+    """A mapping; an empty one for None.
 
     Raises:
-        ArgumentError: it is neither.
+        ArgumentError: it is something else.
     """
     if given is None:
         return {}
@@ -123,17 +122,17 @@ def mapping(argument: str, given: object) -> Mapping[Any, Any]:
 
 def headers(given: object) -> tuple[tuple[str, str], ...]:
     """Header fields of the caller's own; raises ArgumentError or HeaderError."""
-    items = ((resolved(n), resolved(v)) for n, v in mapping("headers", given).items())
-    # What is no text is refused there, by name.
-    return tuple((name, mime.check_header(name, value)) for name, value in items)  # type: ignore[arg-type, misc]
+    items = (map(resolved, item) for item in mapping("headers", given).items())
+    # ``check_header`` refuses by name what is not a text.
+    return tuple((name, check_header(name, value)) for name, value in items)  # type: ignore[arg-type, misc]
 
 
 def alternatives(given: object) -> tuple[tuple[str, str], ...]:
-    """What a caller adds to text and HTML, checked: a mapping of content type to text.
+    """Other forms of the text, checked: pairs of content type and text.
 
     Raises:
-        ArgumentError: it is no such mapping.
-        HeaderError: a type is no text, or cannot stand in a header.
+        ArgumentError: it is not a mapping of content type to text.
+        HeaderError: a type is not one of text, or does not fit in a header.
     """
     if given is None:
         return ()
@@ -153,10 +152,10 @@ def attachments(given: object) -> tuple[Attachment, ...]:
         return ()
     if isinstance(given, str | bytes | bytearray | Mapping) or not isinstance(given, Iterable):
         raise wrong("attachments", wanted, given, "Put a single one into a list")
-    several = tuple(given)
-    if isinstance(given, tuple) and several and all(isinstance(n, str) for n in several[:2]):
+    items = tuple(given)
+    if isinstance(given, tuple) and items and all(isinstance(item, str) for item in items[:2]):
         raise wrong("attachments", wanted, given, "Put a single one into a list")
-    return tuple(map(attachment, several))
+    return tuple(map(attachment, items))
 
 
 def key(given: object) -> str:
@@ -164,16 +163,16 @@ def key(given: object) -> str:
     found = resolved(given)
     wanted = f"a text of 1 to {KEY_LENGTH} characters"
     if not isinstance(found, str):
-        raise wrong("key", wanted, given, "Of a UUID give str(id)")
+        raise wrong("key", wanted, given, "For a UUID give str(id)")
     if not 0 < len(found) <= KEY_LENGTH or storable(found) != found:
         raise ContentError(
-            f"key takes {wanted}, without NUL and halves of surrogate pairs, not {given!r:.80}."
+            f"key takes {wanted}, without NUL or half a surrogate pair, not {given!r:.80}."
         )
     return found
 
 
 def kind(given: object) -> str:
-    """A word for the kind of message; raises ArgumentError or ContentError."""
+    """The word for a kind of message; raises ArgumentError or ContentError."""
     found = resolved(given)
     wanted = "a word of up to 32 letters, digits, and _ . -"
     if not isinstance(found, str):
@@ -184,11 +183,12 @@ def kind(given: object) -> str:
 
 
 def span(send_at: object, expires_at: object) -> tuple[datetime | None, datetime | None]:
-    """When a message may leave, and when it is given up, in naive UTC.
+    """When a message may leave and when it expires, in naive UTC.
 
     Raises:
-        ArgumentError, ContentError: one is no aware datetime of this century, or the message
-            would be given up before it may leave.
+        ArgumentError: one is not a datetime.
+        ContentError: one has no time zone, or is not between 1970 and a hundred years from now,
+            or the message would expire before it may leave.
     """
     begin, end = _instant("send_at", send_at), _instant("expires_at", expires_at)
     if begin is not None and end is not None and end <= begin:
@@ -215,13 +215,13 @@ def _instant(argument: str, given: object) -> datetime | None:
 
 
 def wrong(argument: str, wanted: str, given: object, advice: str = "") -> ArgumentError:
-    """The error of an ``argument`` that takes what is ``wanted`` and got something else."""
+    """The error for an ``argument`` that takes what is ``wanted`` but got ``given``."""
     more = f" {advice}." if advice else ""
     return ArgumentError(f"{argument} takes {wanted}, not {_shown(given)}.{more}")
 
 
 def _shown(given: object) -> str:
-    """What ``given`` is, with its value where that is short and no secret of an object."""
+    """The type of ``given``, with its value if that cannot be some object's secret."""
     if given is None:
         return "None"
     if isinstance(given, str | bytes | int | float | tuple | list | dict | datetime):

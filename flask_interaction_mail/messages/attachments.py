@@ -1,4 +1,4 @@
-"""What may be attached to a message: bytes with a name and a type, never a path."""
+"""Attachments of a message: bytes with a name and a content type, never a path."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from ..errors import ArgumentError, HeaderError
 from ..text import NAME_LIMIT, resolved
 from .intent import Attachment, Intent
 
-_WORD = r"[A-Za-z0-9!#$&^_.+-]+"  # a token, as far as types and dispositions use them
+_WORD = r"[A-Za-z0-9!#$&^_.+-]+"  # a token, as content types and dispositions use it
 _TYPE = re.compile(rf'({_WORD})/({_WORD})((?: *; *{_WORD}=(?:{_WORD}|"[^"\\]*"))*)')
 _DISPOSITION = re.compile(_WORD)
-# RFC 2045 §7 and §8, RFC 2557; X-Attachment-Id is what some mailbox programs look for.
+# RFC 2045 §7 and §8, RFC 2557; some mail programs look for X-Attachment-Id.
 _PART_HEADER = re.compile(
     r"content-(?:id|description|location|language|duration|features|md5)|x-[a-z0-9-]{1,58}",
     re.IGNORECASE,
 )
-_FREE_TEXT = re.compile("content-description|x-.*", re.IGNORECASE)  # encoded words may stand there
+_FREE_TEXT = re.compile("content-description|x-.*", re.IGNORECASE)  # may have encoded words
 _PART_FORMS = {
     "content-id": re.compile(r"<[!-;=?-~]{1,900}>"),
     "content-location": re.compile(r"[!-~]{1,900}"),
@@ -32,7 +32,7 @@ _MESSAGES = frozenset(
     {"message/rfc822", "message/delivery-status", "message/disposition-notification"}
 )
 _FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")  # the first of a header (RFC 5322 §2.2)
-# What some servers take for the end of a line. Escape stays, which Japanese messages need.
+# What some servers take for a line end. Escape is not among them: Japanese messages need it.
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]|\r(?!\n)")
 _LONG_LINE = re.compile(rb"[^\r\n]{999}")
 _CHARSET = re.compile(r' *; *charset=(?:"[^"]*"|[^;" ]+)', re.IGNORECASE)
@@ -40,34 +40,33 @@ _METHOD = re.compile(r"^METHOD:([A-Za-z]{1,32})[ \t]*\r?$", re.IGNORECASE | re.M
 
 
 class AttachmentLike(Protocol):
-    """What ``flask_mail.Attachment`` is, and what else may be attached.
+    """An attachment of a caller, such as ``flask_mail.Attachment``.
 
-    It may have a ``disposition`` and ``headers``, too, as that has.
+    It may also have a ``disposition`` and ``headers``, as that has.
     """
 
     @property
     def filename(self) -> str | None:
-        """Its name, for whoever saves it."""
+        """The name of the file, or None."""
         ...
 
     @property
     def content_type(self) -> str | None:
-        """Such as ``text/csv``; guessed from the name where it is None."""
+        """The content type, such as ``text/csv``; None to guess it from the name."""
         ...
 
     @property
     def data(self) -> str | bytes:
-        """Its bytes; a text is refused, for nobody knows in which charset it is meant."""
+        """The bytes; a text is refused, since its charset is not known."""
         ...
 
 
 def attachment(raw: AttachmentLike | tuple[str | None, str | None, bytes]) -> Attachment:
-    """What a caller attaches, checked.
+    """Check what a caller attaches, and return it with every field filled in.
 
     Raises:
-        ArgumentError: it is a path or something else that is neither an attachment nor a tuple, or
-            its data are not bytes.
-        HeaderError: its name, content type or disposition cannot stand in a header.
+        ArgumentError: it is neither an attachment nor a tuple, or its data are not bytes.
+        HeaderError: its name, content type, disposition or a header of its own is not valid.
     """
     filename, content_type, data, disposition, headers = _fields(raw)
     name, content = _text("file name", filename, ""), _bytes(filename, data)
@@ -83,7 +82,7 @@ def attachment(raw: AttachmentLike | tuple[str | None, str | None, bytes]) -> At
 
 
 def guessed_type(filename: str, data: bytes) -> str:
-    """The content type that the end of ``filename`` stands for."""
+    """The content type for the extension of ``filename``, if ``data`` can travel as that."""
     found, packed = mimetypes.guess_type(filename, strict=False)
     if packed is not None:
         found = _PACKED.get(packed)
@@ -93,7 +92,7 @@ def guessed_type(filename: str, data: bytes) -> str:
 
 
 def fitting_type(content_type: str, data: object) -> str:
-    """``content_type``; that of any bytes where ``data`` cannot travel as the message it names."""
+    """``content_type``, or that of any bytes if ``data`` is not the message that it names."""
     kind = content_type.partition(";")[0].strip().lower()
     if not kind.startswith(("message/", "multipart/")) or not isinstance(data, bytes):
         return content_type
@@ -101,17 +100,17 @@ def fitting_type(content_type: str, data: object) -> str:
 
 
 def checked_alternative(content_type: str, text: str) -> tuple[str, str]:
-    """Content type, without its charset, and text of an alternative.
+    """The content type of an alternative, without its charset, and the text.
 
-    That of a calendar tells what is asked for, as its text does (RFC 6047 §2.4).
+    The type of a calendar gets the method that its text has (RFC 6047 §2.4).
 
     Raises:
-        HeaderError: the type is no text, or cannot stand in a header.
+        HeaderError: the type is not one of text, or does not fit in a header.
     """
     found = _TYPE.fullmatch(content_type) if _fits(content_type) else None
     if found is None or found[1].lower() != "text":
         raise HeaderError(
-            f"{addresses.quoted(content_type)} is no type of an alternative: write it like "
+            f"{addresses.quoted(content_type)} cannot be the type of an alternative: write it like "
             "text/calendar. Files are attachments."
         )
     kind = f"text/{found[2].lower()}{_CHARSET.sub('', found[3])}"
@@ -122,8 +121,8 @@ def checked_alternative(content_type: str, text: str) -> tuple[str, str]:
 
 
 def files_of(intent: Intent) -> tuple[Attachment, ...]:
-    """All that ``intent`` brings beside text and HTML, as files."""
-    return (*intent.attachments, *(_as_file(*one) for one in intent.alternatives))
+    """Everything in ``intent`` beside text and HTML, as files."""
+    return (*intent.attachments, *(_as_file(*alternative) for alternative in intent.alternatives))
 
 
 def _as_file(content_type: str, text: str) -> Attachment:
@@ -133,19 +132,19 @@ def _as_file(content_type: str, text: str) -> Attachment:
 
 
 def is_message(attached: Attachment) -> bool:
-    """Whether ``attached`` travels as it is, because it is a message or a report about one."""
+    """Whether ``attached`` is a message or a report about one, which travels unencoded."""
     return attached.content_type.partition(";")[0].strip().lower() in _MESSAGES
 
 
 def checked(attached: Attachment) -> Attachment:
-    """``attached``, if its name, type and disposition may stand in a header; else HeaderError."""
+    """Return ``attached`` if name, type, disposition and headers are valid; else HeaderError."""
     name = addresses.quoted(attached.filename)
     addresses.check_line(f"The file name {name}", attached.filename)
     if len(attached.filename) > NAME_LIMIT:
         raise HeaderError(f"The file name {name} is longer than {NAME_LIMIT} characters.")
     if not _DISPOSITION.fullmatch(attached.disposition):
         raise HeaderError(
-            f"{addresses.quoted(attached.disposition)} is no disposition for the attachment "
+            f"{addresses.quoted(attached.disposition)} is not a disposition for the attachment "
             f"{name}: use 'attachment' or 'inline'."
         )
     for header, value in attached.headers:
@@ -155,21 +154,21 @@ def checked(attached: Attachment) -> Attachment:
 
 
 def is_type(content_type: str) -> bool:
-    """Whether ``content_type`` may stand in a header as it is."""
+    """Whether ``content_type`` is valid in a header."""
     return _fits(content_type) and _TYPE.fullmatch(content_type) is not None
 
 
 def type_of(attached: Attachment) -> tuple[str, str, str]:
-    """Main type, subtype and parameters (``; name=value…``) of its content type.
+    """The main type, subtype and parameters (``; name=value…``) of its content type.
 
     Raises:
-        HeaderError: it is none, or one whose data could not travel unchanged.
+        HeaderError: it is not valid, or the data could not travel unchanged as this type.
     """
     content_type = attached.content_type
     found = _TYPE.fullmatch(content_type) if _fits(content_type) else None
     if found is None:
         raise HeaderError(
-            f"{addresses.quoted(attached.content_type)} is no content type for the attachment "
+            f"{addresses.quoted(attached.content_type)} is not a content type for the attachment "
             f"{addresses.quoted(attached.filename)}: write it like application/pdf."
         )
     main, subtype, parameters = found.groups()
@@ -184,7 +183,7 @@ def type_of(attached: Attachment) -> tuple[str, str, str]:
 
 
 def _fault_of_message(kind: str, data: bytes) -> str:
-    """Why ``data`` cannot travel as the type ``kind``, which may not be encoded; "" if it can."""
+    """Why ``data`` cannot travel as ``kind``, which may not be encoded; "" if it can."""
     if kind.lower() not in _MESSAGES:
         return "it may not be encoded (RFC 2045 §6.4)"
     if not data.isascii():
@@ -249,7 +248,7 @@ def _check_part_header(name: str, header: str, value: str) -> None:
             return
         raise HeaderError(
             f"{header} of the attachment {name} cannot be {addresses.quoted(value)}: "
-            "write <logo> for an id, and a URL without blanks for a location."
+            "write <logo> for an id, and a URL without spaces for a location."
         )
     raise HeaderError(
         f"The header {addresses.quoted(header)} cannot be set on the attachment {name}: "

@@ -1,7 +1,7 @@
-"""From an intent to a message: the order of routing, sender and content.
+"""Compose a message from an intent: route it, choose its sender, make its bytes.
 
-Nothing here knows Flask or a database: what the world says (settings, people, time) comes in as
-arguments, so that a resend, a dry run and the first sending all go the same way.
+Pure: settings, people and the time are arguments, so that the first sending, a resend and a dry run
+go the same way.
 """
 
 from __future__ import annotations
@@ -24,23 +24,22 @@ from .message import NewMessage, Original, id_of_key, new_id, with_status
 from .recipients import Routing
 from .sender import SenderHeaders, choose_flask_mail_sender, choose_sender
 
-Places = Sequence[tuple[str, Sequence[Party]]]
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingContext:
-    """What was true when the message was composed; ``now`` is naive UTC."""
+    """What decides about the route at the moment of composing; ``now`` is naive UTC."""
 
     settings: MessagingSettings
     now: datetime
-    organisation: str  # stands after "via" where the settings name nobody
-    places: Places = ()  # for a merge request: who may merge at each location
+    organisation: str  # follows "via" if the settings have no name for it
+    # Of a merge request: each location with those who may merge there, best first.
+    candidates: Sequence[tuple[str, Sequence[Party]]] = ()
     suppressed: bool = False  # MAIL_SUPPRESS_SEND
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What tells one message from another, whatever is in it."""
+    """What distinguishes a message from others with the same content; times are naive UTC."""
 
     id: uuid.UUID
     origin: uuid.UUID
@@ -50,10 +49,10 @@ class Identity:
     due_at: datetime | None = None
     expires_at: datetime | None = None
     resend_of: uuid.UUID | None = None
-    key_number: int = 0  # how many messages had the key before
+    key_number: int = 0  # how many earlier messages had the key
     resent_by: str | None = None
-    message_id: str | None = None  # the host's own; None for one that is made of the id
-    date: datetime | None = None  # the host's own; None for when the message is to leave
+    message_id: str | None = None  # the host's own; None to make one of the id
+    date: datetime | None = None  # the host's own; None for the time at which the message may leave
 
     @classmethod
     def fresh(cls, **others: object) -> Identity:
@@ -63,7 +62,7 @@ class Identity:
 
     @classmethod
     def again(cls, original: Original, *, resend_of: uuid.UUID, by: str | None) -> Identity:
-        """The identity of the message that is made of ``original``; it has the same key."""
+        """The identity of a resend of ``original``, with the same key."""
         origin, key = new_id(), original.key
         return cls(
             id=origin if key is None else id_of_key(key, original.number),
@@ -77,20 +76,20 @@ class Identity:
         )
 
 
-def compose(intent: Intent, identity: Identity, world: RoutingContext) -> NewMessage:
-    """Route ``intent`` and fix its Message-ID and bytes for ever.
+def compose_message(intent: Intent, identity: Identity, context: RoutingContext) -> NewMessage:
+    """Route ``intent``, and fix its Message-ID and bytes for all attempts.
 
     Raises:
         MessagingNotConfigured: no server or no default From is in force.
-        AddressError: an explicitly named address is none, or short without a company domain.
-        NoRecipient: nobody has an address and there is no default To.
+        AddressError: an address is not valid, or short without a company domain.
+        NoRecipient: nobody has an address, and there is no default To.
         HeaderError, ContentError: something in the intent may not be sent.
     """
-    settings = world.settings
+    settings = context.settings
     if not settings.configured:
         raise MessagingNotConfigured(not_configured_text(settings))
-    routing = route(intent, world)
-    sender = _sender(intent, world)
+    routing = route(intent, context)
+    sender = _sender(intent, context)
     cc, bcc = _copies(intent.cc, settings), _copies(intent.bcc, settings)
     message_id = identity.message_id or mime.make_message_id(
         identity.id, addresses.domain_of(sender.envelope_sender)
@@ -101,14 +100,14 @@ def compose(intent: Intent, identity: Identity, world: RoutingContext) -> NewMes
         to=routing.to,
         cc=cc,
         message_id=message_id,
-        date=_date(identity, world).replace(tzinfo=UTC),
+        date=_date(identity, context).replace(tzinfo=UTC),
     )
-    envelope = (*_verdicts(routing.to, "to"), *_verdicts(cc, "cc"), *_verdicts(bcc, "bcc"))
+    envelope = (*_recipients(routing.to, "to"), *_recipients(cc, "cc"), *_recipients(bcc, "bcc"))
     routed = _message(
         intent,
         identity,
-        world,
-        recipients=(*envelope, *_verdicts(routing.suppressed, "to", Status.SUPPRESSED)),
+        context,
+        recipients=(*envelope, *_recipients(routing.suppressed, "to", Status.SUPPRESSED)),
         route=(*routing.steps, *sender.steps),
         message_id=message_id,
         envelope_sender=sender.envelope_sender,
@@ -117,57 +116,56 @@ def compose(intent: Intent, identity: Identity, world: RoutingContext) -> NewMes
     )
     if not envelope:
         return with_status(routed, Status.SUPPRESSED, Reason.INELIGIBLE)
-    if world.suppressed:
+    if context.suppressed:
         return with_status(routed, Status.SUPPRESSED, Reason.TESTING)
     return routed
 
 
-def _date(identity: Identity, world: RoutingContext) -> datetime:
-    # Of mail for later, the time at which it is to leave: mailboxes are sorted by Date.
-    return identity.date or max(world.now, identity.due_at or world.now)
+def _date(identity: Identity, context: RoutingContext) -> datetime:
+    # Mailboxes are sorted by Date, so mail for later has the time at which it may leave.
+    return identity.date or max(context.now, identity.due_at or context.now)
 
 
 def _needs_smtputf8(content: bytes, envelope: Sequence[RecipientVerdict]) -> bool:
-    # No header holds such an address; should one come in all the same, its bytes are UTF-8.
-    return not content.isascii() or any(addresses.needs_smtputf8(one.address) for one in envelope)
-
-
-def route(intent: Intent, world: RoutingContext) -> Routing:
-    """Whom ``intent`` goes to, with the reason of every step (also a dry run for *Explain*)."""
-    if intent.locations:
-        return recipients.route_merge(world.places, world.settings)
-    if not intent.to and (intent.cc or intent.bcc):
-        return recipients.COPIES_ONLY
-    return recipients.route_parties(intent.to, kind=intent.kind, settings=world.settings)
-
-
-def not_configured_text(settings: MessagingSettings) -> str:
-    """What is missing, for whoever reads the error."""
-    missing = [
-        name
-        for name, value in (
-            ("an SMTP server", settings.smtp_server),
-            ("a default From", settings.default_from),
-        )
-        if not value
-    ]
-    return (
-        f"E-mail is not configured: {' and '.join(missing)} is missing. "
-        "An administrator sets it in Configuration → Messaging."
+    # Headers should be ASCII. If one is not, its bytes are UTF-8, which needs the extension too.
+    return not content.isascii() or any(
+        addresses.needs_smtputf8(recipient.address) for recipient in envelope
     )
 
 
-def failed(
-    intent: Intent, identity: Identity, world: RoutingContext, error: Exception
+def route(intent: Intent, context: RoutingContext) -> Routing:
+    """Decide whom ``intent`` goes to, with the reason of each step."""
+    if intent.locations:
+        return recipients.route_merge(context.candidates, context.settings)
+    if not intent.to and (intent.cc or intent.bcc):
+        return recipients.COPIES_ONLY
+    return recipients.route_parties(intent.to, kind=intent.kind, settings=context.settings)
+
+
+def not_configured_text(settings: MessagingSettings) -> str:
+    """Say what is missing, and where to set it."""
+    needed = {
+        "an SMTP server": settings.smtp_server,
+        "a default From": settings.default_from,
+    }
+    missing = [name for name, value in needed.items() if not value]
+    return (
+        f"E-mail is not configured: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} "
+        "missing. An administrator can set this in Configuration → Messaging."
+    )
+
+
+def failed_message(
+    intent: Intent, identity: Identity, context: RoutingContext, error: Exception
 ) -> NewMessage:
-    """The message that could not be composed, kept with its reason to be sent anew (R4)."""
-    reason = next((r for kind, r in _REASONS.items() if isinstance(error, kind)), Reason.REFUSED)
+    """A message that could not be composed, with the reason, so that it can be resent (R4)."""
+    reasons = (reason for kind, reason in _REASONS.items() if isinstance(error, kind))
     return _message(
         intent,
         identity,
-        world,
+        context,
         status=Status.FAILED,
-        reason=reason,
+        reason=next(reasons, Reason.REFUSED),
         detail=storable(str(error))[:1000],
     )
 
@@ -179,8 +177,8 @@ _REASONS: dict[type[Exception], Reason] = {
 }
 
 
-def _sender(intent: Intent, world: RoutingContext) -> SenderHeaders:
-    settings = world.settings
+def _sender(intent: Intent, context: RoutingContext) -> SenderHeaders:
+    settings = context.settings
     reply_to = _copies(intent.reply_to, settings)
     if intent.source == "flask_mail":
         return choose_flask_mail_sender(settings, sender=intent.host_sender, reply_to=reply_to)
@@ -189,7 +187,7 @@ def _sender(intent: Intent, world: RoutingContext) -> SenderHeaders:
         user=intent.user,
         named=intent.sender,
         reply_to=reply_to,
-        via=world.organisation,
+        via=context.organisation,
     )
 
 
@@ -197,28 +195,28 @@ def _copies(parties: Sequence[Party], settings: MessagingSettings) -> tuple[Mail
     return tuple(recipients.resolve(party, settings) for party in parties)
 
 
-def _verdicts(
+def _recipients(
     mailboxes: Sequence[Mailbox],
     field: Literal["to", "cc", "bcc"],
     status: Status = Status.QUEUED,
 ) -> tuple[RecipientVerdict, ...]:
     return tuple(
-        RecipientVerdict(address=one.address, name=one.name, field=field, status=status)
-        for one in mailboxes
+        RecipientVerdict(address=mailbox.address, name=mailbox.name, field=field, status=status)
+        for mailbox in mailboxes
     )
 
 
 def _message(
-    intent: Intent, identity: Identity, world: RoutingContext, **decided: Any
+    intent: Intent, identity: Identity, context: RoutingContext, **decided: Any
 ) -> NewMessage:
-    """The message as far as it is ``decided``."""
+    """The message with the fields that are ``decided``."""
     return NewMessage(
         id=identity.id,
         origin=identity.origin,
         intent=intent,
         stored_intent=intent.to_json(),
-        created_at=world.now,
-        due_at=identity.due_at or world.now,
+        created_at=context.now,
+        due_at=identity.due_at or context.now,
         expires_at=identity.expires_at,
         key=identity.key,
         pair=identity.pair,

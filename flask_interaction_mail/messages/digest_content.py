@@ -1,6 +1,6 @@
-"""What a digest tells of the messages in it: the first of them in full, of the others the subjects.
+"""What a digest says of the messages in it: the first 20 in full, the subjects of the others.
 
-Pure. Texts are as they were sent; that HTML is escaped is the template's to do.
+Pure. Texts are those that were sent; escaping HTML is left to the template.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from .attachments import files_of
 from .intent import Attachment, Intent
 
 IN_FULL: Final = 20  # messages
-_LINES: Final = 100  # different subjects of the others
-_LETTERS: Final = 4000  # characters of each text
-_CARRIED: Final = 5_000_000  # bytes of attachments
+_SUBJECTS: Final = 100  # different subjects of the others
+_TEXT_LIMIT: Final = 4000  # characters of each text
+_ATTACHMENTS_LIMIT: Final = 5_000_000  # bytes
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
-_UNREADABLE: Final = "(Its text cannot be read any more.)"
+_UNREADABLE: Final = "(The text of this message can no longer be read.)"
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """A message as it is stored; ``created_at`` is naive UTC."""
+    """A stored message; ``created_at`` is naive UTC, ``intent`` is JSON."""
 
     subject: str
     created_at: datetime
@@ -38,10 +38,10 @@ class Content:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A message as a digest shows it.
+    """A message as a digest shows it; ``at`` is aware UTC.
 
-    ``who`` caused it, ``at`` is aware UTC; ``files`` are names of attachments that travel with
-    the digest, ``missing`` of those that would make it too large.
+    ``who`` caused it. ``files`` are the names of attachments that the digest carries, ``missing``
+    of those that would make it too large. ``cut`` says that ``text`` is shortened.
     """
 
     subject: str
@@ -55,7 +55,7 @@ class Entry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What a digest says; ``others`` are subjects with how many messages have it."""
+    """What a digest says; ``others`` are subjects, each with its number of messages."""
 
     kind: str
     count: int
@@ -63,7 +63,7 @@ class Summary:
     others: tuple[tuple[str, int], ...]
     further: int  # messages whose subjects are not listed either
     attachments: tuple[Attachment, ...]
-    locale: str | None  # that all recipients share
+    locale: str | None  # shared by all recipients, else None
 
     def context(self) -> dict[str, Any]:
         """The names that a template may use."""
@@ -78,13 +78,13 @@ class Summary:
 
 
 def summary_of(contents: Sequence[Content], names: Sequence[tuple[str, str]]) -> Summary:
-    """The summary of messages with these ``names`` (subject and kind), oldest first.
+    """The summary of the messages with these ``names`` (subject, kind), oldest first.
 
-    ``contents`` are those of the first ``IN_FULL``.
+    ``contents`` are those of the first ``IN_FULL`` messages.
     """
-    intents = [_read(one.intent) for one in contents]
+    intents = [_read(content.intent) for content in contents]
     others = Counter(subject for subject, _ in names[len(contents) :])
-    listed = others.most_common(_LINES)
+    listed = others.most_common(_SUBJECTS)
     kinds = {kind for _, kind in names}
     locales = {party.locale for intent in intents if intent for party in intent.to}
     carried: list[Attachment] = []
@@ -102,21 +102,21 @@ def summary_of(contents: Sequence[Content], names: Sequence[tuple[str, str]]) ->
 def _read(text: str) -> Intent | None:
     try:
         return Intent.from_json(text)
-    except ValueError:  # damaged; its subject is still worth something
+    except ValueError:  # damaged; its subject can still be shown
         return None
 
 
 def _entry(content: Content, intent: Intent | None, carries: int) -> Entry:
     text = _UNREADABLE if intent is None else _text_of(intent)
-    attached = [one.filename for one in files_of(intent)] if intent else []
+    filenames = [attached.filename for attached in files_of(intent)] if intent else []
     return Entry(
         subject=content.subject,
         who=_who(intent.sender or intent.user) if intent else None,
         at=from_db(content.created_at),
-        text=text[:_LETTERS],
-        cut=len(text) > _LETTERS,
-        files=tuple(attached[:carries]),
-        missing=tuple(attached[carries:]),
+        text=text[:_TEXT_LIMIT],
+        cut=len(text) > _TEXT_LIMIT,
+        files=tuple(filenames[:carries]),
+        missing=tuple(filenames[carries:]),
     )
 
 
@@ -127,28 +127,28 @@ def _who(party: Party | None) -> str | None:
 
 
 def _loaded(intents: Sequence[Intent | None], carried: list[Attachment]) -> Iterator[int]:
-    """How many attachments of each message find room; they are added to ``carried``."""
-    room = _CARRIED
+    """Add the attachments that fit to ``carried``; yields their number for each message."""
+    room = _ATTACHMENTS_LIMIT
     for intent in intents:
         fitting = 0
-        for one in files_of(intent) if intent else ():
-            if len(one.data) > room:
+        for attached in files_of(intent) if intent else ():
+            if len(attached.data) > room:
                 break
-            # What HTML refers to is not shown in its place here.
-            carried.append(replace(one, disposition="attachment", headers=()))
-            room -= len(one.data)
+            # The digest shows no HTML that could refer to it, so it is an ordinary attachment.
+            carried.append(replace(attached, disposition="attachment", headers=()))
+            room -= len(attached.data)
             fitting += 1
         yield fitting
 
 
 def _text_of(intent: Intent) -> str:
     text = intent.text if intent.text is not None else plain(intent.html or "")
-    # HTML can name characters that no text may contain.
+    # HTML can contain references to control characters.
     return _CONTROLS.sub(" ", text.replace("\r\n", "\n")).strip()
 
 
 def plain(html: str) -> str:
-    """The text of ``html``, roughly: what a reader of a digest needs to recognise a message."""
+    """The text of ``html``, roughly: enough to recognise a message in a digest."""
     parser = _Text()
     parser.feed(html)
     parser.close()
@@ -157,7 +157,7 @@ def plain(html: str) -> str:
 
 
 class _Text(HTMLParser):
-    """Collects what is shown; links are kept behind their words."""
+    """Collects the visible text; a link's address follows its words."""
 
     _HIDDEN = ("script", "style", "title")
     _INLINE = ("a", "b", "i", "em", "strong", "span", "code", "small", "u", "font", "img")

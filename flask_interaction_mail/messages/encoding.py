@@ -1,11 +1,12 @@
-"""How texts become header values and body lines that every server passes on unchanged.
+"""Encode header values and bodies so that every server passes them on unchanged.
 
-Seven bits and short lines only, so that neither 8BITMIME nor a relay that folds is needed;
-RFC 2045 and 2047 for the encodings, RFC 2231 for file names, RFC 5322 §2.1.1 for the lengths.
+Only seven bits and short lines, so 8BITMIME is not needed and no relay has to fold. RFC 2045 and
+2047 define the encodings, RFC 2231 that of file names, RFC 5322 §2.1.1 the lengths.
 """
 
 from __future__ import annotations
 
+import base64
 import binascii
 import re
 from collections.abc import Iterable
@@ -20,7 +21,7 @@ _FRAME = len("=?utf-8?b??=")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _PLAIN_PARAMETER = re.compile(r"\w(?:[\w !#$&()+,.=@^~-]*[\w)])?", re.ASCII)
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
-# What may stand in a body as it is. The start of our boundaries may not, so none is ever met.
+# What a body may have unencoded, except the start of our boundaries.
 _PLAIN_BODY = re.compile(r"[\t\n\x20-\x7e]*")
 _READABLE = re.compile(rb"[\t\n -~]*")
 _LONG_LINE = re.compile(r"[^\n]{990}")
@@ -29,12 +30,12 @@ _NAMELESS = "A recipient with an international address"
 
 
 def room_of(name: str) -> int:
-    """Characters that the first line of the header ``name`` has for its value."""
+    """Characters of the value that fit on the first line of the header ``name``."""
     return _LINE - len(name) - 2
 
 
 def unstructured(name: str, value: str) -> str:
-    """``value`` of the header ``name``, folded and encoded as far as needed."""
+    """The ``value`` of the header ``name``, folded and encoded if necessary."""
     room = room_of(name)
     if value.isascii() and "=?" not in value and value == value.strip(" "):
         if len(value) <= room:
@@ -46,14 +47,14 @@ def unstructured(name: str, value: str) -> str:
 
 
 def phrase(name: str, text: str) -> str:
-    """A phrase (RFC 5322 §3.2.5) in the header ``name``: as it is, quoted or encoded."""
+    """A phrase (RFC 5322 §3.2.5) in the header ``name``: unchanged, quoted or encoded."""
     return _phrase(text, room_of(name)) if text else ""
 
 
 def mailboxes(name: str, values: Iterable[Mailbox]) -> str:
-    """The address list of the header ``name``, a line each (RFC 5322 §3.4).
+    """The address list of the header ``name``, one mailbox a line (RFC 5322 §3.4).
 
-    Of who has more than ASCII before the @ the name stands alone, as a group without members
+    A mailbox with more than ASCII before the @ is written as its name only, an empty group
     (RFC 6857 §3.1), so that every server can carry the header.
     """
     room = room_of(name)
@@ -61,7 +62,7 @@ def mailboxes(name: str, values: Iterable[Mailbox]) -> str:
 
 
 def parameter(name: str, value: str) -> str:
-    """``; name=value``, in pieces where it is long or not ASCII (RFC 2231 §3, §4)."""
+    """``; name=value``, in pieces if it is long or not ASCII (RFC 2231 §3, §4)."""
     if _PLAIN_PARAMETER.fullmatch(value) and len(value) <= _LINE - len(name) - 4:
         return f';\r\n {name}="{value}"'
     pieces = _pieces("utf-8''" + quote(value, safe=""), _LINE - len(name) - 8)
@@ -71,13 +72,13 @@ def parameter(name: str, value: str) -> str:
 
 
 def body(text: str) -> tuple[str, str]:
-    """Transfer encoding and encoded lines of ``text``, which gets a line end at its end.
+    """The transfer encoding and the encoded lines of ``text``, ending in a line end.
 
-    Line ends become line feeds; whoever writes them out makes CRLF of them. There is no other
-    control character but tab in what is given back, and no line beyond 998 characters.
+    Line ends are line feeds, to be written as CRLF. The result has no other control character than
+    tab, and no line of more than 998 characters.
 
     Raises:
-        UnicodeEncodeError: ``text`` has lone surrogates.
+        UnicodeEncodeError: ``text`` has half a surrogate pair.
     """
     lines = _LINE_ENDS.sub("\n", text) if "\r" in text else text
     if not lines.endswith("\n"):
@@ -89,15 +90,15 @@ def body(text: str) -> tuple[str, str]:
     printable = binascii.b2a_qp(data, quotetabs=False, istext=True)
     if len(printable) <= len(data) * 4 // 3 + _LINE:
         return "quoted-printable", printable.decode("ascii")
-    # Canonical line ends belong to the text before it is encoded (RFC 2049 §4).
+    # A text gets canonical line ends before it is encoded (RFC 2049 §4).
     return "base64", base64_lines(data.replace(b"\n", b"\r\n"))
 
 
 def readable_bytes(data: bytes) -> str | None:
-    """``data`` in quoted-printable, each byte kept, if it is a text in ASCII; else None.
+    """ASCII text as quoted-printable that keeps every byte; None if ``data`` is anything else.
 
-    Filters for spam do not like such a text in base64. The line ends of mail stay line ends, bare
-    line feeds are encoded, and a text that has both is none.
+    Spam filters distrust such text in base64. CRLF stays a line end, bare line feeds are encoded,
+    and None is returned for a mixture of both.
     """
     lines = data.replace(b"\r\n", b"\n")
     if not _READABLE.fullmatch(lines):
@@ -109,20 +110,16 @@ def readable_bytes(data: bytes) -> str | None:
 
 
 def base64_lines(data: bytes) -> str:
-    """``data`` in lines of 76 characters."""
-    view = memoryview(data)
-    return "".join(
-        binascii.b2a_base64(view[start : start + 57]).decode("ascii")
-        for start in range(0, len(data), 57)
-    )
+    """``data`` in base64, in lines of 76 characters."""
+    return base64.encodebytes(data).decode("ascii")
 
 
 def _folded(value: str, room: int) -> str:
-    """``value`` broken before words; unfolding gives it back, runs of blanks included."""
+    """``value`` with line breaks before words; unfolding restores it, runs of blanks included."""
     lines: list[str] = []
     line, *words = value.split(" ")
     for word in words:
-        # Never before a blank: a line of blanks only would be obsolete syntax (§4.2).
+        # Never before a blank: a line of only blanks is obsolete syntax (RFC 5322 §4.2).
         if word and len(line) + 1 + len(word) > room:
             lines.append(line)
             line, room = word, _WORD
@@ -140,7 +137,7 @@ def _encoded(text: str, room: int) -> str:
     while start < len(data):
         end = start + (min(room, _WORD) - _FRAME) // 4 * 3
         while end < len(data) and data[end] & 0xC0 == 0x80:
-            end -= 1  # a character may not be torn (§5)
+            end -= 1  # a character may not be split (RFC 2047 §5)
         coded = binascii.b2a_base64(data[start:end], newline=False).decode("ascii")
         words.append(f"=?utf-8?b?{coded}?=")
         start, room = end, _WORD
@@ -158,7 +155,6 @@ def _mailbox(value: Mailbox, room: int) -> str:
 
 
 def _phrase(name: str, room: int) -> str:
-    """A display name (RFC 5322 §3.2.5): as it is, quoted or encoded."""
     if not name.isascii() or "=?" in name:
         return _encoded(name, room)
     if _ATOMS.fullmatch(name):
@@ -168,5 +164,5 @@ def _phrase(name: str, room: int) -> str:
 
 
 def _pieces(text: str, size: int) -> list[str]:
-    """``text`` in pieces of at most ``size`` characters that tear no ``%41``."""
+    """``text`` in pieces of at most ``size`` characters that split no ``%41``."""
     return re.findall(rf"(?:%..|[^%]){{1,{size // 3}}}", text)

@@ -1,4 +1,4 @@
-"""What the host wanted to say, to whom and as whom: kept with every message, to route from."""
+"""What the host wanted to say, to whom and as whom; stored with each message to route it again."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any, Final
 
 from ..values import Party, Role
 
-PURGED: Final = "{}"  # what is stored of a message whose body is gone
+PURGED: Final = "{}"  # the stored intent of a message whose body has been purged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attachment:
-    """A file that travels with a message; always bytes, never a path."""
+    """A file of a message; always bytes, never a path."""
 
     filename: str
     content_type: str
@@ -30,10 +30,10 @@ class Attachment:
 class Intent:
     """A notification before routing: rendered texts and unresolved parties.
 
-    ``locations`` is set for a merge request: its recipients are then asked of the directory,
-    anew for each resend, and ``to`` is empty. ``user`` is the current user or the requester at
-    the time of the event, ``sender`` a party that host code named instead, and ``host_sender``
-    is the sender of a Flask-Mail message. ``gathers`` are the ids of the messages in a digest.
+    ``locations`` is set for a merge request: the directory is asked for its recipients, again at
+    each resend, and ``to`` is empty. ``user`` is the current user or the requester at the time of
+    the event, ``sender`` a party that host code named instead, and ``host_sender`` the sender of a
+    Flask-Mail message. ``gathers`` are the ids of the messages in a digest.
     """
 
     kind: str
@@ -56,16 +56,16 @@ class Intent:
     gathers: tuple[str, ...] = ()
 
     def to_json(self) -> str:
-        """The intent as JSON text; what has its default is left out."""
+        """The intent as JSON, without the fields that have their default."""
         given = zip(_NAMES, _VALUES(self), _DEFAULTS, strict=True)
         plain = {name: _plain(value) for name, value, default in given if value != default}
         text = _ENCODER.encode(plain)
-        # Half a surrogate pair can be stored as JSON's escape alone.
+        # Half a surrogate pair can only be stored as an escape of JSON.
         return _ASCII.encode(plain) if _SURROGATE.search(text) else text
 
     @classmethod
     def from_json(cls, text: str) -> Intent:
-        """The intent that ``to_json`` wrote; ValueError where it is damaged or of a newer kind."""
+        """The intent that ``to_json`` wrote; ValueError if it is damaged or of a newer version."""
         try:
             raw: dict[str, Any] = json.loads(text)
             return cls(**{name: _READERS.get(name, _same)(value) for name, value in raw.items()})

@@ -1,4 +1,4 @@
-"""A message on its way into the outbox: its identity and its rows."""
+"""A message that is about to be stored: its id and its rows."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from ..values import Notification, Reason, RecipientVerdict, Status
 from .intent import Intent
 from .route import RouteStep
 
-SUBJECT_LIMIT: Final = 998  # characters of a subject that its row shows; mail has the whole one
-_RANDOM = 0xFFF << 64 | (1 << 62) - 1  # which bits of an id are chance
+SUBJECT_LIMIT: Final = 998  # characters of a subject in its row; the mail has all of it
+_RANDOM = 0xFFF << 64 | (1 << 62) - 1  # the random bits of an id
 _KEYS = uuid.UUID("3d5d1cf4-6d1e-4f0c-9d0e-52b3c5b1a0f6")
 
 
 def id_of_key(key: str, number: int = 0) -> uuid.UUID:
-    """The id of the message with this key that ``number`` others had before it.
+    """The id of the message with this key after ``number`` earlier ones.
 
-    So two processes that use one key at once mean one row.
+    Two processes that use one key at the same time so mean the same row.
     """
     first = uuid.uuid5(_KEYS, key)
     return uuid.uuid5(first, str(number)) if number else first
 
 
 def earlier(key: str | None, number: int) -> uuid.UUID | None:
-    """The id of the message that had ``key`` before the one with this ``number``."""
+    """The id of the previous message with ``key``; None for the first one, or without a key."""
     return id_of_key(key, number - 1) if key is not None and number else None
 
 
 def new_id() -> uuid.UUID:
-    """A fresh id that grows with time (RFC 9562 §5.7), so that inserts stay at the index's end."""
+    """A new id that grows with time (RFC 9562 §5.7), so that rows are added at an index's end."""
     milliseconds = int(datetime.now(UTC).timestamp() * 1000) << 80
     version, variant = 7 << 76, 2 << 62
     return uuid.UUID(int=milliseconds | version | variant | secrets.randbits(80) & _RANDOM)
@@ -43,10 +43,10 @@ def new_id() -> uuid.UUID:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewMessage:
-    """A message on its way into the outbox; times are naive UTC.
+    """A message that is about to be stored; times are naive UTC.
 
-    ``stored_intent`` is the intent as JSON, written when the message was made: what cannot be
-    stored is an error of the call, never of the host's commit.
+    ``stored_intent`` is the intent as JSON. It is written when the message is made, so that an
+    intent that cannot be stored fails the call and not the host's commit.
     """
 
     id: uuid.UUID
@@ -73,7 +73,7 @@ class NewMessage:
     resent_by: str | None = None
 
     def snapshot(self) -> Notification:
-        """What the host gets to see of it."""
+        """The message as the host sees it."""
         return Notification(
             id=self.id,
             message_id=self.message_id,
@@ -127,32 +127,32 @@ class NewMessage:
             {
                 "message_id": self.id,
                 "position": position,
-                "field": one.field,
-                "name": one.name,
-                "address": one.address,
-                "status": one.status,
-                "reply": one.reply,
+                "field": recipient.field,
+                "name": recipient.name,
+                "address": recipient.address,
+                "status": recipient.status,
+                "reply": recipient.reply,
             }
-            for position, one in enumerate(self.recipients)
+            for position, recipient in enumerate(self.recipients)
         ]
 
 
 def with_status(message: NewMessage, status: Status, reason: Reason) -> NewMessage:
-    """The same message, with it and its open recipients in another status."""
+    """``message`` with another status, for itself and its queued recipients."""
     return replace(
         message,
         status=status,
         reason=reason,
         recipients=tuple(
-            replace(one, status=status) if one.status is Status.QUEUED else one
-            for one in message.recipients
+            replace(recipient, status=status) if recipient.status is Status.QUEUED else recipient
+            for recipient in message.recipients
         ),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Original:
-    """A message that is sent again; ``number`` is that of the next one with its key."""
+    """A message to resend; ``number`` counts the messages with its key so far."""
 
     intent: Intent
     pair: str | None

@@ -1,6 +1,14 @@
 """The content of a message: header fields and bodies as bytes (RFC 5322, RFC 2045 to 2049).
 
-Pure: identifiers and the date are arguments, so the same intent gives the same bytes.
+Pure: identifiers and the date are arguments, so the same intent gives the same bytes. The body is
+a tree of parts, in which a multipart of one part is that part::
+
+    mixed
+    ├─ alternative
+    │  ├─ text/plain, and other texts except calendars
+    │  ├─ related: text/html, and the pictures that it shows (RFC 2387)
+    │  └─ text/calendar (RFC 6047)
+    └─ files
 """
 
 from __future__ import annotations
@@ -11,74 +19,30 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from email.message import Message
+from email.mime.base import MIMEBase
+from email.mime.nonmultipart import MIMENonMultipart
 from email.utils import format_datetime
-from functools import lru_cache
+from functools import cache, lru_cache
+from urllib.parse import unquote
 
-from .. import addresses
 from ..addresses import Mailbox, check_line
-from ..errors import HeaderError
-from . import encoding, parts, structured
-from .intent import Intent
+from ..errors import ContentError
+from . import encoding, headers
+from .attachments import checked, checked_alternative, is_message, type_of
+from .intent import Attachment, Intent
 from .sender import SenderHeaders
 
-SUBJECT_LIMIT = 998  # characters
-_NAME_LIMIT = 60  # characters of a header name
-_NAME = re.compile(r"[!-9;-~]+")  # RFC 5322 §2.2: printable, no colon
-_ADDRESSES = ("from", "sender", "reply-to", "to", "cc", "bcc", "apparently-to", "delivered-to")
-_OTHERS = ("date", "subject", "message-id", "mime-version", "received", "return-path")
-_OURS = ("auto-submitted", "dkim-signature")
-_RESERVED = frozenset((*_ADDRESSES, *_OTHERS, *_OURS))
-_RESERVED_STARTS = ("content-", "resent-", "arc-")
+Part = tuple[str, str]  # header and body, with the line ends of RFC 5322
+
 _BODY_END = re.compile("</body", re.IGNORECASE)
+_CID = re.compile(r"cid:([^\s\"'<>)]+)", re.IGNORECASE)  # RFC 2392
+_CALENDAR = "text/calendar"
 
 
 def make_message_id(id: uuid.UUID, domain: str) -> str:
     """The Message-ID of the message ``id``, angle brackets included (RFC 5322 §3.6.4)."""
     return f"<{id}@{domain}>"
-
-
-def is_reserved(name: str) -> bool:
-    """Whether the header ``name`` is written by this package alone."""
-    lowered = name.lower()
-    return lowered in _RESERVED or lowered.startswith(_RESERVED_STARTS)
-
-
-def check_header(name: str, value: str) -> str:
-    """The value of a header field of the caller's own, in one line if it came folded.
-
-    Raises:
-        HeaderError: the name is none or reserved, or the value has a control character or does
-            not fit the grammar of that field.
-    """
-    _check_text("a header name", name)
-    if not _NAME.fullmatch(name) or len(name) > _NAME_LIMIT:
-        raise HeaderError(
-            f"{addresses.quoted(name)} is no header name: use ASCII letters, digits and hyphens, "
-            f"at most {_NAME_LIMIT}."
-        )
-    if is_reserved(name):
-        raise HeaderError(
-            f"The header {name} is written for you and cannot be set. "
-            "Recipients, sender, subject and attachments have arguments of their own."
-        )
-    _check_text(f"The header {name}", value)
-    line = check_line(f"The header {name}", structured.unfolded(value))
-    structured.formatted(name, line)
-    return line
-
-
-def check_subject(subject: str) -> str:
-    """``subject``, fit for a header.
-
-    Raises:
-        HeaderError: it has a control character, or more than 998 characters.
-    """
-    _check_text("The subject", subject)
-    if len(subject) > SUBJECT_LIMIT:
-        raise HeaderError(
-            f"The subject has {len(subject)} characters; {SUBJECT_LIMIT} are the most."
-        )
-    return check_line("The subject", subject)
 
 
 def build(
@@ -90,7 +54,7 @@ def build(
     message_id: str,
     date: datetime,
 ) -> bytes:
-    """The content of the message, ready for DATA but for dot-stuffing: CRLF, seven bits.
+    """The content of the message for DATA, before dot-stuffing: CRLF line ends, seven bits.
 
     Blind copies are not mentioned, and no header holds an address that needs SMTPUTF8.
 
@@ -98,18 +62,17 @@ def build(
         HeaderError: a subject, name or header field that may not be sent.
         ContentError: a text or an attachment that cannot be encoded.
     """
-    header, body = parts.tree(_naming(intent, sender.in_text))
+    body_header, body = tree(_naming(intent, sender.in_text))
+    subject = check_line("The subject", intent.subject)
     fields = (
-        header,
+        body_header,
         _date(date.isoformat(timespec="seconds")),
         _mailboxes("From", (sender.from_,)),
         _mailboxes("Sender", (sender.sender,) if sender.sender else ()),
         _mailboxes("Reply-To", sender.reply_to),
         _mailboxes("To", to) or _UNDISCLOSED,
         _mailboxes("Cc", cc),
-        _field(
-            "Subject", encoding.unstructured("Subject", check_line("The subject", intent.subject))
-        ),
+        _field("Subject", encoding.unstructured("Subject", subject)),
         _field("Message-ID", message_id),
         _quiet(intent),
         _thread(intent.in_reply_to),
@@ -118,9 +81,9 @@ def build(
     return f"{''.join(fields)}\r\n{body}".encode()
 
 
-def _naming(intent: Intent, whom: Iterable[tuple[str, Mailbox]]) -> Intent:
-    """``intent`` with texts that name the addresses of ``whom``, where they do not yet."""
-    for field, mailbox in whom:
+def _naming(intent: Intent, mailboxes: Iterable[tuple[str, Mailbox]]) -> Intent:
+    """``intent`` with each of ``mailboxes`` added to the texts that do not have its address."""
+    for field, mailbox in mailboxes:
         line, text, marked_up = f"{field}: {mailbox}", intent.text, intent.html
         if (text is not None or marked_up is None) and mailbox.address not in (text or ""):
             text = f"{text.rstrip()}\n\n{line}\n" if text else f"{line}\n"
@@ -133,42 +96,37 @@ def _naming(intent: Intent, whom: Iterable[tuple[str, Mailbox]]) -> Intent:
 
 
 def _field(name: str, value: str) -> str:
-    # The last line of defence: whatever came in, a value ends only where this module folded it.
+    # The last line of defence: lines may end only where this package folded them.
     check_line(name, value.replace("\r\n ", ""))
     return f"{name}: {value}\r\n"
 
 
 @lru_cache(maxsize=1)
 def _date(iso: str) -> str:
-    # By its text: the same instant in another zone is equal, but written otherwise.
+    # Cached by text, since the same instant in another zone is equal but written differently.
     return _field("Date", format_datetime(datetime.fromisoformat(iso)))
 
 
-_KIND = "Auto-Submitted"
-_AUTOMATIC = _field(_KIND, "auto-generated")
-_SUPPRESS = "X-Auto-Response-Suppress"
-# Not "All", which would suppress the report of a dead mailbox, too (MS-OXCMAIL 2.1.3.2.20).
-_MEANT = "OOF, AutoReply"
-_QUIET = _AUTOMATIC + _field(_SUPPRESS, _MEANT)
-
-
 def _quiet(intent: Intent) -> str:
-    """Answering machines keep quiet (RFC 3834 §5), Exchange's as the caller wants or as usual."""
+    """The fields that keep automatic answers away (RFC 3834 §5), unless the caller has set them."""
     own = {name.lower(): value for name, value in intent.headers}
     if not own:
         return _QUIET
-    automatic = _field(_KIND, own[_KIND.lower()]) if _KIND.lower() in own else _AUTOMATIC
-    return automatic + ("" if _SUPPRESS.lower() in own else _field(_SUPPRESS, _MEANT))
+    automatic = _field("Auto-Submitted", own.get("auto-submitted", "auto-generated"))
+    return automatic + ("" if "x-auto-response-suppress" in own else _SUPPRESS)
 
 
-# A group without members, for whom only copies are meant (RFC 5322 §3.4, appendix A.1.3).
+# Not "All", which would also suppress reports of dead mailboxes (MS-OXCMAIL 2.1.3.2.20).
+_SUPPRESS = _field("X-Auto-Response-Suppress", "OOF, AutoReply")
+_QUIET = _field("Auto-Submitted", "auto-generated") + _SUPPRESS
+# An empty group, for a message of which only copies are sent (RFC 5322 §3.4, appendix A.1.3).
 _UNDISCLOSED = _field("To", "undisclosed-recipients:;")
 
 
 def _mailboxes(name: str, values: Sequence[Mailbox]) -> str:
-    for one in values:
-        check_line(name, one.name)
-        check_line(name, one.address)
+    for mailbox in values:
+        check_line(name, mailbox.name)
+        check_line(name, mailbox.address)
     return _field(name, encoding.mailboxes(name, values)) if values else ""
 
 
@@ -180,15 +138,133 @@ def _thread(in_reply_to: str | None) -> str:
 
 def _others(intent: Intent) -> Iterator[str]:
     for name, value in intent.headers:
-        if name.lower() == _KIND.lower() and intent.source == "flask_mail":
-            continue  # stands in its place already; only Flask-Mail's callers can give it
-        line = check_header(name, value)
+        if name.lower() == "auto-submitted" and intent.source == "flask_mail":
+            continue  # ``_quiet`` has written it; only Flask-Mail's callers can set it
+        line = headers.check_header(name, value)
         if intent.in_reply_to and name.lower() in ("in-reply-to", "references"):
-            continue  # one of each at most (RFC 5322 §3.6), and the thread knows better
-        formatted = structured.formatted(name, line)
+            continue  # ``_thread`` has written them; RFC 5322 §3.6 allows one of each
+        formatted = headers.formatted(name, line)
         yield _field(name, encoding.unstructured(name, line) if formatted is None else formatted)
 
 
-def _check_text(what: str, value: object) -> None:
-    if not isinstance(value, str):
-        raise HeaderError(f"{what} must be a string, not {type(value).__name__}.")
+def tree(intent: Intent) -> Part:
+    """The header fields of the whole body, and the body.
+
+    Raises:
+        HeaderError: the type or the name of a part cannot stand in a header.
+        ContentError: a text that cannot be encoded.
+    """
+    mark = _mark(intent.attachments)
+    shown, files = _sorted_out(intent)
+    content = _multipart("alternative", [*_alternatives(intent, shown, mark)], mark)
+    return _multipart("mixed", (content, *map(_file, files)), mark)
+
+
+def _sorted_out(intent: Intent) -> tuple[list[Attachment], list[Attachment]]:
+    """The attachments that the HTML shows, and the others."""
+    shown: list[Attachment] = []
+    files: list[Attachment] = []
+    markup = intent.html or ""
+    named = markup and any(attached.headers for attached in intent.attachments)
+    ids = {unquote(html.unescape(id)) for id in _CID.findall(markup)} if named else set()
+    for attached in intent.attachments:
+        (shown if _is_shown(attached, markup, ids) else files).append(attached)
+    return shown, files
+
+
+def _is_shown(attached: Attachment, markup: str, ids: set[str]) -> bool:
+    given = {name.lower(): value.strip() for name, value in attached.headers}
+    location = given.get("content-location")
+    return given.get("content-id", "").strip("<>") in ids or bool(location and location in markup)
+
+
+def _alternatives(intent: Intent, shown: Sequence[Attachment], mark: str) -> Iterator[Part]:
+    """The plainest first, since programs show the last that they can (RFC 2046 §5.1.4)."""
+    given = [checked_alternative(*alternative) for alternative in intent.alternatives]
+    if intent.text is not None or (intent.html is None and not given):
+        yield _text("text", intent.text or "", "text/plain")
+    yield from (_text(kind, text, kind) for kind, text in given if not kind.startswith(_CALENDAR))
+    if intent.html is not None:
+        markup = _text("html", intent.html, "text/html")
+        yield _multipart("related", (markup, *map(_file, shown)), mark)
+    yield from (_text(kind, text, kind) for kind, text in given if kind.startswith(_CALENDAR))
+
+
+def _multipart(subtype: str, parts: Sequence[Part], mark: str) -> Part:
+    if len(parts) == 1:
+        return parts[0]
+    boundary = _boundary(subtype, mark)
+    inner = [f"--{boundary}\r\n{header}\r\n{body}\r\n" for header, body in parts]
+    return _multipart_header(subtype, mark), f"{''.join(inner)}--{boundary}--\r\n"
+
+
+def _boundary(subtype: str, mark: str) -> str:
+    # No encoded line holds its start, so the end only has to tell the multiparts from each other
+    # (RFC 2046 §5.1.1).
+    return f"{encoding.BOUNDARY_START}{mark}{subtype}"
+
+
+def _mark(attachments: Sequence[Attachment]) -> str:
+    """A text that attached messages, which travel as they are, have in no boundary."""
+    messages = [attached.data for attached in attachments if is_message(attached)]
+    number = 0
+    while any(f"{encoding.BOUNDARY_START}{number}".encode() in data for data in messages):
+        number += 1
+    return str(number) if messages else ""
+
+
+@cache
+def _multipart_header(subtype: str, mark: str) -> str:
+    part = MIMEBase("multipart", subtype, boundary=_boundary(subtype, mark))
+    if subtype == "related":
+        part.set_param("type", "text/html")  # of its root (RFC 2387 §3.1)
+    return _written(part)
+
+
+def _text(name: str, text: str, kind: str) -> Part:
+    try:
+        transfer, lines = encoding.body(text)
+    except UnicodeEncodeError as error:
+        raise ContentError(
+            f"{name} has half a surrogate pair at character {error.start}, which no mail can "
+            "carry. Remove it."
+        ) from error
+    return _text_header(kind, transfer), lines.replace("\n", "\r\n")
+
+
+@lru_cache(maxsize=64)
+def _text_header(kind: str, transfer: str) -> str:
+    part = MIMENonMultipart("text", "plain", charset="utf-8")
+    part.replace_header("Content-Type", f'{kind}; charset="utf-8"')
+    part["Content-Transfer-Encoding"] = transfer
+    return _written(part)
+
+
+def _file(attached: Attachment) -> Part:
+    checked(attached)
+    main, subtype, parameters = type_of(attached)
+    part = MIMEBase(main, subtype)
+    if parameters:
+        part.replace_header("Content-Type", f"{main}/{subtype}{parameters}")
+    transfer, lines = _carried(attached, main.lower())
+    part["Content-Transfer-Encoding"] = transfer
+    name = encoding.parameter("filename", attached.filename) if attached.filename else ""
+    part["Content-Disposition"] = attached.disposition + name
+    for header, value in attached.headers:
+        plain = header.lower() in ("content-id", "content-location")  # not for encoded words
+        part[header] = value if plain else encoding.unstructured(header, value)
+    return _written(part), lines.replace("\n", "\r\n")
+
+
+def _carried(attached: Attachment, main: str) -> tuple[str, str]:
+    """The transfer encoding and the lines of a file; every byte of it arrives."""
+    if is_message(attached):  # may not be encoded (RFC 2046 §5.2.1)
+        return "7bit", attached.data.decode("ascii").replace("\r\n", "\n")
+    if main == "text" and (lines := encoding.readable_bytes(attached.data)) is not None:
+        return "quoted-printable", lines
+    return "base64", encoding.base64_lines(attached.data)
+
+
+def _written(part: Message) -> str:
+    """The header of ``part``, whose fields are folded already."""
+    return "".join([f"{name}: {value}\r\n" for name, value in part.items()])

@@ -1,4 +1,4 @@
-"""Who gets a message, and why: location, group, default To (R5, R6, R25 to R35)."""
+"""Who gets a message, and why: by location, by name, or the default To (R5, R6, R25 to R35)."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ _NO_DEFAULT_TO = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routing:
-    """Who gets the message, who deliberately does not, and how that was decided."""
+    """Who gets the message, who deliberately does not, and the steps of that decision."""
 
     to: tuple[Mailbox, ...]
     suppressed: tuple[Mailbox, ...] = ()
     steps: tuple[RouteStep, ...] = ()
 
 
-# Where only copies name somebody: nobody is added to them.
+# Of a message with only Cc and Bcc, to which nobody is added.
 COPIES_ONLY: Final = Routing(to=(), steps=(step("copies_only"),))
 
 
 def who(mailbox: Mailbox) -> str:
-    """A mailbox as sentences name it: ``Ada (ada@firm.example)``."""
+    """A mailbox in a sentence: ``Ada (ada@firm.example)``."""
     return f"{mailbox.name} ({mailbox.address})" if mailbox.name else mailbox.address
 
 
 def name_of(party: Party) -> str:
-    """What sentences call ``party``; never empty."""
+    """The name of ``party`` in a sentence; never empty."""
     return one_line(party.name) or one_line(party.email or "") or f"An unnamed {party.kind}"
 
 
@@ -53,34 +53,44 @@ def resolve(party: Party, settings: MessagingSettings) -> Mailbox:
     """The mailbox of ``party``, its address completed.
 
     Raises:
-        AddressError: it has no address, one that is not valid, or a short one without a domain.
+        AddressError: its address is missing, not valid, or short without a company domain.
     """
     if addresses.is_blank(party.email):
         raise AddressError(f"{name_of(party)} has no e-mail address.")
-    return addresses.named(_complete(party.email or "", settings), party.name)
+    return addresses.named(complete(party.email or "", settings), party.name)
 
 
 def complete_setting(email: str, settings: MessagingSettings) -> str:
-    """The full form of an address that an administrator set; its domain may lack a dot.
+    """Complete an address that an administrator set, whose domain may have no dot.
 
     Raises:
-        AddressError: it is no address, or short and there is no company domain.
+        AddressError: it is not valid, or short without a company domain.
     """
     own = (*own_domains(settings), *addresses.bare_domain(email))
     return addresses.complete(email, company_domain=settings.company_domain, own_domains=own)
 
 
+def complete(email: str, settings: MessagingSettings) -> str:
+    """Complete any other address.
+
+    Raises:
+        AddressError: it is not valid, or short without a company domain.
+    """
+    own = own_domains(settings)
+    return addresses.complete(email, company_domain=settings.company_domain, own_domains=own)
+
+
 def own_domains(settings: MessagingSettings) -> tuple[str, ...]:
-    """Domains in which an address may stand although they have no dot."""
+    """The domains that are allowed in an address although they may have no dot."""
     return (*settings.own_domains, *addresses.bare_domain(settings.default_from))
 
 
 def default_to(settings: MessagingSettings) -> Mailbox:
-    """The mailbox for what has no other address (R31, R33).
+    """The mailbox for messages without another recipient (R31, R33).
 
     Raises:
         NoRecipient: no default To is set.
-        AddressError: it is no address, or short without a company domain.
+        AddressError: it is not valid, or short without a company domain.
     """
     if addresses.is_blank(settings.default_to):
         raise NoRecipient(f"There is nobody to send this to, and {_NO_DEFAULT_TO}")
@@ -91,26 +101,27 @@ def default_to(settings: MessagingSettings) -> Mailbox:
 
 
 def route_merge(
-    places: Sequence[tuple[str, Sequence[Party]]], settings: MessagingSettings
+    candidates: Sequence[tuple[str, Sequence[Party]]], settings: MessagingSettings
 ) -> Routing:
-    """Whom a request to merge goes to.
+    """Decide who gets a request to merge.
 
-    ``places`` are the distinct locations of the contacts, each with who may merge there, best
-    first. Of each the first with an address is taken, groups by their own address, and the
-    default To where there is none; all get the request in one message (R28).
+    ``candidates`` are the distinct locations of the contacts, each with the parties that may merge
+    there, best first. For each location the first one with an address gets the request, or the
+    default To if there is none. All get it in one message (R28).
 
     Raises:
-        NoRecipient, AddressError: not one location has a recipient, and the default To is
-            missing or cannot be used.
+        NoRecipient, AddressError: no location has a recipient, and the default To is missing or
+            cannot be used.
     """
     plan = _Plan(settings)
     trouble: NoRecipient | AddressError | None = None
-    for location, candidates in places or (("", ()),):
-        plan.begin(location)
+    for location, parties in candidates or (("", ()),):
+        if location:
+            plan.say("location", location=location)
         try:
-            plan.take_first(candidates)
+            plan.take_first(parties)
         except (NoRecipient, AddressError) as error:
-            # Another location may have a recipient: better one who can act than an error.
+            # Another location may have a recipient, who can act for both.
             trouble = error
             plan.say("no_default_to", problem=str(error))
     if trouble is not None and not plan.to:
@@ -118,19 +129,17 @@ def route_merge(
     return plan.routing()
 
 
-def route_parties(
-    parties: Iterable[Party | Mailbox | str], *, kind: str, settings: MessagingSettings
-) -> Routing:
-    """Whom a message to named ``parties`` goes to; the default To if there are none.
+def route_parties(parties: Iterable[Party], *, kind: str, settings: MessagingSettings) -> Routing:
+    """Decide who gets a message to ``parties``; the default To if there are none.
 
-    A party without an address is served by the default To (R33). Somebody who may not be mailed
-    (R6) is passed over in a request, which then goes to the default To if nobody is left, and
-    is suppressed in every other kind.
+    The default To stands in for a party without an address (R33). A party that may not be mailed
+    (R6) is passed over in a request, which goes to the default To if nobody is left. In every
+    other kind of message it is suppressed.
 
     Raises:
         NoRecipient: the default To is needed, but not set.
-        AddressError: a named address, or the needed default To, is none, or short without a
-            company domain.
+        AddressError: an address, or the default To if it is needed, is not valid, or short
+            without a company domain.
     """
     plan = _Plan(settings)
     for party in parties:
@@ -141,7 +150,7 @@ def route_parties(
 
 
 class _Plan:
-    """Recipients and steps, as they come together."""
+    """Collects recipients, and the steps that led to them."""
 
     def __init__(self, settings: MessagingSettings) -> None:
         self._settings = settings
@@ -152,34 +161,30 @@ class _Plan:
     def say(self, code: str, **values: str) -> None:
         self._steps.append(step(code, **values))
 
-    def begin(self, location: str) -> None:
-        if location:
-            self.say("location", location=location)
-
-    def take_first(self, candidates: Sequence[Party]) -> None:
-        """Add the first candidate who can be mailed, else the default To."""
-        for party in candidates:
+    def take_first(self, parties: Sequence[Party]) -> None:
+        """Add the first party that can be mailed, else the default To."""
+        for party in parties:
             mailbox = self._usable(party)
             if mailbox is not None:
                 self.say("chosen", name=name_of(party), address=mailbox.address)
                 self._add(mailbox)
                 return
-        self.fall_back("nobody_left" if candidates else "nobody_there")
+        self.fall_back("nobody_left" if parties else "nobody_there")
 
-    def take(self, party: Party | Mailbox | str) -> None:
-        """Add one that was named explicitly; errors in its address are the caller's to know."""
-        if isinstance(party, Party) and not self._may_be_mailed(party):
+    def take(self, party: Party) -> None:
+        """Add a party that was named explicitly; a wrong address of it is an error."""
+        if not self._may_be_mailed(party):
             self.passed_over.append(party)
-        elif isinstance(party, Party) and addresses.is_blank(party.email):
+        elif addresses.is_blank(party.email):
             self.say("no_address", name=name_of(party))
             self.fall_back("nobody_left")
         else:
-            mailbox = _mailbox(party, self._settings)
+            mailbox = resolve(party, self._settings)
             self.say("named", who=who(mailbox))
             self._add(mailbox)
 
     def fall_back(self, code: str) -> None:
-        """Add the default To; ``code`` says why, unless a missing address has just been named."""
+        """Add the default To; ``code`` says why, unless the last step was a missing address."""
         mailbox = default_to(self._settings)
         if self._steps and self._steps[-1].code == "no_address":
             last = self._steps.pop()
@@ -189,7 +194,7 @@ class _Plan:
         self._add(mailbox)
 
     def routing(self, *, suppress: bool = False) -> Routing:
-        """The result; ``suppress`` records those who were passed over as suppressed."""
+        """The result; ``suppress`` records the parties passed over as suppressed."""
         return Routing(
             to=tuple(self.to.values()),
             suppressed=tuple(map(self._as_far_as_known, self.passed_over if suppress else ())),
@@ -226,21 +231,3 @@ class _Plan:
         except AddressError:
             address = one_line(party.email or "")[: addresses.ADDRESS_LIMIT]
             return Mailbox(address, display_name(party.name))
-
-
-def _mailbox(given: Party | Mailbox | str, settings: MessagingSettings) -> Mailbox:
-    match given:
-        case Party():
-            return resolve(given, settings)
-        case Mailbox():
-            return addresses.named(_complete(given.address, settings), given.name)
-        case _:
-            return addresses.mailbox(
-                given, company_domain=settings.company_domain, own_domains=own_domains(settings)
-            )
-
-
-def _complete(email: str, settings: MessagingSettings) -> str:
-    return addresses.complete(
-        email, company_domain=settings.company_domain, own_domains=own_domains(settings)
-    )

@@ -1,4 +1,4 @@
-"""Why a message went where it went: decisions as sentences, kept with every message."""
+"""Why a message went where it went: a sentence for each decision, stored with the message."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from ..text import one_line
 
-# What each step says; the values are those of ``Step.values``.
+# The sentence of each step; the placeholders are its ``values``.
 SENTENCES: Mapping[str, str] = {
     "location": "Contacts are in {location}.",
     "chosen": "{name} ({address}) has the right to merge there, so the request goes there.",
@@ -19,15 +19,15 @@ SENTENCES: Mapping[str, str] = {
     "bad_address": "The address of {name} cannot be used: {problem}",
     "nobody_there": "Nobody there has the right to merge, so the default To ({address}) is used.",
     "nobody_named": "No recipient is named, so the default To ({address}) is used.",
-    "copies_only": "It names nobody but those who get copies, so nobody is added.",
+    "copies_only": "It names only recipients of copies, so nobody is added.",
     "nobody_left": "Nobody else is left, so the default To ({address}) is used.",
     "no_address_default_to": "{name} has no address, so the default To ({address}) is used.",
     "unreached": (
-        "It was for {who} (message {id}), but the mail server does not take such characters before "
-        "the @ and nobody else was to get it."
+        "It was for {who} (message {id}), but the mail server does not accept such characters "
+        "before the @, and there was no other recipient."
     ),
     "no_default_to": "Nobody is asked for this location: {problem}",
-    "from_policy": "The From policy says that it comes from the default From ({address}).",
+    "from_policy": "By the From policy it comes from the default From ({address}).",
     "from_nobody": "No user is known, so it comes from the default From ({address}).",
     "from_no_address": "{name} has no address, so it comes from the default From ({address}).",
     "from_bad_address": (
@@ -35,7 +35,7 @@ SENTENCES: Mapping[str, str] = {
         "{problem}"
     ),
     "from_user": "It comes from {who}, whose domain is one of our own.",
-    "from_as": "It comes from {who}, whose domain is foreign: foreign users are to be sent as.",
+    "from_as": "It comes from {who}, whose domain is foreign, as the settings want it.",
     "from_via": "{who} is in a foreign domain, so it comes from {shown} and answers go to {who}.",
     "from_by_name": (
         "{who} has characters before the @ that not every mail server carries, so it comes from "
@@ -61,7 +61,7 @@ SENTENCES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class RouteStep:
-    """One step of a decision: a stable code, and what it was about; ``str`` is a sentence."""
+    """One step of a decision: a stable code, and the values of the sentence that ``str`` gives."""
 
     code: str
     values: Mapping[str, str]
@@ -84,5 +84,5 @@ class RouteStep:
 
 
 def step(code: str, **values: str) -> RouteStep:
-    """A step whose values are one line each, whatever somebody called himself."""
+    """A step whose values are made legible in one line each."""
     return RouteStep(code, {name: one_line(value) for name, value in values.items()})

@@ -1,9 +1,9 @@
-"""Whose name a message bears: envelope sender, From, Sender, Reply-To (R36 to R43).
+"""Who a message comes from: envelope sender, From, Sender, Reply-To (R36 to R43).
 
-The envelope sender is always the default From (R40). From is somebody else only in a domain that
-the company's mail server answers for, or where the administrator wants it: elsewhere the
-receiver's DMARC check would fail (RFC 7489 §3.1). An address that not every server can carry
-(RFC 6531) stands in no header: then From bears the name alone, and the text names the address.
+The envelope sender is always the default From (R40). From is another address only in a domain of
+the company's own, or if the administrator wants it: otherwise the receiver's DMARC check would
+fail (RFC 7489 §3.1). An address that not every server can carry (RFC 6531) is in no header: From
+has only the name, and the text has the address.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from .route import RouteStep, step
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SenderHeaders:
-    """What stands for the sender: on the envelope (RFC 5321) and in the header (RFC 5322 §3.6.2).
+    """The sender on the envelope (RFC 5321) and in the header (RFC 5322 §3.6.2).
 
-    ``sender`` is None where no Sender header is written, ``reply_to`` empty where no Reply-To is.
-    ``in_text`` are those whom the text has to name because no header may: with the field that
-    would have.
+    ``sender`` is None if there is no Sender header, ``reply_to`` empty if there is no Reply-To.
+    ``in_text`` are mailboxes that the text names because no header may have them, each with the
+    header in which it would be.
     """
 
     envelope_sender: str
@@ -41,38 +41,38 @@ def choose_sender(
     settings: MessagingSettings,
     *,
     user: Party | None,
-    named: Party | str | None = None,
+    named: Party | None = None,
     reply_to: tuple[Mailbox, ...] = (),
     via: str = "",
 ) -> SenderHeaders:
-    """Whom a message names as its sender.
+    """Choose the sender of a message.
 
-    ``user`` is who caused it, ``named`` whom host code named instead, ``reply_to`` what the
-    caller wants there, and ``via`` the organisation's name where the settings have none.
+    ``user`` caused it, ``named`` was named instead by host code, ``reply_to`` is what the caller
+    wants there, and ``via`` is the organisation's name if the settings have none.
 
     Raises:
         MessagingNotConfigured: there is no default From.
-        AddressError: the default From or the ``named`` sender is no address, or short without
-            a company domain. A ``user`` with such an address counts as one without (R43).
+        AddressError: the address of the default From or of ``named`` is not valid, or short
+            without a company domain. A ``user`` with such an address counts as one without (R43).
     """
     default = default_from(settings)
     person, steps = _person(settings, default, user, named)
-    headers = _matrix(settings, default, person, settings.sender_name or via, steps)
+    headers = _by_settings(settings, default, person, settings.sender_name or via, steps)
     return _with_reply_to(headers, reply_to)
 
 
 def choose_flask_mail_sender(
     settings: MessagingSettings, *, sender: str | None, reply_to: tuple[Mailbox, ...] = ()
 ) -> SenderHeaders:
-    """Whom a Flask-Mail message names as its sender: its own where the domain is ours.
+    """Choose the sender of a Flask-Mail message: its own if the domain is one of ours.
 
-    A foreign one becomes Reply-To of the default From; without one it is the default From,
-    whatever the policy. Such a message never names the current user.
+    Otherwise, and without a ``sender``, it is the default From, whatever the policy; a foreign
+    ``sender`` becomes Reply-To. The current user is never named.
 
     Raises:
         MessagingNotConfigured: there is no default From.
-        AddressError: the default From is no address, or short without a domain. A ``sender``
-            that cannot be used gives way to it, and stands in Reply-To if it is an address.
+        AddressError: the default From is not valid, or short without a company domain. A
+            ``sender`` that cannot be used is replaced by it, and becomes Reply-To if possible.
         HeaderError: ``sender`` has a control character.
     """
     default = default_from(settings)
@@ -80,7 +80,9 @@ def choose_flask_mail_sender(
         return _with_reply_to(_from_default(default, "from_host_none"), reply_to)
     addresses.check_line("sender", sender)
     try:
-        given = _mailbox(sender, settings)
+        given = addresses.mailbox(
+            sender, company_domain=settings.company_domain, own_domains=own_domains(settings)
+        )
     except AddressError as error:
         return _unusable(default, sender, error, reply_to)
     if addresses.needs_smtputf8(given.address):
@@ -98,16 +100,16 @@ def choose_flask_mail_sender(
 
 
 def default_from(settings: MessagingSettings) -> Mailbox:
-    """The completed default From, every message's envelope sender, and the name shown with it.
+    """The completed default From, with its name; the envelope sender of every message.
 
     Raises:
         MessagingNotConfigured: none is set.
-        AddressError: it is no address, or short without a company domain.
+        AddressError: it is not valid, or short without a company domain.
     """
     if addresses.is_blank(settings.default_from):
         raise MessagingNotConfigured(
             "E-mail is not configured: there is no default From. "
-            "An administrator sets it in Configuration → Messaging."
+            "An administrator can set it in Configuration → Messaging."
         )
     try:
         address = complete_setting(settings.default_from or "", settings)
@@ -121,7 +123,7 @@ def default_from(settings: MessagingSettings) -> Mailbox:
 def _is_own(address: str, default: Mailbox, settings: MessagingSettings) -> bool:
     """Whether the domain of a full ``address`` is the company's, default From's or a listed one.
 
-    Subdomains are others: whether a server may send for them is another question.
+    Subdomains do not count, since the server need not be allowed to send for them.
     """
     domain = addresses.domain_of(address)
     own = {*settings.own_domains, addresses.domain_of(default.address)}
@@ -131,11 +133,9 @@ def _is_own(address: str, default: Mailbox, settings: MessagingSettings) -> bool
 
 
 def _person(
-    settings: MessagingSettings, default: Mailbox, user: Party | None, named: Party | str | None
+    settings: MessagingSettings, default: Mailbox, user: Party | None, named: Party | None
 ) -> tuple[Mailbox | None, tuple[RouteStep, ...]]:
-    """The mailbox of whoever sends, or None and the step that tells why there is none."""
-    if isinstance(named, str):
-        named = _party(named, settings)
+    """The mailbox of the person who sends, or None and a step that says why there is none."""
     party = named or user
     if party is None:
         return None, (step("from_nobody", address=default.address),)
@@ -150,18 +150,7 @@ def _person(
         return None, (step("from_bad_address", **said),)
 
 
-def _party(named: str, settings: MessagingSettings) -> Party:
-    mailbox = _mailbox(named, settings)
-    return Party(mailbox.name, mailbox.address)
-
-
-def _mailbox(text: str, settings: MessagingSettings) -> Mailbox:
-    return addresses.mailbox(
-        text, company_domain=settings.company_domain, own_domains=own_domains(settings)
-    )
-
-
-def _matrix(
+def _by_settings(
     settings: MessagingSettings,
     default: Mailbox,
     person: Mailbox | None,
@@ -198,7 +187,7 @@ def _as_person(default: Mailbox, person: Mailbox, code: str) -> SenderHeaders:
 
 
 def _shown(mailbox: Mailbox, default: Mailbox) -> Mailbox:
-    """``mailbox``, by the name of the default From where it is that one and has none itself."""
+    """``mailbox``, but ``default`` if it has the same address and no name of its own."""
     return default if mailbox == Mailbox(default.address) else mailbox
 
 
@@ -214,7 +203,7 @@ def _via(default: Mailbox, person: Mailbox, via: str) -> SenderHeaders:
 
 
 def _by_name(default: Mailbox, person: Mailbox, via: str) -> SenderHeaders:
-    """``person`` without the address, which no header may hold."""
+    """From with only the name of ``person``, whose address no header may have."""
     from_ = Mailbox(default.address, _name_via(person.name, via)) if person.name else default
     return SenderHeaders(
         envelope_sender=default.address,
@@ -235,22 +224,22 @@ def _from_default(default: Mailbox, code: str) -> SenderHeaders:
 
 
 def _with_reply_to(headers: SenderHeaders, reply_to: tuple[Mailbox, ...]) -> SenderHeaders:
-    """``headers`` with these Reply-To, and a step that says so; as they are if there are none.
+    """``headers`` with these mailboxes in Reply-To, and a step that says so; unchanged for ().
 
-    Those whose address no header may hold are named in the text instead.
+    Mailboxes whose address no header may have are named in the text instead.
     """
     if not reply_to:
         return headers
-    ours = [one for one in reply_to if not addresses.needs_smtputf8(one.address)]
-    others = [one for one in reply_to if addresses.needs_smtputf8(one.address)]
-    for code, those in (("reply_to", ours), ("reply_to_in_text", others)):
-        if those:
-            said = step(code, who=", ".join(map(who, those)))
+    others = [mailbox for mailbox in reply_to if addresses.needs_smtputf8(mailbox.address)]
+    ours = [mailbox for mailbox in reply_to if mailbox not in others]
+    for code, mailboxes in (("reply_to", ours), ("reply_to_in_text", others)):
+        if mailboxes:
+            said = step(code, who=", ".join(map(who, mailboxes)))
             headers = replace(headers, steps=(*headers.steps, said))
     return replace(
         headers,
         reply_to=tuple(ours) or headers.reply_to,
-        in_text=(*headers.in_text, *(("Reply-To", one) for one in others)),
+        in_text=(*headers.in_text, *(("Reply-To", mailbox) for mailbox in others)),
     )
 
 

@@ -1,7 +1,7 @@
 """The texts of messages: ``interaction_mail/mail/<name>.subject.txt``, ``.txt`` and ``.html``.
 
-A host's own template of the same name wins. Contexts hold data of strangers: HTML is escaped,
-a subject becomes one line.
+A host's own template of the same name wins. A context may hold data of strangers, so HTML is
+escaped and a subject becomes one line.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _FOLDER = "interaction_mail/mail"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Texts:
-    """A rendered message: a subject in one line, and text or HTML or both."""
+    """A rendered message: a subject in one line, and text, HTML or both."""
 
     subject: str
     text: str | None
@@ -33,7 +33,7 @@ class Texts:
 
 
 def render(app: Flask, name: str, context: Mapping[str, Any], *, locale: str | None) -> Texts:
-    """The texts of the template ``name``, in ``locale`` where Flask-Babel is at work.
+    """Render the template ``name``, in ``locale`` if the host uses Flask-Babel.
 
     Raises:
         TemplateMissing: there is no subject, or neither text nor HTML, or one cannot be rendered.
@@ -66,7 +66,7 @@ def _render(env: jinja2.Environment, file: str, names: dict[str, Any]) -> str | 
 
 
 def _filled(env: jinja2.Environment, template: jinja2.Template, names: dict[str, Any]) -> str:
-    """What ``render`` gives, which looks each global up by itself, for each template anew."""
+    """The result of ``template.render``, which would look up all globals again for each file."""
     if env.is_async:
         return template.render(names)
     try:
@@ -76,7 +76,7 @@ def _filled(env: jinja2.Environment, template: jinja2.Template, names: dict[str,
 
 
 def _tidy(text: str | None) -> str | None:
-    # The tags of a template leave empty lines behind.
+    # The tags of a template leave empty lines.
     return None if text is None else re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
@@ -98,8 +98,8 @@ def _speaking(app: Flask, locale: str) -> Iterator[None]:
     try:
         Locale.parse(locale.replace("-", "_"))
     except (ValueError, UnknownLocaleError):
-        # A language in data of the host is no reason to lose a message.
-        log.warning("template.locale: %r is no locale; the default one is used", locale)
+        # A wrong language in the host's data must not lose a message.
+        log.warning("template.locale: %r is not a locale; the default one is used", locale)
         yield
         return
     with force_locale(locale.replace("-", "_")):

@@ -22,7 +22,7 @@ from flask_interaction_mail.errors import AddressError, HeaderError, MessagingNo
 from flask_interaction_mail.flask_mail import takeover
 from flask_interaction_mail.flask_mail.bridge import intent_of
 from flask_interaction_mail.messages.intent import Attachment, Intent
-from flask_interaction_mail.messages.parts import tree
+from flask_interaction_mail.messages.mime import tree
 from flask_interaction_mail.values import Party
 from tests.catcher import catching
 from tests.host import Host, opened

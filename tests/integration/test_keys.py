@@ -130,7 +130,7 @@ def test_what_cannot_be_a_key_is_said_before_the_database_is_asked(
                 function(key=text)
             with pytest.raises(ContentError, match="key takes a text of 1 to 255"):
                 function(text)
-        with pytest.raises(TypeError, match=r"Of a UUID give str\(id\)"):
+        with pytest.raises(TypeError, match=r"For a UUID give str\(id\)"):
             function(key=uuid.uuid4())
 
 

@@ -295,7 +295,7 @@ def test_the_digest_says_what_by_whom_and_when(any_host: Host, catcher: Catcher)
     text, html = text_of(digest), text_of(digest, "html")
     assert _subject(digest) == "2 requests"
     assert digest.message["From"].addresses[0].addr_spec == "crm@firm.example"
-    for said in ("Please merge: Acme Ltd", "caused by Ada <b>Byron</b>", "n10", "n11", "UTC"):
+    for said in ("Please merge: Acme Ltd", "from Ada <b>Byron</b>", "n10", "n11", "UTC"):
         assert said in text
     assert "<b>Byron" not in html
     assert "n11" in BeautifulSoup(html, "html.parser").text

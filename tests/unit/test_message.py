@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from flask_interaction_mail.addresses import Mailbox, has_forbidden
 from flask_interaction_mail.errors import ContentError, HeaderError
-from flask_interaction_mail.messages import mime
 from flask_interaction_mail.messages.attachments import attachment
+from flask_interaction_mail.messages.headers import check_header, check_subject, is_reserved
 from flask_interaction_mail.messages.intent import Attachment, Intent
-from flask_interaction_mail.messages.mime import build, check_header, check_subject, make_message_id
+from flask_interaction_mail.messages.mime import build, make_message_id
 from flask_interaction_mail.messages.sender import SenderHeaders
 from flask_interaction_mail.text import display_name
 from tests.proofs import proved
@@ -534,5 +534,5 @@ def test_an_address_that_no_header_holds_stands_in_the_texts(texts, named_in):
 
 def test_a_header_that_the_message_makes_itself_is_reserved():
     """Whatever its case, and no other is."""
-    assert mime.is_reserved("bcc")
-    assert not mime.is_reserved("X-Own")
+    assert is_reserved("bcc")
+    assert not is_reserved("X-Own")

@@ -208,15 +208,15 @@ def test_named_sender_stands_before_the_user():
     """Under the other policy the named sender is who sends."""
     chosen = choose(SETTINGS, ADA, named=Party("Bot", "bot"))
     assert chosen.from_ == Mailbox("bot@firm.example", "Bot")
-    assert choose(SETTINGS, ADA, named="Bot <bot>").from_ == chosen.from_
-    assert choose(SETTINGS, ADA, named="bot").from_ == Mailbox("bot@firm.example")
+    nameless = choose(SETTINGS, ADA, named=Party("", "bot"))
+    assert nameless.from_ == Mailbox("bot@firm.example")
 
 
-@pytest.mark.parametrize("named", ["two words", Party("Bot", "a@b@c.org"), "bot\r\nBcc: x@y.org"])
+@pytest.mark.parametrize("named", ["two words", "a@b@c.org", "bot\r\nBcc: x@y.org"])
 def test_named_sender_with_a_wrong_address_is_an_error(named):
     """What code names explicitly is never silently replaced."""
     with pytest.raises(AddressError):
-        choose(SETTINGS, ADA, named=named)
+        choose(SETTINGS, ADA, named=Party("Bot", named))
 
 
 @pytest.mark.parametrize("user", [None, NOBODY, Party("Blank", "  ")])

@@ -12,8 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_interaction_mail.errors import HeaderError
-from flask_interaction_mail.messages.mime import check_header
-from flask_interaction_mail.messages.structured import formatted
+from flask_interaction_mail.messages.headers import check_header, formatted
 from tests.unit.test_message import check_wire, content, intent, parsed
 
 LEAVE = "https://firm.example/leave?u=1"
@@ -91,11 +90,11 @@ def test_many_references_are_folded_between_them():
     [
         ("List-Unsubscribe", "click here", "https:"),
         ("List-Unsubscribe", "<https://x.org/a b>", "write %20"),
-        ("List-Unsubscribe", f"<{LEAVE}> {LEAVE}", "commas between"),
+        ("List-Unsubscribe", f"<{LEAVE}> {LEAVE}", "separated by commas"),
         ("List-Unsubscribe", "<https://x.org/" + "x" * 1000 + ">", "more than 990"),
-        ("List-Unsubscribe", "<https://[x/ä>", "no URL"),
+        ("List-Unsubscribe", "<https://[x/ä>", "not a URL"),
         ("List-Unsubscribe", "<https://exampl\u0435.org/>", "is not a valid domain"),
-        ("List-Unsubscribe", "https://x.org/?a=1,2", "comma belongs in < and >"),
+        ("List-Unsubscribe", "https://x.org/?a=1,2", "comma between < and >"),
         ("List-Unsubscribe", " ", "no value"),
         ("List-Help", "<mailto:a@x.org> (ä)", "ASCII"),
         ("List-Unsubscribe-Post", "Ja, bitte: ä", "only ASCII"),
@@ -104,7 +103,7 @@ def test_many_references_are_folded_between_them():
         ("References", "", "Message-IDs like"),
         ("In-Reply-To", "your mail", "Message-IDs like"),
         ("List-Id", "our news", "an id like"),
-        ("Errors-To", "desk", "no full address"),
+        ("Errors-To", "desk", "not a full address"),
         ("Errors-To", "dä@x.org", "only some servers"),
         ("Errors-To", "a@x.org b@x.org", "2 addresses"),
         ("Errors-To", '"Ada <a@x.org>', "no partner"),
