@@ -6,8 +6,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -129,11 +128,12 @@ def _request_intent(
     )
 
 
-def complete_merge(state: State, merge: Merge) -> None:
+def complete_merge(merge: Merge) -> None:
     """Notify the owners of the folders, except the actor, and cancel requests for the pair.
 
     Both belong to the transaction of ``db.session``, as with ``send_notification``.
     """
+    state = state_of()
     actor = merge.requester or state.people.current_user()
     merge = replace(merge, requester=actor)
     session_events.register(CancelMessages(pair=pair_of(merge), reason=Reason.MERGED), state)
@@ -142,12 +142,8 @@ def complete_merge(state: State, merge: Merge) -> None:
         return
     session: Session = state.db.session()
     settings = operations.settings_for(state, session)
-    texts = templates.render(
-        state.app,
-        "merge_completed",
-        _template_context(merge, settings),
-        locale=shared_locale(owners),
-    )
+    names, locale = _template_context(merge, settings), shared_locale(owners)
+    texts = templates.render(state.app, "merge_completed", names, locale=locale)
     intent = Intent(
         kind=Kind.NOTIFICATION,
         source="merge_completed",
@@ -158,9 +154,8 @@ def complete_merge(state: State, merge: Merge) -> None:
         user=actor,
     )
     identity = Identity.fresh(actor=actor_of(actor))
-    message = operations.compose_or_fail(
-        state, intent, identity, operations.routing_context(state, settings, ())
-    )
+    context = operations.routing_context(state, settings, ())
+    message = operations.compose_or_fail(state, intent, identity, context)
     session_events.register_message(message, state)
 
 
@@ -235,34 +230,26 @@ def _app_of(sender: Any) -> Flask | None:
 
 
 def on_merge_denied(sender: Any, merge: Merge | None = None, **_: Any) -> None:
-    """Receiver of ``merge_denied``: never raises, so that the host's request goes on."""
-    app = _app_of(sender)
-    if app is None:
-        return
-    with _logged("merge_denied"), context_of(app):
-        request_merge(_checked(merge))
+    """Receiver of ``merge_denied``; never raises, so that the host's request goes on."""
+    _receive("merge_denied", sender, merge, request_merge)
 
 
 def on_merge_completed(sender: Any, merge: Merge | None = None, **_: Any) -> None:
-    """Receiver of ``merge_completed``: never raises, so that the host's request goes on."""
+    """Receiver of ``merge_completed``; never raises, so that the host's request goes on."""
+    _receive("merge_completed", sender, merge, complete_merge)
+
+
+def _receive(
+    event: str, sender: Any, merge: object, act: Callable[[Merge], Notification | None]
+) -> None:
     app = _app_of(sender)
     if app is None:
         return
-    state = state_of(app)
-    with _logged("merge_completed"), context_of(state.app):
-        complete_merge(state, _checked(merge))
-
-
-def _checked(merge: object) -> Merge:
-    if isinstance(merge, Merge):
-        return merge
-    raise TypeError(f"the signal needs merge=Merge(...), not {type(merge).__name__}")
-
-
-@contextmanager
-def _logged(event: str) -> Iterator[None]:
     try:
-        yield
+        with context_of(app):
+            if not isinstance(merge, Merge):
+                raise TypeError(f"the signal needs merge=Merge(...), not {type(merge).__name__}")
+            act(merge)
     except Exception:
         log.exception("%s.failed: the mail for it could not be queued", event)
 

@@ -86,7 +86,7 @@ def guessed_type(filename: str, data: bytes) -> str:
     found, packed = mimetypes.guess_type(filename, strict=False)
     if packed is not None:
         found = _PACKED.get(packed)
-    if found is None or not _TYPE.fullmatch(found):
+    if found is None or not is_type(found):
         return _UNKNOWN
     return fitting_type(found, data)
 
@@ -107,7 +107,7 @@ def checked_alternative(content_type: str, text: str) -> tuple[str, str]:
     Raises:
         HeaderError: the type is not one of text, or does not fit in a header.
     """
-    found = _TYPE.fullmatch(content_type) if _fits(content_type) else None
+    found = _parsed_type(content_type)
     if found is None or found[1].lower() != "text":
         raise HeaderError(
             f"{addresses.quoted(content_type)} cannot be the type of an alternative: write it like "
@@ -155,7 +155,7 @@ def checked(attached: Attachment) -> Attachment:
 
 def is_type(content_type: str) -> bool:
     """Whether ``content_type`` is valid in a header."""
-    return _fits(content_type) and _TYPE.fullmatch(content_type) is not None
+    return _parsed_type(content_type) is not None
 
 
 def type_of(attached: Attachment) -> tuple[str, str, str]:
@@ -164,8 +164,7 @@ def type_of(attached: Attachment) -> tuple[str, str, str]:
     Raises:
         HeaderError: it is not valid, or the data could not travel unchanged as this type.
     """
-    content_type = attached.content_type
-    found = _TYPE.fullmatch(content_type) if _fits(content_type) else None
+    found = _parsed_type(attached.content_type)
     if found is None:
         raise HeaderError(
             f"{addresses.quoted(attached.content_type)} is not a content type for the attachment "
@@ -195,10 +194,10 @@ def _fault_of_message(kind: str, data: bytes) -> str:
     return "it has a line of more than 998 characters" if _LONG_LINE.search(data) else ""
 
 
-def _fits(content_type: str) -> bool:
-    return (
-        len(content_type) <= _TYPE_LIMIT and content_type.isascii() and content_type.isprintable()
-    )
+def _parsed_type(content_type: str) -> re.Match[str] | None:
+    if len(content_type) > _TYPE_LIMIT or not content_type.isascii():
+        return None
+    return _TYPE.fullmatch(content_type) if content_type.isprintable() else None
 
 
 def _bytes(filename: object, data: object) -> bytes:

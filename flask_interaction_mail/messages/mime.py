@@ -59,8 +59,8 @@ def build(
     Blind copies are not mentioned, and no header holds an address that needs SMTPUTF8.
 
     Raises:
-        HeaderError: a subject, name or header field that may not be sent.
-        ContentError: a text or an attachment that cannot be encoded.
+        HeaderError: a subject, name or header field may not be sent.
+        ContentError: a text cannot be encoded.
     """
     body_header, body = tree(_naming(intent, sender.in_text))
     subject = check_line("The subject", intent.subject)
@@ -148,11 +148,11 @@ def _others(intent: Intent) -> Iterator[str]:
 
 
 def tree(intent: Intent) -> Part:
-    """The header fields of the whole body, and the body.
+    """The body of ``intent`` as one part.
 
     Raises:
-        HeaderError: the type or the name of a part cannot stand in a header.
-        ContentError: a text that cannot be encoded.
+        HeaderError: the type or the name of a part does not fit in a header.
+        ContentError: a text cannot be encoded.
     """
     mark = _mark(intent.attachments)
     shown, files = _sorted_out(intent)
@@ -205,7 +205,7 @@ def _boundary(subtype: str, mark: str) -> str:
 
 
 def _mark(attachments: Sequence[Attachment]) -> str:
-    """A text that attached messages, which travel as they are, have in no boundary."""
+    """A number with which no boundary in an attached message begins; "" without such messages."""
     messages = [attached.data for attached in attachments if is_message(attached)]
     number = 0
     while any(f"{encoding.BOUNDARY_START}{number}".encode() in data for data in messages):
