@@ -17,9 +17,8 @@ from ..transport.relay import Relay
 from ..transport.smtp import commands, probe
 from ..transport.smtp.auth import LoggedIn, may_refuse_mechanism
 from ..transport.smtp.conclusions import out_of_reach, unable_to_carry
-from ..transport.smtp.connect import fault_of
+from ..transport.smtp.connect import Endpoint, fault_of
 from ..transport.smtp.mail_transaction import send_content
-from ..transport.smtp.resolve import Place
 from ..transport.smtp.session import Session
 from ..transport.smtp.timeouts import Timeouts, Until
 from ..transport.smtp.tls import TlsFacts
@@ -81,7 +80,7 @@ class _Runner:
             policy=transports.policy,
             try_next=may_refuse_mechanism,
             until=Until.within(max(deadline - _FOR_QUIT, deadline / 2)),
-            tell=report.note_line,
+            transcribe=report.note_line,
         )
 
     def run(self) -> Iterator[Step]:
@@ -142,7 +141,7 @@ class _Runner:
     def _opened(self, stage: Stage, result: object) -> Step:
         report = self._report
         match stage, result:
-            case Stage.CONNECT, Place():
+            case Stage.CONNECT, Endpoint():
                 return report.step(stage, "connected", detail=result.address)
             case Stage.GREETING, Reply():
                 return report.step(stage, "greeted", reply=result)
@@ -150,7 +149,7 @@ class _Runner:
                 return report.encryption(result)
             case Stage.AUTHENTICATION, (LoggedIn() | None):
                 return report.login(result)
-        addresses = ", ".join(place.address for place in self._session.places[:5])
+        addresses = ", ".join(endpoint.address for endpoint in self._session.endpoints[:5])
         return report.step(stage, "resolved", detail=addresses)
 
     def _second_look(self, error: TransportError) -> Step:
@@ -158,7 +157,9 @@ class _Runner:
         if error.fault is not None and error.fault.value.startswith("certificate_"):
             return self._about_certificate(error)
         if error.stage is Stage.CONNECT and len(failed := self._session.failed) > 1:
-            facts = {place.address: text_of(fault_of(why)).title for place, why in failed.items()}
+            facts = {
+                endpoint.address: text_of(fault_of(why)).title for endpoint, why in failed.items()
+            }
             return self._report.broken(error, facts=facts)
         silent = error.fault is Fault.SILENT and error.stage is Stage.GREETING
         if silent and self._relay.encryption is not Encryption.TLS:

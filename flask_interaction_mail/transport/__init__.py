@@ -1,1 +1,1 @@
-"""Handing an envelope to a mail server: the seam, and what stands behind it."""
+"""Hands an envelope to a mail server: the interface of transports, and the transports."""

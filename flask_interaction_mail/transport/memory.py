@@ -93,7 +93,7 @@ class MemoryTransport:
             return unable
         answers = Answers(mail=OK)
         for address in envelope.recipients:
-            answers.about(address, self._refused.get(address, OK))
+            answers.add(address, self._refused.get(address, OK))
         if not answers.accepted:
             return decided(Stage.RECIPIENT, answers.refused)
         self.delivered.append(envelope)

@@ -11,8 +11,7 @@ from .base import Transport
 from .memory import MemoryTransport
 from .policy import ConnectPolicy
 from .relay import Relay
-from .smtp.endurance import Endurance
-from .smtp.transport import SmtpTransport
+from .smtp.transport import ConnectionLimits, SmtpTransport
 
 
 class Transports:
@@ -26,7 +25,9 @@ class Transports:
     ) -> None:
         self.policy = policy or ConnectPolicy()
         self._memory = memory
-        self._endurance: defaultdict[tuple[str | None, int], Endurance] = defaultdict(Endurance)
+        self._limits: defaultdict[tuple[str | None, int], ConnectionLimits] = defaultdict(
+            ConnectionLimits
+        )
 
     def open(self, relay: Relay, *, mechanism: str | None = None) -> Transport:
         """A transport to ``relay``, which connects at its first message.
@@ -40,7 +41,7 @@ class Transports:
             relay,
             policy=self.policy,
             mechanism=mechanism,
-            endurance=self._endurance[relay.server, relay.port],
+            limits=self._limits[relay.server, relay.port],
         )
 
     def _in_memory(self, relay: Relay, mechanism: str | None) -> Transport:  # noqa: ARG002

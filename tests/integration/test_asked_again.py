@@ -18,8 +18,7 @@ from flask_interaction_mail.outcome import Result, Stage
 from flask_interaction_mail.transport.base import Envelope, TransportResult
 from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp import conclusions
-from flask_interaction_mail.transport.smtp.endurance import Endurance
-from flask_interaction_mail.transport.smtp.transport import SmtpTransport
+from flask_interaction_mail.transport.smtp.transport import ConnectionLimits, SmtpTransport
 from tests.outbox_rows import Store, a_message
 from tests.servers.clients import PATIENT, settings, transport
 from tests.servers.scripted import (
@@ -80,10 +79,10 @@ def test_a_limit_of_messages_a_connection_is_learned_and_kept(ehlo: bytes, enoug
     """One message meets it, is taken by a new connection, and the next ones end before it."""
     mail = counting(10, enough)
     with scripted({"EHLO": ehlo, "MAIL": mail}) as server:
-        endurance = Endurance()
+        limits = ConnectionLimits()
         for _ in range(2):
             carrier = SmtpTransport(
-                relay_of(settings(server.port)), timeouts=PATIENT, endurance=endurance
+                relay_of(settings(server.port)), timeouts=PATIENT, limits=limits
             )
             for number in range(25):
                 assert carrier.deliver(numbered(number)).result is Result.ACCEPTED
@@ -353,7 +352,7 @@ def test_a_connection_whose_refusals_are_held_back_is_renewed(
 @pytest.fixture
 def soon_held_back(monkeypatch: pytest.MonkeyPatch) -> float:
     """Seconds for an answer that was held back."""
-    monkeypatch.setattr(conclusions, "_HELD_BACK", 0.2)
+    monkeypatch.setattr(conclusions, "_TARPIT", 0.2)
     return 0.3
 
 
@@ -370,7 +369,7 @@ def test_whom_a_server_that_holds_refusals_back_was_not_asked_for_is_asked_for_a
         assert delivery.left == ("a@x.test", "bad-2@x.test", "b@x.test")
         assert delivery.crowded
         assert delivery.verdicts["bad-1@x.test"].permanent
-        assert "held back" in delivery.verdicts["b@x.test"].text
+        assert "delayed its refusal" in delivery.verdicts["b@x.test"].text
         assert server.messages == []
         rest = carrier.deliver(numbered(1, *delivery.left))
         assert rest.result is Result.ACCEPTED
@@ -462,11 +461,11 @@ def test_a_server_that_holds_refusals_back_is_asked_in_turn_from_then_on(
         together.setdefault(peer, bool(peer.buffer))
         peer.act(after(soon_held_back, UNKNOWN) if len(together) == 1 else OK)
 
-    endurance = Endurance()
+    limits = ConnectionLimits()
     with scripted({"EHLO": PIPELINING, "RCPT": note}) as server:
         for number in (1, 2):  # another transport of the same process knows it, too
             carrier = SmtpTransport(
-                relay_of(settings(server.port)), timeouts=PATIENT, endurance=endurance
+                relay_of(settings(server.port)), timeouts=PATIENT, limits=limits
             )
             carrier.deliver(numbered(number, "a@x.test", "b@x.test"))
             carrier.close()

@@ -17,8 +17,7 @@ from flask_interaction_mail.outcome import Fault, Stage
 from flask_interaction_mail.transport.policy import ConnectPolicy
 from flask_interaction_mail.transport.registry import Transports
 from flask_interaction_mail.transport.smtp import session
-from flask_interaction_mail.transport.smtp.connect import unconnected
-from flask_interaction_mail.transport.smtp.resolve import Place
+from flask_interaction_mail.transport.smtp.connect import Endpoint, unconnected
 from tests.servers.certificates import chain, other_pki, pki, self_signed
 from tests.servers.clients import diagnosis_of, login_settings, settings, steps_of_test
 from tests.servers.scripted import (
@@ -446,8 +445,8 @@ def test_what_each_address_said_is_shown(monkeypatch):
     """Of a server that has several."""
     closed = closed_port()
 
-    def two(*_: object) -> tuple[Place, ...]:
-        return tuple(Place(socket.AF_INET, (f"127.0.0.{host}", closed)) for host in (1, 2))
+    def two(*_: object) -> tuple[Endpoint, ...]:
+        return tuple(Endpoint(socket.AF_INET, (f"127.0.0.{host}", closed)) for host in (1, 2))
 
     monkeypatch.setattr(session, "resolve", two)
     diagnosis = diagnosis_of(settings(closed), deadline=HURRY)

@@ -167,7 +167,7 @@ MUTATIONS = (
        "settings=replace(saved.settings, password=None),", "settings=saved.settings,",
        "test_t1_an_empty_port_is_port_25"),
     _m("T11", "transcripts blank it", "transport/smtp/stream.py",
-       'self._tell("C", shown)', 'self._tell("C", repr(render()))',
+       'self._transcribe("C", shown)', 'self._transcribe("C", repr(render()))',
        "test_r56_the_password_of_the_form_is_used_and_not_shown"),
     _m("T11", "the form never gives it back", "admin/fields.py",
        "PasswordInput(hide_value=True)", "PasswordInput(hide_value=False)",

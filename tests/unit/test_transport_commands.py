@@ -12,7 +12,7 @@ import pytest
 from flask_interaction_mail.errors import AddressError, ContentError
 from flask_interaction_mail.settings.model import Secret
 from flask_interaction_mail.transport.base import Envelope
-from flask_interaction_mail.transport.smtp import commands
+from flask_interaction_mail.transport.smtp import auth, commands
 from flask_interaction_mail.transport.smtp.replies import Capabilities
 
 BODIES = Path(__file__).parents[1] / "corpora" / "attack" / "smuggling_bodies.json"
@@ -119,8 +119,8 @@ def test_passwords_of_any_letters_go_out_as_utf_8(password):
     """RFC 4616; where the line would be too long, the token follows on its own."""
     token = b"\0ada\0" + password.encode("utf-8", "surrogatepass")
     secret = Secret(password)
-    assert base64.b64decode(commands.plain_token("ada", secret)) == token
-    first = commands.auth_plain("ada", secret)
+    assert base64.b64decode(auth.plain_token("ada", secret)) == token
+    first = auth.plain_command("ada", secret)
     assert first.startswith(b"AUTH PLAIN")
     assert len(first) <= 512
 

@@ -8,7 +8,7 @@ import pytest
 
 from flask_interaction_mail.config import Config
 from flask_interaction_mail.transport.policy import ConnectPolicy
-from flask_interaction_mail.transport.smtp.resolve import is_full_name, literal, own_name
+from flask_interaction_mail.transport.smtp.connect import is_full_name, literal, own_name
 
 
 @pytest.mark.parametrize(

@@ -1,1 +1,1 @@
-"""SMTP, from the connection to what a reply means."""
+"""The SMTP client, from the connection to what a reply means."""

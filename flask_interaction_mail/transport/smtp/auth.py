@@ -1,7 +1,8 @@
-"""Logging in: which mechanism, under which condition, and in which words (RFC 4954)."""
+"""Logging in (RFC 4954): which mechanism, under which conditions, and what it says."""
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, NoReturn
@@ -10,28 +11,28 @@ from ...errors import TransportError
 from ...outcome import Fault, Reply, Stage
 from ...settings.model import Secret
 from ..relay import Relay
-from . import commands
 
 STARS: Final = "********"
 DONE: Final = 235
 GO_ON: Final = 334
 REJECTED: Final = 535
-_NEEDS_TLS: Final = (530, 538)  # the latter is obsolete and in use (RFC 4954 §6)
-# The mechanism, and not who logs in, is refused (RFC 5321 §4.2.3, RFC 4954 §6).
+_LONGEST: Final = 510  # octets of a command, without its end (RFC 5321 §4.5.3.1.4)
+_NEEDS_TLS: Final = (530, 538)  # the latter is obsolete, but still used (RFC 4954 §6)
+# The mechanism is refused, and not the account (RFC 5321 §4.2.3, RFC 4954 §6).
 _NO_SUCH_MECHANISM: Final = (500, 501, 502, 503, 504, 534)
-# Whoever is told one of these is told the same by another mechanism, and comes closer to being
-# locked out: wrong password, too weak a way, switched off, disabled, needs encryption.
+# Another mechanism would fail the same way, and could lock the account: wrong password, mechanism
+# too weak, switched off, disabled, needs encryption.
 _OF_THE_ACCOUNT: Final = ("5.7.8", "5.7.9", "5.7.139")
 _FOR_GOOD: Final = (525, 538)
-_ANOTHER_WAY: Final = ("5.7.9", "5.7.14")  # Google's: an app password, a browser first
+_ANOTHER_WAY: Final = ("5.7.9", "5.7.14")  # Google: app password needed, log in by browser
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """What one mechanism says: a command, then the response to each challenge of the server.
 
-    Everything is rendered when it is sent, so that no frame above holds the password; only
-    ``shown`` appears in a transcript.
+    It is rendered only when it is sent, so that no stack frame above holds the password. A
+    transcript shows ``shown`` instead.
     """
 
     mechanism: str
@@ -42,21 +43,21 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class LoggedIn:
-    """By which mechanism, and what the server had said to another one before, if anything."""
+    """The mechanism that worked, and the server's refusal of another one before, if any."""
 
     mechanism: str
     instead_of: Reply | None = None
 
 
 def refuses_mechanism(reply: Reply) -> bool:
-    """Whether ``reply`` to AUTH leaves hope for another mechanism, at no cost for the account."""
+    """Whether ``reply`` to AUTH means that another mechanism can be tried without risk."""
     return reply.code in _NO_SUCH_MECHANISM and not _refuses_account(reply)
 
 
 def may_refuse_mechanism(reply: Reply) -> bool:
-    """The same with 535, as which some servers refuse a mechanism: for a test, and only there.
+    """The same, or 535, with which some servers refuse a mechanism: for Test Settings only.
 
-    Where it is a wrong password after all, the account has two failures for one.
+    If it meant a wrong password after all, the account has two failures instead of one.
     """
     return refuses_mechanism(reply) or (reply.code == REJECTED and not _refuses_account(reply))
 
@@ -72,13 +73,13 @@ def exchanges(
 
     Raises:
         TransportError: login or password is missing, the connection is not ``encrypted``, or
-            the server has ``offered`` nothing that we speak.
+            the server has ``offered`` no mechanism that we know.
     """
     login, password = _credentials(relay)
     if not (encrypted or relay.allow_unencrypted_auth):
         _fail(
             Fault.AUTH_UNENCRYPTED,
-            "The connection is not encrypted: the password would be readable on the way.",
+            "The connection is not encrypted: the password would be readable on the network.",
         )
     return [_SPOKEN[mechanism](login, password) for mechanism in _usable(offered, first)]
 
@@ -87,9 +88,9 @@ def _credentials(relay: Relay) -> tuple[str, Secret]:
     if not relay.login:
         _fail(Fault.LOGIN_MISSING, "Authentication is on, but no login is set.")
     if not relay.secret:
-        _fail(Fault.PASSWORD_MISSING, "There is no password for this server: type it again.")
+        _fail(Fault.PASSWORD_MISSING, "There is no password for this server: enter it again.")
     if "\0" in relay.login or "\0" in relay.secret.reveal():
-        _fail(Fault.AUTH_REJECTED, "Login and password cannot hold a NUL character.")
+        _fail(Fault.AUTH_REJECTED, "Login and password cannot contain a NUL character.")
     return relay.login, relay.secret
 
 
@@ -107,33 +108,51 @@ def _usable(offered: Sequence[str], first: str | None) -> list[str]:
 
 
 def _plain(login: str, password: Secret) -> Exchange:
-    """SASL PLAIN (RFC 4616): everything at once, or after the server asked."""
+    """SASL PLAIN (RFC 4616): all at once, or when the server asks."""
     return Exchange(
         "PLAIN",
-        command=lambda: commands.auth_plain(login, password),
+        command=lambda: plain_command(login, password),
         shown=f"AUTH PLAIN {STARS}",
-        responses=(lambda _: commands.answer_plain(login, password),),
+        responses=(lambda _: plain_token(login, password) + b"\r\n",),
     )
 
 
+def plain_command(login: str, password: Secret) -> bytes:
+    """AUTH PLAIN with its initial response, without it if the line would be too long."""
+    token = plain_token(login, password)
+    if len(token) + 11 > _LONGEST:
+        return b"AUTH PLAIN\r\n"
+    return b"AUTH PLAIN " + token + b"\r\n"
+
+
+def plain_token(login: str, password: Secret) -> bytes:
+    """The token of SASL PLAIN."""
+    return _token(f"\0{login}\0{password.reveal()}")
+
+
 def _login(login: str, password: Secret) -> Exchange:
-    """SASL LOGIN: never standardised, and the only one that some servers know."""
+    """SASL LOGIN: never standardised, but the only one that some servers know."""
     return Exchange(
         "LOGIN",
         command=lambda: b"AUTH LOGIN\r\n",
         shown="AUTH LOGIN",
         responses=(
-            lambda _: commands.answer_login(login),
-            lambda _: commands.answer_password(password),
+            lambda _: _token(login) + b"\r\n",
+            lambda _: _token(password.reveal()) + b"\r\n",
         ),
     )
+
+
+def _token(text: str) -> bytes:
+    # An encoding error would quote the password, so there is none.
+    return base64.b64encode(text.encode("utf-8", "surrogatepass"))
 
 
 _SPOKEN: Final = {"PLAIN": _plain, "LOGIN": _login}  # the first that the server offers is used
 
 
 def refusal(reply: Reply) -> TransportError:
-    """What ``reply`` to a login means."""
+    """The error for ``reply``, with which the server refused a login."""
     transient = not reply.permanent
     fault = Fault.AUTH_TRANSIENT if transient else _why(reply)
     return TransportError(
@@ -152,7 +171,7 @@ def _why(reply: Reply) -> Fault:
         return Fault.AUTH_ACCOUNT_DISABLED
     if reply.enhanced in _ANOTHER_WAY:
         return Fault.AUTH_TOO_WEAK
-    # Microsoft's code for all that stands in the way of a login, a wrong password among it.
+    # Microsoft's code for everything that prevents a login, including a wrong password.
     if reply.enhanced == "5.7.139" and "credentials" not in reply.text:
         return Fault.AUTH_SWITCHED_OFF
     return Fault.AUTH_MECHANISM if refuses_mechanism(reply) else Fault.AUTH_REJECTED

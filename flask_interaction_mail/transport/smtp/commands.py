@@ -1,28 +1,25 @@
-"""Saying things to a server: pure functions from values to bytes (RFC 5321 §4.1, RFC 4954).
+"""Renders commands and content: pure functions from values to bytes (RFC 5321 §4.1).
 
-What could be understood as more than one command is refused here, as the last line of defence;
-the text of the errors is for the administrator.
+What a server could read as more than one command is refused here, as the last line of defence. The
+texts of the errors are for the administrator.
 """
 
 from __future__ import annotations
 
-import base64
 import functools
 import re
 from typing import Final
 
 from ...errors import AddressError, ContentError
-from ...settings.model import Secret
 from ..base import Envelope
 from .replies import Capabilities
 
 CRLF: Final = b"\r\n"
 END: Final = b".\r\n"
 MAX_LINE: Final = 998  # octets of a line of content, without its end (RFC 5321 §4.5.3.1.6)
-MAX_COMMAND: Final = 510  # octets of a command, without its end (§4.5.3.1.4)
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff<>]")
-# Every message comes through these. Each begins with the very character to look for, which makes
-# the search twice as fast as counting.
+# These search every message. Each begins with a fixed character, which makes the search twice as
+# fast as counting.
 _LONE_CR = re.compile(rb"\r(?!\n)")
 _LONE_LF = re.compile(rb"\n(?<!\r\n)")
 _LEADING_DOT = re.compile(rb"\n\.")
@@ -43,8 +40,8 @@ def check(envelope: Envelope) -> None:
         raise AddressError("The message has no recipient.")
     if not _canonical(envelope.content):
         raise ContentError(
-            "The content holds a line end that is not CR LF, or a NUL character; "
-            "it could be read as more than one message, so it is not sent."
+            "The content has a line end that is not CR LF, or a NUL character. "
+            "A server could read it as more than one message, so it is not sent."
         )
     if _has_long_line(envelope.content):
         raise ContentError(f"The content has a line of more than {MAX_LINE} bytes.")
@@ -55,7 +52,7 @@ def _canonical(content: bytes) -> bool:
 
 
 def _has_long_line(content: bytes) -> bool:
-    # From line end to line end in steps as wide as allowed: most ends are never looked at.
+    # From line end to line end, in steps of the longest line: most line ends are skipped.
     at, length = 0, len(content)
     while length - at > MAX_LINE:
         end = content.rfind(CRLF, at, at + MAX_LINE + len(CRLF))
@@ -65,22 +62,22 @@ def _has_long_line(content: bytes) -> bool:
     return False
 
 
-@functools.lru_cache(maxsize=1024)  # the senders are few; it raises anew for what is refused
+@functools.lru_cache(maxsize=1024)  # there are few senders; errors are not cached
 def check_address(address: str) -> None:
-    """Refuse an address that cannot stand in a command as it is.
+    """Refuse an address that is not safe to put into a command.
 
     Raises:
         AddressError: blanks, angle brackets or control characters, or no ``@``.
     """
     if _FORBIDDEN.search(address):
         raise AddressError(
-            f"{address!r} cannot be sent: it holds a blank, an angle bracket "
+            f"{address!r} cannot be used: it contains a blank, an angle bracket "
             "or a control character."
         )
     local, _, domain = address.rpartition("@")
     if not (local and domain):
         raise AddressError(
-            f"{address!r} is no complete e-mail address: it needs a part before and after the @."
+            f"{address!r} is not a complete e-mail address: it needs a part before and after the @."
         )
 
 
@@ -102,7 +99,7 @@ def rcpt(recipient: str) -> bytes:
 
 
 def needs_smtputf8(envelope: Envelope) -> bool:
-    """Whether the envelope can be carried only by a server that knows RFC 6531."""
+    """Whether the envelope needs a server that supports RFC 6531."""
     if envelope.smtputf8 or not envelope.sender.isascii():
         return True
     return not "".join(envelope.recipients).isascii()
@@ -122,36 +119,3 @@ def stuffed(content: bytes) -> bytes:
 def hello(verb: str, name: str) -> bytes:
     """EHLO or HELO under ``name``."""
     return f"{verb} {name}".encode("ascii", "replace") + CRLF
-
-
-def plain_token(login: str, password: Secret) -> bytes:
-    """The token of SASL PLAIN (RFC 4616)."""
-    return _token(f"\0{login}\0{password.reveal()}")
-
-
-def auth_plain(login: str, password: Secret) -> bytes:
-    """AUTH PLAIN with its initial response; without where the line would be too long."""
-    token = plain_token(login, password)
-    if len(token) + 11 > MAX_COMMAND:
-        return b"AUTH PLAIN\r\n"
-    return b"AUTH PLAIN " + token + CRLF
-
-
-def answer_plain(login: str, password: Secret) -> bytes:
-    """The token alone, for a server that asks for it."""
-    return plain_token(login, password) + CRLF
-
-
-def answer_login(login: str) -> bytes:
-    """The first answer of SASL LOGIN."""
-    return _token(login) + CRLF
-
-
-def answer_password(password: Secret) -> bytes:
-    """The second answer of SASL LOGIN."""
-    return _token(password.reveal()) + CRLF
-
-
-def _token(text: str) -> bytes:
-    # An encoding error would quote the password, so there is none.
-    return base64.b64encode(text.encode("utf-8", "surrogatepass"))

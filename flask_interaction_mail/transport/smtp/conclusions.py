@@ -1,4 +1,4 @@
-"""From the answers to one message to its outcome. Pure; the same however the answers were got."""
+"""Makes one outcome of the server's answers to a message, pipelined or not. Pure."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _UNKNOWN_OUTCOME: Final = (
     "The whole message was handed over, then the connection ended or stayed silent. "
     "Whether the server took it is unknown."
 )
-# Class and subject of an enhanced code (RFC 3463), also where it does not fit the reply's own.
+# Subject and detail of an enhanced code (RFC 3463), even if its class contradicts the reply code.
 _ENHANCED: Final = re.compile(r"[245]\.(\d{1,3}\.\d{1,3})\b")
 
-_PATIENCE: Final = 5  # refusals for good that a server is not known to hold against others
+_PATIENCE: Final = 5  # permanent refusals after which servers may refuse others as well
 # Servers delay refusals once a connection has had some, each for longer than the last one; on a new
 # connection the delays start over. This many seconds for one envelope are a sign of it.
 _SLOW: Final = 2.0
-_HELD_BACK: Final = 5.0  # s that a refusal takes where the next one takes longer
+_TARPIT: Final = 5.0  # s for a refusal that show that the next one will take longer
 NOT_ASKED: Final = Reply(
-    451, None, "Not asked for yet: the server held back its refusal of another recipient."
+    451, None, "Not tried yet: the server delayed its refusal of another recipient."
 )
 _ABOUT_ADDRESS: Final = re.compile(r"5\.1\.\d")
 
@@ -40,10 +40,10 @@ _REFUSED: Final = {
 
 
 def too_many(reply: Reply) -> bool:
-    """Whether ``reply`` to RCPT says that no more recipients fit into this transaction.
+    """Whether ``reply`` to RCPT can mean that no more recipients fit into this transaction.
 
-    It is 452, or 552 for the servers of old (RFC 5321 §4.5.3.1.10); both are also said of a
-    mailbox that is full, so that it takes another recipient's acceptance to mean this.
+    It is 452, or 552 from old servers (RFC 5321 §4.5.3.1.10). Both are also said of a full mailbox,
+    so they mean this only if another recipient was accepted.
     """
     if reply.code not in (452, 552):
         return False
@@ -53,18 +53,18 @@ def too_many(reply: Reply) -> bool:
 
 
 def no_room(recipient: str, reply: Reply) -> bool:
-    """The same without those that speak of a mailbox.
+    """The same, unless ``reply`` is about the mailbox of ``recipient``.
 
-    One that is full fills no transaction: it gets its verdict at the head of one.
+    A full mailbox does not fill the transaction: it gets its verdict as the first of one.
     """
     full = fault_of(Stage.RECIPIENT, reply, recipient=recipient) is Fault.MAILBOX_FULL
     return too_many(reply) and not full
 
 
-def of_the_exchange(reply: Reply) -> bool:
-    """Whether ``reply`` to MAIL or RCPT may say that the commands were not understood.
+def _misunderstood(reply: Reply) -> bool:
+    """Whether ``reply`` to MAIL or RCPT can mean that the server did not understand the commands.
 
-    500 to 504 do (RFC 5321 §4.2.2), unless an enhanced code says that it is the address.
+    500 to 504 can (RFC 5321 §4.2.2), unless an enhanced code blames the address.
     """
     if not 500 <= reply.code <= 504:
         return False
@@ -73,27 +73,31 @@ def of_the_exchange(reply: Reply) -> bool:
 
 @dataclass(slots=True)
 class Answers:
-    """What the server said to an envelope; None for what was not asked.
+    """What the server said about an envelope; None for commands that were not sent.
 
-    Those of the refused who are ``left`` are for another transaction. ``full`` is what the server
-    said when no more fitted into this one, and ``room`` how many it had accepted by then. After
-    five who were refused for good, a refusal may be because of these.
+    - ``refused`` are the refusals in ``rcpt``. The recipients among them that are ``left`` are for
+      another transaction.
+    - ``full`` is the reply that said that no more recipients fit, ``room`` how many it had accepted
+      by then.
+    - ``crowded`` is true if more were refused after five permanent refusals, maybe because of them.
+    - ``tarpits`` is true if a permanent refusal took more than 5 s.
+    - ``seconds`` is the time from MAIL to the answer to DATA.
     """
 
     mail: Reply | None = None
     rcpt: dict[str, Reply] = field(default_factory=dict)
-    refused: dict[str, Reply] = field(default_factory=dict)  # of these
+    refused: dict[str, Reply] = field(default_factory=dict)
     data: Reply | None = None
     left: tuple[str, ...] = ()
     full: Reply | None = None
     room: int = 0
     crowded: bool = False
-    held_back: bool = False  # a refusal for good took more than 5 s
-    seconds: float = 0.0  # from MAIL to the answer to DATA
-    _bad: int = 0
+    tarpits: bool = False
+    seconds: float = 0.0
+    _permanent: int = 0  # refusals
 
-    def about(self, recipient: str, reply: Reply, seconds: float = 0.0) -> None:
-        """``reply`` was the answer to RCPT for ``recipient``, and took ``seconds``."""
+    def add(self, recipient: str, reply: Reply, seconds: float = 0.0) -> None:
+        """Note ``reply`` to RCPT for ``recipient``, which took ``seconds``."""
         self.rcpt[recipient] = reply
         if reply.positive:
             return
@@ -101,34 +105,34 @@ class Answers:
         if self.accepted and too_many(reply):
             self._leave(recipient, reply)
             return
-        if self.impatient:
+        if self.penalising:
             self.left += (recipient,)
             self.crowded = True
         else:
-            self._bad += reply.permanent
-        # Nobody else's: whoever waits for an answer "not now" would wait for it again.
-        self.held_back = self.held_back or (reply.permanent and seconds > _HELD_BACK)
+            self._permanent += reply.permanent
+        # Not for a transient refusal: breaking it off would mean to wait for it again.
+        self.tarpits = self.tarpits or (reply.permanent and seconds > _TARPIT)
 
     def leave(self, recipients: Sequence[str]) -> None:
-        """Nobody asked for ``recipients``: no more fitted in, or refusals were held back."""
+        """Leave ``recipients``, who were not asked for, to another transaction."""
         for recipient in recipients:
-            self.about(recipient, self.full or NOT_ASKED)
+            self.add(recipient, self.full or NOT_ASKED)
 
     @property
     def accepted(self) -> int:
-        """How many there are to send the content to; without MAIL nobody is."""
+        """How many recipients the content can be sent to; none if MAIL was refused."""
         begun = self.mail is not None and self.mail.positive
         return len(self.rcpt) - len(self.refused) if begun else 0
 
     @property
     def enough(self) -> bool:
-        """Whether those who were accepted are to get the message before others are asked for."""
-        return self.full is not None or (self.held_back and self.accepted > 0)
+        """Whether the accepted recipients get the message before others are asked for."""
+        return self.full is not None or (self.tarpits and self.accepted > 0)
 
     @property
-    def impatient(self) -> bool:
-        """Whether the server may hold what it refused against the others."""
-        return self.held_back or self._bad >= _PATIENCE
+    def penalising(self) -> bool:
+        """Whether the server may refuse further recipients because of those before."""
+        return self.tarpits or self._permanent >= _PATIENCE
 
     @property
     def slow_refusals(self) -> bool:
@@ -138,10 +142,10 @@ class Answers:
 
     @property
     def confused(self) -> bool:
-        """Whether a refusal may be of commands that came together."""
+        """Whether the server may not have understood commands that were sent together."""
         if self.mail is None or not self.mail.positive:
-            return self.mail is not None and of_the_exchange(self.mail)
-        return any(map(of_the_exchange, self.refused.values()))
+            return self.mail is not None and _misunderstood(self.mail)
+        return any(map(_misunderstood, self.refused.values()))
 
     def _leave(self, recipient: str, reply: Reply) -> None:
         self.left += (recipient,)
@@ -150,7 +154,7 @@ class Answers:
 
 
 def unable_to_carry(envelope: Envelope, offered: Capabilities) -> TransportResult | None:
-    """A verdict without a byte sent, where the server cannot or must not get the message."""
+    """The outcome without sending anything, if the server cannot or must not get the message."""
     if offered.size is not None and envelope.size > offered.size:
         return _unable(
             Stage.CONTENT,
@@ -169,13 +173,13 @@ def unable_to_carry(envelope: Envelope, offered: Capabilities) -> TransportResul
             Stage.SENDER,
             Fault.SMTPUTF8_MISSING,
             "An address in its header has international characters before the @, and the server "
-            "does not know those (SMTPUTF8).",
+            "does not support those (SMTPUTF8).",
         )
     if not (offered.eight_bit or envelope.content.isascii()):
         return _unable(
             Stage.CONTENT,
             Fault.CONTENT_UNSAFE,
-            "The content is not encoded in 7 bits, and the server takes nothing else.",
+            "The content is not encoded in 7 bits, and the server accepts nothing else.",
         )
     return None
 
@@ -187,10 +191,10 @@ def _unable(stage: Stage, fault: Fault, note: str) -> TransportResult:
 
 
 def out_of_reach(envelope: Envelope, offered: Capabilities) -> dict[str, Reply]:
-    """Whom a server that offers no SMTPUTF8 cannot be asked for (RFC 6531 §3.2), and why not."""
+    """The recipients who need SMTPUTF8 (RFC 6531 §3.2) if the server lacks it, each with why."""
     if offered.smtputf8 or "".join(envelope.recipients).isascii():
         return {}
-    return {one: _beyond(one) for one in envelope.recipients if not one.isascii()}
+    return {address: _beyond(address) for address in envelope.recipients if not address.isascii()}
 
 
 def _beyond(address: str) -> Reply:
@@ -198,12 +202,12 @@ def _beyond(address: str) -> Reply:
         553,
         "5.6.7",
         f"{address} was not tried: it has international characters before the @, and the server "
-        "does not take those (it offers no SMTPUTF8).",
+        "does not support those (it does not offer SMTPUTF8).",
     )
 
 
 def nobody_in_reach(beyond: Mapping[str, Reply]) -> TransportResult:
-    """A message all of whose recipients are out of the server's reach."""
+    """The outcome if all recipients are ``beyond`` the server's reach."""
     first = next(iter(beyond.values()))
     return TransportResult(
         result=Result.PERMANENT,
@@ -216,10 +220,10 @@ def nobody_in_reach(beyond: Mapping[str, Reply]) -> TransportResult:
 
 
 def concluded(answers: Answers, final: Reply) -> TransportResult:
-    """What ``final``, the answer to the dot or to DATA, makes of the ``answers`` before."""
+    """The outcome of ``answers`` and ``final``, the answer to the final dot or to DATA."""
     verdicts = dict.fromkeys(answers.rcpt, final)
     verdicts.update(answers.refused)
-    # Somebody was accepted, or there would be no content: with it, its answer decides.
+    # At least one recipient was accepted, so this answer decides.
     result, fault = Result.ACCEPTED, None
     if not final.positive:
         result, fault = result_of(verdicts.values()), fault_of(Stage.CONTENT, final)
@@ -230,42 +234,42 @@ def concluded(answers: Answers, final: Reply) -> TransportResult:
         verdicts=verdicts,
         fault=fault,
         left=answers.left,
-        # Who was accepted later had room as well, and what was refused was something else.
+        # If others were accepted later there was room, and the reply meant something else.
         room=answers.room if answers.full and answers.room == answers.accepted else None,
         crowded=answers.crowded,
     )
 
 
 def decided(stage: Stage, verdicts: dict[str, Reply]) -> TransportResult:
-    """A message that nobody got, because of ``verdicts`` that are all refusals."""
+    """The outcome of a message that nobody got: ``verdicts`` are all refusals."""
     result = result_of(verdicts.values())
-    reply = next(
-        (one for one in verdicts.values() if one.transient or result is Result.PERMANENT), None
-    )
+    permanent = result is Result.PERMANENT
+    replies = verdicts.values()
+    reply = next((reply for reply in replies if reply.transient or permanent), None)
     fault = fault_of(stage, reply) if reply else None
     return TransportResult(result=result, stage=stage, reply=reply, verdicts=verdicts, fault=fault)
 
 
 def settled(envelope: Envelope, answers: Answers) -> TransportResult | None:
-    """The verdict, if sender or every recipient was refused; whatever came afterwards."""
+    """The outcome if the sender or every recipient was refused, else None."""
     if answers.mail is not None and not answers.mail.positive:
         return decided(Stage.SENDER, dict.fromkeys(envelope.recipients, answers.mail))
     if not answers.accepted and len(answers.rcpt) == len(set(envelope.recipients)):
-        delivery = decided(Stage.RECIPIENT, answers.rcpt)
-        delivery.left, delivery.crowded = answers.left, answers.crowded
-        return delivery
+        outcome = decided(Stage.RECIPIENT, answers.rcpt)
+        outcome.left, outcome.crowded = answers.left, answers.crowded
+        return outcome
     return None
 
 
 def turned_away(
     envelope: Envelope, answers: Answers, stage: Stage, reply: Reply
 ) -> TransportResult:
-    """The server took its leave with ``reply`` at ``stage``, before it had the content."""
+    """The outcome if the server closed with ``reply`` at ``stage``, before it had the content."""
     verdicts = dict.fromkeys(envelope.recipients, reply) | answers.refused
     left = answers.left
-    if answers.impatient:
+    if answers.penalising:
         judged = answers.refused.keys() - set(left)
-        left = tuple(one for one in envelope.recipients if one not in judged)
+        left = tuple(address for address in envelope.recipients if address not in judged)
     return TransportResult(
         result=result_of(verdicts.values()),
         stage=stage,
@@ -273,12 +277,12 @@ def turned_away(
         verdicts=verdicts,
         fault=fault_of(stage, reply),
         left=left,
-        crowded=answers.impatient,
+        crowded=answers.penalising,
     )
 
 
 def unknown(answers: Answers) -> TransportResult:
-    """The final dot is out and the answer to it never came (RFC 1047)."""
+    """The outcome if the answer to the final dot never came (RFC 1047)."""
     return TransportResult(
         result=Result.AMBIGUOUS,
         stage=Stage.CONTENT,
@@ -290,20 +294,21 @@ def unknown(answers: Answers) -> TransportResult:
     )
 
 
-def trouble(envelope: Envelope, delivery: TransportResult, login: str) -> TransportError | None:
-    """What a ``delivery`` that nobody got tells of the server, if it is not about the message.
+def trouble(envelope: Envelope, outcome: TransportResult, login: str) -> TransportError | None:
+    """The trouble that a refused message shows, None if the refusal is about the message.
 
     ``login`` is who has logged in, empty for nobody.
     """
-    if delivery.stage not in (Stage.SENDER, Stage.RECIPIENT):
+    if outcome.stage not in (Stage.SENDER, Stage.RECIPIENT):
         return None
-    at_rcpt = delivery.stage is Stage.RECIPIENT
-    judged = (one for one in delivery.verdicts.items() if one[0] not in delivery.left)
-    for asked, reply in judged:
-        about = {"recipient": asked} if at_rcpt else {"login": login}
+    at_rcpt = outcome.stage is Stage.RECIPIENT
+    for address, reply in outcome.verdicts.items():
+        if address in outcome.left:
+            continue
+        about = {"recipient": address} if at_rcpt else {"login": login}
         if refuses_us(reply, sender=envelope.sender, **about):
             fault = named_by(reply, sender=envelope.sender, **about)
-            return _trouble(envelope, delivery.stage, reply, fault)
+            return _trouble(envelope, outcome.stage, reply, fault)
     return None
 
 

@@ -1,8 +1,8 @@
-"""What a refusal is about, and whose matter it is: from reply and stage to one word. Pure.
+"""Names what a refusal is about, from its reply and stage. Pure.
 
 The reply code decides between transient and permanent. Enhanced code (RFC 3463, RFC 5248,
-RFC 7372, RFC 7505) and text say what is refused, at whatever stage: Postfix, for one, reports
-refusals of client, HELO and sender as its answer to RCPT. The stage counts where both are silent.
+RFC 7372, RFC 7505) and text say what is refused, at any stage: Postfix, for example, refuses
+client, HELO and sender in its answer to RCPT. The stage decides only if they say nothing.
 ``refuses_us`` then decides whether the message has failed or delivery waits for the server.
 """
 
@@ -22,8 +22,8 @@ def _words(pattern: str) -> re.Pattern[str]:
 _NEEDS_TLS: Final = _words(
     r"starttls|(encrypt\w*|tls|secure connection|ssl) (is )?(required|needed)"
 )
-# What is said to a recipient's server, or of rights at a mailing list, is the recipient's affair,
-# even where it goes on about a sender or a client.
+# These are about the recipient, such as the rights of a mailing list, even if they also mention a
+# sender or a client.
 _RECIPIENT: Final = _words(
     r"recipient address rejected|resolver\.rst"
     r"|to (this|the|that) (group|list|recipient|mailbox|user|address)"
@@ -68,7 +68,7 @@ _CLIENT: Final = _words(
     r"|(black|block|deny) ?list.{0,40}\b(ip|host|client)\b|blocked (ip|using)"
     r"|spamhaus|\b(dnsbl|rbl)\b"
 )
-# In this order: who writes "Relaying denied. Proper authentication required." denies the relay.
+# In this order: "Relaying denied. Proper authentication required." denies the relay.
 _BY_TEXT: Final = (
     (_RELAYS_AS, Fault.SENDER_REFUSED),
     (_NO_CREDENTIALS, Fault.AUTH_REQUIRED),
@@ -78,7 +78,7 @@ _BY_TEXT: Final = (
     (_SENDER, Fault.SENDER_REFUSED),
     (_CLIENT, Fault.CLIENT_REFUSED),
 )
-# Of enhanced codes without their class.
+# By enhanced code, without its class.
 _BY_CODE: Final = {
     "1.7": Fault.SENDER_REFUSED,
     "1.8": Fault.SENDER_REFUSED,
@@ -87,14 +87,14 @@ _BY_CODE: Final = {
     "7.24": Fault.SENDER_REFUSED,
     "7.25": Fault.CLIENT_REFUSED,  # its name
     "7.27": Fault.SENDER_REFUSED,  # its domain takes no mail
-    "7.60": Fault.SENDER_REFUSED,  # as Exchange has it
+    "7.60": Fault.SENDER_REFUSED,  # Exchange
 }
-# DKIM, DMARC and ARC judge the content; the others are about the recipient.
+# The first line is about the content (DKIM, DMARC, ARC) or the address of the recipient.
 _OF_MESSAGE: Final = (
     *("7.20", "7.21", "7.22", "7.26", "7.29", "1.1", "1.2", "1.6", "1.10"),
-    *("7.120", "7.124", "7.129", "7.133", "7.134"),  # who may write to it, as Exchange has it
+    *("7.120", "7.124", "7.129", "7.133", "7.134"),  # Exchange: who may write to the recipient
 )
-# Whoever is refused for these is refused with the next message, too.
+# A refusal for one of these would hit the next message, too.
 _OURS: Final = (
     Fault.SENDER_REFUSED,
     Fault.SENDER_TRANSIENT,
@@ -117,15 +117,15 @@ def fault_of(
 ) -> Fault:
     """Why ``reply`` refused at ``stage``, one of SENDER, RECIPIENT and CONTENT.
 
-    ``sender`` is the envelope sender; ``recipient`` is whom RCPT was about; ``login`` is who has
-    logged in, and is looked for in an answer to MAIL alone: elsewhere it may be a mailbox.
+    ``sender`` is the envelope sender, ``recipient`` the address in RCPT, ``login`` who has logged
+    in. ``login`` is searched for only in answers to MAIL: elsewhere it may be a mailbox.
     """
     login = login if stage is Stage.SENDER else ""
     if fault := named_by(reply, sender=sender, recipient=recipient, login=login):
         return fault
     reply = _besides(recipient, reply)
     if reply.code == 421 and not _GREYLISTED.search(reply.text):
-        return Fault.GREETING_TRANSIENT  # it closes the connection, whatever it was asked
+        return Fault.GREETING_TRANSIENT  # the server closes the connection, whatever the command
     match stage:
         case Stage.SENDER:
             return Fault.SENDER_TRANSIENT if reply.transient else Fault.SENDER_REFUSED
@@ -157,7 +157,7 @@ def named_by(
     if _NEEDS_TLS.search(text):
         return Fault.ENCRYPTION_REQUIRED
     if reply.transient and _GREYLISTED.search(text):
-        return None  # for this sender and this recipient together, and soon over
+        return None  # about this pair of sender and recipient, and soon over
     found = next((fault for words, fault in _BY_TEXT if words.search(text)), _BY_CODE.get(detail))
     if found is None and reply.code == 530:
         return Fault.AUTH_REQUIRED
@@ -174,7 +174,7 @@ def _word(text: str) -> re.Pattern[str]:
 
 
 def _besides(recipient: str, reply: Reply) -> Reply:
-    """``reply`` without the address of ``recipient``: whoever made that up decides nothing."""
+    """``reply`` without the address of ``recipient``, so that words in it decide nothing."""
     if not recipient:
         return reply
     return replace(reply, text=re.sub(re.escape(recipient), "", reply.text, flags=re.IGNORECASE))

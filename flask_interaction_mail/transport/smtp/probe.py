@@ -1,5 +1,8 @@
-"""A second look, for diagnosis only: what certificate is it that is not accepted? Does a silent
-server wait for encryption? Nothing is sent beyond what leads to the handshake."""
+"""A second connection, for diagnosis only, that shows more about a failure.
+
+It shows the certificate that is not accepted, and whether a silent server waits for encryption.
+Nothing is sent beyond what leads to the handshake.
+"""
 
 from __future__ import annotations
 
@@ -19,15 +22,15 @@ from .tls import unverified_context
 
 
 def certificate(session: Session) -> x509.Certificate | None:
-    """The certificate that ``session`` refused; None if it cannot be had, or not be read."""
+    """The certificate that ``session`` refused; None if it cannot be fetched or read."""
     again = _again(session, session.relay.encryption)
     try:
         again.connect()
         if again.relay.encryption is Encryption.STARTTLS:
             again.greet()
         again.handshake_only()
-        found = x509.load_der_x509_certificate(again.wire.certificate() or b"")
-        facts(found)  # its parts are read when they are asked for, and may turn out to be nonsense
+        found = x509.load_der_x509_certificate(again.stream.certificate() or b"")
+        facts(found)  # raises ValueError for nonsense: parts are parsed when they are read
         return found
     except (TransportError, ValueError):
         return None
@@ -55,7 +58,7 @@ def _again(session: Session, encryption: Encryption) -> Session:
         policy=session.policy,
         until=session.until,
         context=unverified_context(),
-        places=session.places,
+        endpoints=session.endpoints,
     )
 
 
@@ -73,14 +76,14 @@ def facts(found: x509.Certificate) -> Mapping[str, str]:
 
 
 def is_timely(found: x509.Certificate, now: datetime) -> bool:
-    """Whether ``now``, which is aware, lies in the time of ``found``."""
+    """Whether ``found`` is valid at ``now``, which is aware."""
     return found.not_valid_before_utc <= now <= found.not_valid_after_utc
 
 
 def untimely(pem: str | None, now: datetime) -> str:
-    """Of the CA certificates in ``pem`` those whose time is over, or has not begun.
+    """The CA certificates in ``pem`` that have expired or are not valid yet, as text.
 
-    Empty also where they can be used, but not be looked into.
+    Empty, too, if they cannot be parsed.
     """
     try:
         found = x509.load_pem_x509_certificates(canonical_pem(pem).encode()) if pem else []
@@ -88,9 +91,9 @@ def untimely(pem: str | None, now: datetime) -> str:
         return ""
     return safe_text(
         ", ".join(
-            f"{one.subject.rfc4514_string()} ({_end(one)})"
-            for one in found
-            if not is_timely(one, now)
+            f"{certificate.subject.rfc4514_string()} ({_end(certificate)})"
+            for certificate in found
+            if not is_timely(certificate, now)
         )
     )
 
@@ -104,6 +107,6 @@ def _names(found: x509.Certificate) -> list[str]:
         names = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, x509.ExtensionNotFound, x509.DuplicateExtension):
         common = found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
-        return [str(one.value) for one in common]
+        return [str(name.value) for name in common]
     hosts = names.get_values_for_type(x509.DNSName)
     return [*hosts, *map(str, names.get_values_for_type(x509.IPAddress))]

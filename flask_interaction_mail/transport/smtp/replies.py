@@ -1,4 +1,4 @@
-"""Reading what a server says: pure functions from bytes to values (RFC 5321 §4.2, RFC 2034)."""
+"""Parses what a server says: pure functions from bytes to values (RFC 5321 §4.2, RFC 2034)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_TEXT: Final = 1000  # characters of a reply that are kept
 
 _LINE = re.compile(rb"([2-5][0-9][0-9])(?:([ -])(.*))?", re.DOTALL)
 _ENHANCED = re.compile(r"([245]\.\d{1,3}\.\d{1,3})(?:\s+|$)")
-# Characters that can move a cursor, reorder a line or hide: shown as escapes, never sent on.
+# Characters that can move a cursor, reorder a line or hide text: always escaped.
 _UNPRINTABLE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 
@@ -31,7 +31,7 @@ class ReplyLine:
 
 
 def parse_line(line: bytes) -> ReplyLine | None:
-    """``line`` without its line end, None where it is no line of an SMTP reply."""
+    """The parts of ``line``, given without its line end; None if it is not a line of a reply."""
     found = _LINE.fullmatch(line)
     if found is None:
         return None
@@ -52,16 +52,16 @@ def assemble(lines: Sequence[ReplyLine]) -> Reply:
     return Reply(code, enhanced, " ".join(filter(None, texts))[:MAX_TEXT])
 
 
-@functools.lru_cache(maxsize=128)  # most replies of a server are the same few
+@functools.lru_cache(maxsize=128)  # a server repeats a few replies
 def one_line(line: bytes) -> Reply | None:
-    """The reply that ``line`` is by itself; None where more lines follow, or it is none."""
+    """The reply that ``line`` is by itself; None if more lines follow, or it is not a reply."""
     parsed = parse_line(line.removesuffix(b"\r"))
     return assemble([parsed]) if parsed is not None and parsed.last else None
 
 
 def safe_text(raw: bytes | str) -> str:
-    """``raw`` as one line that can be stored, logged and shown: nothing in it has an effect."""
-    # Far more than is kept afterwards, and still little work for a hostile line.
+    """``raw`` as one line that is safe to store, log and show; at most 1,000 characters."""
+    # More than is kept, as spaces are cut off at the ends; little work even for a hostile line.
     text = raw[: 4 * MAX_TEXT]
     if isinstance(text, bytes):
         text = text.decode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""The one place that touches a socket: bytes out, replies in, encryption, all by the clock."""
+"""The only module that reads and writes a socket: commands out, replies in, within time limits."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from . import tls
 from .replies import MAX_BYTES, MAX_LINES, ReplyLine, assemble, one_line, parse_line, safe_text
 from .timeouts import Until
 
-Tell = Callable[[Literal["C", "S"], str], None]  # is told every line, credentials blanked
+Transcribe = Callable[[Literal["C", "S"], str], None]  # gets every line, credentials blanked
 
-# There a blocking socket can have a time limit of its own, which spares one system call in two.
+# On Linux a blocking socket can have a time limit of its own, which saves every other system call.
 _KERNEL_WAITS: Final = sys.platform == "linux"
 _BLOCK: Final = 64 * 1024
-_MAX_LINE: Final = 8 * 1024  # RFC 5321 §4.5.3.1.5 says 512; some servers are talkative
-# A server may write each reply by itself, and hold the next one until the last is acknowledged;
-# a delayed acknowledgement would make that 40 ms a message. Linux forgets the option (tcp(7)), and
-# what is sent acknowledges as well, so it is set where more is to be heard before that.
+_MAX_LINE: Final = 8 * 1024  # RFC 5321 §4.5.3.1.5 says 512; some servers send more
+# A server may write each reply by itself, and send the next one only when the last is acknowledged.
+# Delayed acknowledgements would then cost 40 ms per message. Linux forgets the option (tcp(7)), and
+# sending acknowledges as well, so it is set before each read that follows another.
 _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
-_TICK: Final = 1.0  # s between two looks at the clock: each new time limit is a system call
+_TICK: Final = 1.0  # s between two looks at the clock: setting a time limit is a system call
 
 
-class WireError(Exception):
+class StreamError(Exception):
     """The connection failed; ``fault`` says how.
 
-    ``unsent`` is how many bytes were not taken; ``complete`` is true where the whole content
-    may have arrived nevertheless.
+    ``unsent`` is how many bytes were not sent; ``complete`` is true if the whole content may have
+    arrived nevertheless.
     """
 
     def __init__(self, fault: Fault, text: str, *, unsent: int = 0, complete: bool = False) -> None:
@@ -46,18 +46,18 @@ class WireError(Exception):
         self.complete = complete
 
 
-class Wire:
-    """A connected socket that speaks in commands and replies."""
+class Stream:
+    """A connected socket that sends commands and reads replies."""
 
-    __slots__ = ("_heard", "_limit", "_lines", "_rest", "_socket", "_tell")
+    __slots__ = ("_heard", "_limit", "_lines", "_rest", "_socket", "_transcribe")
 
-    def __init__(self, connected: socket.socket, tell: Tell | None = None) -> None:
+    def __init__(self, connected: socket.socket, transcribe: Transcribe | None = None) -> None:
         self._socket = connected
         self._limit = math.inf  # the socket's own time limit in seconds, as last set
         self._lines: deque[bytes] = deque()
         self._rest = b""
-        self._heard = False  # something, since we last spoke
-        self._tell = tell
+        self._heard = False  # whether something was read since the last write
+        self._transcribe = transcribe
 
     @property
     def local_address(self) -> str:
@@ -72,9 +72,9 @@ class Wire:
         """Send commands.
 
         Raises:
-            WireError: lost, or not taken in time.
+            StreamError: the connection was lost, or the server took too long.
         """
-        if self._tell is not None:
+        if self._transcribe is not None:
             self._note("C", data)
         if error := self._push(data, until):
             raise error
@@ -83,10 +83,10 @@ class Wire:
         """Send what ``render`` gives; only ``shown`` appears in transcript and tracebacks.
 
         Raises:
-            WireError: lost, or not taken in time.
+            StreamError: the connection was lost, or the server took too long.
         """
-        if self._tell is not None:
-            self._tell("C", shown)
+        if self._transcribe is not None:
+            self._transcribe("C", shown)
         # The bytes live in the frame of _push alone, which is gone before anything is raised.
         if error := self._push_rendered(render, until):
             raise error
@@ -95,27 +95,26 @@ class Wire:
         """Send content with its final dot in blocks of 64 KiB, each within ``seconds``.
 
         Raises:
-            WireError: lost, or not taken in time; ``complete`` tells whether the final dot may
-                have gone out.
+            StreamError: as ``send``; ``complete`` tells whether the final dot may have been sent.
         """
-        if self._tell is not None:
-            self._tell("C", f"({len(data)} bytes of content)")
+        if self._transcribe is not None:
+            self._transcribe("C", f"({len(data)} bytes of content)")
         view = data if len(data) <= _BLOCK else memoryview(data)
         for start in range(0, len(data), _BLOCK):
             block = view[start : start + _BLOCK]
             if error := self._push(block, until.step(seconds)):
-                # A plain socket takes nothing of what it refuses; TLS may have sent it all.
+                # What a plain socket has not taken was not sent; TLS may have sent it all.
                 unsent = 0 if self.encrypted else error.unsent
                 complete = len(data) <= start + len(block) - unsent
-                raise WireError(error.fault, str(error), complete=complete)
+                raise StreamError(error.fault, str(error), complete=complete)
 
     def waiting(self) -> Reply | None:
-        """The next reply if it is here already and has one line; nothing is waited for."""
+        """The next reply if it is here already and has one line; does not wait."""
         lines = self._lines
         if not lines or (reply := one_line(lines[0])) is None:
             return None
         line = lines.popleft()
-        if self._tell is not None:
+        if self._transcribe is not None:
             self._note("S", line)
         return reply
 
@@ -128,7 +127,7 @@ class Wire:
         """The next reply, and the lines that it came in.
 
         Raises:
-            WireError: lost, silent, not SMTP, or more than 100 lines or 64 KiB.
+            StreamError: lost, silent, not SMTP, or more than 100 lines or 64 KiB.
         """
         lines: list[ReplyLine] = []
         size = 0
@@ -136,24 +135,24 @@ class Wire:
             raw = self._line(until)
             size += len(raw)
             if (line := parse_line(raw)) is None:
-                raise WireError(
-                    Fault.NOT_SMTP, f"The server's answer is no mail server's: {safe_text(raw)!r}."
+                raise StreamError(
+                    Fault.NOT_SMTP, f"The answer is not that of a mail server: {safe_text(raw)!r}."
                 )
             lines.append(line)
             if len(lines) > MAX_LINES or size > MAX_BYTES:
-                raise WireError(Fault.NOT_SMTP, "The server's answer does not end.")
+                raise StreamError(Fault.NOT_SMTP, "The server's answer does not end.")
         return assemble(lines), lines
 
     def encrypt(self, host: str, context: ssl.SSLContext, until: Until) -> None:
-        """Put TLS under what follows.
+        """Start TLS.
 
         Raises:
-            WireError: something came before the encryption, or the handshake failed.
+            StreamError: data arrived before the encryption, or the handshake failed.
         """
         if self._lines or self._rest:
-            raise WireError(
+            raise StreamError(
                 Fault.TLS_INJECTION,
-                "Something was sent ahead of the encryption, as an attacker on the way would do.",
+                "Data arrived before the encryption, as an attacker in between would send it.",
             )
         try:
             self._limit = max(until.left, 0.001)
@@ -163,10 +162,10 @@ class Wire:
             )
             self._socket.do_handshake()
         except (OSError, ValueError) as error:
-            raise WireError(*tls.explain(error)) from error
+            raise StreamError(*tls.explain(error)) from error
 
     def facts(self) -> tls.TlsFacts | None:
-        """What there is to know about the encryption; None without."""
+        """The facts about the encryption; None without."""
         return tls.facts(self._socket) if isinstance(self._socket, ssl.SSLSocket) else None
 
     def certificate(self) -> bytes | None:
@@ -175,18 +174,18 @@ class Wire:
 
     @property
     def unread(self) -> bool:
-        """Whether more has been read from the network than was asked for."""
+        """Whether data was read that nobody has asked for yet."""
         return bool(self._lines or self._rest)
 
     def idle(self) -> bool:
-        """Whether nothing has come in unasked: no farewell, no end of the connection."""
+        """Whether nothing came in unasked, such as a reply 421 or the end of the connection."""
         try:
             return not (self.unread or _readable(self._socket))
         except (OSError, ValueError):
             return False
 
     def abort(self) -> None:
-        """End the connection from any thread; who waits on it gets a WireError at once."""
+        """End the connection from any thread; who waits on it gets a StreamError at once."""
         with contextlib.suppress(OSError):
             socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
 
@@ -195,11 +194,11 @@ class Wire:
         with contextlib.suppress(OSError):
             self._socket.close()
 
-    def _push_rendered(self, render: Callable[[], bytes], until: Until) -> WireError | None:
+    def _push_rendered(self, render: Callable[[], bytes], until: Until) -> StreamError | None:
         return self._push(render(), until)
 
-    def _push(self, data: bytes | memoryview, until: Until) -> WireError | None:
-        # Gives the error back instead of raising it: see send_secret.
+    def _push(self, data: bytes | memoryview, until: Until) -> StreamError | None:
+        # Returns the error instead of raising it: see send_secret.
         view = data
         self._heard = False
         while view:
@@ -210,11 +209,11 @@ class Wire:
                 view = memoryview(view)[sent:]
             except (TimeoutError, BlockingIOError):
                 if not until.left:
-                    text = "The server does not take what is sent to it."
-                    return WireError(Fault.SILENT, text, unsent=len(view))
+                    text = "The server stopped reading what is sent to it."
+                    return StreamError(Fault.SILENT, text, unsent=len(view))
             except (OSError, ValueError) as error:
                 text = f"The connection was lost ({_reason(error)})."
-                return WireError(Fault.LOST, text, unsent=len(view))
+                return StreamError(Fault.LOST, text, unsent=len(view))
         return None
 
     def _line(self, until: Until) -> bytes:
@@ -226,7 +225,7 @@ class Wire:
     def _fill(self, until: Until) -> None:
         while not self._lines:
             if len(self._rest) > _MAX_LINE:
-                raise WireError(Fault.NOT_SMTP, "The server sends a line that does not end.")
+                raise StreamError(Fault.NOT_SMTP, "The server sent a line that does not end.")
             lines = (self._rest + self._receive(until)).split(b"\n")
             self._rest = lines.pop()
             self._lines.extend(lines)
@@ -243,16 +242,16 @@ class Wire:
             except (TimeoutError, BlockingIOError) as error:
                 if not until.left:
                     text = "The server does not answer in time."
-                    raise WireError(Fault.SILENT, text) from error
+                    raise StreamError(Fault.SILENT, text) from error
             except (OSError, ValueError) as error:
                 text = f"The connection was lost ({_reason(error)})."
-                raise WireError(Fault.LOST, text) from error
+                raise StreamError(Fault.LOST, text) from error
         if not received:
-            raise WireError(Fault.LOST, "The server ended the connection.")
+            raise StreamError(Fault.LOST, "The server ended the connection.")
         return received
 
     def _wait(self, until: Until) -> None:
-        # The next operation ends by the next tick, or with ``until`` where that comes first.
+        # The next operation ends at the next tick, or at ``until`` if that comes first.
         left = until - monotonic()
         limit = left if left < _TICK else _TICK
         if limit != self._limit:
@@ -268,9 +267,9 @@ class Wire:
             self._socket.settimeout(limit)
 
     def _note(self, who: Literal["C", "S"], data: bytes) -> None:
-        if self._tell is not None:
+        if self._transcribe is not None:
             for line in data.rstrip(b"\r\n").split(b"\r\n"):
-                self._tell(who, safe_text(line))
+                self._transcribe(who, safe_text(line))
 
 
 def _limit_in_kernel(connected: socket.socket, seconds: float) -> None:
@@ -284,7 +283,7 @@ def _limit_in_kernel(connected: socket.socket, seconds: float) -> None:
 def _readable(connected: socket.socket) -> bool:
     if not hasattr(select, "poll"):  # Windows
         return bool(select.select([connected], [], [], 0)[0])
-    poll = select.poll()  # unlike select, at home with any number of open files
+    poll = select.poll()  # unlike select, works with any number of open files
     poll.register(connected, select.POLLIN)
     return bool(poll.poll(0))
 

@@ -1,4 +1,4 @@
-"""How long each step may take, and the clock that says how much is left."""
+"""How long each step may take, and how much of that is left."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Timeouts:
 
 
 class Until(float):
-    """A point of the monotonic clock (seconds) that nothing of ours goes past."""
+    """A deadline: a point of the monotonic clock, in seconds."""
 
     __slots__ = ()
 
@@ -30,7 +30,7 @@ class Until(float):
         return cls(monotonic() + seconds)
 
     def step(self, seconds: float) -> Until:
-        """The end of a step of ``seconds`` that begins now, or this end where that is earlier."""
+        """The deadline of a step of ``seconds`` that begins now, or this one if it is earlier."""
         end = monotonic() + seconds
         return Until(end) if end < self else self
 

@@ -1,4 +1,4 @@
-"""Encryption: whom to trust, what was agreed, and what went wrong, in plain words."""
+"""TLS: which certificates to trust, the facts of a connection, and what went wrong."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ class TlsFacts:
 
 
 class CertificateUnreadable(ValueError):
-    """The CA certificate of the settings is none."""
+    """The CA certificate of the settings is not a certificate."""
 
 
 @functools.lru_cache(maxsize=8)
 def context_for(ca_certificate: str | None) -> ssl.SSLContext:
-    """A context that verifies, with ``ca_certificate`` (PEM) trusted beside the system's CAs.
+    """A context that verifies, and trusts ``ca_certificate`` (PEM) beside the system's CAs.
 
-    Building one takes tens of milliseconds, so one is kept for each certificate.
+    Creating one takes tens of milliseconds, so the last eight are kept.
 
     Raises:
-        CertificateUnreadable: the text holds no certificate.
+        CertificateUnreadable: the text does not contain a certificate.
     """
     context = ssl.create_default_context()
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # The same on every Python. From 3.13 on it refuses what many a private CA leaves out (RFC 5280
-    # §4.2: key usage, key identifiers), and trusts an intermediate certificate that is given alone.
+    # The same on every Python: 3.13 and later refuse certificates of many private CAs, which lack
+    # key usage or key identifiers (RFC 5280 §4.2), and trust an intermediate that is given alone.
     context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     if ca_certificate:
@@ -56,7 +56,7 @@ def context_for(ca_certificate: str | None) -> ssl.SSLContext:
 
 
 def unverified_context() -> ssl.SSLContext:
-    """A context to look at a certificate with; nothing may be sent through it."""
+    """A context without verification, to look at a certificate; nothing may be sent through it."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -64,7 +64,7 @@ def unverified_context() -> ssl.SSLContext:
 
 
 def facts(encrypted: ssl.SSLSocket) -> TlsFacts:
-    """What there is to know about a verified connection."""
+    """The facts of a verified connection."""
     certificate: dict[str, Any] = encrypted.getpeercert() or {}
     cipher = encrypted.cipher()
     names = [name for kind, name in certificate.get("subjectAltName", ()) if kind != "email"]
@@ -93,7 +93,7 @@ _CERTIFICATE: Final = {
     62: Fault.CERTIFICATE_OTHER_HOST,
     64: Fault.CERTIFICATE_OTHER_HOST,
 }
-# Words in OpenSSL's names of errors.
+# Parts of OpenSSL's error names.
 _HANDSHAKE: Final = (
     ("UNSUPPORTED_PROTOCOL", Fault.TLS_TOO_OLD),
     ("PROTOCOL_VERSION", Fault.TLS_TOO_OLD),
@@ -107,10 +107,10 @@ _HANDSHAKE: Final = (
 
 
 def explain(error: Exception) -> tuple[Fault, str]:
-    """What a failed handshake means, and one sentence about it."""
+    """The fault of a failed handshake, and one sentence about it."""
     if isinstance(error, ssl.SSLCertVerificationError):
         fault = _CERTIFICATE.get(error.verify_code, Fault.CERTIFICATE_OTHER)
-        # OpenSSL knows which one has ended, and Python does not pass that on.
+        # OpenSSL knows which certificate in the chain it is, but Python does not say.
         dated = fault in (Fault.CERTIFICATE_EXPIRED, Fault.CERTIFICATE_NOT_YET)
         which = "certificate, or one above it," if dated else "certificate"
         return fault, f"The server's {which} is not accepted: {safe_text(error.verify_message)}."

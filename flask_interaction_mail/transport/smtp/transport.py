@@ -1,26 +1,60 @@
-"""The transport that really sends: one kept connection to the server of a relay."""
+"""The transport that sends by SMTP: one kept connection to the server of a relay."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import math
+import time
+from collections.abc import Mapping
+from typing import Final
 
 from ...errors import TransportError
 from ...outcome import Fault, Result, Stage
 from ..base import Envelope, Stopped, TransportResult
 from ..policy import ConnectPolicy
 from ..relay import Relay
-from .asking import AskAgain, Why
-from .endurance import Endurance
-from .mail_transaction import converse
+from .mail_transaction import RetryOnNewConnection, RetryReason, transact
 from .session import Session
 from .timeouts import Timeouts
+
+_HOLDS: Final = 3600.0  # s after which a known limit is tested again
+
+
+class ConnectionLimits:
+    """What one server's connections are known to take; for all its transports and threads."""
+
+    def __init__(self) -> None:
+        self._max_messages = math.inf
+        self._until = 0.0
+        self._in_turn_until = 0.0
+
+    @property
+    def max_messages(self) -> float:
+        """Messages after which a connection is renewed; infinite if no limit is known."""
+        return self._max_messages if time.monotonic() < self._until else math.inf
+
+    def note_limit(self, count: int) -> None:
+        """A connection took ``count`` messages and no more, and a new one did: renew it earlier."""
+        self._max_messages, self._until = count, time.monotonic() + _HOLDS
+
+    @property
+    def in_turn(self) -> bool:
+        """Whether commands go out one by one, although the server offers PIPELINING."""
+        return time.monotonic() < self._in_turn_until
+
+    def note_tarpit(self) -> None:
+        """The server has delayed a refusal: send commands in turn for an hour.
+
+        The delays of pipelined commands would keep its end of the connection busy long after ours
+        is closed, and servers count that connection, too.
+        """
+        self._in_turn_until = time.monotonic() + _HOLDS
 
 
 class SmtpTransport:
     """Hands over messages one after the other; for one thread at a time (except ``abort``).
 
-    ``mechanism`` is the one to log in by first, where the server offers it; ``endurance`` is
-    shared with the other transports to the same server.
+    ``mechanism`` is the one to log in by first, if the server offers it; ``limits`` is shared with
+    the other transports to the same server.
     """
 
     def __init__(
@@ -30,22 +64,22 @@ class SmtpTransport:
         timeouts: Timeouts | None = None,
         policy: ConnectPolicy | None = None,
         mechanism: str | None = None,
-        endurance: Endurance | None = None,
+        limits: ConnectionLimits | None = None,
     ) -> None:
         self._relay = relay
         self._timeouts = timeouts or Timeouts()
         self._policy = policy or ConnectPolicy()
         self._mechanism = mechanism
-        self._endurance = endurance or Endurance()
+        self._limits = limits or ConnectionLimits()
         self._session: Session | None = None
         self._aborted = False
 
     def deliver(self, envelope: Envelope) -> TransportResult:
-        """Try once to hand over ``envelope``; the connection is opened when needed and kept.
+        """Try once to hand over ``envelope``; connects if there is no usable connection.
 
         Raises:
-            TransportError: the server or the way to it failed before the final dot.
-            Stopped: so did ``abort``.
+            TransportError: the server or the network failed before the final dot.
+            Stopped: ``abort`` was called.
         """
         try:
             return self._attempt(envelope)
@@ -55,16 +89,16 @@ class SmtpTransport:
             raise
         except BaseException:
             if self._session is not None:
-                self._session.close()  # nobody knows where in the dialogue it was left
+                self._session.close()  # the state of its mail transaction is unknown
             raise
 
     def farewell(self) -> None:
-        """Say goodbye without waiting for the answer. Never raises."""
+        """Say QUIT without waiting for the answer. Never raises."""
         if (session := self._session) is not None:
-            session.farewell()
+            session.send_quit()
 
     def close(self) -> None:
-        """End the connection, politely if it still lives. Never raises."""
+        """End the connection, with QUIT if it still works. Never raises."""
         session, self._session = self._session, None
         if session is not None:
             session.quit()
@@ -73,48 +107,42 @@ class SmtpTransport:
         """Break the connection from another thread: what waits for an answer ends at once.
 
         A message whose final dot is out then has an unknown outcome, any other was not sent.
-        The transport is of no use afterwards.
+        The transport cannot be used afterwards.
         """
         self._aborted = True
         if (session := self._session) is not None:
             session.abort()
 
     def _attempt(self, envelope: Envelope) -> TransportResult:
-        session = self._session
-        if session is None or session.served >= self._endurance.most or not session.usable():
-            session = self._opened()
-        asked: dict[Why, int] = {}
+        limits, session = self._limits, self._session
+        if session is None or session.served >= limits.max_messages or not session.usable():
+            session = self._open()
+        retried: dict[RetryReason, int] = {}
         while True:
-            if self._endurance.in_turn or Why.TOGETHER in asked:
-                session.speak_in_turn()
+            if limits.in_turn or RetryReason.PIPELINING in retried:
+                session.disable_pipelining()
             try:
-                delivery = self._conversed(session, envelope, asked)
-            except AskAgain as again:
-                asked[again.why] = again.carried
-                session = self._opened()
+                outcome = transact(session, envelope, retried)
+            except RetryOnNewConnection as retry:
+                retried[retry.reason] = retry.sent
             else:
-                self._learn(asked, delivery)
-                return delivery
+                self._learn(retried, outcome)
+                return outcome
+            finally:
+                if session.tarpits:
+                    limits.note_tarpit()
+            session = self._open()
 
-    def _conversed(
-        self, session: Session, envelope: Envelope, asked: Collection[Why]
-    ) -> TransportResult:
-        try:
-            return converse(session, envelope, asked)
-        finally:
-            if session.held_back:
-                self._endurance.held_back()
+    def _learn(self, retried: Mapping[RetryReason, int], outcome: TransportResult) -> None:
+        """A connection took no more after some messages, and the next connection took this one."""
+        sent = retried.get(RetryReason.LIMIT)
+        if sent and outcome.result is Result.ACCEPTED:
+            self._limits.note_limit(sent)
 
-    def _learn(self, asked: Mapping[Why, int], delivery: TransportResult) -> None:
-        """A connection that had carried some took no more, and the next one took this."""
-        carried = asked.get(Why.LIMIT)
-        if carried and delivery.result is Result.ACCEPTED:
-            self._endurance.learn(carried)
-
-    def _opened(self) -> Session:
+    def _open(self) -> Session:
         before = self._session
         if before is not None:
-            before.farewell()
+            before.send_quit()
             before.close()
         if self._aborted:
             raise _stopped()
