@@ -20,6 +20,7 @@ from ..transport.smtp.conclusions import out_of_reach, unable_to_carry
 from ..transport.smtp.connect import Endpoint, fault_of
 from ..transport.smtp.mail_transaction import send_content
 from ..transport.smtp.session import Session
+from ..transport.smtp.stream import StreamError
 from ..transport.smtp.timeouts import Timeouts, Until
 from ..transport.smtp.tls import TlsFacts
 from .report import Report
@@ -222,8 +223,8 @@ class _Runner:
             raise _Stop(self._report.refused(Stage.CONTENT, reply))
         try:
             send_content(self._session, envelope.content)
-        except TransportError as error:
-            if getattr(error.__cause__, "complete", False):
+        except StreamError as error:
+            if error.complete:
                 raise self._unconfirmed(error) from error
             raise _Stop(self._report.broken(error)) from error
         return self._report.step(Stage.CONTENT, "content_sent", reply=reply)

@@ -17,6 +17,7 @@ from ..base import Envelope, TransportResult
 from . import commands, conclusions
 from .conclusions import NOT_ASKED, Answers
 from .session import Session
+from .stream import StreamError
 
 _IN_ONE_WRITE: Final = 100  # recipients: their answers must fit into what the network buffers
 _RSET: Final = b"RSET\r\n"
@@ -84,7 +85,7 @@ def send_content(session: Session, content: bytes) -> None:
     """Send the content and the final dot.
 
     Raises:
-        TransportError: the connection failed; its cause tells whether the dot may be out.
+        StreamError: the connection failed; ``complete`` tells whether the dot may have been sent.
     """
     session.dirty = False  # the dot ends the envelope, whatever the answer
     session.send_content(commands.stuffed(content))
@@ -316,8 +317,8 @@ def _hand_over(session: Session, content: bytes) -> Reply | None:
     """Send the content; gives the answer to the final dot, None if that stays unknown."""
     try:
         send_content(session, content)
-    except TransportError as error:
-        if not getattr(error.__cause__, "complete", False):
+    except StreamError as error:
+        if not error.complete:
             raise
         return None
     try:

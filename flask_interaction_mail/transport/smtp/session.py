@@ -181,8 +181,7 @@ class Session:
 
     def _ask_secretly(self, render: Callable[[], bytes], shown: str) -> Reply:
         seconds = self.timeouts.command
-        with self.at(Stage.AUTHENTICATION):
-            self.stream.send_secret(render, shown, self.until.step(seconds))
+        self.stream.send_secret(render, shown, self.until.step(seconds))
         return self.hear(Stage.AUTHENTICATION, seconds)
 
     def disable_pipelining(self) -> None:
@@ -191,45 +190,22 @@ class Session:
 
     def send_content(self, data: bytes) -> None:
         """Send content with its final dot."""
-        stream = self.stream
-        try:
-            stream.send_content(data, self.timeouts.block, self.until)
-        except StreamError as error:
-            raise _failed(error, Stage.CONTENT) from error
+        self.stream.send_content(data, self.timeouts.block, self.until)
 
     def say(self, data: bytes, stage: Stage) -> None:
         """Send commands."""
-        stream = self.stream
-        try:
-            stream.send(data, self.until.step(self.timeouts.command))
-        except StreamError as error:
-            raise _failed(error, stage) from error
+        self.stream.send(data, stage, self.until.step(self.timeouts.command))
 
     def hear(self, stage: Stage, seconds: float) -> Reply:
         """The next reply, within ``seconds``."""
-        stream = self.stream
-        try:
-            return stream.read(self.until.step(seconds))
-        except StreamError as error:
-            raise _failed(error, stage) from error
+        return self.stream.read(stage, self.until.step(seconds))
 
     def ask(self, data: bytes, stage: Stage, seconds: float | None = None) -> Reply:
         """Send commands; gives the first reply. Both take ``seconds``, by default a command's."""
         stream = self.stream
         until = self.until.step(self.timeouts.command if seconds is None else seconds)
-        try:
-            stream.send(data, until)
-            return stream.read(until)
-        except StreamError as error:
-            raise _failed(error, stage) from error
-
-    @contextlib.contextmanager
-    def at(self, stage: Stage) -> Iterator[None]:
-        """Raise errors of the stream as errors of ``stage``."""
-        try:
-            yield
-        except StreamError as error:
-            raise _failed(error, stage) from error
+        stream.send(data, stage, until)
+        return stream.read(stage, until)
 
     def usable(self) -> bool:
         """Whether the connection looks alive, without asking the server."""
@@ -242,14 +218,14 @@ class Session:
         if self._stream is not None and self.quit_until is None:
             self.quit_until = self.until.step(self.timeouts.quit)
             with contextlib.suppress(StreamError):
-                self._stream.send(b"QUIT\r\n", self.quit_until)
+                self._stream.send(b"QUIT\r\n", Stage.ACCEPTED, self.quit_until)
 
     def quit(self) -> None:
         """Say QUIT, wait for the answer for a while, and close. Never raises."""
         self.send_quit()
         if self._stream is not None and self.quit_until is not None:
             with contextlib.suppress(StreamError):
-                self._stream.read(self.quit_until)
+                self._stream.read(Stage.ACCEPTED, self.quit_until)
         self.close()
 
     def close(self) -> None:
@@ -266,8 +242,8 @@ class Session:
     def _hello(self) -> None:
         name = own_name(self.relay.helo, self.relay.domain, self.stream.local_address)
         self.say(commands.hello("EHLO", name), Stage.GREETING)
-        with self.at(Stage.GREETING):
-            reply, lines = self.stream.read_lines(self.until.step(self.timeouts.command))
+        until = self.until.step(self.timeouts.command)
+        reply, lines = self.stream.read_lines(Stage.GREETING, until)
         if reply.permanent:
             reply = self.ask(commands.hello("HELO", name), Stage.GREETING)
             lines = []  # after HELO nothing is offered
@@ -293,13 +269,8 @@ class Session:
 
     def _handshake(self) -> None:
         context = self.context or _context(self.relay)
-        with self.at(Stage.ENCRYPTION):
-            until = self.until.step(self.timeouts.command)
-            self.stream.encrypt(self.server.strip("[]").rstrip("."), context, until)
-
-
-def _failed(error: StreamError, stage: Stage) -> TransportError:
-    return TransportError(str(error), stage=stage, fault=error.fault)
+        until = self.until.step(self.timeouts.command)
+        self.stream.encrypt(self.server.strip("[]").rstrip("."), context, until)
 
 
 def _context(relay: Relay) -> ssl.SSLContext:

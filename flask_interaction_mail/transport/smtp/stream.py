@@ -14,7 +14,8 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final, Literal
 
-from ...outcome import Fault, Reply
+from ...errors import TransportError
+from ...outcome import Fault, Reply, Stage
 from . import tls
 from .replies import MAX_BYTES, MAX_LINES, ReplyLine, assemble, one_line, parse_line, safe_text
 from .timeouts import Until
@@ -32,22 +33,25 @@ _QUICKACK: Final[int | None] = getattr(socket, "TCP_QUICKACK", None)
 _TICK: Final = 1.0  # s between two looks at the clock: setting a time limit is a system call
 
 
-class StreamError(Exception):
-    """The connection failed; ``fault`` says how.
+class StreamError(TransportError):
+    """The connection failed.
 
     ``unsent`` is how many bytes were not sent; ``complete`` is true if the whole content may have
     arrived nevertheless.
     """
 
-    def __init__(self, fault: Fault, text: str, *, unsent: int = 0, complete: bool = False) -> None:
-        super().__init__(text)
-        self.fault = fault
+    def __init__(self, stage: Stage, fault: Fault, text: str, *, unsent: int = 0) -> None:
+        super().__init__(text, stage=stage, fault=fault)
         self.unsent = unsent
-        self.complete = complete
+        self.complete = False
 
 
 class Stream:
-    """A connected socket that sends commands and reads replies."""
+    """A connected socket that sends commands and reads replies.
+
+    Each operation ends at ``until``, and raises StreamError with its ``stage``: the connection was
+    lost, or the server took too long.
+    """
 
     __slots__ = ("_heard", "_limit", "_lines", "_rest", "_socket", "_transcribe")
 
@@ -68,23 +72,15 @@ class Stream:
     def encrypted(self) -> bool:
         return isinstance(self._socket, ssl.SSLSocket)
 
-    def send(self, data: bytes, until: Until) -> None:
-        """Send commands.
-
-        Raises:
-            StreamError: the connection was lost, or the server took too long.
-        """
+    def send(self, data: bytes, stage: Stage, until: Until) -> None:
+        """Send commands."""
         if self._transcribe is not None:
             self._note("C", data)
-        if error := self._push(data, until):
+        if error := self._push(data, stage, until):
             raise error
 
     def send_secret(self, render: Callable[[], bytes], shown: str, until: Until) -> None:
-        """Send what ``render`` gives; only ``shown`` appears in transcript and tracebacks.
-
-        Raises:
-            StreamError: the connection was lost, or the server took too long.
-        """
+        """Send a login that ``render`` gives; transcript and tracebacks show only ``shown``."""
         if self._transcribe is not None:
             self._transcribe("C", shown)
         # The bytes live in the frame of _push alone, which is gone before anything is raised.
@@ -95,18 +91,18 @@ class Stream:
         """Send content with its final dot in blocks of 64 KiB, each within ``seconds``.
 
         Raises:
-            StreamError: as ``send``; ``complete`` tells whether the final dot may have been sent.
+            StreamError: ``complete`` tells whether the final dot may have been sent.
         """
         if self._transcribe is not None:
             self._transcribe("C", f"({len(data)} bytes of content)")
         view = data if len(data) <= _BLOCK else memoryview(data)
         for start in range(0, len(data), _BLOCK):
             block = view[start : start + _BLOCK]
-            if error := self._push(block, until.step(seconds)):
+            if error := self._push(block, Stage.CONTENT, until.step(seconds)):
                 # What a plain socket has not taken was not sent; TLS may have sent it all.
                 unsent = 0 if self.encrypted else error.unsent
-                complete = len(data) <= start + len(block) - unsent
-                raise StreamError(error.fault, str(error), complete=complete)
+                error.complete = len(data) <= start + len(block) - unsent
+                raise error
 
     def waiting(self) -> Reply | None:
         """The next reply if it is here already and has one line; does not wait."""
@@ -118,12 +114,12 @@ class Stream:
             self._note("S", line)
         return reply
 
-    def read(self, until: Until) -> Reply:
+    def read(self, stage: Stage, until: Until) -> Reply:
         """The next reply; raises what ``read_lines`` raises."""
-        self._fill(until)
-        return self.waiting() or self.read_lines(until)[0]
+        self._fill(stage, until)
+        return self.waiting() or self.read_lines(stage, until)[0]
 
-    def read_lines(self, until: Until) -> tuple[Reply, list[ReplyLine]]:
+    def read_lines(self, stage: Stage, until: Until) -> tuple[Reply, list[ReplyLine]]:
         """The next reply, and the lines that it came in.
 
         Raises:
@@ -132,15 +128,14 @@ class Stream:
         lines: list[ReplyLine] = []
         size = 0
         while not lines or not lines[-1].last:
-            raw = self._line(until)
+            raw = self._line(stage, until)
             size += len(raw)
             if (line := parse_line(raw)) is None:
-                raise StreamError(
-                    Fault.NOT_SMTP, f"The answer is not that of a mail server: {safe_text(raw)!r}."
-                )
+                text = f"The answer is not that of a mail server: {safe_text(raw)!r}."
+                raise StreamError(stage, Fault.NOT_SMTP, text)
             lines.append(line)
             if len(lines) > MAX_LINES or size > MAX_BYTES:
-                raise StreamError(Fault.NOT_SMTP, "The server's answer does not end.")
+                raise StreamError(stage, Fault.NOT_SMTP, "The server's answer does not end.")
         return assemble(lines), lines
 
     def encrypt(self, host: str, context: ssl.SSLContext, until: Until) -> None:
@@ -150,10 +145,8 @@ class Stream:
             StreamError: data arrived before the encryption, or the handshake failed.
         """
         if self._lines or self._rest:
-            raise StreamError(
-                Fault.TLS_INJECTION,
-                "Data arrived before the encryption, as an attacker in between would send it.",
-            )
+            text = "Data arrived before the encryption, as an attacker in between would send it."
+            raise StreamError(Stage.ENCRYPTION, Fault.TLS_INJECTION, text)
         try:
             self._limit = max(until.left, 0.001)
             self._socket.settimeout(self._limit)
@@ -162,7 +155,7 @@ class Stream:
             )
             self._socket.do_handshake()
         except (OSError, ValueError) as error:
-            raise StreamError(*tls.explain(error)) from error
+            raise StreamError(Stage.ENCRYPTION, *tls.explain(error)) from error
 
     def facts(self) -> tls.TlsFacts | None:
         """The facts about the encryption; None without."""
@@ -195,9 +188,9 @@ class Stream:
             self._socket.close()
 
     def _push_rendered(self, render: Callable[[], bytes], until: Until) -> StreamError | None:
-        return self._push(render(), until)
+        return self._push(render(), Stage.AUTHENTICATION, until)
 
-    def _push(self, data: bytes | memoryview, until: Until) -> StreamError | None:
+    def _push(self, data: bytes | memoryview, stage: Stage, until: Until) -> StreamError | None:
         # Returns the error instead of raising it: see send_secret.
         view = data
         self._heard = False
@@ -210,27 +203,29 @@ class Stream:
             except (TimeoutError, BlockingIOError):
                 if not until.left:
                     text = "The server stopped reading what is sent to it."
-                    return StreamError(Fault.SILENT, text, unsent=len(view))
+                    return StreamError(stage, Fault.SILENT, text, unsent=len(view))
             except (OSError, ValueError) as error:
                 text = f"The connection was lost ({_reason(error)})."
-                return StreamError(Fault.LOST, text, unsent=len(view))
+                return StreamError(stage, Fault.LOST, text, unsent=len(view))
         return None
 
-    def _line(self, until: Until) -> bytes:
-        self._fill(until)
+    def _line(self, stage: Stage, until: Until) -> bytes:
+        self._fill(stage, until)
         line = self._lines.popleft().removesuffix(b"\r")
         self._note("S", line)
         return line
 
-    def _fill(self, until: Until) -> None:
+    def _fill(self, stage: Stage, until: Until) -> None:
         while not self._lines:
             if len(self._rest) > _MAX_LINE:
-                raise StreamError(Fault.NOT_SMTP, "The server sent a line that does not end.")
-            lines = (self._rest + self._receive(until)).split(b"\n")
+                raise StreamError(
+                    stage, Fault.NOT_SMTP, "The server sent a line that does not end."
+                )
+            lines = (self._rest + self._receive(stage, until)).split(b"\n")
             self._rest = lines.pop()
             self._lines.extend(lines)
 
-    def _receive(self, until: Until) -> bytes:
+    def _receive(self, stage: Stage, until: Until) -> bytes:
         received: bytes | None = None
         while received is None:
             try:
@@ -242,12 +237,12 @@ class Stream:
             except (TimeoutError, BlockingIOError) as error:
                 if not until.left:
                     text = "The server does not answer in time."
-                    raise StreamError(Fault.SILENT, text) from error
+                    raise StreamError(stage, Fault.SILENT, text) from error
             except (OSError, ValueError) as error:
                 text = f"The connection was lost ({_reason(error)})."
-                raise StreamError(Fault.LOST, text) from error
+                raise StreamError(stage, Fault.LOST, text) from error
         if not received:
-            raise StreamError(Fault.LOST, "The server ended the connection.")
+            raise StreamError(stage, Fault.LOST, "The server ended the connection.")
         return received
 
     def _wait(self, until: Until) -> None:
