@@ -11,7 +11,7 @@ from . import report
 from .harness import ROOT, Figure, Options
 from .servers import scratch
 
-# The long ones last: what has been measured is on the page, also where somebody stops the rest.
+# The long ones last: each result is on the page at once, even if somebody stops the rest.
 FIGURES = ("wire", "drain", "latency", "enqueue", "settings", "startup", "idle", "builds", "claims")
 
 
@@ -23,7 +23,7 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="what was measured into docs/")
     given = parser.parse_args()
     options = Options(rounds=given.rounds, quick=given.quick, folder=scratch())
-    # As pip leaves it: a process that compiles at its start takes longer, and more memory.
+    # Compiled, as pip leaves it: compiling at the start takes time and memory.
     compileall.compile_dir(ROOT / "flask_interaction_mail", quiet=1)
     figures: list[Figure] = []
     for name in given.only.split(","):

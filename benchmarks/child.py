@@ -13,7 +13,7 @@ from pathlib import Path
 
 
 def peak_memory() -> float:
-    """MB that this process has used at most; unlike getrusage's, without its parent's."""
+    """Peak memory of this process in MB. getrusage would include that of its parent."""
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) / 1024

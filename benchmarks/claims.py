@@ -1,4 +1,4 @@
-"""Taking work from long queues: it should not matter how long they are."""
+"""Claims from long queues: their length should not matter."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def measure(options: Options) -> Figure:
 
 
 def _queues(options: Options) -> dict[str, tuple[int, int]]:
-    """Name to how many are queued, and how many were sent before."""
+    """By name: how many messages are queued, and how many were sent before."""
     longest = options.size(1_000_000, 20_000)
     lengths = [1000, *(n for n in (10_000, 100_000, 1_000_000) if n <= longest)]
     queues = {f"{length:,} queued": (length, 0) for length in lengths}

@@ -1,4 +1,4 @@
-"""Taking the time of small things."""
+"""Measures how long small actions take."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def median_seconds(action: Callable[[], object], *, times: int) -> float:
 
 
 def beside(without: Callable[[], object], having: Callable[[], object], *, times: int) -> float:
-    """Seconds that ``having`` takes longer than ``without``: medians, taken alternately."""
+    """How much longer ``having`` takes than ``without``, in seconds: medians of alternate runs."""
     for _ in range(5):
         without()
         having()

@@ -98,7 +98,7 @@ def _recorded(dialect: str, records: list[dict[str, float]]) -> Table:
     title = f"{dialect}: from the server's answer to the commit of its record, at that rate"
     table = Table(title, ["of the messages", "median", "min", "max"])
     for share in records[0]:
-        spread = Spread.of([one[share] for one in records])
+        spread = Spread.of([record[share] for record in records])
         table.rows.append([share, *map(number, (spread.median, spread.low, spread.high))])
     return table
 

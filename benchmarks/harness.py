@@ -28,7 +28,7 @@ class Options:
     folder: Path  # for databases: on a real disk, for fsync to mean something
 
     def size(self, normal: int, quick: int) -> int:
-        """How much of something: less for a quick look."""
+        """A number of messages or rounds: a smaller one for a quick look."""
         return quick if self.quick else normal
 
 
@@ -102,7 +102,7 @@ def child(
 
 
 def interleaved(rounds: int, contenders: Mapping[str, Callable[[], float]]) -> Samples:
-    """Every contender once a round, each round beginning with another one."""
+    """Run every contender once a round; each round begins with another one."""
     names = list(contenders)
     samples: Samples = {name: [] for name in names}
     for number in range(rounds):
@@ -114,7 +114,7 @@ def interleaved(rounds: int, contenders: Mapping[str, Callable[[], float]]) -> S
 
 
 def ratio(samples: Samples, ours: str, peer: str) -> Spread:
-    """Ours by the peer's, round by round, so that what drifts on the machine cancels out."""
+    """Ours divided by the peer's, round by round, so that drift of the machine cancels out."""
     pairs = zip(samples[ours], samples[peer], strict=True)
     return Spread.of([mine / theirs for mine, theirs in pairs])
 
@@ -136,7 +136,7 @@ def rates(title: str, samples: Samples, base: str, *, unit: str = "messages/s") 
 
 
 def number(value: float) -> str:
-    """Three digits that mean something."""
+    """``value`` with three significant digits."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"

@@ -1,4 +1,4 @@
-"""A worker that has nothing to do, and how soon it notices that it has."""
+"""A worker without work: what it costs, and how soon it notices a message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A server 20 ms away: what counts is how often one waits for it."""
+"""A server 20 ms away: what counts is the number of round trips."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .harness import Figure, Goal, Options, Samples, Spread, child, interleaved,
 from .servers import database, far_away, sink
 
 ROUND_TRIP = 0.020  # s
-_MANY = 4000  # messages: finding out how many connections pay takes some of them
+_MANY = 4000  # messages; some go while the number of connections is still being adjusted
 DRAIN = "ours, queue drained"
 SIXTEEN = "ours, queue drained, 16 connections from the start"
 EARLIER = f"ours at {AHEAD}, queue drained, 8 connections, next envelope sent ahead"

@@ -1,4 +1,4 @@
-"""The one message that everybody sends."""
+"""The one message that all contenders send."""
 
 from __future__ import annotations
 

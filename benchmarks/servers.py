@@ -39,7 +39,7 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def running(command: list[str], port: int, *, cpu: int | None = None) -> Iterator[int]:
-    """A server as long as the block lasts; gives its port."""
+    """A server that runs for the length of the block; yields its port."""
     pin = [] if cpu is None else ["taskset", "-c", str(cpu)]
     process = subprocess.Popen(
         [*pin, *command], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -92,8 +92,8 @@ def database(dialect: str, options: Options) -> Iterator[str]:
         try:
             yield f"sqlite:///{path}"
         finally:
-            for one in options.folder.glob(f"{name}*"):
-                one.unlink()
+            for file in options.folder.glob(f"{name}*"):
+                file.unlink()
         return
     _administer(f"CREATE DATABASE {name}")
     try:
@@ -103,7 +103,7 @@ def database(dialect: str, options: Options) -> Iterator[str]:
 
 
 def settle(url: str) -> None:
-    """After a bulk load: what the database would do in quiet minutes, it does now."""
+    """Let the database do now, after a bulk load, what it would do in quiet minutes."""
     if url.startswith("sqlite"):
         os.sync()
         return

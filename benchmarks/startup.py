@@ -1,4 +1,4 @@
-"""What a host pays that sends nothing: at its start, and at each request."""
+"""What the extension costs a host that sends nothing: at its start, and at each request."""
 
 from __future__ import annotations
 

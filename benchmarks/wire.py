@@ -64,7 +64,7 @@ def _contenders(port: int, options: Options, cpu: int | None) -> dict[str, Calla
 
 
 def _in_step(port: int, options: Options) -> Samples:
-    # Both wait for the server as often; what is left between them is small, so they take turns.
+    # Both wait for the server equally often. The difference is small, so they take turns.
     samples: Samples = {SMTPLIB: [], FINISHED: []}
     for number in range(options.rounds):
         count = options.size(6000, 400)

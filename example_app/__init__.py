@@ -85,7 +85,7 @@ def _configure(app: Flask, config: Mapping[str, Any]) -> None:
 
 
 def secret_key(folder: Path) -> str:
-    """Answer the key kept in ``folder``, made at the first call: a key is never part of code.
+    """Return the key kept in ``folder``, made at the first call: a key is never part of code.
 
     It signs the sessions, and the extension derives from it the key that encrypts the SMTP
     password: keep it, or the password has to be entered again.

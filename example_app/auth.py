@@ -35,7 +35,7 @@ def load_user(user_id: str) -> User | None:
 
 
 def signed_in() -> User | None:
-    """Answer the user who is logged in; None for a visitor, a command or a background job."""
+    """Return the user who is logged in; None for a visitor, a command or a background job."""
     user = current_user._get_current_object() if has_request_context() else None
     return user if isinstance(user, User) else None
 
@@ -62,7 +62,7 @@ def logout() -> ResponseReturnValue:
 
 
 def own_path(target: str | None) -> str | None:
-    """Answer ``target`` if it is a path on this site, else None."""
+    """Return ``target`` if it is a path on this site, else None."""
     return target if target and OWN_PATH.fullmatch(target) else None
 
 

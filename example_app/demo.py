@@ -34,7 +34,7 @@ PREFERRED_PORT = 5000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the demo and answer the exit status: 0 only if the request was delivered."""
+    """Run the demo and return the exit status: 0 only if the request was delivered."""
     options = _parser().parse_args(arguments)
     # `kill` ends the demo as cleanly as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -63,7 +63,7 @@ class Inbox:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def store(self, content: bytes, *, sender: str, recipients: Sequence[str]) -> str:
-        """Keep a message and answer its key."""
+        """Keep a message and return its key."""
         envelope = f"{ENVELOPE_FROM}: {sender}\r\n{ENVELOPE_TO}: {', '.join(recipients)}\r\n"
         key = f"{time.time_ns():020d}"
         draft = self.folder / f"{key}.part"
@@ -83,7 +83,7 @@ class Inbox:
 
     def find(self, message_id: str) -> Letter | None:
         """The message with that Message-ID, None if it has not arrived."""
-        return next((one for one in self if one.header("Message-ID") == message_id), None)
+        return next((mail for mail in self if mail.header("Message-ID") == message_id), None)
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.eml"

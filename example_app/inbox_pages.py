@@ -1,4 +1,4 @@
-"""The inbox page of the demo: what the catcher received, whoever it was for."""
+"""The inbox page of the demo: all messages that the catcher received, for any recipient."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ HOST = "127.0.0.1"
 
 @contextmanager
 def serving(app: Flask, ports: Sequence[int] = (0,)) -> Iterator[str]:
-    """Serve ``app`` on the first free one of ``ports`` (0: any) and answer its URL."""
+    """Serve ``app`` on the first free one of ``ports`` (0: any) and return its URL."""
     with _listen(ports) as listener:
         server = make_server(HOST, 0, app, threaded=True, fd=listener.fileno())
         port = listener.getsockname()[1]

@@ -25,7 +25,7 @@ def _may_merge_in(user: User, folder: Folder) -> bool:
 
 
 def merge(survivor: Contact, other: Contact) -> None:
-    """Fill the survivor's gaps from the other one and delete that; the caller commits."""
+    """Fill gaps of ``survivor`` from ``other``, and delete ``other``; the caller commits."""
     for field in ("email", "phone", "city"):
         if not getattr(survivor, field):
             setattr(survivor, field, getattr(other, field))

@@ -102,7 +102,7 @@ def _form(page: Page, field: str) -> Form:
 
 
 def _said(page: Page) -> str:
-    """The words in the box of the denied page that tells what became of the request."""
+    """The text of the box on the denied page that says what became of the request."""
     return " ".join(re.sub(r"<[^>]*>", "", _element(page, "request")).split())
 
 
@@ -132,7 +132,7 @@ def _await(app: Flask, reference: uuid.UUID, inbox: Inbox) -> Letter:
     while time.monotonic() < deadline:
         notification = _notification(app, reference)
         letter = inbox.find(notification.message_id) if notification.message_id else None
-        # Not before the outbox knows, too: ended in between, it would deliver once more.
+        # Wait until the outbox has recorded it: ending before that would deliver it again.
         if letter and notification.status is Status.SENT:
             return letter
         time.sleep(0.1)
@@ -140,5 +140,5 @@ def _await(app: Flask, reference: uuid.UUID, inbox: Inbox) -> Letter:
 
 
 def _state(notification: Notification) -> str:
-    replies = [one.reply for one in notification.recipients if one.reply]
+    replies = [recipient.reply for recipient in notification.recipients if recipient.reply]
     return " ".join(filter(None, [notification.status.value, notification.reason, *replies]))

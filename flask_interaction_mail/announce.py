@@ -1,4 +1,4 @@
-"""Signals to the host: what became of its notifications, and that settings were saved."""
+"""Sends signals to the host: what became of a notification, and that settings were saved."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ log = logging.getLogger("flask_interaction_mail")
 
 Context = Callable[[], AbstractContextManager[object]]  # makes an app context
 
-_BATCH: Final = 500  # messages that are read at once: a digest may bring news of many
+_BATCH: Final = 500  # messages that are read at once; a digest ends many
 _SIGNALS: Final[dict[Status, NamedSignal]] = {
     Status.QUEUED: signals.notification_queued,
     Status.SENT: signals.notification_sent,
@@ -28,12 +28,12 @@ _SIGNALS: Final[dict[Status, NamedSignal]] = {
     Status.HELD: signals.notification_held,
     Status.FAILED: signals.notification_failed,
     Status.CANCELLED: signals.notification_cancelled,
-    Status.SUPPRESSED: signals.notification_queued,  # it tells of all that was stored
+    Status.SUPPRESSED: signals.notification_queued,  # sent for every message that was stored
 }
 
 
 def is_heard(status: Status) -> bool:
-    """Whether anybody listens to what has come to this ``status``."""
+    """Whether the signal of ``status`` has receivers."""
     signal = _SIGNALS.get(status)
     return signal is not None and bool(signal.receivers)
 
@@ -41,9 +41,9 @@ def is_heard(status: Status) -> bool:
 def announce_ids(
     app: Flask, database: Database, ids: Sequence[uuid.UUID], *, context: Context | None = None
 ) -> None:
-    """Signal what now stands in ``database`` about the messages ``ids``. Never raises."""
+    """Send the signals of the messages ``ids``, as they are in ``database`` now. Never raises."""
     if not ids or not any(signal.receivers for signal in _SIGNALS.values()):
-        return  # nobody listens, so nothing need be read
+        return  # without receivers nothing need be read
     for start in range(0, len(ids), _BATCH):
         try:
             with database.reading() as connection:
@@ -56,7 +56,7 @@ def announce_ids(
 
 
 def emit(app: Flask, notification: Notification, *, context: Context | None = None) -> None:
-    """Send the signal of its status; a receiver's exception is logged. Never raises."""
+    """Send the signal of the status of ``notification``. Never raises."""
     signal = _SIGNALS.get(notification.status)
     if signal is not None:
         send_signal(app, signal, context=context, notification=notification)
@@ -65,9 +65,10 @@ def emit(app: Flask, notification: Notification, *, context: Context | None = No
 def send_signal(
     app: Flask, signal: NamedSignal, *, context: Context | None = None, **values: object
 ) -> None:
-    """Call every receiver of ``signal``, one's exception never the next one's.
+    """Call every receiver of ``signal``; the exception of one is logged, and the next is called.
 
-    Each is called in a ``context``; without, in the present one of ``app``, or else in a new one.
+    Each is called in a new ``context()``. Without it, in the current app context of ``app``, or
+    in a new one if there is none.
     """
     for receiver in signal.receivers_for(app):
         try:

@@ -1,4 +1,4 @@
-"""Instants: aware UTC in the program, naive UTC in the database."""
+"""Instants: aware UTC for hosts, naive UTC in the database."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from datetime import UTC, datetime
 
 
 def now() -> datetime:
-    """The present, as the database stores it: naive UTC."""
+    """The current time as the database stores it: naive UTC."""
     return datetime.now(UTC).replace(tzinfo=None)
 
 
 def to_db(instant: datetime) -> datetime:
-    """Naive UTC of an aware ``instant``; ValueError for a naive one."""
+    """Convert an aware ``instant`` to naive UTC.
+
+    Raises:
+        ValueError: ``instant`` is naive.
+    """
     if instant.tzinfo is None:
         raise ValueError(
             "the time has no time zone: give an aware datetime, e.g. datetime.now(timezone.utc)"
@@ -20,5 +24,5 @@ def to_db(instant: datetime) -> datetime:
 
 
 def from_db(instant: datetime) -> datetime:
-    """Aware UTC of what ``to_db`` gave."""
+    """Convert naive UTC to an aware instant."""
     return instant.replace(tzinfo=UTC)

@@ -1,7 +1,7 @@
-"""What is done with the extension of one application, its parts together.
+"""Use cases of one application: save settings, compose messages, resend, cancel, release, purge.
 
-Settings are saved, messages composed, sent again, called back, released and forgotten. Who is
-asked in a host's transaction reads there; all else commits transactions of its own.
+Functions that take a session read in the host's transaction; functions that change something
+commit transactions of their own.
 """
 
 from __future__ import annotations
@@ -39,25 +39,25 @@ log = logging.getLogger("flask_interaction_mail")
 
 
 def settings_for(state: State, session: Session) -> MessagingSettings:
-    """The settings in force, read once in a transaction of ``session``.
+    """The settings in force, read once in each transaction of ``session``.
 
-    What this process saves meanwhile counts all the same.
+    If this process saves others meanwhile, those are read.
 
     Raises:
         TablesMissing: the tables are not there yet.
     """
-    notes = per_transaction(session)
-    found: InForce | None = notes.get(state)
-    if found is None or not state.settings.is_newest_known(found):
+    cache = per_transaction(session)
+    in_force: InForce | None = cache.get(state)
+    if in_force is None or not state.settings.is_newest_known(in_force):
         with state.database.reading_in(session) as connection:
-            found = notes[state] = state.settings.current(connection)
-    return found.settings
+            in_force = cache[state] = state.settings.current(connection)
+    return in_force.settings
 
 
 def save_settings(
     state: State, changes: dict[str, Any], *, base: int | None, changed_by: str
 ) -> InForce:
-    """Save, then tell the host with ``settings_changed``; commits a transaction of its own.
+    """Save ``changes``, then send ``settings_changed``; commits transactions of its own.
 
     Raises:
         SettingsError: a field breaks a rule; nothing is saved.
@@ -70,7 +70,7 @@ def save_settings(
 
 
 def restore_settings(state: State, revision: int, *, changed_by: str) -> InForce:
-    """Make ``revision`` the newest one again; otherwise as ``save_settings``."""
+    """Save the settings of ``revision`` as the newest; otherwise as ``save_settings``."""
     previous = state.settings.current()
     saved = state.settings.restore(revision, changed_by=changed_by)
     _settings_changed(state, previous, saved, changed_by)
@@ -78,13 +78,13 @@ def restore_settings(state: State, revision: int, *, changed_by: str) -> InForce
 
 
 def _settings_changed(state: State, previous: InForce, saved: InForce, changed_by: str) -> None:
-    from .outbox import breaker  # late: for those who deliver, or open the panel
+    from .outbox import breaker  # late: a process that only enqueues does not need it
 
     try:
         with state.database.writing() as connection:
             breaker.close_all(connection)  # a new password may be the right one
     except sa.exc.SQLAlchemyError:
-        # What is saved is saved; the breaker's next probe comes by itself.
+        # The settings are saved all the same, and the breaker probes the server by itself.
         log.exception("settings.breaker: it could not be closed")
     send_signal(
         state.app,
@@ -102,7 +102,7 @@ def _settings_changed(state: State, previous: InForce, saved: InForce, changed_b
 def routing_context(
     state: State, settings: MessagingSettings, locations: Iterable[str]
 ) -> RoutingContext:
-    """What routing needs to know now; asks the directory about ``locations``."""
+    """What routing depends on; asks the directory who may merge at each of ``locations``."""
     return RoutingContext(
         settings=settings,
         now=clock.now(),
@@ -121,7 +121,11 @@ def _organisation(state: State) -> str:
 def compose(
     state: State, intent: Intent, identity: Identity, settings: MessagingSettings
 ) -> NewMessage:
-    """Compose a message in this app as ``compose_message`` does; raises what that raises."""
+    """Compose a message as this app is now; raises what ``compose_message`` raises.
+
+    Raises:
+        ContentError: the database cannot store it.
+    """
     context = routing_context(state, settings, intent.locations)
     message = compose_message(intent, identity, context)
     state.database.limits.check_size(message.content or b"", message.stored_intent)
@@ -131,7 +135,7 @@ def compose(
 def compose_or_fail(
     state: State, intent: Intent, identity: Identity, context: RoutingContext
 ) -> NewMessage:
-    """As ``compose``; what cannot be sent is logged, and kept with the reason (R4)."""
+    """As ``compose``, but a message that cannot be sent is logged and fails with a reason (R4)."""
     limits = state.database.limits
     try:
         return fitted(compose_message(intent, identity, context), limits)
@@ -146,16 +150,16 @@ def compose_or_fail(
 def resend(
     state: State, id: uuid.UUID, *, by: str | None = None, after: uuid.UUID | None = None
 ) -> Notification:
-    """Route the intent of message ``id`` anew and queue it as a message of its own.
+    """Route the intent of message ``id`` again and queue it as a new message.
 
-    ``by`` says who asks, ``after`` which resend of it he knows to be the latest. Commits a
-    transaction of its own.
+    ``by`` is the name of who asks. ``after`` is the latest resend that they know of, None if they
+    know of none. Commits a transaction of its own.
 
     Raises:
         LookupError: there is no such message.
-        StillWaiting: it has not ended yet.
-        SentAgain: it was sent again after ``after``.
-        InteractionMailError: it cannot be composed with the settings that are in force.
+        StillWaiting: the message is not in a final state.
+        SentAgain: it was resent after ``after``.
+        InteractionMailError: it cannot be composed with the settings in force.
         ValueError: the intent is damaged, or the body has been purged.
     """
     with state.database.reading() as connection:
@@ -169,36 +173,43 @@ def resend(
         resends.check(connection, id, after)
         if not messages.insert(connection, [message]):
             raise StillWaiting("Another message with its key was made meanwhile: look at that.")
-    return _told(state, [message.id])[message.id]
+    return _announce(state, [message.id])[message.id]
 
 
 def cancel(state: State, *ids: uuid.UUID) -> bool:
-    """Call back those messages that have not left; commits a transaction of its own."""
+    """Cancel those of the messages that have not left; True if there were any.
+
+    Commits a transaction of its own.
+    """
     with state.database.writing() as connection:
         cancelled = messages.cancel(connection, ids, Reason.WITHDRAWN, clock.now())
-    _told(state, cancelled)
+    _announce(state, cancelled)
     return bool(cancelled)
 
 
 def release(state: State, id: uuid.UUID) -> bool:
-    """Let a held message go, unchanged; commits a transaction of its own."""
+    """Queue a held message unchanged; False if it is not held any more.
+
+    Commits a transaction of its own.
+    """
     with state.database.writing() as connection:
         released = messages.release(connection, [id], clock.now())
-    _told(state, released)
+    _announce(state, released)
     return bool(released)
 
 
-def _told(state: State, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Notification]:
+def _announce(state: State, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Notification]:
+    """Send the signals of these messages and wake delivery; returns what they are now."""
     with state.database.reading() as connection:
         snapshots = messages.load(connection, ids)
     announce_ids(state.app, state.database, ids)
-    if any(one.status is Status.QUEUED for one in snapshots.values()):
+    if any(snapshot.status is Status.QUEUED for snapshot in snapshots.values()):
         wake(state)
     return snapshots
 
 
 def purge(state: State) -> Purged:
-    """Forget what is older than the configuration keeps; commits transactions of its own."""
+    """Delete bodies and messages older than their retention; commits transactions of its own."""
     from .outbox import retention  # late: needed once an hour, where mail is delivered
 
     return retention.purge(

@@ -1,4 +1,4 @@
-"""What a message costs, what a plan makes of that, and a simulated day to check the plan.
+"""Measures what a message costs, makes plans from that, and simulates days to check a plan.
 
 python -m scale [--rounds N] also writes docs/scale-result.md.
 """
@@ -40,7 +40,9 @@ def measure(options: Options) -> Figure:
     if "postgresql" not in dialects():
         return figure
     samples = [_measured(options) for _ in range(options.rounds)]
-    costs = {one.name: Spread.of([sample[one.name] for sample in samples]) for one in fields(Costs)}
+    costs = {
+        cost.name: Spread.of([sample[cost.name] for sample in samples]) for cost in fields(Costs)
+    }
     median = Costs(**{name: spread.median for name, spread in costs.items()})
     figure.tables += [_costs(costs), _claims(options), _plans(median)]
     plan = Plan(median, Site())
@@ -71,7 +73,7 @@ def _costs(costs: dict[str, Spread]) -> Table:
 
 
 def _claims(options: Options) -> Table:
-    """Every claim looks into every part of the tables."""
+    """A claim reads every partition of the tables."""
     table = Table(f"A claim of {_BATCH}, by the number of days", ["", "median ms", "min", "max"])
     for days in _PARTS:
         with database("postgresql", options) as url:
@@ -86,10 +88,10 @@ def _claims(options: Options) -> Table:
 
 
 def _plans(costs: Costs) -> Table:
-    """Those that can be had: where notices cost much, one database's workers hear of too many."""
+    """Only possible plans: notices may cost the workers of one database all their time."""
     plans = [Plan(costs, Site(messages=messages)) for messages in _VOLUMES]
-    plans = [one for one in plans if one.possible]
-    volumes = (f"{one.site.messages:,.0f}" for one in plans)
+    plans = [plan for plan in plans if plan.possible]
+    volumes = (f"{plan.site.messages:,.0f}" for plan in plans)
     table = Table("What that needs", ["messages a day", *volumes])
     for text, cells in _figures(plans).items():
         table.rows.append([text, *map(_cell, cells)])
@@ -102,25 +104,25 @@ def _cell(value: float) -> str:
 
 def _figures(plans: list[Plan]) -> dict[str, list[float]]:
     return {
-        "messages a second, mean": [one.mean for one in plans],
-        "messages a second, busiest hour": [one.peak for one in plans],
-        "attempts a second of one worker": [one.worker_rate for one in plans],
-        "workers": [one.workers for one in plans],
-        "attempts a second of all workers": [one.capacity for one in plans],
-        "relays": [one.relays for one in plans],
-        "busy database sessions, at worst": [one.busy for one in plans],
-        "databases": [one.databases for one in plans],
-        "rows a second, at worst": [one.written(*one.worst) for one in plans],
-        "log, MB a second, at worst": [one.logged(*one.worst) / 1e6 for one in plans],
+        "messages a second, mean": [plan.mean for plan in plans],
+        "messages a second, busiest hour": [plan.peak for plan in plans],
+        "attempts a second of one worker": [plan.worker_rate for plan in plans],
+        "workers": [plan.workers for plan in plans],
+        "attempts a second of all workers": [plan.capacity for plan in plans],
+        "relays": [plan.relays for plan in plans],
+        "busy database sessions, at worst": [plan.busy for plan in plans],
+        "databases": [plan.databases for plan in plans],
+        "rows a second, at worst": [plan.written(*plan.worst) for plan in plans],
+        "log, MB a second, at worst": [plan.logged(*plan.worst) / 1e6 for plan in plans],
         "log, GB a day": [
-            one.logged(one.mean, one.mean * one.attempts) * DAY / 1e9 for one in plans
+            plan.logged(plan.mean, plan.mean * plan.attempts) * DAY / 1e9 for plan in plans
         ],
-        "disk for the days kept, GB": [one.disk / 1e9 for one in plans],
+        "disk for the days kept, GB": [plan.disk / 1e9 for plan in plans],
     }
 
 
 def _check(figure: Figure, plan: Plan) -> None:
-    """Play days with and without an outage, and set them beside the formulae."""
+    """Simulate days with and without an outage, and compare them with the formulae."""
     usual = [play(plan, seed=seed) for seed in _SEEDS]
     broken = [play(plan, seed=seed, outage_at=NOON - HOUR // 2) for seed in _SEEDS]
     table = Table("Formulae and simulation", ["", "formula", "simulated, worst", "difference"])
@@ -142,39 +144,39 @@ def _usual(plan: Plan, days: list[Day]) -> dict[str, tuple[float, float]]:
     return {
         "messages stored, millions": (
             plan.mean * DAY / 1e6,
-            max(one.arrived for one in days) / 1e6,
+            max(day.arrived for day in days) / 1e6,
         ),
-        "attempts a message": (plan.attempts, max(one.attempts / one.sent for one in days)),
+        "attempts a message": (plan.attempts, max(day.attempts / day.sent for day in days)),
         "longest wait of a fresh message, s": (
             plan.burst_wait,
-            max(one.longest_wait for one in days),
+            max(day.longest_wait for day in days),
         ),
         "rows a second, busiest minute": (
             plan.written(*plan.worst),
-            max(one.rows for one in days),
+            max(day.rows for day in days),
         ),
         "log, MB a second, busiest minute": (
             plan.logged(*plan.worst) / 1e6,
-            max(one.logged for one in days) / 1e6,
+            max(day.logged for day in days) / 1e6,
         ),
     }
 
 
 def _outage(plan: Plan, days: list[Day]) -> dict[str, tuple[float, float]]:
-    recovered = [float(DAY if one.recovered is None else one.recovered) for one in days]
+    recovered = [float(DAY if day.recovered is None else day.recovered) for day in days]
     return {
         "outage: longest queue, millions": (
             plan.outage_queue / 1e6,
-            max(one.longest_queue for one in days) / 1e6,
+            max(day.longest_queue for day in days) / 1e6,
         ),
         "outage: longest wait of a fresh message, s": (
             plan.outage_wait,
-            max(one.longest_wait for one in days),
+            max(day.longest_wait for day in days),
         ),
         "outage: s until no fresh message waits": (plan.recovery, max(recovered)),
         "outage: rows a second, busiest minute": (
             plan.written(*plan.worst),
-            max(one.rows for one in days),
+            max(day.rows for day in days),
         ),
     }
 

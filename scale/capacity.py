@@ -6,16 +6,16 @@ import math
 from dataclasses import dataclass
 
 DAY, HOUR = 86_400, 3600
-PROBE = 60  # between two looks at a server that is in trouble
+PROBE = 60  # between two probes of a server in trouble
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """What one message costs: when it is stored, for each attempt, and when it goes."""
+    """What one message costs: when it is stored, for each attempt, and when it is removed."""
 
     worker_cpu: float  # of a worker, for an attempt
     notice_cpu: float  # of each worker, for the notice that a message was stored
-    store_busy: float  # that a session of the database is busy
+    store_busy: float  # of a database session
     attempt_busy: float
     store_rows: float  # written
     attempt_rows: float
@@ -27,25 +27,25 @@ class Costs:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Site:
-    """What is to be carried, and with what; a guess until somebody has measured it."""
+    """The load and the machines. The defaults are guesses until somebody measures them."""
 
     messages: float = 100e6  # a day
-    peak: float = 4.0  # the busiest hour by the mean one
-    burst: float = 2.0  # what a burst puts on top of that, as a factor
+    peak: float = 4.0  # rate of the busiest hour, divided by the mean
+    burst: float = 2.0  # rate in a burst, divided by the rate without
     burst_seconds: int = 60
     bursts: int = 24  # a day, one of them in the busiest hour
-    refused: float = 0.05  # share of the attempts that are told "not now"
+    refused: float = 0.05  # share of attempts that get a transient refusal
     relay_seconds: float = 0.05  # from one message to the next on one connection
-    relay_rate: float = 500.0  # that one relay takes
+    relay_rate: float = 500.0  # of one relay
     connections: int = 20  # of a worker
     worker_share: float = 0.7  # of a core that a worker may use
-    spare: float = 1.5  # capacity by what the busiest hour needs
+    spare: float = 1.5  # capacity, divided by what the busiest hour needs
     cores: int = 16  # of a database's machine
     database_share: float = 0.5  # of them that may be busy
     kept: int = 14  # days
     outage: int = HOUR
-    drop: int = 2  # that dropping a day may stop everybody
-    purged: float = 0.0  # by the hourly purge; 0 where days are dropped
+    drop: int = 2  # for which dropping a day may lock the tables
+    purged: float = 0.0  # messages a second of the hourly purge; 0 where days are dropped
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ class Plan:
 
     @property
     def worker_rate(self) -> float:
-        """Attempts a second of one worker: its core, or the answers of the relay.
+        """Attempts a second of one worker, limited by its core or by the relay.
 
-        Every worker is told of every commit, also of those whose mail others carry.
+        Every worker gets a notice of every commit, also if another worker sends the message.
         """
         site = self.site
         free = site.worker_share - self.worst_stored * self.costs.notice_cpu
@@ -80,7 +80,7 @@ class Plan:
 
     @property
     def possible(self) -> bool:
-        """Whether a worker that is told of every commit is left with time for any mail."""
+        """Whether the notices of all commits leave a worker time to send mail."""
         return self.worker_rate > 0
 
     @property
@@ -103,7 +103,7 @@ class Plan:
 
     @property
     def worst(self) -> tuple[float, float]:
-        """Messages stored and attempts a second: such a burst while a backlog is sent."""
+        """Messages stored and attempts a second, in such a burst while a backlog is sent."""
         return self.worst_stored, self.capacity
 
     @property

@@ -1,4 +1,4 @@
-"""What one message costs in the layout that docs/scale.md gives: tables divided by day."""
+"""Measures what one message costs with tables partitioned by day, as in docs/scale.md."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ from flask_interaction_mail.state import State
 from .capacity import Costs
 from .partitions import divide
 
-_WARM = 400  # messages that nobody measures
-# A session tells the statistics of its work when it ends. PostgreSQL 14 and newer.
+_WARM = 400  # messages that are not measured
+# A session reports its statistics when it ends. PostgreSQL 14 and newer.
 _READ = sa.text(
     "SELECT active_time / 1000 AS busy, tup_inserted + tup_updated + tup_deleted AS rows, "
     "pg_current_wal_flush_lsn()::text AS log FROM pg_stat_database WHERE datname = :name"
 )
-# The log is that of the whole server; this looks for the records about our database, and so
-# leaves out those of commits, some 50 bytes each. Neither are there the full pages that follow a
-# checkpoint: how many depends on how rare those are. PostgreSQL 15 and newer.
+# The log is that of the whole server. This counts the records about our database, so commits are
+# left out, some 50 bytes each. Full pages after a checkpoint are left out too: their number
+# depends on the interval of checkpoints. PostgreSQL 15 and newer.
 _LOGGED = sa.text(
     "SELECT sum(record_length - fpi_length) "
     "FROM pg_get_wal_records_info(:start, :end), pg_database "
     "WHERE datname = current_database() AND block_ref LIKE '%/' || pg_database.oid || '/%'"
 )
 _KEEP_LOG = sa.text("SELECT pg_create_physical_replication_slot(:name, true, true)")
-# Notices one by one, as commits of many web processes send them; the sender is the database.
+# Sends notices one by one, like commits of many web processes.
 _NOTIFY = sa.text(
     "DO $$ BEGIN FOR n IN 1..1000 LOOP PERFORM pg_notify('interaction_mail', ''), "
     "pg_sleep(0.0005); COMMIT; END LOOP; END $$"
@@ -51,7 +51,7 @@ _SIZE = sa.text("SELECT sum(pg_total_relation_size(relid)) FROM pg_stat_user_tab
 
 
 def costs(url: str, port: int, count: int, days: int) -> dict[str, float]:
-    """Store ``count`` messages one by one, deliver them, remove them; see ``Costs``."""
+    """Store ``count`` messages one by one, deliver them, purge them; see ``Costs``."""
     state = host(url, port)
     _divide(state, days)
     message = replace(composed(state), content=messages.finished())
@@ -79,7 +79,7 @@ def costs(url: str, port: int, count: int, days: int) -> dict[str, float]:
 
 
 def queue(url: str, count: int, days: int) -> dict[str, float]:
-    """Queue ``count`` messages for today, in tables of so many days; 0: that are not divided."""
+    """Queue ``count`` messages for today, in tables with so many partitions; 0: without."""
     state = host(url)
     if days:
         _divide(state, days)
@@ -90,7 +90,7 @@ def queue(url: str, count: int, days: int) -> dict[str, float]:
 
 
 def claim(url: str, batch: int, count: int) -> dict[str, float]:
-    """ms for a claim of ``batch``; what was claimed is given back."""
+    """ms for a claim of ``batch`` messages, which are released again."""
     return {"claim": claims(host(url), batch, count)}
 
 
@@ -102,7 +102,7 @@ def _divide(state: State, days: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Spent:
-    """For each message: processor time of this process, time and writing of the database."""
+    """For each message: CPU time of this process, busy time and writes of the database."""
 
     cpu: float
     busy: float
@@ -112,7 +112,7 @@ class _Spent:
 
 @dataclass(frozen=True, slots=True)
 class _Meter:
-    """Sees what is spent on ``count`` messages, through a connection of another database."""
+    """Measures what ``count`` messages cost, through a connection to another database."""
 
     state: State
     count: int
@@ -124,7 +124,7 @@ class _Meter:
         cpu, after = time.process_time() - start, self._look()
         logged = _scalar(self.state, _LOGGED, start=before.log, end=after.log)
         spent = (cpu, after.busy - before.busy, after.rows - before.rows, logged)
-        return _Spent(*(float(one) / self.count for one in spent))
+        return _Spent(*(float(total) / self.count for total in spent))
 
     def _look(self) -> sa.Row[tuple[Any, ...]]:
         engine = self.state.database.bind.engine
@@ -135,7 +135,7 @@ class _Meter:
 
 @contextmanager
 def _metered(state: State, count: int) -> Iterator[_Meter]:
-    """A meter, and the log kept for it as long as it is in use."""
+    """A meter; the server keeps its log while it is in use."""
     with state.database.writing() as connection:
         connection.execute(sa.text("CREATE EXTENSION pg_walinspect"))
     url = sa.make_url(state.database.bind.engine.url)
@@ -147,10 +147,10 @@ def _metered(state: State, count: int) -> Iterator[_Meter]:
 
 
 def _store(state: State, stored: list[NewMessage]) -> None:
-    """Each in a transaction of its own, and the workers are told, as requests do it."""
-    for one in stored:
+    """Each in a transaction of its own with a notice to the workers, like a request."""
+    for message in stored:
         with state.database.writing() as connection:
-            outbox.insert(connection, [one])
+            outbox.insert(connection, [message])
         wakeup.notify(state.database)
 
 
@@ -167,12 +167,15 @@ def _purge(state: State) -> None:
 
 
 def _notice(state: State) -> float:
-    """Processor time of a worker for one notice."""
+    """CPU time of a worker for one notice, in seconds."""
     engine = sa.create_engine(state.database.bind.engine.url, isolation_level="AUTOCOMMIT")
-    with wakeup.listening(state.database.bind.engine, threading.Event()), engine.connect() as one:
+    with (
+        wakeup.listening(state.database.bind.engine, threading.Event()),
+        engine.connect() as connection,
+    ):
         time.sleep(0.5)
         start = time.process_time()
-        one.execute(_NOTIFY)
+        connection.execute(_NOTIFY)
         spent = time.process_time() - start
     engine.dispose()
     return spent / 1000

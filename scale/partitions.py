@@ -1,4 +1,4 @@
-"""Our tables divided by day, with the SQL that docs/scale.md gives to operators."""
+"""Partitions our tables by day, with the SQL that docs/scale.md gives to operators."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from benchmarks.harness import ROOT
 
 
 def documented() -> tuple[str, str]:
-    """The SQL of the page: for once, and for every day."""
+    """The SQL of the page: what is run once, and what is run every day."""
     page = (ROOT / "docs" / "scale.md").read_text(encoding="utf-8")
     once, daily, *_ = re.findall(r"^```postgresql\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
     return once, daily
 
 
 def divide(engine: sa.Engine, days: list[date]) -> None:
-    """Divide the tables, and make the partitions of ``days``."""
+    """Partition the tables, and make the partitions of ``days``."""
     with engine.begin() as connection:
         run(connection, documented()[0])
         for day in days:
@@ -26,7 +26,7 @@ def divide(engine: sa.Engine, days: list[date]) -> None:
 
 
 def run(connection: sa.Connection, script: str) -> None:
-    """Several statements as they stand: neither colons nor percent signs are parameters."""
+    """Run several statements in which neither colons nor percent signs are parameters."""
     cursor = connection.connection.cursor()
     cursor.execute(script)
     cursor.close()

@@ -1,7 +1,7 @@
-"""A day of much mail, second by second, to check the formulae of ``capacity`` with.
+"""Simulates a day of much mail, second by second, to check the formulae of ``capacity``.
 
-Nothing here looks at a clock, a database or a network; chance comes from a seed. Times are in
-seconds, rates in messages a second.
+Uses no clock, database or network; chance comes from a seed. Times are in seconds, rates in
+messages a second.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from flask_interaction_mail.delivery.retry import next_delay
 from .capacity import DAY, HOUR, PROBE, Plan
 
 NOON = 14 * HOUR  # the middle of the busiest hour
-DROPPED_AT = 3 * HOUR  # when the oldest day goes
-_FLOOR = 0.05  # of the height of the curve, that is left in the middle of the night
+DROPPED_AT = 3 * HOUR  # when the oldest day is dropped
+_FLOOR = 0.05  # share of the curve's height that is left at night
 
 
 def daily_curve(peak: float) -> Callable[[float], float]:
-    """The rate at a second of the day by the mean rate; the busiest hour has ``peak``.
+    """Maps a second of the day to its rate, divided by the mean; the busiest hour has ``peak``.
 
     Raises:
         ValueError: no curve of this shape has such a peak.
@@ -53,25 +53,25 @@ def _mean(steepness: float, start: int, length: int) -> float:
 
 @dataclass(slots=True)
 class Day:
-    """What a day came to."""
+    """The results of a day."""
 
     arrived: int = 0
     attempts: int = 0
     sent: int = 0
-    left: int = 0  # not sent at its end
-    longest_queue: int = 0  # of messages that wait for their first attempt
-    longest_wait: int = 0  # of one of them
-    recovered: int | None = None  # s after the end of the outage when none of them waited
+    left: int = 0  # not sent at the end of the day
+    longest_queue: int = 0  # messages without an attempt
+    longest_wait: int = 0  # s for a first attempt
+    recovered: int | None = None  # s after the outage until no message waited for its first attempt
     rows: float = 0.0  # a second, in the busiest minute
     logged: float = 0.0  # bytes a second, in the busiest minute
 
 
 def play(plan: Plan, *, seed: int, outage_at: int | None = None) -> Day:
-    """One day, second by second; with ``outage_at`` no relay answers for an outage from then."""
+    """Simulate one day; with ``outage_at`` no relay answers from then on, for ``site.outage``."""
     chance = random.Random(seed)
     arrivals = _arrivals(plan, chance)
     end = DAY if outage_at is None else outage_at + plan.site.outage
-    # The next probe finds out that a server is back.
+    # The next probe finds out that the server is back.
     down = range(DAY if outage_at is None else outage_at, end + chance.randrange(PROBE))
     outbox, writing, day = _Outbox(plan.site.refused, chance), _Writing(plan), Day()
     stored, capacity = 0, 0.0
@@ -79,7 +79,7 @@ def play(plan: Plan, *, seed: int, outage_at: int | None = None) -> Day:
         outbox.becomes_due(second)
         stored += arrivals[second]
         if DROPPED_AT <= second < DROPPED_AT + plan.site.drop:
-            continue  # everybody waits for the lock; what was to be stored is stored afterwards
+            continue  # all wait for the lock, and store afterwards
         outbox.store(second, stored)
         capacity = capacity % 1 + plan.capacity
         done = 0 if second in down else outbox.serve(second, int(capacity))
@@ -102,24 +102,24 @@ def _arrivals(plan: Plan, chance: random.Random) -> list[int]:
         plan.mean * curve(second) * (site.burst if second in bursting else 1)
         for second in range(DAY)
     )
-    # Poisson's distribution, as good as normal at these numbers.
-    return [max(0, round(chance.gauss(one, math.sqrt(one)))) for one in expected]
+    # At these rates a normal distribution is close to Poisson's.
+    return [max(0, round(chance.gauss(rate, math.sqrt(rate)))) for rate in expected]
 
 
-Cohorts = deque[tuple[int, int]]  # a mark that they share, and how many
+Cohorts = deque[tuple[int, int]]  # what these messages share, and how many they are
 
 
 @dataclass(slots=True)
 class _Outbox:
-    """Who waits, and who was sent."""
+    """Messages that wait, and how many were sent."""
 
     refused: float
     chance: random.Random
     fresh: Cohorts = field(default_factory=deque)  # by the second of their arrival
-    later: dict[int, list[tuple[int, int]]] = field(default_factory=dict)  # due at -> as again
-    again: Cohorts = field(default_factory=deque)  # by the number of their attempts
-    queue: int = 0  # those of fresh
-    left: int = 0  # all that wait
+    later: dict[int, list[tuple[int, int]]] = field(default_factory=dict)  # by when they are due
+    again: Cohorts = field(default_factory=deque)  # due, by the number of their attempts
+    queue: int = 0  # messages in fresh
+    left: int = 0  # messages that wait, in all
     sent: int = 0
     longest_wait: int = 0
 
@@ -133,7 +133,7 @@ class _Outbox:
         self.again.extend(self.later.pop(second, ()))
 
     def serve(self, second: int, capacity: int) -> int:
-        """Attempts of this second; half of them belong to those that were tried before."""
+        """Make the attempts of one second; up to half of them are further attempts."""
         again = _take(self.again, capacity // 2)
         fresh = _take(self.fresh, capacity - _count(again))
         again += _take(self.again, capacity - _count(again) - _count(fresh))
@@ -155,7 +155,7 @@ class _Outbox:
 
 
 def _take(cohorts: Cohorts, most: int) -> list[tuple[int, int]]:
-    """The first ``most`` of them."""
+    """Remove and return the first ``most`` messages."""
     taken: list[tuple[int, int]] = []
     while cohorts and most > 0:
         mark, number = cohorts.popleft()
@@ -172,12 +172,12 @@ def _count(cohorts: list[tuple[int, int]]) -> int:
 
 @dataclass(slots=True)
 class _Writing:
-    """What the database writes, by the minute."""
+    """What the database writes, minute by minute."""
 
     plan: Plan
     minute: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=60))
     hour: deque[int] = field(default_factory=lambda: deque(maxlen=HOUR))
-    old: float = 0.0  # messages that the hourly purge has yet to remove
+    old: float = 0.0  # messages that the hourly purge has still to remove
     rows: float = 0.0
     logged: float = 0.0
 
@@ -189,7 +189,7 @@ class _Writing:
             self.logged = max(self.logged, sum(logged for _, logged in self.minute) / 60)
 
     def _purged(self, second: int, stored: int) -> float:
-        """Rows that the purge removes: as many messages as came, since every day is alike."""
+        """Rows that the purge deletes: as many messages as arrived, since all days are alike."""
         self.hour.append(stored)
         if second % HOUR == 0:
             self.old = float(sum(self.hour))

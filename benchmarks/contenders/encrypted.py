@@ -34,12 +34,12 @@ def _open_and_close(port: int, authority: str) -> None:
 
 
 def kept(port: int, authority: str, count: int) -> dict[str, float]:
-    """As a worker does it."""
+    """Open connections as a worker does."""
     return _rate(count, lambda: _open_and_close(port, authority))
 
 
 def fresh(port: int, authority: str, count: int) -> dict[str, float]:
-    """The same, if it built what it trusts anew."""
+    """The same with a new TLS context for each connection."""
     from flask_interaction_mail.transport.smtp import tls
 
     def once() -> None:

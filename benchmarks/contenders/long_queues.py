@@ -41,7 +41,7 @@ _SQL = {
 
 
 def grow(url: str, queued: int, sent: int) -> dict[str, float]:
-    """Make an outbox with so many ``queued`` messages, and so many ``sent`` before them."""
+    """Make an outbox with ``queued`` messages, and ``sent`` older ones that have left."""
     state = host(url)
     message = replace(composed(state), content=messages.finished())
     with state.database.writing() as connection:
@@ -74,7 +74,7 @@ def _copy(
         return
     numbers = _SQL[connection.dialect.name]["numbers"].format(first=first, end=end)
     names = ", ".join(f'"{column.name}"' for column in table.columns)
-    values = ", ".join(changes.get(one.name, f'one."{one.name}"') for one in table.columns)
+    values = ", ".join(changes.get(column.name, f'one."{column.name}"') for column in table.columns)
     connection.exec_driver_sql(
         f"INSERT INTO {table.name} ({names}) SELECT {values} "
         f"FROM (SELECT * FROM {table.name} WHERE {which}) AS one, {numbers}"
@@ -84,7 +84,7 @@ def _copy(
 def work(url: str, port: int, batch: int, claims: int, drained: int) -> dict[str, float]:
     """ms for a claim of ``batch``, and µs a message for a drain of ``drained`` of them.
 
-    What is taken is put back, and what is sent is replaced, so that the queue keeps its length.
+    Claimed messages are released and sent ones are replaced, so the queue keeps its length.
     """
     state = host(url, port)
     claim = _claims(state, batch, claims)

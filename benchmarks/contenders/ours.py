@@ -34,7 +34,7 @@ ADA = Party("Ada Byron", messages.RECIPIENT, id=1)
 
 
 class People(Directory):
-    """Somebody is logged in."""
+    """A directory in which somebody is logged in."""
 
     def current_user(self) -> Party:
         return Party("Bob Stone", "bob", id=7)
@@ -78,7 +78,7 @@ def _configure(state: State, port: int) -> None:
 
 
 def composed(state: State, subject: str = messages.SUBJECT) -> NewMessage:
-    """The message that everybody sends, routed and built."""
+    """The message that all contenders send, routed and built."""
     intent = Intent(
         kind="notification", source="call", subject=subject, text=messages.TEXT, to=(ADA,)
     )
@@ -90,7 +90,7 @@ def composed(state: State, subject: str = messages.SUBJECT) -> NewMessage:
 def copies(message: NewMessage, count: int) -> list[NewMessage]:
     """``message`` as ``count`` messages that are due now, each to a reader of its own.
 
-    So many to one would be above the rate.
+    So many to one person would exceed the rate.
     """
     now = clock.now()
     (ada,) = message.recipients
@@ -147,7 +147,7 @@ def _noting(
 
     def noting(verdicts: Sequence[AttemptResult]) -> None:
         now = clock.now()
-        ages = (now - one.attempt.finished_at for one in verdicts if one.attempt)
+        ages = (now - verdict.attempt.finished_at for verdict in verdicts if verdict.attempt)
         took.update(round(age.total_seconds() * 1e3, 1) for age in ages)
         announce(verdicts)
 
@@ -157,11 +157,11 @@ def _noting(
 def _shares(took: Counter[float]) -> dict[str, float]:
     """How many of them were within the promised time, and within how many ms how many were."""
     ages = sorted(took)
-    within = dict(zip(ages, accumulate(took[one] for one in ages), strict=True))
+    within = dict(zip(ages, accumulate(took[age] for age in ages), strict=True))
     shares = {"half": 0.5, "95 %": 0.95, "99 %": 0.99, "all": 1.0}
-    in_time = sum(count for one, count in took.items() if one <= PROMISED)
+    in_time = sum(count for age, count in took.items() if age <= PROMISED)
     return {f"within {PROMISED:g} ms, %": 100 * in_time / took.total()} | {
-        f"{name}, ms": next(one for one, count in within.items() if count >= share * took.total())
+        f"{name}, ms": next(age for age, count in within.items() if count >= share * took.total())
         for name, share in shares.items()
     }
 

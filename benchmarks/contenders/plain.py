@@ -117,14 +117,14 @@ def ours_finished(port: int, count: int, connections: int = 1) -> dict[str, floa
     each = count // connections
     with ThreadPoolExecutor(connections) as pool:
         start = time.perf_counter()
-        list(pool.map(lambda one: _sending(one, islice(_finished(), each)), transports))
+        list(pool.map(lambda transport: _sending(transport, islice(_finished(), each)), transports))
         return {"rate": each * connections / (time.perf_counter() - start)}
 
 
 def in_turns(port: int, count: int) -> dict[str, float]:
     """smtplib and our transport, finished bytes, by turns of a hundred messages.
 
-    So what else the machine does meets both alike.
+    So other load on the machine affects both alike.
     """
     turn, turns = 100, count // 100
     content, envelopes = messages.finished(), _finished()
@@ -170,7 +170,7 @@ def _built(port: int) -> Iterator[Any]:
         message = compose.compose_message(_intent(), compose.Identity.fresh(), context)
         yield Envelope(
             sender=message.envelope_sender or "",
-            recipients=tuple(one.address for one in message.recipients),
+            recipients=tuple(recipient.address for recipient in message.recipients),
             content=message.content or b"",
             smtputf8=message.smtputf8,
         )

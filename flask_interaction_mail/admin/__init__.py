@@ -8,9 +8,9 @@ from flask import Flask
 from flask_admin import Admin
 
 from ..errors import InteractionMailError
-from .base import PanelView
 from .messaging import MessagingView
 from .outbox import OutboxView
+from .panel_view import PanelView
 
 __all__ = ["add_views", "check"]
 

@@ -1,4 +1,4 @@
-"""A form base whose token works with and without the host's ``CSRFProtect``."""
+"""CSRF tokens that work with and without the host's ``CSRFProtect``, and the base of forms."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _STALE = (
 
 
 class SessionToken(CSRF):
-    """A token that belongs to the visitor's session, and is valid as long as that."""
+    """A token that is valid as long as the visitor's session."""
 
     def generate_csrf_token(self, csrf_token_field: Any) -> str:  # noqa: ARG002
         """The token of the present session."""
@@ -34,11 +34,11 @@ class SessionToken(CSRF):
         """Raise ``ValidationError`` unless the token is that of the present session."""
         given = str(field.data or "").encode()
         if not hmac.compare_digest(given, str(field.current_token).encode()):
-            raise _wrong()
+            raise _stale()
 
 
 class HostToken(CSRF):
-    """The token of Flask-WTF, which the host's ``CSRFProtect`` has asked for before us."""
+    """Flask-WTF's token, for hosts with ``CSRFProtect``."""
 
     def generate_csrf_token(self, csrf_token_field: Any) -> str:  # noqa: ARG002
         """The token that Flask-WTF expects in this session."""
@@ -54,24 +54,24 @@ class HostToken(CSRF):
             validate_csrf(field.data)
             current_app.extensions["csrf"].protect()  # the rest, such as the referrer
         except (ValidationError, CSRFError) as error:
-            raise _wrong() from error
+            raise _stale() from error
 
 
-def look_ourselves(_endpoint: str | None, _values: Any) -> None:
-    """Keep the host's ``CSRFProtect`` from answering a POST of ours with a bare "Bad Request".
+def exempt_from_host_check(_endpoint: str | None, _values: Any) -> None:
+    """Keep the host's ``CSRFProtect`` from answering our POST requests with a bare "Bad Request".
 
-    Each page of ours looks at the token itself, in the same way, and says in the panel what is
-    wrong with it. Runs ahead of everything that the host does before a request.
+    Our pages check the token in the same way, and explain in the panel what is wrong with it. A
+    ``url_value_preprocessor``: runs before every ``before_request`` of the host.
     """
     if _host_protects() and (blueprint := current_app.blueprints.get(request.blueprint or "")):
         current_app.extensions["csrf"].exempt(blueprint)
 
 
 class PanelForm(Form):
-    """A form with a CSRF token; alone it is the form of a page that has only buttons."""
+    """A form with a CSRF token; by itself the form of a page that has only buttons."""
 
     class Meta(DefaultMeta):
-        """Which token it is depends on the app that serves the request."""
+        """The kind of token depends on the app that serves the request."""
 
         csrf = True
 
@@ -93,16 +93,16 @@ class PanelForm(Form):
         return self[self.meta.csrf_field_name]
 
 
-def from_here() -> bool:
-    """Whether a page of this site sent the request; older browsers do not tell.
+def is_same_origin() -> bool:
+    """Whether a page of this site sent the request; True for old browsers, which do not say.
 
-    What another site typed is not put into a form for somebody to save (Fetch Metadata, W3C).
+    Values from another site must not fill a form that somebody might save (W3C, Fetch Metadata).
     """
     return request.headers.get("Sec-Fetch-Site", "none") in {"same-origin", "none"}
 
 
-def _wrong() -> ValidationError:
-    # Perhaps another site made the visitor's browser send it.
+def _stale() -> ValidationError:
+    # It may come from another site, through the visitor's browser.
     log.warning("access.token: no right token, so nothing was done: %r", request.path)
     return ValidationError(_STALE)
 
@@ -113,6 +113,6 @@ def _host_protects() -> bool:
 
 
 def _key() -> bytes:
-    # A session without a key exists only on the server's side, where the nonce is secret itself.
+    # Without a key the session is stored on the server, and the nonce alone is secret.
     key = current_app.secret_key or ""
     return key.encode() if isinstance(key, str) else key

@@ -1,4 +1,4 @@
-"""The outbox as a file for spreadsheets: what happened to which message, never its text."""
+"""The outbox as CSV: what happened to each message, without its text."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from ..outbox import listing
 from ..outbox.filters import Filters
 from ..values import RecipientVerdict
-from . import listing
 from .message_view import from_of
 
 COLUMNS: Final = (
     *("created (UTC)", "finished (UTC)", "status", "reason", "details", "kind", "subject"),
     *("from", "to", "cc", "bcc", "replies", "attempts", "message id", "number"),
 )
-_BOM: Final = "\ufeff"  # without it spreadsheets take UTF-8 for something else
-# = + - @ and their wider, smaller and typographic forms.
+_BOM: Final = "\ufeff"  # without it spreadsheets guess another encoding than UTF-8
+# = + - @ and their fullwidth, small and typographic forms.
 _STARTS: Final = r"=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212"
-# Blanks, quotes and the like do not keep a formula from being one. Behind what another
-# spreadsheet may take for the end of a cell, a new one begins.
+# A formula may follow blanks, quotes and the like. It may also follow what a spreadsheet with
+# other settings takes for the end of a cell.
 _RISKY: Final = re.compile(rf"(?:\A|(?<=[;,\t\r\n]))(?=[^\w;,\t\r\n]*[{_STARTS}])|\A(?=[\t\r\n])")
 
 
 def pieces(
     reading: Callable[[], AbstractContextManager[sa.Connection]], filters: Filters
 ) -> Iterator[str]:
-    """The file in pieces, newest message first, whatever the length of the outbox.
+    """The file in pieces of up to 500 messages, newest first.
 
     No transaction is open while a piece is on its way to the reader.
     """
     mark, head = _BOM, [COLUMNS]
     while True:
         with reading() as connection:
-            page = listing.batch(connection, filters)
+            page = listing.export_page(connection, filters)
         if head or page.lines:  # an empty piece could be taken for the end
             yield mark + _text([*head, *map(_cells, page.lines)])
         if not page.older:
@@ -49,9 +49,9 @@ def pieces(
 
 
 def safe(text: str) -> str:
-    """``text`` as a cell that no spreadsheet takes for a formula: it gets an apostrophe in front.
+    """``text`` as a cell that no spreadsheet takes for a formula, with an apostrophe in front.
 
-    See OWASP, "CSV Injection".
+    Source: OWASP, "CSV Injection".
     """
     return _RISKY.sub("'", text)
 
@@ -62,7 +62,7 @@ def _text(lines: Iterable[Iterable[str]]) -> str:
     return written.getvalue()
 
 
-def _cells(line: listing.Listed) -> tuple[str, ...]:
+def _cells(line: listing.Line) -> tuple[str, ...]:
     row = line.row
     return (
         _instant(row.created_at),
@@ -86,9 +86,13 @@ def _instant(instant: datetime | None) -> str:
 
 
 def _people(recipients: Iterable[RecipientVerdict], field: str) -> str:
-    chosen = (one for one in recipients if one.field == field)
-    return ", ".join(f"{one.name} <{one.address}>" if one.name else one.address for one in chosen)
+    return ", ".join(
+        f"{recipient.name} <{recipient.address}>" if recipient.name else recipient.address
+        for recipient in recipients
+        if recipient.field == field
+    )
 
 
-def _verdict(one: RecipientVerdict) -> str:
-    return f"{one.address}: {one.status}" + (f" ({one.reply})" if one.reply else "")
+def _verdict(recipient: RecipientVerdict) -> str:
+    reply = f" ({recipient.reply})" if recipient.reply else ""
+    return f"{recipient.address}: {recipient.status}{reply}"

@@ -1,4 +1,4 @@
-"""The kinds of form fields of the panel, and which of them a setting gets."""
+"""The kinds of form fields in the panel, and the kind for each setting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..settings.setting import Setting, Widget
 
 
 class TextField(StringField):
-    """One line of text; ``ltr`` data such as host names, so without the browser's corrections."""
+    """One line of text such as a host name, without the browser's corrections."""
 
     def __init__(self, label: str, **kwargs: Any) -> None:
         plain = {"autocapitalize": "none", "autocorrect": "off", "spellcheck": "false"}
@@ -20,7 +20,7 @@ class TextField(StringField):
 
 
 class NewPasswordField(StringField):
-    """A password that is typed anew each time and never part of a page."""
+    """A password, which is never part of a page."""
 
     widget = PasswordInput(hide_value=True)
 
@@ -30,7 +30,7 @@ class NewPasswordField(StringField):
 
 
 class ListField(TextField):
-    """Several words in one line, with commas between them."""
+    """Several words in one line, separated by commas."""
 
     def process_data(self, value: Any) -> None:
         """Take a text, or a sequence of texts."""
@@ -42,9 +42,9 @@ class ListField(TextField):
 
 
 class ChoiceField(Field):
-    """One of a few words; one that is missing from a request stays what it is.
+    """One of a few words; a request without the field does not change it.
 
-    WTForms' own fields want their choices in different ways from version to version.
+    WTForms' own fields take their choices differently from version to version.
     """
 
     def __init__(self, label: str, *, options: Mapping[str, str], **kwargs: Any) -> None:
@@ -62,7 +62,7 @@ class ChoiceField(Field):
 
 
 class RadioField(ChoiceField):
-    """A choice of which all words are to be seen at once."""
+    """A choice whose words are all visible at once."""
 
 
 _KINDS: Final[Mapping[Widget, Callable[..., Any]]] = {

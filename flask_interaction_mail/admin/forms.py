@@ -1,7 +1,8 @@
-"""The form of the panel: what is typed, judged by the rules that every other way in has too."""
+"""The form of the settings, which checks what was typed by the same rules as the command line."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -15,14 +16,15 @@ from ..settings.model import ADDRESSES, SETTINGS, MessagingSettings, Origin, Pas
 from ..settings.rules import suggested_port
 from ..settings.setting import Section
 from . import texts
-from .csrf import PanelForm, from_here
+from .csrf import PanelForm, is_same_origin
 from .fields import ChoiceField, NewPasswordField, field_for
 
 Draft = Callable[[dict[str, object]], InForce]
+_OVERRIDES: Final = "INTERACTION_MAIL_OVERRIDES"
 
 
 class SettingsForm(PanelForm):
-    """A field for each setting, and those that only the form has."""
+    """A field for each setting, and two fields that only the form has."""
 
     revision = HiddenField()
     password_confirm = NewPasswordField("Password, once more")
@@ -30,9 +32,9 @@ class SettingsForm(PanelForm):
 
     @classmethod
     def filled(cls, present: InForce, formdata: Any = None) -> SettingsForm:
-        """The form with the settings in force, and with ``formdata`` laid over them.
+        """The form with ``formdata``, and the settings in force where that has no value.
 
-        A field that this process overrides shows what is in force, whatever was sent (R23).
+        A field that this process overrides shows the value in force, whatever was sent (R23).
         """
         form = cls(formdata, data=_values(present))
         form.overridden = present.overridden
@@ -40,19 +42,19 @@ class SettingsForm(PanelForm):
             form[name].process(None, _values(present)[name])
         port = form["smtp_port"]
         if not str(port.data or "").strip():
-            port.data = "25"  # R16: never empty, not even on the page
+            port.data = "25"  # R16: never empty
         if formdata is None and present.origins["smtp_port"] is Origin.DEFAULT:
-            # Nobody has chosen a port yet: propose the one that fits, 587 for STARTTLS.
+            # Nobody has chosen a port yet: propose the usual one, such as 587 for STARTTLS.
             port.data = str(suggested_port(present.settings.encryption))
         return form
 
     @classmethod
     def of(cls, present: InForce) -> SettingsForm:
-        """The form with exactly these settings, to compare with."""
+        """The form with exactly these settings, for comparisons."""
         return cls(data=_values(present))
 
-    def said(self, name: str) -> str:
-        """The value of the field ``name`` for a comparison."""
+    def comparable(self, name: str) -> str:
+        """The value of the field ``name``, for comparisons."""
         data = self[name].data
         return "\n".join(str(data or "").strip().splitlines())
 
@@ -63,16 +65,16 @@ class SettingsForm(PanelForm):
     @staticmethod
     def typed_here() -> bool:
         """Whether the request carries this form, filled in on a page of this site."""
-        return from_here() and "smtp_server" in request.form
+        return is_same_origin() and "smtp_server" in request.form
 
     @staticmethod
-    def kept() -> list[tuple[str, str]]:
-        """What was typed and may be shown again: names and values, without a password."""
+    def values_to_show_again() -> list[tuple[str, str]]:
+        """Names and values of what was typed, without a password."""
         names = {"revision", *SETTINGS} - {"password"}
         return [(name, value) for name, value in request.form.items() if name in names]
 
     def emptied(self, present: InForce) -> SettingsForm:
-        """The form as it is without what was typed, with the error of its token."""
+        """The form with the settings in force, and with the error of this form's token."""
         form = type(self).filled(present)
         form.token.errors = self.token.errors
         return form
@@ -85,7 +87,7 @@ class SettingsForm(PanelForm):
 
     @property
     def changes(self) -> dict[str, object]:
-        """What was typed, for every field that may be set here; a blank password is no change."""
+        """What was typed in fields without an override; a blank password is not a change."""
         names = [name for name in SETTINGS if name not in self.overridden]
         changes = {name: self[name].data for name in names}
         if not self["password"].data:
@@ -93,7 +95,7 @@ class SettingsForm(PanelForm):
         return changes
 
     def shown(self, name: str) -> str:
-        """The value of the field ``name`` in words, for those who may only look."""
+        """The value of the field ``name`` in words; "" for the password."""
         field = self[name]
         if name == "password":
             return ""
@@ -104,80 +106,100 @@ class SettingsForm(PanelForm):
         return str(field.data or "")
 
     @property
-    def wrong(self) -> list[Any]:
-        """The fields with an error, in the order of the page."""
+    def fields_with_errors(self) -> list[Any]:
+        """In the order of the page."""
         lines = [line for section in Section for line in self.lines(section)]
         return [field for line in lines for field in line if field.errors]
 
     def lines(self, section: str) -> list[list[Any]]:
         """The fields of a section of the page, line by line."""
-        first = [
-            name
+        return [
+            [self[field] for field in (name, _RIGHT_OF.get(name)) if field]
             for name, setting in SETTINGS.items()
             if setting.section == section and not setting.beside
         ]
-        return [[self[name] for name in (one, _BESIDE.get(one)) if name] for one in first]
 
     def check(self, draft: Draft) -> InForce:
-        """Judge what was typed; every error goes to its field.
+        """Check what was typed and put each error at its field.
 
-        ``draft`` tells what would be in force. Gives that; without errors it may be saved.
+        ``draft`` returns the settings that would be in force, and so does this.
         """
         self.validate()
-        good = self._clean()
-        drafted = draft(good)
-        found = drafted.problems.items()
-        self.complain({name: text for name, text in found if not self._follows(name)})
+        drafted = draft(self._clean())
+        self.add_errors(
+            {name: text for name, text in drafted.problems.items() if not self._follows(name)}
+        )
         return drafted
 
     def confirm_password(self) -> None:
-        """Complain unless the password was typed the same way twice (R20)."""
+        """Add an error unless the password was typed twice in the same way (R20)."""
         if (self["password"].data or "") != (self.password_confirm.data or ""):
-            self.complain({"password_confirm": texts.MISMATCH})
+            self.add_errors({"password_confirm": texts.MISMATCH})
 
-    def complain(self, errors: Mapping[str, str]) -> None:
-        """Put ``errors`` at their fields; a field keeps the first it got."""
+    def add_errors(self, errors: Mapping[str, str]) -> None:
+        """Put ``errors`` at their fields; a field keeps its first error."""
         for name, text in errors.items():
             field = self[name if name in self._fields else "smtp_server"]
             if not field.errors:
                 field.errors = [texts.sentence(str(field.label.text), text)]
 
     def opens_advanced(self) -> bool:
-        """Whether something under *Advanced* is wrong, or not as usual."""
-        usual = _values_of(MessagingSettings())
+        """Whether a field under *Advanced* has an error, or another value than its default."""
+        default = _values_of(MessagingSettings())
         return any(
-            self[name].errors or (self[name].data or "") != (usual[name] or "")
+            self[name].errors or (self[name].data or "") != (default[name] or "")
             for name, setting in SETTINGS.items()
             if setting.section is Section.ADVANCED
         )
 
     def _follows(self, name: str) -> bool:
-        # With a wrong domain no short address can be completed: one error is enough for that.
+        # Without a valid domain no short address can be completed: one error is enough for both.
         return bool(name in ADDRESSES and self["company_domain"].errors and self[name].data)
 
     def _clean(self) -> dict[str, object]:
-        good: dict[str, object] = {}
-        for name, raw in self.changes.items():
+        cleaned: dict[str, object] = {}
+        for name, typed in self.changes.items():
             try:
-                good[name] = clean(name, raw)
+                cleaned[name] = clean(name, typed)
             except SettingsError as error:
-                self.complain(error.errors)
-        return good
+                self.add_errors(error.errors)
+        return cleaned
 
 
 for _name, _setting in SETTINGS.items():
     setattr(SettingsForm, _name, field_for(_setting))
 # The field to the left -> the field to the right in the same line.
-_BESIDE: Final = {setting.beside: name for name, setting in SETTINGS.items() if setting.beside} | {
-    "password": "password_confirm"
-}
+_RIGHT_OF: Final = {
+    setting.beside: name for name, setting in SETTINGS.items() if setting.beside
+} | {"password": "password_confirm"}
 
 
 def password_hint(present: InForce) -> str:
-    """What stands below the empty password field."""
+    """The hint below the empty password field."""
     if present.password is PasswordState.NONE or "password" in present.overridden:
-        return ""  # there is none to keep, or no field to leave empty
+        return ""  # no password to keep, or no field to leave empty
     return texts.PASSWORD_HINTS[present.password]
+
+
+def origin_notes(present: InForce) -> dict[str, str]:
+    """For each setting from outside the panel, a sentence that names where it was set."""
+    notes = {name: _origin_note(name, origin) for name, origin in present.origins.items()}
+    return {name: note for name, note in notes.items() if note}
+
+
+def _origin_note(name: str, origin: Origin) -> str:
+    if origin is Origin.OVERRIDE:
+        text = "Set by this deployment, in %(place)s; it cannot be changed here."
+        return texts.gettext(text, place=_override(name))
+    if origin is Origin.CONFIG:
+        text = "Taken from %(key)s in the application's configuration; Save stores it here."
+        return texts.gettext(text, key=SETTINGS[name].mail_key)
+    return ""
+
+
+def _override(name: str) -> str:
+    variable = f"FLASK_{_OVERRIDES}__{name}"  # of Flask's from_prefixed_env, if the host calls that
+    return f"the variable {variable}" if variable in os.environ else f"{_OVERRIDES}, key “{name}”"
 
 
 def _values(present: InForce) -> dict[str, object]:
@@ -185,6 +207,6 @@ def _values(present: InForce) -> dict[str, object]:
 
 
 def _values_of(settings: MessagingSettings) -> dict[str, object]:
-    # Never the password: what is not in the form cannot get onto a page.
+    # Without the password: what is not in the form cannot get onto a page.
     values = {name: getattr(settings, name) for name in SETTINGS if name != "password"}
     return {name: "" if value is None else value for name, value in values.items()}

@@ -1,4 +1,4 @@
-"""A stored message, taken apart for the eyes of an administrator."""
+"""The parts of a stored message that an administrator sees."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from ..messages.intent import Intent
 _FROM: Final = re.compile(rb"^From:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)", re.MULTILINE)
 
 
-# A document within the page: a host that refuses all frames does not refuse this one. What the
-# message loads or runs is refused by its sandbox, and by a policy that stands before all else.
+# For srcdoc, which works where a host forbids all frames. The sandbox, and this policy ahead of
+# the message, keep the message from loading or running anything.
 _FRAMED: Final = (
     "<!DOCTYPE html><meta http-equiv=Content-Security-Policy content=\"default-src 'none'; "
     "style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">"
@@ -24,7 +24,7 @@ _FRAMED: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Body:
-    """The texts of a message; both None where they have been removed."""
+    """The texts of a message; both None after they were purged."""
 
     text: str | None
     html: str | None
@@ -36,7 +36,7 @@ class Body:
 
 
 def headers_of(content: bytes | None) -> tuple[tuple[str, str], ...]:
-    """The header fields that leave with the message, in their order."""
+    """The header fields of the message that is sent, in order."""
     if not content:
         return ()
     head = content.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
@@ -44,25 +44,25 @@ def headers_of(content: bytes | None) -> tuple[tuple[str, str], ...]:
 
 
 def from_of(head: bytes | None) -> str:
-    """Whom the From field in the first bytes of a message names, "" where there is none."""
-    found = _FROM.search((head or b"").partition(b"\r\n\r\n")[0])
-    return _read_from(found[1]) if found else ""
+    """The From field in the first bytes of a message; "" if there is none."""
+    field = _FROM.search((head or b"").partition(b"\r\n\r\n")[0])
+    return _decoded(field[1]) if field else ""
 
 
 def body_of(content: bytes | None, intent: str) -> Body:
-    """The texts of what left, or of what was meant where routing has not succeeded."""
+    """The texts of the message that is sent; of its intent if routing has not succeeded."""
     if content:
         message = _parsed(content)
         return Body(text=_part(message, "plain"), html=_part(message, "html"))
     try:
-        meant = Intent.from_json(intent)
+        intended = Intent.from_json(intent)
     except ValueError:
         return Body(text=None, html=None)
-    return Body(text=meant.text, html=meant.html)
+    return Body(text=intended.text, html=intended.html)
 
 
-@lru_cache(maxsize=256)  # of thousands of messages most have one of a few senders
-def _read_from(value: bytes) -> str:
+@lru_cache(maxsize=256)  # thousands of messages have a few senders
+def _decoded(value: bytes) -> str:
     return str(_parsed(b"From:%b\r\n\r\n" % value.rstrip())["From"])
 
 

@@ -16,13 +16,13 @@ from ..settings.layers import InForce
 from ..settings.model import SETTINGS
 from ..text import one_line
 from ..values import Right
-from .base import PanelView, asset, need, state, visitor
-from .csrf import from_here
-from .forms import SettingsForm, password_hint
+from .csrf import is_same_origin
+from .forms import SettingsForm, origin_notes, password_hint
+from .panel_view import PanelView, asset, current_actor, need, state
 from .texts import gettext
 
 if TYPE_CHECKING:
-    from .conflict import Conflict
+    from .save_conflict import Conflict
 
 log = logging.getLogger("flask_interaction_mail")
 
@@ -43,22 +43,23 @@ class MessagingView(PanelView):
         else:
             if answer is None:
                 return None
-        return self._session_ended(), 403  # instead of the host's login, which forgets the form
+        # Instead of the host's login page, which would lose what was typed.
+        return self._session_ended(), 403
 
     def _session_ended(self) -> str:
-        """What the visitor typed, and nothing else: who he is is not known any more."""
+        """A page with what the visitor typed, and nothing else, as nobody is logged in."""
         admin = state().admin
         return self.render(
             "interaction_mail/admin/session_ended.html",
             form=SettingsForm(request.form),
-            typed=SettingsForm.kept(),
+            typed=SettingsForm.values_to_show_again(),
             login=url_for(f"{admin.index_view.endpoint}.index") if admin else "",
             asset=asset,
         )
 
     @expose("/", methods=("GET", "POST"))
     def index(self) -> ResponseReturnValue:
-        """The form; a POST saves it, everything or nothing (R57)."""
+        """The form. A POST saves all of it or nothing (R57)."""
         present = state().settings.current()
         if request.method == "POST":
             need(Right.EDIT)
@@ -67,12 +68,12 @@ class MessagingView(PanelView):
 
     @expose("/test", methods=("GET", "POST"))
     def test(self) -> ResponseReturnValue:
-        """The result of a test of the values in the form, as a page beside it (R47, R56)."""
-        # Late, as below: diagnosis is for those who open the page.
+        """Test the values in the form; the result is shown beside it (R47, R56)."""
+        # Late, as below: loaded with the first test.
         from ..monitoring import test_history
 
         need(Right.TEST)
-        if request.method != "POST":  # HEAD is for looking, too
+        if request.method != "POST":  # HEAD changes nothing either
             return self.page("test_none.html")
         present = state().settings.current()
         form = SettingsForm.filled(present, request.form)
@@ -81,7 +82,7 @@ class MessagingView(PanelView):
             form.confirm_password()
         if form.errors:
             return self.page("test_invalid.html", form=form, present=present), 400
-        by = visitor()
+        by = current_actor()
         if test_history.too_many(state(), by):
             log.warning("test.too_many: %s tests again and again", one_line(by))
             page = self.page("test_too_many.html", limit=test_history.PER_MINUTE, present=present)
@@ -93,31 +94,33 @@ class MessagingView(PanelView):
     ) -> Response:
         from . import test_page
 
-        pieces = test_page.page(state(), form, drafted, present=present, by=by, **self.frame())
+        pieces = test_page.page(
+            state(), form, drafted, present=present, by=by, **self.stream_values()
+        )
         response = Response(pieces, mimetype="text/html")
-        response.headers["X-Accel-Buffering"] = "no"  # each step is to be seen when it happens
+        response.headers["X-Accel-Buffering"] = "no"  # so that nginx passes each step on at once
         return response
 
     def _save(self, present: InForce) -> ResponseReturnValue:
         form = SettingsForm.filled(present, request.form)
         valid = form.validate()
         if form.token.errors:
-            return self._form(form if from_here() else form.emptied(present), present), 400
-        if valid and (asked := self._undecided(form, present)):
-            return asked
+            return self._form(form if is_same_origin() else form.emptied(present), present), 400
+        if valid and (page := self._ask_about_conflict(form, present)):
+            return page
         form.check(state().settings.draft)
         form.confirm_password()
         if form.errors:
             return self._form(form, present), 400
         try:
             operations.save_settings(
-                state(), form.changes, base=present.revision, changed_by=visitor()
+                state(), form.changes, base=present.revision, changed_by=current_actor()
             )
         except SettingsConflict:
             present = state().settings.current()
-            return self._undecided(form, present) or abort(409)
+            return self._ask_about_conflict(form, present) or abort(409)
         except SettingsError as error:
-            form.complain(error.errors)
+            form.add_errors(error.errors)
             return self._form(form, present), 400
         except InteractionMailError as error:
             flash(str(error), "error")
@@ -125,11 +128,16 @@ class MessagingView(PanelView):
         flash(gettext("Saved. Every message from now on is sent with these settings."), "success")
         return redirect(url_for(".index"), 303)
 
-    def _undecided(self, form: SettingsForm, present: InForce) -> ResponseReturnValue | None:
-        """The page that asks what shall hold; None where that is clear, and is in ``form``."""
-        from . import conflict
+    def _ask_about_conflict(
+        self, form: SettingsForm, present: InForce
+    ) -> ResponseReturnValue | None:
+        """The page that lets the visitor choose; None without a conflict, or after all choices.
 
-        found = conflict.between(state().settings, form, present, request.form)
+        Then ``form`` has what is to be saved.
+        """
+        from . import save_conflict
+
+        found = save_conflict.between(state().settings, form, present, request.form)
         if found is None or found.decided:
             form.revision.data = str(present.revision)
             return None
@@ -139,11 +147,10 @@ class MessagingView(PanelView):
         self, form: SettingsForm, present: InForce, *, conflict: Conflict | None = None
     ) -> str:
         from ..monitoring import test_history
-        from . import origins
 
         return self.page(
             "messaging.html",
-            origins=origins.notes(present),
+            origins=origin_notes(present),
             form=form,
             names=SETTINGS,
             present=present,

@@ -16,9 +16,9 @@ from .. import operations
 from ..errors import InteractionMailError, SentAgain
 from ..outbox.filters import Filters
 from ..values import Kind, Reason, Right, Status
-from .base import PanelView, may, need, state, token_is_valid, visitor
 from .csrf import PanelForm
 from .message_view import body_of, headers_of
+from .panel_view import PanelView, current_actor, may, need, state, token_is_valid
 from .texts import gettext
 
 # Nothing is loaded and nothing runs: only the styles within the message itself apply.
@@ -29,14 +29,14 @@ _BODY_POLICY = (
 
 
 class OutboxView(PanelView):
-    """The list of all messages, each one's details, and what can be done about it."""
+    """The list of all messages, the details of each, and what can be done with it."""
 
     right = Right.OUTBOX
 
     @expose("/")
     def index_view(self) -> ResponseReturnValue:
         """The list, newest first."""
-        from . import listing  # late, as below: its statements are for those who open the page
+        from ..outbox import listing  # late, as below: loaded with the first page that is opened
 
         filters = Filters.of(request.args)
         with state().database.reading() as connection:
@@ -52,21 +52,21 @@ class OutboxView(PanelView):
 
     @expose("/export.csv")
     def export(self) -> ResponseReturnValue:
-        """All messages that fit the filters, as a file for spreadsheets; never their texts."""
+        """All messages that match the filters, as CSV, without their texts."""
         from .export import pieces
 
         filters = replace(Filters.of(request.args), before="")
-        following = pieces(state().database.reading, filters)
-        begun = next(following)  # what fails, fails before the answer begins
+        pieces_left = pieces(state().database.reading, filters)
+        first = next(pieces_left)  # an error comes before the response begins
         return Response(
-            stream_with_context(chain((begun,), following)),
+            stream_with_context(chain((first,), pieces_left)),
             mimetype="text/csv",
             headers={"Content-Disposition": 'attachment; filename="outbox.csv"'},
         )
 
     @expose("/<uuid:id>/")
     def details_view(self, id: uuid.UUID) -> ResponseReturnValue:
-        """All about one message; its body only with the right to see it."""
+        """Everything about one message; its body only with the right to see it."""
         from ..outbox import queries
 
         with state().database.reading() as connection:
@@ -98,17 +98,17 @@ class OutboxView(PanelView):
 
     @expose("/<uuid:id>/resend", methods=("POST",))
     def resend(self, id: uuid.UUID) -> ResponseReturnValue:
-        """Route the message anew and send it as a new one."""
+        """Route the message again and send it as a new one."""
         return self._act(id, self._resend)
 
     @expose("/<uuid:id>/cancel", methods=("POST",))
     def cancel(self, id: uuid.UUID) -> ResponseReturnValue:
-        """Call back a message that has not left."""
+        """Cancel a message that has not left."""
         return self._act(id, self._cancel)
 
     @expose("/<uuid:id>/release", methods=("POST",))
     def release(self, id: uuid.UUID) -> ResponseReturnValue:
-        """Let a held message go as it is."""
+        """Queue a held message unchanged."""
         return self._act(id, self._release)
 
     def _act(self, id: uuid.UUID, act: Callable[[uuid.UUID], uuid.UUID]) -> ResponseReturnValue:
@@ -127,7 +127,7 @@ class OutboxView(PanelView):
 
     def _resend(self, id: uuid.UUID) -> uuid.UUID:
         try:
-            new = operations.resend(state(), id, by=visitor(), after=_known_resend())
+            new = operations.resend(state(), id, by=current_actor(), after=_known_resend())
         except SentAgain as error:
             flash(f"{error} {gettext('Nothing was sent now.')}", "warning")
             return id
@@ -150,7 +150,7 @@ class OutboxView(PanelView):
 
 
 def _known_resend() -> uuid.UUID | None:
-    """The latest resend that the page named where the button was pressed."""
+    """The latest resend that was on the page when the button was pressed."""
     try:
         return uuid.UUID(request.form.get("after", ""))
     except ValueError:

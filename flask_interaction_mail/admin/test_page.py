@@ -1,20 +1,63 @@
-"""A test of the settings as a page that grows while the test goes on."""
+"""The page of Test Settings, which grows while the test runs."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Final
 
 from flask import stream_template
 
-from ..diagnosis.results import Diagnosis, Step
+from ..diagnosis.results import Diagnosis, Step, StepState
 from ..monitoring import test_history
+from ..outcome import Fault, Stage
 from ..settings.layers import InForce
 from ..state import State
-from . import formatting, marks, texts
+from . import texts
 from .forms import SettingsForm
 
 log = logging.getLogger("flask_interaction_mail")
+
+# Fields that an administrator should check after a failed step, by its fault or its stage.
+_SERVER: Final = ("smtp_server", "smtp_port")
+_BY_FAULT: Final[Mapping[str, tuple[str, ...]]] = {
+    Fault.NONSENSE: (),
+    Fault.SILENT: (*_SERVER, "encryption"),
+    Fault.LOST: (*_SERVER, "encryption"),
+    Fault.GREETING_TRANSIENT: (),
+    Fault.GREETING_REFUSED: ("helo_name",),
+    Fault.CERTIFICATE_UNKNOWN_CA: ("ca_certificate",),
+    Fault.CERTIFICATE_OTHER_HOST: ("smtp_server",),
+    Fault.CERTIFICATE_EXPIRED: (),
+    Fault.CERTIFICATE_NOT_YET: (),
+    Fault.CERTIFICATE_ABOVE: ("ca_certificate",),
+    Fault.CERTIFICATE_OTHER: (),
+    Fault.CA_UNREADABLE: ("ca_certificate",),
+    Fault.AUTH_NOT_OFFERED: ("use_authentication", "encryption"),
+    Fault.AUTH_UNENCRYPTED: ("encryption",),
+    Fault.AUTH_SWITCHED_OFF: ("login",),
+    Fault.AUTH_ACCOUNT_DISABLED: ("login",),
+    Fault.AUTH_TOO_WEAK: ("password",),
+    Fault.AUTH_TRANSIENT: (),
+    Fault.AUTH_REQUIRED: ("use_authentication",),
+    Fault.ENCRYPTION_REQUIRED: ("encryption",),
+    Fault.RELAY_DENIED: ("use_authentication", "default_to"),
+    Fault.CLIENT_REFUSED: (),
+    Fault.HELO_REFUSED: ("helo_name",),
+    Fault.SENDER_REFUSED: ("default_from",),
+    Fault.SENDER_TRANSIENT: ("default_from",),
+    Fault.RECIPIENT_GREYLISTED: (),
+    Fault.RECIPIENT_TRANSIENT: (),
+}
+_BY_STAGE: Final[Mapping[Stage, tuple[str, ...]]] = {
+    Stage.SETTINGS: ("default_to", "default_from", "company_domain"),
+    Stage.RESOLVE: ("smtp_server",),
+    Stage.CONNECT: _SERVER,
+    Stage.GREETING: _SERVER,
+    Stage.ENCRYPTION: ("encryption", "smtp_port"),
+    Stage.AUTHENTICATION: ("login", "password"),
+    Stage.SENDER: ("default_from",),
+}
 
 
 def page(
@@ -26,15 +69,16 @@ def page(
     by: str,
     **frame: object,
 ) -> Iterator[str]:
-    """The pieces of the page, each as soon as it is known; the test is written down.
+    """The page in pieces, each as soon as its step is done. The result goes into the history.
 
-    ``drafted`` is what ``form`` comes to, ``present`` what is in force.
+    ``drafted`` are the settings in ``form``, ``present`` those in force.
     """
 
-    def looked_at(end: Diagnosis) -> list[tuple[str, str, str]]:
+    def suspects(end: Diagnosis) -> list[tuple[str, str, str]]:
+        """Name and label of each suspect field, and the title of the step that points to it."""
         return [
             (name, texts.gettext(str(form[name].label.text)), title)
-            for name, title in marks.fields_of(end)
+            for name, title in _suspect_fields(end).items()
         ]
 
     return stream_template(
@@ -42,10 +86,10 @@ def page(
         events=_recorded(state, drafted, by),
         settings=drafted.settings,
         stands_in=state.config.transport.stands_in,
-        marks=texts.MARKS,
-        looked_at=looked_at,
+        marks=texts.STEP_MARKS,
+        suspects=suspects,
         badge_of=lambda end: test_history.badge_after(state, drafted, present, by, end),
-        time=formatting.time,
+        time=texts.time,
         **frame,
     )
 
@@ -61,5 +105,23 @@ def _record(state: State, drafted: InForce, by: str, end: Diagnosis) -> None:
     try:
         test_history.record(state, drafted, by=by, end=end)
     except Exception:
-        # The result is what counts; a database that is busy must not hide it.
+        # A busy database must not keep the visitor from seeing the result.
         log.exception("test.unrecorded: the result of a test could not be stored")
+
+
+def _suspect_fields(end: Diagnosis) -> Mapping[str, str]:
+    """The fields that failed steps point to, each with the title of the first such step."""
+    titles: dict[str, str] = {}
+    for step in end.steps:
+        if step.state is StepState.FAILED:
+            for name in _fields_of(step):
+                titles.setdefault(name, step.texts.title)
+    return titles
+
+
+def _fields_of(step: Step) -> tuple[str, ...]:
+    if step.code in _BY_FAULT:
+        return _BY_FAULT[step.code]
+    if step.recipient is not None:
+        return ("default_to",) if step.recipient == step.values["to"] else ("default_from",)
+    return _BY_STAGE.get(step.stage, ())

@@ -1,15 +1,19 @@
-"""The texts of the panel that are neither in its templates nor in the table of settings.
+"""How the panel says things, for people who do not know SMTP: texts, statuses, instants.
 
-They are for people who do not know SMTP.
+What is not here is in the templates and in the table of settings.
 """
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, Final
 
 from flask import current_app
+from markupsafe import Markup
 
+from .. import clock
 from ..settings.model import PasswordState
+from ..values import Reason, Status
 
 PASSWORD_HINTS: Final = {
     PasswordState.USABLE: "A password is stored. Leave empty to keep it.",
@@ -27,8 +31,8 @@ CONFLICT: Final = (
     "Somebody else has saved other settings since you opened this page. "
     "Nothing of yours was saved, nothing of theirs was overwritten."
 )
-# A sign for the eye and a word for the ear, for each step of a test.
-MARKS: Final = {
+# For each step of a test: a sign, and a word for screen readers.
+STEP_MARKS: Final = {
     "ok": ("✓", "done:"),
     "warning": ("!", "with a warning:"),
     "skipped": ("–", "left out:"),
@@ -44,38 +48,62 @@ STATUS: Final = {
     "suppressed": "deliberately not sent",
     "cancelled": "called back",
 }
-# Why it is kept back: above its rate, or for any other reason.
-GATHERED: Final = "leaves by itself, together with others"
-UNDECIDED: Final = "waits for you"
+# For held messages, instead of the text of the status: above its rate, or for another reason.
+_HELD_FOR_RATE: Final = "will be sent soon, together with others"
+_HELD_FOR_DECISION: Final = "waits for you"
 REASON: Final = {
     "ambiguous": "The connection broke at the very end: nobody knows whether the server took it.",
-    "rate": "Too many messages within a minute: one message for all of them.",
-    "poison": "It stopped those who tried to send it.",
+    "rate": "Too many messages within a minute: they will be sent together, in one message.",
+    "poison": "The program that tried to send it crashed each time.",
     "ineligible": "No recipient uses the desktop client.",
     "testing": "This application suppresses sending (MAIL_SUPPRESS_SEND).",
     "refused": "The server refused it.",
-    "expired": "It was tried as often as any message is, or its own time was over.",
+    "expired": "It was tried for as long as possible, or until its own time limit.",
     "not_configured": "E-mail was not configured: no server or no default From.",
     "unaddressed": "No recipient has an address, and there is no default To.",
     "merged": "The contacts were merged meanwhile.",
-    "withdrawn": "Somebody called it back.",
+    "withdrawn": "It was called back before it was sent.",
 }
 
 
 def sentence(label: str, text: str) -> str:
-    """An error as a sentence: a rule that begins with a verb gets the field's name."""
+    """Make a sentence of an error: one that begins with a verb gets ``label`` as its subject."""
     if text[:1].islower():
         text = f"{label} {text}"
     return text if text.endswith((".", "!", "?", ":")) else f"{text}."
 
 
 def gettext(text: str, **values: Any) -> str:
-    """``text`` in the visitor's language where the host uses Flask-Babel, else as it is.
+    """``text`` in the visitor's language if the host uses Flask-Babel, else unchanged.
 
-    Flask-Admin's own function breaks where Flask-Babel is installed but not in use.
+    Flask-Admin's own function fails where Flask-Babel is installed but not in use.
     """
     if "babel" in current_app.extensions:
         from flask_admin.babel import gettext as translate
 
         return str(translate(text, **values))
     return text % values if values else text
+
+
+def time(instant: datetime) -> Markup:
+    """An instant in naive UTC; the script of the page converts it to the reader's time zone."""
+    aware = clock.from_db(instant)
+    return Markup('<time datetime="{}">{} UTC</time>').format(
+        aware.isoformat(timespec="seconds"), aware.strftime("%Y-%m-%d %H:%M")
+    )
+
+
+def status(word: str, reason: str | None = None) -> Markup:
+    """The status of a message or a recipient: its word, and what it means."""
+    automatic = leaves_by_itself(word, reason)
+    text = STATUS.get(word, "")
+    if word == Status.HELD:
+        text = _HELD_FOR_RATE if automatic else _HELD_FOR_DECISION
+    return Markup('<span class="im-status im-status-{}">{}</span> {}').format(
+        "queued" if automatic else word, word, gettext(text)
+    )
+
+
+def leaves_by_itself(word: str, reason: str | None) -> bool:
+    """Whether a message is held only because of its rate, so that nobody has to do anything."""
+    return word == Status.HELD and reason == Reason.RATE

@@ -1,7 +1,7 @@
 """Changes in a host's transaction that give way when another transaction made them first.
 
 Above READ COMMITTED a database may refuse to change a row that another transaction has changed
-since this one began. PostgreSQL then wants the transaction started anew; MariaDB rolls it back if
+since this one began. PostgreSQL then wants the transaction restarted; MariaDB rolls it back if
 ``innodb_snapshot_isolation`` is on. A host need not care about either for our rows.
 """
 

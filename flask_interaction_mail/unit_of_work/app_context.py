@@ -101,8 +101,11 @@ def instrument(app: Flask) -> None:
 
     Flask's signals come too late: receivers and functions of the host may have run before ours.
     """
-    for name, wrapper in _WRAPPERS.items():
-        setattr(app, name, wrapper(getattr(app, name)))
+    for name in ("handle_user_exception", "process_response"):
+        _call_before(app, name, lambda *_: _progress().view_over())
+    _call_before(app, "handle_exception", lambda *args: _request_failed(None, args[-1]))
+    for name in ("do_teardown_request", "do_teardown_appcontext"):
+        _count_teardown(app, name)
 
 
 def _progress() -> ContextProgress:
@@ -118,49 +121,31 @@ def _request() -> object:
 # -- what Flask does -------------------------------------------------------------------
 
 
-def _after_view(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap a method that handles an exception which may have a handler, or a response."""
+def _call_before(app: Flask, name: str, action: Callable[..., object]) -> None:
+    method = getattr(app, name)
 
-    @wraps(function)
-    def wrapper(*args: Any, **others: Any) -> Any:
-        _progress().view_over()
-        return function(*args, **others)
+    @wraps(method)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        action(*args)
+        return method(*args, **kwargs)
 
-    return wrapper
-
-
-def _after_failure(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Wrap the method that handles an exception without a handler, its last argument."""
-
-    @wraps(function)
-    def wrapper(*args: Any, **others: Any) -> Any:
-        _request_failed(None, args[-1])
-        return function(*args, **others)
-
-    return wrapper
+    setattr(app, name, wrapper)
 
 
-def _teardown(function: Callable[..., Any]) -> Callable[..., Any]:
-    @wraps(function)
-    def wrapper(*args: Any, **others: Any) -> Any:
+def _count_teardown(app: Flask, name: str) -> None:
+    method = getattr(app, name)
+
+    @wraps(method)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
         progress = _progress()
         progress.teardowns += 1
         try:
-            return function(*args, **others)
+            return method(*args, **kwargs)
         finally:
             progress.teardowns -= 1
             progress.response_over()
 
-    return wrapper
-
-
-_WRAPPERS: dict[str, Callable[[Callable[..., Any]], Callable[..., Any]]] = {
-    "handle_user_exception": _after_view,
-    "handle_exception": _after_failure,
-    "process_response": _after_view,
-    "do_teardown_request": _teardown,
-    "do_teardown_appcontext": _teardown,
-}
+    setattr(app, name, wrapper)
 
 
 @got_request_exception.connect  # as well, because some extensions replace handle_exception

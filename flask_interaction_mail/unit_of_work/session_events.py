@@ -27,7 +27,7 @@ from sqlalchemy.orm import Session, SessionTransaction
 
 from ..errors import SessionOver
 from ..messages.message import NewMessage
-from ..storage.database import BIND_ARGUMENTS, plain_session, usable_connection
+from ..storage.database import BIND_ARGUMENTS, plain_session
 from ..values import Notification
 from . import change_tracking
 from .app_context import ContextProgress, current_progress, is_ending, queues_of, watch_context
@@ -49,7 +49,7 @@ class _Carried:
     waiting: list[PendingWork] = field(default_factory=list)
     withdrawn: list[PendingWork] = field(default_factory=list)  # if this is committed
     joined: list[PendingWork] = field(default_factory=list)  # written in the commit under way
-    changed: list[PendingWork] = field(default_factory=list)  # those of them with an effect
+    changed: list[PendingWork] = field(default_factory=list)  # those of joined that had an effect
     committed: bool = False
     cache: dict[object, Any] = field(default_factory=dict)
 
@@ -77,7 +77,10 @@ def register(work: Work, owner: Owner, *, session: Session | None = None) -> Non
     if not own.in_transaction():
         own.begin()  # takes no connection
     if own.is_active:
-        _check_tables(owner, own)
+        if not owner.database.tables_seen:
+            # On the session's own connection: a second one may be more than the pool has.
+            with owner.database.reading_in(own):
+                pass  # the check is all that is wanted
         change_tracking.watch_closing(own)
         item = PendingWork(work, owner, queue if session is None else None)
         _carried_by(own)[innermost(own)].waiting.append(item)
@@ -155,21 +158,10 @@ def withdraw(session: Session, chosen: Callable[[Work], bool]) -> bool:
     return True
 
 
-def _check_tables(owner: Owner, session: Session) -> None:
-    if owner.database.tables_seen:
-        return
-    # On the session's own connection: a second one may be more than the pool has.
-    if (connection := usable_connection(session)) is not None:
-        owner.database.check_tables(connection)
-    else:
-        with owner.database.reading():
-            pass  # reading() checks them
-
-
 def _open_items(session: Session) -> list[PendingWork]:
-    carried: Iterable[_Carried] = session.info.get(_KEY, {}).values()
-    withdrawn = {id(item) for each in carried for item in each.withdrawn}
-    waiting = [item for each in carried for item in each.waiting]
+    transactions: Iterable[_Carried] = session.info.get(_KEY, {}).values()
+    withdrawn = {id(item) for carried in transactions for item in carried.withdrawn}
+    waiting = [item for carried in transactions for item in carried.waiting]
     waiting += [item for queue in queues_of(session) for item in queue.items]
     return [item for item in waiting if not item.done and id(item) not in withdrawn]
 

@@ -135,7 +135,7 @@ def test_a_request_whose_last_recipient_falls_away_goes_to_the_default_to(
     ((recipients, mail),) = mails(server)
     assert (recipients, mail["Subject"]) == (["merge-desk@firm.example"], "Hello")
     assert outcomes(host) == [("failed", "refused"), ("sent", None)]
-    first, second = (operations._told(host.state, [row.id])[row.id] for row in host.rows())
+    first, second = (operations._announce(host.state, [row.id])[row.id] for row in host.rows())
     assert [row.resend_of for row in host.rows()] == [None, first.id]
     assert str(first.id) in second.route[0]
     assert "josé@firm.example" in second.route[0]

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from bs4 import BeautifulSoup
 
 from flask_interaction_mail import clock, request_merge, send_notification
-from flask_interaction_mail.admin import listing
 from flask_interaction_mail.models import AttemptRow, MessageRow, RecipientRow
+from flask_interaction_mail.outbox import listing
 from flask_interaction_mail.values import Party
 from tests.host import ADA, NAMELESS, a_merge
 from tests.panel import OUTBOX, Panel, form_values, opened_panel
@@ -290,7 +290,7 @@ def test_a_removed_body_says_so(panel: Panel) -> None:
     id = send(panel, "Old")
     change(panel, id, status="sent", due_at=None, content=None, intent="{}")
     page = panel.get(f"{OUTBOX}{id}/").text
-    assert "removed after the retention time" in page
+    assert "deleted after the retention time" in page
     assert "Queued as a new message" not in panel.get(OUTBOX).text
     response = press(panel, id, "resend")
     assert response.status_code == 303

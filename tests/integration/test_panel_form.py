@@ -409,7 +409,7 @@ def test_a_server_without_a_default_to_shows_the_checklist(tmp_path: Path) -> No
     config = {"MAIL_SERVER": "mail.firm.example", "MAIL_DEFAULT_SENDER": "crm@firm.example"}
     with opened_panel(tmp_path, **config) as panel:
         page = panel.get()
-        assert "not set up completely" in page.text
+        assert "not fully set up" in page.text
         (missing,) = [line for line in page.select(".im-checklist a") if "default To" in line.text]
         assert missing["href"] == HOME + "#im-default_to"
         panel.save()

@@ -188,10 +188,10 @@ def test_the_page_asks_before_it_sends_a_second_time(panel: Panel) -> None:
     asked = press(panel, id, values)
 
     assert len(panel.host.rows()) == 2
-    assert "It was sent again on" in asked
+    assert "It was resent on" in asked
     assert "by Ann &lt;Admin&gt;" in asked
     assert "Nothing was sent now." in asked
-    assert "Is it to be sent once more?" in asked
+    assert "Do you want to send it once more?" in asked
     assert "Yes, send it once more" in asked
 
     known = token(panel, id)

@@ -58,7 +58,7 @@ MUTATIONS = (
        "if not hmac.compare_digest(given, str(field.current_token).encode()):", "if False:",
        "test_a_post_without_the_right_token_does_nothing"),
     # -- T4: closed by default
-    _m("T4", "a page asks for its right", "admin/base.py",
+    _m("T4", "a page asks for its right", "admin/panel_view.py",
        "        if self.is_accessible():\n            return None", "        return None",
        "test_r7_each_page_opens_to_those_with_its_rights_alone"),
     _m("T4", "an admin that lets everybody in does not open the panel", "admin/access.py",
@@ -79,7 +79,8 @@ MUTATIONS = (
     _m("T5", "HTML bodies load and run nothing", "admin/outbox.py",
        "default-src 'none'; style-src", "style-src",
        "test_t5_headers_and_bodies_of_what_was_sent"),
-    _m("T5", "a host's own policy stands beside ours, not in its place", "admin/headers.py",
+    _m("T5", "a host's own policy stands beside ours, not in its place",
+       "admin/security_headers.py",
        "response.headers.add(_POLICY, policy)", "pass",
        "test_what_a_host_says_of_every_answer_takes_none_of_our_guards_away"),
     # -- T6: no formulas
@@ -175,8 +176,8 @@ MUTATIONS = (
     _m("T11", "the fingerprint needs the key", "settings/keyring.py",
        "hmac.digest(key, password", 'hmac.digest(b"", password',
        "test_t11_fingerprint_is_no_oracle_for_the_password"),
-    _m("T11", "pages are not kept in caches", "admin/headers.py",
-       '    "Cache-Control": ("no-store", lambda said: "no-store" in said.lower()),\n', "",
+    _m("T11", "pages are not kept in caches", "admin/security_headers.py",
+       '    "Cache-Control": ("no-store", lambda value: "no-store" in value.lower()),\n', "",
        "test_every_answer_has_our_headers"),
     # -- T12: keys change
     _m("T12", "older keys open what they sealed", "settings/keyring.py",

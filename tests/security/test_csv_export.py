@@ -17,9 +17,9 @@ import sqlalchemy as sa
 
 from flask_interaction_mail import clock, send_notification
 from flask_interaction_mail.addresses import Mailbox
-from flask_interaction_mail.admin import listing
 from flask_interaction_mail.admin.export import pieces, safe
 from flask_interaction_mail.messages import encoding
+from flask_interaction_mail.outbox import listing
 from flask_interaction_mail.outbox import messages as outbox
 from flask_interaction_mail.outbox.filters import Filters
 from flask_interaction_mail.storage import tables

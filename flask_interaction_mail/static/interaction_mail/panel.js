@@ -1,4 +1,4 @@
-// What makes the panel more comfortable. Everything works without it.
+// Makes the panel more comfortable. Everything works without it.
 (function () {
   "use strict";
 
@@ -13,7 +13,7 @@
     });
   }
 
-  // Another encryption proposes its port, unless a port was chosen that no encryption proposes.
+  // A change of encryption proposes the usual port, unless the port is an unusual one.
   function proposePort(form) {
     var encryption = form.elements.encryption, port = form.elements.smtp_port;
     if (!encryption || !port || port.readOnly) { return; }
@@ -80,8 +80,8 @@
     });
   }
 
-  // The result of a test comes into the page, in no frame that a host might forbid. Where that
-  // cannot be done the button opens it in a tab of its own.
+  // Show the result of a test in the page, without a frame, which a host might forbid. If that
+  // is not possible, the button opens the result in a tab of its own.
   function followTest(form) {
     var button = form.querySelector("[data-im-test]"), section = document.getElementById("im-test");
     if (!button || !section || !window.fetch || !window.AbortController) { return; }
@@ -118,7 +118,7 @@
       outcome.removeAttribute("role");  // the live region says it, once
       var failed = [...shown.querySelectorAll(".im-step-failed .im-step-name")];
       var parts = [verdict ? verdict.querySelector("h3") : outcome, ...failed].map(function (part) { return part.textContent; });
-      said.textContent = [...new Set(parts)].join(". ");  // the headline is often that of the step
+      said.textContent = [...new Set(parts)].join(". ");  // the headline often repeats the name of the step
       if (verdict) { verdict.parentElement.prepend(verdict, ...shown.querySelectorAll(".im-step-failed")); }
       [outcome, shown.querySelector(".im-step-failed")].forEach(function (part) {
         if (part) { part.scrollIntoView({ block: "nearest" }); }
@@ -136,7 +136,7 @@
         }
       } catch (error) {
         ours = false;
-        apart = !answer;  // a policy of the host may forbid to fetch: the next try goes without
+        apart = !answer;  // a policy of the host may forbid fetch: the next test opens a tab
       }
       clearTimeout(timer);
       if (ours) { end(); } else { lost(); }
@@ -162,7 +162,7 @@
     });
   }
 
-  // What is being corrected is not wrong any more until the server says so again.
+  // A field that is being corrected loses its error until the server reports it again.
   function forgiveWhileTyping(form) {
     form.addEventListener("input", function (event) { unmark(event.target); });
   }

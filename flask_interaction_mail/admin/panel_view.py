@@ -1,4 +1,4 @@
-"""What every page of the panel has in common: its app's state, its guard, its headers."""
+"""The base of every page of the panel: its right, its header fields, what its template gets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..errors import TablesMissing
 from ..settings.layers import InForce
 from ..state import KEY, State
 from ..values import Right
-from . import access, csrf, formatting, headers, texts
+from . import access, csrf, security_headers, texts
 from .csrf import PanelForm
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class PanelView(BaseView):
         )
 
     def _get_view_url(self, admin: Any, url: str | None) -> str:
-        # An admin at "/" would make "//messaging" of it.
+        # For an admin at "/" Flask-Admin's own would be "//messaging".
         return url if url and url.startswith("/") else f"{admin.url.rstrip('/')}/{url}"
 
     def is_accessible(self) -> bool:
@@ -57,10 +57,10 @@ class PanelView(BaseView):
         return access.refusal(state(), name, **kwargs)
 
     def create_blueprint(self, admin: Any) -> Any:
-        """Flask-Admin's, whose answers all have our headers: refusals and errors, too."""
+        """Flask-Admin's blueprint, with our header fields on refusals and errors too."""
         blueprint = super().create_blueprint(admin)
-        blueprint.url_value_preprocessor(csrf.look_ourselves)
-        blueprint.after_request(headers.promise)
+        blueprint.url_value_preprocessor(csrf.exempt_from_host_check)
+        blueprint.after_request(security_headers.mark)
         return blueprint
 
     def _run_view(self, fn: Any, *args: Any, **kwargs: Any) -> Response:
@@ -71,7 +71,7 @@ class PanelView(BaseView):
             return make_response(text, 503)
 
     def page(self, template: str, **values: Any) -> str:
-        """The page ``interaction_mail/admin/<template>`` with what all of them need."""
+        """Render ``interaction_mail/admin/<template>`` with what all pages need."""
         present = values.pop("present", None) or state().settings.current()
         return self.render(
             f"interaction_mail/admin/{template}",
@@ -80,17 +80,17 @@ class PanelView(BaseView):
             may=may,
             asset=asset,
             wording=texts,
-            time=formatting.time,
-            status=formatting.status,
-            leaves_by_itself=formatting.leaves_by_itself,
+            time=texts.time,
+            status=texts.status,
+            leaves_by_itself=texts.leaves_by_itself,
             suppressed=state().suppressed,
             stands_in=state().config.transport.stands_in,
             breaker=_breaker(present),
             **values,
         )
 
-    def frame(self) -> dict[str, Any]:
-        """What a page needs that is streamed, so that Flask-Admin does not render it."""
+    def stream_values(self) -> dict[str, Any]:
+        """What a streamed page needs in its template, because Flask-Admin does not render it."""
         nonce = self.admin.csp_nonce_generator if self.admin else None
         return {
             "_gettext": texts.gettext,
@@ -99,7 +99,7 @@ class PanelView(BaseView):
         }
 
     def render(self, template: str, **kwargs: Any) -> str:
-        """Flask-Admin's rendering, with a translation that never breaks."""
+        """Flask-Admin's rendering, with our ``gettext``."""
         arguments: dict[str, Any] = self._template_args
         arguments["_gettext"] = texts.gettext
         return super().render(template, **kwargs)
@@ -117,25 +117,25 @@ def may(right: str) -> bool:
 
 
 def need(right: Right) -> None:
-    """403 unless the visitor has ``right``."""
+    """Abort with 403 unless the visitor has ``right``."""
     if not may(right):
         access.turned_away(state(), right)
         abort(403)
 
 
-def visitor() -> str:
-    """Who is here, for the history."""
+def current_actor() -> str:
+    """The name of the visitor, for the history."""
     user = state().people.current_user()
     return (user.name.strip() if user else "")[:255] or "administrator"
 
 
 def token_is_valid() -> bool:
-    """Whether this POST of a page that has only buttons carries the right token."""
+    """Whether this POST from a page without a form of its own carries the right token."""
     return bool(PanelForm(request.form).validate())
 
 
 def asset(name: str) -> str:
-    """The URL of one of our static files; another content has another URL."""
+    """The URL of one of our static files, which changes with its content."""
     return url_for("interaction_mail.static", filename=name, v=_version(name))
 
 
@@ -145,7 +145,7 @@ def _version(name: str) -> str:
 
 
 def _breaker(present: InForce) -> breaker.Open | None:
-    from ..outbox import breaker  # late: with the first page that is opened
+    from ..outbox import breaker  # late: loaded with the first page that is opened
     from ..transport.relay import relay_of
 
     if not present.settings.configured:

@@ -1,7 +1,7 @@
-"""The list of the outbox, a page at a time, at the same cost wherever the page begins.
+"""The list of the outbox, page by page, at the same cost wherever the page begins.
 
-What an index answers takes one look. What has to be sifted, such as a word in a subject, is
-looked for in steps: from the newest message back, until the page is full or its time is up.
+A filter that an index serves takes one query. A filter that has to scan, such as a word in a
+subject, goes from the newest message back in steps, until the page is full or its time is up.
 Nothing here writes.
 """
 
@@ -16,20 +16,20 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from ..outbox import messages
-from ..outbox.filters import Filters, Place, older_than, place_text, to_any
-from ..outbox.queries import LISTED
 from ..storage.tables import MessageRow, RecipientRow
 from ..values import RecipientVerdict
+from . import messages
+from .filters import Filters, Place, older_than, place_text, to_any
+from .queries import LISTED
 
 PAGE = 50  # messages
 BATCH = 500  # messages of an export that are read at once
-STEP = 1000  # messages that are sifted at once, to begin with
-SECONDS = 0.15  # that a search may take, as far as its steps can be foreseen
-SECONDS_OF_KIND = 0.02  # the same where only kind or reason have to be compared
-_FEW: Final = 1000  # messages to one address that are named one by one
+STEP = 1000  # messages of the first step
+SECONDS = 0.15  # that a search for a word may take, as far as its steps can be foreseen
+SECONDS_OF_KIND = 0.02  # the same if only kind or reason have to be compared
+_FEW: Final = 1000  # messages to one address, up to which a query names each by its id
 _FIRST: Final = uuid.UUID(int=0)
-_HEAD: Final = 2048  # bytes of a message; From stands among its first fields
+_HEAD: Final = 2048  # bytes of a message, with From among its first fields
 _NEWEST_FIRST: Final = (MessageRow.created_at.desc(), MessageRow.id.desc())
 _EXPORTED: Final = (
     *LISTED,
@@ -42,7 +42,7 @@ Conditions = Sequence[sa.ColumnElement[bool]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Listed:
+class Line:
     """One line of the list."""
 
     row: Any
@@ -51,13 +51,13 @@ class Listed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Page:
-    """Some lines of the list, newest first; ``older`` is the place of the next page, or "".
+    """Lines of the list, newest first; ``older`` is the place of the next page, or "".
 
-    ``searched_to`` (naive UTC) is set where time was up before the page was full, ``exact``
-    where messages to exactly one address were looked for.
+    ``searched_to`` (naive UTC) is set if time was up before the page was full. ``exact`` is set
+    if the filter was one whole address.
     """
 
-    lines: tuple[Listed, ...]
+    lines: tuple[Line, ...]
     older: str
     searched_to: datetime | None
     exact: bool
@@ -65,14 +65,14 @@ class Page:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Query:
-    """What is looked for, in two parts; see ``Filters``."""
+    """A filter in two parts: what an index serves, and what has to scan; see ``Filters``."""
 
     columns: Sequence[Any]
     narrowing: Conditions
     sifting: Conditions
 
     def rows(self, connection: sa.Connection, within: Conditions, limit: int) -> Sequence[Any]:
-        """The newest rows among those ``within``."""
+        """The newest rows that match, among those ``within``."""
         return connection.execute(
             sa.select(*self.columns)
             .where(*self.narrowing, *self.sifting, *within)
@@ -81,7 +81,7 @@ class _Query:
         ).all()
 
     def end_of_step(self, connection: sa.Connection, behind: Conditions, step: int) -> Any:
-        """When the last of the next ``step`` messages was created; None if there are fewer."""
+        """When the last of the next ``step`` messages was created; None if fewer are left."""
         return connection.scalar(
             sa.select(MessageRow.created_at)
             .where(*self.narrowing, *behind)
@@ -97,8 +97,8 @@ def page(connection: sa.Connection, filters: Filters) -> Page:
     return _listing(connection, filters, LISTED, PAGE, seconds)
 
 
-def batch(connection: sa.Connection, filters: Filters) -> Page:
-    """A longer page, with what an export says of each message."""
+def export_page(connection: sa.Connection, filters: Filters) -> Page:
+    """A page of up to ``BATCH`` lines, with all columns of an export."""
     return _listing(connection, filters, _EXPORTED, BATCH, SECONDS)
 
 
@@ -108,14 +108,14 @@ def _listing(
     query, exact = _query(connection, filters, columns)
     rows: Sequence[Any]
     if query.sifting:
-        rows, reached = _sifted(connection, query, filters.place, size + 1, seconds)
+        rows, reached = _scan(connection, query, filters.place, size + 1, seconds)
     else:
         rows, reached = query.rows(connection, _behind(filters.place), size + 1), None
     shown, full = rows[:size], len(rows) > size
     recipients = messages.recipients_of(connection, [row.id for row in shown])
     end = (shown[-1].created_at, shown[-1].id) if full else reached
     return Page(
-        lines=tuple(Listed(row=row, recipients=recipients.get(row.id, ())) for row in shown),
+        lines=tuple(Line(row=row, recipients=recipients.get(row.id, ())) for row in shown),
         older=place_text(end) if end else "",
         searched_to=None if full or reached is None else reached[0],
         exact=exact,
@@ -133,7 +133,7 @@ def _query(
     if len(found) <= _FEW:
         named = MessageRow.id.in_(found)
         return _Query(columns=columns, narrowing=[*narrowing, named, *rest], sifting=()), True
-    # So many that some of them are found soon.
+    # Messages to this address are so frequent that a scan finds some soon.
     to_it = to_any(RecipientRow.address.in_(filters.addresses))
     return _Query(columns=columns, narrowing=narrowing, sifting=[to_it, *rest]), True
 
@@ -145,10 +145,10 @@ def _to_address(connection: sa.Connection, addresses: Sequence[str]) -> list[uui
     return list(dict.fromkeys(connection.scalars(to_it.limit(_FEW + 1))))
 
 
-def _sifted(
+def _scan(
     connection: sa.Connection, query: _Query, place: Place | None, limit: int, seconds: float
 ) -> tuple[list[Any], Place | None]:
-    """Rows, at most ``limit``, and the place up to which was looked; None for the end."""
+    """Up to ``limit`` rows, and the place where the scan stopped; None if it was complete."""
     until, step, rows = time.monotonic() + seconds, STEP, list[Any]()
     while True:
         began = time.monotonic()
