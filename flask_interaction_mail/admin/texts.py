@@ -49,7 +49,7 @@ STATUS: Final = {
     "cancelled": "called back",
 }
 # For held messages, instead of the text of the status: above its rate, or for another reason.
-_HELD_FOR_RATE: Final = "will be sent soon, together with others"
+_HELD_FOR_RATE: Final = "will be sent automatically, together with others"
 _HELD_FOR_DECISION: Final = "waits for you"
 REASON: Final = {
     "ambiguous": "The connection broke at the very end: nobody knows whether the server took it.",

@@ -66,7 +66,7 @@ def press(panel: Panel, id: uuid.UUID, action: str, query: str = "") -> Any:
 def test_an_empty_outbox_says_what_would_be_there(panel: Panel) -> None:
     """No message yet is told apart from no message that fits."""
     assert "There are no messages yet" in panel.get(OUTBOX).text
-    assert "No message fits" in panel.get(OUTBOX + "?q=nobody").text
+    assert "No message matches" in panel.get(OUTBOX + "?q=nobody").text
 
 
 def test_the_list_is_newest_first(panel: Panel) -> None:
@@ -330,7 +330,7 @@ def test_release_lets_a_held_message_go(panel: Panel) -> None:
 
 
 def test_what_is_held_for_its_rate_waits_for_nobody(panel: Panel) -> None:
-    """It leaves by itself: neither red nor "waits for you", in the list and in the details."""
+    """It is sent automatically: neither red nor "waits for you", in the list and in the details."""
     id = send(panel, "Many")
     change(panel, id, status="held", reason="rate")
     with panel.host.app.app_context(), panel.host.state.database.writing() as connection:
@@ -341,7 +341,7 @@ def test_what_is_held_for_its_rate_waits_for_nobody(panel: Panel) -> None:
         lines = [one for one in main.select(".im-status") if one.text == "held"]
         assert lines
         assert {" ".join(one["class"]) for one in lines} == {"im-status im-status-queued"}
-        assert all("leaves by itself" in one.parent.text for one in lines)  # type: ignore[union-attr]
+        assert all("sent automatically" in one.parent.text for one in lines)  # type: ignore[union-attr]
         assert main.select(".im-alert-bad") == []
     assert "waits for you" not in panel.get(OUTBOX).text  # nor in the filters
     assert "Leaves" in [one.text for one in panel.get(f"{OUTBOX}{id}/").select("dt")]
