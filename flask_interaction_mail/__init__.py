@@ -30,15 +30,9 @@ from .merges import request_merge
 from .messages.attachments import AttachmentLike
 from .notifications import cancel_notification, get_notification
 from .outcome import Fault, Reply, Result, Stage
-from .settings.model import (
-    Destination,
-    Encryption,
-    ForeignSender,
-    FromPolicy,
-    MessagingSettings,
-    OnAmbiguous,
-    Secret,
-)
+from .settings.model import ForeignSender, FromPolicy, MessagingSettings, OnAmbiguous
+from .settings.relay import Destination, Encryption
+from .settings.secret import Secret
 from .signals import (
     merge_completed,
     merge_denied,

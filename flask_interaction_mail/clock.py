@@ -23,6 +23,11 @@ def to_db(instant: datetime) -> datetime:
     return instant.astimezone(UTC).replace(tzinfo=None)
 
 
+def as_text(instant: datetime) -> str:
+    """A moment in UTC, to the second, for people."""
+    return instant.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
 def from_db(instant: datetime) -> datetime:
     """Convert naive UTC to an aware instant."""
     return instant.replace(tzinfo=UTC)

@@ -55,6 +55,9 @@ class TransportKind(enum.StrEnum):
         return self is TransportKind.MEMORY
 
 
+STAYS_HERE: Final = "mail stays in the memory of the process that delivers, and nobody gets it"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The parsed keys. ``overrides`` holds cleaned settings."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from flask import Blueprint, Flask
@@ -20,15 +20,17 @@ from .flask_mail import takeover
 from .settings.keyring import Keyring, keys_of
 from .settings.layers import from_mail_config
 from .settings.store import SettingsStore
-from .state import KEY, Access, State, state_of
+from .state import KEY, Access, Delivery, State, state_of
 from .storage import tables
 from .storage.database import Database
 from .transport.memory import MemoryTransport
 from .unit_of_work.app_context import instrument
-from .unit_of_work.pending_work import Delivery
 
-if TYPE_CHECKING:  # a host without a panel may not have it
+if TYPE_CHECKING:
     from flask_admin import Admin
+
+    from .delivery.dispatcher import Dispatcher
+    from .outbox.presence import How
 
 TEMPLATES = "interaction_mail_templates"  # a blueprint without routes: it only brings templates
 
@@ -193,6 +195,7 @@ def _state(
         admin=admin,
         access=access,
         choose_delivery=_choose_delivery,
+        make_dispatcher=_make_dispatcher,
         memory=MemoryTransport() if config.transport is TransportKind.MEMORY else None,
     )
 
@@ -201,9 +204,16 @@ def _choose_delivery(state: State) -> Delivery:
     from .delivery import modes  # late: at the first use
 
     if state.config.delivery is DeliveryMode.CELERY and not state.database.in_memory:
-        by_celery: Delivery = _import_celery().delivery_of(state)
-        return by_celery
+        by_celery: Delivery | None = _import_celery().delivery_of(state)
+        if by_celery is not None:
+            return by_celery
     return modes.chosen(state)
+
+
+def _make_dispatcher(state: State, how: How | None = None, **changes: Any) -> Dispatcher:
+    from .delivery.factory import dispatcher_of  # late: at the first delivery
+
+    return dispatcher_of(state, how, **changes)
 
 
 def _dialects(app: Flask) -> Iterable[str]:

@@ -16,7 +16,6 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from . import clock, signals
-from .announce import announce_ids, send_signal
 from .errors import InteractionMailError, StillWaiting
 from .messages.compose import Identity, RoutingContext, compose_message, failed_message
 from .messages.intent import Intent
@@ -26,6 +25,7 @@ from .outbox.fitted import fitted
 from .settings.layers import InForce
 from .settings.model import MessagingSettings
 from .state import State
+from .unit_of_work.announce import announce_ids, send_signal
 from .unit_of_work.app_context import wake
 from .unit_of_work.session_events import per_transaction
 from .values import Notification, Reason, Status

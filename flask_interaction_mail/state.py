@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
@@ -15,7 +15,7 @@ from .directory import People
 from .settings.store import SettingsStore
 from .storage.database import Database
 from .transport.memory import MemoryTransport
-from .unit_of_work.pending_work import Delivery
+from .transport.policy import ConnectPolicy
 from .values import Right
 
 if TYPE_CHECKING:  # a host without a panel may not have it
@@ -24,6 +24,34 @@ if TYPE_CHECKING:  # a host without a panel may not have it
 KEY = "interaction_mail"
 
 Access = Callable[[Right], bool]
+
+
+class Delivery(Protocol):
+    """A way of delivery, as far as others know it."""
+
+    def ensure_running(self) -> None:
+        """A request begins."""
+        ...
+
+    def wake(self) -> None:
+        """There is something to deliver."""
+        ...
+
+    def context_ends(self) -> None:
+        """An app context has stored what it had to store."""
+        ...
+
+    def advice(self) -> str | None:
+        """What the host has left out, so that mail could wait for long; None for nothing.
+
+        Raises:
+            InteractionMailError: nobody can deliver.
+        """
+        ...
+
+    def stop(self, timeout: float = ...) -> None:
+        """Finish what is in flight, for ``timeout`` seconds at most."""
+        ...
 
 
 @dataclass(kw_only=True, eq=False)
@@ -39,12 +67,18 @@ class State:
     admin: Admin | None
     access: Access | None
     choose_delivery: Callable[[State], Delivery]
+    make_dispatcher: Callable[..., Any]  # factory.dispatcher_of, which brings the wire
     memory: MemoryTransport | None = None  # stands in for every server
 
     @cached_property
     def delivery(self) -> Delivery:
         """Who delivers; decided at the first use, when the database is configured for sure."""
         return self.choose_delivery(self)
+
+    @property
+    def connect_policy(self) -> ConnectPolicy:
+        """Where a connection to a server may go."""
+        return ConnectPolicy(deny=self.config.deny_networks, ports=self.config.deny_ports)
 
     @property
     def suppressed(self) -> bool:

@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 from werkzeug.test import Client
 from werkzeug.wsgi import ClosingIterator
 
-from flask_interaction_mail.settings.model import Secret
+from flask_interaction_mail.settings.secret import Secret
 from flask_interaction_mail.signals import settings_changed
 
 STEM = "kanarie-Zq7-"

@@ -17,8 +17,7 @@ def _rate(count: int, once: Callable[[], object]) -> dict[str, float]:
 
 
 def _open_and_close(port: int, authority: str) -> None:
-    from flask_interaction_mail.settings.model import Encryption
-    from flask_interaction_mail.transport.relay import Relay
+    from flask_interaction_mail.settings.relay import Encryption, Relay
     from flask_interaction_mail.transport.smtp.session import Session
 
     relay = Relay(

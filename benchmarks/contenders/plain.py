@@ -93,7 +93,7 @@ def _sending(transport: Any, envelopes: Iterable[Any]) -> None:
 
 def _opened(port: int, first: Any) -> Any:
     """A transport that has sent one message."""
-    from flask_interaction_mail.transport.relay import relay_of
+    from flask_interaction_mail.settings.model import relay_of
     from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 
     transport = SmtpTransport(relay_of(_settings(port)))

@@ -146,7 +146,7 @@ def _version(name: str) -> str:
 
 def _breaker(present: InForce) -> breaker.Open | None:
     from ..outbox import breaker  # late: loaded with the first page that is opened
-    from ..transport.relay import relay_of
+    from ..settings.model import relay_of
 
     if not present.settings.configured:
         return None

@@ -12,7 +12,8 @@ import click
 
 from ..errors import SettingsError
 from ..settings.layers import InForce
-from ..settings.model import SETTINGS, Secret
+from ..settings.model import SETTINGS
+from ..settings.secret import Secret
 from ..settings.setting import Widget
 from .output import Function
 

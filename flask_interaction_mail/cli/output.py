@@ -13,13 +13,13 @@ import click
 import sqlalchemy as sa
 from flask.cli import AppGroup
 
+from ..clock import as_text
 from ..errors import InteractionMailError, SettingsError
 from ..storage.database import is_away
 from ..text import one_line
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
-STAYS_HERE: Final = "mail stays in the memory of the process that delivers, and nobody gets it"
 as_json: Final = click.option("--json", "as_json", is_flag=True, help="Write JSON for a program.")
 
 
@@ -65,9 +65,9 @@ _MODULES: Final = {
     "outbox": "outbox",
     "rotate-keys": "settings",
     "settings": "settings",
-    "status": "delivery",
+    "status": "status",
     "test": "test",
-    "worker": "delivery",
+    "worker": "worker",
 }
 main: Final = Main("interaction-mail", help="E-mail: settings, tests, outbox and delivery.")
 
@@ -139,16 +139,11 @@ def _cell(value: object) -> str:
         case bool():
             return "yes" if value else "no"
         case datetime():
-            return moment(value)
+            return as_text(value)
         case tuple() | list():
             return ", ".join(map(_cell, value)) or "-"
         case _:
             return one_line(str(value)) or "-"
-
-
-def moment(instant: datetime) -> str:
-    """A moment in UTC, to the second."""
-    return instant.strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 class MessageId(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic since 8.4

@@ -28,12 +28,10 @@ from flask import Flask, current_app, has_app_context
 from werkzeug.utils import import_string
 
 from .. import clock, operations
-from ..delivery.modes import SyncDelivery, dispatcher
 from ..delivery.ports import StopCondition
 from ..errors import InteractionMailError
-from ..state import KEY, State, state_of
+from ..state import KEY, Delivery, State, state_of
 from ..storage.tables import MESSAGE
-from ..unit_of_work.pending_work import Delivery
 from ..values import Status
 from .wakeups import DELIVER, CeleryDelivery, goodbye, hand_over
 
@@ -62,12 +60,12 @@ def install(app: Flask) -> None:
     _apps.add(app)
 
 
-def delivery_of(state: State) -> Delivery:
-    """Delivery for ``state`` by the workers of its Celery."""
+def delivery_of(state: State) -> Delivery | None:
+    """Delivery for ``state`` by the workers of its Celery; None where that has no workers."""
     find = partial(celery_of, state.app)
     with suppress(InteractionMailError):  # which the next request is told
         if find().conf.task_always_eager:  # in tests of hosts: no broker, all at once
-            return SyncDelivery(partial(dispatcher, state))
+            return None
     return CeleryDelivery(find)
 
 
@@ -134,7 +132,7 @@ class _Turn:
 
     def drain(self, seconds: float) -> None:
         """Deliver for ``seconds`` at most, and not longer than the turn goes."""
-        own = dispatcher(self.state)  # makes itself ready before the time counts
+        own = self.state.make_dispatcher(self.state)  # makes itself ready before the time counts
         until = StopCondition(deadline=min(time.monotonic() + seconds, self.ends_at))
         stats = own.drain(until)
         self.sent += stats.sent
@@ -230,12 +228,6 @@ def beat_schedule(every: timedelta = timedelta(seconds=30)) -> dict[str, dict[st
 def install_beat(celery: Any, every: timedelta = timedelta(seconds=30)) -> None:
     """Add the entries of ``beat_schedule`` to the configuration of ``celery``."""
     celery.conf.beat_schedule = {**(celery.conf.beat_schedule or {}), **beat_schedule(every)}
-
-
-def has_sweep(celery: Any) -> bool:
-    """Whether the configuration of ``celery`` schedules the sweep under whatever name."""
-    entries = (celery.conf.beat_schedule or {}).values()
-    return any(entry.get("task") == DELIVER for entry in entries)
 
 
 # -- worker processes --------------------------------------------------------------------

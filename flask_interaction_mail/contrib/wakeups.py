@@ -30,6 +30,12 @@ _LONGEST_PAUSE = 60.0  # s between two tries while the broker is down
 _GOODBYE = 2.0  # s that a process waits at its end for its last wake-up
 _PATIENCE = 5.0  # s for one step of the conversation with the broker
 
+_NO_SWEEP: Final = (
+    "by Celery, but its beat schedule has no entry for the sweep, which deferred mail waits for: "
+    "call flask_interaction_mail.contrib.celery.install_beat(celery), unless the schedule is kept "
+    "elsewhere."
+)
+
 # Celery itself would try for ever; what it calls these timeouts depends on the broker.
 _ONCE: Final = {"max_retries": 1, "interval_start": 0, "interval_step": 0}
 _OPTIONS: Final[dict[str, dict[str, object]]] = {
@@ -144,6 +150,15 @@ class CeleryDelivery:
 
     def context_ends(self) -> None:
         """Nothing: the thread does not wait for contexts."""
+
+    def advice(self) -> str | None:
+        """What to do where the sweep is not in the beat schedule.
+
+        Raises:
+            InteractionMailError: there is no Celery.
+        """
+        entries = (self._find().conf.beat_schedule or {}).values()
+        return None if any(entry.get("task") == DELIVER for entry in entries) else _NO_SWEEP
 
     def stop(self, timeout: float = _GOODBYE) -> None:
         """Publish what is due, for ``timeout`` seconds at most, and end the thread."""

@@ -17,11 +17,11 @@ from ..errors import AddressError, TransportError
 from ..messages.recipients import complete_setting
 from ..outbox.claimed import AttemptResult, Claimed
 from ..outcome import Fault, Stage
-from ..settings.model import Encryption, MessagingSettings, OnAmbiguous
+from ..settings.model import MessagingSettings, OnAmbiguous
+from ..settings.relay import Encryption, Relay
 from ..storage.database import AWAY, in_short
 from ..transport.base import Envelope, Stopped, Transport, TransportResult
 from ..transport.pool import KeptTransports
-from ..transport.relay import Relay
 from .jobs import Jobs
 from .resolution import Judge
 

@@ -21,6 +21,11 @@ _LOADED: Final = {
 }
 # Servers that leave SIGTERM to the system, which ends the process at once.
 _LEAVES_SIGTERM: Final = ("waitress", "cheroot", "flask run")
+NO_THREADS: Final = (
+    "uWSGI runs here without enable-threads, so a delivery thread would stand still between "
+    "requests. Mail is delivered at the end of each request instead, as with "
+    "INTERACTION_MAIL_DELIVERY = 'sync': set enable-threads = true in uWSGI's configuration"
+)
 
 
 def name() -> str | None:

@@ -20,7 +20,7 @@ from ..outbox.claimed import Claimed
 from ..outbox.fenced import by_index
 from ..outbox.sizes import ANY, LARGE, SMALL, Sizes
 from ..settings.model import MessagingSettings, OnAmbiguous
-from ..transport.relay import Relay
+from ..settings.relay import Relay
 from .ports import DispatcherPorts
 
 GLANCE: Final = 0.25  # s between two looks at what may have changed, while there is work

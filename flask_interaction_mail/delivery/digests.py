@@ -12,7 +12,6 @@ from typing import Final
 import sqlalchemy as sa
 
 from .. import operations
-from ..announce import announce_ids
 from ..messages import templates
 from ..messages.compose import Identity
 from ..messages.digest_content import IN_FULL, summary_of
@@ -25,6 +24,7 @@ from ..outbox.digests import SOURCE, Gathering
 from ..outbox.rates import Rates
 from ..state import State
 from ..storage.database import context_of
+from ..unit_of_work.announce import announce_ids
 from ..values import Party
 
 log = logging.getLogger("flask_interaction_mail")

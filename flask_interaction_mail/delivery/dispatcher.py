@@ -14,10 +14,10 @@ from .. import threads
 from ..errors import AddressError, InteractionMailError
 from ..outbox import claim
 from ..settings.model import MessagingSettings
+from ..settings.relay import Relay
 from ..storage.database import in_short
 from ..transport.base import Transport
 from ..transport.pool import KeptTransports
-from ..transport.relay import Relay
 from .agents import divert_to
 from .ports import DispatcherPorts, DrainStats, StopCondition
 from .run import DeliveryRun

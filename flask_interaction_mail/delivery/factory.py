@@ -12,14 +12,13 @@ from functools import partial
 from typing import Any, Final
 
 from .. import operations
-from ..announce import announce_ids
 from ..config import DeliveryMode
 from ..outbox.claimed import AttemptResult
 from ..outbox.presence import How, Pulse
+from ..settings.model import relay_of
 from ..state import State
-from ..transport.policy import ConnectPolicy
 from ..transport.registry import Transports
-from ..transport.relay import relay_of
+from ..unit_of_work.announce import announce_ids
 from . import appserver, notices, wakeup
 from .digests import RateLimiter, digest_members
 from .dispatcher import Dispatcher
@@ -56,12 +55,12 @@ def pulse_of(state: State, how: How) -> Pulse:
 
 
 def _ports(state: State) -> DispatcherPorts:
-    transports = Transports(ConnectPolicy.of(state.config), state.memory)
-    logins = Logins(state.database, state.settings.keyring, transports)
+    transports = Transports(state.connect_policy, state.memory)
+    logins = Logins(state.database, state.settings.keyring, transports.open)
     return DispatcherPorts(
         store=state.database,
         settings=lambda: state.settings.current().settings,
-        relay=partial(relay_of, transport=state.config.transport),
+        relay=partial(relay_of, kind=state.config.transport),
         transport=logins.transport,
         prepare=logins.look,
         announce=partial(_announce, state),

@@ -12,16 +12,14 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 from .. import threads
 from ..config import DeliveryMode
-from ..state import State
-from ..unit_of_work.pending_work import Delivery
+from ..state import Delivery, State
 from . import appserver
 
 if TYPE_CHECKING:  # a process that leaves delivery to a worker does without it
-    from ..outbox.presence import How
     from .dispatcher import Dispatcher
     from .ports import DrainStats, StopCondition
 
@@ -35,12 +33,6 @@ _CLOSING = 2.0  # s of them in which nothing more is begun
 _GLANCE = 0.02  # s
 _AGAIN = 60.0  # s after a thread that could not be started
 _SPARE = 2  # threads at hand: from Python 3.12 on none can be started at the end of a process
-
-NO_THREADS: Final = (
-    "uWSGI runs here without enable-threads, so a delivery thread would stand still between "
-    "requests. Mail is delivered at the end of each request instead, as with "
-    "INTERACTION_MAIL_DELIVERY = 'sync': set enable-threads = true in uWSGI's configuration"
-)
 
 
 class _Debt:
@@ -170,6 +162,9 @@ class ThreadDelivery:
     def context_ends(self) -> None:
         """Nothing: the thread does not wait for contexts."""
 
+    def advice(self) -> None:
+        """Nothing: delivery needs no more than this process."""
+
     def stop(self, timeout: float = _GOODBYE) -> None:
         """Deliver what this process has committed, for ``timeout`` seconds at most; then end.
 
@@ -219,6 +214,9 @@ class WorkerDelivery:
     def context_ends(self) -> None:
         """Nothing: the worker does not wait for contexts."""
 
+    def advice(self) -> None:
+        """Nothing: whether a worker runs is in the database."""
+
     def stop(self, timeout: float = _GOODBYE) -> None:
         """Nothing to stop."""
 
@@ -257,27 +255,26 @@ class SyncDelivery:
         dispatcher = self._dispatcher(How.SYNC, grace=SYNC_GRACE, modest=True)
         return dispatcher.drain(StopCondition(deadline=time.monotonic() + seconds))
 
+    def advice(self) -> None:
+        """Nothing: delivery needs no more than this process."""
+
     def stop(self, timeout: float = _GOODBYE) -> None:
         """Nothing to stop."""
 
 
-def dispatcher(state: State, how: How | None = None, **changes: Any) -> Dispatcher:
-    """As ``factory.dispatcher_of``, which is imported first."""
-    from .factory import dispatcher_of  # late: brings the dispatcher and the wire
-
-    return dispatcher_of(state, how, **changes)
-
-
 def chosen(state: State) -> Delivery:
-    """Who delivers for ``state``, as its configuration says and this process allows."""
-    mode, dispatchers = state.config.delivery, partial(dispatcher, state)
-    if mode is DeliveryMode.SYNC or state.database.in_memory:
+    """Who delivers for ``state``, as its configuration says and this process allows.
+
+    A Celery that has workers has been chosen before.
+    """
+    mode, dispatchers = state.config.delivery, partial(state.make_dispatcher, state)
+    if mode in (DeliveryMode.SYNC, DeliveryMode.CELERY) or state.database.in_memory:
         return SyncDelivery(dispatchers)
     if mode is DeliveryMode.WORKER:
         from . import wakeup  # late: only for those who tell others
 
         return WorkerDelivery(lambda: wakeup.notify(state.database))
     if not appserver.runs_threads():
-        log.warning("delivery.no_threads: %s", NO_THREADS)
+        log.warning("delivery.no_threads: %s", appserver.NO_THREADS)
         return SyncDelivery(dispatchers)
     return ThreadDelivery(dispatchers)

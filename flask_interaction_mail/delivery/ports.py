@@ -16,9 +16,9 @@ from typing import Protocol
 import sqlalchemy as sa
 
 from ..outbox.claimed import AttemptResult, Claimed
-from ..settings.model import MessagingSettings
+from ..settings.model import MessagingSettings, relay_of
+from ..settings.relay import Relay
 from ..transport.base import Transport
-from ..transport.relay import Relay, relay_of
 
 
 def worker_name() -> str:

@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from ..outbox import breaker, claim
 from ..outbox.claimed import AttemptResult, Claimed
 from ..outbox.server_limits import CONNECTIONS, RECIPIENTS, ServerLimit, learn
+from ..settings.relay import Relay
 from ..storage.database import AWAY, in_short
-from ..transport.relay import Relay
 from ..values import Status
 from .claimer import Claimer, ClaimRequest
 from .ports import DispatcherPorts, DrainStats, StopCondition

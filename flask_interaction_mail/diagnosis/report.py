@@ -10,8 +10,8 @@ from typing import Final
 
 from ..errors import TransportError
 from ..outcome import Fault, Reply, Stage
-from ..settings.model import Encryption, MessagingSettings
-from ..transport.relay import Relay
+from ..settings.model import MessagingSettings
+from ..settings.relay import Encryption, Relay
 from ..transport.smtp.auth import LoggedIn
 from ..transport.smtp.faults import fault_of
 from ..transport.smtp.tls import TlsFacts
@@ -173,7 +173,7 @@ class Report:
     def concluded(self) -> Diagnosis:
         """What the steps come to."""
         failed = last_failure(self.steps)
-        if self.sample is not None and self.relay.kind.stands_in:
+        if self.sample is not None and self.relay.stands_in:
             return self._diagnosis(Outcome.SUPPRESSED, "stays_in_memory")
         if failed is None:
             return self._diagnosis(Outcome.PASSED, "passed")

@@ -10,10 +10,10 @@ from typing import Final
 from .. import clock
 from ..errors import InteractionMailError, TransportError
 from ..outcome import Fault, Reply, Stage
-from ..settings.model import Encryption, MessagingSettings
+from ..settings.model import MessagingSettings
+from ..settings.relay import Encryption, Relay
 from ..transport.base import Envelope
 from ..transport.registry import Transports
-from ..transport.relay import Relay
 from ..transport.smtp import commands, probe
 from ..transport.smtp.auth import LoggedIn, may_refuse_mechanism
 from ..transport.smtp.conclusions import out_of_reach, unable_to_carry
@@ -98,7 +98,7 @@ class _Runner:
 
     def _steps(self) -> Iterator[Step]:
         envelope = self._prepared()
-        if self._relay.kind.stands_in:
+        if self._relay.stands_in:
             yield from self._stand_in(envelope)
             return
         for stage, step in self._session.steps():

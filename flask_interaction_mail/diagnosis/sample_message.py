@@ -11,7 +11,8 @@ from ..addresses import Mailbox, domain_of
 from ..messages import mime
 from ..messages.intent import Intent
 from ..messages.recipients import default_to
-from ..messages.sender import SenderHeaders, default_from
+from ..messages.route import SenderHeaders
+from ..messages.sender import default_from
 from ..settings.model import MessagingSettings
 from ..transport.base import Envelope
 

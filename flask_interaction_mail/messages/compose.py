@@ -22,7 +22,8 @@ from . import mime, recipients
 from .intent import Intent
 from .message import NewMessage, Original, id_of_key, new_id, with_status
 from .recipients import Routing
-from .sender import SenderHeaders, choose_flask_mail_sender, choose_sender
+from .route import SenderHeaders
+from .sender import choose_flask_mail_sender, choose_sender
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,7 +31,7 @@ from ..errors import ContentError
 from . import encoding, headers
 from .attachments import checked, checked_alternative, is_message, type_of
 from .intent import Attachment, Intent
-from .sender import SenderHeaders
+from .route import SenderHeaders
 
 Part = tuple[str, str]  # header and body, with the line ends of RFC 5322
 

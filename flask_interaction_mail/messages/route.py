@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ..addresses import Mailbox
 from ..text import one_line
 
 # The sentence of each step; the placeholders are its ``values``.
@@ -86,3 +87,20 @@ class RouteStep:
 def step(code: str, **values: str) -> RouteStep:
     """A step whose values are made legible in one line each."""
     return RouteStep(code, {name: one_line(value) for name, value in values.items()})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SenderHeaders:
+    """The sender on the envelope (RFC 5321) and in the header (RFC 5322 §3.6.2).
+
+    ``sender`` is None if there is no Sender header, ``reply_to`` empty if there is no Reply-To.
+    ``in_text`` are mailboxes that the text names because no header may have them, each with the
+    header in which it would be.
+    """
+
+    envelope_sender: str
+    from_: Mailbox
+    sender: Mailbox | None = None
+    reply_to: tuple[Mailbox, ...] = ()
+    in_text: tuple[tuple[str, Mailbox], ...] = ()
+    steps: tuple[RouteStep, ...] = ()

@@ -8,7 +8,7 @@ has only the name, and the text has the address.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from .. import addresses
 from ..addresses import Mailbox
@@ -17,24 +17,7 @@ from ..settings.model import ForeignSender, FromPolicy, MessagingSettings
 from ..text import display_name
 from ..values import Party
 from .recipients import complete_setting, name_of, own_domains, resolve, who
-from .route import RouteStep, step
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SenderHeaders:
-    """The sender on the envelope (RFC 5321) and in the header (RFC 5322 §3.6.2).
-
-    ``sender`` is None if there is no Sender header, ``reply_to`` empty if there is no Reply-To.
-    ``in_text`` are mailboxes that the text names because no header may have them, each with the
-    header in which it would be.
-    """
-
-    envelope_sender: str
-    from_: Mailbox
-    sender: Mailbox | None = None
-    reply_to: tuple[Mailbox, ...] = ()
-    in_text: tuple[tuple[str, Mailbox], ...] = ()
-    steps: tuple[RouteStep, ...] = ()
+from .route import RouteStep, SenderHeaders, step
 
 
 def choose_sender(

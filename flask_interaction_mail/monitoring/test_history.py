@@ -15,14 +15,12 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 
 from .. import clock
-from ..delivery import mechanisms
 from ..diagnosis.results import Diagnosis, Outcome, Step
-from ..outbox import breaker
+from ..outbox import breaker, logins
 from ..settings.layers import InForce
+from ..settings.model import relay_of
 from ..state import State
 from ..storage.tables import CheckRow
-from ..transport.policy import ConnectPolicy
-from ..transport.relay import relay_of
 
 PER_MINUTE = 10  # tests by one user
 _LIMITS = "interaction_mail_test_limits"
@@ -77,7 +75,7 @@ def steps(state: State, tried: InForce) -> Iterator[Step | Diagnosis]:
     return diagnose(
         relay_of(tried.settings, state.config.transport),
         tried.settings,
-        transports=Transports(ConnectPolicy.of(state.config), state.memory),
+        transports=Transports(state.connect_policy, state.memory),
         suppressed=state.suppressed,
     )
 
@@ -89,7 +87,7 @@ def record(state: State, tested: InForce, *, by: str, end: Diagnosis) -> None:
     with state.database.writing() as connection:
         if end.mechanism is not None:
             keyring = state.settings.keyring
-            mechanisms.keep(connection, keyring, relay, end.mechanism, clock.now())
+            logins.record(connection, keyring, relay, end.mechanism, clock.now())
         if end.passed and tested.settings == present:
             breaker.close(connection, relay)  # what stood in the way does so no more
         connection.execute(

@@ -16,12 +16,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..config import TransportKind
 from ..errors import TransportError
 from ..outcome import Stage
+from ..settings.relay import Relay
 from ..storage.check_rows import upsert
 from ..storage.tables import CHECK as CHECK
-from ..transport.relay import Relay
 
 _ROWS = uuid.UUID("b2a5f7ce-6f0e-4a55-8a3d-2f5fd1a7c9e4")
 _KIND = "breaker"
@@ -121,6 +120,6 @@ def _print(relay: Relay) -> str:
         relay.helo,
         relay.secret is not None,
     )
-    if relay.kind != TransportKind.SMTP:
-        facts = (relay.kind, *facts)
+    if relay.stands_in:
+        facts = (str(relay.kind), *facts)
     return hashlib.sha256(repr(facts).encode()).hexdigest()

@@ -16,9 +16,9 @@ from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
+from ..settings.relay import Relay
 from ..storage.check_rows import upsert
 from ..storage.tables import CHECK
-from ..transport.relay import Relay
 
 
 @dataclass(frozen=True, slots=True)

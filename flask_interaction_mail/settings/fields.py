@@ -12,7 +12,8 @@ from contextlib import suppress
 
 from ..errors import AddressError, SettingsError
 from .cleaners import WrongValue
-from .model import SETTINGS, Secret
+from .model import SETTINGS
+from .secret import Secret
 from .setting import Setting
 
 

@@ -19,7 +19,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import SecretUnreadable
-from .model import SETTINGS, Destination, MessagingSettings, Secret
+from .model import SETTINGS, MessagingSettings
+from .relay import Destination
+from .secret import Secret
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet, MultiFernet

@@ -16,16 +16,9 @@ from ..errors import SettingsError
 from . import rules
 from .cleaners import FALSE
 from .fields import clean
-from .model import (
-    BOUND_TO,
-    SETTINGS,
-    Destination,
-    Encryption,
-    MessagingSettings,
-    Origin,
-    PasswordState,
-    Secret,
-)
+from .model import BOUND_TO, SETTINGS, MessagingSettings, Origin, PasswordState
+from .relay import Destination, Encryption
+from .secret import Secret
 
 _NAMED: Final = re.compile(r'\s*"?(?P<name>[^<>"]*?)"?\s*<(?P<address>[^<>]+)>\s*')
 

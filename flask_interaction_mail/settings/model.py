@@ -6,24 +6,17 @@
 from __future__ import annotations
 
 import enum
-import hmac
 import re
 from dataclasses import dataclass, field, fields
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, TypeVar
 
 from . import cleaners
-from .cleaners import WrongValue, canonical_pem
+from .cleaners import WrongValue
+from .relay import SMTP, Destination, Encryption, Relay
+from .secret import Secret
 from .setting import Section, Setting, Widget
 
 T = TypeVar("T")
-
-
-class Encryption(enum.StrEnum):
-    """How the connection is protected; a server that offers less is not used."""
-
-    STARTTLS = "starttls"  # begins in plain text, encrypted before anything confidential (RFC 3207)
-    TLS = "tls"  # encrypted from the first byte (RFC 8314 §3.3)
-    NONE = "none"  # readable by everybody on the way
 
 
 class FromPolicy(enum.StrEnum):
@@ -65,47 +58,6 @@ class PasswordState(enum.StrEnum):
     UNREADABLE = "unreadable"  # encrypted under a key that is not configured
 
 
-class Secret:
-    """A text that only ``reveal()`` shows; ``repr`` and ``str`` hide it.
-
-    Two secrets are equal if their texts are. A secret cannot be pickled, and copying returns the
-    same object.
-    """
-
-    __slots__ = ("__text",)
-
-    def __init__(self, text: str) -> None:
-        self.__text = text
-
-    def reveal(self) -> str:
-        """Return the text; do not keep it in a variable."""
-        return self.__text
-
-    def __repr__(self) -> str:
-        return "********"
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, Secret):
-            return NotImplemented
-        ours, theirs = (secret.__text.encode("utf-8", "surrogatepass") for secret in (self, other))
-        return hmac.compare_digest(ours, theirs)
-
-    def __hash__(self) -> int:
-        return hash((Secret, self.__text))
-
-    def __bool__(self) -> bool:
-        return bool(self.__text)
-
-    def __copy__(self) -> Secret:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Secret:
-        return self
-
-    def __reduce_ex__(self, protocol: object) -> NoReturn:
-        raise TypeError("a Secret cannot be pickled")
-
-
 def _password(raw: object) -> Secret | None:
     """The cleaner of the password, which takes a ``Secret``, so that no error can show it."""
     if raw is None:
@@ -115,28 +67,6 @@ def _password(raw: object) -> Secret | None:
     if re.search("[\0\r\n\ud800-\udfff]", raw.reveal()):
         raise WrongValue("must be one line of characters that can be typed")
     return raw or None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Destination:
-    """What a password is bound to: the server, its protection and the login.
-
-    Two spellings of one destination are equal: ``server`` is in lower case without a trailing
-    dot, and ``ca_certificate`` is canonical PEM.
-    """
-
-    server: str | None = None
-    port: int = 25
-    encryption: Encryption = Encryption.STARTTLS
-    ca_certificate: str | None = None
-    login: str | None = None
-
-    def __post_init__(self) -> None:
-        _set = object.__setattr__
-        _set(self, "server", (self.server or "").lower().rstrip(".") or None)
-        _set(self, "encryption", Encryption(self.encryption))
-        _set(self, "ca_certificate", canonical_pem(self.ca_certificate or "") or None)
-        _set(self, "login", self.login or None)
 
 
 def setting(default: T, **about: Any) -> T:
@@ -426,3 +356,29 @@ BOUND_TO: Final = {
 }
 _WORDS: Final = {name: entry.kind for name, entry in SETTINGS.items() if entry.choices}
 _TUPLES: Final = tuple(name for name, entry in SETTINGS.items() if entry.kind is tuple)
+
+
+def relay_of(settings: MessagingSettings, kind: str = SMTP) -> Relay:
+    """The relay of ``settings``, unless the host has chosen a ``kind`` that stands in for it.
+
+    What stands in is told nothing of the server, and no secret.
+    """
+    if kind != SMTP:
+        return Relay(kind=kind)
+    return Relay(
+        server=settings.smtp_server,
+        port=settings.smtp_port,
+        encryption=settings.encryption,
+        ca_certificate=settings.ca_certificate,
+        use_authentication=settings.use_authentication,
+        login=settings.login,
+        secret=settings.password,
+        allow_unencrypted_auth=settings.allow_unencrypted_auth,
+        helo=settings.helo_name,
+        domain=_own_domain(settings),
+    )
+
+
+def _own_domain(settings: MessagingSettings) -> str | None:
+    local, at, domain = (settings.default_from or "").rpartition("@")
+    return domain if at and local else settings.company_domain

@@ -8,7 +8,8 @@ from typing import Final
 from .. import addresses
 from ..errors import AddressError
 from .cleaners import canonical_pem, is_readable_pem
-from .model import ADDRESSES, SETTINGS, Encryption, MessagingSettings, Origin, PasswordState
+from .model import ADDRESSES, SETTINGS, MessagingSettings, Origin, PasswordState
+from .relay import Encryption
 
 _PORTS: Final = {Encryption.NONE: 25, Encryption.STARTTLS: 587, Encryption.TLS: 465}
 

@@ -19,8 +19,9 @@ from ..errors import SecretUnreadable, SettingsError
 from .fields import clean_all, shielded
 from .keyring import Keyring
 from .layers import InForce, Layer, configured_layer, in_force
-from .model import SETTINGS, Origin, PasswordState, Secret
+from .model import SETTINGS, Origin, PasswordState
 from .revisions import Mark, Rows, Stored, Transactions, conflict, read_mark, read_newest
+from .secret import Secret
 
 log = logging.getLogger("flask_interaction_mail")
 

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
-from typing import Final, Self
-
-from ..config import Config, Network
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
+from typing import Final
 
 Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
 
 _NEVER: Final[tuple[Network, ...]] = tuple(
     map(
@@ -50,11 +56,6 @@ class ConnectPolicy:
 
     deny: tuple[Network, ...] = ()
     ports: frozenset[int] = frozenset()
-
-    @classmethod
-    def of(cls, config: Config) -> Self:
-        """The policy of an application."""
-        return cls(deny=config.deny_networks, ports=config.deny_ports)
 
     def allows(self, address: str, port: int) -> bool:
         """Whether a connection to the numeric ``address`` at ``port`` may be made."""

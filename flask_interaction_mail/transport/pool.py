@@ -9,8 +9,8 @@ from functools import partial
 from typing import Final
 
 from .. import threads
+from ..settings.relay import Relay
 from .base import Transport
-from .relay import Relay
 
 _IDLE: Final = 10.0  # s without a message after which a connection is given up
 

@@ -6,11 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Final
 
-from ..config import TransportKind
+from ..settings.relay import SMTP, Relay
 from .base import Transport
 from .memory import MemoryTransport
 from .policy import ConnectPolicy
-from .relay import Relay
 from .smtp.transport import ConnectionLimits, SmtpTransport
 
 
@@ -50,6 +49,6 @@ class Transports:
 
 
 _OPENED: Final[Mapping[str, Callable[[Transports, Relay, str | None], Transport]]] = {
-    TransportKind.SMTP: Transports._smtp,
-    TransportKind.MEMORY: Transports._in_memory,
+    SMTP: Transports._smtp,
+    "memory": Transports._in_memory,
 }

@@ -66,12 +66,8 @@ class CancelMessages:
 Work = StoreMessage | CancelMessages
 
 
-class Delivery(Protocol):
-    """A way of delivery, as far as other folders know it."""
-
-    def ensure_running(self) -> None:
-        """A request begins."""
-        ...
+class Waking(Protocol):
+    """A way of delivery, as far as this folder knows it."""
 
     def wake(self) -> None:
         """There is something to deliver."""
@@ -79,10 +75,6 @@ class Delivery(Protocol):
 
     def context_ends(self) -> None:
         """An app context has stored what it had to store."""
-        ...
-
-    def stop(self, timeout: float = ...) -> None:
-        """Finish what is in flight, for ``timeout`` seconds at most."""
         ...
 
 
@@ -94,7 +86,7 @@ class Owner(Protocol):
     database: Database
 
     @property
-    def delivery(self) -> Delivery: ...
+    def delivery(self) -> Waking: ...
 
 
 @dataclass(eq=False, slots=True)

@@ -13,11 +13,11 @@ from functools import partial
 import sqlalchemy as sa
 
 from .. import clock
-from ..announce import announce_ids, emit, is_heard
 from ..outbox import messages
 from ..storage.write_conflicts import change_or_skip
 from ..values import Status
 from . import retry_queue
+from .announce import announce_ids, emit, is_heard
 from .app_context import wake
 from .pending_work import (
     CancelMessages,

@@ -17,8 +17,8 @@ from flask_interaction_mail import clock
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.delivery.retry import next_attempt
 from flask_interaction_mail.outbox import breaker
+from flask_interaction_mail.settings.model import relay_of
 from flask_interaction_mail.storage.tables import ATTEMPT, MESSAGE, TABLES
-from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp.timeouts import Timeouts
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.crash.accounts import LONG

@@ -20,7 +20,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from flask_interaction_mail import clock, send_notification
-from flask_interaction_mail.cli.delivery import until_signalled
+from flask_interaction_mail.cli.worker import until_signalled
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.delivery.lease import Lease
 from flask_interaction_mail.delivery.ports import DispatcherPorts, Store

@@ -20,12 +20,12 @@ from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.delivery.ports import DispatcherPorts, StopCondition
 from flask_interaction_mail.outbox import claim
 from flask_interaction_mail.outbox.claimed import AttemptResult
-from flask_interaction_mail.settings.model import MessagingSettings
+from flask_interaction_mail.settings.model import MessagingSettings, relay_of
+from flask_interaction_mail.settings.relay import Relay
 from flask_interaction_mail.storage.tables import MESSAGE
 from flask_interaction_mail.transport.base import Envelope, TransportResult
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.transport.pool import KeptTransports
-from flask_interaction_mail.transport.relay import Relay, relay_of
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.outbox_rows import Store, a_message, before_records, records_of
 from tests.servers.clients import PATIENT, settings

@@ -15,8 +15,8 @@ import pytest
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outcome import Result, Stage
+from flask_interaction_mail.settings.model import relay_of
 from flask_interaction_mail.transport.base import Envelope, TransportResult
-from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp import conclusions
 from flask_interaction_mail.transport.smtp.transport import ConnectionLimits, SmtpTransport
 from tests.outbox_rows import Store, a_message

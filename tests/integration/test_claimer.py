@@ -16,10 +16,9 @@ from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.delivery.ports import StopCondition
 from flask_interaction_mail.outbox import claim as queue
 from flask_interaction_mail.outbox.claimed import AttemptResult
-from flask_interaction_mail.settings.model import MessagingSettings
+from flask_interaction_mail.settings.model import MessagingSettings, relay_of
 from flask_interaction_mail.transport.base import Envelope, TransportResult
 from flask_interaction_mail.transport.memory import MemoryTransport
-from flask_interaction_mail.transport.relay import relay_of
 from tests.databases import LOCKING
 from tests.outbox_rows import SETTINGS, Store, a_message, before_records, claims_of, records_of
 

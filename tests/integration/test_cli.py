@@ -22,7 +22,7 @@ from flask_admin import Admin
 from flask_mail import Mail
 
 from flask_interaction_mail import clock, operations, send_notification, settings_changed
-from flask_interaction_mail.cli.delivery import until_signalled
+from flask_interaction_mail.cli.worker import until_signalled
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.settings.model import SETTINGS
 from flask_interaction_mail.storage import migrations

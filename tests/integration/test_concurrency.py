@@ -12,10 +12,9 @@ from flask_interaction_mail import clock
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.outbox import breaker
 from flask_interaction_mail.outbox.server_limits import read
-from flask_interaction_mail.settings.model import MessagingSettings
+from flask_interaction_mail.settings.model import MessagingSettings, relay_of
 from flask_interaction_mail.transport.base import Envelope, TransportResult
 from flask_interaction_mail.transport.memory import MemoryTransport
-from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.outbox_rows import Store, a_message
 from tests.servers.certificates import pki

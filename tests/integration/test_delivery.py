@@ -32,9 +32,9 @@ from flask_interaction_mail.outbox import breaker
 from flask_interaction_mail.outbox import messages as outbox
 from flask_interaction_mail.outbox.claimed import AttemptResult
 from flask_interaction_mail.outcome import Reply, Result, Stage
+from flask_interaction_mail.settings.model import relay_of
 from flask_interaction_mail.transport.base import Envelope, TransportResult
 from flask_interaction_mail.transport.memory import MemoryTransport
-from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.values import Status
 from tests.catcher import Catcher, catching
 from tests.host import Host, opened

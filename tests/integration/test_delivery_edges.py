@@ -25,7 +25,7 @@ from flask_interaction_mail import (
 from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outbox import breaker, messages
 from flask_interaction_mail.outcome import Reply, Stage
-from flask_interaction_mail.transport.relay import relay_of
+from flask_interaction_mail.settings.model import relay_of
 from tests.databases import DIALECTS, fresh_database
 from tests.host import Host, opened
 from tests.integration.test_delivery import SETTINGS, Desk

@@ -10,9 +10,9 @@ import pytest
 
 from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outcome import Fault, Reply, Result, Stage
+from flask_interaction_mail.settings.model import relay_of
 from flask_interaction_mail.transport.base import Envelope, Stopped, Transport, TransportResult
 from flask_interaction_mail.transport.memory import MemoryTransport
-from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.servers.clients import PATIENT, QUICK, login_settings, transport
 from tests.servers.scripted import (

@@ -19,8 +19,8 @@ from flask_interaction_mail import (
 from flask_interaction_mail.config import TransportKind
 from flask_interaction_mail.outbox import breaker
 from flask_interaction_mail.outcome import Stage
+from flask_interaction_mail.settings.model import relay_of
 from flask_interaction_mail.transport.memory import MemoryTransport
-from flask_interaction_mail.transport.relay import relay_of
 from tests.host import PASSWORD, Host, opened
 from tests.panel import HOME, OUTBOX, TEST, opened_panel
 from tests.servers.scripted import scripted, until

@@ -9,8 +9,8 @@ import pytest
 
 from flask_interaction_mail.diagnosis.results import Outcome
 from flask_interaction_mail.outcome import Fault, Result
+from flask_interaction_mail.settings.model import relay_of
 from flask_interaction_mail.transport.base import Envelope
-from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.servers.clients import PATIENT, diagnosis_of, login_settings, settings
 

@@ -19,8 +19,8 @@ from flask_interaction_mail.delivery.ports import DispatcherPorts, StopCondition
 from flask_interaction_mail.messages.message import NewMessage
 from flask_interaction_mail.outbox import messages
 from flask_interaction_mail.outbox.server_limits import RECIPIENTS, learn, read
+from flask_interaction_mail.settings.model import relay_of
 from flask_interaction_mail.storage.tables import ATTEMPT, CHECK, MESSAGE
-from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.outbox_rows import Store, a_message
 from tests.servers.clients import PATIENT, settings

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from flask_interaction_mail.errors import SecretUnreadable, SettingsConflict, SettingsError
 from flask_interaction_mail.settings.keyring import Keyring
-from flask_interaction_mail.settings.model import MessagingSettings, Origin, PasswordState, Secret
+from flask_interaction_mail.settings.model import MessagingSettings, Origin, PasswordState
+from flask_interaction_mail.settings.secret import Secret
 from flask_interaction_mail.settings.store import SettingsStore
 from flask_interaction_mail.storage.tables import Base, SettingsRow
 from tests.databases import DIALECTS, fresh_database

@@ -11,9 +11,9 @@ import pytest
 
 from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outcome import Fault, Result, Stage
+from flask_interaction_mail.settings.model import relay_of
 from flask_interaction_mail.transport.base import Envelope
 from flask_interaction_mail.transport.pool import KeptTransports
-from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.servers.clients import PATIENT, QUICK, envelope, settings, transport
 from tests.servers.scripted import (

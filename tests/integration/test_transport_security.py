@@ -14,7 +14,7 @@ import pytest
 from flask_interaction_mail.errors import SettingsError, TransportError
 from flask_interaction_mail.outcome import Fault, Result, Stage
 from flask_interaction_mail.settings.fields import clean
-from flask_interaction_mail.transport.relay import relay_of
+from flask_interaction_mail.settings.model import relay_of
 from flask_interaction_mail.transport.smtp.tls import CertificateUnreadable, context_for
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.canary import PASSWORD

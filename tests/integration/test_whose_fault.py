@@ -16,8 +16,7 @@ from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.messages.message import NewMessage
 from flask_interaction_mail.outbox import breaker, messages
 from flask_interaction_mail.outcome import Fault
-from flask_interaction_mail.settings.model import MessagingSettings
-from flask_interaction_mail.transport.relay import relay_of
+from flask_interaction_mail.settings.model import MessagingSettings, relay_of
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.outbox_rows import Store, a_message
 from tests.servers.clients import PATIENT, diagnosis_of, login_settings, settings

@@ -11,8 +11,8 @@ import pytest
 
 from flask_interaction_mail.errors import SecretUnreadable
 from flask_interaction_mail.settings.keyring import Keyring
-from flask_interaction_mail.settings.model import Secret
 from flask_interaction_mail.settings.revisions import Rows
+from flask_interaction_mail.settings.secret import Secret
 from flask_interaction_mail.settings.store import SettingsStore
 from tests.canary import PASSWORD
 from tests.host import SETTINGS

@@ -7,9 +7,8 @@ from typing import Any
 
 from flask_interaction_mail.diagnosis.results import Diagnosis, Step
 from flask_interaction_mail.diagnosis.runner import diagnose
-from flask_interaction_mail.settings.model import MessagingSettings
+from flask_interaction_mail.settings.model import MessagingSettings, relay_of
 from flask_interaction_mail.transport.base import Envelope
-from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp.timeouts import Timeouts
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.canary import PASSWORD

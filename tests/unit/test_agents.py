@@ -14,9 +14,9 @@ from flask_interaction_mail.delivery.agents import AgentPool
 from flask_interaction_mail.delivery.jobs import Jobs
 from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outcome import Fault, Stage
+from flask_interaction_mail.settings.model import relay_of
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.transport.pool import KeptTransports
-from flask_interaction_mail.transport.relay import relay_of
 from tests.outbox_rows import SETTINGS
 
 

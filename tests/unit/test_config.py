@@ -18,7 +18,8 @@ from flask_interaction_mail.config import (
     suppressed,
 )
 from flask_interaction_mail.errors import SettingsError
-from flask_interaction_mail.settings.model import Encryption, Secret
+from flask_interaction_mail.settings.relay import Encryption
+from flask_interaction_mail.settings.secret import Secret
 
 CANARY = "kanarie-Zq7-Ω"
 

@@ -49,7 +49,8 @@ LATE = (
     "sqlalchemy.dialects.postgresql",
     "flask_interaction_mail.admin.export",
     "flask_interaction_mail.admin.test_page",
-    "flask_interaction_mail.cli.delivery",
+    "flask_interaction_mail.cli.status",
+    "flask_interaction_mail.cli.worker",
     "flask_interaction_mail.cli.doctor",
     "flask_interaction_mail.cli.fields",
     "flask_interaction_mail.cli.outbox",
@@ -65,7 +66,7 @@ LATE = (
     "flask_interaction_mail.delivery.notices",
     "flask_interaction_mail.delivery.wakeup",
     "flask_interaction_mail.diagnosis",
-    "flask_interaction_mail.monitoring.test_history",
+    "flask_interaction_mail.monitoring",
     "flask_interaction_mail.outbox.breaker",
     "flask_interaction_mail.outbox.claim",
     "flask_interaction_mail.outbox.digests",
@@ -74,7 +75,6 @@ LATE = (
     "flask_interaction_mail.outbox.retention",
     "flask_interaction_mail.storage.migrations",
     "flask_interaction_mail.transport.registry",
-    "flask_interaction_mail.transport.relay",
     "flask_interaction_mail.transport.smtp",
 )
 WORKER = """
@@ -129,8 +129,9 @@ def test_a_worker_loads_neither_diagnosis_nor_what_others_do():
         "cli.doctor",
         "cli.outbox",
         "cli.settings",
+        "cli.status",
         "cli.test",
-        "monitoring.test_history",
+        "monitoring",
         "diagnosis",
     )
     foreign = ("alembic", "cryptography", "email_validator", "sqlalchemy.dialects.postgresql")

@@ -23,7 +23,7 @@ from flask_interaction_mail.messages.attachments import attachment
 from flask_interaction_mail.messages.headers import check_header, check_subject, is_reserved
 from flask_interaction_mail.messages.intent import Attachment, Intent
 from flask_interaction_mail.messages.mime import build, make_message_id
-from flask_interaction_mail.messages.sender import SenderHeaders
+from flask_interaction_mail.messages.route import SenderHeaders
 from flask_interaction_mail.text import display_name
 from tests.proofs import proved
 

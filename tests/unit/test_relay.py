@@ -9,11 +9,11 @@ import pytest
 
 from flask_interaction_mail.config import TransportKind
 from flask_interaction_mail.outbox import breaker, server_limits
-from flask_interaction_mail.settings.model import Encryption, MessagingSettings
+from flask_interaction_mail.settings.model import MessagingSettings, relay_of
+from flask_interaction_mail.settings.relay import Encryption, Relay
 from flask_interaction_mail.transport import registry
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.transport.registry import Transports
-from flask_interaction_mail.transport.relay import Relay, relay_of
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.canary import PASSWORD
 

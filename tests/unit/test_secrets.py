@@ -11,7 +11,9 @@ from cryptography.fernet import Fernet
 
 from flask_interaction_mail.errors import SecretUnreadable
 from flask_interaction_mail.settings.keyring import Keyring, keys_of
-from flask_interaction_mail.settings.model import Destination, MessagingSettings, Secret
+from flask_interaction_mail.settings.model import MessagingSettings
+from flask_interaction_mail.settings.relay import Destination
+from flask_interaction_mail.settings.secret import Secret
 
 CANARY = "kanarie-Zq7-Ω"
 PLACE = Destination(server="mail.firm.example", port=587, login="ada", ca_certificate="PEM\ntext")

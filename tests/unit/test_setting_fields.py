@@ -14,8 +14,9 @@ from cryptography.x509.oid import NameOID
 
 from flask_interaction_mail.errors import SettingsError
 from flask_interaction_mail.settings.fields import clean, clean_all, from_json, to_json
-from flask_interaction_mail.settings.model import Encryption, Secret
+from flask_interaction_mail.settings.relay import Encryption
 from flask_interaction_mail.settings.rules import suggested_port
+from flask_interaction_mail.settings.secret import Secret
 
 CANARY = "kanarie-Zq7-Ω"
 

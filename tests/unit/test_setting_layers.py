@@ -16,14 +16,13 @@ from flask_interaction_mail.settings.layers import (
 from flask_interaction_mail.settings.model import (
     BOUND_TO,
     SETTINGS,
-    Destination,
-    Encryption,
     MessagingSettings,
     Origin,
     PasswordState,
-    Secret,
 )
+from flask_interaction_mail.settings.relay import Destination, Encryption
 from flask_interaction_mail.settings.rules import problems
+from flask_interaction_mail.settings.secret import Secret
 
 CANARY = "kanarie-Zq7-Ω"
 FULL = {

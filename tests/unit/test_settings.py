@@ -11,15 +11,14 @@ import pytest
 from flask_interaction_mail.settings.model import (
     BOUND_TO,
     SETTINGS,
-    Destination,
-    Encryption,
     FromPolicy,
     MessagingSettings,
     Origin,
     PasswordState,
-    Secret,
 )
+from flask_interaction_mail.settings.relay import Destination, Encryption
 from flask_interaction_mail.settings.rules import password_advice, problems
+from flask_interaction_mail.settings.secret import Secret
 
 CANARY = "kanarie-Zq7-Ω"
 RIGHT = MessagingSettings(

@@ -42,6 +42,13 @@ def test_a_chain_goes_down_and_a_circle_is_seen(shape: ModuleType) -> None:
     assert shape.has_circle({"a": {"b"}, "b": {"a"}})
 
 
+def test_nothing_is_far_from_the_words_it_is_made_of(shape: ModuleType) -> None:
+    """How many folders and modules stand on top of each other at most, and how many at the top."""
+    assert len(shape.longest_chain(shape.folders())) <= 12
+    assert len(shape.longest_chain(shape.imports())) <= 16
+    assert len(list(shape.PACKAGE.glob("*.py"))) <= 20
+
+
 def test_code_is_neither_blank_nor_said(shape: ModuleType) -> None:
     """Docstrings and comments are not counted, texts that are values are."""
     text = (

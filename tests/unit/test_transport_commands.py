@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flask_interaction_mail.errors import AddressError, ContentError
-from flask_interaction_mail.settings.model import Secret
+from flask_interaction_mail.settings.secret import Secret
 from flask_interaction_mail.transport.base import Envelope
 from flask_interaction_mail.transport.smtp import auth, commands
 from flask_interaction_mail.transport.smtp.replies import Capabilities

@@ -9,8 +9,8 @@ from typing import Final, NoReturn
 
 from ...errors import TransportError
 from ...outcome import Fault, Reply, Stage
-from ...settings.model import Secret
-from ..relay import Relay
+from ...settings.relay import Relay
+from ...settings.secret import Secret
 
 STARS: Final = "********"
 DONE: Final = 235

@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from ...errors import TransportError
 from ...settings.cleaners import canonical_pem
-from ...settings.model import Encryption
+from ...settings.relay import Encryption
 from .replies import safe_text
 from .session import Session
 from .tls import unverified_context

@@ -11,9 +11,8 @@ from typing import Final
 
 from ...errors import TransportError
 from ...outcome import Fault, Reply, Stage
-from ...settings.model import Encryption
+from ...settings.relay import Encryption, Relay
 from ..policy import ConnectPolicy
-from ..relay import Relay
 from . import auth, commands, tls
 from .auth import Exchange, LoggedIn
 from .connect import Endpoint, connected, own_name, resolve, unconnected

@@ -9,9 +9,9 @@ from typing import Final
 
 from ...errors import TransportError
 from ...outcome import Fault, Result, Stage
+from ...settings.relay import Relay
 from ..base import Envelope, Stopped, TransportResult
 from ..policy import ConnectPolicy
-from ..relay import Relay
 from .mail_transaction import RetryOnNewConnection, RetryReason, transact
 from .session import Session
 from .timeouts import Timeouts

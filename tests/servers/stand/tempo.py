@@ -6,9 +6,9 @@ import statistics
 import time
 from dataclasses import dataclass, replace
 
-from flask_interaction_mail.settings.model import MessagingSettings, Secret
+from flask_interaction_mail.settings.model import MessagingSettings, relay_of
+from flask_interaction_mail.settings.secret import Secret
 from flask_interaction_mail.transport.base import Envelope
-from flask_interaction_mail.transport.relay import relay_of
 from flask_interaction_mail.transport.smtp.session import Session
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 

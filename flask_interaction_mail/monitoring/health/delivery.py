@@ -1,4 +1,4 @@
-"""Looks of ``doctor`` at who delivers, and what stands in the way."""
+"""Looks at who delivers, and what stands in the way."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from typing import Final
 import sqlalchemy as sa
 
 from ... import clock
-from ...config import DeliveryMode
+from ...config import STAYS_HERE, DeliveryMode
 from ...delivery import wakeup
-from ...delivery.appserver import Trouble
-from ...delivery.modes import NO_THREADS
+from ...delivery.appserver import NO_THREADS, Trouble
 from ...outbox import breaker, presence
 from ...outbox.presence import How, Presence
+from ...settings.model import relay_of
 from ...state import State
 from ...storage.tables import MessageRow
-from ...transport.relay import relay_of
 from ...values import Status
-from ..output import STAYS_HERE, moment
 from .look import Finding, Health
 
 _OVERDUE: Final = timedelta(minutes=5)
@@ -47,7 +45,7 @@ _WHO_DELIVERS: Final = {
 def delivery(state: State) -> Finding:
     """Whether somebody delivers."""
     mode = state.config.delivery
-    advice = _without_sweep(state) if mode is DeliveryMode.CELERY else None
+    advice = state.delivery.advice()
     settings = state.settings.current().settings
     with state.database.reading() as connection:
         relay = relay_of(settings, state.config.transport)
@@ -72,12 +70,12 @@ def delivery(state: State) -> Finding:
 def _workers(present: Sequence[Presence]) -> Finding:
     workers = [one for one in present if one.how is How.WORKER]
     if here := [one for one in workers if one.here]:
-        since = "; ".join(f"{one.who} since {moment(one.since)}" for one in here)
+        since = "; ".join(f"{one.who} since {clock.as_text(one.since)}" for one in here)
         return Health.OK, f"by worker, nothing is overdue. At work: {since}"
     lately = clock.now() - _CALLED_LATELY
     if once := [one for one in present if one.how is How.ONCE and one.seen >= lately]:
-        return Health.OK, f"by 'worker --once', last called {moment(once[0].seen)}"
-    last = f" {workers[0].who} was last seen {moment(workers[0].seen)}." if workers else ""
+        return Health.OK, f"by 'worker --once', last called {clock.as_text(once[0].seen)}"
+    last = f" {workers[0].who} was last seen {clock.as_text(workers[0].seen)}." if workers else ""
     return Health.WRONG, f"nobody is at work.{last} {_START_ONE}"
 
 
@@ -91,22 +89,10 @@ def application_server(state: State) -> Finding:
         return Health.OK, "no process has served a request or sent anything within a day"
     last = found[0]
     if last.trouble == Trouble.NO_THREADS:
-        return Health.WRONG, f"as of {moment(last.seen)}: {NO_THREADS}."
+        return Health.WRONG, f"as of {clock.as_text(last.seen)}: {NO_THREADS}."
     if last.trouble == Trouble.NO_FAREWELL:
         return Health.NOTE, _NO_FAREWELL.format(server=last.server)
-    return Health.OK, f"{last.server or 'unknown'}, as of {moment(last.seen)}"
-
-
-def _without_sweep(state: State) -> str | None:
-    from ...contrib import celery  # an extra, in use here
-
-    if state.database.in_memory or celery.has_sweep(celery.celery_of(state.app)):
-        return None
-    return (
-        "by Celery, but its beat schedule has no entry for the sweep, which deferred mail waits "
-        "for: call flask_interaction_mail.contrib.celery.install_beat(celery), unless the "
-        "schedule is kept elsewhere."
-    )
+    return Health.OK, f"{last.server or 'unknown'}, as of {clock.as_text(last.seen)}"
 
 
 def notices(state: State) -> Finding:

@@ -1,4 +1,4 @@
-"""Looks of ``doctor`` at what the application brings along."""
+"""Looks at what the application brings along."""
 
 from __future__ import annotations
 

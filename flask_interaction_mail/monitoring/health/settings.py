@@ -1,4 +1,4 @@
-"""Looks of ``doctor`` at the settings, their password, and what encrypts it."""
+"""Looks at the settings, their password, and what encrypts it."""
 
 from __future__ import annotations
 

@@ -11,10 +11,10 @@ from typing import Final
 from blinker import NamedSignal
 from flask import Flask
 
-from . import signals
-from .outbox import messages
-from .storage.database import Database, context_of
-from .values import Notification, Status
+from .. import signals
+from ..outbox import messages
+from ..storage.database import Database, context_of
+from ..values import Notification, Status
 
 log = logging.getLogger("flask_interaction_mail")
 

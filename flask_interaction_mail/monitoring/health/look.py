@@ -1,4 +1,4 @@
-"""What a look of ``doctor`` came to."""
+"""What a look came to."""
 
 from __future__ import annotations
 

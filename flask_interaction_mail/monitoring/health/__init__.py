@@ -1,4 +1,4 @@
-"""``doctor``: what is set up wrongly, in one list."""
+"""What is set up wrongly, in one list."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from ...errors import InteractionMailError
-from ...state import State, state_of
-from ..output import as_json, dump, fail, main, say
+from ...state import State
 from . import database, delivery, dialects, host, settings
 from .look import Finding, Health, Look
 
@@ -33,20 +32,6 @@ _CHECKS: Final[dict[str, Callable[[State], Finding]]] = {
     "flask-mailman": host.flask_mailman,
     "flask-babel": host.babel,
 }
-
-
-@main.command()
-@as_json
-def doctor(as_json: bool) -> None:
-    """Look for what is set up wrongly; the exit status is 1 if something is."""
-    looks = list(examine(state_of()))
-    if as_json:
-        dump([{"topic": one.topic, "health": one.health, "text": one.text} for one in looks])
-    else:
-        for one in looks:
-            say(f"[{one.health:>5}] {one.topic}: {one.text}")
-    if wrong := [one for one in looks if one.health is Health.WRONG]:
-        fail(f"{len(wrong)} thing(s) to put right: {', '.join(one.topic for one in wrong)}.")
 
 
 def examine(state: State) -> Iterator[Look]:

@@ -1,4 +1,4 @@
-"""Looks of ``doctor`` at what one kind of database has set: characters and isolation."""
+"""Looks at what one kind of database has set: characters and isolation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks of ``doctor`` at the database."""
+"""Looks at the database."""
 
 from __future__ import annotations
 

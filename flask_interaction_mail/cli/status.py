@@ -1,0 +1,54 @@
+"""``status``: whether mail flows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from ..clock import as_text
+from ..config import STAYS_HERE, DeliveryMode
+from ..monitoring.status import figures
+from ..state import state_of
+from ..values import Status
+from .output import as_json, dump, main, pairs, say
+
+_NOBODY: Final = {
+    DeliveryMode.WORKER: "nobody: start 'flask interaction-mail worker'",
+    DeliveryMode.CELERY: "see 'celery inspect active'",
+    DeliveryMode.THREAD: "no process at present: each begins with its first request or commit",
+    DeliveryMode.SYNC: "each process at the end of its requests",
+}
+
+
+@main.command()
+@as_json
+def status(as_json: bool) -> None:
+    """Show whether mail flows: settings, server, what waits and what failed."""
+    told = figures(state_of())
+    if as_json:
+        dump(told)
+        return
+    counts, above = told.pop("messages"), told.pop("held_by_rate")
+    if told["transport"].stands_in:
+        told["transport"] = f"{told['transport']}: {STAYS_HERE}"
+    told["server_takes"] = _limits(told["server_takes"])
+    told["at_work"] = [_process(one) for one in told["at_work"]] or _NOBODY[told["delivery"]]
+    pairs((name.replace("_", " "), value) for name, value in told.items())
+    say("\nMessages:")
+    if above:
+        counts[Status.HELD] = (
+            f"{counts[Status.HELD]}, of which {above} are above a rate and leave by themselves"
+        )
+    pairs(counts.items())
+
+
+def _limits(limits: Mapping[str, int | None]) -> str | None:
+    """What is known of the server's limits, None for nothing."""
+    each = {"recipients": "recipients in a message", "connections": "connections at once"}
+    known = [f"{most} {each[what]}" for what, most in limits.items() if most is not None]
+    return ", ".join(known) or None
+
+
+def _process(told: Mapping[str, Any]) -> str:
+    server = f" in {told['server']}" if told["server"] else ""
+    return f"{told['how']} {told['who']}{server} since {as_text(told['since'])}"

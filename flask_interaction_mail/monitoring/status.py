@@ -1,0 +1,87 @@
+"""Whether mail flows: settings, server, what waits and what failed."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from .. import clock
+from ..outbox import breaker, presence, server_limits
+from ..settings.model import relay_of
+from ..state import State
+from ..storage.tables import MessageRow
+from ..values import Reason, Status
+from . import test_history
+
+_WAITING: Final = (Status.QUEUED, Status.SENDING, Status.DEFERRED)
+_HELD_BY_RATE: Final = (
+    sa.select(sa.func.count())
+    .select_from(MessageRow)
+    .where(MessageRow.status == Status.HELD, MessageRow.reason == Reason.RATE)
+)
+_TESTED: Final = {
+    "never": "none has passed",
+    "passed": "passed",
+    "failed": "failed",
+    "changed": "not since the settings changed; earlier ones passed",
+}
+
+
+def figures(state: State) -> dict[str, Any]:
+    """What ``status`` shows and ``status --json`` writes, under the same names; reads only."""
+    now = clock.now()
+    present = state.settings.current()
+    settings = present.settings
+    relay = relay_of(settings, state.config.transport)
+    with state.database.reading() as connection:
+        counts = _counts(connection)
+        oldest = _oldest(connection, now)
+        above = connection.scalar(_HELD_BY_RATE) or 0
+        broken = breaker.read(connection, relay)
+        takes = server_limits.read(connection, relay, now)
+        here = [process for process in presence.heard_of(connection) if process.here]
+    badge = test_history.badge(state, present)
+    tested = f", {clock.from_db(badge.at):%Y-%m-%d %H:%M} UTC by {badge.by}" if badge.at else ""
+    return {
+        "configured": settings.configured,
+        "delivery": state.config.delivery,
+        "transport": state.config.transport,
+        "at_work": [_process(process) for process in here],
+        "server": f"{settings.smtp_server}:{settings.smtp_port}" if settings.smtp_server else None,
+        "server_takes": takes._asdict(),
+        "server_trouble": broken.why if broken else None,
+        "next_try": clock.from_db(broken.until) if broken else None,
+        "paused": settings.paused,
+        "diverted_to": settings.divert_to,
+        "suppressed": state.suppressed,
+        "waiting": sum(counts[status] for status in _WAITING),
+        "oldest_waiting_seconds": int((now - oldest).total_seconds()) if oldest else None,
+        "held_by_rate": above,
+        "last_test": _TESTED[badge.kind] + tested,
+        "messages": counts,
+    }
+
+
+def _process(process: presence.Presence) -> dict[str, Any]:
+    return {
+        "who": process.who,
+        "how": process.how,
+        "server": process.server,
+        "since": clock.from_db(process.since),
+        "seen": clock.from_db(process.seen),
+    }
+
+
+def _counts(connection: sa.Connection) -> dict[str, int]:
+    counted = sa.select(MessageRow.status, sa.func.count()).group_by(MessageRow.status)
+    found = {row[0]: row[1] for row in connection.execute(counted)}
+    return {str(status): found.get(status, 0) for status in Status}
+
+
+def _oldest(connection: sa.Connection, now: datetime) -> datetime | None:
+    # What waits for its ``send_at`` is not late, however long ago it was made.
+    scheduled = sa.and_(MessageRow.status == Status.QUEUED, MessageRow.due_at > now)
+    waiting = sa.and_(MessageRow.status.in_(_WAITING), ~scheduled)
+    return connection.scalar(sa.select(sa.func.min(MessageRow.created_at)).where(waiting))

@@ -1,0 +1,84 @@
+"""Where mail is handed over, and what a password is bound to."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Final
+
+from .cleaners import canonical_pem
+from .secret import Secret
+
+SMTP: Final = "smtp"  # the kind of a relay that is a server
+
+
+class Encryption(enum.StrEnum):
+    """How the connection is protected; a server that offers less is not used."""
+
+    STARTTLS = "starttls"  # begins in plain text, encrypted before anything confidential (RFC 3207)
+    TLS = "tls"  # encrypted from the first byte (RFC 8314 §3.3)
+    NONE = "none"  # readable by everybody on the way
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """What a password is bound to: the server, its protection and the login.
+
+    Two spellings of one destination are equal: ``server`` is in lower case without a trailing
+    dot, and ``ca_certificate`` is canonical PEM.
+    """
+
+    server: str | None = None
+    port: int = 25
+    encryption: Encryption = Encryption.STARTTLS
+    ca_certificate: str | None = None
+    login: str | None = None
+
+    def __post_init__(self) -> None:
+        _set = object.__setattr__
+        _set(self, "server", (self.server or "").lower().rstrip(".") or None)
+        _set(self, "encryption", Encryption(self.encryption))
+        _set(self, "ca_certificate", canonical_pem(self.ca_certificate or "") or None)
+        _set(self, "login", self.login or None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relay:
+    """What takes our mail: all that a transport has to know, and nothing else.
+
+    ``kind`` is how to speak with it, and decides the transport.
+    ``secret`` belongs to ``login``, and both are used only with ``use_authentication``. ``helo``
+    is the name to say in EHLO; without one this machine's own is said, and ``domain`` where it
+    has none.
+    """
+
+    kind: str = SMTP
+    server: str | None = None
+    port: int = 25
+    encryption: Encryption = Encryption.STARTTLS
+    ca_certificate: str | None = None
+    use_authentication: bool = False
+    login: str | None = None
+    secret: Secret | None = None
+    allow_unencrypted_auth: bool = False
+    helo: str | None = None
+    domain: str | None = None
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether no server is asked: the host has put something in the place of all of them."""
+        return self.kind != SMTP
+
+    def __str__(self) -> str:
+        return self.kind if self.server is None else f"{self.server}:{self.port}"
+
+    @property
+    def destination(self) -> Destination:
+        """What the secret is bound to."""
+        return Destination(
+            server=self.server,
+            port=self.port,
+            encryption=self.encryption,
+            ca_certificate=self.ca_certificate,
+            login=self.login,
+        )

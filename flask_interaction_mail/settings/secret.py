@@ -1,0 +1,47 @@
+"""A password in memory, which no log, traceback or pickle shows."""
+
+from __future__ import annotations
+
+import hmac
+from typing import NoReturn
+
+
+class Secret:
+    """A text that only ``reveal()`` shows; ``repr`` and ``str`` hide it.
+
+    Two secrets are equal if their texts are. A secret cannot be pickled, and copying returns the
+    same object.
+    """
+
+    __slots__ = ("__text",)
+
+    def __init__(self, text: str) -> None:
+        self.__text = text
+
+    def reveal(self) -> str:
+        """Return the text; do not keep it in a variable."""
+        return self.__text
+
+    def __repr__(self) -> str:
+        return "********"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        ours, theirs = (secret.__text.encode("utf-8", "surrogatepass") for secret in (self, other))
+        return hmac.compare_digest(ours, theirs)
+
+    def __hash__(self) -> int:
+        return hash((Secret, self.__text))
+
+    def __bool__(self) -> bool:
+        return bool(self.__text)
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Secret:
+        return self
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise TypeError("a Secret cannot be pickled")
