@@ -46,8 +46,9 @@ MUTATIONS = (
     # -- T2: connections go where mail servers are
     _m("T2", "metadata services are never connected to", "transport/policy.py",
        '"169.254.0.0/16",', "", "test_no_mail_server_is_there"),
-    _m("T2", "an installation may deny more", "transport/policy.py",
-       "return cls(deny=config.deny_networks, ports=config.deny_ports)", "return cls()",
+    _m("T2", "an installation may deny more", "state.py",
+       "return ConnectPolicy(deny=self.config.deny_networks, ports=self.config.deny_ports)",
+       "return ConnectPolicy()",
        "test_an_installation_may_deny_more"),
     _m("T2", "an IPv4 address in IPv6 is looked at", "transport/policy.py",
        "    if address.ipv4_mapped:\n", "    if False:\n", "test_nobody_connects_there"),
@@ -158,7 +159,7 @@ MUTATIONS = (
        "if settings.encryption is Encryption.NONE and not settings.allow_unencrypted_auth:",
        "if False:", "test_t10_no_password_in_the_clear"),
     # -- T11: the password stays inside
-    _m("T11", "a secret shows stars", "settings/model.py",
+    _m("T11", "a secret shows stars", "settings/secret.py",
        'return "********"', "return self.__text", "test_it_shows_itself_to_nobody"),
     _m("T11", "it is encrypted where it is stored", "settings/keyring.py",
        "return self._ring().encrypt(_payload(password, destination)).decode",

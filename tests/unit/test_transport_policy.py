@@ -6,7 +6,6 @@ from ipaddress import ip_network
 
 import pytest
 
-from flask_interaction_mail.config import Config
 from flask_interaction_mail.transport.policy import ConnectPolicy
 from flask_interaction_mail.transport.smtp.connect import is_full_name, literal, own_name
 
@@ -60,7 +59,7 @@ def test_relays_live_there(address):
 
 def test_networks_and_ports_can_be_denied():
     """The installation may be stricter."""
-    policy = ConnectPolicy.of(Config(deny_networks=(ip_network("10.0.0.0/8"),), deny_ports={22}))
+    policy = ConnectPolicy(deny=(ip_network("10.0.0.0/8"),), ports=frozenset({22}))
     assert not policy.allows("10.1.2.3", 25)
     for spelled in ("::ffff:10.1.2.3", "64:ff9b::a01:203", "2002:a01:203::1"):
         assert not policy.allows(spelled, 25)
