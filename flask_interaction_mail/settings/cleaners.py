@@ -11,21 +11,18 @@ import ipaddress
 import json
 import re
 from collections.abc import Callable
-from textwrap import wrap
 from typing import Final
 
 from .. import addresses
 from ..addresses import quoted
 from ..errors import AddressError
+from .certificates import canonical_pem, is_readable_pem
 
 _TRUE: Final = frozenset({"1", "y", "yes", "on", "true"})
 FALSE: Final = frozenset({"", "0", "n", "no", "off", "false"})
 _LONGEST: Final = 255  # characters of a name or a login
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _WRITE_IT: Final = "give a name such as mail.example.com, or an IP address"
-_CERTIFICATE: Final = re.compile(
-    r"-----BEGIN (?:X509 )?CERTIFICATE-----(.*?)-----END (?:X509 )?CERTIFICATE-----", re.DOTALL
-)
 
 
 class WrongValue(ValueError):
@@ -149,33 +146,6 @@ def certificate(raw: object) -> str | None:
             "from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----"
         )
     return text
-
-
-def canonical_pem(text: str) -> str:
-    """Only the certificates in the PEM ``text`` (RFC 7468), each in lines of 64 characters.
-
-    Comments, a byte order mark and odd line ends are removed. A text without certificates comes
-    back with bare line feeds.
-    """
-    blocks: list[str] = _CERTIFICATE.findall(text)
-    if not blocks:
-        return "\n".join(text.splitlines()).strip()
-    lines: list[str] = []
-    for block in blocks:
-        lines += ["-----BEGIN CERTIFICATE-----", *wrap("".join(block.split()), 64)]
-        lines += ["-----END CERTIFICATE-----"]
-    return "\n".join(lines)
-
-
-def is_readable_pem(pem: str) -> bool:
-    """Whether OpenSSL, which will use them, can read the certificates in the canonical ``pem``."""
-    import ssl  # late: few have a CA of their own
-
-    try:
-        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pem)
-    except (ssl.SSLError, ValueError, TypeError):  # the last two if it is not ASCII, or empty
-        return False
-    return True
 
 
 def not_text(raw: object, spelled: str) -> str:

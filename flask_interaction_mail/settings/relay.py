@@ -6,7 +6,7 @@ import enum
 from dataclasses import dataclass
 from typing import Final
 
-from .cleaners import canonical_pem
+from .certificates import canonical_pem
 from .secret import Secret
 
 SMTP: Final = "smtp"  # the kind of a relay that is a server

@@ -7,7 +7,7 @@ from typing import Final
 
 from .. import addresses
 from ..errors import AddressError
-from .cleaners import canonical_pem, is_readable_pem
+from .certificates import canonical_pem, is_readable_pem
 from .model import ADDRESSES, SETTINGS, MessagingSettings, Origin, PasswordState
 from .relay import Encryption
 

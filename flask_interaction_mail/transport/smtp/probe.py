@@ -14,7 +14,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from ...errors import TransportError
-from ...settings.cleaners import canonical_pem
+from ...settings.certificates import canonical_pem
 from ...settings.relay import Encryption
 from .replies import safe_text
 from .session import Session

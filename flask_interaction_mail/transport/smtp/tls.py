@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ...outcome import Fault
-from ...settings.cleaners import canonical_pem
+from ...settings.certificates import canonical_pem
 from .replies import safe_text
 
 
