@@ -7,14 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import click
-import sqlalchemy as sa
 
 from .. import clock, operations
 from ..errors import InteractionMailError, SentAgain, StillWaiting
 from ..outbox import queries, retention
 from ..outbox.messages import recipients_of
 from ..state import State, state_of
-from ..storage.tables import MessageRow
 from ..values import Status
 from .output import Commands, MessageId, as_json, dump, fail, main, operator, pairs, say, table
 
@@ -34,7 +32,7 @@ def outbox() -> None:
 def list_(status: Sequence[str], limit: int, as_json: bool) -> None:
     """List messages, newest first."""
     with state_of().database.reading() as connection:
-        rows = connection.execute(_listing(status, limit)).all()
+        rows = queries.newest(connection, limit, statuses=status)
         found = recipients_of(connection, [row.id for row in rows])
     lines = [(row, [one.address for one in found.get(row.id, ())]) for row in rows]
     if as_json:
@@ -47,20 +45,6 @@ def list_(status: Sequence[str], limit: int, as_json: bool) -> None:
             for row, to in lines
         ],
     )
-
-
-def _listing(status: Sequence[str], limit: int) -> sa.Executable:
-    query = sa.select(
-        MessageRow.id,
-        MessageRow.created_at,
-        MessageRow.kind,
-        MessageRow.status,
-        MessageRow.reason,
-        MessageRow.subject,
-    )
-    if status:
-        query = query.where(MessageRow.status.in_(status))
-    return query.order_by(MessageRow.created_at.desc(), MessageRow.id.desc()).limit(limit)
 
 
 def _plain(row: Any) -> dict[str, Any]:

@@ -8,10 +8,9 @@ from typing import Any
 import click
 
 from .. import operations
-from ..addresses import Mailbox
 from ..diagnosis.results import Diagnosis, Step
-from ..errors import AddressError, NoRecipient
-from ..messages import compose, recipients, sender
+from ..messages import explain as explaining
+from ..messages.explain import Explanation
 from ..monitoring import test_history
 from ..settings.layers import InForce
 from ..state import State, state_of
@@ -78,7 +77,9 @@ def explain(locations: Sequence[str], requester: str | None, as_json: bool) -> N
     """
     state = state_of()
     party = _party(state, requester) if requester is not None else None
-    told = _dry_run(state, tuple(dict.fromkeys(locations)), party)
+    settings, places = state.settings.current().settings, tuple(dict.fromkeys(locations))
+    found = explaining.explain(operations.routing_context(state, settings, places), party)
+    told = _told(places, found)
     if as_json:
         dump(told)
     else:
@@ -102,27 +103,15 @@ def _party(state: State, wanted: str) -> Party:
     return found or fail(f"Directory.parties() has nobody with the id or address {wanted!r}.")
 
 
-def _dry_run(state: State, locations: tuple[str, ...], user: Party | None) -> dict[str, Any]:
-    settings = state.settings.current().settings
-    if not settings.configured:
-        fail(compose.not_configured_text(settings))
-    told: dict[str, Any] = {"locations": locations, "to": (), "route": [], "error": None}
-    context = operations.routing_context(state, settings, locations)
-    try:
-        routing = recipients.route_merge(context.candidates, settings)
-        told["to"] = tuple(map(str, routing.to))
-        told["route"] += map(str, routing.steps)
-    except (NoRecipient, AddressError) as error:
-        told["error"] = str(error)
-    headers = sender.choose_sender(settings, user=user, via=context.organisation)
-    told["route"] += map(str, headers.steps)
-    return told | {
+def _told(locations: tuple[str, ...], found: Explanation) -> dict[str, Any]:
+    headers = found.sender
+    return {
+        "locations": locations,
+        "to": found.to,
+        "route": found.route,
+        "error": found.error,
         "from": str(headers.from_),
-        "sender": _shown(headers.sender),
+        "sender": str(headers.sender) if headers.sender else None,
         "reply_to": tuple(map(str, headers.reply_to)),
         "envelope_sender": headers.envelope_sender,
     }
-
-
-def _shown(mailbox: Mailbox | None) -> str | None:
-    return None if mailbox is None else str(mailbox)

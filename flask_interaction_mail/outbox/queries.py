@@ -1,4 +1,4 @@
-"""What the page of one message shows, read from the tables. Nothing here writes."""
+"""Messages as the panel and the command line show them. Nothing here writes."""
 
 from __future__ import annotations
 
@@ -73,6 +73,22 @@ class Details:
     def may_resend(self) -> bool:
         """Whether nothing waits any more."""
         return self.row.status in messages.FINAL
+
+
+def newest(connection: sa.Connection, limit: int, *, statuses: Sequence[str] = ()) -> Sequence[Any]:
+    """The newest messages, those of ``statuses`` alone if there are any."""
+    query = sa.select(
+        MessageRow.id,
+        MessageRow.created_at,
+        MessageRow.kind,
+        MessageRow.status,
+        MessageRow.reason,
+        MessageRow.subject,
+    )
+    if statuses:
+        query = query.where(MessageRow.status.in_(statuses))
+    newest_first = (MessageRow.created_at.desc(), MessageRow.id.desc())
+    return connection.execute(query.order_by(*newest_first).limit(limit)).all()
 
 
 def details(connection: sa.Connection, id: uuid.UUID) -> Details | None:

@@ -1,0 +1,43 @@
+"""Who would get a merge request, as whom, and why. Nothing is sent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import AddressError, MessagingNotConfigured, NoRecipient
+from ..values import Party
+from .compose import RoutingContext, not_configured_text
+from .recipients import route_merge
+from .route import SenderHeaders
+from .sender import choose_sender
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """The recipients, the sender, and the sentences that say why; ``error`` if nobody is asked."""
+
+    to: tuple[str, ...]
+    sender: SenderHeaders
+    route: tuple[str, ...]
+    error: str | None
+
+
+def explain(context: RoutingContext, requester: Party | None) -> Explanation:
+    """What a merge request of ``requester`` would come to in ``context``.
+
+    Raises:
+        MessagingNotConfigured: no server or no default From is in force.
+    """
+    settings = context.settings
+    if not settings.configured:
+        raise MessagingNotConfigured(not_configured_text(settings))
+    to: tuple[str, ...] = ()
+    route: tuple[str, ...] = ()
+    error = None
+    try:
+        routing = route_merge(context.candidates, settings)
+        to, route = tuple(map(str, routing.to)), tuple(map(str, routing.steps))
+    except (NoRecipient, AddressError) as problem:
+        error = str(problem)
+    sender = choose_sender(settings, user=requester, via=context.organisation)
+    return Explanation(to=to, sender=sender, route=(*route, *map(str, sender.steps)), error=error)
