@@ -47,7 +47,7 @@ def test_reading_commits_nothing(host):
 
 
 def test_no_app_context_is_needed(host):
-    """Workers and couriers have none, and the host's teardown functions do not run for each."""
+    """Workers and agents have none, and the host's teardown functions do not run for each."""
     ended = []
     host.app.teardown_appcontext(ended.append)
     for _ in range(5):
