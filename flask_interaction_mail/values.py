@@ -31,7 +31,7 @@ class Party:
     """A user or a group of the host.
 
     ``email`` is a full address, only the part before ``@``, or None. ``id`` is the host's own
-    identifier: a text, a number or a UUID, which is kept as text. Parties with the same kind and id
+    identifier: a text, a number, or a UUID (kept as its text). Parties with the same kind and id
     are the same. ``locale``, such as ``"de"`` or a ``babel.Locale``, is the language of templates.
     Lazy texts are resolved here.
 
@@ -69,7 +69,7 @@ class Party:
 class Contact:
     """A contact that takes part in a merge; ``location`` is its folder or list.
 
-    ``id`` is a text, a number or a UUID, which is kept as text. ``url`` is the page that shows the
+    ``id`` is a text, a number, or a UUID (kept as its text). ``url`` is the page that shows the
     contact. Mail links to it only if it is a complete ``http`` or ``https`` URL.
 
     Raises:

@@ -71,7 +71,7 @@ def complete_setting(email: str, settings: MessagingSettings) -> str:
 
 
 def complete(email: str, settings: MessagingSettings) -> str:
-    """Complete any other address.
+    """Complete the address of a party.
 
     Raises:
         AddressError: it is not valid, or short without a company domain.
