@@ -21,7 +21,7 @@ from .messages.compose import Identity, RoutingContext, compose_message, failed_
 from .messages.intent import Intent
 from .messages.message import NewMessage
 from .outbox import messages, resends
-from .outbox.fitted import fitted
+from .outbox.insert import fitted
 from .settings.layers import InForce
 from .settings.model import MessagingSettings
 from .state import State

@@ -10,7 +10,7 @@ from dataclasses import KW_ONLY, dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
-from typing import Literal, SupportsIndex
+from typing import Final, Literal, SupportsIndex
 
 from .text import resolved
 
@@ -174,14 +174,20 @@ class Status(enum.StrEnum):
     SENT = "sent"  # accepted by the server; it may still not arrive
     DEFERRED = "deferred"  # refused for now; will be tried again
     FAILED = "failed"  # refused for good, expired, or impossible to send
-    HELD = "held"  # waits for an administrator, or above the rate for its digest
+    HELD = "held"  # waits for an administrator, or above the rate until its digest is done
     SUPPRESSED = "suppressed"  # deliberately not sent
     CANCELLED = "cancelled"  # withdrawn before it left
 
     @property
     def final(self) -> bool:
         """Whether nothing more happens by itself, except to messages held for their rate."""
-        return self not in (Status.QUEUED, Status.SENDING, Status.DEFERRED)
+        return self not in UNDERWAY
+
+
+OPEN: Final = (Status.QUEUED, Status.DEFERRED)  # a worker takes them when they are due
+UNDERWAY: Final = (Status.QUEUED, Status.SENDING, Status.DEFERRED)
+# Nothing waits any more: neither for a worker, nor for a person or a digest.
+ENDED: Final = (Status.SENT, Status.FAILED, Status.SUPPRESSED, Status.CANCELLED)
 
 
 class Reason(enum.StrEnum):
@@ -219,13 +225,17 @@ class Right(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientVerdict:
-    """A recipient of a notification, and what the server said of the address."""
+    """A recipient of a notification, and what the server said of the address.
+
+    ``digest`` is the id of the digest in which the recipient gets it, None outside of a digest.
+    """
 
     address: str
     name: str = ""
     field: Literal["to", "cc", "bcc"] = "to"
     status: Status = Status.QUEUED
     reply: str | None = None
+    digest: uuid.UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, Final
 
 from flask import Response, abort, flash, redirect, request, stream_with_context, url_for
 from flask.typing import ResponseReturnValue
@@ -26,6 +26,11 @@ _BODY_POLICY = (
     "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'; "
     "base-uri 'none'; form-action 'none'"
 )
+
+_TOO_LATE: Final = (
+    "Too late: it has left, is on its way together with others, or was called back already."
+)
+_NOT_HELD: Final = "It is not held any more, or is on its way together with others."
 
 
 class OutboxView(PanelView):
@@ -138,14 +143,14 @@ class OutboxView(PanelView):
         if operations.cancel(state(), id):
             flash(gettext("Called back: it will not be sent."), "success")
         else:
-            flash(gettext("Too late: it has left, or was called back already."), "warning")
+            flash(gettext(_TOO_LATE), "warning")
         return id
 
     def _release(self, id: uuid.UUID) -> uuid.UUID:
         if operations.release(state(), id):
             flash(gettext("Released: it is sent as it is."), "success")
         else:
-            flash(gettext("It is not held any more."), "warning")
+            flash(gettext(_NOT_HELD), "warning")
         return id
 
 

@@ -155,7 +155,9 @@ def release(ids: Sequence[uuid.UUID]) -> None:
 
     def one(state: State, id: uuid.UUID) -> str:
         if not operations.release(state, id):
-            raise InteractionMailError(f"{id} is not held, or it has no content to send.")
+            raise InteractionMailError(
+                f"{id} is not held, is in a digest that is on its way, or has no content to send."
+            )
         return f"{id} is released."
 
     _each(ids, one)
@@ -168,7 +170,10 @@ def cancel(ids: Sequence[uuid.UUID]) -> None:
 
     def one(state: State, id: uuid.UUID) -> str:
         if not operations.cancel(state, id):
-            raise InteractionMailError(f"{id} does not wait any more, or there is no such message.")
+            raise InteractionMailError(
+                f"{id} does not wait any more, is in a digest that is on its way, "
+                "or there is no such message."
+            )
         return f"{id} is called back."
 
     _each(ids, one)

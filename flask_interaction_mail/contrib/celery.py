@@ -32,7 +32,7 @@ from ..delivery.ports import StopCondition
 from ..errors import InteractionMailError
 from ..state import KEY, Delivery, State, state_of
 from ..storage.tables import MESSAGE
-from ..values import Status
+from ..values import OPEN
 from .wakeups import DELIVER, CeleryDelivery, goodbye, hand_over
 
 __all__ = ["DELIVER", "PURGE", "beat_schedule", "celery_of", "deliver", "install_beat", "purge"]
@@ -43,7 +43,6 @@ _SLICE = 10.0  # s that one task works before others get the worker
 _FIRST = 0.1  # s of work that show whether mail flows at all
 _MANY = 50  # what waits beyond this is worth another worker
 _EMPTY_HANDED = 0.05  # s before a second look at what others have locked
-_OPEN: Final = (Status.QUEUED, Status.DEFERRED)
 
 # Longer than a slice with its grace, and set so that short limits of the host's other tasks do
 # not hold for ours.
@@ -185,7 +184,7 @@ def _waiting(state: State) -> int:
     """How many messages are due; counts no further than needed."""
     due = (
         sa.select(MESSAGE.c.id)
-        .where(MESSAGE.c.status.in_(_OPEN), MESSAGE.c.due_at <= clock.now())
+        .where(MESSAGE.c.status.in_(OPEN), MESSAGE.c.due_at <= clock.now())
         .limit(_MANY + 1)
     )
     with state.database.reading() as connection:

@@ -23,7 +23,7 @@ from ..storage.database import AWAY, in_short
 from ..transport.base import Envelope, Stopped, Transport, TransportResult
 from ..transport.pool import KeptTransports
 from .jobs import Jobs
-from .resolution import Judge
+from .resolution import Resolver
 
 log = logging.getLogger("flask_interaction_mail")
 
@@ -109,7 +109,7 @@ class DeliveryAgent:
             outcome = self._for_all(claimed, outcome)
         elif not isinstance(outcome, TransportError):
             log.error("message.poison: %s", claimed.id, exc_info=outcome)
-        return self.pool.resolver.verdict(
+        return self.pool.resolver.resolve(
             claimed,
             outcome,
             started_at=started_at,
@@ -154,7 +154,7 @@ class AgentPool:
         self.connection_limit: int | None = None
         self.leased_until = 0.0
         self.lost: set[uuid.UUID] = set()
-        self.resolver = Judge(
+        self.resolver = Resolver(
             server=str(relay),
             hold=settings.on_ambiguous is OnAmbiguous.HOLD,
             diverted_to=divert_to(settings),

@@ -16,9 +16,8 @@ import sqlalchemy as sa
 
 from .. import threads
 from ..outbox import breaker, claim, server_limits
-from ..outbox.claimed import Claimed
+from ..outbox.claimed import ANY, LARGE, SMALL, Claimed, Sizes
 from ..outbox.fenced import by_index
-from ..outbox.sizes import ANY, LARGE, SMALL, Sizes
 from ..settings.model import MessagingSettings, OnAmbiguous
 from ..settings.relay import Relay
 from .ports import DispatcherPorts
@@ -124,7 +123,7 @@ class Claimer:
             only_fresh=self._only_fresh,
             sizes=request.sizes,
             reading=None if store.single_connection else store.reading,
-            sieve=partial(self._sieve, held),
+            rate_filter=partial(self._hold_excess, held),
         )
         if claimed and self.probing and not breaker.begin_probe(connection, self._relay, now):
             claim.give_back(connection, claimed, due_at=now, detail=None)
@@ -215,14 +214,14 @@ class Claimer:
             self._looked_at = -math.inf  # there may be no more: look, which takes no locks
         return result.claimed
 
-    def _sieve(
+    def _hold_excess(
         self,
         held: list[uuid.UUID],
         connection: sa.Connection,
         claimed: Sequence[Claimed],
         now: datetime,
     ) -> Collection[uuid.UUID]:
-        held += self._ports.rate_limits.sieve(connection, claimed, now)
+        held += self._ports.rate_limits.hold_excess(connection, claimed, now)
         return held
 
 

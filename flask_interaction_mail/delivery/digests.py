@@ -1,4 +1,4 @@
-"""Limits of one application: what is above its rates waits, and goes out as one digest (T14)."""
+"""Mail above the rates of an application waits a minute, and leaves in digests (T14)."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ from ..messages.compose import Identity
 from ..messages.digest_content import IN_FULL, summary_of
 from ..messages.intent import Intent
 from ..messages.message import NewMessage
-from ..outbox import digests as gathering
-from ..outbox import messages, rate_limit
+from ..outbox import digests, messages, rate_limit
 from ..outbox.claimed import AttemptResult, Claimed
-from ..outbox.digests import SOURCE, Gathering
+from ..outbox.digests import SOURCE, HeldMessages
 from ..outbox.rates import Rates
 from ..state import State
 from ..storage.database import context_of
 from ..unit_of_work.announce import announce_ids
-from ..values import Party
+from ..values import ENDED, Party
 
 log = logging.getLogger("flask_interaction_mail")
 
@@ -38,72 +37,75 @@ class RateLimiter:
 
     state: State
 
-    def sieve(
+    def hold_excess(
         self, connection: sa.Connection, claimed: Sequence[Claimed], now: datetime
     ) -> set[uuid.UUID]:
-        """Hold what is above a rate; see ``rate_limit.sift``."""
+        """Hold what is above a rate; see ``rate_limit.hold_excess``."""
         config = self.state.config
         rates = Rates(recipient=config.rate, actor=config.actor_rate)
-        return rate_limit.sift(connection, claimed, rates=rates, now=now)
+        return rate_limit.hold_excess(connection, claimed, rates=rates, now=now)
 
     def is_due(self, connection: sa.Connection, now: datetime) -> bool:
         """Whether anybody's minute is over."""
-        return gathering.is_due(connection, now)
+        return digests.is_due(connection, now)
 
     def gather(self, connection: sa.Connection, now: datetime) -> list[uuid.UUID]:
         """Queue a digest for each recipient whose minute is over; gives the ids of what leaves.
 
-        Where a single message was held for somebody, it leaves as it is. The caller commits. What
-        cannot be gathered is logged, and stays held for another minute. What somebody else has a
-        part of stays for the next look: the parts of two workers would be two digests.
+        A message that is the only one held for its address leaves as it is. The caller commits.
+        Where a digest cannot be made, that is logged, and its messages are held for another minute.
+        What another worker has locked a part of stays for the next look: two workers would make
+        two digests of it.
         """
-        found = gathering.gatherings(connection, now)
-        floods = [one for one in found if len(one.ids) > 1]
-        whole = [one for one in floods if one.whole]
-        digests = {one: self._digest(connection, one, now) for one in whole[:_AT_ONCE]}
-        # What still waits for one of its recipients leaves for none as it is.
-        waiting = {id for one in floods if digests.get(one) is None for id in one.ids}
-        single = [one for one in found if one.whole and len(one.ids) == 1]
-        alone = [one for one in single if not waiting.intersection(one.ids)]
+        due = digests.held_and_due(connection, now)
+        several = [held for held in due if len(held.ids) > 1]
+        ready = [held for held in several if held.fully_locked][:_AT_ONCE]
+        made = {held: self._digest(connection, held, now) for held in ready}
+        # A message that goes on waiting for one of its recipients leaves as it is for none.
+        waiting = {id for held in several if made.get(held) is None for id in held.ids}
+        single = [held for held in due if held.fully_locked and len(held.ids) == 1]
+        alone = [held for held in single if not waiting.intersection(held.ids)]
         if alone:
-            gathering.release(connection, alone, now)
-        leaving = dict.fromkeys(id for one in alone for id in one.ids)
-        return [*leaving, *(id for id in digests.values() if id is not None)]
+            digests.release(connection, alone, now)
+        leaving = dict.fromkeys(id for held in alone for id in held.ids)
+        return [*leaving, *(id for id in made.values() if id is not None)]
 
     def announce(self, ids: Sequence[uuid.UUID]) -> None:
         """The signals of messages that were held, or are let go again."""
         announce_ids(self.state.app, self.state.database, ids, context=self.state.app.app_context)
 
-    def _digest(self, connection: sa.Connection, one: Gathering, now: datetime) -> uuid.UUID | None:
+    def _digest(
+        self, connection: sa.Connection, held: HeldMessages, now: datetime
+    ) -> uuid.UUID | None:
         try:
             with connection.begin_nested():
-                message = _composed(self.state, connection, one)
+                message = _composed(self.state, connection, held)
                 messages.insert(connection, [message])
-                gathering.assign_to_digest(connection, one, message.id)
+                digests.assign_to_digest(connection, held, message.id)
         except Exception:
-            log.exception("digest.failed: %s messages go on waiting", len(one.ids))
-            gathering.postpone(connection, one, now)
+            log.exception("digest.failed: %s messages go on waiting", len(held.ids))
+            digests.postpone(connection, held, now)
             return None
         return message.id
 
 
-def digest_members(state: State, verdicts: Sequence[AttemptResult]) -> list[uuid.UUID]:
-    """The messages in those digests whose ``verdicts``, which are final, were theirs, too."""
-    final = (one for one in verdicts if one.status.final)
-    digests = [one.claimed.id for one in final if one.claimed.source == SOURCE]
-    if not digests:
+def digest_members(state: State, results: Sequence[AttemptResult]) -> list[uuid.UUID]:
+    """The messages in the digests among ``results`` that are done; reads in a transaction."""
+    done = (result for result in results if result.status in ENDED)
+    ids = [result.claimed.id for result in done if result.claimed.source == SOURCE]
+    if not ids:
         return []
     try:
         with state.database.reading() as connection:
-            return gathering.members(connection, digests)
+            return [member for id in ids for member in digests.members(connection, id)]
     except Exception:
         log.exception("signal.lost: cannot read what was in digests")
         return []
 
 
-def _composed(state: State, connection: sa.Connection, one: Gathering) -> NewMessage:
-    contents = gathering.contents(connection, one.ids[:IN_FULL])
-    names = gathering.names(connection, one.ids)
+def _composed(state: State, connection: sa.Connection, held: HeldMessages) -> NewMessage:
+    contents = digests.contents(connection, held.ids[:IN_FULL])
+    names = digests.names(connection, held.ids)
     summary = summary_of(contents, names)
     with context_of(state.app):  # a template of the host may need it
         texts = templates.render(state.app, SOURCE, summary.context(), locale=summary.locale)
@@ -113,9 +115,8 @@ def _composed(state: State, connection: sa.Connection, one: Gathering) -> NewMes
             subject=texts.subject,
             text=texts.text,
             html=texts.html,
-            to=(Party(one.name, one.address),),
+            to=(Party(held.name, held.address),),
             attachments=summary.attachments,
-            gathers=tuple(id.hex for id in one.ids),
         )
         settings = state.settings.current(connection).settings
         return operations.compose(state, intent, Identity.fresh(), settings)

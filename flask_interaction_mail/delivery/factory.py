@@ -75,9 +75,9 @@ def _ports(state: State) -> DispatcherPorts:
     )
 
 
-def _announce(state: State, verdicts: Sequence[AttemptResult]) -> None:
-    if verdicts:
+def _announce(state: State, results: Sequence[AttemptResult]) -> None:
+    if results:
         # Contexts of their own: a transaction that a receiver leaves open ends there, and does
         # not stand in the way of the next record.
-        ids = [verdict.claimed.id for verdict in verdicts] + digest_members(state, verdicts)
+        ids = [result.claimed.id for result in results] + digest_members(state, results)
         announce_ids(state.app, state.database, ids, context=state.app.app_context)

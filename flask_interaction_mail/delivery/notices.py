@@ -1,4 +1,4 @@
-"""What the default To has to hear of: messages that were given up, requests that reach nobody."""
+"""Tells the default To of messages that were given up, and sends it requests that reach nobody."""
 
 from __future__ import annotations
 
@@ -40,22 +40,22 @@ Configuration -> Outbox in the application shows every attempt, and can send it 
 """
 
 
-def report(state: State, connection: sa.Connection, verdicts: Sequence[AttemptResult]) -> None:
+def report(state: State, connection: sa.Connection, results: Sequence[AttemptResult]) -> None:
     """Queue one notice for each message that was given up and is no notice itself.
 
     Of a request whose recipients the server cannot take, queue the request itself instead. Either
     is stored with the record of the last attempt, whose transaction ``connection`` is in; the
     caller commits. Never raises: a notice that fails is logged, the record stays.
     """
-    about = [verdict for verdict in verdicts if verdict.claimed.source != SOURCE]
+    about = [result for result in results if result.claimed.source != SOURCE]
     if not about:
         return
     try:
         with connection.begin_nested():
             settings = state.settings.current(connection).settings
             told = [
-                (_request if one.unreached else _notice)(state, connection, settings, one)
-                for one in about
+                (_request if result.unreached else _notice)(state, connection, settings, result)
+                for result in about
             ]
             messages.insert(connection, [message for message in told if message is not None])
     except Exception:
@@ -63,10 +63,10 @@ def report(state: State, connection: sa.Connection, verdicts: Sequence[AttemptRe
 
 
 def _request(
-    state: State, connection: sa.Connection, settings: MessagingSettings, verdict: AttemptResult
+    state: State, connection: sa.Connection, settings: MessagingSettings, result: AttemptResult
 ) -> NewMessage | None:
     """The request for the default To; None where it is none, or default To is out of reach, too."""
-    id = verdict.claimed.id
+    id = result.claimed.id
     original = resends.original(connection, id)
     if original.intent.kind != Kind.REQUEST:
         return None
@@ -74,20 +74,20 @@ def _request(
     message = operations.compose_or_fail(
         state,
         replace(original.intent, to=(), cc=(), bcc=(), locations=()),
-        replace(identity, expires_at=verdict.claimed.expires_at),
+        replace(identity, expires_at=result.claimed.expires_at),
         operations.routing_context(state, settings, ()),
     )
-    if any(needs_smtputf8(one.address) for one in message.recipients):
+    if any(needs_smtputf8(recipient.address) for recipient in message.recipients):
         log.error("request.unreached: %s: nor can the default To be reached", id)
         return None
-    why = step("unreached", who=", ".join(verdict.recipients), id=str(id))
+    why = step("unreached", who=", ".join(result.recipients), id=str(id))
     return replace(message, route=(why, *message.route))
 
 
 def _notice(
-    state: State, connection: sa.Connection, settings: MessagingSettings, verdict: AttemptResult
+    state: State, connection: sa.Connection, settings: MessagingSettings, result: AttemptResult
 ) -> NewMessage:
-    id = verdict.claimed.id
+    id = result.claimed.id
     subject = messages.load(connection, [id])[id].subject
     intent = Intent(
         kind=Kind.NOTIFICATION,
@@ -95,9 +95,9 @@ def _notice(
         subject=f"Not delivered: {subject}"[:_SUBJECT_LENGTH],
         text=_TEXT.format(
             subject=subject,
-            attempts=verdict.claimed.attempts + 1,
-            written=from_db(verdict.claimed.created_at),
-            recipients=_missed(verdict),
+            attempts=result.claimed.attempts + 1,
+            written=from_db(result.claimed.created_at),
+            recipients=_missed(result),
         ),
     )
     key = f"interaction-mail:given-up:{id}"
@@ -107,9 +107,9 @@ def _notice(
     )
 
 
-def _missed(verdict: AttemptResult) -> str:
+def _missed(result: AttemptResult) -> str:
     return "\n".join(
         f"- {address}: {reply or 'nothing'}"
-        for address, (status, reply) in verdict.recipients.items()
+        for address, (status, reply) in result.recipients.items()
         if status is Status.FAILED
     )

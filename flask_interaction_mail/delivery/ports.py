@@ -43,7 +43,7 @@ class Store(Protocol):
 class RateLimits(Protocol):
     """How much mail may leave, and what happens to the rest."""
 
-    def sieve(
+    def hold_excess(
         self, connection: sa.Connection, claimed: Sequence[Claimed], now: datetime
     ) -> Collection[uuid.UUID]:
         """Hold those of ``claimed`` that are above a rate; gives their ids. The caller commits."""
@@ -65,7 +65,7 @@ class RateLimits(Protocol):
 class NoRateLimits:
     """Lets everything leave."""
 
-    def sieve(self, *_: object) -> tuple[()]:
+    def hold_excess(self, *_: object) -> tuple[()]:
         return ()
 
     def is_due(self, *_: object) -> bool:

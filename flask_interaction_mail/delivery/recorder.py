@@ -1,4 +1,4 @@
-"""Writing down what agents bring, in short transactions, whatever the database says to it."""
+"""Writes down the results of agents, and tries again while the database is away."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from ..outbox.claimed import AttemptResult, Claimed
 from ..outbox.server_limits import CONNECTIONS, RECIPIENTS, ServerLimit, learn
 from ..settings.relay import Relay
 from ..storage.database import AWAY, in_short
-from ..values import Status
 from .claimer import Claimer, ClaimRequest
 from .ports import DispatcherPorts, DrainStats, StopCondition
 from .resolution import in_ascii, is_for_default_to
@@ -27,11 +26,11 @@ _AT_FIRST, _FEWEST, _MOST = 40, 30, 200  # messages in a record
 
 
 class Recorder:
-    """Records the verdicts of one run, tells of them, and counts them in its stats.
+    """Records the results of one run, announces them, and counts them in its stats.
 
-    ``fits`` says how many can be recorded together in time, as far as is known; ``connections`` is
-    how many the server takes, where that is to be recorded, too;
-    ``on_flushed`` is called when all is written down and not yet committed, and must not raise.
+    ``batch_size`` is how many can be recorded together in time, as far as is known; ``connections``
+    is how many the server takes, where that is to be recorded, too. ``on_flushed`` is called when
+    all is written down and not yet committed, and must not raise.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class Recorder:
         self._on_flushed = on_flushed
 
     def record(
-        self, verdicts: Sequence[AttemptResult], request: ClaimRequest | None = None
+        self, results: Sequence[AttemptResult], request: ClaimRequest | None = None
     ) -> list[Claimed]:
         """Record; while the database is away, try again: what was accepted must not leave twice.
 
@@ -63,33 +62,33 @@ class Recorder:
         ``request``, the next messages are claimed in the same transaction, if that works at once.
         Gives what goes on in another transaction with the server, now that this is recorded.
         """
-        if not verdicts:
+        if not results:
             return []
-        kept = self._record_and_claim(verdicts, request) if request else self._patiently(verdicts)
-        done = [verdict for verdict in kept if verdict.rest is None]
-        sent = sum(verdict.status is Status.SENT for verdict in done)
+        kept = self._record_and_claim(results, request) if request else self._patiently(results)
+        done = [result for result in kept if result.rest is None]
+        sent = sum(result.taken for result in done)
         self._stats.sent += sent
         self._stats.others += len(done) - sent
         self._ports.announce(done)
-        return [verdict.rest for verdict in kept if verdict.rest is not None]
+        return [result.rest for result in kept if result.rest is not None]
 
     def _record_and_claim(
-        self, verdicts: Sequence[AttemptResult], request: ClaimRequest
+        self, results: Sequence[AttemptResult], request: ClaimRequest
     ) -> list[AttemptResult]:
         try:
-            return self._write_down(verdicts, request)
+            return self._write_down(results, request)
         except Exception:
             # Whatever it is of the two that fails: the record does not depend on the claim, and
             # that one is made again by itself.
             log.debug("dispatcher.together", exc_info=True)
-            return self._patiently(verdicts)
+            return self._patiently(results)
 
-    def _patiently(self, verdicts: Sequence[AttemptResult]) -> list[AttemptResult]:
+    def _patiently(self, results: Sequence[AttemptResult]) -> list[AttemptResult]:
         last_try: float | None = None
         said: str | None = None
         while True:
             try:
-                return self._write_down(verdicts)
+                return self._write_down(results)
             except AWAY as error:
                 if self._until.reached():
                     last_try = last_try or time.monotonic() + self._until.grace(self._ports.grace)
@@ -100,48 +99,48 @@ class Recorder:
                 time.sleep(_AGAIN)
             except sa.exc.SQLAlchemyError as error:
                 log.error("dispatcher.record: refused with %s", in_short(error))
-                return self._otherwise(verdicts)
+                return self._otherwise(results)
 
-    def _otherwise(self, verdicts: Sequence[AttemptResult]) -> list[AttemptResult]:
+    def _otherwise(self, results: Sequence[AttemptResult]) -> list[AttemptResult]:
         """What the database does not take as it is: one by one, and then without accents."""
-        if len(verdicts) > 1:
-            return [kept for one in verdicts for kept in self._patiently([one])]
-        (verdict,) = verdicts
-        plain = in_ascii(verdict)
-        if plain == verdict:
-            log.error("dispatcher.unrecorded: %s", verdict.claimed.id)
+        if len(results) > 1:
+            return [kept for result in results for kept in self._patiently([result])]
+        (result,) = results
+        plain = in_ascii(result)
+        if plain == result:
+            log.error("dispatcher.unrecorded: %s", result.claimed.id)
             return []
         return self._patiently([plain])
 
     def _write_down(
-        self, verdicts: Sequence[AttemptResult], request: ClaimRequest | None = None
+        self, results: Sequence[AttemptResult], request: ClaimRequest | None = None
     ) -> list[AttemptResult]:
         began = time.monotonic()
         with self._ports.store.writing() as connection:
             now = self._time.now()
             kept = claim.record(
                 connection,
-                verdicts,
+                results,
                 worker=self._ports.worker,
                 now=now,
                 all_or_none=request is not None,
             )
-            spoken = any(one.attempt for one in verdicts)
+            spoken = any(result.attempt for result in results)
             if self._claimer.probing and spoken:
                 breaker.close(connection, self._relay)
-            for most in [one.room for one in kept if one.room is not None]:
+            for most in [result.room for result in kept if result.room is not None]:
                 self._learn(connection, RECIPIENTS, most, now)
                 self._claimer.max_recipients = most
             if self.connections is not None:
                 self._learn(connection, CONNECTIONS, self.connections, now)
-            if news := [one for one in kept if is_for_default_to(one)]:
+            if news := [result for result in kept if is_for_default_to(result)]:
                 self._ports.report(connection, news)
             taken = self._claimer.join(connection, request) if request else None
             written = time.monotonic()
             self._on_flushed()
         commit = time.monotonic() - written
         self.connections = None
-        self.batch_size = fitting(self.batch_size, len(verdicts), written - began, commit)
+        self.batch_size = fitting(self.batch_size, len(results), written - began, commit)
         if taken is not None:
             self._claimer.keep(taken)
         self._claimer.probing = self._claimer.probing and not spoken

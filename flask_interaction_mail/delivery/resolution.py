@@ -1,4 +1,4 @@
-"""From what the server said to what is written down: the rules of retrying and giving up."""
+"""What is written down of an attempt: when to try again, and when to give up."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from datetime import datetime
 
 from ..errors import TransportError
 from ..outbox.claimed import Attempt, AttemptResult, Claimed
+from ..outbox.rates import in_digest
 from ..outcome import Fault, Result, Stage
 from ..transport.base import TransportResult
 from ..values import Reason, Status
@@ -24,13 +25,13 @@ NOBODY_KNOWS = TransportResult(
     note="The worker had to stop while it was waiting for the server.",
 )
 _LONGEST = 1000  # characters of a text that is stored
-# While somebody is still to be tried the message is not finished, and while somebody waits for
-# the administrator neither, whoever failed before.
+# A message is not finished while a recipient is still to be tried, or waits for the administrator,
+# even if another has failed for good.
 _WORST_FIRST = (Status.DEFERRED, Status.HELD, Status.FAILED, Status.SENT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judge:
+class Resolver:
     """Says what is to be written down about messages that went to one server.
 
     ``server`` is its name and port for the log; ``hold`` the policy for an unknown outcome;
@@ -46,7 +47,7 @@ class Judge:
     def trouble(
         self, claimed: Claimed, outcome: TransportResult | Exception | None
     ) -> TransportError | None:
-        """What ``outcome`` says of the server; None where it is the affair of the message."""
+        """What ``outcome`` says of the server; None where it concerns the message alone."""
         if isinstance(outcome, TransportError):
             return outcome if concerns_server(outcome) else None
         found = outcome.trouble if isinstance(outcome, TransportResult) else None
@@ -55,7 +56,7 @@ class Judge:
         # One that was routed under a former default From says nothing about the rest.
         return found if claimed.envelope.sender == self.sender else None
 
-    def verdict(
+    def resolve(
         self,
         claimed: Claimed,
         outcome: TransportResult | Exception,
@@ -64,9 +65,9 @@ class Judge:
         finished_at: datetime,
         chance: float,
     ) -> AttemptResult:
-        """The verdict on ``claimed`` after one attempt; ``chance`` in [0, 1) lengthens a delay."""
+        """What came of one attempt at ``claimed``; ``chance`` in [0, 1) lengthens a delay."""
         if isinstance(outcome, TransportError):
-            outcome = as_delivery(outcome)
+            outcome = connection_lost(outcome)
         if isinstance(outcome, Exception):
             return poisoned(claimed, outcome, finished_at)
         attempt = Attempt.of(
@@ -76,56 +77,56 @@ class Judge:
             server=self.server,
             diverted_to=self.diverted_to,
         )
-        return verdict_of(claimed, outcome, attempt, hold=self.hold, now=finished_at, chance=chance)
+        return result_of(claimed, outcome, attempt, hold=self.hold, now=finished_at, chance=chance)
 
 
 def concerns_server(error: TransportError) -> bool:
-    """Whether ``error`` says nothing about the message that happened to be the next one."""
+    """Whether ``error`` says nothing about the message that was to be sent."""
     return error.stage not in _ABOUT_THE_MESSAGE
 
 
-def as_delivery(error: TransportError) -> TransportResult:
-    """A connection lost inside a message, before its final dot: nobody got it, try again."""
+def connection_lost(error: TransportError) -> TransportResult:
+    """The outcome where a connection ended before the final dot: nobody got the message."""
     return TransportResult(
         result=Result.TRANSIENT, stage=error.stage, reply=error.reply, verdicts={}, note=str(error)
     )
 
 
-def verdict_of(
+def result_of(
     claimed: Claimed,
-    delivery: TransportResult,
+    outcome: TransportResult,
     attempt: Attempt,
     *,
     hold: bool,
     now: datetime,
     chance: float,
 ) -> AttemptResult:
-    """What ``delivery`` means for ``claimed``.
+    """What ``outcome`` means for ``claimed``.
 
     ``hold`` is the policy for an unknown outcome; ``chance`` in [0, 1) lengthens the delay.
     """
     said: Said = {
         address: (
-            _of_recipient(delivery, address, hold=hold),
+            _of_recipient(outcome, address, hold=hold),
             attempt.replies.get(address, attempt.reply),
         )
         for address in claimed.envelope.recipients
     }
-    if delivery.left or claimed.later or claimed.goes_on:
-        if rest := rest_of(claimed, delivery, said, attempt.finished_at):
-            return so_far(claimed, delivery, said, attempt, rest)
-        said = everybody(claimed, delivery, said, attempt)
-    verdict = _concluded(claimed, said, attempt, now=now, chance=chance)
-    refused = verdict.reason is Reason.REFUSED
-    verdict.unreached = refused and _nobody_in_reach(claimed, delivery, attempt)
-    return verdict
+    if outcome.left or claimed.later or claimed.goes_on:
+        if rest := rest_of(claimed, outcome, said, attempt.finished_at):
+            return so_far(claimed, outcome, said, attempt, rest)
+        said = everybody(claimed, outcome, said, attempt)
+    result = _concluded(claimed, said, attempt, now=now, chance=chance)
+    refused = result.reason is Reason.REFUSED
+    result.unreached = refused and _nobody_in_reach(claimed, outcome, attempt)
+    return result
 
 
 def _concluded(
     claimed: Claimed, said: Said, attempt: Attempt, *, now: datetime, chance: float
 ) -> AttemptResult:
-    """The verdict after the last, and mostly only, transaction of an attempt."""
-    status = _worst({*(one for one, _ in said.values()), *claimed.before})
+    """What came of an attempt with its last, and mostly only, transaction."""
+    status = _worst({*(status for status, _ in said.values()), *claimed.before})
     reason, detail, due_at = _REASONS.get(status), _detail(status, said, claimed), now
     if status is Status.DEFERRED:
         again = next_attempt(
@@ -133,8 +134,10 @@ def _concluded(
         )
         if again is None:
             status, reason = Status.FAILED, Reason.EXPIRED
-            said = {address: (_ended(one), reply) for address, (one, reply) in said.items()}
+            said = {address: (_ended(was), reply) for address, (was, reply) in said.items()}
         due_at = again or now
+    if status is Status.SENT and claimed.digest is not None:
+        status, reason, detail = Status.HELD, Reason.RATE, in_digest(claimed.digest)
     return AttemptResult(
         claimed=claimed,
         status=status,
@@ -147,17 +150,17 @@ def _concluded(
     )
 
 
-def _nobody_in_reach(claimed: Claimed, delivery: TransportResult, attempt: Attempt) -> bool:
-    """Whether the message was for nobody but those whose address the server cannot take."""
-    beyond = delivery.fault is Fault.SMTPUTF8_MISSING and delivery.stage is Stage.RECIPIENT
+def _nobody_in_reach(claimed: Claimed, outcome: TransportResult, attempt: Attempt) -> bool:
+    """Whether the message was only for addresses that the server cannot take."""
+    beyond = outcome.fault is Fault.SMTPUTF8_MISSING and outcome.stage is Stage.RECIPIENT
     return beyond and not claimed.before and attempt.diverted_to is None
 
 
 def _detail(status: Status, said: Said, claimed: Claimed) -> str | None:
-    """Why the message is in ``status``: what was said of the first recipient who is."""
+    """Why the message has this ``status``: what was said of its first recipient that has it."""
     if status is Status.SENT:
         return None
-    replies = [reply for one, reply in said.values() if one is status]
+    replies = [reply for its_own, reply in said.values() if its_own is status]
     return ((replies[0] if replies else claimed.before[status]) or "")[:_LONGEST]
 
 
@@ -166,7 +169,7 @@ def _ended(status: Status) -> Status:
 
 
 def poisoned(claimed: Claimed, error: Exception, now: datetime) -> AttemptResult:
-    """A message that broke the program itself: it waits, the rest flows."""
+    """A message whose sending raised ``error`` in our own code: it is held, the others go on."""
     text = f"This message cannot be sent as it is ({type(error).__name__}); the log has more."
     return AttemptResult(
         claimed=claimed,
@@ -180,19 +183,19 @@ def poisoned(claimed: Claimed, error: Exception, now: datetime) -> AttemptResult
     )
 
 
-def in_ascii(verdict: AttemptResult) -> AttemptResult:
-    """``verdict`` in letters that every database can store."""
-    attempt = verdict.attempt
+def in_ascii(result: AttemptResult) -> AttemptResult:
+    """``result`` in letters that every database can store."""
+    attempt = result.attempt
     if attempt is not None:
         replies = {address: _ascii(reply) for address, reply in attempt.replies.items()}
         said = None if attempt.reply is None else _ascii(attempt.reply)
         attempt = replace(attempt, reply=said, replies=replies)
     return replace(
-        verdict,
-        detail=None if verdict.detail is None else _ascii(verdict.detail),
+        result,
+        detail=None if result.detail is None else _ascii(result.detail),
         recipients={
             address: (status, None if reply is None else _ascii(reply))
-            for address, (status, reply) in verdict.recipients.items()
+            for address, (status, reply) in result.recipients.items()
         },
         attempt=attempt,
     )
@@ -203,7 +206,7 @@ def _ascii(text: str) -> str:
 
 
 def expired(claimed: Claimed, now: datetime) -> AttemptResult | None:
-    """The verdict on a message whose ``expires_at`` is over before it was tried."""
+    """A result without an attempt where ``expires_at`` of ``claimed`` is over, else None."""
     if claimed.expires_at is None or claimed.expires_at > now:
         return None
     return AttemptResult(
@@ -218,27 +221,27 @@ def expired(claimed: Claimed, now: datetime) -> AttemptResult | None:
     )
 
 
-def given_up(verdict: AttemptResult) -> bool:
-    """Whether a message was tried as often as any is; its own ``expires_at`` is no such end."""
-    tried = verdict.reason is Reason.EXPIRED and verdict.counted
-    return tried and verdict.claimed.attempts + 1 >= LAST_ATTEMPT
+def given_up(result: AttemptResult) -> bool:
+    """Whether a message had its last attempt; one that ended by its own ``expires_at`` had not."""
+    tried = result.reason is Reason.EXPIRED and result.counted
+    return tried and result.claimed.attempts + 1 >= LAST_ATTEMPT
 
 
-def is_for_default_to(verdict: AttemptResult) -> bool:
+def is_for_default_to(result: AttemptResult) -> bool:
     """Whether the default To has to hear of it."""
-    return verdict.unreached or given_up(verdict)
+    return result.unreached or given_up(result)
 
 
 _REASONS = {Status.FAILED: Reason.REFUSED, Status.HELD: Reason.AMBIGUOUS}
 
 
-def _of_recipient(delivery: TransportResult, address: str, *, hold: bool) -> Status:
-    reply = delivery.verdicts.get(address)
+def _of_recipient(outcome: TransportResult, address: str, *, hold: bool) -> Status:
+    reply = outcome.verdicts.get(address)
     if reply is not None and reply.permanent:
-        return Status.DEFERRED if address in delivery.left else Status.FAILED
+        return Status.DEFERRED if address in outcome.left else Status.FAILED
     if reply is not None and reply.transient:
         return Status.DEFERRED
-    match delivery.result:
+    match outcome.result:
         case Result.ACCEPTED:
             return Status.SENT
         case Result.PERMANENT:
@@ -250,4 +253,4 @@ def _of_recipient(delivery: TransportResult, address: str, *, hold: bool) -> Sta
 
 
 def _worst(present: set[Status]) -> Status:
-    return next((one for one in _WORST_FIRST if one in present), Status.SENT)
+    return next((status for status in _WORST_FIRST if status in present), Status.SENT)

@@ -16,8 +16,7 @@ from datetime import timedelta
 from functools import partial
 
 from ..outbox import breaker, claim
-from ..outbox.claimed import Attempt, Claimed
-from ..outbox.sizes import ANY, SMALL
+from ..outbox.claimed import ANY, SMALL, Attempt, Claimed
 from ..settings.model import MessagingSettings, OnAmbiguous
 from ..storage.database import AWAY, in_short
 from ..transport.pool import KeptTransports
@@ -370,7 +369,7 @@ class DeliveryRun:
             self._give_back(left)
             return
         now = self._time.now()
-        resolve = partial(self._pool.resolver.verdict, started_at=now, finished_at=now, chance=0.0)
+        resolve = partial(self._pool.resolver.resolve, started_at=now, finished_at=now, chance=0.0)
         self._record([AgentReport(claimed, resolve(claimed, NOBODY_KNOWS)) for claimed in left])
 
     def _await(self, seconds: float) -> None:

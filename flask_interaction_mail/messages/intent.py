@@ -33,7 +33,7 @@ class Intent:
     ``locations`` is set for a merge request: the directory is asked for its recipients, again at
     each resend, and ``to`` is empty. ``user`` is the current user or the requester at the time of
     the event, ``sender`` a party that host code named instead, and ``host_sender`` the sender of a
-    Flask-Mail message. ``gathers`` are the ids of the messages in a digest.
+    Flask-Mail message.
     """
 
     kind: str
@@ -53,7 +53,6 @@ class Intent:
     attachments: tuple[Attachment, ...] = ()
     alternatives: tuple[tuple[str, str], ...] = ()  # content type and text, beside text and HTML
     in_reply_to: str | None = None
-    gathers: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The intent as JSON, without the fields that have their default."""
@@ -68,6 +67,7 @@ class Intent:
         """The intent that ``to_json`` wrote; ValueError if it is damaged or of a newer version."""
         try:
             raw: dict[str, Any] = json.loads(text)
+            raw.pop("gathers", None)  # version 0.1 named what was in a digest here
             return cls(**{name: _READERS.get(name, _same)(value) for name, value in raw.items()})
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"the stored intent cannot be read: {error}") from error
@@ -157,5 +157,4 @@ _READERS: dict[str, Any] = {
     "headers": _pairs,
     "attachments": _attachments,
     "alternatives": _pairs,
-    "gathers": tuple,
 }

@@ -12,10 +12,9 @@ from ..outbox import breaker, presence, server_limits
 from ..settings.model import relay_of
 from ..state import State
 from ..storage.tables import MessageRow
-from ..values import Reason, Status
+from ..values import UNDERWAY, Reason, Status
 from . import test_history
 
-_WAITING: Final = (Status.QUEUED, Status.SENDING, Status.DEFERRED)
 _HELD_BY_RATE: Final = (
     sa.select(sa.func.count())
     .select_from(MessageRow)
@@ -56,7 +55,7 @@ def figures(state: State) -> dict[str, Any]:
         "paused": settings.paused,
         "diverted_to": settings.divert_to,
         "suppressed": state.suppressed,
-        "waiting": sum(counts[status] for status in _WAITING),
+        "waiting": sum(counts[status] for status in UNDERWAY),
         "oldest_waiting_seconds": int((now - oldest).total_seconds()) if oldest else None,
         "held_by_rate": above,
         "last_test": _TESTED[badge.kind] + tested,
@@ -83,5 +82,5 @@ def _counts(connection: sa.Connection) -> dict[str, int]:
 def _oldest(connection: sa.Connection, now: datetime) -> datetime | None:
     # What waits for its ``send_at`` is not late, however long ago it was made.
     scheduled = sa.and_(MessageRow.status == Status.QUEUED, MessageRow.due_at > now)
-    waiting = sa.and_(MessageRow.status.in_(_WAITING), ~scheduled)
+    waiting = sa.and_(MessageRow.status.in_(UNDERWAY), ~scheduled)
     return connection.scalar(sa.select(sa.func.min(MessageRow.created_at)).where(waiting))

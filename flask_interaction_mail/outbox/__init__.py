@@ -1,1 +1,1 @@
-"""Statements that change messages, and those that several callers share."""
+"""The statements on messages. None commits, except those of ``retention`` and ``presence``."""

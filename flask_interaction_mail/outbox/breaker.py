@@ -1,8 +1,8 @@
-"""The circuit breaker: while a server is in trouble nobody runs against it, and it says why.
+"""The circuit breaker: while a server is in trouble only a probe now and then talks to it.
 
-Its state is a row that all workers share, one for each server that was in trouble: workers with
-overrides of their own may talk to another one. Functions work on the connection given; its owner
-commits.
+Its state is a row that all workers share, for each server that was in trouble: workers with
+overrides of their own may talk to another server. Functions work on the connection given; its
+owner commits.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from ..storage.tables import CHECK as CHECK
 
 _ROWS = uuid.UUID("b2a5f7ce-6f0e-4a55-8a3d-2f5fd1a7c9e4")
 _KIND = "breaker"
-# With parameters, as every worker asks it each second.
+# One statement with parameters, as every worker asks each second.
 _OPEN = sa.select(CHECK.c.at, CHECK.c.until, CHECK.c.steps).where(
     CHECK.c.id == sa.bindparam("server"), CHECK.c.verdict == "open"
 )
 _CLOSE = sa.update(CHECK).values(verdict="closed", until=None)
 PROBE_AFTER = timedelta(minutes=1)
-# Servers lock an account out after a few wrong passwords: do not be the one who does it.
+# Servers lock an account after a few wrong passwords; this is seldom enough not to cause that.
 PROBE_AFTER_REFUSED_LOGIN = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Open:
-    """The breaker is open: since when, until when (naive UTC), and why in plain words."""
+    """An open breaker: since when, until when (naive UTC), and why in plain words."""
 
     since: datetime
     until: datetime
@@ -82,7 +82,7 @@ def trip(
 
 
 def begin_probe(connection: sa.Connection, relay: Relay, now: datetime) -> bool:
-    """Whether the caller may make the probe that is due: of many workers one, once a minute."""
+    """Whether the caller may make the probe that is due: one of all workers, once a minute."""
     changed = connection.execute(
         sa.update(CHECK)
         .where(CHECK.c.id == _row(relay), CHECK.c.verdict == "open", CHECK.c.until <= now)
@@ -92,12 +92,12 @@ def begin_probe(connection: sa.Connection, relay: Relay, now: datetime) -> bool:
 
 
 def close(connection: sa.Connection, relay: Relay) -> None:
-    """``relay`` works again."""
+    """Close the breaker of ``relay``: it works again."""
     connection.execute(_CLOSE.where(CHECK.c.id == _row(relay)))
 
 
 def close_all(connection: sa.Connection) -> None:
-    """Settings were saved: whatever was in trouble is worth another try."""
+    """Close all breakers: settings were saved, and every server is worth another try."""
     connection.execute(_CLOSE.where(CHECK.c.kind == _KIND))
 
 
@@ -112,8 +112,8 @@ def _row(relay: Relay) -> uuid.UUID:
 
 
 def _print(relay: Relay) -> str:
-    # Only what decides the conversation up to the first message; of the password, whether there
-    # is one.
+    # Only what decides the conversation up to the first message; of the password only whether
+    # there is one.
     facts: tuple[object, ...] = (
         relay.destination,
         relay.use_authentication,

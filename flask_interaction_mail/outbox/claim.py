@@ -1,8 +1,9 @@
-"""The outbox as a queue: claim with a lease, renew, give back, record.
+"""The outbox as a queue: claim with a lease, renew, give back.
 
-A claim takes a message for a limited time and raises its *fence*; every later write names the
-fence it was claimed with, so a worker that was away too long changes nothing. Every function
-works on the connection that it is given and leaves the commit to its owner; times are naive UTC.
+A claim takes a message for a limited time and raises its *fence*. Every later write names the
+fence that it was claimed with, so that a worker whose lease has ended changes nothing. Every
+function works on the connection that it is given and leaves the commit to its owner; times are
+naive UTC.
 """
 
 from __future__ import annotations
@@ -20,22 +21,21 @@ import sqlalchemy as sa
 from .. import clock
 from ..storage.json_rows import JsonQuery, joined_update, json_table
 from ..storage.tables import MESSAGE
-from ..values import Reason, Status
-from .claimed import Claimed
+from ..values import OPEN, Reason, Status
+from .claimed import ANY, LARGE, Claimed, Sizes
 from .fenced import Change, by_index, lock_rows_only
-from .loading import OPEN, WANTED, load, wanted
+from .loading import WANTED, Reading, load, wanted
 from .record import record as record
-from .sizes import ANY, LARGE, Sizes
-from .stored import Reading
+from .transitions import CLAIMED, RETURNED, SET_ASIDE
 
 log = logging.getLogger("flask_interaction_mail")
 
-# Holds what may not be sent now of messages just taken; gives the ids.
+# Holds those of the messages just claimed that may not be sent now; gives their ids.
 RateFilter = Callable[[sa.Connection, Sequence[Claimed], datetime], Collection[uuid.UUID]]
 
 _MAX_BEGUN = 3  # claims that began with a message and never ended
-_MAX_BYTES = 8_000_000  # of content in one claim, so that big messages do not fill the memory
-_GLANCE = 200  # messages at the head of a queue among which a large one is looked for
+_MAX_BYTES = 8_000_000  # of content in one claim, so that large messages do not fill the memory
+_GLANCE = 200  # messages at the head of a queue that are searched for a large one
 _PRESENT = {
     "postgresql": sa.func.timezone("utc", sa.func.clock_timestamp()),
     "mysql": sa.func.utc_timestamp(6),
@@ -56,10 +56,12 @@ _LATE = (
     .order_by(MESSAGE.c.lease_until)
     .limit(sa.bindparam("most"))
 )
-_PICK_DUE, _PICK_LATE = (JsonQuery(one.with_for_update(skip_locked=True)) for one in (_DUE, _LATE))
-# The largest one at the head of each queue, which NULL says is empty.
+_PICK_DUE, _PICK_LATE = (
+    JsonQuery(query.with_for_update(skip_locked=True)) for query in (_DUE, _LATE)
+)
+# The size of the largest message at the head of each queue; NULL where the queue is empty.
 _LARGEST_DUE, _LARGEST_LATE = (
-    sa.select(sa.func.max(one.subquery("head").c.size)) for one in (_DUE, _LATE)
+    sa.select(sa.func.max(query.subquery("head").c.size)) for query in (_DUE, _LATE)
 )
 _FIRST = sa.select(sa.func.min(MESSAGE.c.due_at)).where(
     MESSAGE.c.status == sa.bindparam("wanted"), MESSAGE.c.due_at.is_not(None)
@@ -69,7 +71,7 @@ _TAKE = (
     joined_update(MESSAGE)
     .where(MESSAGE.c.id == WANTED.c.id)
     .values(
-        status=Status.SENDING,
+        **CLAIMED.to(Status.SENDING),
         due_at=None,
         fence=MESSAGE.c.fence + 1,
         lost_leases=MESSAGE.c.lost_leases + WANTED.c.begun,
@@ -78,7 +80,7 @@ _TAKE = (
     )
 )
 _ABANDONED = sa.update(MESSAGE).where(MESSAGE.c.lease_until < sa.bindparam("now"))
-_ASIDE: dict[str, Any] = {"status": Status.HELD, "lease_until": None, "worker": None}
+_ASIDE: dict[str, Any] = {**SET_ASIDE.to(Status.HELD), "lease_until": None, "worker": None}
 _SET_ASIDE = _ABANDONED.values(
     **_ASIDE,
     reason=Reason.AMBIGUOUS,
@@ -96,7 +98,7 @@ _CLAIMS = json_table(MESSAGE.c.id, MESSAGE.c.fence)
 _RENEW = Change(_CLAIMS, lease_until=sa.bindparam("until", type_=MESSAGE.c.lease_until.type))
 _GIVE_BACK = Change(
     _CLAIMS,
-    status=sa.case((MESSAGE.c.attempts > 0, Status.DEFERRED), else_=Status.QUEUED),
+    **RETURNED.choose((MESSAGE.c.attempts > 0, Status.DEFERRED), otherwise=Status.QUEUED),
     due_at=sa.bindparam("again_at", type_=MESSAGE.c.due_at.type),
     lease_until=None,
     worker=None,
@@ -106,10 +108,10 @@ _GIVE_BACK = Change(
 
 
 class Time:
-    """The time of the database, which all workers share: clocks of machines may be wrong.
+    """The time of the database, which all workers share: the clock of a machine may be wrong.
 
-    Between two looks at it time goes on by the monotonic clock, so that a clock that is set
-    meanwhile changes nothing. SQLite has no other clock than that of its one machine.
+    Between two looks the monotonic clock is added, so that setting a clock meanwhile changes
+    nothing. With SQLite it is the clock of the machine.
     """
 
     def __init__(self) -> None:
@@ -130,20 +132,19 @@ class Time:
 
 
 def recover(connection: sa.Connection, now: datetime, *, hold: bool) -> None:
-    """Set aside what workers that died, or stood still too long, left in an unknown state.
+    """Hold messages whose lease has ended: their worker died, or stood still too long.
 
-    With ``hold`` that is all of it, as it may have left already; else only what three workers
-    in a row had begun and not ended. The rest is taken over by the next claims: the same bytes
-    under the same Message-ID.
+    With ``hold`` that is all of them, as they may have left; else only those that three workers in
+    a row had begun and not ended. The next claims take over the rest: the same bytes under the
+    same Message-ID.
     """
     if connection.dialect.name in ("mysql", "mariadb"):
-        # Their update would wait for whoever is recording what it looks through, who waits for
-        # it then: a deadlock. There is seldom anything, and a look waits for nobody.
+        # Their update waits for rows that another worker is recording, and that worker may wait
+        # for this one: a deadlock. There is seldom anything, and a look waits for nobody.
         look = _ANY_ABANDONED if hold else _ANY_POISON
         if connection.execute(look, {"now": now}).first() is None:
             return
-    # On SQLite this also gives a claim the whole database: who writes first has it, rows are
-    # not locked there.
+    # On SQLite, where rows are not locked, this write also locks the database for the claim.
     connection.execute(_SET_ASIDE if hold else _SET_POISON_ASIDE, {"now": now})
 
 
@@ -160,18 +161,18 @@ def claim(
     only_fresh: bool = False,
     sizes: Sizes = ANY,
     reading: Reading | None = None,
-    sieve: RateFilter = lambda *_: (),
+    rate_filter: RateFilter = lambda *_: (),
 ) -> list[Claimed]:
     """Take up to ``limit`` messages for ``lease``; no two workers get the same one.
 
-    First come, at most ``late``, those whose worker has lost them (unless ``hold``, see
+    First come at most ``late`` messages whose worker lost its lease (unless ``hold``, see
     ``recover``); then, half and half, those that were never tried and those that are to be tried
-    again. What was lost, and the first ``free`` of the rest, the worker begins immediately:
-    should it die, only they may have been the reason. With ``only_fresh``, there was nothing but
-    fresh mail a moment ago, and nothing else is looked for. Those of other ``sizes`` stay where
-    they are. With ``reading``, which any thread may use, a large one is read when somebody asks
-    for its content. What the ``sieve`` holds, in the same transaction, is not given. On MariaDB
-    this is the first statement of its transaction.
+    again. The worker begins immediately with the lost ones and the first ``free`` of the rest:
+    should it die, only they may have been the reason. With ``only_fresh`` nothing else is looked
+    for, as there was only fresh mail a moment ago. Messages of other ``sizes`` are left. With
+    ``reading``, which any thread may call, the content of a large message is read when it is
+    needed. What ``rate_filter`` holds, in the same transaction, is not given. On MariaDB this is
+    the first statement of its transaction.
     """
     lock_rows_only(connection)
     by_index(connection)
@@ -190,14 +191,14 @@ def claim(
     claimed, damaged = load(connection, ids, rows, size=size, reading=reading)
     for id, problem in damaged.items():
         _quarantine(connection, id, problem)
-    held = sieve(connection, claimed, now)
-    return [one for one in claimed if one.id not in held] if held else claimed
+    held = rate_filter(connection, claimed, now)
+    return [message for message in claimed if message.id not in held] if held else claimed
 
 
 class Waiting(NamedTuple):
-    """Whether a claim would find anything: mail that was never tried, and any other.
+    """Whether a claim would find mail that was never tried, and any other.
 
-    ``large`` says whether one that is ``LARGE`` has come near the head.
+    ``large`` says whether a ``LARGE`` message is near the head of a queue.
     """
 
     fresh: bool
@@ -207,7 +208,7 @@ class Waiting(NamedTuple):
 
 def waiting(connection: sa.Connection, now: datetime) -> Waiting:
     """What a claim would find: a look that locks nothing, after ``by_index``."""
-    # In the order of an index: without it PostgreSQL may choose another, and read all that waits.
+    # Ordered as the index is: else PostgreSQL may choose another one, and read all that waits.
     largest: list[int | None] = [
         connection.scalar(query, {**which, **ANY._asdict(), "now": now, "most": _GLANCE})
         for query, which in ((_LARGEST_DUE, _FRESH), (_LARGEST_DUE, _AGAIN), (_LARGEST_LATE, {}))
@@ -219,13 +220,13 @@ def waiting(connection: sa.Connection, now: datetime) -> Waiting:
 def _due(
     connection: sa.Connection, now: datetime, limit: int, sizes: Sizes
 ) -> list[tuple[uuid.UUID, int]]:
-    """What is to be sent, new and deferred in turn: neither waits for the end of the other."""
+    """Messages that are due, new and deferred in turn, so that neither waits for the other."""
     half = limit // 2
     again = _pick(connection, _PICK_DUE, half, sizes, **_AGAIN, now=now)
     fresh = _pick(connection, _PICK_DUE, limit - len(again), sizes, **_FRESH, now=now)
     if len(again) == half and len(again) + len(fresh) < limit:
         again = _pick(connection, _PICK_DUE, limit - len(fresh), sizes, **_AGAIN, now=now)
-    return [one for pair in zip_longest(fresh, again) for one in pair if one]
+    return [picked for pair in zip_longest(fresh, again) for picked in pair if picked]
 
 
 def _pick(
@@ -254,11 +255,9 @@ def _quarantine(connection: sa.Connection, id: uuid.UUID, problem: str) -> None:
         sa.update(MESSAGE)
         .where(MESSAGE.c.id == id)
         .values(
-            status=Status.HELD,
+            **_ASIDE,
             reason=Reason.POISON,
             detail=f"This message cannot be sent: {problem}.",
-            lease_until=None,
-            worker=None,
         )
     )
 
@@ -267,18 +266,21 @@ def renew(
     connection: sa.Connection, claims: Iterable[Claimed], *, lease: timedelta, now: datetime
 ) -> set[uuid.UUID]:
     """Extend the leases of ``claims``; gives the ids of those that are still this worker's."""
-    return _RENEW.apply(connection, [(one.id, one.fence) for one in claims], until=now + lease)
+    return _RENEW.apply(connection, _fences(claims), until=now + lease)
 
 
 def give_back(
     connection: sa.Connection, claims: Iterable[Claimed], *, due_at: datetime, detail: str | None
 ) -> None:
     """Return ``claims`` to the queue without an attempt; ``detail`` says why they wait."""
-    rows = [(one.id, one.fence) for one in claims]
-    _GIVE_BACK.apply(connection, rows, again_at=due_at, why=detail)
+    _GIVE_BACK.apply(connection, _fences(claims), again_at=due_at, why=detail)
+
+
+def _fences(claims: Iterable[Claimed]) -> list[tuple[uuid.UUID, int]]:
+    return [(claimed.id, claimed.fence) for claimed in claims]
 
 
 def next_due(connection: sa.Connection) -> datetime | None:
     """When the next open message becomes due, None where none is open."""
-    first = (connection.scalar(_FIRST, {"wanted": one}) for one in OPEN)
+    first = (connection.scalar(_FIRST, {"wanted": status}) for status in OPEN)
     return min((due for due in first if due is not None), default=None)

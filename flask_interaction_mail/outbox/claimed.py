@@ -1,4 +1,4 @@
-"""What a worker has claimed, and what it says about it afterwards."""
+"""What a worker has claimed, and what came of it. Pure."""
 
 from __future__ import annotations
 
@@ -6,10 +6,23 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final, NamedTuple
 
 from ..transport.base import Envelope, TransportResult
 from ..values import Reason, Status
-from .sizes import LARGE
+
+
+class Sizes(NamedTuple):
+    """Messages of more than ``over`` bytes of content, and of ``upto`` at most."""
+
+    over: int
+    upto: int
+
+
+_NO_END: Final = 2**31 - 1
+ANY: Final = Sizes(-1, _NO_END)
+LARGE: Final = Sizes(4_000_000, _NO_END)  # a worker sends one at a time, beside the others
+SMALL: Final = Sizes(-1, LARGE.over)
 
 
 # Nobody changes these three. They are not frozen because one of each is made for every message,
@@ -18,10 +31,10 @@ from .sizes import LARGE
 class Claimed:
     """A message that this worker may send until its lease ends.
 
-    Where the server takes few recipients at once, one attempt is several transactions: the
-    ``envelope`` is that of the next one, ``later`` those who are for further ones, and
-    ``deferred`` those who were refused for now in one before, with the reply. ``goes_on`` is true
-    of all but the first. ``crowds`` are the moments at which a crowded one has ended.
+    Where the server takes few recipients at once, one attempt is several transactions. The
+    ``envelope`` is for the next one, ``later`` are the recipients of further ones, and ``deferred``
+    those who were refused for now in an earlier one, with the reply. ``goes_on`` is true of all
+    but the first. ``crowds`` are the moments at which a crowded transaction has ended.
     """
 
     id: uuid.UUID
@@ -33,9 +46,10 @@ class Claimed:
     actor: str | None
     resent: bool  # an administrator asked for it
     before: Mapping[Status, str | None]  # what became of other recipients, and a reply to one
-    lost_before: bool  # another worker had it, and did not end
-    places: tuple[tuple[int, str], ...]  # position and address of whom it is still to reach
+    lost_before: bool  # another worker had claimed it and stopped
+    places: tuple[tuple[int, str], ...]  # position and address of each recipient still to reach
     envelope: Envelope
+    digest: uuid.UUID | None = None  # not done yet: another recipient gets the message in it
     later: tuple[str, ...] = ()
     deferred: tuple[tuple[str, str | None], ...] = ()
     goes_on: bool = False
@@ -59,9 +73,9 @@ class Claimed:
 class AttemptResult:
     """What is to be written down about one claimed message.
 
-    With a ``rest`` it is about the recipients of one transaction alone, and that goes on once it
-    is written down; ``room`` is what was learned of the server. ``unreached`` says that it was only
-    for addresses that the server cannot take.
+    With a ``rest`` it is about the recipients of one transaction alone, and the attempt goes on
+    with the rest once this is written down. ``room`` is how many recipients the server has shown
+    to take. ``unreached`` says that the message was only for addresses that the server cannot take.
     """
 
     claimed: Claimed
@@ -75,6 +89,11 @@ class AttemptResult:
     rest: Claimed | None = None
     room: int | None = None
     unreached: bool = False
+
+    @property
+    def taken(self) -> bool:
+        """Whether the server took it for all to whom it is sent by itself."""
+        return self.status is Status.SENT or self.reason is Reason.RATE
 
 
 @dataclass(slots=True, kw_only=True)
@@ -93,26 +112,26 @@ class Attempt:
     @classmethod
     def of(
         cls,
-        delivery: TransportResult,
+        outcome: TransportResult,
         *,
         started_at: datetime,
         finished_at: datetime,
         server: str,
         diverted_to: str | None,
     ) -> Attempt:
-        """The attempt that came to ``delivery``."""
-        last = delivery.reply
-        said = str(last) if last else delivery.note
+        """The attempt that had this ``outcome``."""
+        last = outcome.reply
+        said = str(last) if last else outcome.note
         return cls(
             started_at=started_at,
             finished_at=finished_at,
             server=server,
-            result=delivery.result,
-            stage=delivery.stage,
+            result=outcome.result,
+            stage=outcome.stage,
             reply=said,
             replies={
                 address: said if said and reply is last else str(reply)
-                for address, reply in delivery.verdicts.items()
+                for address, reply in outcome.verdicts.items()
             },
             diverted_to=diverted_to,
         )

@@ -1,15 +1,17 @@
-"""What was held for its rate leaves: in one digest for each recipient, whose fate it shares.
+"""Messages that are held for their rate leave in digests, one for each recipient.
 
-A message is handed over to a digest for one of its recipients at a time; it names them itself
-(``Intent.gathers``). Every function works on the connection that it is given and leaves the
-commit to its owner; times are naive UTC.
+``digest_id`` of a recipient names the digest in which they get a message. It stays there when the
+digest is done, and names the first one where a digest was sent again. The message is held until
+none of its recipients waits, and takes the worst of what became of them. Every function works on
+the connection that it is given and leaves the commit to its owner; times are naive UTC.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -17,77 +19,67 @@ from typing import Final
 import sqlalchemy as sa
 
 from ..messages.digest_content import Content
-from ..messages.intent import PURGED, Intent
 from ..storage.json_rows import joined_update, json_table, rows_parameter
 from ..storage.tables import MESSAGE, RECIPIENT
-from ..values import Reason, Status
-from .fenced import by_index, lock_rows_only
-from .rates import WINDOW
+from ..values import UNDERWAY, Reason, Status
+from .fenced import by_index, lock_messages, lock_rows_only
+from .rates import WINDOW, in_digest
+from .transitions import ADOPTED, DIGEST_DONE, RELEASED
 
 log = logging.getLogger("flask_interaction_mail")
 
 SOURCE: Final = "digest"
-_OPEN: Final = (Status.QUEUED, Status.SENDING, Status.DEFERRED, Status.HELD)
-_WANTED = json_table(MESSAGE.c.id)
 
+_WANTED = json_table(MESSAGE.c.id)
+_IS_WANTED = MESSAGE.c.id == _WANTED.c.id
+_OF_WANTED = RECIPIENT.c.message_id == _WANTED.c.id
 _WAITING = sa.and_(
     MESSAGE.c.status == Status.HELD,
     MESSAGE.c.reason == Reason.RATE,
     MESSAGE.c.due_at.is_not(None),
 )
+_RECIPIENT_WAITS = sa.and_(RECIPIENT.c.status == Status.HELD, RECIPIENT.c.digest_id.is_(None))
 _IS_DUE = sa.select(MESSAGE.c.id).where(_WAITING, MESSAGE.c.due_at <= sa.bindparam("now")).limit(1)
-_HELD_FOR = (
+_HELD = (
     sa.select(MESSAGE.c.id, MESSAGE.c.due_at, RECIPIENT.c.address, RECIPIENT.c.name)
     .join_from(MESSAGE, RECIPIENT, RECIPIENT.c.message_id == MESSAGE.c.id)
-    .where(_WAITING, RECIPIENT.c.status == Status.HELD)
+    .where(_WAITING, _RECIPIENT_WAITS)
     .order_by(MESSAGE.c.created_at, MESSAGE.c.id)
 )
 _LOCK = sa.select(MESSAGE.c.id).where(_WAITING).with_for_update(skip_locked=True)
-_THEIR_ROWS = sa.and_(
-    RECIPIENT.c.message_id == _WANTED.c.id, RECIPIENT.c.address == sa.bindparam("whose")
-)
-_HELD = sa.and_(MESSAGE.c.id == _WANTED.c.id, MESSAGE.c.status == Status.HELD)
-_HAND_OVER = (
-    joined_update(RECIPIENT)
-    .where(_THEIR_ROWS, RECIPIENT.c.status == Status.HELD)
-    .values(status=Status.SENDING)
-)
-_PAIRS = json_table(RECIPIENT.c.message_id, RECIPIENT.c.address)
-_ONCE_MORE = (
-    joined_update(RECIPIENT)
-    .where(
-        RECIPIENT.c.message_id == _PAIRS.c.message_id,
-        RECIPIENT.c.address == _PAIRS.c.address,
-        RECIPIENT.c.status == Status.HELD,
-    )
-    .values(status=Status.QUEUED)
-)
+_NOTHING = sa.update(MESSAGE).where(sa.false()).values(size=0)
 _CONTENTS = (
     sa.select(MESSAGE.c.subject, MESSAGE.c.created_at, MESSAGE.c.intent)
-    .join_from(_WANTED, MESSAGE, MESSAGE.c.id == _WANTED.c.id)
+    .join_from(_WANTED, MESSAGE, _IS_WANTED)
     .order_by(MESSAGE.c.created_at, MESSAGE.c.id)
 )
 _NAMES = _CONTENTS.with_only_columns(MESSAGE.c.subject, MESSAGE.c.kind)
-_NOTHING = sa.update(MESSAGE).where(sa.false()).values(size=0)
 
 
-def _has(*statuses: Status) -> sa.ColumnElement[bool]:
-    """Whether a message has a recipient in one of these states."""
-    theirs = sa.and_(RECIPIENT.c.message_id == MESSAGE.c.id, RECIPIENT.c.status.in_(statuses))
-    return sa.exists().where(theirs).correlate(MESSAGE)
+def _has(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
+    """Whether some recipient of a message fulfils ``condition``."""
+    return sa.exists().where(RECIPIENT.c.message_id == MESSAGE.c.id, condition).correlate(MESSAGE)
+
+
+def _has_one(*statuses: Status) -> sa.ColumnElement[bool]:
+    return _has(RECIPIENT.c.status.in_(statuses))
+
+
+# -- what leaves -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gathering:
-    """What is held for one address whose minute is over, oldest first.
+class HeldMessages:
+    """All that is held for one address when its minute is over, oldest first.
 
-    ``whole`` says whether all of it is locked: nobody else has a part of it.
+    ``fully_locked`` says that this transaction has locked all of it, so that no other worker is
+    making a digest of a part.
     """
 
     address: str
     name: str
     ids: tuple[uuid.UUID, ...]
-    whole: bool
+    fully_locked: bool
 
 
 def is_due(connection: sa.Connection, now: datetime) -> bool:
@@ -95,8 +87,8 @@ def is_due(connection: sa.Connection, now: datetime) -> bool:
     return connection.execute(_IS_DUE, {"now": now}).first() is not None
 
 
-def gatherings(connection: sa.Connection, now: datetime) -> list[Gathering]:
-    """All that is held for those whose minute is over; locked, as far as nobody else has it.
+def held_and_due(connection: sa.Connection, now: datetime) -> list[HeldMessages]:
+    """All that is held for each address whose minute is over; locks what nobody else has locked.
 
     This is the first statement of its transaction.
     """
@@ -104,62 +96,94 @@ def gatherings(connection: sa.Connection, now: datetime) -> list[Gathering]:
     by_index(connection)
     if connection.dialect.name == "sqlite":
         connection.execute(_NOTHING)  # who writes first has the database: rows cannot be locked
-    rows = connection.execute(_HELD_FOR).all()
-    ours = set(connection.scalars(_LOCK))  # after the look, so that it may have more but not less
+    rows = connection.execute(_HELD).all()
+    # Locked after the look, so that it may have more than was seen, but not less.
+    locked = set(connection.scalars(_LOCK))
     names: dict[str, dict[uuid.UUID, str]] = {}
     for row in rows:
         names.setdefault(row.address, {}).setdefault(row.id, row.name)
     due = {row.address for row in rows if row.due_at <= now}
     return [
-        Gathering(
+        HeldMessages(
             address=address,
-            name=next(iter(theirs.values())),
-            ids=tuple(theirs),
-            whole=ours.issuperset(theirs),
+            name=next(iter(named.values())),
+            ids=tuple(named),
+            fully_locked=locked.issuperset(named),
         )
-        for address, theirs in names.items()
+        for address, named in names.items()
         if address in due
     ]
 
 
 def contents(connection: sa.Connection, ids: Iterable[uuid.UUID]) -> list[Content]:
-    """What the messages ``ids`` say, in their order."""
-    rows = connection.execute(_CONTENTS, rows_parameter((id,) for id in ids))
-    return [Content(*row) for row in rows]
+    """What the messages ``ids`` say, oldest first."""
+    return [Content(*row) for row in connection.execute(_CONTENTS, _rows(ids))]
 
 
 def names(connection: sa.Connection, ids: Iterable[uuid.UUID]) -> list[tuple[str, str]]:
-    """Subject and kind of each of the messages ``ids``, in their order."""
-    rows = connection.execute(_NAMES, rows_parameter((id,) for id in ids))
-    return [(row.subject, row.kind) for row in rows]
+    """Subject and kind of each of the messages ``ids``, oldest first."""
+    return [(row.subject, row.kind) for row in connection.execute(_NAMES, _rows(ids))]
 
 
-def release(connection: sa.Connection, those: Iterable[Gathering], now: datetime) -> None:
-    """Send the messages of ``those`` to them as they are."""
-    rows = rows_parameter((id, one.address) for one in those for id in one.ids)
-    connection.execute(_ONCE_MORE, rows)
-    free = {"status": Status.QUEUED, "reason": None, "detail": None, "due_at": now}
-    connection.execute(joined_update(MESSAGE).where(_HELD).values(free), rows)
+_PAIRS = json_table(RECIPIENT.c.message_id, RECIPIENT.c.address)
+_RELEASE_RECIPIENTS = (
+    joined_update(RECIPIENT)
+    .where(
+        RECIPIENT.c.message_id == _PAIRS.c.message_id,
+        RECIPIENT.c.address == _PAIRS.c.address,
+        _RECIPIENT_WAITS,
+    )
+    .values(**RELEASED.to(Status.QUEUED))
+)
+_RELEASE = (
+    joined_update(MESSAGE)
+    .where(_IS_WANTED, RELEASED.possible)
+    .values(
+        **RELEASED.to(Status.QUEUED),
+        reason=None,
+        detail=None,
+        due_at=sa.bindparam("now", type_=MESSAGE.c.due_at.type),
+    )
+)
+_ASSIGN = (
+    joined_update(RECIPIENT)
+    .where(_OF_WANTED, RECIPIENT.c.address == sa.bindparam("to"), _RECIPIENT_WAITS)
+    .values(digest_id=sa.bindparam("digest", type_=RECIPIENT.c.digest_id.type))
+)
+# A message that waits for another recipient as well goes on waiting.
+_WAITS_NO_MORE = (
+    joined_update(MESSAGE)
+    .where(_IS_WANTED, _WAITING, ~_has(_RECIPIENT_WAITS))
+    .values(due_at=None, detail=sa.bindparam("why", type_=MESSAGE.c.detail.type))
+)
+_POSTPONE = (
+    joined_update(MESSAGE)
+    .where(_IS_WANTED, _WAITING)
+    .values(due_at=sa.bindparam("later", type_=MESSAGE.c.due_at.type))
+)
 
 
-def assign_to_digest(connection: sa.Connection, one: Gathering, digest: uuid.UUID) -> None:
-    """The messages of ``one`` are in ``digest`` now, and share its fate."""
-    rows = _document_of(one)
-    connection.execute(_HAND_OVER, rows | {"whose": one.address})
-    # One that waits for somebody else, too, goes on waiting.
-    wanted = sa.and_(_HELD, ~_has(Status.HELD))
-    said = {"status": Status.SENDING, "due_at": None, "detail": f"It is in the digest {digest}."}
-    connection.execute(joined_update(MESSAGE).where(wanted).values(said), rows)
+def release(connection: sa.Connection, held: Iterable[HeldMessages], now: datetime) -> None:
+    """Send each of these messages to the address that it is held for, as it is."""
+    rows = rows_parameter((id, group.address) for group in held for id in group.ids)
+    connection.execute(_RELEASE_RECIPIENTS, rows)
+    connection.execute(_RELEASE, {**rows, "now": now})
 
 
-def postpone(connection: sa.Connection, one: Gathering, now: datetime) -> None:
-    """Try to gather ``one`` again in a minute."""
-    later = joined_update(MESSAGE).where(_HELD).values(due_at=now + WINDOW)
-    connection.execute(later, _document_of(one))
+def assign_to_digest(connection: sa.Connection, held: HeldMessages, digest: uuid.UUID) -> None:
+    """Put the messages into ``digest``, as far as they are for its address."""
+    rows = _rows(held.ids)
+    connection.execute(_ASSIGN, {**rows, "to": held.address, "digest": digest})
+    connection.execute(_WAITS_NO_MORE, {**rows, "why": in_digest(digest)})
 
 
-def _document_of(one: Gathering) -> dict[str, str]:
-    return rows_parameter((id,) for id in one.ids)
+def postpone(connection: sa.Connection, held: HeldMessages, now: datetime) -> None:
+    """Hold the messages for another minute."""
+    connection.execute(_POSTPONE, {**_rows(held.ids), "later": now + WINDOW})
+
+
+def _rows(ids: Iterable[uuid.UUID]) -> dict[str, str]:
+    return rows_parameter((id,) for id in ids)
 
 
 # -- what becomes of a digest becomes of what is in it -----------------------------------
@@ -169,12 +193,47 @@ _TEXT_OF: Final = {
     Status.FAILED: "It was in the digest {digest}, which failed.",
     Status.CANCELLED: "It was in the digest {digest}, which was called back.",
 }
-_BETTER: Final = (Status.SENDING, Status.FAILED, Status.CANCELLED)  # than these
-_STATUS = sa.case(
-    (_has(Status.FAILED), Status.FAILED),
-    (_has(Status.SENT), Status.SENT),
-    else_=Status.CANCELLED,
+_WORST = DIGEST_DONE.choose(
+    (_has_one(Status.FAILED), Status.FAILED),
+    (_has_one(Status.SENT), Status.SENT),
+    otherwise=Status.CANCELLED,
 )
+_CONCLUDE = (
+    joined_update(MESSAGE)
+    .where(
+        _IS_WANTED,
+        DIGEST_DONE.possible,
+        MESSAGE.c.status != _WORST["status"],
+        ~_has_one(*UNDERWAY, Status.HELD),
+    )
+    .values(
+        **_WORST,
+        reason=Reason.RATE,
+        detail=sa.bindparam("why", type_=MESSAGE.c.detail.type),
+        finished_at=sa.bindparam("now", type_=MESSAGE.c.finished_at.type),
+    )
+)
+_DONE = sa.update(RECIPIENT).where(
+    RECIPIENT.c.digest_id == sa.bindparam("digest"), DIGEST_DONE.possible_for_recipient
+)
+_MEMBERS = (
+    sa.select(RECIPIENT.c.message_id)
+    .where(RECIPIENT.c.digest_id == sa.bindparam("digest"))
+    .order_by(RECIPIENT.c.message_id)
+    .distinct()
+)
+_SENT_AGAIN = sa.select(MESSAGE.c.resend_of).where(MESSAGE.c.id == sa.bindparam("digest"))
+
+
+def members(connection: sa.Connection, digest: uuid.UUID) -> list[uuid.UUID]:
+    """The ids of the messages in ``digest``, or in the one of which it was made by a resend."""
+    return list(connection.scalars(_MEMBERS, {"digest": _first(connection, digest)}))
+
+
+def _first(connection: sa.Connection, digest: uuid.UUID) -> uuid.UUID:
+    while (original := connection.scalar(_SENT_AGAIN, {"digest": digest})) is not None:
+        digest = original
+    return digest
 
 
 def apply_outcome(
@@ -184,44 +243,68 @@ def apply_outcome(
     reply: str | None,
     now: datetime,
 ) -> list[uuid.UUID]:
-    """Say of all that is in ``digest`` what became of it; gives the ids.
+    """Write down of all messages in ``digest`` what became of it; gives their ids.
 
-    A digest that was sent again, after it had failed or was called back, is better news.
+    Where a digest had failed or was called back, what becomes of it when it is sent again counts.
     """
-    ids = members(connection, [digest])
-    its_own = sa.select(RECIPIENT.c.address).where(RECIPIENT.c.message_id == digest)
-    whose = connection.scalar(its_own)
-    rows = rows_parameter((id,) for id in ids)
-    theirs = sa.and_(_THEIR_ROWS, RECIPIENT.c.status.in_(_BETTER))
-    connection.execute(
-        joined_update(RECIPIENT).where(theirs).values(status=status, reply=reply),
-        {**rows, "whose": whose},
-    )
-    # One that is on its way to somebody else as well gets its state from there.
-    done = sa.and_(
-        MESSAGE.c.id == _WANTED.c.id,
-        MESSAGE.c.lease_until.is_(None),
-        MESSAGE.c.status != _STATUS,
-        ~_has(*_OPEN),
-    )
-    said = {"status": _STATUS, "reason": Reason.RATE, "finished_at": now}
-    text = _TEXT_OF[status].format(digest=digest)
-    connection.execute(joined_update(MESSAGE).where(done).values(said | {"detail": text}), rows)
+    first = _first(connection, digest)
+    ids = members(connection, first) or _adopt(connection, first)
+    if ids:
+        outcome = _DONE.values(**DIGEST_DONE.to(status), reply=reply)
+        connection.execute(outcome, {"digest": first})
+        # Whoever is sending one of them to somebody else either sees this, or is seen below.
+        lock_messages(connection, ids)
+        _conclude(connection, ids, digest, status, now)
     return ids
 
 
-def members(connection: sa.Connection, digests: Iterable[uuid.UUID]) -> list[uuid.UUID]:
-    """The ids of the messages in ``digests``, as far as these still have their texts."""
-    which = sa.and_(MESSAGE.c.id.in_(list(digests)), MESSAGE.c.source == SOURCE)
-    intents = connection.scalars(sa.select(MESSAGE.c.intent).where(which))
-    return [uuid.UUID(id) for text in intents for id in _gathered(text)]
+def settle(connection: sa.Connection, id: uuid.UUID, digest: uuid.UUID, now: datetime) -> None:
+    """Message ``id`` waits for ``digest`` alone: conclude it if that was done meanwhile."""
+    its_own = sa.and_(RECIPIENT.c.message_id == id, RECIPIENT.c.digest_id == digest)
+    status = connection.scalar(sa.select(RECIPIENT.c.status).where(its_own).limit(1))
+    if status in _TEXT_OF:
+        _conclude(connection, [id], digest, Status(status), now)
 
 
-def _gathered(text: str) -> tuple[str, ...]:
-    if text == PURGED:
-        return ()
+def _conclude(
+    connection: sa.Connection,
+    ids: Sequence[uuid.UUID],
+    digest: uuid.UUID,
+    status: Status,
+    now: datetime,
+) -> None:
+    why = _TEXT_OF[status].format(digest=digest)
+    connection.execute(_CONCLUDE, {**_rows(ids), "why": why, "now": now})
+
+
+def _adopt(connection: sa.Connection, digest: uuid.UUID) -> list[uuid.UUID]:
+    """Take over a digest of version 0.1, whose intent names the messages in it; gives their ids.
+
+    Revision 0003 has done it for all of them. A host's own migration has only added the column.
+    """
+    of_digest = sa.select(MESSAGE.c.intent, RECIPIENT.c.address).where(MESSAGE.c.id == digest)
+    row = connection.execute(of_digest.join(RECIPIENT, RECIPIENT.c.message_id == digest)).first()
+    ids = [] if row is None else _gathered(row.intent)
+    if row is None or not ids:
+        return []
+    in_it = sa.and_(_OF_WANTED, RECIPIENT.c.address == row.address)
+    named = joined_update(RECIPIENT).where(in_it).values(digest_id=digest)
+    recipients = joined_update(RECIPIENT).where(in_it, ADOPTED.possible_for_recipient)
+    left_open = sa.and_(ADOPTED.possible, MESSAGE.c.lease_until.is_(None), _has_one(Status.HELD))
+    found = joined_update(MESSAGE).where(_IS_WANTED, left_open)
+    held = ADOPTED.to(Status.HELD)
+    for statement in (
+        named,
+        recipients.values(**held),
+        found.values(**held, reason=Reason.RATE, finished_at=None),
+    ):
+        connection.execute(statement, _rows(ids))
+    return ids
+
+
+def _gathered(intent: str) -> list[uuid.UUID]:
     try:
-        return Intent.from_json(text).gathers
+        return [uuid.UUID(id) for id in json.loads(intent).get("gathers", ())]
     except ValueError:  # what became of the digest itself has to be written down all the same
         log.error("digest.damaged: what was in it is not known any more")
-        return ()
+        return []

@@ -1,4 +1,4 @@
-"""Changes of claimed messages by whoever still has the claim, and how their rows are found."""
+"""Changes claimed messages while the claim is in force; how their rows are found and locked."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from ..storage.json_rows import joined_update, rows_parameter
+from ..storage.json_rows import joined_update, json_table, rows_parameter
 from ..storage.tables import MESSAGE
 
 _BY_INDEX = sa.select(
@@ -20,22 +20,44 @@ _BY_INDEX = sa.select(
 
 
 def by_index(connection: sa.Connection) -> None:
-    """For the rest of this transaction: find rows by index, whatever the statistics say.
+    """Find rows by index for the rest of this transaction, whatever the statistics say.
 
-    PostgreSQL's are late on tables that fill and empty within minutes, and a plan made for an
-    empty outbox reads the whole of a long one for each batch.
+    Those of PostgreSQL are out of date for tables that fill and empty within minutes. A plan that
+    was made for an empty outbox reads the whole of a long one for each batch.
     """
     if connection.dialect.name == "postgresql":
         connection.execute(_BY_INDEX)
 
 
 def lock_rows_only(connection: sa.Connection) -> None:
-    """For this transaction, whose first statement it is: no locks on what is between rows.
+    """Lock no gaps between rows in this transaction, of which this is the first statement.
 
-    MariaDB's would stop the host's inserts, and lead to deadlocks.
+    On MariaDB such locks would stop the host's inserts, and lead to deadlocks.
     """
     if connection.dialect.name in ("mysql", "mariadb"):
         connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
+
+
+def _in_order(query: sa.Select[Any]) -> sa.Select[Any]:
+    """``query`` as ``json_rows.joined_update`` has MySQL and MariaDB find rows."""
+    for dialect in ("mysql", "mariadb"):
+        query = query.prefix_with("STRAIGHT_JOIN", dialect=dialect).with_hint(
+            MESSAGE, "FORCE INDEX (PRIMARY)", dialect
+        )
+    return query
+
+
+_WANTED = json_table(MESSAGE.c.id)
+_LOCK = _in_order(
+    sa.select(MESSAGE.c.id)
+    .join_from(_WANTED, MESSAGE, MESSAGE.c.id == _WANTED.c.id)
+    .with_for_update()
+)
+
+
+def lock_messages(connection: sa.Connection, ids: Iterable[uuid.UUID]) -> None:
+    """Wait until nobody else writes the messages ``ids``, and keep others out until the commit."""
+    connection.execute(_LOCK, rows_parameter((id,) for id in ids)).all()
 
 
 class ClaimsLost(Exception):
@@ -43,21 +65,20 @@ class ClaimsLost(Exception):
 
 
 class Change:
-    """A change of claimed messages, and of none whose claim was lost meanwhile.
+    """An update of claimed messages that leaves out those whose claim was lost meanwhile.
 
-    ``rows`` begin with id and fence; the ``values`` to set may refer to what follows.
+    ``rows`` begin with id and fence; the ``values`` to set may refer to their other columns.
     """
 
     def __init__(self, rows: sa.TableValuedAlias, **values: Any) -> None:
-        # The fencing token: a claim that was lost meanwhile has another one.
+        # The fencing token: after another claim the message has a higher one.
         ours = sa.and_(
             MESSAGE.c.id == rows.c.id,
             MESSAGE.c.fence == rows.c.fence,
             MESSAGE.c.lease_until.is_not(None),  # NULL unless a worker has it
         )
         found = sa.select(MESSAGE.c.id).join_from(rows, MESSAGE, ours).with_for_update()
-        # As json_rows.joined_update does it: this is for MySQL and MariaDB only.
-        self._find = found.prefix_with("STRAIGHT_JOIN").with_hint(MESSAGE, "FORCE INDEX (PRIMARY)")
+        self._find = _in_order(found)
         self._update = joined_update(MESSAGE).where(ours).values(**values)
         self._update_and_tell = self._update.returning(MESSAGE.c.id)
 
@@ -78,10 +99,10 @@ class Change:
     def apply_to_all(
         self, connection: sa.Connection, rows: Sequence[Sequence[object]], **others: object
     ) -> None:
-        """Change all of ``rows``, and fetch none to learn which they were.
+        """Change all of ``rows``, without fetching which they were.
 
         Raises:
-            ClaimsLost: some claims are not in force; the transaction is of no use then.
+            ClaimsLost: some claims are not in force; the transaction has to be rolled back.
         """
         if not rows:
             return

@@ -1,4 +1,4 @@
-"""What the list of the outbox is narrowed to, and how that stands in its URL."""
+"""The filters of the outbox's list: in its URL, and in SQL."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class Filters:
         return found
 
     def comparing(self) -> list[sa.ColumnElement[bool]]:
-        """What one look at a message tells, but no index, in SQL."""
+        """What has to be compared in each message, in SQL; no index answers it."""
         found: list[sa.ColumnElement[bool]] = []
         if self.reason in _REASONS and self.reason not in _STATUS_OF:
             found.append(MessageRow.reason == self.reason)
@@ -112,7 +112,7 @@ class Filters:
         return found
 
     def sifting(self) -> list[sa.ColumnElement[bool]]:
-        """What has to be looked for in each message, in SQL."""
+        """What has to be searched for in each message, in SQL."""
         found: list[sa.ColumnElement[bool]] = []
         if self.q:
             found.append(_mentions(self.q))

@@ -1,18 +1,21 @@
-"""How messages are put into the outbox.
+"""Puts messages into the outbox.
 
 Every function works on the connection that it is given and leaves the commit to its owner.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
 
-from ..messages.message import NewMessage
+from ..messages.message import SUBJECT_LIMIT, NewMessage
 from ..storage.json_rows import json_table, rows_parameter
+from ..storage.limits import DatabaseLimits
 from ..storage.tables import MESSAGE, RECIPIENT
 from ..storage.write_conflicts import can_conflict, change_or_skip
 
@@ -22,12 +25,46 @@ _TEXTUAL: Final = {"content": sa.bindparam("content_as_text", type_=sa.Text())}
 _ADD_MESSAGES: Final = sa.insert(MESSAGE)
 _ADD_TEXTUAL_MESSAGES: Final = _ADD_MESSAGES.values(_TEXTUAL)
 _ADD_RECIPIENTS: Final = sa.insert(RECIPIENT)
+_OF_RECIPIENTS: Final = [column for column in RECIPIENT.c if column.key != "digest_id"]
 _ADD_GIVEN_RECIPIENTS: Final = sa.insert(RECIPIENT).from_select(
-    list(RECIPIENT.c), sa.select(json_table(*RECIPIENT.c))
+    [column.key for column in _OF_RECIPIENTS], sa.select(json_table(*_OF_RECIPIENTS))
 )
 _ORIGINS: Final = sa.select(MESSAGE.c.origin).where(MESSAGE.c.id.in_(sa.bindparam("ids")))
 # One message with its recipients. For several, psycopg2 would take the recipients of the first.
 _ADD_ONE: Final = _ADD_MESSAGES.add_cte(_ADD_GIVEN_RECIPIENTS.cte("recipients"))
+_NAME: Final = 255  # characters
+_DETAIL: Final = 1000
+
+
+def fitted(message: NewMessage, limits: DatabaseLimits) -> NewMessage:
+    """``message`` as a database with these ``limits`` can store it.
+
+    Mail keeps all letters: its bytes are bytes, and the intent is JSON, which can escape them. In
+    what is only shown, a letter that the database lacks becomes its number.
+
+    Raises:
+        ContentError: its key or the address of a recipient has a letter that the database lacks.
+    """
+    if limits.encoding is None:
+        return message
+    limits.check_letters("key", message.key)
+    for recipient in message.recipients:
+        limits.check_letters("an address", recipient.address)
+
+    def shown(text: str, limit: int = _NAME) -> str:
+        return limits.escape(text)[:limit]
+
+    return replace(
+        message,
+        intent=replace(message.intent, subject=shown(message.intent.subject, SUBJECT_LIMIT)),
+        stored_intent=json.dumps(json.loads(message.stored_intent), separators=(",", ":")),
+        detail=message.detail and shown(message.detail, _DETAIL),
+        recipients=tuple(
+            replace(recipient, name=shown(recipient.name)) for recipient in message.recipients
+        ),
+        actor=message.actor and shown(message.actor),
+        resent_by=message.resent_by and shown(message.resent_by),
+    )
 
 
 def insert(connection: sa.Connection, messages: Sequence[NewMessage]) -> list[NewMessage]:
@@ -35,8 +72,8 @@ def insert(connection: sa.Connection, messages: Sequence[NewMessage]) -> list[Ne
     fresh = [message for message in messages if message.key is None]
     keyed = _insert_keyed(connection, [message for message in messages if message.key is not None])
     if len(fresh) == 1 and connection.dialect.name == "postgresql":  # only it can
-        one = fresh[0]
-        connection.execute(_ADD_ONE, one.row() | _as_document(one.recipient_rows()))
+        message = fresh[0]
+        connection.execute(_ADD_ONE, message.row() | _as_document(message.recipient_rows()))
         _insert_recipients(connection, keyed)
     else:
         if fresh:
@@ -74,11 +111,11 @@ def _as_document(recipients: Iterable[dict[str, Any]]) -> dict[str, str]:
 def _insert_keyed(connection: sa.Connection, messages: list[NewMessage]) -> list[NewMessage]:
     if not messages:
         return []
-    # One lock order in all processes: two transactions with the same keys cannot deadlock.
+    # The same order in all processes: two transactions with the same keys cannot deadlock.
     ordered = sorted(messages, key=lambda message: message.id)
     if not can_conflict(connection):
         return _add_keyed(connection, ordered)
-    return [one for message in ordered if (one := _add_if_free(connection, message))]
+    return [message for message in ordered if _add_if_free(connection, message)]
 
 
 def _add_keyed(connection: sa.Connection, ordered: Sequence[NewMessage]) -> list[NewMessage]:
@@ -88,7 +125,7 @@ def _add_keyed(connection: sa.Connection, ordered: Sequence[NewMessage]) -> list
     return [message for message in ordered if message.origin in winners]
 
 
-def _add_if_free(connection: sa.Connection, message: NewMessage) -> NewMessage | None:
+def _add_if_free(connection: sa.Connection, message: NewMessage) -> bool:
     def add() -> bool:
         if connection.dialect.name != "postgresql":
             return bool(_add_keyed(connection, [message]))
@@ -99,7 +136,7 @@ def _add_if_free(connection: sa.Connection, message: NewMessage) -> NewMessage |
     def taken(other: sa.Connection) -> bool:
         return other.scalar(_ORIGINS, {"ids": [message.id]}) is not None
 
-    return message if change_or_skip(connection, add, already_done=taken) else None
+    return bool(change_or_skip(connection, add, already_done=taken))
 
 
 @cache

@@ -1,8 +1,8 @@
-"""What became of a key: which messages had it, and whether it may be used again.
+"""Which messages had a key, and whether it may be used again. Nothing here writes.
 
-A message that was cancelled, refused, expired or suppressed, and never left, frees its key. To
-have left means that some recipient was accepted, or that nobody knows: an attempt was ambiguous,
-or its worker stopped within it. Nothing here writes.
+A message that was cancelled, refused, expired or suppressed, and never left, frees its key. It has
+left if the server accepted a recipient, or if nobody knows: an attempt was ambiguous, or its worker
+stopped in the middle of it.
 """
 
 from __future__ import annotations

@@ -1,22 +1,62 @@
-"""Claimed messages as they are read, many in two statements."""
+"""Reads claimed messages: many in two statements, the content of a large one when it is needed."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import cached_property
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from ..storage.json_rows import JsonQuery, json_table, rows_parameter
 from ..storage.tables import MESSAGE, RECIPIENT
 from ..transport.base import Envelope
-from ..values import Status
-from .claimed import Claimed
-from .sizes import LARGE
-from .stored import Reading, Stored
+from ..values import OPEN, Status
+from .claimed import LARGE, Claimed
 
-OPEN = (Status.QUEUED, Status.DEFERRED)
+Reading = Callable[[], AbstractContextManager[sa.Connection]]
+
+_PIECE: Final = 8_000_000  # bytes; less than what MariaDB gives at once by default
+_AT = sa.select(
+    sa.func.substr(MESSAGE.c.content, sa.bindparam("at"), _PIECE, type_=sa.LargeBinary(_PIECE))
+).where(MESSAGE.c.id == sa.bindparam("wanted", type_=MESSAGE.c.id.type))
+
+
+class Stored:
+    """``size`` bytes that are read in pieces, each in a transaction of its own."""
+
+    def __init__(self, reading: Reading, id: uuid.UUID, size: int) -> None:
+        self._reading = reading
+        self._id = id
+        self._size = size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def read(self) -> bytes:
+        """All of it, kept from then on.
+
+        Raises:
+            LookupError: it is gone, or another.
+            sqlalchemy.exc.SQLAlchemyError: the database is away.
+        """
+        return self._content
+
+    @cached_property
+    def _content(self) -> bytes:
+        pieces: list[bytes] = []
+        for at in range(1, self._size + 1, _PIECE):
+            parameters: dict[str, Any] = {"wanted": self._id, "at": at}
+            with self._reading() as connection:
+                pieces.append(connection.scalar(_AT, parameters) or b"")
+        content = b"".join(pieces)
+        if len(content) != self._size:
+            raise LookupError(f"{len(content):,} bytes are stored, {self._size:,} were")
+        return content
+
+
 _NOBODY: Mapping[Status, str | None] = {}
 WANTED = json_table(
     MESSAGE.c.id, sa.column("place", sa.Integer()), sa.column("begun", sa.Integer())
@@ -50,12 +90,13 @@ _RECIPIENTS = JsonQuery(
         RECIPIENT.c.address,
         RECIPIENT.c.status,
         RECIPIENT.c.reply,
+        RECIPIENT.c.digest_id,
     )
     .join_from(WANTED, RECIPIENT, RECIPIENT.c.message_id == WANTED.c.id)
     .order_by(WANTED.c.place, RECIPIENT.c.position)
 )
 _FEW_BYTES = 1_000_000  # of content that may be in the memory several times
-# What drivers and types raise at a value that does not belong into its column.
+# What drivers and types raise at a value that does not belong in its column.
 _UNREADABLE = (ValueError, TypeError, LookupError, sa.exc.StatementError)
 
 
@@ -75,8 +116,8 @@ def load(
     """The messages with these ids in this order, and for each that cannot be sent the reason.
 
     ``rows`` is what ``wanted`` gives for ``ids``, ``size`` how many bytes of content they have.
-    With ``reading``, the content of one that is large stays where it is until somebody asks for
-    it. One damaged row does not take the others with it.
+    With ``reading``, the content of a large message is read when it is needed. A damaged row is
+    reported, and the others are read all the same.
     """
     try:
         if reading and size > LARGE.over and len(ids) == 1:
@@ -89,8 +130,8 @@ def load(
     claimed: list[Claimed] = []
     damaged: dict[uuid.UUID, str] = {}
     for id in ids:
-        one, problem = load(connection, [id], wanted([id]), size=size)
-        claimed += one
+        whole, problem = load(connection, [id], wanted([id]), size=size)
+        claimed += whole
         damaged |= problem
     return claimed, damaged
 
@@ -108,7 +149,7 @@ def _load(
     rows: dict[str, str],
     messages: Iterable[Sequence[Any]],
 ) -> tuple[list[Claimed], dict[uuid.UUID, str]]:
-    open_places, before = _recipients(connection, rows)
+    open_places, before, digests = _recipients(connection, rows)
     found: dict[int, Claimed] = {}
     damaged: dict[uuid.UUID, str] = {}
     for place, content, *others in messages:
@@ -117,23 +158,35 @@ def _load(
             damaged[ids[place]] = problem
         else:
             found[place] = _claimed(
-                ids[place], content, others, open_places[place], before.get(place, _NOBODY)
+                ids[place],
+                content,
+                others,
+                open_places[place],
+                before.get(place, _NOBODY),
+                digests.get(place),
             )
     return [found[place] for place in sorted(found)], damaged
 
 
 def _recipients(
     connection: sa.Connection, rows: dict[str, str]
-) -> tuple[dict[int, list[tuple[int, str]]], dict[int, dict[Status, str | None]]]:
-    """Who is still to be reached by each message, and what became of the others."""
+) -> tuple[
+    dict[int, list[tuple[int, str]]],
+    dict[int, dict[Status, str | None]],
+    dict[int, uuid.UUID],
+]:
+    """For each message: the open recipients, what became of others, a digest that is not done."""
     still_open: dict[int, list[tuple[int, str]]] = {}
     before: dict[int, dict[Status, str | None]] = {}
-    for place, position, address, status, reply in _RECIPIENTS.rows(connection, rows):
+    digests: dict[int, uuid.UUID] = {}
+    for place, position, address, status, reply, digest in _RECIPIENTS.rows(connection, rows):
         if status in OPEN:
             still_open.setdefault(place, []).append((position, address))
+        elif status == Status.HELD and digest is not None:
+            digests[place] = digest
         else:
             before.setdefault(place, {}).setdefault(Status(status), reply)
-    return still_open, before
+    return still_open, before, digests
 
 
 def _claimed(
@@ -142,6 +195,7 @@ def _claimed(
     others: Sequence[Any],
     still_open: Sequence[tuple[int, str]],
     before: Mapping[Status, str | None],
+    digest: uuid.UUID | None,
 ) -> Claimed:
     fence, attempts, created_at, expires_at, source, actor, resend_of, *others = others
     lost_leases, sender, smtputf8 = others
@@ -157,6 +211,7 @@ def _claimed(
         before=before,
         lost_before=lost_leases > 1,
         places=tuple(still_open),
+        digest=digest,
         envelope=Envelope(
             sender=sender or "",
             # One RCPT per mailbox, however often it is named.

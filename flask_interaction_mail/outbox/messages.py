@@ -1,7 +1,7 @@
-"""The outbox as a place to keep messages: put in (see ``insert``), look up, call back.
+"""Messages in the outbox: look them up, call them back, release what is held.
 
 Every function works on the connection that it is given and leaves the commit to its owner.
-What happens between ``queued`` and a final status is in ``claim``.
+``insert`` puts messages in, ``claim`` and ``record`` are for those who deliver them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,18 @@ from ..storage.tables import MESSAGE as MESSAGE
 from ..storage.tables import RECIPIENT as RECIPIENT
 from ..values import Notification, Reason, RecipientVerdict, Status
 from .insert import insert as insert
+from .transitions import CANCELLED, RELEASED
 
-# What an administrator or a host may still call back, or let go again.
-CANCELLABLE = (Status.QUEUED, Status.DEFERRED, Status.HELD)
-FINAL = (Status.SENT, Status.FAILED, Status.SUPPRESSED, Status.CANCELLED)  # nothing waits any more
+# Held, and all that is left of it is in digests: it waits for no moment of its own.
+IN_DIGEST: Final = sa.and_(
+    MESSAGE.c.status == Status.HELD,
+    MESSAGE.c.reason.is_not_distinct_from(Reason.RATE),
+    MESSAGE.c.due_at.is_(None),
+)
+# A digest is on its way: what is in it can be neither called back nor released by itself.
+_CANCELLABLE: Final = sa.and_(CANCELLED.possible, ~IN_DIGEST)
+_RELEASABLE: Final = sa.and_(RELEASED.possible, MESSAGE.c.content.is_not(None), ~IN_DIGEST)
+_IN_NO_DIGEST: Final = RECIPIENT.c.digest_id.is_(None)
 
 
 def has_message_id(connection: sa.Connection, message_id: str) -> bool:
@@ -74,6 +82,7 @@ def recipients_of(
                 field=row.field,
                 status=Status(row.status),
                 reply=row.reply,
+                digest=row.digest_id,
             )
         )
     return {id: tuple(verdicts) for id, verdicts in found.items()}
@@ -143,12 +152,9 @@ def latest_request(connection: sa.Connection, pair: str, actor: str | None) -> E
 
 
 def waiting_for_pair(connection: sa.Connection, pair: str) -> list[uuid.UUID]:
-    """The requests for ``pair`` that have not left yet."""
-    return list(
-        connection.scalars(
-            sa.select(MESSAGE.c.id).where(MESSAGE.c.pair == pair, MESSAGE.c.status.in_(CANCELLABLE))
-        )
-    )
+    """The requests for ``pair`` that can still be called back."""
+    waiting = sa.select(MESSAGE.c.id).where(MESSAGE.c.pair == pair, _CANCELLABLE)
+    return list(connection.scalars(waiting))
 
 
 def cancel(
@@ -156,43 +162,55 @@ def cancel(
 ) -> list[uuid.UUID]:
     """Call back those of ``ids`` that have not left; gives the ids that were called back.
 
-    With a digest all that is in it is called back.
+    With a digest all that is in it is called back. What is in a digest cannot be by itself.
     """
-    cancelled = []
-    for id in sorted(ids):
-        changed = connection.execute(
-            sa.update(MESSAGE)
-            .where(MESSAGE.c.id == id, MESSAGE.c.status.in_(CANCELLABLE))
-            .values(
-                status=Status.CANCELLED, reason=reason, detail=None, due_at=None, finished_at=now
-            )
+    call_back = (
+        sa.update(MESSAGE)
+        .where(_CANCELLABLE)
+        .values(
+            **CANCELLED.to(Status.CANCELLED),
+            reason=reason,
+            detail=None,
+            due_at=None,
+            finished_at=now,
         )
-        if changed.rowcount == 1:
-            cancelled.append(id)
+    )
+    cancelled = _changed(connection, call_back, ids)
     if cancelled:
         forget_flask_mail(connection, cancelled)
+        theirs = sa.and_(RECIPIENT.c.message_id.in_(cancelled), _IN_NO_DIGEST)
         connection.execute(
             sa.update(RECIPIENT)
-            .where(RECIPIENT.c.message_id.in_(cancelled), RECIPIENT.c.status.in_(CANCELLABLE))
-            .values(status=Status.CANCELLED)
+            .where(theirs, CANCELLED.possible_for_recipient)
+            .values(**CANCELLED.to(Status.CANCELLED))
         )
-        cancelled += _cancel_gathered(connection, cancelled, now)
+        cancelled += _cancel_members(connection, cancelled, now)
     return cancelled
 
 
-def _cancel_gathered(
+def _cancel_members(
     connection: sa.Connection, ids: Sequence[uuid.UUID], now: datetime
 ) -> list[uuid.UUID]:
-    digest = sa.and_(MESSAGE.c.id.in_(ids), MESSAGE.c.source == "digest")
-    digests = connection.scalars(sa.select(MESSAGE.c.id).where(digest)).all()
-    if not digests:
+    """Call back what is in those digests that are among ``ids``; gives its ids."""
+    is_digest = sa.and_(MESSAGE.c.id.in_(ids), MESSAGE.c.source == "digest")
+    cancelled = connection.scalars(sa.select(MESSAGE.c.id).where(is_digest)).all()
+    if not cancelled:
         return []
-    from . import digests as gathering  # late: for those who deliver
+    from .digests import apply_outcome  # late: for those who deliver
 
-    gathered = (
-        gathering.apply_outcome(connection, id, Status.CANCELLED, None, now) for id in digests
-    )
-    return [id for ids in gathered for id in ids]
+    members = (apply_outcome(connection, id, Status.CANCELLED, None, now) for id in cancelled)
+    return [id for of_digest in members for id in of_digest]
+
+
+def _changed(
+    connection: sa.Connection, update: sa.Update, ids: Iterable[uuid.UUID]
+) -> list[uuid.UUID]:
+    """Those of ``ids`` that ``update`` changes, one by one in the order that all processes keep."""
+    return [
+        id
+        for id in sorted(ids)
+        if connection.execute(update.where(MESSAGE.c.id == id)).rowcount == 1
+    ]
 
 
 def forget_flask_mail(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> None:
@@ -212,29 +230,25 @@ def forget_flask_mail(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> No
 
 
 def release(connection: sa.Connection, ids: Iterable[uuid.UUID], now: datetime) -> list[uuid.UUID]:
-    """Let go what is held, unchanged: same bytes, same Message-ID, due at once."""
-    released = []
-    for id in sorted(ids):
-        changed = connection.execute(
-            sa.update(MESSAGE)
-            .where(
-                MESSAGE.c.id == id, MESSAGE.c.status == Status.HELD, MESSAGE.c.content.is_not(None)
-            )
-            .values(
-                status=Status.QUEUED,
-                reason=None,
-                detail=None,
-                due_at=now,
-                lost_leases=0,
-                finished_at=None,
-            )
+    """Send what is held and in no digest, unchanged: same bytes, same Message-ID, due at once."""
+    let_go = (
+        sa.update(MESSAGE)
+        .where(_RELEASABLE)
+        .values(
+            **RELEASED.to(Status.QUEUED),
+            reason=None,
+            detail=None,
+            due_at=now,
+            lost_leases=0,
+            finished_at=None,
         )
-        if changed.rowcount == 1:
-            released.append(id)
+    )
+    released = _changed(connection, let_go, ids)
     if released:
+        theirs = sa.and_(RECIPIENT.c.message_id.in_(released), _IN_NO_DIGEST)
         connection.execute(
             sa.update(RECIPIENT)
-            .where(RECIPIENT.c.message_id.in_(released), RECIPIENT.c.status == Status.HELD)
-            .values(status=Status.QUEUED)
+            .where(theirs, RELEASED.possible_for_recipient)
+            .values(**RELEASED.to(Status.QUEUED))
         )
     return released

@@ -1,6 +1,6 @@
-"""Who is at work: each process that delivers leaves a sign of life for ``status`` and ``doctor``.
+"""Signs of life of each process that delivers, for ``status`` and ``doctor``.
 
-The signs are rows of the table of checks, one for each process and way of delivery.
+A sign is a row of the table of checks, for each process and way of delivery.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _FORGOTTEN: Final = timedelta(days=1)
 
 
 class How(enum.StrEnum):
-    """A way of delivery, as it is told."""
+    """A way of delivery, as it is shown."""
 
     WORKER = "worker"
     ONCE = "worker --once"
@@ -85,7 +85,7 @@ class Pulse:
         self._next = 0.0
 
     def beat(self) -> None:
-        """Leave a sign where it is time for one, or try again soon. Never raises."""
+        """Leave a sign if the last is a minute old; what fails is tried again. Never raises."""
         if time.monotonic() < self._next:
             return
         wait = _EVERY
@@ -98,7 +98,7 @@ class Pulse:
         self._next = time.monotonic() + wait.total_seconds()
 
     def end(self) -> None:
-        """Take the sign away: this process delivers no more. Never raises."""
+        """Remove the sign: this process delivers no more. Never raises."""
         if self._since is None:
             return
         self._since, self._next = None, 0.0
@@ -126,7 +126,7 @@ class Pulse:
 
 
 def heard_of(connection: sa.Connection) -> Sequence[Presence]:
-    """Who gave a sign of life within a day, the latest first."""
+    """The processes that gave a sign of life within a day, the latest first."""
     now = Time().look(connection)
     rows = connection.execute(
         sa.select(CHECK)

@@ -1,4 +1,4 @@
-"""Floods in the outbox: what is above a rate is found when it is claimed, and held.
+"""Finds messages above a rate when they are claimed, and holds them.
 
 Every function works on the connection that it is given and leaves the commit to its owner;
 times are naive UTC.
@@ -19,27 +19,28 @@ from ..storage.tables import MESSAGE, RECIPIENT
 from ..values import Reason, Status
 from .claimed import Claimed
 from .rates import WINDOW, By, Candidate, Neighbour, Rates, Who, above, digest_at, why
+from .transitions import HELD_FOR_RATE
 
 _RATED: Final = ("call", "merge_denied", "merge_completed")
 _NOT_SENT: Final = (Status.SUPPRESSED, Status.CANCELLED)
-# In a minute with more messages than that it is cheaper to look through all that a recipient
-# ever got than through all that anybody got in that minute.
+# In a minute with more messages it is cheaper to look through all that a recipient ever got than
+# through all that anybody got in that minute.
 _FEW: Final = 1000
 
 
 _WINDOW = MESSAGE.c.created_at.between(sa.bindparam("since"), sa.bindparam("until"))
 _COUNTED = sa.and_(  # without IN, which SQLAlchemy renders anew for each execution
-    # Of what nobody has judged only what was made earlier counts, and in a flood most is later.
+    # Of what nobody has claimed only earlier messages count, and in a flood most are later.
     sa.or_(MESSAGE.c.fence > 0, MESSAGE.c.created_at <= sa.bindparam("last")),
     MESSAGE.c.size > 0,  # it could be composed
-    *(MESSAGE.c.status != one for one in _NOT_SENT),
+    *(MESSAGE.c.status != status for status in _NOT_SENT),
     MESSAGE.c.reason.is_distinct_from(Reason.RATE),
     sa.or_(
-        *(MESSAGE.c.source == one for one in _RATED),
+        *(MESSAGE.c.source == source for source in _RATED),
         sa.and_(MESSAGE.c.resend_of.is_not(None), MESSAGE.c.source != "flask_mail"),
     ),
 )
-# Of nothing but what is in the index, so that no row is looked up.
+# Only columns of the index, so that no row is read.
 _BUSY = sa.select(sa.func.count()).select_from(
     sa.select(MESSAGE.c.created_at).where(_WINDOW).limit(_FEW + 1).subquery()
 )
@@ -49,7 +50,7 @@ _HOLD = (
     joined_update(MESSAGE)
     .where(MESSAGE.c.id == _HELD.c.id)
     .values(
-        status=Status.HELD,
+        **HELD_FOR_RATE.to(Status.HELD),
         reason=Reason.RATE,
         due_at=_HELD.c.due_at,
         detail=_HELD.c.detail,
@@ -60,15 +61,15 @@ _HOLD = (
 )
 _HOLD_RECIPIENTS = (
     joined_update(RECIPIENT)
-    .where(RECIPIENT.c.message_id == _WANTED.c.id, RECIPIENT.c.status == Status.QUEUED)
-    .values(status=Status.HELD)
+    .where(RECIPIENT.c.message_id == _WANTED.c.id, HELD_FOR_RATE.possible_for_recipient)
+    .values(**HELD_FOR_RATE.to(Status.HELD))
 )
 
 
 def _crowded(
     who: sa.ColumnElement[Any], source: sa.FromClause, window: sa.ColumnElement[bool]
 ) -> sa.Select[Any]:
-    """The counted messages of everybody who has more than ``limit`` of them in ``source``."""
+    """The counted messages of everybody with more than ``limit`` of them in ``source``."""
     columns = (who.label("who"), MESSAGE.c.created_at, MESSAGE.c.id, MESSAGE.c.fence)
     together = sa.func.count().over(partition_by=who).label("together")
     counted = sa.and_(window, _COUNTED, who.is_not(None))
@@ -87,9 +88,9 @@ _ACTORS = _crowded(MESSAGE.c.actor, MESSAGE, _WINDOW)
 
 @cache
 def _among_theirs(dialect: str) -> sa.Select[Any]:
-    """By what each ever got. Which index is used must not depend on statistics: see ``by_index``.
+    """The same by all that each recipient ever got, found by the index of addresses alone.
 
-    PostgreSQL looks an array up in one, and no index knows the time as it is written here.
+    PostgreSQL takes that for an array, and the coalesced time keeps it from choosing another one.
     """
     named = json_table(RECIPIENT.c.address)
     wanted: Any = sa.select(named.c.address)
@@ -106,23 +107,23 @@ def _among_theirs(dialect: str) -> sa.Select[Any]:
     return _crowded(first.c.address, both, window)
 
 
-def sift(
+def hold_excess(
     connection: sa.Connection, claimed: Iterable[Claimed], *, rates: Rates, now: datetime
 ) -> set[uuid.UUID]:
-    """Hold what is above a rate of the messages just ``claimed``; gives the ids.
+    """Hold those of the messages just ``claimed`` that are above a rate; gives their ids.
 
-    Only what was never claimed before is judged, so that what somebody released, and what is
-    tried again, goes its way.
+    Only messages that were never claimed before count as new. What somebody released, or what is
+    tried again, is not held.
     """
-    fresh = {one.id: one for one in claimed if one.fence == 1 and _is_rated(one)}
+    fresh = {new.id: new for new in claimed if new.fence == 1 and _is_rated(new)}
     if not fresh:
         return set()
-    times = [one.created_at for one in fresh.values()]
+    times = [new.created_at for new in fresh.values()]
     window = {"since": min(times) - WINDOW, "until": max(times) + WINDOW, "last": max(times)}
     busy: int = connection.scalar(_BUSY, window) or 0
     if busy <= min(rates.recipient, rates.actor, _FEW):
         return set()
-    candidates = [_candidate(one) for one in fresh.values()]
+    candidates = [_candidate(new) for new in fresh.values()]
     crowd = _crowd(connection, candidates, rates, window, busy=busy)
     held = above(candidates, crowd, rates) if crowd else {}
     if held:
@@ -134,14 +135,14 @@ def sift(
     return set(held)
 
 
-def _is_rated(one: Claimed) -> bool:
-    return one.source in _RATED or (one.resent and one.source != "flask_mail")
+def _is_rated(new: Claimed) -> bool:
+    return new.source in _RATED or (new.resent and new.source != "flask_mail")
 
 
-def _candidate(one: Claimed) -> Candidate:
-    actor = () if one.actor is None else ((By.ACTOR, one.actor),)
-    recipients = ((By.RECIPIENT, address) for address in one.envelope.recipients)
-    return Candidate(one.created_at, one.id, (*recipients, *actor))
+def _candidate(new: Claimed) -> Candidate:
+    actor = () if new.actor is None else ((By.ACTOR, new.actor),)
+    recipients = ((By.RECIPIENT, address) for address in new.envelope.recipients)
+    return Candidate(new.created_at, new.id, (*recipients, *actor))
 
 
 def _crowd(
@@ -152,9 +153,9 @@ def _crowd(
     *,
     busy: int,
 ) -> dict[Who, list[Neighbour]]:
-    """The neighbours of the candidates by those whose rate may be exceeded; seldom anybody."""
+    """The neighbours of the candidates, by each person whose rate may be exceeded; seldom any."""
     named: dict[By, set[str]] = {By.RECIPIENT: set(), By.ACTOR: set()}
-    for by, name in (who for one in candidates for who in one.whose):
+    for by, name in (who for candidate in candidates for who in candidate.people):
         named[by].add(name)
     crowd: dict[Who, dict[uuid.UUID, Neighbour]] = {}
     for by, names in named.items():
@@ -168,4 +169,4 @@ def _crowd(
         for who, created_at, id, fence in connection.execute(query, {**window, **which, **limit}):
             # Once, however often a message names its recipient.
             crowd.setdefault((by, who), {})[id] = Neighbour(created_at, id, fence > 0)
-    return {who: list(those.values()) for who, those in crowd.items()}
+    return {who: list(neighbours.values()) for who, neighbours in crowd.items()}

@@ -1,7 +1,7 @@
-"""How much mail is too much: the rates of recipients and of actors, and what is above them (T14).
+"""The rates of recipients and of actors, and which messages are above them (T14). Pure.
 
-A message is judged once, by when it and its neighbours were made, so that it does not matter who
-judges, when, or in which order. Instants are naive UTC.
+It is decided once for each message, by when it and its neighbours were made, so that it does not
+matter which worker decides, when, or in which order. Instants are naive UTC.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from itertools import islice
 from typing import Final
 
 WINDOW: Final = timedelta(minutes=1)
-_IN_TIME: Final = timedelta(seconds=5)  # that a message which expires soon is let go before
+_IN_TIME: Final = timedelta(seconds=5)  # before it expires, a held message leaves
 
 
 class By(enum.StrEnum):
@@ -44,7 +44,7 @@ class Rates:
 class Neighbour:
     """Another message to the same recipient, or by the same actor.
 
-    ``let_go`` is false as long as nobody has judged it.
+    ``let_go`` is false as long as nobody has decided about it.
     """
 
     created_at: datetime
@@ -54,52 +54,55 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A message to be judged."""
+    """A message to be decided about."""
 
     created_at: datetime
     id: uuid.UUID
-    whose: tuple[Who, ...]
+    people: tuple[Who, ...]  # its recipients, and who caused it
 
 
 def above(
     candidates: Iterable[Candidate], crowd: Mapping[Who, Iterable[Neighbour]], rates: Rates
 ) -> dict[uuid.UUID, By]:
-    """Those of ``candidates`` that are above a rate, and which.
+    """Which of ``candidates`` are above a rate, each with the rate.
 
-    ``crowd`` are the neighbours of those who may be above theirs; nobody else is looked at. A
-    message that nobody has judged counts for those made after it, because somebody else may be
-    letting it go at this moment.
+    ``crowd`` are the neighbours of each person who may be above theirs; nobody else is looked at.
+    A message that nobody has decided about counts for those made after it, because another worker
+    may be letting it go at this moment.
     """
-    ordered = sorted(candidates, key=lambda one: (one.created_at, one.id))
-    ours = {one.id for one in ordered}
-    known = {who: [one for one in those if one.id not in ours] for who, those in crowd.items()}
+    ordered = sorted(candidates, key=lambda candidate: (candidate.created_at, candidate.id))
+    ours = {candidate.id for candidate in ordered}
+    known = {
+        who: [other for other in neighbours if other.id not in ours]
+        for who, neighbours in crowd.items()
+    }
     held: dict[uuid.UUID, By] = {}
-    for one in ordered:
-        crowded = [who for who in one.whose if who in known]
-        full = next((who for who in crowded if _is_full(known[who], one, rates.of(who[0]))), None)
+    for new in ordered:
+        crowded = [who for who in new.people if who in known]
+        full = next((who for who in crowded if _is_full(known[who], new, rates.of(who[0]))), None)
         if full is not None:
-            held[one.id] = full[0]
+            held[new.id] = full[0]
             continue
         for who in crowded:
-            known[who].append(Neighbour(one.created_at, one.id))
+            known[who].append(Neighbour(new.created_at, new.id))
     return held
 
 
-def _is_full(neighbours: Sequence[Neighbour], one: Candidate, limit: int) -> bool:
+def _is_full(neighbours: Sequence[Neighbour], new: Candidate, limit: int) -> bool:
     # The newest are at the end, and decide soonest.
-    beside = (1 for other in reversed(neighbours) if _counts(other, one))
+    beside = (1 for other in reversed(neighbours) if _counts(other, new))
     return sum(islice(beside, limit)) >= limit
 
 
-def _counts(other: Neighbour, one: Candidate) -> bool:
+def _counts(other: Neighbour, new: Candidate) -> bool:
     if other.let_go:
-        return abs(other.created_at - one.created_at) < WINDOW
-    earlier = (other.created_at, other.id) < (one.created_at, one.id)
-    return earlier and one.created_at - other.created_at < WINDOW
+        return abs(other.created_at - new.created_at) < WINDOW
+    earlier = (other.created_at, other.id) < (new.created_at, new.id)
+    return earlier and new.created_at - other.created_at < WINDOW
 
 
 def digest_at(now: datetime, expires_at: datetime | None) -> datetime:
-    """When what is held ``now`` goes out with the others: in a minute, and before it expires."""
+    """When a message that is held ``now`` leaves: in a minute, and before it expires."""
     at = now + WINDOW
     return at if expires_at is None else max(now, min(at, expires_at - _IN_TIME))
 
@@ -114,3 +117,8 @@ def why(by: By, rates: Rates, at: datetime) -> str:
         f"{cause}. It leaves at about {at:%H:%M:%S} UTC, together in one message with what else "
         "waits for that recipient, unless you release or cancel it before."
     )
+
+
+def in_digest(digest: uuid.UUID) -> str:
+    """Why a message that is in ``digest`` is still held, for an administrator."""
+    return f"It is in the digest {digest}."

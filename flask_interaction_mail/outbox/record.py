@@ -1,4 +1,4 @@
-"""Writing down what became of claimed messages; nothing of one whose claim was lost meanwhile.
+"""Writes down what came of claimed messages, unless their claim was lost meanwhile.
 
 Works on the connection that it is given and leaves the commit to its owner; times are naive UTC.
 """
@@ -13,11 +13,12 @@ import sqlalchemy as sa
 
 from ..storage.json_rows import joined_update, json_table, rows_parameter
 from ..storage.tables import ATTEMPT, MESSAGE, RECIPIENT
-from ..values import Status
+from ..values import Reason, Status
 from .claimed import Attempt, AttemptResult
-from .digests import SOURCE, apply_outcome
+from .digests import SOURCE, apply_outcome, settle
 from .fenced import Change, lock_rows_only
 from .messages import forget_flask_mail
+from .transitions import RECORDED
 
 _MESSAGES = json_table(
     MESSAGE.c.id,
@@ -31,7 +32,7 @@ _MESSAGES = json_table(
 )
 _SAY_OF_MESSAGES = Change(
     _MESSAGES,
-    status=_MESSAGES.c.status,
+    **RECORDED.from_rows(_MESSAGES.c.status),
     reason=_MESSAGES.c.reason,
     detail=_MESSAGES.c.detail,
     due_at=_MESSAGES.c.due_at,
@@ -43,8 +44,7 @@ _SAY_OF_MESSAGES = Change(
     worker=None,
     lost_leases=0,
 )
-# The same claim, under a new fencing token: an attempt of several transactions goes on, and its
-# worker has made progress.
+# The same claim under a new fencing token, for an attempt of several transactions that goes on.
 _GO_ON = Change(json_table(MESSAGE.c.id, MESSAGE.c.fence), fence=MESSAGE.c.fence + 1, lost_leases=1)
 _RECIPIENTS = json_table(
     RECIPIENT.c.message_id, RECIPIENT.c.position, RECIPIENT.c.status, RECIPIENT.c.reply
@@ -56,27 +56,27 @@ _SAY_OF_RECIPIENTS = (
         RECIPIENT.c.position == _RECIPIENTS.c.position,
     )
     .values(
-        status=_RECIPIENTS.c.status,
-        # Where nothing new was said the last words stay.
+        **RECORDED.from_rows(_RECIPIENTS.c.status),
+        # Where the server said nothing new, its last reply stays.
         reply=sa.func.coalesce(_RECIPIENTS.c.reply, RECIPIENT.c.reply),
     )
 )
-_ATTEMPTS = json_table(*(one for one in ATTEMPT.c if one.key != "worker"))
+_ATTEMPTS = json_table(*(column for column in ATTEMPT.c if column.key != "worker"))
 _ADD_ATTEMPTS = sa.insert(ATTEMPT).from_select(
-    [*(one.key for one in _ATTEMPTS.c), "worker"],
+    [*(column.key for column in _ATTEMPTS.c), "worker"],
     sa.select(_ATTEMPTS, sa.bindparam("by", type_=ATTEMPT.c.worker.type)),
 )
 
 
 def record(
     connection: sa.Connection,
-    verdicts: Sequence[AttemptResult],
+    results: Sequence[AttemptResult],
     *,
     worker: str,
     now: datetime,
     all_or_none: bool = False,
 ) -> list[AttemptResult]:
-    """Write down what happened; gives those verdicts whose claim was still in force.
+    """Write down what happened; gives those results whose claim was still in force.
 
     On MariaDB this is the first statement of its transaction.
 
@@ -84,52 +84,58 @@ def record(
         ClaimsLost: with ``all_or_none``, a claim was not; nothing of this may be committed.
     """
     lock_rows_only(connection)
-    rows = [_message_row(one) for one in verdicts if one.rest is None]
-    going_on = [(one.claimed.id, one.claimed.fence) for one in verdicts if one.rest]
-    kept = [*verdicts]
+    rows = [_message_row(result) for result in results if result.rest is None]
+    going_on = [(result.claimed.id, result.claimed.fence) for result in results if result.rest]
+    kept = [*results]
     if all_or_none:
         _SAY_OF_MESSAGES.apply_to_all(connection, rows, finished_at=now)
         _GO_ON.apply_to_all(connection, going_on)
     else:
         won = _SAY_OF_MESSAGES.apply(connection, rows, finished_at=now)
         won |= _GO_ON.apply(connection, going_on)
-        kept = [one for one in verdicts if one.claimed.id in won]
-    if recipients := [row for one in kept for row in _recipient_rows(one)]:
+        kept = [result for result in results if result.claimed.id in won]
+    if recipients := [row for result in kept for row in _recipient_rows(result)]:
         connection.execute(_SAY_OF_RECIPIENTS, rows_parameter(recipients))
-    if attempts := [_attempt_row(one, one.attempt) for one in kept if one.attempt]:
+    if attempts := [_attempt_row(result, result.attempt) for result in kept if result.attempt]:
         connection.execute(_ADD_ATTEMPTS, {**rows_parameter(attempts), "by": worker})
-    if through_flask_mail := [v.claimed.id for v in kept if v.claimed.source == "flask_mail"]:
+    through_flask_mail = [
+        result.claimed.id for result in kept if result.claimed.source == "flask_mail"
+    ]
+    if through_flask_mail:
         forget_flask_mail(connection, through_flask_mail)
-    for one in kept:
-        if one.claimed.source == SOURCE and one.status in (Status.SENT, Status.FAILED):
-            _, reply = next(iter(one.recipients.values()))  # it has one
-            apply_outcome(connection, one.claimed.id, one.status, reply, now)
+    for result in kept:
+        claimed = result.claimed
+        if claimed.source == SOURCE and result.status in (Status.SENT, Status.FAILED):
+            _, reply = next(iter(result.recipients.values()))  # it has one
+            apply_outcome(connection, claimed.id, result.status, reply, now)
+        elif result.reason is Reason.RATE and claimed.digest is not None:
+            settle(connection, claimed.id, claimed.digest, now)
     return kept
 
 
-def _message_row(verdict: AttemptResult) -> tuple[object, ...]:
+def _message_row(result: AttemptResult) -> tuple[object, ...]:
     return (
-        verdict.claimed.id,
-        verdict.claimed.fence,
-        verdict.status,
-        verdict.reason,
-        verdict.detail,
-        verdict.due_at if verdict.status is Status.DEFERRED else None,
-        int(verdict.status.final),
-        int(verdict.counted),
+        result.claimed.id,
+        result.claimed.fence,
+        result.status,
+        result.reason,
+        result.detail,
+        result.due_at if result.status is Status.DEFERRED else None,
+        int(result.status.final and result.reason is not Reason.RATE),
+        int(result.counted),
     )
 
 
-def _recipient_rows(verdict: AttemptResult) -> Iterable[tuple[object, ...]]:
-    for position, address in verdict.claimed.places:
-        yield verdict.claimed.id, position, *verdict.recipients[address]
+def _recipient_rows(result: AttemptResult) -> Iterable[tuple[object, ...]]:
+    for position, address in result.claimed.places:
+        yield result.claimed.id, position, *result.recipients[address]
 
 
-def _attempt_row(verdict: AttemptResult, attempt: Attempt) -> tuple[object, ...]:
-    """In the order of the table's columns, without the worker's."""
+def _attempt_row(result: AttemptResult, attempt: Attempt) -> tuple[object, ...]:
+    """Its row, in the order of the table's columns, without the worker."""
     return (
-        verdict.claimed.id,
-        verdict.claimed.fence,
+        result.claimed.id,
+        result.claimed.fence,
         attempt.started_at,
         attempt.finished_at,
         attempt.server,

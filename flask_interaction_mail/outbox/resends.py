@@ -1,7 +1,7 @@
-"""Which messages were sent again, and whether one may be.
+"""Which messages were sent again, and whether a message may be.
 
-A message is sent again only when nothing waits any more: of one that is still open, both could
-leave. Every function works on the connection that it is given and leaves the commit to its owner.
+A message is sent again only when nothing of it waits any more, or both copies could leave. Every
+function works on the connection that it is given and leaves the commit to its owner.
 """
 
 from __future__ import annotations
@@ -18,16 +18,22 @@ from .. import clock
 from ..errors import SentAgain, StillWaiting
 from ..messages.intent import PURGED, Intent
 from ..messages.message import Original
-from ..storage.tables import MESSAGE
-from ..values import Status
+from ..storage.tables import MESSAGE, RECIPIENT
+from ..values import ENDED, Status
 from . import keys
-from .messages import FINAL
+from .messages import IN_DIGEST
 
 _OF: Final = (
     sa.select(MESSAGE.c.id, MESSAGE.c.created_at, MESSAGE.c.resent_by)
     .where(MESSAGE.c.resend_of == sa.bindparam("original"))
     .order_by(MESSAGE.c.created_at.desc(), MESSAGE.c.id.desc())
     .limit(20)
+)
+# Some recipient gets it in a digest that is not done.
+_PARTLY: Final = sa.exists().where(
+    RECIPIENT.c.message_id == MESSAGE.c.id,
+    RECIPIENT.c.status == Status.HELD,
+    RECIPIENT.c.digest_id.is_not(None),
 )
 _WAITING: Final = "It is still waiting: release it or call it back first."
 _ON_ITS_WAY: Final = (
@@ -37,7 +43,7 @@ _ON_ITS_WAY: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resend:
-    """One message that was made of another: when (naive UTC), and by whom where that is known."""
+    """A message that was made of another: when (naive UTC), and by whom where that is known."""
 
     id: uuid.UUID
     at: datetime
@@ -51,7 +57,7 @@ def resends_of(connection: sa.Connection, id: uuid.UUID) -> tuple[Resend, ...]:
 
 
 def original(connection: sa.Connection, id: uuid.UUID) -> Original:
-    """What message ``id`` was to say, to whom, and for whom.
+    """What message ``id`` says, to whom, and who caused it.
 
     Raises:
         LookupError: there is no such message.
@@ -74,29 +80,31 @@ def original(connection: sa.Connection, id: uuid.UUID) -> Original:
 
 
 def check(connection: sa.Connection, id: uuid.UUID, after: uuid.UUID | None) -> None:
-    """See that message ``id`` may be sent again by somebody who knows its resend ``after``.
+    """Make sure that message ``id`` may be sent again, if ``after`` is its latest resend.
 
     Raises:
         LookupError: there is no such message.
-        StillWaiting: it is not final.
+        StillWaiting: it has not ended, or a recipient gets it in a digest that is not done.
         SentAgain: there is a later resend than ``after``.
     """
-    status = Status(_row(connection, id, (MESSAGE.c.status,)).status)
-    if status not in FINAL:
-        raise StillWaiting(_ON_ITS_WAY if status is Status.SENDING else _WAITING)
+    row = _row(connection, id, (MESSAGE.c.status, IN_DIGEST.label("all"), _PARTLY.label("some")))
+    if row.status == Status.SENDING or row.all or (row.status in ENDED and row.some):
+        raise StillWaiting(_ON_ITS_WAY)
+    if row.status not in ENDED:
+        raise StillWaiting(_WAITING)
     resends = resends_of(connection, id)
     if resends and resends[0].id != after:
         raise SentAgain(_sentence(resends[0]), newest=resends[0].id)
 
 
 def lock(connection: sa.Connection, id: uuid.UUID) -> None:
-    """Let nobody else change or resend message ``id`` before the end of this transaction."""
-    # On SQLite this takes the whole database: rows cannot be locked there.
+    """Keep others from changing or resending message ``id`` until this transaction ends."""
+    # On SQLite, where rows are not locked, this write locks the database.
     same = sa.update(MESSAGE).where(MESSAGE.c.id == id).values(size=MESSAGE.c.size)
     connection.execute(same)
 
 
-def _row(connection: sa.Connection, id: uuid.UUID, columns: Sequence[sa.Column[Any]]) -> Any:
+def _row(connection: sa.Connection, id: uuid.UUID, columns: Sequence[sa.ColumnElement[Any]]) -> Any:
     row = connection.execute(sa.select(*columns).where(MESSAGE.c.id == id)).first()
     if row is None:
         raise LookupError(f"There is no message {id}.")

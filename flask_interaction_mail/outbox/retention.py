@@ -1,7 +1,7 @@
-"""What the outbox forgets: by age, or because somebody asks for it.
+"""Removes old messages and texts, and erases an address.
 
-Each function commits short transactions of its own. Rows are looked for in one and changed in
-the next, so that on SQLite every writing transaction begins with its write.
+Each function commits short transactions of its own. It looks for rows in one transaction and
+changes them in the next, so that on SQLite every writing transaction begins with its write.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from .. import addresses
 from ..errors import AddressError
 from ..messages.intent import PURGED
 from ..storage.tables import ATTEMPT, CHECK, MESSAGE, RECIPIENT, SettingsRow
-from ..values import Reason, Status
-from .messages import FINAL, cancel
+from ..values import ENDED, Reason, Status
+from .messages import cancel
 
 ERASED: Final = "erased"
 
@@ -57,9 +57,10 @@ class Erased:
 
 
 def purge(database: Transactions, *, now: datetime, bodies: timedelta, logs: timedelta) -> Purged:
-    """Remove bodies and whole messages whose final state is older than that; commits.
+    """Remove the texts of messages that ended ``bodies`` ago, and messages that ended ``logs`` ago.
 
-    What is held waits for an administrator, so it is not final in this sense.
+    Tests of the settings go at the age of ``logs``. What is held has not ended: it waits for
+    somebody, or for its digest. Commits.
     """
     messages = _delete_messages(database, _finished_before(now - logs))
     kept = sa.and_(_finished_before(now - bodies), MESSAGE.c.intent != PURGED)
@@ -79,7 +80,7 @@ def _finished_before(moment: datetime) -> sa.ColumnElement[bool]:
     return sa.and_(
         MESSAGE.c.created_at < moment,  # so it is, and there is an index of it
         MESSAGE.c.finished_at < moment,
-        MESSAGE.c.status.in_(FINAL),
+        MESSAGE.c.status.in_(ENDED),
     )
 
 
@@ -109,11 +110,12 @@ def _batches(
 def erase(database: Transactions, address: str, *, now: datetime) -> Erased:
     """Remove ``address`` from all messages, with their texts, and from all tests; commits.
 
-    Messages that wait are called back first, those that are being sent are left alone. That
-    there was a message, when, and what became of it stays.
+    Messages that wait are called back first, those that are being sent are left alone. One that is
+    in a digest for somebody else loses its text here and not there. That there was a message,
+    when, and what became of it stays.
 
     Raises:
-        AddressError: ``address`` is no full address.
+        AddressError: ``address`` is not a full address.
     """
     wanted = _full(address)
     with database.reading() as connection:

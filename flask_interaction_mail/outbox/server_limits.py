@@ -1,8 +1,7 @@
-"""How much a server takes at once, as far as one more was too many for it.
+"""How many recipients and connections a server takes at once, learned when one was too many.
 
-What was learned is a row for each limit that all workers share, by server and port. After a while
-it counts no more, so that the server is asked anew. Functions work on the connection given; its
-owner commits.
+Each limit is a row that all workers share, by server and port. It counts for a while, and then the
+server is tried anew. Functions work on the connection given; its owner commits.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from ..storage.tables import CHECK
 
 @dataclass(frozen=True, slots=True)
 class ServerLimit:
-    """One of a server's limits; ``rows`` is the namespace of its rows, ``what`` their content."""
+    """A limit of a server; ``rows`` is the namespace of its rows, ``what`` names its number."""
 
     kind: str
     what: str
@@ -31,11 +30,11 @@ class ServerLimit:
     counts_for: timedelta
 
     def row(self, relay: Relay) -> uuid.UUID:
-        """Where it is written down for ``relay``."""
+        """The id of its row for ``relay``."""
         return uuid.uuid5(self.rows, _place(relay))
 
     def told(self, steps: str | None) -> int | None:
-        """What was written down; None for nothing."""
+        """The number that was written down; None for nothing."""
         return None if steps is None else int(json.loads(steps)[self.what])
 
 
@@ -48,7 +47,7 @@ CONNECTIONS: Final = ServerLimit(
     uuid.UUID("0d6f9b52-3f0a-4d0c-8a8e-5b1b6a7d2c94"),
     timedelta(hours=1),
 )
-# With parameters, and both together, as every worker asks before a claim.
+# One statement with parameters for both, as every worker asks before a claim.
 _KNOWN: Final = sa.select(CHECK.c.id, CHECK.c.steps).where(
     sa.or_(
         CHECK.c.id == sa.bindparam(RECIPIENTS.what), CHECK.c.id == sa.bindparam(CONNECTIONS.what)
@@ -69,9 +68,10 @@ class Known(NamedTuple):
 
 def read(connection: sa.Connection, relay: Relay, now: datetime) -> Known:
     """What is known of ``relay``."""
-    rows = {one.what: one.row(relay) for one in (RECIPIENTS, CONNECTIONS)}
+    limits = (RECIPIENTS, CONNECTIONS)
+    rows = {limit.what: limit.row(relay) for limit in limits}
     found = {row.id: row.steps for row in connection.execute(_KNOWN, {**rows, "now": now})}
-    return Known(*(one.told(found.get(rows[one.what])) for one in (RECIPIENTS, CONNECTIONS)))
+    return Known(*(limit.told(found.get(rows[limit.what])) for limit in limits))
 
 
 def learn(
@@ -83,7 +83,7 @@ def learn(
     worker: str,
     now: datetime,
 ) -> None:
-    """``relay`` takes ``most``, for as long as the ``limit`` counts."""
+    """Write down that ``relay`` takes ``most``, for as long as the ``limit`` counts."""
     upsert(
         connection,
         limit.row(relay),

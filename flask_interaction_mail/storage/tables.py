@@ -129,7 +129,11 @@ class MessageRow(Base):
 
 
 class RecipientRow(Base):
-    """One recipient of a message, in the order of the header fields."""
+    """One recipient of a message, in the order of the header fields.
+
+    The digest stands here and not at the message, because a digest is for one recipient: one
+    message can be in a different digest for each of its own.
+    """
 
     __tablename__ = "interaction_mail_recipient"
 
@@ -140,6 +144,8 @@ class RecipientRow(Base):
     address: Mapped[Address]
     status: Mapped[Code]
     reply: Mapped[str | None] = mapped_column(sa.String(1100))
+    # The digest in which they get the message: the first one, where that was sent again.
+    digest_id: Mapped[uuid.UUID | None]
 
     __table_args__ = (
         sa.PrimaryKeyConstraint("message_id", "position", name="pk_interaction_mail_recipient"),
@@ -150,6 +156,7 @@ class RecipientRow(Base):
             ondelete="CASCADE",
         ),
         sa.Index("ix_interaction_mail_recipient_address", "address"),
+        _where_set("ix_interaction_mail_recipient_digest", "digest_id"),
         _OPTIONS,
     )
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import configparser
+import json
 import logging.config
 import re
+import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +21,7 @@ from flask_sqlalchemy import SQLAlchemy
 from flask_interaction_mail import InteractionMail, clock
 from flask_interaction_mail.errors import InteractionMailError
 from flask_interaction_mail.storage import migrations as migrate
-from flask_interaction_mail.storage.tables import MESSAGE, TABLES, Base, copy_to
+from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT, TABLES, Base, copy_to
 from tests.databases import DIALECTS, fresh_database
 
 # Flask-Migrate's template calls it.
@@ -293,6 +295,133 @@ def test_a_filled_database_is_carried_up_and_down(engine: sa.Engine):
     assert _described(engine) == described
     assert migrate.upgrade(engine) == migrate.newest()
     assert _rows(engine) == first
+
+
+# -- digests that are on their way ---------------------------------------------------------
+
+# As version 0.1 left them: id -> status, reason, and each recipient's status by name. Of the
+# digests "open" has not left, "failed" was refused and sent again, "purged" has lost its text.
+_MESSAGES: dict[str, tuple[str, str | None, dict[str, str]]] = {
+    "open": ("queued", None, {"stewards": "queued"}),
+    "failed": ("failed", "refused", {"stewards": "failed"}),
+    "again": ("deferred", None, {"stewards": "deferred"}),
+    "purged": ("sent", None, {"stewards": "sent"}),
+    "damaged": ("queued", None, {"stewards": "queued"}),
+    "first": ("sending", "rate", {"stewards": "sending"}),
+    "second": ("sending", "rate", {"stewards": "sending", "ben": "sent"}),
+    "sent to ben": ("sent", None, {"ben": "sent", "stewards": "sending"}),
+    "queued for ben": ("queued", None, {"ben": "queued", "stewards": "sending"}),
+    "refused": ("failed", "rate", {"stewards": "failed"}),
+    "gone": ("sent", "rate", {"stewards": "sent"}),
+    "held": ("held", "rate", {"stewards": "held"}),
+    "claimed": ("sending", None, {"stewards": "queued"}),
+}
+_IN_DIGESTS = {
+    "open": ["first", "second", "sent to ben", "queued for ben"],
+    "failed": ["refused"],
+    "again": ["refused"],
+}
+# What is different afterwards, and which digest each recipient's row names.
+_HELD_NOW: dict[str, tuple[str, str | None, dict[str, str]]] = {
+    "first": ("held", "rate", {"stewards": "held"}),
+    "second": ("held", "rate", {"stewards": "held", "ben": "sent"}),
+    "sent to ben": ("held", "rate", {"ben": "sent", "stewards": "held"}),
+    "queued for ben": ("queued", None, {"ben": "queued", "stewards": "held"}),
+}
+_NAMED = {
+    **dict.fromkeys([(name, "stewards") for name in _IN_DIGESTS["open"]], "open"),
+    ("refused", "stewards"): "failed",
+}
+
+
+def _id(name: str) -> uuid.UUID:
+    return uuid.uuid5(uuid.UUID(_ID), name)
+
+
+def _fill_with_digests(engine: sa.Engine) -> None:
+    message, recipient = (f"interaction_mail_{name}" for name in ("message", "recipient"))
+    with engine.begin() as connection:
+        for name, (status, reason, people) in _MESSAGES.items():
+            row = _FIRST_ROWS[message] | {"id": _id(name).hex, "origin": _id(name).hex, "key": None}
+            row |= {"status": status, "reason": reason, "intent": _intent(name)}
+            row["source"] = "digest" if name in [*_IN_DIGESTS, "purged", "damaged"] else "call"
+            row["due_at"] = _AT if status in ("queued", "deferred", "held") else None
+            row["lease_until"] = _AT if name == "claimed" else None
+            row["resend_of"] = _id("failed").hex if name == "again" else None
+            row["finished_at"] = _AT if status in ("sent", "failed") else None
+            _insert(connection, message, row)
+            for position, (to, of_recipient) in enumerate(people.items()):
+                person = {"message_id": _id(name).hex, "position": position, "name": to}
+                person |= {"address": f"{to}@firm.example", "status": of_recipient}
+                _insert(connection, recipient, _FIRST_ROWS[recipient] | person)
+
+
+def _intent(name: str) -> str:
+    if name == "damaged":
+        return "{"
+    if name == "purged":
+        return "{}"
+    members = (
+        {"gathers": [_id(one).hex for one in _IN_DIGESTS[name]]} if name in _IN_DIGESTS else {}
+    )
+    return json.dumps({"kind": "notification", "source": "x", "subject": name, **members})
+
+
+def _insert(connection: sa.Connection, table: str, row: dict[str, object]) -> None:
+    connection.execute(sa.insert(sa.Table(table, sa.MetaData(), autoload_with=connection)), row)
+
+
+def _as_stored(engine: sa.Engine) -> dict[str, tuple[str, str | None, dict[str, str]]]:
+    names = {_id(name): name for name in _MESSAGES}
+    message, recipient = MESSAGE.c, RECIPIENT.c
+    people: dict[str, dict[str, str]] = {}
+    with engine.connect() as connection:
+        of_people = sa.select(recipient.message_id, recipient.name, recipient.status)
+        for row in connection.execute(of_people.order_by(recipient.position)):
+            people.setdefault(names[row.message_id], {})[row.name] = row.status
+        rows = connection.execute(sa.select(message.id, message.status, message.reason)).all()
+    found = ((names[row.id], row.status, row.reason) for row in rows)
+    return {name: (status, reason, people[name]) for name, status, reason in found}
+
+
+def test_digests_on_their_way_are_carried_up_and_down(engine: sa.Engine):
+    """What is in one is held and names it; on the way back the digest names what is in it."""
+    migrate.upgrade(engine, "0002")
+    _fill_with_digests(engine)
+    assert _as_stored(engine) == _MESSAGES
+
+    assert migrate.upgrade(engine) == migrate.newest()
+
+    assert _as_stored(engine) == _MESSAGES | _HELD_NOW
+    names = {_id(name): name for name in _MESSAGES}
+    with engine.begin() as connection:
+        rows = connection.execute(sa.select(RECIPIENT).where(RECIPIENT.c.digest_id.is_not(None)))
+        named = {(names[row.message_id], row.name): names[row.digest_id] for row in rows}
+        assert named == _NAMED
+        for name in _IN_DIGESTS["open"][:3]:
+            row = connection.execute(sa.select(MESSAGE).where(MESSAGE.c.id == _id(name))).one()
+            assert row.detail == f"It is in the digest {_id('open')}."
+            assert (row.due_at, row.finished_at) == (None, None)
+        # What this version makes says nothing of it in the intent.
+        new = json.dumps({"kind": "notification", "source": "digest", "subject": "open"})
+        connection.execute(sa.update(MESSAGE).where(MESSAGE.c.id == _id("open")).values(intent=new))
+
+    assert migrate.downgrade(engine, "0002") == "0002"
+
+    back = _MESSAGES | {"sent to ben": ("sending", "rate", _MESSAGES["sent to ben"][2])}
+    assert _as_stored(engine) == back
+    with engine.connect() as connection:
+        is_digest = MESSAGE.c.source == "digest"
+        intents = connection.execute(sa.select(MESSAGE.c.id, MESSAGE.c.intent).where(is_digest))
+        texts = {names[row.id]: row.intent for row in intents}
+    assert texts.pop("purged") == "{}"
+    assert texts.pop("damaged") == "{"
+    for name, text in texts.items():
+        members = [_id(member).hex for member in _IN_DIGESTS[name]]
+        assert sorted(json.loads(text)["gathers"]) == sorted(members), name
+
+    assert migrate.upgrade(engine) == migrate.newest()
+    assert _as_stored(engine) == _MESSAGES | _HELD_NOW
 
 
 @pytest.mark.parametrize("scheme", ["mariadb", "mysql"])

@@ -12,13 +12,12 @@ import pytest
 import sqlalchemy as sa
 
 from flask_interaction_mail import clock
-from flask_interaction_mail.delivery.resolution import verdict_of
+from flask_interaction_mail.delivery.resolution import result_of
 from flask_interaction_mail.messages.message import NewMessage
 from flask_interaction_mail.outbox import claim as queue
 from flask_interaction_mail.outbox import messages
-from flask_interaction_mail.outbox.claimed import Attempt, Claimed
+from flask_interaction_mail.outbox.claimed import ANY, Attempt, Claimed
 from flask_interaction_mail.outbox.fenced import by_index
-from flask_interaction_mail.outbox.sizes import ANY
 from flask_interaction_mail.outcome import Reply, Result, Stage
 from flask_interaction_mail.transport.base import TransportResult
 from flask_interaction_mail.values import Reason, Status
@@ -41,7 +40,7 @@ def record(store: Store, claimed: Claimed, delivery: TransportResult, *, hold: b
     attempt = Attempt.of(
         delivery, started_at=now, finished_at=now, server="mail:25", diverted_to=None
     )
-    verdict = verdict_of(claimed, delivery, attempt, hold=hold, now=now, chance=0.0)
+    verdict = result_of(claimed, delivery, attempt, hold=hold, now=now, chance=0.0)
     with store.writing() as connection:
         return len(queue.record(connection, [verdict], worker="w", now=now))
 

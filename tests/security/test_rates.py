@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import threading
 import time
@@ -35,8 +36,16 @@ from flask_interaction_mail import (
     send_notification,
 )
 from flask_interaction_mail.api import CURRENT_USER
-from flask_interaction_mail.outbox import messages, retention
+from flask_interaction_mail.delivery.resolution import Resolver
+from flask_interaction_mail.errors import StillWaiting
+from flask_interaction_mail.messages.intent import PURGED
+from flask_interaction_mail.outbox import claim, messages, retention
+from flask_interaction_mail.outbox import digests as digests_of
+from flask_interaction_mail.outbox.claimed import AttemptResult
+from flask_interaction_mail.outbox.record import record
+from flask_interaction_mail.outcome import Reply, Result, Stage
 from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
+from flask_interaction_mail.transport.base import TransportResult
 from flask_interaction_mail.values import Status
 from tests.catcher import Catcher, catching
 from tests.catcher import Mail as Caught
@@ -47,7 +56,7 @@ from tests.host import STEWARDS, Host, a_merge, opened
 from tests.outbox_rows import a_message
 from tests.panel import OUTBOX, opened_panel
 from tests.proofs import proved
-from tests.terminal import done
+from tests.terminal import done, run
 
 RATE, ACTOR_RATE = 10, 100  # as they are by default
 LIMITS = {"INTERACTION_MAIL_RATE": RATE, "INTERACTION_MAIL_ACTOR_RATE": ACTOR_RATE}
@@ -394,7 +403,7 @@ def test_large_digests_end_and_say_where_the_rest_is(host: Host, catcher: Catche
     assert _subject(digest) == "200 messages"
     assert text_of(digest).count("Good day") == 20
     assert "Outbox" in text_of(digest)
-    assert "and 80 more" in text_of(digest)
+    assert "And 80 more" in text_of(digest)
 
 
 # -- who is limited ----------------------------------------------------------------------
@@ -489,21 +498,79 @@ def test_held_messages_can_be_released_and_cancelled(any_host: Host, catcher: Ca
     assert only(any_host, ids[-2]).reason == "withdrawn"
 
 
-def test_what_a_digest_has_taken_cannot_be_released_any_more(host: Host, catcher: Catcher) -> None:
+def test_what_a_digest_has_taken_cannot_be_released_any_more(
+    any_host: Host, catcher: Catcher
+) -> None:
     """It would come twice; the digest itself can be called back, with all that is in it."""
-    ids = flood(host, RATE + 3)
-    drain(host)
-    pass_a_minute(host)
-    (digest,) = _gather(host)
-    assert {only(host, id).status for id in ids[RATE:]} == {"sending"}
-    assert not operations.release(host.state, ids[-1])
-    assert not operations.cancel(host.state, ids[-1])
-    with told(host) as heard:
-        assert operations.cancel(host.state, digest)
+    ids = flood(any_host, RATE + 3)
+    drain(any_host)
+    pass_a_minute(any_host)
+    (digest,) = _gather(any_host)
+    assert not operations.release(any_host.state, ids[-1])
+    assert not operations.cancel(any_host.state, ids[-1])
+    with any_host.app.app_context():
+        assert not cancel_notification(ids[-1])
+    assert {only(any_host, id).status for id in ids[RATE:]} == {"held"}
+    with told(any_host) as heard:
+        assert operations.cancel(any_host.state, digest)
     assert {one.id for one in heard} == {digest, *ids[RATE:]}
-    assert states(host)["cancelled", "rate", "call"] == 3
-    drain(host)
+    assert states(any_host)["cancelled", "rate", "call"] == 3
+    drain(any_host)
     assert len(catcher.mails) == RATE
+
+
+def test_what_is_in_a_digest_is_held_until_that_is_done(any_host: Host, catcher: Catcher) -> None:
+    """For the host it waits, with its reason, as long as the digest waits, is tried and retried."""
+    ids = flood(any_host, RATE + 3)
+    drain(any_host)
+    pass_a_minute(any_host)
+    (digest,) = _gather(any_host)
+    catcher.refuse[TO] = "451 4.2.0 later"
+    for its_own in ("queued", "deferred"):
+        assert only(any_host, digest).status == its_own
+        for id in ids[RATE:]:
+            row = only(any_host, id)
+            assert (row.status, row.reason, row.due_at, row.finished_at) == (
+                ("held", "rate", None, None)
+            )
+            assert row.detail == f"It is in the digest {digest}."
+            with any_host.app.app_context():
+                snapshot = get_notification(id)
+            assert snapshot is not None
+            assert (snapshot.status, snapshot.reason) == (Status.HELD, "rate")
+            (recipient,) = snapshot.recipients
+            assert (recipient.status, recipient.digest) == (Status.HELD, digest)
+        drain(any_host)
+    catcher.refuse.clear()
+    _hasten(any_host)
+    drain(any_host)
+    assert states(any_host)["sent", "rate", "call"] == 3
+    assert None not in {only(any_host, id).finished_at for id in ids[RATE:]}
+
+
+def _hasten(host: Host) -> None:
+    """The next attempt of what was deferred is due."""
+    deferred = sa.update(MESSAGE).where(MESSAGE.c.status == Status.DEFERRED)
+    with host.state.database.writing() as connection:
+        connection.execute(deferred.values(due_at=MESSAGE.c.created_at))
+
+
+def test_what_was_in_a_digest_is_known_after_its_text_is_gone(
+    any_host: Host, catcher: Catcher
+) -> None:
+    """The purge takes the digest's text away; which messages were in it stays."""
+    ids = flood(any_host, RATE + 3)
+    drain(any_host)
+    pass_a_minute(any_host)
+    (digest,) = _gather(any_host)
+    drain(any_host)
+    later = clock.now() + timedelta(days=8)
+    retention.purge(
+        any_host.state.database, now=later, bodies=timedelta(days=7), logs=timedelta(days=90)
+    )
+    assert only(any_host, digest).intent == PURGED
+    with any_host.state.database.reading() as connection:
+        assert {*digests_of.members(connection, digest)} == {*ids[RATE:]}
 
 
 def _gather(host: Host) -> list[uuid.UUID]:
@@ -573,18 +640,271 @@ def test_a_refused_digest_fails_what_is_in_it_and_can_be_sent_again(
     assert {only(any_host, id).detail for id in ids[RATE:]} == {told_first}  # no news
 
 
-def test_erasing_an_address_ends_its_digest(host: Host, catcher: Catcher) -> None:
-    """What waited in it is called back with it, and erased when asked for once more."""
-    flood(host, RATE + 3)
+def test_erasing_an_address_ends_its_digest(any_host: Host, catcher: Catcher) -> None:
+    """What waited in it is called back with it, and erased."""
+    flood(any_host, RATE + 3)
+    drain(any_host)
+    pass_a_minute(any_host)
+    _gather(any_host)
+    erased = retention.erase(any_host.state.database, TO, now=clock.now())
+    assert (erased.messages, erased.in_flight) == (RATE + 4, 0)
+    drain(any_host)
+    assert len(catcher.mails) == RATE
+    assert TO not in any_host.recipients()
+    assert {row.status for row in any_host.rows()} == {"sent", "cancelled"}
+
+
+# -- one message, several recipients -----------------------------------------------------
+
+
+def _partly_in_a_digest(host: Host) -> tuple[uuid.UUID, uuid.UUID]:
+    """A message that is queued for Bob, and the digest in which the stewards get it."""
+    flood(host, RATE + 1)
+    both = send(host, ["stewards", "bob"], "Both")
+    drain(host)
+    pass_a_minute(host)
+    released, digest = _gather(host)
+    assert released == both
+    return both, digest
+
+
+def _put_off(host: Host, *ids: uuid.UUID) -> None:
+    with host.state.database.writing() as connection:
+        these = sa.update(MESSAGE).where(MESSAGE.c.id.in_(ids))
+        connection.execute(these.values(due_at=clock.now() + timedelta(minutes=1)))
+
+
+def _verdicts(host: Host, id: uuid.UUID) -> dict[str, str]:
+    with host.app.app_context():
+        snapshot = get_notification(id)
+    assert snapshot is not None
+    return {one.address.partition("@")[0]: str(one.status) for one in snapshot.recipients}
+
+
+@pytest.mark.parametrize(("answer", "ends"), [(None, "sent"), ("550 5.1.1 unknown", "failed")])
+def test_a_message_is_held_until_its_last_recipient_has_it(
+    any_host: Host, catcher: Catcher, answer: str | None, ends: str
+) -> None:
+    """Bob has it, the stewards wait for their digest, and what becomes of that decides."""
+    both, digest = _partly_in_a_digest(any_host)
+    assert only(any_host, both).status == "queued"
+    assert _verdicts(any_host, both) == {"stewards": "held", "bob": "queued"}
+    _put_off(any_host, digest)
+    stats = any_host.dispatcher().drain()
+    assert (stats.sent, stats.others) == (1, 0)  # nothing that the server did not take
+    row = only(any_host, both)
+    assert (row.status, row.reason, row.finished_at) == ("held", "rate", None)
+    assert row.detail == f"It is in the digest {digest}."
+    assert _verdicts(any_host, both) == {"stewards": "held", "bob": "sent"}
+    with pytest.raises(StillWaiting, match="in a digest"):
+        operations.resend(any_host.state, both)
+    assert not operations.cancel(any_host.state, both)
+    if answer:
+        catcher.refuse[TO] = answer
+    with any_host.state.database.writing() as connection:
+        now = sa.update(MESSAGE).where(MESSAGE.c.id == digest)
+        connection.execute(now.values(due_at=clock.now()))
+    drain(any_host)
+    row = only(any_host, both)
+    assert (row.status, row.reason) == (ends, "rate")
+    assert row.finished_at is not None
+    assert _verdicts(any_host, both) == {"stewards": ends, "bob": "sent"}
+
+
+def test_who_was_refused_fails_the_message_whatever_becomes_of_the_digest(
+    any_host: Host, catcher: Catcher
+) -> None:
+    """With its own reason; sent again before the digest is done, it would come twice."""
+    both, digest = _partly_in_a_digest(any_host)
+    _put_off(any_host, digest)
+    catcher.refuse["bob@firm.example"] = "550 5.1.1 unknown"
+    drain(any_host)
+    refused = only(any_host, both)
+    assert (refused.status, refused.reason) == ("failed", "refused")
+    with pytest.raises(StillWaiting, match="in a digest"):
+        operations.resend(any_host.state, both)
+    assert operations.cancel(any_host.state, digest)
+    assert _verdicts(any_host, both) == {"stewards": "cancelled", "bob": "failed"}
+    assert only(any_host, both) == refused
+    catcher.refuse.clear()
+    operations.resend(any_host.state, both)
+
+
+def test_a_digest_that_is_done_while_another_recipient_is_tried(
+    any_host: Host, catcher: Catcher
+) -> None:
+    """Who claimed the message before knows nothing of it, and still it does not wait for ever."""
+    both, digest = _partly_in_a_digest(any_host)
+    result = _accepted_elsewhere(any_host, both, digest)
+    catcher.refuse[TO] = "550 5.1.1 unknown"
+    drain(any_host)
+    assert only(any_host, both).status == "sending"
+    with any_host.state.database.writing() as connection:
+        record(connection, [result], worker="other", now=clock.now())
+    row = only(any_host, both)
+    assert (row.status, row.reason) == ("failed", "rate")
+    assert row.detail == f"It was in the digest {digest}, which failed."
+
+
+@pytest.mark.parametrize("any_host", LOCKING, indirect=True)
+def test_a_digest_and_a_message_in_it_are_recorded_at_the_same_moment(
+    any_host: Host, catcher: Catcher
+) -> None:
+    """By two workers, of whom neither sees yet what the other writes: one waits for the other."""
+    both, digest = _partly_in_a_digest(any_host)
+    result = _accepted_elsewhere(any_host, both, digest)
+    other_worker = threading.Thread(target=drain, args=(any_host,))
+    with any_host.state.database.writing() as connection:
+        record(connection, [result], worker="other", now=clock.now())
+        other_worker.start()
+        _until(lambda: digests(catcher.mails))
+        other_worker.join(1)
+        assert other_worker.is_alive()
+    other_worker.join()
+    assert (only(any_host, digest).status, only(any_host, both).status) == ("sent", "sent")
+    assert _verdicts(any_host, both) == {"stewards": "sent", "bob": "sent"}
+
+
+def _accepted_elsewhere(host: Host, both: uuid.UUID, digest: uuid.UUID) -> AttemptResult:
+    """What another worker is about to record: it has claimed the message, and Bob has it."""
+    _put_off(host, digest)
+    now = clock.now()
+    with host.state.database.writing() as connection:
+        (claimed,) = claim.claim(
+            connection, limit=1, worker="other", lease=timedelta(minutes=1), now=now
+        )
+        its_own = sa.update(MESSAGE).where(MESSAGE.c.id == digest)
+        connection.execute(its_own.values(due_at=now))
+    assert (claimed.id, claimed.digest) == (both, digest)
+    accepted = TransportResult(
+        result=Result.ACCEPTED, stage=Stage.CONTENT, reply=Reply(250, None, "taken"), verdicts={}
+    )
+    resolver = Resolver(server="mail:25", hold=False, diverted_to=None, sender=None)
+    return resolver.resolve(claimed, accepted, started_at=now, finished_at=now, chance=0.0)
+
+
+def test_what_waits_for_one_recipient_can_be_called_back(any_host: Host, catcher: Catcher) -> None:
+    """For Bob; the stewards get it in the digest that is on its way, and the message says so."""
+    both, digest = _partly_in_a_digest(any_host)
+    with told(any_host) as heard:
+        assert operations.cancel(any_host.state, both)
+    assert [one.status for one in heard] == [Status.CANCELLED]
+    assert _verdicts(any_host, both) == {"stewards": "held", "bob": "cancelled"}
+    drain(any_host)
+    assert only(any_host, digest).status == "sent"
+    assert _verdicts(any_host, both) == {"stewards": "sent", "bob": "cancelled"}
+    assert only(any_host, both).status == "sent"
+    assert "bob@firm.example" not in {to for mail in catcher.mails for to in mail.recipients}
+
+
+def test_a_merge_does_not_say_that_it_called_back_what_is_in_a_digest(
+    host: Host, catcher: Catcher
+) -> None:
+    """The request is on its way with others; nobody hears that it was withdrawn."""
+    for number in range(RATE + 2):
+        deny(host, number)
     drain(host)
     pass_a_minute(host)
     _gather(host)
-    for _ in range(2):
-        retention.erase(host.state.database, TO, now=clock.now())
+    with told(host) as heard, host.app.app_context():
+        merge = a_merge(ids=(RATE, RATE + 1_000_000))
+        merge_completed.send(host.app, merge=merge)
+        host.db.session.commit()
+    assert heard == []
     drain(host)
-    assert len(catcher.mails) == RATE
-    assert TO not in host.recipients()
-    assert {row.status for row in host.rows()} == {"sent", "cancelled"}
+    assert states(host)["sent", "rate", "merge_denied"] == 2
+
+
+def test_what_is_in_a_digest_is_not_purged_before_that_is_done(
+    any_host: Host, catcher: Catcher
+) -> None:
+    """However old it is: a digest can wait for a server for days."""
+    ids = flood(any_host, RATE + 2)
+    drain(any_host)
+    pass_a_minute(any_host)
+    (digest,) = _gather(any_host)
+    long_ago = clock.now() - timedelta(days=400)
+    with any_host.state.database.writing() as connection:
+        connection.execute(sa.update(MESSAGE).values(created_at=long_ago))
+        connection.execute(
+            sa.update(MESSAGE).where(MESSAGE.c.status == "sent").values(finished_at=long_ago)
+        )
+    operations.purge(any_host.state)
+    assert {row.id for row in any_host.rows()} == {*ids[RATE:], digest}
+    drain(any_host)
+    assert {row.status for row in any_host.rows()} == {"sent"}
+
+
+# -- digests of version 0.1 --------------------------------------------------------------
+
+
+def as_of_0_1(host: Host, digest: uuid.UUID) -> None:
+    """What 0.1 had written down, after a migration of the host's own has added the column."""
+    with host.state.database.writing() as connection:
+        in_it = RECIPIENT.c.digest_id == digest
+        ids = connection.scalars(sa.select(RECIPIENT.c.message_id).where(in_it)).all()
+        intent = connection.scalar(sa.select(MESSAGE.c.intent).where(MESSAGE.c.id == digest))
+        text = json.dumps(json.loads(str(intent)) | {"gathers": [id.hex for id in ids]})
+        connection.execute(sa.update(MESSAGE).where(MESSAGE.c.id == digest).values(intent=text))
+        left = MESSAGE.c.id.in_(ids) & (MESSAGE.c.status == "held")
+        connection.execute(sa.update(MESSAGE).where(left).values(status="sending"))
+        connection.execute(
+            sa.update(RECIPIENT).where(in_it).values(status="sending", digest_id=None)
+        )
+
+
+@pytest.mark.parametrize(("answer", "ends"), [(None, "sent"), ("550 5.1.1 unknown", "failed")])
+def test_a_digest_of_version_0_1_is_taken_over(
+    any_host: Host, catcher: Catcher, answer: str | None, ends: str
+) -> None:
+    """It was on its way during the update: what became of it becomes of what is in it."""
+    both, digest = _partly_in_a_digest(any_host)
+    as_of_0_1(any_host, digest)
+    if answer:
+        catcher.refuse[TO] = answer
+    with told(any_host) as heard:
+        drain(any_host)
+    assert states(any_host)[ends, "rate", "call"] == 2
+    assert _verdicts(any_host, both) == {"stewards": ends, "bob": "sent"}
+    assert {one.id for one in heard if one.status == ends} >= {digest, both}
+    with any_host.state.database.reading() as connection:
+        assert len(digests_of.members(connection, digest)) == 2
+    assert not {row.status for row in any_host.rows()} & {"sending", "held"}
+
+
+def test_a_failed_digest_of_version_0_1_can_be_sent_again(host: Host, catcher: Catcher) -> None:
+    """Its intent still says what is in it, and the new digest is for those."""
+    flood(host, RATE + 3)
+    drain(host)
+    pass_a_minute(host)
+    (digest,) = _gather(host)
+    as_of_0_1(host, digest)
+    catcher.refuse[TO] = "550 5.1.1 unknown"
+    drain(host)
+    catcher.refuse.clear()
+    with host.state.database.writing() as connection:
+        connection.execute(sa.update(RECIPIENT).values(digest_id=None))
+    operations.resend(host.state, digest)
+    for _ in range(2):
+        drain(host)
+        pass_a_minute(host)
+    assert states(host)["sent", "rate", "call"] == 3
+
+
+def test_a_damaged_digest_of_version_0_1_is_told(
+    host: Host, catcher: Catcher, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was in it is not known; what became of the digest itself is written down."""
+    flood(host, RATE + 2)
+    drain(host)
+    pass_a_minute(host)
+    (digest,) = _gather(host)
+    as_of_0_1(host, digest)
+    with host.state.database.writing() as connection:
+        connection.execute(sa.update(MESSAGE).where(MESSAGE.c.id == digest).values(intent="{"))
+    drain(host)
+    assert only(host, digest).status == "sent"
+    assert "digest.damaged" in caplog.text
 
 
 def test_panel_and_command_line_show_what_is_held(tmp_path: Path, catcher: Catcher) -> None:
@@ -605,6 +925,34 @@ def test_panel_and_command_line_show_what_is_held(tmp_path: Path, catcher: Catch
             "5, of which 5 are above a rate and leave by themselves"
             in done(panel.host, "status").out
         )
+
+
+def test_panel_and_command_line_say_what_is_in_a_digest(tmp_path: Path, catcher: Catcher) -> None:
+    """It leaves by itself: no button, and an answer for who asks all the same."""
+    with opened_panel(tmp_path, **LIMITS) as panel:
+        panel.host.configure(smtp_port=catcher.port)
+        both, digest = _partly_in_a_digest(panel.host)
+        id = str(both)
+        recipients = panel.get(f"{OUTBOX}{id}/").select("table.im-table")[0].text
+        assert "leaves by itself, together with others" in recipients  # for the stewards
+        assert "waits to be sent" in recipients  # for Bob
+        _put_off(panel.host, digest)
+        drain(panel.host)
+        page = panel.get(f"{OUTBOX}{id}/")
+        assert f"It is in the digest {digest}." in page.text
+        actions = ("resend", "cancel", "release")
+        assert not page.select(", ".join(f"[formaction*={name}]" for name in actions))
+        for name, said in (("cancel", "Too late"), ("release", "not held any more")):
+            panel.post(f"{OUTBOX}{id}/{name}")
+            answer = panel.get(f"{OUTBOX}{id}/").text
+            assert said in answer
+            assert "on its way together with others" in answer
+            refused = run(panel.host, "outbox", name, id)
+            assert refused.status == 1
+            assert "is in a digest that is on its way" in refused.err
+        assert "in a digest that is" in run(panel.host, "outbox", "resend", id).err
+        assert id in done(panel.host, "outbox", "list", "--status", "held").out
+        assert done(panel.host, "status", "--json").json["messages"]["sending"] == 0
 
 
 # -- many processes, and their ends --------------------------------------------------------

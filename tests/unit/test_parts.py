@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+import json
 import re
 from email.policy import default
 
@@ -262,3 +263,13 @@ def test_alternatives_are_kept_and_are_files_in_a_digest():
     assert (file.filename, file.data) == ("alternative.ics", INVITATION.encode())
     assert file.content_type == 'text/calendar; method=REQUEST; charset="utf-8"'
     attachment((file.filename, file.content_type, file.data))
+
+
+def test_an_intent_of_version_0_1_is_read_without_its_list_of_messages():
+    """A digest named there what was in it; anything else that is unknown is still an error."""
+    kept = {"kind": "notification", "source": "digest", "subject": "2 messages"}
+    intent = Intent.from_json(json.dumps(kept | {"gathers": ["ab", "cd"]}))
+    assert intent == Intent(**kept)
+    assert "gathers" not in intent.to_json()
+    with pytest.raises(ValueError, match="cannot be read"):
+        Intent.from_json(json.dumps(kept | {"gather": []}))

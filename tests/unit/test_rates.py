@@ -27,9 +27,9 @@ ADA = (By.ACTOR, "1")
 SECOND = timedelta(seconds=1)
 
 
-def at(seconds, *whose):
+def at(seconds, *people):
     """A message made so many seconds after the start."""
-    return Candidate(START + timedelta(seconds=seconds), uuid.uuid4(), whose or (STEWARDS,))
+    return Candidate(START + timedelta(seconds=seconds), uuid.uuid4(), people or (STEWARDS,))
 
 
 def neighbours(*those, let_go=True):

@@ -76,7 +76,7 @@ def _tries() -> Iterator[sa.Executable]:
         of_no_rows = sa.select(*table.c).where(sa.false())
         yield sa.insert(table).from_select([*table.c], of_no_rows)
     yield sa.delete(MESSAGE).where(sa.false())
-    yield sa.update(MESSAGE).where(sa.false()).values(status=MESSAGE.c.status)
+    yield sa.update(MESSAGE).where(sa.false()).values(size=MESSAGE.c.size)
     yield sa.insert(CHECK).values(
         id=uuid.uuid4(),
         kind="doctor",

@@ -17,7 +17,7 @@ from ...outbox.presence import How, Presence
 from ...settings.model import relay_of
 from ...state import State
 from ...storage.tables import MessageRow
-from ...values import Status
+from ...values import OPEN
 from .look import Finding, Health
 
 _OVERDUE: Final = timedelta(minutes=5)
@@ -53,7 +53,7 @@ def delivery(state: State) -> Finding:
         present = presence.heard_of(connection)
         late = connection.scalar(
             sa.select(sa.func.count()).where(
-                MessageRow.status.in_((Status.QUEUED, Status.DEFERRED)),
+                MessageRow.status.in_(OPEN),
                 MessageRow.due_at < clock.now() - _OVERDUE,
             )
         )

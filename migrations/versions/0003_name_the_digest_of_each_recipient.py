@@ -1,0 +1,154 @@
+"""Name the digest in which a recipient gets a message; what is in a digest is held until then."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import context, op
+
+from flask_interaction_mail.storage.migrations import schema_of
+
+revision = "0003"
+down_revision = "0002"
+branch_labels = None
+depends_on = None
+
+_RECIPIENT = "interaction_mail_recipient"
+_INDEX = f"ix_{_RECIPIENT}_digest"
+_AT_ONCE = 500  # ids in one statement
+
+
+def upgrade() -> None:
+    """Add the column with its index, and fill it from the digests whose text is still there."""
+    schema = schema_of(context.config)
+    op.add_column(_RECIPIENT, sa.Column("digest_id", sa.Uuid()), schema=schema)
+    filled = sa.text('"digest_id" IS NOT NULL')
+    where = {"sqlite_where": filled, "postgresql_where": filled}
+    op.create_index(_INDEX, _RECIPIENT, ["digest_id"], schema=schema, **where)
+    _Tables.of(schema).name_digests()
+
+
+def downgrade() -> None:
+    """Write into each digest what is in it, and drop the column; what is in one is ``sending``."""
+    schema = schema_of(context.config)
+    _Tables.of(schema).list_members()
+    op.drop_index(_INDEX, _RECIPIENT, schema=schema)
+    op.drop_column(_RECIPIENT, "digest_id", schema=schema)
+
+
+@dataclass(frozen=True)
+class _Tables:
+    """The columns that are read or changed, as they are at this revision."""
+
+    connection: sa.Connection
+    message: sa.TableClause
+    recipient: sa.TableClause
+
+    @classmethod
+    def of(cls, schema: str | None) -> _Tables:
+        names = ("status", "reason", "detail", "due_at", "finished_at", "lease_until", "intent")
+        message = sa.table(
+            "interaction_mail_message",
+            *(sa.column(name, sa.Uuid()) for name in ("id", "resend_of")),
+            *(sa.column(name) for name in ("source", *names)),
+            schema=schema,
+        )
+        recipient = sa.table(
+            _RECIPIENT,
+            *(sa.column(name, sa.Uuid()) for name in ("message_id", "digest_id")),
+            *(sa.column(name) for name in ("address", "status")),
+            schema=schema,
+        )
+        return cls(op.get_bind(), message, recipient)
+
+    def name_digests(self) -> None:
+        """From the digest's own list to its members."""
+        for digest, address, intent in self._digests():
+            for ids in _parts(_members_in(intent)):
+                self._name(self._first(digest), address, ids)
+
+    def _name(self, digest: uuid.UUID, address: str, ids: Sequence[uuid.UUID]) -> None:
+        message, recipient = self.message.c, self.recipient.c
+        theirs = sa.and_(recipient.message_id.in_(ids), recipient.address == address)
+        self._change(self.recipient, theirs, digest_id=digest)
+        self._change(self.recipient, theirs, recipient.status == "sending", status="held")
+        # Also what was sent to all its other recipients: it waits for the digest, too.
+        self._change(
+            self.message,
+            message.id.in_(ids),
+            message.status.in_(("sending", "sent")),
+            message.lease_until.is_(None),
+            self._has_one_in_digest(),
+            status="held",
+            reason="rate",
+            detail=f"It is in the digest {digest}.",
+            finished_at=None,
+        )
+
+    def list_members(self) -> None:
+        """From the members to the digest's own list."""
+        message, recipient = self.message.c, self.recipient.c
+        for digest, _, intent in self._digests():
+            first = self._first(digest)
+            members = sa.select(recipient.message_id).where(recipient.digest_id == first).distinct()
+            ids = sorted(self.connection.scalars(members))
+            if ids and (kept := _kept(intent)):
+                text = json.dumps({**kept, "gathers": [id.hex for id in ids]})
+                self._change(self.message, message.id == digest, intent=text)
+        self._change(
+            self.message,
+            message.status == "held",
+            message.reason == "rate",
+            message.due_at.is_(None),
+            self._has_one_in_digest(),
+            status="sending",
+        )
+        in_digest = recipient.digest_id.is_not(None)
+        self._change(self.recipient, in_digest, recipient.status == "held", status="sending")
+
+    def _digests(self) -> Sequence[Any]:
+        """Id, address and intent of each."""
+        message, recipient = self.message.c, self.recipient.c
+        both = self.message.join(self.recipient, recipient.message_id == message.id)
+        query = sa.select(message.id, recipient.address, message.intent).select_from(both)
+        return self.connection.execute(query.where(message.source == "digest")).all()
+
+    def _first(self, digest: uuid.UUID) -> uuid.UUID:
+        """The one that ``digest`` was made of by resends."""
+        original = sa.select(self.message.c.resend_of)
+        found = self.connection.scalar(original.where(self.message.c.id == digest))
+        return digest if found is None else self._first(found)
+
+    def _has_one_in_digest(self) -> sa.ColumnElement[bool]:
+        recipient = self.recipient.c
+        in_digest = sa.and_(recipient.status == "held", recipient.digest_id.is_not(None))
+        theirs = recipient.message_id == self.message.c.id
+        return sa.exists().where(theirs, in_digest).correlate(self.message)
+
+    def _change(
+        self, table: sa.TableClause, *conditions: sa.ColumnElement[bool], **values: object
+    ) -> None:
+        self.connection.execute(sa.update(table).where(*conditions).values(**values))
+
+
+def _members_in(intent: str) -> list[uuid.UUID]:
+    return [uuid.UUID(id) for id in _kept(intent).get("gathers", ())]
+
+
+def _kept(intent: str) -> dict[str, Any]:
+    """The intent of a digest; empty where its text was purged, or is damaged."""
+    try:
+        kept: dict[str, Any] = json.loads(intent)
+    except ValueError:
+        return {}
+    return kept
+
+
+def _parts(ids: Sequence[uuid.UUID]) -> Iterator[Sequence[uuid.UUID]]:
+    for start in range(0, len(ids), _AT_ONCE):
+        yield ids[start : start + _AT_ONCE]
