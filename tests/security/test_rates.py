@@ -934,7 +934,7 @@ def test_panel_and_command_line_say_what_is_in_a_digest(tmp_path: Path, catcher:
         both, digest = _partly_in_a_digest(panel.host)
         id = str(both)
         recipients = panel.get(f"{OUTBOX}{id}/").select("table.im-table")[0].text
-        assert "leaves by itself, together with others" in recipients  # for the stewards
+        assert "will be sent automatically, together with others" in recipients  # for the stewards
         assert "waits to be sent" in recipients  # for Bob
         _put_off(panel.host, digest)
         drain(panel.host)
