@@ -13,8 +13,6 @@ NODE := .stand/node
 SERVE ?= 1
 PYTEST_ARGS ?=
 ROUNDS ?= 5
-# Most tests wait for a server, so one process more than there are cores.
-JOBS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1) + 1)
 
 # `python3` if it is new enough, else the newest that has a name of its own.
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
@@ -34,7 +32,7 @@ demo: $(VENV)/.demo ## run the example: a denied merge, the delivered request, t
 	$(BIN)/python -m example_app.demo $(if $(filter 0 no false,$(SERVE)),--no-serve)
 
 test: $(VENV)/.test lint ## everything: lint, then all tests (JOBS=1: one by one; PYTEST_ARGS="-k outbox": some)
-	$(BIN)/python -m pytest --cov --cov-report=term -n $(JOBS) --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m tests.check $(PYTEST_ARGS)
 
 bench: $(BENCH)/.installed ## ours and others side by side, into docs/ (ONLY=wire,drain: some; ROUNDS=1 QUICK=1: a look)
 	$(BENCH)/bin/python -m benchmarks --rounds $(ROUNDS) $(if $(QUICK),--quick) \

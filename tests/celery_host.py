@@ -5,6 +5,7 @@ The test gives environment variables to ``celery -A tests.celery_app``, which ma
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -61,7 +62,11 @@ def host_with_celery(url: str, broker: Broker, **config: Any) -> Host:
 def from_environment() -> Host:
     """The host of a worker process."""
     broker = Broker(os.environ["FIM_BROKER"], os.environ["FIM_QUEUE"])
-    host = host_with_celery(os.environ["FIM_URL"], broker)
+    host = host_with_celery(
+        os.environ["FIM_URL"],
+        broker,
+        INTERACTION_MAIL_CONNECTIONS=json.loads(os.environ.get("FIM_CONNECTIONS", '"auto"')),
+    )
     if "FIM_NOTE" in os.environ:
         notification_sent.connect(_Noting(host), host.app, weak=False)
     return host

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from flask import Flask
 
 from tests import proofs
 from tests.canary import Watch
 from tests.crash import accounts
+from tests.templates import Compiled
 from tests.turns import Turns
 
 TURNS = pytest.StashKey[Turns]()
@@ -60,7 +62,8 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Take part in the turns of a run in several processes."""
+    """Share compiled templates, and take part in the turns of a run in several processes."""
+    Flask.jinja_options = {"bytecode_cache": Compiled()}
     if (given := getattr(config, "workerinput", None)) is not None:
         config.stash[TURNS] = turns = Turns(given["testrunuid"])
         config.add_cleanup(turns.close)

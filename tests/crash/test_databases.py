@@ -15,10 +15,10 @@ from flask_interaction_mail.outbox import claim
 from flask_interaction_mail.settings.model import PasswordState
 from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
 from tests.crash.accounts import LONG
-from tests.crash.cluster import cluster
 from tests.crash.site import Site, a_site
 from tests.crash.stock import FILES, SERVERS, on
 from tests.host import opened
+from tests.servers.postgresql import cluster
 from tests.servers.scripted import after, scripted
 
 _RESUMES = 10  # s

@@ -200,8 +200,9 @@ def test_a_task_says_nothing_about_messages(rabbit_site: Site) -> None:
 
 def test_a_backlog_spreads_over_all_workers(rabbit_site: Site) -> None:
     """One commit of many messages keeps two workers with two processes each busy."""
-    rabbit_site.catcher.delay = 2.0  # so that there is something left for each, however late
-    rabbit_site.start(workers=2)
+    # So that there is something left for each, however late: one message at a time and process.
+    rabbit_site.catcher.delay = 2.0
+    rabbit_site.start(workers=2, FIM_CONNECTIONS="1")
     rabbit_site.send(MANY)
     rabbit_site.wait_until(lambda: len(_carriers(rabbit_site)) == 4)
     rabbit_site.catcher.delay = 0

@@ -1,4 +1,4 @@
-"""A PostgreSQL of our own, to be stopped and started again."""
+"""A PostgreSQL of the tests' own, which can be stopped and started again."""
 
 from __future__ import annotations
 
@@ -19,10 +19,11 @@ from tests.servers.programs import free_port
 
 @dataclass(frozen=True)
 class Cluster:
-    """Its files and its port."""
+    """Its files, its port, and options of ``postgres``."""
 
     folder: Path
     port: int
+    options: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -30,7 +31,8 @@ class Cluster:
 
     def start(self) -> None:
         """Run it; gives back control when it answers."""
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.folder} -F"
+        own = ("-p", str(self.port), "-c", "listen_addresses=127.0.0.1", "-k", str(self.folder))
+        options = " ".join((*own, *self.options))
         self._control("start", "-w", "-o", options, "-l", str(self.folder / "log"))
 
     def stop(self) -> None:
@@ -41,15 +43,23 @@ class Cluster:
         _run("pg_ctl", "-D", str(self.folder / "data"), *arguments)
 
 
+WITHOUT_FSYNC = ("-F",)
+
+
 @contextmanager
-def cluster() -> Iterator[Cluster]:
-    """A running cluster; skips where PostgreSQL is not installed on this machine."""
-    folder = Path(tempfile.mkdtemp(prefix="interaction-mail-pg-"))
-    made = Cluster(folder, free_port())
+def cluster(
+    options: tuple[str, ...] = WITHOUT_FSYNC, parent: Path | None = None
+) -> Iterator[Cluster]:
+    """A running cluster in a folder below ``parent``; skips where PostgreSQL is not installed."""
+    folder = Path(tempfile.mkdtemp(prefix="interaction-mail-pg-", dir=parent))
+    made = Cluster(folder, free_port(), options)
     try:
         if os.geteuid() == 0:
             shutil.chown(folder, "postgres")
-        _run("initdb", "-D", str(folder / "data"), "-U", "postgres", "-A", "trust", "--no-sync")
+        # The locale is that of Debian's own cluster, whatever is set here.
+        locale = ("--encoding=UTF8", "--locale=C.UTF-8")
+        trusting = ("-U", "postgres", "-A", "trust", "--no-sync")
+        _run("initdb", "-D", str(folder / "data"), *trusting, *locale)
         made.start()
         try:
             yield made

@@ -1,0 +1,112 @@
+"""Run all tests, as ``make test`` does: ``python -m tests.check [arguments of pytest]``.
+
+Most tests wait most of the time, so many run side by side. Their folders are in memory where there
+is room for them, and their database servers never call fsync. What kills processes, or starts
+Celery or a browser, comes after them: a few at a time, with databases that do call it. PostgreSQL
+and MariaDB are started here, unless ``TEST_POSTGRESQL_URL`` and ``TEST_MARIADB_URL`` name others.
+
+With paths among the arguments only these are run, in the first way. ``JOBS`` says how many
+processes there are, by default three for each core; with 1 everything is run one by one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from tests.servers import mariadb, postgresql
+
+ROOT = Path(__file__).parents[1]
+CELERY = "tests/integration/test_celery.py"
+TOGETHER = ("tests/security", "tests/integration", "tests/unit", f"--ignore={CELERY}")
+APART = ("tests/crash", CELERY, "tests/browser")
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - for a folder of our own
+ROOM = 3 << 30  # bytes; the tests leave about half of it behind
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The worst exit status of what was run."""
+    jobs = int(os.environ.get("JOBS") or 3 * (os.cpu_count() or 1))
+    if any(_is_path(argument) for argument in arguments):
+        return _together(jobs, "--cov-report=term", *arguments)
+    statuses = {
+        _together(jobs, "--cov-report=", *TOGETHER, *arguments),
+        _apart(min(jobs, 2), "--cov-append", "--cov-report=term", *APART, *arguments),
+    }
+    nothing = pytest.ExitCode.NO_TESTS_COLLECTED
+    return max(statuses - {nothing}, default=nothing)
+
+
+def _is_path(argument: str) -> bool:
+    return (ROOT / argument.partition("::")[0]).exists()
+
+
+def _together(processes: int, *arguments: str) -> int:
+    with (
+        _fast_folder() as folder,
+        _servers(folder, postgresql.WITHOUT_FSYNC, mariadb.WITHOUT_FSYNC) as urls,
+    ):
+        return _pytest(processes, arguments, TMPDIR=str(folder), **urls)
+
+
+def _apart(processes: int, *arguments: str) -> int:
+    with _servers(None, (), ()) as urls:
+        return _pytest(processes, arguments, **urls)
+
+
+def _pytest(processes: int, arguments: Sequence[str], **environment: str) -> int:
+    """Its exit status."""
+    beside = ("-n", str(processes), "--dist", "worksteal") if processes > 1 else ()
+    command = [sys.executable, "-m", "pytest", "--cov", *beside, *arguments]
+    return subprocess.call(command, cwd=ROOT, env=os.environ | environment)
+
+
+@contextmanager
+def _fast_folder() -> Iterator[Path]:
+    """A folder in memory, or where temporary files are if there is no room; removed at the end."""
+    parent = MEMORY if _has_room(MEMORY) else None
+    folder = Path(tempfile.mkdtemp(prefix="interaction-mail-", dir=parent))
+    folder.chmod(0o1777)  # servers that root starts run as other users
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _has_room(folder: Path) -> bool:
+    """Whether the tests fit into ``folder``, and programs may be started from it."""
+    if not folder.is_dir():
+        return False
+    found = os.statvfs(folder)
+    return found.f_bavail * found.f_frsize >= ROOM and not found.f_flag & os.ST_NOEXEC
+
+
+@contextmanager
+def _servers(
+    parent: Path | None, for_postgresql: tuple[str, ...], for_mariadb: tuple[str, ...]
+) -> Iterator[dict[str, str]]:
+    """The variables that name the servers; others are looked for where they may run."""
+    urls: dict[str, str] = {}
+    with ExitStack() as stack:
+        if "TEST_POSTGRESQL_URL" not in os.environ:
+            with suppress(pytest.skip.Exception):
+                started = stack.enter_context(postgresql.cluster(for_postgresql, parent))
+                urls["TEST_POSTGRESQL_URL"] = started.url
+        if "TEST_MARIADB_URL" not in os.environ:
+            with suppress(pytest.skip.Exception):
+                url = stack.enter_context(mariadb.mariadb(for_mariadb, parent))
+                urls["TEST_MARIADB_URL"] = url
+        yield urls
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
