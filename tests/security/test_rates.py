@@ -39,7 +39,7 @@ from flask_interaction_mail.api import CURRENT_USER
 from flask_interaction_mail.delivery.resolution import Resolver
 from flask_interaction_mail.errors import StillWaiting
 from flask_interaction_mail.messages.intent import PURGED
-from flask_interaction_mail.outbox import claim, messages, retention
+from flask_interaction_mail.outbox import claim, messages, rate_limit, rates, retention
 from flask_interaction_mail.outbox import digests as digests_of
 from flask_interaction_mail.outbox.claimed import AttemptResult
 from flask_interaction_mail.outbox.record import record
