@@ -51,7 +51,8 @@ class People:
         self._guard = guard  # entered around every call; prevents autoflush
 
     def current_user(self) -> Party | None:
-        answer = self._ask("current_user")
+        # As it is: a proxy, as Flask-Login's, can always be iterated over.
+        answer = self._ask("current_user", read=lambda answer: answer, otherwise=None)
         if answer is None or isinstance(answer, Party):
             return answer
         self._rubbish("current_user", answer, "a Party or None")
@@ -67,7 +68,7 @@ class People:
         return self._parties("parties")
 
     def _parties(self, method: str, *args: str) -> tuple[Party, ...]:
-        answer = self._ask(method, *args)
+        answer = self._ask(method, *args, read=_listed, otherwise=())
         if not isinstance(answer, tuple):
             self._rubbish(method, answer, "a sequence")
             return ()
@@ -76,17 +77,16 @@ class People:
             self._rubbish(method, answer, "only Party values")
         return parties
 
-    def _ask(self, method: str, *args: str) -> object:
-        """What the host answers, as a tuple if it can be iterated over."""
+    def _ask(
+        self, method: str, *args: str, read: Callable[[object], object], otherwise: object
+    ) -> object:
+        """What ``read`` makes of the answer of ``method``; ``otherwise`` if one of them raises."""
         try:
             with self._guard():
-                answer: object = getattr(self._directory, method)(*args)
-                if isinstance(answer, Iterable) and not isinstance(answer, str | bytes):
-                    return tuple(answer)  # now, as a generator of the host may raise
-                return answer
+                return read(getattr(self._directory, method)(*args))
         except Exception:
             log.exception("directory.failed: Directory.%s raised; no answer assumed", method)
-            return None if method == "current_user" else ()
+            return otherwise
 
     def _rubbish(self, method: str, answer: object, expected: str) -> None:
         log.error(
@@ -95,3 +95,10 @@ class People:
             type(answer).__name__,
             expected,
         )
+
+
+def _listed(answer: object) -> object:
+    """Make a tuple of what can be iterated over; a generator of the host may raise."""
+    if isinstance(answer, Iterable) and not isinstance(answer, str | bytes):
+        return tuple(answer)
+    return answer

@@ -10,7 +10,7 @@ from flask_admin import Admin
 from ..errors import InteractionMailError
 from .messaging import MessagingView
 from .outbox import OutboxView
-from .panel_view import PanelView
+from .panel_view import STATIC, PanelView
 
 __all__ = ["add_views", "check"]
 
@@ -32,7 +32,9 @@ def check(admin: Admin, app: Flask) -> None:
             f"The Admin belongs to the application {admin.app.name!r}, which serves requests "
             "already, so it takes no more pages: call InteractionMail.init_app before"
         )
-    if taken := missing & {*app.blueprints, *(admin.app.blueprints if admin.app else ())}:
+    blueprints = {**(admin.app.blueprints if missing and admin.app else {}), **app.blueprints}
+    folders = {name: blueprints[name].static_folder for name in _ENDPOINTS if name in blueprints}
+    if taken := [name for name, folder in folders.items() if folder != str(STATIC)]:  # not ours
         raise InteractionMailError(
             f"The application has a blueprint with the name {min(taken)!r}, which is that of a "
             "page of InteractionMail: rename it"

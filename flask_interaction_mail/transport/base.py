@@ -26,12 +26,16 @@ class Envelope:
         sender: str,
         recipients: tuple[str, ...],
         content: bytes | Callable[[], bytes],
-        size: int = 0,
+        size: int | None = None,
         smtputf8: bool = False,
     ) -> None:
         self.sender = sender
         self.recipients = recipients
-        self.size = len(content) if isinstance(content, bytes) else size
+        if isinstance(content, bytes):
+            size = len(content)
+        elif size is None:
+            raise TypeError("content that is read later needs its size")
+        self.size = size
         self._content = content
         self._smtputf8 = smtputf8
 

@@ -48,9 +48,8 @@ class MemoryTransport:
         Raises:
             ValueError: the text is not a line of an SMTP reply.
         """
-        from .smtp.replies import (
-            one_line,  # late, as below: a process that sends nothing has no use
-        )
+        # Late, as below: a process that sends nothing has no use for it.
+        from .smtp.replies import one_line
 
         said = one_line(reply.encode()) if isinstance(reply, str) else reply
         if said is None:

@@ -68,7 +68,7 @@ class ContextProgress:
 
 
 def watch_context(owner: Owner) -> ContextQueue:
-    """Make sure that ``owner`` is told of the end of this app context."""
+    """The queue for calls that are made now; its ``owner`` hears of the end of this app context."""
     return _progress().queue(owner)
 
 
@@ -91,7 +91,7 @@ def is_ending() -> bool:
 
 
 def current_progress() -> ContextProgress | None:
-    """How far this app context has come; None if nothing was sent in it."""
+    """How far this app context has come; None if nobody has asked for it yet."""
     progress: ContextProgress | None = g.get(_KEY)
     return progress
 

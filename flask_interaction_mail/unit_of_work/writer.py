@@ -1,7 +1,7 @@
 """Writes pending works into the database: in the host's commit, or in a transaction of our own.
 
-Nothing but ``write`` raises: the host's transaction, or its app context, has ended already. What
-cannot be stored now goes to the retry queue.
+No public function but ``write`` raises: the host's transaction, or its app context, has ended
+already. What cannot be stored now goes to the retry queue.
 """
 
 from __future__ import annotations

@@ -288,15 +288,22 @@ def test_a_wrong_configuration_changes_nothing(
     page_of(app)
 
 
+@pytest.mark.parametrize("second", [False, True], ids=["first", "second"])
 @pytest.mark.parametrize("name", ["interaction_mail", "interaction_mail_outbox"])
 def test_a_blueprint_with_the_name_of_a_page_is_named_and_nothing_is_changed(
-    url: str, made: list[tuple[Flask, SQLAlchemy]], name: str
+    url: str, made: list[tuple[Flask, SQLAlchemy]], name: str, second: bool
 ) -> None:
     """Half a panel would be worse than none. Without the panel the name is free."""
     db, admin = SQLAlchemy(), an_admin()
+    if second:
+        other = an_app(url)
+        db.init_app(other)
+        admin.init_app(other)
+        InteractionMail(other, db=db, admin=admin)
     app = an_app(url)
     db.init_app(app)
-    admin.init_app(app)
+    if not second:  # it would give the pages that it has to the second one
+        admin.init_app(app)
     app.register_blueprint(Blueprint(name, __name__))
     before = seen_of(app, db, admin)
     with pytest.raises(InteractionMailError, match=f"blueprint with the name '{name}'"):

@@ -14,6 +14,7 @@ from flask_interaction_mail.outcome import Fault, Result, Stage
 from flask_interaction_mail.settings.model import relay_of
 from flask_interaction_mail.transport.base import Envelope
 from flask_interaction_mail.transport.pool import KeptTransports
+from flask_interaction_mail.transport.smtp import conclusions
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.servers.clients import PATIENT, QUICK, envelope, settings, transport
 from tests.servers.scripted import (
@@ -271,6 +272,19 @@ def test_a_kept_connection_that_died_is_replaced_unnoticed(ehlo, farewell):
         carrier.close()
         assert server.connections == 2
         assert len(server.messages) == 2
+
+
+@pytest.mark.parametrize(("refusing", "connections"), [("MAIL", 1), ("RCPT", 2)])
+def test_slow_refusals_of_recipients_end_a_connection(refusing, connections, monkeypatch):
+    """The next ones would be as slow there; a slow refusal of the sender says nothing of them."""
+    monkeypatch.setattr(conclusions, "_SLOW", 0.1)
+    answers = {"EHLO": LOCK_STEP, refusing: [after(0.2, b"550 no\r\n"), b"250 ok\r\n"]}
+    with scripted(answers) as server:
+        carrier = transport(server.port)
+        assert carrier.deliver(envelope()).result is Result.PERMANENT
+        assert carrier.deliver(envelope()).result is Result.ACCEPTED
+        carrier.close()
+        assert server.connections == connections
 
 
 def test_a_kept_connection_that_was_closed_meanwhile_is_not_even_tried():

@@ -1,4 +1,4 @@
-"""Looks at who delivers, and what stands in the way."""
+"""Who delivers, and what stands in the way."""
 
 from __future__ import annotations
 
@@ -68,12 +68,13 @@ def delivery(state: State) -> Finding:
 
 
 def _workers(present: Sequence[Presence]) -> Finding:
-    workers = [one for one in present if one.how is How.WORKER]
-    if here := [one for one in workers if one.here]:
-        since = "; ".join(f"{one.who} since {clock.as_text(one.since)}" for one in here)
+    workers = [process for process in present if process.how is How.WORKER]
+    if here := [worker for worker in workers if worker.here]:
+        since = "; ".join(f"{worker.who} since {clock.as_text(worker.since)}" for worker in here)
         return Health.OK, f"by worker, nothing is overdue. At work: {since}"
     lately = clock.now() - _CALLED_LATELY
-    if once := [one for one in present if one.how is How.ONCE and one.seen >= lately]:
+    calls = [process for process in present if process.how is How.ONCE]
+    if once := [call for call in calls if call.seen >= lately]:
         return Health.OK, f"by 'worker --once', last called {clock.as_text(once[0].seen)}"
     last = f" {workers[0].who} was last seen {clock.as_text(workers[0].seen)}." if workers else ""
     return Health.WRONG, f"nobody is at work.{last} {_START_ONE}"
@@ -84,7 +85,8 @@ def application_server(state: State) -> Finding:
     if state.config.delivery is not DeliveryMode.THREAD:
         return Health.OK, "does not deliver"
     with state.database.reading() as connection:
-        found = [one for one in presence.heard_of(connection) if one.how in (How.THREAD, How.SYNC)]
+        heard_of = presence.heard_of(connection)
+    found = [process for process in heard_of if process.how in (How.THREAD, How.SYNC)]
     if not found:
         return Health.OK, "no process has served a request or sent anything within a day"
     last = found[0]

@@ -136,9 +136,8 @@ class Answers:
 
     @property
     def slow_refusals(self) -> bool:
-        """Whether there were refusals, and the answers took more than 2 s in all."""
-        sender_refused = self.mail is not None and not self.mail.positive
-        return self.seconds > _SLOW and (sender_refused or bool(self.refused))
+        """Whether recipients were refused, and the answers took more than 2 s in all."""
+        return self.seconds > _SLOW and bool(self.refused)
 
     @property
     def confused(self) -> bool:
