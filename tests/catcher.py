@@ -43,7 +43,7 @@ class Catcher:
     delay: float = 0  # s that the server thinks about each message
     vanish_after_dot: int = 0  # so many times, the link dies before the answer to the dot
 
-    def wait_for(self, count: int, seconds: float = 10) -> None:
+    def wait_for(self, count: int, seconds: float = 60) -> None:
         """Until so many mails are there; fails the test where they do not come."""
         end = time.monotonic() + seconds
         while len(self.mails) < count:

@@ -102,7 +102,7 @@ class Program:
         """Until it takes tasks, or gives them out."""
         self.wait_for(self.ready)
 
-    def wait_for(self, words: str, seconds: float = 40) -> None:
+    def wait_for(self, words: str, seconds: float = 120) -> None:
         """Until its log has ``words``."""
         end = time.monotonic() + seconds
         while words not in (text := self.log.read_text()):

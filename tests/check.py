@@ -67,7 +67,12 @@ def _pytest(processes: int, arguments: Sequence[str], **environment: str) -> int
     """Its exit status."""
     beside = ("-n", str(processes), "--dist", "worksteal") if processes > 1 else ()
     command = [sys.executable, "-m", "pytest", "--cov", *beside, *arguments]
-    return subprocess.call(command, cwd=ROOT, env=os.environ | environment)
+    with subprocess.Popen(command, cwd=ROOT, env=os.environ | environment) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:  # pytest got it, too, and ends what it has started
+            process.wait()
+            raise
 
 
 @contextmanager

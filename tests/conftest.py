@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from hypothesis import HealthCheck, settings
 
 from tests import proofs
 from tests.canary import Watch
@@ -62,8 +63,12 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Share compiled templates, and take part in the turns of a run in several processes."""
+    """Share compiled templates, give examples time, take part in the turns of several processes."""
     Flask.jinja_options = {"bytecode_cache": Compiled()}
+    # How long an example takes says how busy the machine is.
+    unhurried = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+    settings.register_profile("unhurried", settings(), **unhurried)
+    settings.load_profile("unhurried")
     if (given := getattr(config, "workerinput", None)) is not None:
         config.stash[TURNS] = turns = Turns(given["testrunuid"])
         config.add_cleanup(turns.close)

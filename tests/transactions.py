@@ -220,7 +220,7 @@ def call_back(session: Any, subject: str) -> bool:
     return session_events.withdraw(session, lambda work: work.message.intent.subject == subject)
 
 
-def eventually(true: Callable[[], bool], *, seconds: float = 20) -> bool:
+def eventually(true: Callable[[], bool], *, seconds: float = 60) -> bool:
     """Whether ``true`` becomes so in time."""
     end = time.monotonic() + seconds
     while not (there := true()) and time.monotonic() < end:

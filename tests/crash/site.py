@@ -57,7 +57,7 @@ class Worker:
         pid: int = self.process.pid
         return pid
 
-    def hear(self, seconds: float = 30) -> Any:
+    def hear(self, seconds: float = 120) -> Any:
         assert self.pipe.poll(seconds), "the process says nothing"
         return self.pipe.recv()
 
@@ -73,7 +73,7 @@ class Worker:
             os.kill(self.pid, signal.SIGKILL)
         self.process.join(10)
 
-    def ended(self, seconds: float = 30) -> int | None:
+    def ended(self, seconds: float = 120) -> int | None:
         """Its exit status, negative for a signal; None if it lives on."""
         self.process.join(seconds)
         status: int | None = self.process.exitcode
@@ -163,11 +163,11 @@ class Site:
         usual = before[-1] if isinstance(before, list) else before
         self.server.answers[verb] = [action, *[usual] * _ENOUGH]
 
-    def until(self, condition: Callable[[], bool], seconds: float = 30) -> None:
+    def until(self, condition: Callable[[], bool], seconds: float = 120) -> None:
         """Wait for ``condition``; where it does not come true the test fails and says what is."""
         assert until(condition, seconds), self.store.statuses()
 
-    def until_sent(self, seconds: float = 30, *, count: int | None = None) -> None:
+    def until_sent(self, seconds: float = 120, *, count: int | None = None) -> None:
         wanted = len(self.messages) if count is None else count
         self.until(lambda: self.store.statuses() == {"sent": wanted}, seconds)
 

@@ -52,7 +52,7 @@ from tests.terminal import run
 
 LONG = os.environ.get("FIM_LONG") == "1"
 MANY = 10_000 if LONG else 300
-PATIENCE = 600 if LONG else 60  # s
+PATIENCE = 600 if LONG else 120  # s
 
 
 @dataclass

@@ -309,7 +309,7 @@ def test_a_worker_process_ends_politely(host: Host, catcher: Catcher, tmp_path: 
             send(host)
             catcher.wait_for(1, 20)
             process.send_signal(number)
-            _, errors = process.communicate(timeout=20)
+            _, errors = process.communicate(timeout=60)
         finally:
             process.kill()
     assert (process.returncode, errors) == (0, b"")

@@ -40,7 +40,7 @@ def mariadb(options: tuple[str, ...], parent: Path | None = None) -> Iterator[st
         with (folder / "log").open("wb") as log:
             process = subprocess.Popen([server, *files, *place, *_OWN, *options], stderr=log)
         try:
-            wait_for_port(port, 60)
+            wait_for_port(port)
             yield f"mariadb+pymysql://root@127.0.0.1:{port}/mysql"
         finally:
             process.kill()

@@ -29,7 +29,7 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def wait_for_port(port: int, seconds: float = 15.0) -> None:
+def wait_for_port(port: int, seconds: float = 60.0) -> None:
     """Until somebody listens at ``port`` of loopback."""
     end = time.monotonic() + seconds
     while True:

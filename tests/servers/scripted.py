@@ -311,7 +311,7 @@ def scripted(
             connection.close()
 
 
-def until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
     """Wait for ``condition``; whether it came true."""
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:

@@ -387,7 +387,7 @@ with host.app.app_context():
 def _run(host, *lines):
     """A process that could not store its message, goes on with ``lines``, and ends."""
     command = [sys.executable, "-c", "\n".join((_SCRIPT, *lines)), host.url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=_ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=_ROOT)
     assert done.returncode == 0, done.stderr
     return done.stderr
 

@@ -212,5 +212,5 @@ def test_celery_tasks_in_a_worker(host):
         with start_worker(celery, pool="threads", perform_ping_check=False, loglevel="ERROR"):
             results = [task.apply_async() for task in (no_commit, commit, fails)]
             for result in results:
-                result.get(timeout=20, propagate=False)
+                result.get(timeout=60, propagate=False)
     assert host.subjects() == ["commit", "no commit"]
