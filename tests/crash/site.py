@@ -178,7 +178,7 @@ class Site:
                 one.signal(signal.SIGTERM)
         for one in workers or tuple(self.workers):
             if one.ended() != -signal.SIGKILL:
-                assert one.ended() == 0
+                assert one.ended(30) == 0
 
     def account(self, run: str) -> Account:
         """What it came to."""

@@ -56,7 +56,7 @@ def test_threads_of_several_web_processes_and_a_worker_share_the_work(site: Site
         assert command.wait(30) == 0
         for web in webs:
             web.go()
-            assert web.ended() == 0
+            assert web.ended(30) == 0
     site.expected = [row.message_id for row in site.rows()]
     found = site.account(f"{THREADS} web processes and the command")
     assert found.messages == found.acknowledged == THREADS * EACH
