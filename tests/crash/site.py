@@ -177,8 +177,8 @@ class Site:
             if one.process.is_alive():
                 one.signal(signal.SIGTERM)
         for one in workers or tuple(self.workers):
-            if one.ended() != -signal.SIGKILL:
-                assert one.ended(30) == 0
+            if one.ended(30) != -signal.SIGKILL:
+                assert one.ended() == 0
 
     def account(self, run: str) -> Account:
         """What it came to."""
