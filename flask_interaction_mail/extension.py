@@ -222,9 +222,8 @@ def _dialects(app: Flask) -> Iterable[str]:
     Of all where that is not known yet, or where Alembic may write migrations for another one.
     """
     uri = app.config.get("SQLALCHEMY_DATABASE_URI")
-    if uri is None or "alembic" in sys.modules:
-        return tables.FITTED
-    return (sa.make_url(uri).get_backend_name(),)
+    own = tables.FITTED if uri is None else (sa.make_url(uri).get_backend_name(),)
+    return tables.FITTED if "alembic" in sys.modules else own
 
 
 def _check_default_bind(app: Flask, db: SQLAlchemy) -> None:

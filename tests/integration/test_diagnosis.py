@@ -326,7 +326,7 @@ def test_r55_no_answer_in_time_is_a_verdict_of_its_own(name):
     with scripted(answers) as server:
         begun = time.monotonic()
         diagnosis = diagnosis_of(settings(server.port), deadline=HURRY)
-        assert time.monotonic() - begun < HURRY + 0.3
+        assert time.monotonic() - begun < HURRY + 1  # as is promised
     assert diagnosis.code == code
     if code != "passed":
         assert diagnosis.outcome is Outcome.NO_ANSWER
@@ -461,7 +461,7 @@ def test_endless_and_ugly_answers_end_and_are_shown_harmlessly(data):
     with scripted({"GREETING": flood(data)}) as server:
         begun = time.monotonic()
         diagnosis = diagnosis_of(settings(server.port), deadline=HURRY)
-        assert time.monotonic() - begun < HURRY + 0.3
+        assert time.monotonic() - begun < HURRY + 1  # as is promised
     assert diagnosis.failure.code == Fault.NOT_SMTP
     assert all(line.isprintable() for line in diagnosis.transcript)
     assert len(diagnosis.transcript) <= 200
