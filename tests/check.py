@@ -1,9 +1,10 @@
 """Run all tests, as ``make test`` does: ``python -m tests.check [arguments of pytest]``.
 
 Most tests wait most of the time, so many run side by side. Their folders are in memory where there
-is room for them, and their database servers never call fsync. What kills processes, or starts
-Celery or a browser, comes after them: a few at a time, with databases that do call it. PostgreSQL
-and MariaDB are started here, unless ``TEST_POSTGRESQL_URL`` and ``TEST_MARIADB_URL`` name others.
+is room for them, and their database servers never call fsync. Celery and browsers, which keep the
+machine busy, come next, a few at a time; what kills processes and says how soon others go on is
+alone at the end. The databases of both call fsync. PostgreSQL and MariaDB are started here, unless
+``TEST_POSTGRESQL_URL`` and ``TEST_MARIADB_URL`` name others.
 
 With paths among the arguments only these are run, in the first way. ``JOBS`` says how many
 processes there are, by default three for each core; with 1 everything is run one by one.
@@ -16,7 +17,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
@@ -27,23 +28,28 @@ from tests.servers import mariadb, postgresql
 ROOT = Path(__file__).parents[1]
 CELERY = "tests/integration/test_celery.py"
 TOGETHER = ("tests/security", "tests/integration", "tests/unit", f"--ignore={CELERY}")
-APART = ("tests/crash", CELERY, "tests/browser")
+FEW_AT_A_TIME = (CELERY, "tests/browser")
+ALONE = ("tests/crash",)
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - for a folder of our own
-ROOM = 3 << 30  # bytes; the tests leave about half of it behind
+ROOM = 2 << 30  # bytes; the tests leave about a quarter of it behind
+_FEW = 3  # processes
+_SILENT, _WHOLE = "--cov-report=", "--cov-report=term"
 
 
 def main(arguments: Sequence[str]) -> int:
     """The worst exit status of what was run."""
     jobs = int(os.environ.get("JOBS") or 3 * (os.cpu_count() or 1))
     if any(_is_path(argument) for argument in arguments):
-        return _together(jobs, "--cov-report=term", *arguments)
-    statuses = {
-        _together(jobs, "--cov-report=", *TOGETHER, *arguments),
-        _apart(min(jobs, 2), "--cov-append", "--cov-report=term", *APART, *arguments),
-    }
+        return _together(jobs, _WHOLE, *arguments)
+    statuses = [_together(jobs, _SILENT, *TOGETHER, *arguments)]
+    with _servers() as urls:
+        few = (_SILENT, "--cov-append", *FEW_AT_A_TIME, *arguments)
+        alone = (_WHOLE, "--cov-append", *ALONE, *arguments)
+        statuses += [_pytest(min(jobs, _FEW), few, urls), _pytest(1, alone, urls)]
     nothing = pytest.ExitCode.NO_TESTS_COLLECTED
-    return max(statuses - {nothing}, default=nothing)
+    # Ended by a signal is a negative one.
+    return max((abs(status) for status in statuses if status != nothing), default=nothing)
 
 
 def _is_path(argument: str) -> bool:
@@ -55,19 +61,14 @@ def _together(processes: int, *arguments: str) -> int:
         _fast_folder() as folder,
         _servers(folder, postgresql.WITHOUT_FSYNC, mariadb.WITHOUT_FSYNC) as urls,
     ):
-        return _pytest(processes, arguments, TMPDIR=str(folder), **urls)
+        return _pytest(processes, arguments, {"TMPDIR": str(folder), **urls})
 
 
-def _apart(processes: int, *arguments: str) -> int:
-    with _servers(None, (), ()) as urls:
-        return _pytest(processes, arguments, **urls)
-
-
-def _pytest(processes: int, arguments: Sequence[str], **environment: str) -> int:
+def _pytest(processes: int, arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     """Its exit status."""
     beside = ("-n", str(processes), "--dist", "worksteal") if processes > 1 else ()
     command = [sys.executable, "-m", "pytest", "--cov", *beside, *arguments]
-    with subprocess.Popen(command, cwd=ROOT, env=os.environ | environment) as process:
+    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, **variables}) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:  # pytest got it, too, and ends what it has started
@@ -97,7 +98,9 @@ def _has_room(folder: Path) -> bool:
 
 @contextmanager
 def _servers(
-    parent: Path | None, for_postgresql: tuple[str, ...], for_mariadb: tuple[str, ...]
+    parent: Path | None = None,
+    for_postgresql: tuple[str, ...] = (),
+    for_mariadb: tuple[str, ...] = (),
 ) -> Iterator[dict[str, str]]:
     """The variables that name the servers; others are looked for where they may run."""
     urls: dict[str, str] = {}

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator
-from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +14,7 @@ from tests import proofs
 from tests.canary import Watch
 from tests.crash import accounts
 from tests.templates import Compiled
-from tests.turns import Turns
 
-TURNS = pytest.StashKey[Turns]()
-CRASHES = Path(__file__).parent / "crash"
 BUILD_MACHINE = os.environ.get("CI", "").lower() in ("1", "true", "yes")
 HOW_TO = "`.ci/run` installs and starts every server that the tests use (Debian, as root)"
 
@@ -62,24 +57,13 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Share compiled templates, give examples time, take part in the turns of several processes."""
+def pytest_configure() -> None:
+    """Share compiled templates, and give examples time."""
     Flask.jinja_options = {"bytecode_cache": Compiled()}
     # How long an example takes says how busy the machine is.
     unhurried = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
     settings.register_profile("unhurried", settings(), **unhurried)
     settings.load_profile("unhurried")
-    if (given := getattr(config, "workerinput", None)) is not None:
-        config.stash[TURNS] = turns = Turns(given["testrunuid"])
-        config.add_cleanup(turns.close)
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Run what crashes alone: other tests would keep its disk and processors busy."""
-    turns = item.config.stash.get(TURNS, None)
-    with turns.taken(alone=item.path.is_relative_to(CRASHES)) if turns else nullcontext():
-        return (yield)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
