@@ -66,7 +66,7 @@ def complete_setting(email: str, settings: MessagingSettings) -> str:
     Raises:
         AddressError: it is not valid, or short without a company domain.
     """
-    own = (*own_domains(settings), *addresses.bare_domain(email))
+    own = (*dotless_domains(settings), *addresses.bare_domain(email))
     return addresses.complete(email, company_domain=settings.company_domain, own_domains=own)
 
 
@@ -76,11 +76,11 @@ def complete(email: str, settings: MessagingSettings) -> str:
     Raises:
         AddressError: it is not valid, or short without a company domain.
     """
-    own = own_domains(settings)
+    own = dotless_domains(settings)
     return addresses.complete(email, company_domain=settings.company_domain, own_domains=own)
 
 
-def own_domains(settings: MessagingSettings) -> tuple[str, ...]:
+def dotless_domains(settings: MessagingSettings) -> tuple[str, ...]:
     """The domains that are allowed in an address although they may have no dot."""
     return (*settings.own_domains, *addresses.bare_domain(settings.default_from))
 

@@ -16,7 +16,7 @@ from ..errors import AddressError, MessagingNotConfigured
 from ..settings.model import ForeignSender, FromPolicy, MessagingSettings
 from ..text import display_name
 from ..values import Party
-from .recipients import complete_setting, name_of, own_domains, resolve, who
+from .recipients import complete_setting, dotless_domains, name_of, resolve, who
 from .route import RouteStep, SenderHeaders, step
 
 
@@ -64,13 +64,13 @@ def choose_flask_mail_sender(
     addresses.check_line("sender", sender)
     try:
         given = addresses.mailbox(
-            sender, company_domain=settings.company_domain, own_domains=own_domains(settings)
+            sender, company_domain=settings.company_domain, own_domains=dotless_domains(settings)
         )
     except AddressError as error:
         return _unusable(default, sender, error, reply_to)
     if addresses.needs_smtputf8(given.address):
         headers = _by_name(default, given, "")
-    elif _is_own(given.address, default, settings):
+    elif is_own(given.address, default, settings):
         steps = (step("from_host", who=who(given)),)
         from_ = _shown(given, default)
         headers = SenderHeaders(envelope_sender=default.address, from_=from_, steps=steps)
@@ -103,7 +103,7 @@ def default_from(settings: MessagingSettings) -> Mailbox:
     return addresses.named(address, settings.default_from_name or "")
 
 
-def _is_own(address: str, default: Mailbox, settings: MessagingSettings) -> bool:
+def is_own(address: str, default: Mailbox, settings: MessagingSettings) -> bool:
     """Whether the domain of a full ``address`` is the company's, default From's or a listed one.
 
     Subdomains do not count, since the server need not be allowed to send for them.
@@ -144,7 +144,7 @@ def _by_settings(
         return _by_policy(default, person)
     if person is None:
         return SenderHeaders(envelope_sender=default.address, from_=default, steps=steps)
-    own = _is_own(person.address, default, settings)
+    own = is_own(person.address, default, settings)
     as_person = own or settings.foreign_sender is ForeignSender.AS
     if addresses.needs_smtputf8(person.address):
         return _by_name(default, person, "" if as_person else via)

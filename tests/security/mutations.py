@@ -198,7 +198,7 @@ MUTATIONS = (
     _m("T13", "nothing that turns the text around in a name", "text.py",
        'return " " if character in _TURNING else ""', "return character", MATRIX),
     _m("T13", "Flask-Mail's senders only in own domains", "messages/sender.py",
-       "if _is_own(given.address, default, settings):", "if True:",
+       "if is_own(given.address, default, settings):", "if True:",
        "test_t13_flask_mail_senders_are_named_only_in_own_domains"),
     # -- T14: one request for ten clicks, and the rates
     _m("T14", "above the rate of a recipient it is held", "outbox/rates.py",
