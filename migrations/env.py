@@ -19,6 +19,7 @@ def run() -> None:
         # The database is the host's: what else is in it does not concern us.
         include_name=is_ours,
         compare_type=True,
+        transaction_per_migration=True,
         # SQLite changes a table only by copying it.
         render_as_batch=connection.dialect.name == "sqlite",
     )

@@ -59,6 +59,7 @@ def upgrade(engine: sa.Engine, revision: str = "head", *, schema: str | None = N
 
         if _current(connection, schema) is None and _existing(connection, schema):
             _take_over(config, connection, schema)
+        connection.commit()
         command.upgrade(config, revision)
         return _current(connection, schema)
 
@@ -179,14 +180,18 @@ def _sentence(difference: tuple[Any, ...]) -> str:
 
 @contextmanager
 def _migrating(engine: sa.Engine, schema: str | None) -> Iterator[tuple[Config, sa.Connection]]:
-    """Alembic's configuration and a connection in a transaction; its errors become ours."""
+    """Alembic's configuration and a connection; its errors become ours.
+
+    Alembic begins and commits transactions itself. It leaves that to its caller on a connection
+    that is in one already.
+    """
     config = _config()
     from alembic.util import CommandError
 
     # Revision 0001 names no schema, so it needs this translation. Later ones name it themselves,
     # because Alembic translates nothing in what alters a table.
     translated = {None: schema} if schema else None
-    with engine.execution_options(schema_translate_map=translated).begin() as connection:
+    with engine.execution_options(schema_translate_map=translated).connect() as connection:
         config.attributes.update(connection=connection, schema=schema)
         try:
             yield config, connection

@@ -19,26 +19,64 @@ branch_labels = None
 depends_on = None
 
 _RECIPIENT = "interaction_mail_recipient"
+_COLUMN = "digest_id"
 _INDEX = f"ix_{_RECIPIENT}_digest"
 _AT_ONCE = 500  # ids in one statement
 
 
 def upgrade() -> None:
-    """Add the column with its index, and fill it from the digests whose text is still there."""
+    """Add the column with its index, and fill it from the digests that were not sent.
+
+    Nothing becomes of what is in a sent digest any more, so that it needs no name.
+
+    Commits after each step, because the site goes on reading and writing these tables: the new
+    column locks its table for a moment only. What was stopped in the middle is run again.
+    """
     schema = schema_of(context.config)
-    op.add_column(_RECIPIENT, sa.Column("digest_id", sa.Uuid()), schema=schema)
-    filled = sa.text('"digest_id" IS NOT NULL')
-    where = {"sqlite_where": filled, "postgresql_where": filled}
-    op.create_index(_INDEX, _RECIPIENT, ["digest_id"], schema=schema, **where)
-    _Tables.of(schema).name_digests()
+    present = set() if context.is_offline_mode() else _columns_and_indexes(schema)
+    if _COLUMN not in present:
+        op.add_column(_RECIPIENT, sa.Column(_COLUMN, sa.Uuid()), schema=schema)
+        _commit()
+    if _INDEX not in present:
+        # Not CONCURRENTLY, which partitioned tables lack and which leaves half an index when it is
+        # stopped. Readers do not wait for it, and with no row in it it is one look at the table.
+        filled = sa.text(f'"{_COLUMN}" IS NOT NULL')
+        where = {"sqlite_where": filled, "postgresql_where": filled}
+        op.create_index(_INDEX, _RECIPIENT, [_COLUMN], schema=schema, **where)
+        _commit()
+    if not context.is_offline_mode():  # else ``outbox.digests`` does it when a digest is done
+        _Tables.of(schema).name_digests()
 
 
 def downgrade() -> None:
-    """Write into each digest what is in it, and drop the column; what is in one is ``sending``."""
+    """Write into each digest what is in it, and drop the column; what is in one is ``sending``.
+
+    Commits after each digest, and is run again when it was stopped, as ``upgrade`` is.
+    """
     schema = schema_of(context.config)
-    _Tables.of(schema).list_members()
-    op.drop_index(_INDEX, _RECIPIENT, schema=schema)
-    op.drop_column(_RECIPIENT, "digest_id", schema=schema)
+    present = {_COLUMN, _INDEX}
+    if not context.is_offline_mode():
+        present = _columns_and_indexes(schema)
+        if _COLUMN in present:
+            _Tables.of(schema).list_members()
+    if _INDEX in present:
+        op.drop_index(_INDEX, _RECIPIENT, schema=schema)
+    if _COLUMN in present:
+        op.drop_column(_RECIPIENT, _COLUMN, schema=schema)
+
+
+def _columns_and_indexes(schema: str | None) -> set[str]:
+    """The names of those that the table of recipients has."""
+    inspector = sa.inspect(op.get_bind())
+    columns = inspector.get_columns(_RECIPIENT, schema)
+    indexes = inspector.get_indexes(_RECIPIENT, schema)
+    return {str(found["name"]) for found in (*columns, *indexes)}
+
+
+def _commit() -> None:
+    """Keep what was done, and begin another transaction: Alembic's block does both."""
+    with op.get_context().autocommit_block():
+        pass
 
 
 @dataclass(frozen=True)
@@ -67,13 +105,17 @@ class _Tables:
         return cls(op.get_bind(), message, recipient)
 
     def name_digests(self) -> None:
-        """From the digest's own list to its members."""
-        for digest, address, intent in self._digests():
-            for ids in _parts(_members_in(intent)):
+        """From the list of each digest that was not sent to its members."""
+        for digest, address in self._digests(self.message.c.status != "sent"):
+            for ids in _parts(_members_in(self._intent(digest))):
                 self._name(self._first(digest), address, ids)
+                _commit()
 
     def _name(self, digest: uuid.UUID, address: str, ids: Sequence[uuid.UUID]) -> None:
         message, recipient = self.message.c, self.recipient.c
+        # Messages before recipients, in the order in which everybody locks them.
+        locked = sa.select(message.id).where(message.id.in_(ids)).order_by(message.id)
+        self.connection.execute(locked.with_for_update())
         theirs = sa.and_(recipient.message_id.in_(ids), recipient.address == address)
         self._change(self.recipient, theirs, digest_id=digest)
         self._change(self.recipient, theirs, recipient.status == "sending", status="held")
@@ -93,13 +135,14 @@ class _Tables:
     def list_members(self) -> None:
         """From the members to the digest's own list."""
         message, recipient = self.message.c, self.recipient.c
-        for digest, _, intent in self._digests():
+        for digest, _ in self._digests():
             first = self._first(digest)
             members = sa.select(recipient.message_id).where(recipient.digest_id == first).distinct()
             ids = sorted(self.connection.scalars(members))
-            if ids and (kept := _kept(intent)):
+            if ids and (kept := _kept(self._intent(digest))):
                 text = json.dumps({**kept, "gathers": [id.hex for id in ids]})
                 self._change(self.message, message.id == digest, intent=text)
+                _commit()
         self._change(
             self.message,
             message.status == "held",
@@ -110,13 +153,19 @@ class _Tables:
         )
         in_digest = recipient.digest_id.is_not(None)
         self._change(self.recipient, in_digest, recipient.status == "held", status="sending")
+        _commit()
 
-    def _digests(self) -> Sequence[Any]:
-        """Id, address and intent of each."""
+    def _digests(self, *conditions: sa.ColumnElement[bool]) -> Sequence[Any]:
+        """Id and address of each, without their texts, which can be large."""
         message, recipient = self.message.c, self.recipient.c
         both = self.message.join(self.recipient, recipient.message_id == message.id)
-        query = sa.select(message.id, recipient.address, message.intent).select_from(both)
-        return self.connection.execute(query.where(message.source == "digest")).all()
+        query = sa.select(message.id, recipient.address).select_from(both)
+        return self.connection.execute(query.where(message.source == "digest", *conditions)).all()
+
+    def _intent(self, digest: uuid.UUID) -> str:
+        """Its stored intent; empty where the digest was removed meanwhile."""
+        found = sa.select(self.message.c.intent).where(self.message.c.id == digest)
+        return self.connection.scalar(found) or ""
 
     def _first(self, digest: uuid.UUID) -> uuid.UUID:
         """The one that ``digest`` was made of by resends."""
@@ -137,16 +186,25 @@ class _Tables:
 
 
 def _members_in(intent: str) -> list[uuid.UUID]:
-    return [uuid.UUID(id) for id in _kept(intent).get("gathers", ())]
+    """The ids that a digest lists; what is none is left out."""
+    listed = _kept(intent).get("gathers")
+    return [id for text in listed if (id := _as_id(text))] if isinstance(listed, list) else []
+
+
+def _as_id(text: object) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(str(text))
+    except ValueError:
+        return None
 
 
 def _kept(intent: str) -> dict[str, Any]:
     """The intent of a digest; empty where its text was purged, or is damaged."""
     try:
-        kept: dict[str, Any] = json.loads(intent)
+        kept = json.loads(intent)
     except ValueError:
         return {}
-    return kept
+    return kept if isinstance(kept, dict) else {}
 
 
 def _parts(ids: Sequence[uuid.UUID]) -> Iterator[Sequence[uuid.UUID]]:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import configparser
+import itertools
 import json
 import logging.config
 import re
+import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +25,7 @@ from flask_interaction_mail import InteractionMail, clock
 from flask_interaction_mail.errors import InteractionMailError
 from flask_interaction_mail.storage import migrations as migrate
 from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT, TABLES, Base, copy_to
-from tests.databases import DIALECTS, fresh_database
+from tests.databases import DIALECTS, be_impatient, fresh_database
 
 # Flask-Migrate's template calls it.
 pytestmark = pytest.mark.filterwarnings("ignore:'get_engine' is deprecated:DeprecationWarning")
@@ -300,19 +303,32 @@ def test_a_filled_database_is_carried_up_and_down(engine: sa.Engine):
 # -- digests that are on their way ---------------------------------------------------------
 
 # As version 0.1 left them: id -> status, reason, and each recipient's status by name. Of the
-# digests "open" has not left, "failed" was refused and sent again, "purged" has lost its text.
+# digests "open" has not left, "failed" was refused and sent again, "called back" never left,
+# "done" was sent, and of "half" one id is damaged.
+_DAMAGED = {
+    "purged": "{}",
+    "cut off": "{",
+    "an array": "[1]",
+    "no list": '{"gathers": null}',
+    "a text": '{"gathers": "abc"}',
+    "no ids": '{"gathers": ["not-an-id", 7, null, []]}',
+}
 _MESSAGES: dict[str, tuple[str, str | None, dict[str, str]]] = {
     "open": ("queued", None, {"stewards": "queued"}),
     "failed": ("failed", "refused", {"stewards": "failed"}),
     "again": ("deferred", None, {"stewards": "deferred"}),
-    "purged": ("sent", None, {"stewards": "sent"}),
-    "damaged": ("queued", None, {"stewards": "queued"}),
+    "called back": ("cancelled", None, {"stewards": "cancelled"}),
+    "done": ("sent", None, {"stewards": "sent"}),
+    "half": ("deferred", None, {"cleo": "deferred"}),
+    **{name: ("queued", None, {"stewards": "queued"}) for name in _DAMAGED},
     "first": ("sending", "rate", {"stewards": "sending"}),
     "second": ("sending", "rate", {"stewards": "sending", "ben": "sent"}),
     "sent to ben": ("sent", None, {"ben": "sent", "stewards": "sending"}),
     "queued for ben": ("queued", None, {"ben": "queued", "stewards": "sending"}),
     "refused": ("failed", "rate", {"stewards": "failed"}),
+    "withdrawn": ("cancelled", "rate", {"stewards": "cancelled"}),
     "gone": ("sent", "rate", {"stewards": "sent"}),
+    "for cleo": ("sending", "rate", {"cleo": "sending"}),
     "held": ("held", "rate", {"stewards": "held"}),
     "claimed": ("sending", None, {"stewards": "queued"}),
 }
@@ -320,6 +336,9 @@ _IN_DIGESTS = {
     "open": ["first", "second", "sent to ben", "queued for ben"],
     "failed": ["refused"],
     "again": ["refused"],
+    "called back": ["withdrawn"],
+    "done": ["gone"],
+    "half": ["for cleo"],
 }
 # What is different afterwards, and which digest each recipient's row names.
 _HELD_NOW: dict[str, tuple[str, str | None, dict[str, str]]] = {
@@ -327,10 +346,15 @@ _HELD_NOW: dict[str, tuple[str, str | None, dict[str, str]]] = {
     "second": ("held", "rate", {"stewards": "held", "ben": "sent"}),
     "sent to ben": ("held", "rate", {"ben": "sent", "stewards": "held"}),
     "queued for ben": ("queued", None, {"ben": "queued", "stewards": "held"}),
+    "for cleo": ("held", "rate", {"cleo": "held"}),
 }
+# After the way back: what the digest "open" makes of it is not known yet.
+_BACK = _MESSAGES | {"sent to ben": ("sending", "rate", _MESSAGES["sent to ben"][2])}
 _NAMED = {
     **dict.fromkeys([(name, "stewards") for name in _IN_DIGESTS["open"]], "open"),
     ("refused", "stewards"): "failed",
+    ("withdrawn", "stewards"): "called back",
+    ("for cleo", "cleo"): "half",
 }
 
 
@@ -344,7 +368,7 @@ def _fill_with_digests(engine: sa.Engine) -> None:
         for name, (status, reason, people) in _MESSAGES.items():
             row = _FIRST_ROWS[message] | {"id": _id(name).hex, "origin": _id(name).hex, "key": None}
             row |= {"status": status, "reason": reason, "intent": _intent(name)}
-            row["source"] = "digest" if name in [*_IN_DIGESTS, "purged", "damaged"] else "call"
+            row["source"] = "digest" if name in (*_IN_DIGESTS, *_DAMAGED) else "call"
             row["due_at"] = _AT if status in ("queued", "deferred", "held") else None
             row["lease_until"] = _AT if name == "claimed" else None
             row["resend_of"] = _id("failed").hex if name == "again" else None
@@ -357,14 +381,13 @@ def _fill_with_digests(engine: sa.Engine) -> None:
 
 
 def _intent(name: str) -> str:
-    if name == "damaged":
-        return "{"
-    if name == "purged":
-        return "{}"
-    members = (
-        {"gathers": [_id(one).hex for one in _IN_DIGESTS[name]]} if name in _IN_DIGESTS else {}
-    )
-    return json.dumps({"kind": "notification", "source": "x", "subject": name, **members})
+    if name in _DAMAGED:
+        return _DAMAGED[name]
+    intent: dict[str, object] = {"kind": "notification", "source": "x", "subject": name}
+    if name in _IN_DIGESTS:
+        damage = ["not-an-id"] if name == "half" else []
+        intent["gathers"] = [*damage, *(_id(member).hex for member in _IN_DIGESTS[name])]
+    return json.dumps(intent)
 
 
 def _insert(connection: sa.Connection, table: str, row: dict[str, object]) -> None:
@@ -393,11 +416,8 @@ def test_digests_on_their_way_are_carried_up_and_down(engine: sa.Engine):
     assert migrate.upgrade(engine) == migrate.newest()
 
     assert _as_stored(engine) == _MESSAGES | _HELD_NOW
-    names = {_id(name): name for name in _MESSAGES}
+    assert _named(engine) == _NAMED
     with engine.begin() as connection:
-        rows = connection.execute(sa.select(RECIPIENT).where(RECIPIENT.c.digest_id.is_not(None)))
-        named = {(names[row.message_id], row.name): names[row.digest_id] for row in rows}
-        assert named == _NAMED
         for name in _IN_DIGESTS["open"][:3]:
             row = connection.execute(sa.select(MESSAGE).where(MESSAGE.c.id == _id(name))).one()
             assert row.detail == f"It is in the digest {_id('open')}."
@@ -408,20 +428,119 @@ def test_digests_on_their_way_are_carried_up_and_down(engine: sa.Engine):
 
     assert migrate.downgrade(engine, "0002") == "0002"
 
-    back = _MESSAGES | {"sent to ben": ("sending", "rate", _MESSAGES["sent to ben"][2])}
-    assert _as_stored(engine) == back
+    assert _as_stored(engine) == _BACK
+    _assert_listed(engine)
+
+    assert migrate.upgrade(engine) == migrate.newest()
+    assert _as_stored(engine) == _MESSAGES | _HELD_NOW
+
+
+def _named(engine: sa.Engine) -> dict[tuple[str, str], str]:
+    """The digest that each recipient's row names."""
+    names = {_id(name): name for name in _MESSAGES}
+    with engine.connect() as connection:
+        rows = connection.execute(sa.select(RECIPIENT).where(RECIPIENT.c.digest_id.is_not(None)))
+        return {(names[row.message_id], row.name): names[row.digest_id] for row in rows}
+
+
+def _assert_listed(engine: sa.Engine) -> None:
+    """Each digest lists what is in it; where nothing is known of that, its text stays."""
+    names = {_id(name): name for name in _MESSAGES}
     with engine.connect() as connection:
         is_digest = MESSAGE.c.source == "digest"
         intents = connection.execute(sa.select(MESSAGE.c.id, MESSAGE.c.intent).where(is_digest))
         texts = {names[row.id]: row.intent for row in intents}
-    assert texts.pop("purged") == "{}"
-    assert texts.pop("damaged") == "{"
+    assert {name: texts.pop(name) for name in _DAMAGED} == _DAMAGED
     for name, text in texts.items():
         members = [_id(member).hex for member in _IN_DIGESTS[name]]
         assert sorted(json.loads(text)["gathers"]) == sorted(members), name
 
-    assert migrate.upgrade(engine) == migrate.newest()
-    assert _as_stored(engine) == _MESSAGES | _HELD_NOW
+
+def test_a_migration_that_was_stopped_is_run_again(engine: sa.Engine):
+    """Whichever statement was the last, the next run finishes, up and down."""
+    migrate.upgrade(engine, "0002")
+    _fill_with_digests(engine)
+    writes = 0
+    stopped = True
+    while stopped:
+        stopped = _stops_after(writes, engine, lambda: migrate.upgrade(engine, "0003"))
+        assert migrate.upgrade(engine, "0003") == "0003"
+        assert _as_stored(engine) == _MESSAGES | _HELD_NOW, writes
+        assert _named(engine) == _NAMED, writes
+
+        stopped |= _stops_after(writes, engine, lambda: migrate.downgrade(engine, "0002"))
+        assert migrate.downgrade(engine, "0002") == "0002"
+        assert _as_stored(engine) == _BACK, writes
+        _assert_listed(engine)
+        writes += 1
+    assert writes > 15
+
+
+class _Stopped(Exception):
+    """Comes where a process would have been killed."""
+
+
+def _stops_after(writes: int, engine: sa.Engine, migration: Callable[[], object]) -> bool:
+    """Whether ``migration`` wanted to write more often than that; it is stopped there."""
+    left = itertools.count(writes, -1)
+
+    def count(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if not statement.startswith(("SELECT", "PRAGMA", "SHOW")) and next(left) == 0:
+            raise _Stopped
+
+    sa.event.listen(engine, "before_cursor_execute", count)
+    try:
+        migration()
+    except _Stopped:
+        return True
+    finally:
+        sa.event.remove(engine, "before_cursor_execute", count)
+    return False
+
+
+@pytest.mark.parametrize("schema", [None, "crm"])
+def test_the_site_goes_on_while_digests_are_named(tmp_path: Path, schema: str | None):
+    """PostgreSQL: the new column locks its table for a moment, not until the rows are filled."""
+    with fresh_database("postgresql", tmp_path) as url, ThreadPoolExecutor() as pool:
+        engine = sa.create_engine(url)
+        if schema:
+            with engine.begin() as connection:
+                connection.execute(sa.schema.CreateSchema(schema))
+            engine.dispose()
+            engine = sa.create_engine(f"{url}?options=-csearch_path%3D{schema}")
+        migrate.upgrade(engine, "0002", schema=schema)
+        _fill_with_digests(engine)
+        with engine.begin() as holder:
+            member = sa.select(MESSAGE.c.id).where(MESSAGE.c.id == _id("first"))
+            holder.execute(member.with_for_update())
+            upgraded = pool.submit(migrate.upgrade, engine, schema=schema)
+            _wait_until_one_waits(engine)
+
+            site = sa.create_engine(engine.url)
+            be_impatient(site)
+            with site.begin() as connection:
+                assert connection.execute(sa.select(RECIPIENT)).all()
+                held = sa.update(RECIPIENT).where(RECIPIENT.c.message_id == _id("held"))
+                connection.execute(held.values(reply="450 4.2.1 later"))
+            site.dispose()
+            assert not upgraded.done()
+        assert upgraded.result(timeout=30) == migrate.newest()
+        assert _as_stored(engine) == _MESSAGES | _HELD_NOW
+        engine.dispose()
+
+
+def _wait_until_one_waits(engine: sa.Engine) -> None:
+    """Until some connection to the database waits for a lock of another."""
+    waiting = sa.text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    give_up = time.monotonic() + 30
+    with engine.connect() as connection:
+        while not connection.scalar(waiting):
+            connection.rollback()
+            assert time.monotonic() < give_up
+            time.sleep(0.05)
 
 
 @pytest.mark.parametrize("scheme", ["mariadb", "mysql"])
