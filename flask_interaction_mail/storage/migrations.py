@@ -48,7 +48,7 @@ def upgrade(engine: sa.Engine, revision: str = "head", *, schema: str | None = N
     """Bring the tables up to ``revision``; returns the revision that they have afterwards.
 
     Tables that ``create_all`` of the host made are taken over if they are exactly as this version
-    needs them. Commits after each migration, where the database can.
+    needs them. Commits after each migration, and within those that take long.
 
     Raises:
         InteractionMailError: Alembic is missing, there is no such revision, or tables that did

@@ -27,10 +27,10 @@ _AT_ONCE = 500  # ids in one statement
 def upgrade() -> None:
     """Add the column with its index, and fill it from the digests that were not sent.
 
-    Nothing becomes of what is in a sent digest any more, so that it needs no name.
+    A sent digest is left out, because its outcome is final. One that failed can be sent again.
 
-    Commits after each step, because the site goes on reading and writing these tables: the new
-    column locks its table for a moment only. What was stopped in the middle is run again.
+    Commits after each step and each digest, because the site may read and write these tables
+    meanwhile. Run it again if it was stopped: it does what is left.
     """
     schema = schema_of(context.config)
     present = set() if context.is_offline_mode() else _columns_and_indexes(schema)
@@ -38,20 +38,20 @@ def upgrade() -> None:
         op.add_column(_RECIPIENT, sa.Column(_COLUMN, sa.Uuid()), schema=schema)
         _commit()
     if _INDEX not in present:
-        # Not CONCURRENTLY, which partitioned tables lack and which leaves half an index when it is
-        # stopped. Readers do not wait for it, and with no row in it it is one look at the table.
+        # Not CONCURRENTLY: partitioned tables refuse that, and it leaves an invalid index when it
+        # is stopped. Readers do not wait, and writers only while the table is read once.
         filled = sa.text(f'"{_COLUMN}" IS NOT NULL')
         where = {"sqlite_where": filled, "postgresql_where": filled}
         op.create_index(_INDEX, _RECIPIENT, [_COLUMN], schema=schema, **where)
         _commit()
-    if not context.is_offline_mode():  # else ``outbox.digests`` does it when a digest is done
+    if not context.is_offline_mode():  # otherwise ``outbox.digests`` does it at the outcome
         _Tables.of(schema).name_digests()
 
 
 def downgrade() -> None:
     """Write into each digest what is in it, and drop the column; what is in one is ``sending``.
 
-    Commits after each digest, and is run again when it was stopped, as ``upgrade`` is.
+    Commits after each digest. Run it again if it was stopped.
     """
     schema = schema_of(context.config)
     present = {_COLUMN, _INDEX}
@@ -74,7 +74,7 @@ def _columns_and_indexes(schema: str | None) -> set[str]:
 
 
 def _commit() -> None:
-    """Keep what was done, and begin another transaction: Alembic's block does both."""
+    """Commit, and begin another transaction; both are done by Alembic's block."""
     with op.get_context().autocommit_block():
         pass
 
@@ -113,7 +113,7 @@ class _Tables:
 
     def _name(self, digest: uuid.UUID, address: str, ids: Sequence[uuid.UUID]) -> None:
         message, recipient = self.message.c, self.recipient.c
-        # Messages before recipients, in the order in which everybody locks them.
+        # As everywhere, messages are locked before recipients, in the order of their ids.
         locked = sa.select(message.id).where(message.id.in_(ids)).order_by(message.id)
         self.connection.execute(locked.with_for_update())
         theirs = sa.and_(recipient.message_id.in_(ids), recipient.address == address)
@@ -186,7 +186,7 @@ class _Tables:
 
 
 def _members_in(intent: str) -> list[uuid.UUID]:
-    """The ids that a digest lists; what is none is left out."""
+    """The ids that a digest lists, without damaged ones."""
     listed = _kept(intent).get("gathers")
     return [id for text in listed if (id := _as_id(text))] if isinstance(listed, list) else []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import io
 import itertools
 import json
 import logging.config
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from alembic.command import downgrade, upgrade
 from flask import Flask
 from flask.cli import FlaskGroup
 from flask_migrate import Migrate
@@ -605,6 +607,23 @@ def test_the_hosts_alembic_carries_a_filled_database_up_and_down(
     host.flask_db("downgrade")
 
     assert _rows(engine) == first
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_the_chain_can_be_written_as_sql(tmp_path: Path, dialect: str):
+    """Alembic's ``--sql``: the statements make the same tables, and take them away."""
+    with fresh_database(dialect, tmp_path) as url:
+        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+        for command, revisions in ((upgrade, "base:head"), (downgrade, "0003:0002")):
+            with migrate._migrating(engine, None) as (config, _):
+                config.output_buffer = io.StringIO()
+                command(config, revisions, sql=True)
+            with engine.connect() as connection:
+                for statement in config.output_buffer.getvalue().split(";\n"):
+                    connection.exec_driver_sql(statement)
+            assert migrate.current(engine) == ("0003" if command is upgrade else "0002")
+            assert bool(migrate.differences(engine)) == (command is downgrade)
+        engine.dispose()
 
 
 def test_tables_that_create_all_made_are_taken_over(engine: sa.Engine):
