@@ -98,6 +98,12 @@ _RECIPIENTS = JsonQuery(
 _FEW_BYTES = 1_000_000  # of content that may be in the memory several times
 # What drivers and types raise at a value that does not belong in its column.
 _UNREADABLE = (ValueError, TypeError, LookupError, sa.exc.StatementError)
+_OF_THE_DATABASE = (
+    sa.exc.OperationalError,
+    sa.exc.ProgrammingError,
+    sa.exc.InternalError,
+    sa.exc.InterfaceError,
+)
 
 
 def wanted(ids: Sequence[uuid.UUID], begun: int = 0) -> dict[str, str]:
@@ -118,6 +124,9 @@ def load(
     ``rows`` is what ``wanted`` gives for ``ids``, ``size`` how many bytes of content they have.
     With ``reading``, the content of a large message is read when it is needed. A damaged row is
     reported, and the others are read all the same.
+
+    Raises:
+        sqlalchemy.exc.DBAPIError: no row can be read, such as when a column is missing.
     """
     try:
         if reading and size > LARGE.over and len(ids) == 1:
@@ -125,6 +134,12 @@ def load(
         messages = _MESSAGES.rows(connection, rows, few_bytes=size <= _FEW_BYTES)
         return _load(connection, ids, rows, messages)
     except _UNREADABLE as error:
+        if isinstance(error, _OF_THE_DATABASE):
+            if connection.dialect.name != "sqlite":
+                raise
+            # SQLite has no other error for a damaged text. Without rows there is none.
+            for query in (_MESSAGES, _RECIPIENTS):
+                query.rows(connection, wanted([]))
         if len(ids) == 1:
             return [], {ids[0]: f"its row cannot be read ({type(error).__name__})"}
     claimed: list[Claimed] = []

@@ -101,6 +101,32 @@ def test_a_late_writer_changes_nothing(store: Store) -> None:
     assert store.message(message.id).status == "sent"
 
 
+def test_a_missing_column_stops_the_claim_and_damages_nothing(store: Store) -> None:
+    """The new code on the tables of the old one: the error names the column, and all mail waits."""
+    store.put(*(a_message() for _ in range(3)))
+    with store.writing() as connection:
+        if connection.dialect.name == "sqlite":  # the others drop the index with its column
+            connection.exec_driver_sql("DROP INDEX ix_interaction_mail_recipient_digest")
+        connection.exec_driver_sql("ALTER TABLE interaction_mail_recipient DROP COLUMN digest_id")
+    with pytest.raises(sa.exc.DBAPIError, match="digest_id"):
+        claim(store)
+    assert store.statuses() == {"queued": 3}
+
+
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+def test_a_text_that_sqlite_cannot_decode_is_damage_of_one_message(store: Store) -> None:
+    """Its driver raises the same error as for a missing column; the others are claimed."""
+    damaged, *good = a_message(), a_message(), a_message()
+    store.put(damaged, *good)
+    with store.writing() as connection:
+        broken = {"address": sa.literal_column("CAST(X'ff40ff' AS TEXT)")}
+        its_own = messages.RECIPIENT.c.message_id == damaged.id
+        connection.execute(sa.update(messages.RECIPIENT).where(its_own).values(broken))
+    assert {claimed.id for claimed in claim(store)} == {message.id for message in good}
+    row = store.message(damaged.id)
+    assert (row.status, row.reason) == ("held", "poison")
+
+
 def test_a_lost_lease_is_taken_back_twice_and_then_quarantined(store: Store) -> None:
     """Three workers that stop over one message are enough."""
     message = a_message()
