@@ -96,9 +96,9 @@ def held_and_due(connection: sa.Connection, now: datetime) -> list[HeldMessages]
     by_index(connection)
     if connection.dialect.name == "sqlite":
         connection.execute(_NOTHING)  # who writes first has the database: rows cannot be locked
-    rows = connection.execute(_HELD).all()
-    # Locked after the look, so that it may have more than was seen, but not less.
+    # Locked before the look: what another worker has put into a digest is committed by then.
     locked = set(connection.scalars(_LOCK))
+    rows = connection.execute(_HELD).all()
     names: dict[str, dict[uuid.UUID, str]] = {}
     for row in rows:
         names.setdefault(row.address, {}).setdefault(row.id, row.name)
@@ -151,7 +151,7 @@ _ASSIGN = (
     .values(digest_id=sa.bindparam("digest", type_=RECIPIENT.c.digest_id.type))
 )
 # A message that waits for another recipient as well goes on waiting.
-_WAITS_NO_MORE = (
+_END_WAIT = (
     joined_update(MESSAGE)
     .where(_IS_WANTED, _WAITING, ~_has(_RECIPIENT_WAITS))
     .values(due_at=None, detail=sa.bindparam("why", type_=MESSAGE.c.detail.type))
@@ -171,10 +171,16 @@ def release(connection: sa.Connection, held: Iterable[HeldMessages], now: dateti
 
 
 def assign_to_digest(connection: sa.Connection, held: HeldMessages, digest: uuid.UUID) -> None:
-    """Put the messages into ``digest``, as far as they are for its address."""
+    """Put the messages into ``digest``, as far as they are for its address.
+
+    Raises:
+        LookupError: some do not wait any more.
+    """
     rows = _rows(held.ids)
-    connection.execute(_ASSIGN, {**rows, "to": held.address, "digest": digest})
-    connection.execute(_WAITS_NO_MORE, {**rows, "why": in_digest(digest)})
+    assigned = connection.execute(_ASSIGN, {**rows, "to": held.address, "digest": digest})
+    if assigned.rowcount < len(held.ids):
+        raise LookupError(f"{assigned.rowcount} of {len(held.ids)} messages wait for a digest")
+    connection.execute(_END_WAIT, {**rows, "why": in_digest(digest)})
 
 
 def postpone(connection: sa.Connection, held: HeldMessages, now: datetime) -> None:
