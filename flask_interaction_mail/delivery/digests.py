@@ -22,7 +22,7 @@ from ..outbox.claimed import AttemptResult, Claimed
 from ..outbox.digests import SOURCE, HeldMessages
 from ..outbox.rates import Rates
 from ..state import State
-from ..storage.database import context_of
+from ..storage.database import AWAY, context_of
 from ..unit_of_work.announce import announce_ids
 from ..values import ENDED, Party
 
@@ -56,6 +56,10 @@ class RateLimiter:
         Where a digest cannot be made, that is logged, and its messages are held for another minute.
         What another worker has locked a part of stays for the next look: two workers would make
         two digests of it.
+
+        Raises:
+            sqlalchemy.exc.OperationalError: the database is away, or there was a deadlock; nothing
+                of it may be committed. So do the other errors of ``AWAY``.
         """
         due = digests.held_and_due(connection, now)
         several = [held for held in due if len(held.ids) > 1]
@@ -82,6 +86,8 @@ class RateLimiter:
                 message = _composed(self.state, connection, held)
                 messages.insert(connection, [message])
                 digests.assign_to_digest(connection, held, message.id)
+        except AWAY:  # at a deadlock MariaDB rolls back the other digests, too
+            raise
         except Exception:
             log.exception("digest.failed: %s messages go on waiting", len(held.ids))
             digests.postpone(connection, held, now)

@@ -20,6 +20,7 @@ from ..outbox import messages, resends
 from ..outbox.claimed import AttemptResult
 from ..settings.model import MessagingSettings
 from ..state import State
+from ..storage.database import AWAY
 from ..values import Kind, Status
 
 log = logging.getLogger("flask_interaction_mail")
@@ -45,7 +46,11 @@ def report(state: State, connection: sa.Connection, results: Sequence[AttemptRes
 
     Of a request whose recipients the server cannot take, queue the request itself instead. Either
     is stored with the record of the last attempt, whose transaction ``connection`` is in; the
-    caller commits. Never raises: a notice that fails is logged, the record stays.
+    caller commits. A notice that fails is logged, the record stays.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: the database is away or has rolled back the record, too,
+            as MariaDB does at a deadlock. So do the other errors of ``AWAY``.
     """
     about = [result for result in results if result.claimed.source != SOURCE]
     if not about:
@@ -58,6 +63,8 @@ def report(state: State, connection: sa.Connection, results: Sequence[AttemptRes
                 for result in about
             ]
             messages.insert(connection, [message for message in told if message is not None])
+    except AWAY:
+        raise
     except Exception:
         log.exception("notice.failed: default To is not told of messages that failed")
 

@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+import pymysql
 import pytest
 import sqlalchemy as sa
 from bs4 import BeautifulSoup
@@ -36,6 +37,8 @@ from flask_interaction_mail import (
     send_notification,
 )
 from flask_interaction_mail.api import CURRENT_USER
+from flask_interaction_mail.delivery import digests as delivery_digests
+from flask_interaction_mail.delivery import notices, recorder
 from flask_interaction_mail.delivery.resolution import Resolver
 from flask_interaction_mail.errors import StillWaiting
 from flask_interaction_mail.messages.intent import PURGED
@@ -611,6 +614,105 @@ def test_two_workers_never_share_what_is_held_for_one_address(
         ("Both", "bob@firm.example"),
         ("s10", "ann@firm.example"),
     ]
+
+
+@pytest.mark.parametrize("any_host", LOCKING, indirect=True)
+def test_a_worker_that_forms_digests_between_two_statements_of_another(
+    any_host: Host, catcher: Catcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The messages wait for Bob as well, so that both could lock them: each gets one digest."""
+    for number in range(RATE + 2):
+        send(any_host, ["stewards", "bob"], f"s{number}")
+    drain(any_host)
+    pass_a_minute(any_host)
+    monkeypatch.setattr(delivery_digests, "_AT_ONCE", 1)  # as if there were a hundred others
+    looks: list[object] = []
+
+    def form_before_the_second(_: sa.Connection, statement: object, *others: object) -> None:
+        if (
+            any(statement is look for look in (digests_of._LOCK, digests_of._HELD))
+            and len(looks) < 2
+        ):
+            looks.append(statement)
+            if len(looks) == 2:
+                _gather(any_host)
+
+    with any_host.app.app_context():
+        engine = any_host.db.engine
+    sa.event.listen(engine, "before_execute", form_before_the_second)
+    _gather(any_host)
+    sa.event.remove(engine, "before_execute", form_before_the_second)
+    for _ in range(3):
+        drain(any_host)
+        pass_a_minute(any_host)
+    mails = [(_subject(mail), *mail.recipients) for mail in catcher.mails[RATE:]]
+    assert sorted(mails) == [("2 messages", "bob@firm.example"), ("2 messages", TO)]
+
+
+def test_what_is_in_a_digest_goes_into_no_other(any_host: Host, catcher: Catcher) -> None:
+    """Whoever looked too early: the digest that is made of it is dropped."""
+    flood(any_host, RATE + 2)
+    drain(any_host)
+    pass_a_minute(any_host)
+    with any_host.state.database.writing() as connection:
+        (held,) = digests_of.held_and_due(connection, clock.now())
+    _gather(any_host)
+    with any_host.state.database.writing() as connection, pytest.raises(LookupError, match="0 of"):
+        digests_of.assign_to_digest(connection, held, uuid.uuid4())
+
+
+def _deadlocked(connection: sa.Connection) -> NoReturn:
+    """What MariaDB does at a deadlock: the transaction is gone, with its savepoints."""
+    connection.exec_driver_sql("ROLLBACK")
+    error = pymysql.err.OperationalError(1213, "Deadlock found when trying to get lock")
+    raise sa.exc.OperationalError("UPDATE", {}, error)
+
+
+@pytest.mark.parametrize("any_host", ["mariadb"], indirect=True)
+def test_a_deadlock_while_digests_are_made_ends_them_all(
+    any_host: Host, catcher: Catcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first one is rolled back as well, and must not be named; the next look has both."""
+    flood(any_host, RATE + 2)
+    flood(any_host, RATE + 2, to="ann")
+    drain(any_host)
+    pass_a_minute(any_host)
+    assign = digests_of.assign_to_digest
+    made: list[uuid.UUID] = []
+
+    def assign_first(connection: sa.Connection, held: Any, digest: uuid.UUID) -> None:
+        if made:
+            _deadlocked(connection)
+        made.append(digest)
+        assign(connection, held, digest)
+
+    monkeypatch.setattr(digests_of, "assign_to_digest", assign_first)
+    with pytest.raises(sa.exc.OperationalError):
+        _gather(any_host)
+    monkeypatch.undo()
+    assert len(_gather(any_host)) == 2
+    assert not {*made} & {row.id for row in any_host.rows()}
+
+
+@pytest.mark.parametrize("any_host", ["mariadb"], indirect=True)
+def test_a_deadlock_in_a_notice_is_no_record(
+    any_host: Host, catcher: Catcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record is rolled back with it: it is made again, and the message leaves once."""
+    id = send(any_host)
+    insert = notices.messages.insert
+    failures = iter([True])
+
+    def insert_later(connection: sa.Connection, new: Sequence[Any]) -> Any:
+        if next(failures, False):
+            _deadlocked(connection)
+        return insert(connection, new)
+
+    monkeypatch.setattr(notices.messages, "insert", insert_later)
+    monkeypatch.setattr(recorder, "is_for_default_to", lambda result: result.claimed.id == id)
+    drain(any_host)
+    assert only(any_host, id).status == "sent"
+    assert [row.source for row in any_host.rows()].count("notice") == 1
 
 
 def test_a_refused_digest_fails_what_is_in_it_and_can_be_sent_again(
