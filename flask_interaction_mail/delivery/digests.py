@@ -18,13 +18,13 @@ from ..messages.digest_content import IN_FULL, summary_of
 from ..messages.intent import Intent
 from ..messages.message import NewMessage
 from ..outbox import digests, messages, rate_limit
-from ..outbox.claimed import AttemptResult, Claimed
+from ..outbox.claimed import Claimed
 from ..outbox.digests import SOURCE, HeldMessages
 from ..outbox.rates import Rates
 from ..state import State
 from ..storage.database import AWAY, context_of
 from ..unit_of_work.announce import announce_ids
-from ..values import ENDED, Party
+from ..values import Party
 
 log = logging.getLogger("flask_interaction_mail")
 
@@ -93,20 +93,6 @@ class RateLimiter:
             digests.postpone(connection, held, now)
             return None
         return message.id
-
-
-def digest_members(state: State, results: Sequence[AttemptResult]) -> list[uuid.UUID]:
-    """The messages in the digests among ``results`` that are done; reads in a transaction."""
-    done = (result for result in results if result.status in ENDED)
-    ids = [result.claimed.id for result in done if result.claimed.source == SOURCE]
-    if not ids:
-        return []
-    try:
-        with state.database.reading() as connection:
-            return [member for id in ids for member in digests.members(connection, id)]
-    except Exception:
-        log.exception("signal.lost: cannot read what was in digests")
-        return []
 
 
 def _composed(state: State, connection: sa.Connection, held: HeldMessages) -> NewMessage:

@@ -20,7 +20,7 @@ from ..state import State
 from ..transport.registry import Transports
 from ..unit_of_work.announce import announce_ids
 from . import appserver, notices, wakeup
-from .digests import RateLimiter, digest_members
+from .digests import RateLimiter
 from .dispatcher import Dispatcher
 from .mechanisms import Logins
 from .ports import DispatcherPorts, worker_name
@@ -79,5 +79,6 @@ def _announce(state: State, results: Sequence[AttemptResult]) -> None:
     if results:
         # Contexts of their own: a transaction that a receiver leaves open ends there, and does
         # not stand in the way of the next record.
-        ids = [result.claimed.id for result in results] + digest_members(state, results)
+        ids = [result.claimed.id for result in results]
+        ids += [id for result in results for id in result.ended]
         announce_ids(state.app, state.database, ids, context=state.app.app_context)

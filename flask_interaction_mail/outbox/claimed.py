@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, NamedTuple
@@ -76,6 +76,7 @@ class AttemptResult:
     With a ``rest`` it is about the recipients of one transaction alone, and the attempt goes on
     with the rest once this is written down. ``room`` is how many recipients the server has shown
     to take. ``unreached`` says that the message was only for addresses that the server cannot take.
+    ``ended`` are the messages in a digest that end with it, once that is recorded.
     """
 
     claimed: Claimed
@@ -89,11 +90,17 @@ class AttemptResult:
     rest: Claimed | None = None
     room: int | None = None
     unreached: bool = False
+    ended: Sequence[uuid.UUID] = ()
+
+    @property
+    def waits_for_digest(self) -> bool:
+        """Whether nobody is left to reach but a recipient who gets it in a digest."""
+        return self.status is Status.HELD and self.reason is Reason.RATE
 
     @property
     def taken(self) -> bool:
-        """Whether the server took it for all to whom it is sent by itself."""
-        return self.status is Status.SENT or self.reason is Reason.RATE
+        """Whether the server took it for everyone outside a digest."""
+        return self.status is Status.SENT or self.waits_for_digest
 
 
 @dataclass(slots=True, kw_only=True)

@@ -208,7 +208,6 @@ _CONCLUDE = (
     joined_update(MESSAGE)
     .where(
         _IS_WANTED,
-        DIGEST_DONE.possible,
         MESSAGE.c.status != _WORST["status"],
         ~_has_one(*UNDERWAY, Status.HELD),
     )
@@ -231,15 +230,27 @@ _MEMBERS = (
 _SENT_AGAIN = sa.select(MESSAGE.c.resend_of).where(MESSAGE.c.id == sa.bindparam("digest"))
 
 
-def members(connection: sa.Connection, digest: uuid.UUID) -> list[uuid.UUID]:
+def members(connection: sa.Connection, digest: uuid.UUID) -> Sequence[uuid.UUID]:
     """The ids of the messages in ``digest``, or in the one of which it was made by a resend."""
-    return list(connection.scalars(_MEMBERS, {"digest": _first(connection, digest)}))
+    return connection.scalars(_MEMBERS, {"digest": _original(connection, digest)}).all()
 
 
-def _first(connection: sa.Connection, digest: uuid.UUID) -> uuid.UUID:
+def _original(connection: sa.Connection, digest: uuid.UUID) -> uuid.UUID:
     while (original := connection.scalar(_SENT_AGAIN, {"digest": digest})) is not None:
         digest = original
     return digest
+
+
+def lock_with_members(
+    connection: sa.Connection, ids: Iterable[uuid.UUID], digests: Iterable[uuid.UUID]
+) -> None:
+    """Lock the messages ``ids`` and all that is in ``digests``, before any of them is written.
+
+    Two workers may each have a digest, and a message that is in the digest of the other.
+    """
+    lock_messages(
+        connection, {*ids, *(id for digest in digests for id in members(connection, digest))}
+    )
 
 
 def apply_outcome(
@@ -249,19 +260,23 @@ def apply_outcome(
     reply: str | None,
     now: datetime,
 ) -> list[uuid.UUID]:
-    """Write down of all messages in ``digest`` what became of it; gives their ids.
+    """Write down of all messages in ``digest`` what became of it; gives the ids of those it ends.
 
     Where a digest had failed or was called back, what becomes of it when it is sent again counts.
     """
-    first = _first(connection, digest)
-    ids = members(connection, first) or _adopt(connection, first)
-    if ids:
-        outcome = _DONE.values(**DIGEST_DONE.to(status), reply=reply)
-        connection.execute(outcome, {"digest": first})
-        # Whoever is sending one of them to somebody else either sees this, or is seen below.
-        lock_messages(connection, ids)
-        _conclude(connection, ids, digest, status, now)
-    return ids
+    original = _original(connection, digest)
+    ids = members(connection, original) or _adopt(connection, original)
+    if not ids:
+        return []
+    # Whoever is sending one of them to somebody else either sees this, or is seen below.
+    before = lock_messages(connection, ids)
+    outcome = _DONE.values(**DIGEST_DONE.to(status), reply=reply)
+    connection.execute(outcome, {"digest": original})
+    possible = {row.id: row.status for row in before if row.status in DIGEST_DONE.sources}
+    _conclude(connection, possible, digest, status, now)
+    after = lock_messages(connection, possible)
+    ended = [row for row in after if row.status != possible[row.id]]
+    return [row.id for row in ended]
 
 
 def settle(connection: sa.Connection, id: uuid.UUID, digest: uuid.UUID, now: datetime) -> None:
@@ -274,7 +289,7 @@ def settle(connection: sa.Connection, id: uuid.UUID, digest: uuid.UUID, now: dat
 
 def _conclude(
     connection: sa.Connection,
-    ids: Sequence[uuid.UUID],
+    ids: Iterable[uuid.UUID],
     digest: uuid.UUID,
     status: Status,
     now: datetime,
@@ -293,6 +308,7 @@ def _adopt(connection: sa.Connection, digest: uuid.UUID) -> list[uuid.UUID]:
     ids = [] if row is None else _gathered(row.intent)
     if row is None or not ids:
         return []
+    lock_messages(connection, ids)
     in_it = sa.and_(_OF_WANTED, RECIPIENT.c.address == row.address)
     named = joined_update(RECIPIENT).where(in_it).values(digest_id=digest)
     recipients = joined_update(RECIPIENT).where(in_it, ADOPTED.possible_for_recipient)
@@ -311,6 +327,7 @@ def _adopt(connection: sa.Connection, digest: uuid.UUID) -> list[uuid.UUID]:
 def _gathered(intent: str) -> list[uuid.UUID]:
     try:
         return [uuid.UUID(id) for id in json.loads(intent).get("gathers", ())]
-    except ValueError:  # what became of the digest itself has to be written down all the same
+    # What became of the digest itself has to be written down all the same.
+    except (ValueError, TypeError, AttributeError):
         log.error("digest.damaged: what was in it is not known any more")
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Sequence
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -38,7 +39,7 @@ def lock_rows_only(connection: sa.Connection) -> None:
         connection.execute(sa.text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
 
 
-def _in_order(query: sa.Select[Any]) -> sa.Select[Any]:
+def _rows_first(query: sa.Select[Any]) -> sa.Select[Any]:
     """``query`` as ``json_rows.joined_update`` has MySQL and MariaDB find rows."""
     for dialect in ("mysql", "mariadb"):
         query = query.prefix_with("STRAIGHT_JOIN", dialect=dialect).with_hint(
@@ -48,16 +49,25 @@ def _in_order(query: sa.Select[Any]) -> sa.Select[Any]:
 
 
 _WANTED = json_table(MESSAGE.c.id)
-_LOCK = _in_order(
-    sa.select(MESSAGE.c.id)
+_LOCK = _rows_first(
+    sa.select(MESSAGE.c.id, MESSAGE.c.status, MESSAGE.c.source)
     .join_from(_WANTED, MESSAGE, MESSAGE.c.id == _WANTED.c.id)
     .with_for_update()
 )
 
 
-def lock_messages(connection: sa.Connection, ids: Iterable[uuid.UUID]) -> None:
-    """Wait until nobody else writes the messages ``ids``, and keep others out until the commit."""
-    connection.execute(_LOCK, rows_parameter((id,) for id in ids)).all()
+def lock_messages(connection: sa.Connection, ids: Iterable[uuid.UUID]) -> Sequence[Any]:
+    """Wait until nobody else writes the messages ``ids``, and keep others out until the commit.
+
+    Gives ``id``, ``status`` and ``source`` of each, as they are now. All who lock several messages
+    go by their ids, and lock a message before its recipients, so that nobody waits in a circle.
+    """
+    by_index(connection)
+    return connection.execute(_LOCK, rows_parameter((id,) for id in sorted(ids))).all()
+
+
+def _in_order_of_ids(rows: Iterable[Sequence[object]]) -> list[Sequence[object]]:
+    return sorted(rows, key=itemgetter(0))
 
 
 class ClaimsLost(Exception):
@@ -78,7 +88,7 @@ class Change:
             MESSAGE.c.lease_until.is_not(None),  # NULL unless a worker has it
         )
         found = sa.select(MESSAGE.c.id).join_from(rows, MESSAGE, ours).with_for_update()
-        self._find = _in_order(found)
+        self._find = _rows_first(found)
         self._update = joined_update(MESSAGE).where(ours).values(**values)
         self._update_and_tell = self._update.returning(MESSAGE.c.id)
 
@@ -86,7 +96,7 @@ class Change:
         self, connection: sa.Connection, rows: Iterable[Sequence[object]], **others: object
     ) -> set[uuid.UUID]:
         """Change those of ``rows`` whose claim is in force; gives their ids."""
-        if not (changed := list(rows)):
+        if not (changed := _in_order_of_ids(rows)):
             return set()
         by_index(connection)
         parameters = {**rows_parameter(changed), **others}
@@ -107,6 +117,7 @@ class Change:
         if not rows:
             return
         by_index(connection)
-        result = connection.execute(self._update, {**rows_parameter(rows), **others})
+        parameters = {**rows_parameter(_in_order_of_ids(rows)), **others}
+        result = connection.execute(self._update, parameters)
         if result.rowcount != len(rows):
             raise ClaimsLost(f"{result.rowcount} of {len(rows)} claims are in force")

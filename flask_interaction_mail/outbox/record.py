@@ -13,9 +13,9 @@ import sqlalchemy as sa
 
 from ..storage.json_rows import joined_update, json_table, rows_parameter
 from ..storage.tables import ATTEMPT, MESSAGE, RECIPIENT
-from ..values import Reason, Status
+from ..values import Status
 from .claimed import Attempt, AttemptResult
-from .digests import SOURCE, apply_outcome, settle
+from .digests import SOURCE, apply_outcome, lock_with_members, settle
 from .fenced import Change, lock_rows_only
 from .messages import forget_flask_mail
 from .transitions import RECORDED
@@ -84,6 +84,8 @@ def record(
         ClaimsLost: with ``all_or_none``, a claim was not; nothing of this may be committed.
     """
     lock_rows_only(connection)
+    if digests := [result.claimed.id for result in results if _ends_digest(result)]:
+        lock_with_members(connection, (result.claimed.id for result in results), digests)
     rows = [_message_row(result) for result in results if result.rest is None]
     going_on = [(result.claimed.id, result.claimed.fence) for result in results if result.rest]
     kept = [*results]
@@ -105,12 +107,16 @@ def record(
         forget_flask_mail(connection, through_flask_mail)
     for result in kept:
         claimed = result.claimed
-        if claimed.source == SOURCE and result.status in (Status.SENT, Status.FAILED):
+        if _ends_digest(result):
             _, reply = next(iter(result.recipients.values()))  # it has one
-            apply_outcome(connection, claimed.id, result.status, reply, now)
-        elif result.reason is Reason.RATE and claimed.digest is not None:
+            result.ended = apply_outcome(connection, claimed.id, result.status, reply, now)
+        elif result.waits_for_digest and claimed.digest is not None:
             settle(connection, claimed.id, claimed.digest, now)
     return kept
+
+
+def _ends_digest(result: AttemptResult) -> bool:
+    return result.claimed.source == SOURCE and result.status in (Status.SENT, Status.FAILED)
 
 
 def _message_row(result: AttemptResult) -> tuple[object, ...]:
@@ -121,7 +127,7 @@ def _message_row(result: AttemptResult) -> tuple[object, ...]:
         result.reason,
         result.detail,
         result.due_at if result.status is Status.DEFERRED else None,
-        int(result.status.final and result.reason is not Reason.RATE),
+        int(result.status.final and not result.waits_for_digest),
         int(result.counted),
     )
 

@@ -21,6 +21,7 @@ from ..errors import AddressError
 from ..messages.intent import PURGED
 from ..storage.tables import ATTEMPT, CHECK, MESSAGE, RECIPIENT, SettingsRow
 from ..values import ENDED, Reason, Status
+from .fenced import lock_messages
 from .messages import cancel
 
 ERASED: Final = "erased"
@@ -179,6 +180,7 @@ def _erase_messages(
     connection: sa.Connection, ids: Sequence[uuid.UUID], address: str, now: datetime
 ) -> None:
     cancel(connection, ids, Reason.WITHDRAWN, now)
+    lock_messages(connection, ids)
     of_these = RECIPIENT.c.message_id.in_(ids)
     connection.execute(
         sa.update(RECIPIENT)

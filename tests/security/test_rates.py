@@ -9,7 +9,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -30,6 +30,7 @@ from flask_interaction_mail import (
     merge_completed,
     merge_denied,
     notification_cancelled,
+    notification_deferred,
     notification_failed,
     notification_held,
     notification_sent,
@@ -44,7 +45,8 @@ from flask_interaction_mail.errors import StillWaiting
 from flask_interaction_mail.messages.intent import PURGED
 from flask_interaction_mail.outbox import claim, messages, rate_limit, rates, retention
 from flask_interaction_mail.outbox import digests as digests_of
-from flask_interaction_mail.outbox.claimed import AttemptResult
+from flask_interaction_mail.outbox import record as record_module
+from flask_interaction_mail.outbox.claimed import AttemptResult, Claimed
 from flask_interaction_mail.outbox.record import record
 from flask_interaction_mail.outcome import Reply, Result, Stage
 from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
@@ -160,7 +162,13 @@ def told(host: Host) -> Iterator[list[Notification]]:
     def hear(_: object, notification: Notification) -> None:
         heard.append(notification)
 
-    signals = (notification_held, notification_sent, notification_failed, notification_cancelled)
+    signals = (
+        notification_held,
+        notification_sent,
+        notification_deferred,
+        notification_failed,
+        notification_cancelled,
+    )
     for signal in signals:
         signal.connect(hear, host.app)
     try:
@@ -881,11 +889,119 @@ def _accepted_elsewhere(host: Host, both: uuid.UUID, digest: uuid.UUID) -> Attem
         its_own = sa.update(MESSAGE).where(MESSAGE.c.id == digest)
         connection.execute(its_own.values(due_at=now))
     assert (claimed.id, claimed.digest) == (both, digest)
+    return _accepted(claimed)
+
+
+def _accepted(claimed: Claimed) -> AttemptResult:
+    now = clock.now()
     accepted = TransportResult(
         result=Result.ACCEPTED, stage=Stage.CONTENT, reply=Reply(250, None, "taken"), verdicts={}
     )
     resolver = Resolver(server="mail:25", hold=False, diverted_to=None, sender=None)
     return resolver.resolve(claimed, accepted, started_at=now, finished_at=now, chance=0.0)
+
+
+def _claim_all(host: Host) -> list[Claimed]:
+    with host.state.database.writing() as connection:
+        return claim.claim(
+            connection, limit=50, worker="w", lease=timedelta(minutes=5), now=clock.now()
+        )
+
+
+def _record(host: Host, failures: list[Exception], *claims: Claimed) -> None:
+    try:
+        with host.state.database.writing() as connection:
+            record(connection, [*map(_accepted, claims)], worker="w", now=clock.now())
+    except sa.exc.DBAPIError as error:
+        failures.append(error)
+
+
+@pytest.mark.parametrize("any_host", LOCKING, indirect=True)
+def test_two_workers_that_have_a_message_of_the_others_digest(
+    any_host: Host, catcher: Catcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each records a digest and a message that is in the other one: none waits for both."""
+    flood(any_host, RATE, to=["ann", "zoe"])
+    ids = {}
+    for digest, other in (("ann", "bob"), ("zoe", "bea")):
+        send(any_host, digest)
+        ids[digest] = send(any_host, [digest, other])
+    drain(any_host)
+    pass_a_minute(any_host)
+    _gather(any_host)
+    claims = {
+        claimed.id if claimed.source == "call" else claimed.envelope.recipients[0]: claimed
+        for claimed in _claim_all(any_host)
+    }
+    both_are_here = threading.Barrier(2)
+
+    def apply_later(*given: Any) -> Any:
+        with suppress(threading.BrokenBarrierError):
+            both_are_here.wait(1)
+        return digests_of.apply_outcome(*given)
+
+    monkeypatch.setattr(record_module, "apply_outcome", apply_later)
+    failures: list[Exception] = []
+    pairs = (
+        (claims["ann@firm.example"], claims[ids["zoe"]]),
+        (claims["zoe@firm.example"], claims[ids["ann"]]),
+    )
+    workers = [threading.Thread(target=_record, args=(any_host, failures, *pair)) for pair in pairs]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert failures == []
+    assert {row.status for row in any_host.rows()} == {"sent"}
+
+
+@pytest.mark.parametrize("any_host", LOCKING, indirect=True)
+def test_a_message_is_locked_before_its_recipients(any_host: Host, catcher: Catcher) -> None:
+    """By who records its digest as well as by who calls it back: one waits for the other."""
+    flood(any_host, RATE)
+    ids = [send(any_host, ["stewards", "bob"]) for _ in range(2)]
+    drain(any_host)
+    pass_a_minute(any_host)
+    digest = next(id for id in _gather(any_host) if only(any_host, id).subject.endswith("messages"))
+    with any_host.state.database.reading() as connection:
+        stewards = RECIPIENT.c.digest_id == digest
+        to = connection.scalar(sa.select(RECIPIENT.c.address).where(stewards).limit(1))
+    claimed = next(each for each in _claim_all(any_host) if each.envelope.recipients == (to,))
+    failures: list[Exception] = []
+    worker = threading.Thread(target=_record, args=(any_host, failures, claimed))
+    with any_host.state.database.writing() as by_hand:
+        its_own = sa.update(MESSAGE).where(MESSAGE.c.id == ids[0])
+        by_hand.execute(its_own.values(size=MESSAGE.c.size))
+        worker.start()
+        worker.join(0.5)
+        assert worker.is_alive()
+        theirs = sa.update(RECIPIENT).where(RECIPIENT.c.message_id == ids[0])
+        by_hand.execute(theirs.values(name="x"))
+    worker.join()
+    assert failures == []
+    assert only(any_host, digest).status == "sent"
+
+
+@pytest.mark.parametrize("answer", ["550 5.1.1 unknown", "451 4.2.0 later"])
+def test_a_digest_announces_only_what_ends_with_it(
+    any_host: Host, catcher: Catcher, answer: str
+) -> None:
+    """What has failed for another recipient, or is tried again for one, was announced before."""
+    both, digest = _partly_in_a_digest(any_host)
+    _put_off(any_host, digest)
+    catcher.refuse["bob@firm.example"] = answer
+    drain(any_host)
+    before = only(any_host, both).status
+    assert before in ("failed", "deferred")
+    with any_host.state.database.writing() as connection:
+        due = sa.update(MESSAGE).where(MESSAGE.c.id == digest)
+        connection.execute(due.values(due_at=clock.now()))
+    with told(any_host) as heard:
+        drain(any_host)
+    assert only(any_host, both).status == before
+    assert len(heard) == 2  # the digest, and the message that was for the stewards alone
+    assert {told_of.status for told_of in heard} == {Status.SENT}
+    assert both not in {told_of.id for told_of in heard}
 
 
 def test_what_waits_for_one_recipient_can_be_called_back(any_host: Host, catcher: Catcher) -> None:
