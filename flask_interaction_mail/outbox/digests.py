@@ -275,8 +275,13 @@ def apply_outcome(
     possible = {row.id: row.status for row in before if row.status in DIGEST_DONE.sources}
     _conclude(connection, possible, digest, status, now)
     after = lock_messages(connection, possible)
-    ended = [row for row in after if row.status != possible[row.id]]
-    return [row.id for row in ended]
+    ended: list[uuid.UUID] = []
+    for row in after:
+        if row.status != possible[row.id]:
+            ended.append(row.id)
+            if row.source == SOURCE:  # one that was sent again, and held for its rate
+                ended += apply_outcome(connection, row.id, status, reply, now)
+    return ended
 
 
 def settle(connection: sa.Connection, id: uuid.UUID, digest: uuid.UUID, now: datetime) -> None:

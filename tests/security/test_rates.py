@@ -753,6 +753,31 @@ def test_a_refused_digest_fails_what_is_in_it_and_can_be_sent_again(
     assert {only(any_host, id).detail for id in ids[RATE:]} == {told_first}  # no news
 
 
+def test_a_digest_sent_again_that_leaves_in_another_digest(
+    any_host: Host, catcher: Catcher
+) -> None:
+    """Above the rate it waits with newer mail: what was in it arrives with the digest of both."""
+    ids = flood(any_host, RATE + 2)
+    drain(any_host)
+    pass_a_minute(any_host)
+    (digest,) = _gather(any_host)
+    catcher.refuse[TO] = "550 5.1.1 unknown"
+    drain(any_host)
+    catcher.refuse.clear()
+    again = operations.resend(any_host.state, digest).id
+    ids += flood(any_host, 1)
+    drain(any_host)
+    assert states(any_host)["held", "rate", "digest"] == 1
+    pass_a_minute(any_host)
+    with told(any_host) as heard:
+        drain(any_host)
+    assert {told_of.id for told_of in heard if told_of.status is Status.SENT} >= {
+        *ids[RATE:],
+        again,
+    }
+    assert {row.status for row in any_host.rows() if row.id != digest} == {"sent"}
+
+
 def test_erasing_an_address_ends_its_digest(any_host: Host, catcher: Catcher) -> None:
     """What waited in it is called back with it, and erased."""
     flood(any_host, RATE + 3)
