@@ -60,6 +60,9 @@ def cancel_notification(
 ) -> bool:
     """Cancel a notification; True if it had not left yet.
 
+    One that is already in a digest for some of its recipients is cancelled for the others. It is
+    held until the digest is done, and keeps its key.
+
     Give ``id=`` or ``key=``, or a bare text, which is tried as a key first and then as an id. The
     cancellation belongs to the transaction of ``db.session`` if one is open, as a new notification
     does. Otherwise it is committed in a transaction of its own.

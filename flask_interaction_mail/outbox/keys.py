@@ -1,8 +1,8 @@
 """Which messages had a key, and whether it may be used again. Nothing here writes.
 
 A message that was cancelled, refused, expired or suppressed, and never left, frees its key. It has
-left if the server accepted a recipient, or if nobody knows: an attempt was ambiguous, or its worker
-stopped in the middle of it.
+left if the server accepted a recipient, or if nobody knows: an attempt was ambiguous, its worker
+stopped in the middle of it, or it is in a digest that is not done.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ import sqlalchemy as sa
 from ..outcome import Result
 from ..storage.tables import ATTEMPT, MESSAGE, RECIPIENT
 from ..values import Status
+from .in_digest import PARTLY_IN_DIGEST
 
 _OVER: Final = (Status.FAILED, Status.SUPPRESSED, Status.CANCELLED)  # without having been sent
 _LEFT: Final = sa.or_(
     MESSAGE.c.lost_leases > 0,
+    PARTLY_IN_DIGEST,
     sa.exists().where(RECIPIENT.c.message_id == MESSAGE.c.id, RECIPIENT.c.status == Status.SENT),
     sa.exists().where(ATTEMPT.c.message_id == MESSAGE.c.id, ATTEMPT.c.result == Result.AMBIGUOUS),
 )

@@ -22,19 +22,16 @@ from ..messages.route import RouteStep
 from ..storage.tables import MESSAGE as MESSAGE
 from ..storage.tables import RECIPIENT as RECIPIENT
 from ..values import Notification, Reason, RecipientVerdict, Status
+from .in_digest import IN_DIGEST, PARTLY_IN_DIGEST
 from .insert import insert as insert
 from .transitions import CANCELLED, RELEASED
 
-# Held, and all that is left of it is in digests: it waits for no moment of its own.
-IN_DIGEST: Final = sa.and_(
-    MESSAGE.c.status == Status.HELD,
-    MESSAGE.c.reason.is_not_distinct_from(Reason.RATE),
-    MESSAGE.c.due_at.is_(None),
-)
-# A digest is on its way: what is in it can be neither called back nor released by itself.
 _CANCELLABLE: Final = sa.and_(CANCELLED.possible, ~IN_DIGEST)
 _RELEASABLE: Final = sa.and_(RELEASED.possible, MESSAGE.c.content.is_not(None), ~IN_DIGEST)
 _IN_NO_DIGEST: Final = RECIPIENT.c.digest_id.is_(None)
+_CALLED_BACK_IN_PART: Final = (
+    "It was cancelled for everybody but those who get it in a digest, which is on its way."
+)
 
 
 def has_message_id(connection: sa.Connection, message_id: str) -> bool:
@@ -162,21 +159,23 @@ def cancel(
 ) -> list[uuid.UUID]:
     """Call back those of ``ids`` that have not left; gives the ids that were called back.
 
-    With a digest all that is in it is called back. What is in a digest cannot be by itself.
+    With a digest all that is in it is called back. What is in a digest cannot be by itself: a
+    message that is partly in one is called back for its other recipients, and held for the rest.
     """
-    call_back = (
-        sa.update(MESSAGE)
-        .where(_CANCELLABLE)
-        .values(
-            **CANCELLED.to(Status.CANCELLED),
-            reason=reason,
-            detail=None,
-            due_at=None,
-            finished_at=now,
-        )
-    )
-    cancelled = _changed(connection, call_back, ids)
+    take = sa.update(MESSAGE).where(_CANCELLABLE).values(due_at=None)
+    cancelled = _changed(connection, take, ids)
     if cancelled:
+        # Now that they are locked, no digest can be done before this.
+        connection.execute(
+            sa.update(MESSAGE)
+            .where(MESSAGE.c.id.in_(cancelled))
+            .values(
+                **CANCELLED.choose((PARTLY_IN_DIGEST, Status.HELD), otherwise=Status.CANCELLED),
+                reason=sa.case((PARTLY_IN_DIGEST, Reason.RATE), else_=reason),
+                detail=sa.case((PARTLY_IN_DIGEST, _CALLED_BACK_IN_PART)),
+                finished_at=sa.case((~PARTLY_IN_DIGEST, now)),
+            )
+        )
         forget_flask_mail(connection, cancelled)
         theirs = sa.and_(RECIPIENT.c.message_id.in_(cancelled), _IN_NO_DIGEST)
         connection.execute(
@@ -185,7 +184,7 @@ def cancel(
             .values(**CANCELLED.to(Status.CANCELLED))
         )
         cancelled += _cancel_members(connection, cancelled, now)
-    return cancelled
+    return [*dict.fromkeys(cancelled)]
 
 
 def _cancel_members(
@@ -193,12 +192,12 @@ def _cancel_members(
 ) -> list[uuid.UUID]:
     """Call back what is in those digests that are among ``ids``; gives its ids."""
     is_digest = sa.and_(MESSAGE.c.id.in_(ids), MESSAGE.c.source == "digest")
-    cancelled = connection.scalars(sa.select(MESSAGE.c.id).where(is_digest)).all()
-    if not cancelled:
+    digests = connection.scalars(sa.select(MESSAGE.c.id).where(is_digest)).all()
+    if not digests:
         return []
     from .digests import apply_outcome  # late: for those who deliver
 
-    members = (apply_outcome(connection, id, Status.CANCELLED, None, now) for id in cancelled)
+    members = (apply_outcome(connection, id, Status.CANCELLED, None, now) for id in digests)
     return [id for of_digest in members for id in of_digest]
 
 

@@ -11,8 +11,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..storage.tables import AttemptRow, MessageRow
-from ..values import ENDED, Reason, RecipientVerdict, Status
+from ..values import ENDED, RecipientVerdict
 from . import messages, resends
+from .in_digest import IN_DIGEST, PARTLY_IN_DIGEST
 from .transitions import CANCELLED, RELEASED
 
 LISTED = (  # what the list shows of each message, too
@@ -38,6 +39,8 @@ _SHOWN = (
     MessageRow.size,
     MessageRow.resend_of,
     MessageRow.resent_by,
+    IN_DIGEST.label("in_digest"),
+    PARTLY_IN_DIGEST.label("partly_in_digest"),
 )
 
 
@@ -63,28 +66,18 @@ class Details:
     @property
     def may_cancel(self) -> bool:
         """Whether it can still be called back."""
-        return self.row.status in CANCELLED.sources and not self._in_digest
+        return self.row.status in CANCELLED.sources and not self.row.in_digest
 
     @property
     def may_release(self) -> bool:
         """Whether it is held and could leave as it is."""
         held = self.row.status in RELEASED.sources
-        return held and self.has_content and not self._in_digest
+        return held and self.has_content and not self.row.in_digest
 
     @property
     def may_resend(self) -> bool:
         """Whether nothing waits any more."""
-        return self.row.status in ENDED and not self._partly_in_digest
-
-    @property
-    def _in_digest(self) -> bool:
-        """As ``messages.IN_DIGEST`` says it in SQL."""
-        held = self.row.status == Status.HELD and self.row.reason == Reason.RATE
-        return held and self.row.due_at is None
-
-    @property
-    def _partly_in_digest(self) -> bool:
-        return any(to.status is Status.HELD and to.digest is not None for to in self.recipients)
+        return self.row.status in ENDED and not self.row.partly_in_digest
 
 
 def newest(connection: sa.Connection, limit: int, *, statuses: Sequence[str] = ()) -> Sequence[Any]:

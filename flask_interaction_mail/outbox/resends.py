@@ -18,22 +18,16 @@ from .. import clock
 from ..errors import SentAgain, StillWaiting
 from ..messages.intent import PURGED, Intent
 from ..messages.message import Original
-from ..storage.tables import MESSAGE, RECIPIENT
+from ..storage.tables import MESSAGE
 from ..values import ENDED, Status
 from . import keys
-from .messages import IN_DIGEST
+from .in_digest import IN_DIGEST, PARTLY_IN_DIGEST
 
 _OF: Final = (
     sa.select(MESSAGE.c.id, MESSAGE.c.created_at, MESSAGE.c.resent_by)
     .where(MESSAGE.c.resend_of == sa.bindparam("original"))
     .order_by(MESSAGE.c.created_at.desc(), MESSAGE.c.id.desc())
     .limit(20)
-)
-# Some recipient gets it in a digest that is not done.
-_PARTLY: Final = sa.exists().where(
-    RECIPIENT.c.message_id == MESSAGE.c.id,
-    RECIPIENT.c.status == Status.HELD,
-    RECIPIENT.c.digest_id.is_not(None),
 )
 _WAITING: Final = "It is still waiting: release it or call it back first."
 _ON_ITS_WAY: Final = (
@@ -87,10 +81,16 @@ def check(connection: sa.Connection, id: uuid.UUID, after: uuid.UUID | None) -> 
         StillWaiting: it has not ended, or a recipient gets it in a digest that is not done.
         SentAgain: there is a later resend than ``after``.
     """
-    row = _row(connection, id, (MESSAGE.c.status, IN_DIGEST.label("all"), _PARTLY.label("some")))
-    if row.status == Status.SENDING or row.all or (row.status in ENDED and row.some):
+    columns = (
+        MESSAGE.c.status,
+        IN_DIGEST.label("in_digest"),
+        PARTLY_IN_DIGEST.label("partly_in_digest"),
+    )
+    row = _row(connection, id, columns)
+    ended = row.status in ENDED
+    if row.status == Status.SENDING or row.in_digest or (ended and row.partly_in_digest):
         raise StillWaiting(_ON_ITS_WAY)
-    if row.status not in ENDED:
+    if not ended:
         raise StillWaiting(_WAITING)
     resends = resends_of(connection, id)
     if resends and resends[0].id != after:

@@ -109,9 +109,9 @@ RELEASED: Final = Transition(
     recipients=(Status.HELD,),
 )
 CANCELLED: Final = Transition(
-    event="cancelled",
+    event="cancelled, or held for those who get it in a digest",
     sources=(Status.QUEUED, Status.DEFERRED, Status.HELD),
-    targets=(Status.CANCELLED,),
+    targets=(Status.CANCELLED, Status.HELD),
     recipients=(Status.QUEUED, Status.DEFERRED, Status.HELD),
 )
 DIGEST_DONE: Final = Transition(

@@ -6,11 +6,13 @@ import uuid
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 import sqlalchemy as sa
 
 from flask_interaction_mail import clock, operations, send_notification
+from flask_interaction_mail.delivery import digests
 from flask_interaction_mail.outbox import claim
 from flask_interaction_mail.outbox.transitions import ADOPTED, STORED, TABLE
 from flask_interaction_mail.storage.tables import MESSAGE
@@ -128,6 +130,30 @@ def in_digests(host: Host, catcher: Catcher, *fates: str) -> None:
         assert {row.status for row in host.rows() if row.id == latest} == {fate}
 
 
+def in_part(host: Host, catcher: Catcher) -> None:
+    """Cancelled while one recipient gets it in a digest: untried, put off, and held for another."""
+    for number, waits in enumerate(("queued", "deferred", "held")):
+        ann, eve = (f"{name}{number}@firm.example" for name in ("ann", "eve"))
+        for _ in range(RATE + 1):
+            send(host, ann, *[eve] * (waits == "held"))
+        both = send(host, ann, eve)
+        drain(host)
+        hasten(host)
+        limits = host.dispatcher()._ports.rate_limits
+        at_once = 1 if waits == "held" else 100
+        with patch.object(digests, "_AT_ONCE", at_once), host.state.database.writing() as other:
+            limits.gather(other, clock.now())
+        if waits == "deferred":
+            catcher.refuse = dict.fromkeys((ann, eve), "451 4.2.0 later")
+            drain(host)
+        assert {row.status for row in host.rows() if row.id == both} == {waits}
+        assert operations.cancel(host.state, both)
+        catcher.refuse = {}
+        for _ in range(3):
+            hasten(host)
+            drain(host)
+
+
 def by_hand(host: Host) -> None:
     """Of what is held, one is released and one is called back."""
     ids = [send(host, "ann@firm.example") for _ in range(RATE + 2)]
@@ -142,6 +168,7 @@ def test_the_database_sees_the_steps_of_the_table_and_no_other(
     """Of messages and of recipients, while everything happens that can."""
     one_by_one(host, catcher)
     by_hand(host)
+    in_part(host, catcher)
     in_digests(host, catcher, "sent")
     in_digests(host, catcher, "failed", "cancelled", "failed", "sent")
     in_digests(host, catcher, "cancelled", "sent")

@@ -51,7 +51,7 @@ from flask_interaction_mail.outbox.record import record
 from flask_interaction_mail.outcome import Reply, Result, Stage
 from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
 from flask_interaction_mail.transport.base import TransportResult
-from flask_interaction_mail.values import Status
+from flask_interaction_mail.values import Reason, Status
 from tests.catcher import Catcher, catching
 from tests.catcher import Mail as Caught
 from tests.crash.site import Site, Worker, a_site, letter
@@ -1034,13 +1034,50 @@ def test_what_waits_for_one_recipient_can_be_called_back(any_host: Host, catcher
     both, digest = _partly_in_a_digest(any_host)
     with told(any_host) as heard:
         assert operations.cancel(any_host.state, both)
-    assert [one.status for one in heard] == [Status.CANCELLED]
+    assert [told_of.status for told_of in heard] == [Status.HELD]
     assert _verdicts(any_host, both) == {"stewards": "held", "bob": "cancelled"}
+    row = only(any_host, both)
+    assert (row.status, row.reason, row.finished_at) == ("held", "rate", None)
+    assert "cancelled for everybody but those who get it in a digest" in row.detail
+    assert not operations.cancel(any_host.state, both)
+    with pytest.raises(StillWaiting, match="in a digest"):
+        operations.resend(any_host.state, both)
     drain(any_host)
     assert only(any_host, digest).status == "sent"
     assert _verdicts(any_host, both) == {"stewards": "sent", "bob": "cancelled"}
     assert only(any_host, both).status == "sent"
     assert "bob@firm.example" not in {to for mail in catcher.mails for to in mail.recipients}
+
+
+@pytest.mark.parametrize("answer", [None, "550 5.1.1 unknown"], ids=["cancelled", "refused"])
+def test_a_key_stays_taken_while_its_message_is_in_a_digest(
+    any_host: Host, catcher: Catcher, answer: str | None
+) -> None:
+    """Cancelled or refused for Bob, it still leaves for the stewards: a second one would be too."""
+    flood(any_host, RATE + 1)
+    both = send(any_host, ["stewards", "bob"], key="k")
+    drain(any_host)
+    pass_a_minute(any_host)
+    _, digest = _gather(any_host)
+    if answer:
+        catcher.refuse["bob@firm.example"] = answer
+        _put_off(any_host, digest)
+        drain(any_host)
+        assert only(any_host, both).status == "failed"
+    else:
+        with any_host.app.app_context():
+            assert cancel_notification(key="k")
+    assert send(any_host, ["stewards", "bob"], key="k") == both
+
+
+def test_a_digest_cancelled_together_with_a_message_in_it(any_host: Host, catcher: Catcher) -> None:
+    """Whatever their order, each is announced once, and the message is cancelled for all."""
+    both, digest = _partly_in_a_digest(any_host)
+    with any_host.state.database.writing() as connection:
+        cancelled = messages.cancel(connection, [both, digest], Reason.WITHDRAWN, clock.now())
+    assert len(cancelled) == len({*cancelled}) == 3
+    assert only(any_host, both).status == "cancelled"
+    assert _verdicts(any_host, both) == {"stewards": "cancelled", "bob": "cancelled"}
 
 
 def test_a_merge_does_not_say_that_it_called_back_what_is_in_a_digest(
