@@ -209,9 +209,14 @@ def _announce(state: State, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Notific
 
 
 def purge(state: State) -> Purged:
-    """Delete bodies and messages older than their retention; commits transactions of its own."""
+    """Delete bodies and messages older than their retention; commits transactions of its own.
+
+    Before that, what is held for a digest that has ended is ended as well, and announced.
+    """
     from .outbox import retention  # late: needed once an hour, where mail is delivered
 
+    ended = retention.end_digests(state.database, now=clock.now())
+    announce_ids(state.app, state.database, ended, context=state.app.app_context)
     return retention.purge(
         state.database,
         now=clock.now(),

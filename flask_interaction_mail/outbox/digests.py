@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from ..messages.digest_content import Content
 from ..storage.json_rows import joined_update, json_table, rows_parameter
 from ..storage.tables import MESSAGE, RECIPIENT
-from ..values import UNDERWAY, Reason, Status
+from ..values import ENDED, UNDERWAY, Reason, Status
 from .fenced import by_index, lock_messages, lock_rows_only
 from .rates import WINDOW, in_digest
 from .transitions import ADOPTED, DIGEST_DONE, RELEASED
@@ -227,6 +227,17 @@ _MEMBERS = (
     .order_by(RECIPIENT.c.message_id)
     .distinct()
 )
+_DIGEST = MESSAGE.alias("digest")
+_UNFINISHED = (
+    sa.select(RECIPIENT.c.digest_id, _DIGEST.c.status)
+    .join_from(RECIPIENT, _DIGEST, _DIGEST.c.id == RECIPIENT.c.digest_id, isouter=True)
+    .where(
+        RECIPIENT.c.digest_id.is_not(None),
+        RECIPIENT.c.status == Status.HELD,
+        sa.or_(_DIGEST.c.id.is_(None), _DIGEST.c.status.in_(ENDED)),
+    )
+    .distinct()
+)
 _SENT_AGAIN = sa.select(MESSAGE.c.resend_of).where(MESSAGE.c.id == sa.bindparam("digest"))
 
 
@@ -248,9 +259,9 @@ def lock_with_members(
 
     Two workers may each have a digest, and a message that is in the digest of the other.
     """
-    lock_messages(
-        connection, {*ids, *(id for digest in digests for id in members(connection, digest))}
-    )
+    if connection.dialect.name != "sqlite":  # there a transaction begins with its write
+        in_them = (id for digest in digests for id in members(connection, digest))
+        lock_messages(connection, {*ids, *in_them})
 
 
 def apply_outcome(
@@ -282,6 +293,17 @@ def apply_outcome(
             if row.source == SOURCE:  # one that was sent again, and held for its rate
                 ended += apply_outcome(connection, row.id, status, reply, now)
     return ended
+
+
+def unfinished(connection: sa.Connection) -> dict[uuid.UUID, Status]:
+    """The digests that have ended or are gone while something is held for them.
+
+    Each with what became of it; one that is gone has failed.
+    """
+    return {
+        row.digest_id: Status(row.status) if row.status in _TEXT_OF else Status.FAILED
+        for row in connection.execute(_UNFINISHED)
+    }
 
 
 def settle(connection: sa.Connection, id: uuid.UUID, digest: uuid.UUID, now: datetime) -> None:

@@ -1,4 +1,4 @@
-"""Removes old messages and texts, and erases an address.
+"""Removes old messages and texts, ends what is held in vain, and erases an address.
 
 Each function commits short transactions of its own. It looks for rows in one transaction and
 changes them in the next, so that on SQLite every writing transaction begins with its write.
@@ -7,6 +7,7 @@ changes them in the next, so that on SQLite every writing transaction begins wit
 from __future__ import annotations
 
 import json
+import logging
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -21,8 +22,11 @@ from ..errors import AddressError
 from ..messages.intent import PURGED
 from ..storage.tables import ATTEMPT, CHECK, MESSAGE, RECIPIENT, SettingsRow
 from ..values import ENDED, Reason, Status
-from .fenced import lock_messages
+from . import digests
+from .fenced import lock_messages, lock_rows_only
 from .messages import cancel
+
+log = logging.getLogger("flask_interaction_mail")
 
 ERASED: Final = "erased"
 
@@ -75,6 +79,22 @@ def purge(database: Transactions, *, now: datetime, bodies: timedelta, logs: tim
     with database.writing() as connection:
         checks = connection.execute(sa.delete(CHECK).where(old)).rowcount
     return Purged(bodies=texts, messages=messages, checks=checks)
+
+
+def end_digests(database: Transactions, *, now: datetime) -> list[uuid.UUID]:
+    """End what is held for a digest that has ended or is gone; gives the ids. Commits.
+
+    A worker of version 0.1 leaves it so when it sends a digest of this version.
+    """
+    with database.reading() as connection:
+        unfinished = digests.unfinished(connection)
+    ended: list[uuid.UUID] = []
+    for digest, status in unfinished.items():
+        log.error("digest.unfinished: %s: what was in it is %s now", digest, status)
+        with database.writing() as connection:
+            lock_rows_only(connection)
+            ended += digests.apply_outcome(connection, digest, status, None, now)
+    return ended
 
 
 def _finished_before(moment: datetime) -> sa.ColumnElement[bool]:

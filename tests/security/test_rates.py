@@ -15,7 +15,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, NoReturn
 
-import pymysql
 import pytest
 import sqlalchemy as sa
 from bs4 import BeautifulSoup
@@ -39,7 +38,7 @@ from flask_interaction_mail import (
 )
 from flask_interaction_mail.api import CURRENT_USER
 from flask_interaction_mail.delivery import digests as delivery_digests
-from flask_interaction_mail.delivery import notices, recorder
+from flask_interaction_mail.delivery import recorder
 from flask_interaction_mail.delivery.resolution import Resolver
 from flask_interaction_mail.errors import StillWaiting
 from flask_interaction_mail.messages.intent import PURGED
@@ -672,8 +671,7 @@ def test_what_is_in_a_digest_goes_into_no_other(any_host: Host, catcher: Catcher
 def _deadlocked(connection: sa.Connection) -> NoReturn:
     """What MariaDB does at a deadlock: the transaction is gone, with its savepoints."""
     connection.exec_driver_sql("ROLLBACK")
-    error = pymysql.err.OperationalError(1213, "Deadlock found when trying to get lock")
-    raise sa.exc.OperationalError("UPDATE", {}, error)
+    raise sa.exc.OperationalError("UPDATE", {}, Exception(1213, "Deadlock found"))
 
 
 @pytest.mark.parametrize("any_host", ["mariadb"], indirect=True)
@@ -708,7 +706,7 @@ def test_a_deadlock_in_a_notice_is_no_record(
 ) -> None:
     """The record is rolled back with it: it is made again, and the message leaves once."""
     id = send(any_host)
-    insert = notices.messages.insert
+    insert = messages.insert
     failures = iter([True])
 
     def insert_later(connection: sa.Connection, new: Sequence[Any]) -> Any:
@@ -716,7 +714,7 @@ def test_a_deadlock_in_a_notice_is_no_record(
             _deadlocked(connection)
         return insert(connection, new)
 
-    monkeypatch.setattr(notices.messages, "insert", insert_later)
+    monkeypatch.setattr(messages, "insert", insert_later)
     monkeypatch.setattr(recorder, "is_for_default_to", lambda result: result.claimed.id == id)
     drain(any_host)
     assert only(any_host, id).status == "sent"
@@ -1116,6 +1114,35 @@ def test_what_is_in_a_digest_is_not_purged_before_that_is_done(
     assert {row.id for row in any_host.rows()} == {*ids[RATE:], digest}
     drain(any_host)
     assert {row.status for row in any_host.rows()} == {"sent"}
+
+
+@pytest.mark.parametrize(
+    ("digest_is", "ends"),
+    [("sent", "sent"), ("failed", "failed"), ("cancelled", "cancelled"), (None, "failed")],
+    ids=str,
+)
+def test_what_a_digest_has_left_behind_ends_with_the_next_purge(
+    any_host: Host, catcher: Catcher, digest_is: str | None, ends: str
+) -> None:
+    """A worker of version 0.1 has sent or deleted it, and knew nothing of what is in it."""
+    both, digest = _partly_in_a_digest(any_host)
+    operations.purge(any_host.state)  # it waits, and nothing is left behind
+    assert _verdicts(any_host, both) == {"stewards": "held", "bob": "queued"}
+    with any_host.state.database.writing() as connection:
+        its_own = MESSAGE.c.id == digest
+        if digest_is is None:
+            connection.execute(sa.delete(RECIPIENT).where(RECIPIENT.c.message_id == digest))
+            connection.execute(sa.delete(MESSAGE).where(its_own))
+        else:
+            done_now = {"status": digest_is, "finished_at": clock.now(), "due_at": None}
+            connection.execute(sa.update(MESSAGE).where(its_own).values(done_now))
+    drain(any_host)  # Bob has it; the purge of the hour is not part of it
+    assert only(any_host, both).status == "held"
+    with told(any_host) as heard:
+        operations.purge(any_host.state)
+    assert len(heard) == 2
+    assert only(any_host, both).status == ("sent" if ends == "cancelled" else ends)
+    assert _verdicts(any_host, both) == {"stewards": ends, "bob": "sent"}
 
 
 # -- digests of version 0.1 --------------------------------------------------------------
