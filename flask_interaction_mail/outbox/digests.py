@@ -33,11 +33,14 @@ SOURCE: Final = "digest"
 _WANTED = json_table(MESSAGE.c.id)
 _IS_WANTED = MESSAGE.c.id == _WANTED.c.id
 _OF_WANTED = RECIPIENT.c.message_id == _WANTED.c.id
-_WAITING = sa.and_(
-    MESSAGE.c.status == Status.HELD,
-    MESSAGE.c.reason == Reason.RATE,
-    MESSAGE.c.due_at.is_not(None),
+_HAS_ITS_MINUTE = sa.and_(MESSAGE.c.reason == Reason.RATE, MESSAGE.c.due_at.is_not(None))
+_WAITING = sa.and_(MESSAGE.c.status == Status.HELD, _HAS_ITS_MINUTE)
+# The same where rows name the messages. SQLite would take the index of statuses or of addresses,
+# and go through all that is held, or that somebody ever got, for each row.
+_STILL_WAITS = sa.and_(
+    sa.func.coalesce(MESSAGE.c.status, MESSAGE.c.status) == Status.HELD, _HAS_ITS_MINUTE
 )
+_to = sa.func.coalesce(RECIPIENT.c.address, RECIPIENT.c.address)
 _RECIPIENT_WAITS = sa.and_(RECIPIENT.c.status == Status.HELD, RECIPIENT.c.digest_id.is_(None))
 _IS_DUE = sa.select(MESSAGE.c.id).where(_WAITING, MESSAGE.c.due_at <= sa.bindparam("now")).limit(1)
 _HELD = (
@@ -130,14 +133,14 @@ _RELEASE_RECIPIENTS = (
     joined_update(RECIPIENT)
     .where(
         RECIPIENT.c.message_id == _PAIRS.c.message_id,
-        RECIPIENT.c.address == _PAIRS.c.address,
+        _to == _PAIRS.c.address,
         _RECIPIENT_WAITS,
     )
     .values(**RELEASED.to(Status.QUEUED))
 )
 _RELEASE = (
     joined_update(MESSAGE)
-    .where(_IS_WANTED, RELEASED.possible)
+    .where(_IS_WANTED, _STILL_WAITS)
     .values(
         **RELEASED.to(Status.QUEUED),
         reason=None,
@@ -147,18 +150,18 @@ _RELEASE = (
 )
 _ASSIGN = (
     joined_update(RECIPIENT)
-    .where(_OF_WANTED, RECIPIENT.c.address == sa.bindparam("to"), _RECIPIENT_WAITS)
+    .where(_OF_WANTED, _to == sa.bindparam("to"), _RECIPIENT_WAITS)
     .values(digest_id=sa.bindparam("digest", type_=RECIPIENT.c.digest_id.type))
 )
 # A message that waits for another recipient as well goes on waiting.
 _END_WAIT = (
     joined_update(MESSAGE)
-    .where(_IS_WANTED, _WAITING, ~_has(_RECIPIENT_WAITS))
+    .where(_IS_WANTED, _STILL_WAITS, ~_has(_RECIPIENT_WAITS))
     .values(due_at=None, detail=sa.bindparam("why", type_=MESSAGE.c.detail.type))
 )
 _POSTPONE = (
     joined_update(MESSAGE)
-    .where(_IS_WANTED, _WAITING)
+    .where(_IS_WANTED, _STILL_WAITS)
     .values(due_at=sa.bindparam("later", type_=MESSAGE.c.due_at.type))
 )
 
@@ -336,7 +339,7 @@ def _adopt(connection: sa.Connection, digest: uuid.UUID) -> list[uuid.UUID]:
     if row is None or not ids:
         return []
     lock_messages(connection, ids)
-    in_it = sa.and_(_OF_WANTED, RECIPIENT.c.address == row.address)
+    in_it = sa.and_(_OF_WANTED, _to == row.address)
     named = joined_update(RECIPIENT).where(in_it).values(digest_id=digest)
     recipients = joined_update(RECIPIENT).where(in_it, ADOPTED.possible_for_recipient)
     left_open = sa.and_(ADOPTED.possible, MESSAGE.c.lease_until.is_(None), _has_one(Status.HELD))

@@ -668,6 +668,37 @@ def test_what_is_in_a_digest_goes_into_no_other(any_host: Host, catcher: Catcher
         digests_of.assign_to_digest(connection, held, uuid.uuid4())
 
 
+def test_sqlite_goes_by_the_rows_that_a_statement_names(
+    host: Host, catcher: Catcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not through all that is held, has ended, or was ever for an address, for each row."""
+    seen: list[tuple[str, Any]] = []
+
+    def look(_: object, __: object, statement: str, parameters: Any, *___: object) -> None:
+        if statement.startswith("UPDATE") and "json_each" in statement:
+            seen.append((statement, parameters))
+
+    with host.app.app_context():
+        engine = host.db.engine
+    sa.event.listen(engine, "before_cursor_execute", look)
+    _partly_in_a_digest(host)
+    flood(host, RATE + 2, to="ann")
+    drain(host)
+    pass_a_minute(host)
+    with monkeypatch.context() as patched:
+        patched.setattr(delivery_digests, "_composed", None)  # none can be made: all is postponed
+        _gather(host)
+    pass_a_minute(host)
+    _gather(host)
+    drain(host)
+    sa.event.remove(engine, "before_cursor_execute", look)
+    assert len({statement for statement, _ in seen}) >= 10
+    with engine.connect() as connection:
+        for statement, parameters in seen:
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            assert plan.all()[0].detail.startswith("SCAN json_each"), statement
+
+
 def _deadlocked(connection: sa.Connection) -> NoReturn:
     """What MariaDB does at a deadlock: the transaction is gone, with its savepoints."""
     connection.exec_driver_sql("ROLLBACK")
