@@ -197,9 +197,9 @@ def _rows(ids: Iterable[uuid.UUID]) -> dict[str, str]:
 
 # -- what becomes of a digest becomes of what is in it -----------------------------------
 
-_TEXT_OF: Final = {
-    Status.SENT: "It went out in the digest {digest}.",
+_TEXT_OF: Final = {  # the worst first
     Status.FAILED: "It was in the digest {digest}, which failed.",
+    Status.SENT: "It went out in the digest {digest}.",
     Status.CANCELLED: "It was in the digest {digest}, which was called back.",
 }
 _WORST = DIGEST_DONE.choose(
@@ -309,12 +309,14 @@ def unfinished(connection: sa.Connection) -> dict[uuid.UUID, Status]:
     }
 
 
-def settle(connection: sa.Connection, id: uuid.UUID, digest: uuid.UUID, now: datetime) -> None:
-    """Message ``id`` waits for ``digest`` alone: conclude it if that was done meanwhile."""
-    its_own = sa.and_(RECIPIENT.c.message_id == id, RECIPIENT.c.digest_id == digest)
-    status = connection.scalar(sa.select(RECIPIENT.c.status).where(its_own).limit(1))
-    if status in _TEXT_OF:
-        _conclude(connection, [id], digest, Status(status), now)
+def settle(connection: sa.Connection, id: uuid.UUID, now: datetime) -> None:
+    """Message ``id`` waits for digests alone: conclude it if they were done meanwhile."""
+    its_own = sa.and_(RECIPIENT.c.message_id == id, RECIPIENT.c.digest_id.is_not(None))
+    rows = connection.execute(sa.select(RECIPIENT.c.status, RECIPIENT.c.digest_id).where(its_own))
+    digests = {row.status: row.digest_id for row in rows}
+    status = next((status for status in _TEXT_OF if status in digests), None)
+    if status is not None:
+        _conclude(connection, [id], digests[status], status, now)
 
 
 def _conclude(

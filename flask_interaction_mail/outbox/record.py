@@ -110,8 +110,8 @@ def record(
         if _ends_digest(result):
             _, reply = next(iter(result.recipients.values()))  # it has one
             result.ended = apply_outcome(connection, claimed.id, result.status, reply, now)
-        elif result.waits_for_digest and claimed.digest is not None:
-            settle(connection, claimed.id, claimed.digest, now)
+        elif result.waits_for_digest:
+            settle(connection, claimed.id, now)
     return kept
 
 

@@ -1,8 +1,9 @@
 """Which status may follow which: one table, through which every status is written.
 
-A statement that changes a status takes the new one from ``to``, ``choose`` or ``from_rows``, which
-refuse what the table does not allow, when the module is imported. ``possible`` is the guard for its
-WHERE. What a worker has claimed needs none: its fence says that the message is ``sending``.
+A statement that changes a status takes the new one from ``to`` or ``choose``, which refuse what is
+no target of the step, when the module is imported. ``from_rows`` checks nothing: its rows come from
+``delivery/resolution.py``. ``possible`` is the guard for the WHERE of a statement, where nothing
+else says which status is there. The fence of what a worker has claimed says that it is ``sending``.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Transition:
         return {"status": sa.case(*cases, else_=self._checked(otherwise))}
 
     def from_rows(self, column: sa.ColumnElement[Any]) -> _Written:
-        """The values that write what the rows given to the statement say in ``column``."""
+        """The values that write what the rows of the statement say in ``column``, unchecked."""
         return {"status": column}
 
     def _checked(self, status: Status) -> Status:

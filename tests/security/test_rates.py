@@ -913,6 +913,30 @@ def test_a_digest_that_is_done_while_another_recipient_is_tried(
     assert row.detail == f"It was in the digest {digest}, which failed."
 
 
+def test_the_detail_names_the_digest_that_decided(any_host: Host, catcher: Catcher) -> None:
+    """Of two that are done while a third recipient is tried, the one that failed."""
+    flood(any_host, RATE, to=["stewards", "ann"])
+    for to in ("stewards", "ann"):
+        send(any_host, to)
+    three = send(any_host, ["stewards", "ann", "bob"])
+    drain(any_host)
+    pass_a_minute(any_host)
+    _gather(any_host)
+    (claimed,) = (each for each in _claim_all(any_host) if each.id == three)
+    with any_host.state.database.writing() as connection:
+        given_back = sa.update(MESSAGE).where(MESSAGE.c.source == "digest")
+        connection.execute(given_back.values(lease_until=clock.now() - timedelta(minutes=1)))
+    catcher.refuse[TO] = "550 5.1.1 unknown"
+    drain(any_host)
+    failures: list[Exception] = []
+    _record(any_host, failures, claimed)
+    assert failures == []
+    (failed,) = (row for row in any_host.rows() if (row.source, row.status) == ("digest", "failed"))
+    row = only(any_host, three)
+    assert row.status == "failed"
+    assert row.detail == f"It was in the digest {failed.id}, which failed."
+
+
 @pytest.mark.parametrize("any_host", LOCKING, indirect=True)
 def test_a_digest_and_a_message_in_it_are_recorded_at_the_same_moment(
     any_host: Host, catcher: Catcher
@@ -1232,8 +1256,12 @@ def test_a_failed_digest_of_version_0_1_can_be_sent_again(host: Host, catcher: C
     assert states(host)["sent", "rate", "call"] == 3
 
 
+@pytest.mark.parametrize(
+    "intent",
+    ["{", "[1]", '{"gathers": null}', '{"gathers": [1]}', '{"gathers": ["not-an-id"]}'],
+)
 def test_a_damaged_digest_of_version_0_1_is_told(
-    host: Host, catcher: Catcher, caplog: pytest.LogCaptureFixture
+    host: Host, catcher: Catcher, caplog: pytest.LogCaptureFixture, intent: str
 ) -> None:
     """What was in it is not known; what became of the digest itself is written down."""
     flood(host, RATE + 2)
@@ -1242,7 +1270,7 @@ def test_a_damaged_digest_of_version_0_1_is_told(
     (digest,) = _gather(host)
     as_of_0_1(host, digest)
     with host.state.database.writing() as connection:
-        connection.execute(sa.update(MESSAGE).where(MESSAGE.c.id == digest).values(intent="{"))
+        connection.execute(sa.update(MESSAGE).where(MESSAGE.c.id == digest).values(intent=intent))
     drain(host)
     assert only(host, digest).status == "sent"
     assert "digest.damaged" in caplog.text
