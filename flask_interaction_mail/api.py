@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -38,7 +37,6 @@ class Sender(enum.Enum):
 CURRENT_USER: Final = Sender.CURRENT_USER
 
 To = Party | str | Sequence[Party | str] | None
-log = logging.getLogger("flask_interaction_mail")
 
 
 def send_notification(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
+from .logs import log
 from .values import Party
-
-log = logging.getLogger("flask_interaction_mail")
 
 
 class Directory:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +18,7 @@ from . import operations, signals
 from .api import actor_of, shared_locale
 from .clock import from_db, now
 from .errors import AddressError, TablesMissing
+from .logs import log
 from .messages import templates
 from .messages.compose import Identity, RoutingContext
 from .messages.intent import Intent
@@ -33,8 +33,6 @@ from .text import one_line
 from .unit_of_work import retry_queue, session_events
 from .unit_of_work.pending_work import CancelMessages, CommitRule
 from .values import Contact, Kind, Merge, Notification, Party, Reason, Status
-
-log = logging.getLogger("flask_interaction_mail")
 
 # Browsers read "\\" as "/" and complete what is missing, so only the usual form is a link.
 _LINK = re.compile(r"https?://(?:\w[^\s\\<>\"]*|\[[\da-f:.]+\][^\s\\<>\"]*)", re.IGNORECASE)
@@ -251,7 +249,7 @@ def _receive(
                 raise TypeError(f"the signal needs merge=Merge(...), not {type(merge).__name__}")
             act(merge)
     except Exception:
-        log.exception("%s.failed: the mail for it could not be queued", event)
+        log.exception(f"{event}.failed: the mail for it could not be queued")
 
 
 signals.merge_denied.connect(on_merge_denied)

@@ -6,7 +6,6 @@ commit transactions of their own.
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -17,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from . import clock, signals
 from .errors import InteractionMailError, StillWaiting
+from .logs import log
 from .messages.compose import Identity, RoutingContext, compose_message, failed_message
 from .messages.intent import Intent
 from .messages.message import NewMessage
@@ -33,7 +33,6 @@ from .values import Notification, Reason, Status
 if TYPE_CHECKING:  # needed once an hour, where mail is delivered
     from .outbox.retention import Purged
 
-log = logging.getLogger("flask_interaction_mail")
 
 # -- settings --------------------------------------------------------------------------
 
@@ -140,7 +139,7 @@ def compose_or_fail(
     try:
         return fitted(compose_message(intent, identity, context), limits)
     except InteractionMailError as error:
-        log.error("notification.failed: %s", error)
+        log.error("notification.failed: %s", error, extra={"notification": str(identity.id)})
         return fitted(failed_message(intent, identity, context, error), limits)
 
 

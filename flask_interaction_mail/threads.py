@@ -6,14 +6,13 @@ on while the process ends, which is when the last messages leave.
 
 from __future__ import annotations
 
-import logging
 import os
 import queue
 import threading
 from collections.abc import Callable
 from typing import Final
 
-log = logging.getLogger("flask_interaction_mail")
+from .logs import log
 
 _IDLE: Final = 10.0  # s without work after which a thread ends
 

@@ -11,12 +11,12 @@ from flask.typing import ResponseReturnValue
 from flask_admin import BaseView
 
 from ..config import AccessMode
+from ..logs import log
 from ..state import State
 from ..text import one_line
 from ..values import Right
 
 Callback = Callable[..., ResponseReturnValue | None]
-log = logging.getLogger("flask_interaction_mail")
 
 
 def allowed(state: State, right: Right) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import logging
 import secrets
 from typing import Any
 
@@ -12,9 +11,10 @@ from wtforms import Form, ValidationError
 from wtforms.csrf.core import CSRF
 from wtforms.meta import DefaultMeta
 
+from ..logs import log
+
 FIELD = "csrf_token"
 _NONCE = "_interaction_mail_csrf"
-log = logging.getLogger("flask_interaction_mail")
 _STALE = (
     "Your session has ended since this page was opened, or cookies are switched off. Nothing was "
     "done: try again."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from flask import Response, abort, flash, redirect, request, url_for
@@ -12,6 +11,7 @@ from werkzeug.exceptions import Forbidden
 
 from .. import operations
 from ..errors import InteractionMailError, SettingsConflict, SettingsError
+from ..logs import log
 from ..settings.layers import InForce
 from ..settings.model import SETTINGS
 from ..text import one_line
@@ -23,8 +23,6 @@ from .texts import gettext
 
 if TYPE_CHECKING:
     from .save_conflict import Conflict
-
-log = logging.getLogger("flask_interaction_mail")
 
 
 class MessagingView(PanelView):

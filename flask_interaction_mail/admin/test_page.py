@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator, Mapping
 from typing import Final
 
 from flask import stream_template
 
 from ..diagnosis.results import Diagnosis, Step, StepState
+from ..logs import log
 from ..monitoring import test_history
 from ..outcome import Fault, Stage
 from ..settings.layers import InForce
 from ..state import State
 from . import texts
 from .forms import SettingsForm
-
-log = logging.getLogger("flask_interaction_mail")
 
 # Fields that an administrator should check after a failed step, by its fault or its stage.
 _SERVER: Final = ("smtp_server", "smtp_port")

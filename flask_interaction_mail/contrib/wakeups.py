@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import atexit
 import concurrent.futures.thread  # noqa: F401 - redis needs it, and it cannot be imported at exit
-import logging
 import os
 import threading
 import weakref
@@ -19,8 +18,7 @@ from typing import Any, Final
 from kombu.utils.url import maybe_sanitize_url
 
 from ..errors import InteractionMailError
-
-log = logging.getLogger("flask_interaction_mail")
+from ..logs import log
 
 DELIVER: Final = "flask_interaction_mail.deliver"  # the task's name, for routing and monitoring
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import random
 import time
@@ -14,6 +13,7 @@ from datetime import datetime
 
 from .. import threads
 from ..errors import AddressError, TransportError
+from ..logs import log
 from ..messages.recipients import complete_setting
 from ..outbox.claimed import AttemptResult, Claimed
 from ..outcome import Fault, Stage
@@ -24,8 +24,6 @@ from ..transport.base import Envelope, Stopped, Transport, TransportResult
 from ..transport.pool import KeptTransports
 from .jobs import Jobs
 from .resolution import Resolver
-
-log = logging.getLogger("flask_interaction_mail")
 
 # What a server with too many connections says to one more; if it is the only one, the server is
 # in trouble.
@@ -89,7 +87,8 @@ class DeliveryAgent:
             self.broken = True
             return AgentReport(claimed, None)
         except AWAY as error:
-            log.error("courier.database: %s: %s", claimed.id, in_short(error))
+            about = {"notification": str(claimed.id)}
+            log.error("courier.database: %s: %s", claimed.id, in_short(error), extra=about)
             return AgentReport(claimed, None)
         except Exception as error:
             outcome = error
@@ -108,7 +107,8 @@ class DeliveryAgent:
         if isinstance(outcome, TransportResult):
             outcome = self._for_all(claimed, outcome)
         elif not isinstance(outcome, TransportError):
-            log.error("message.poison: %s", claimed.id, exc_info=outcome)
+            about = {"notification": str(claimed.id)}
+            log.error("message.poison: %s", claimed.id, exc_info=outcome, extra=about)
         return self.pool.resolver.resolve(
             claimed,
             outcome,

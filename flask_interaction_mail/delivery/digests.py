@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from .. import operations
+from ..logs import log
 from ..messages import templates
 from ..messages.compose import Identity
 from ..messages.digest_content import IN_FULL, summary_of
@@ -25,8 +25,6 @@ from ..state import State
 from ..storage.database import AWAY, context_of
 from ..unit_of_work.announce import announce_ids
 from ..values import Party
-
-log = logging.getLogger("flask_interaction_mail")
 
 _AT_ONCE: Final = 100  # digests in one transaction
 

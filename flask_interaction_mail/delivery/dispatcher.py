@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 import weakref
@@ -12,6 +11,7 @@ import sqlalchemy as sa
 
 from .. import threads
 from ..errors import AddressError, InteractionMailError
+from ..logs import log
 from ..outbox import claim
 from ..settings.model import MessagingSettings
 from ..settings.relay import Relay
@@ -21,8 +21,6 @@ from ..transport.pool import KeptTransports
 from .agents import divert_to
 from .ports import DispatcherPorts, DrainStats, StopCondition
 from .run import DeliveryRun
-
-log = logging.getLogger("flask_interaction_mail")
 
 _TIDY_EVERY = 3600.0  # s
 _POLL = 0.9  # s, so that a stored message leaves within a second even without a notice
@@ -74,7 +72,7 @@ class Dispatcher:
         """Log ``text``, unless it was logged last."""
         if text != self._complaint:
             self._complaint = text
-            log.error("dispatcher.%s: %s", event, text, exc_info=exc_info)
+            log.error(f"dispatcher.{event}: %s", text, exc_info=exc_info)
 
     def drain(self, until: StopCondition = _UNTIL_NOTHING_IS_DUE) -> DrainStats:
         """Deliver until nothing is due or ``until`` is reached, in short transactions of its own.

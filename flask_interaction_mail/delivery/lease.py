@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from collections.abc import Collection
 
+from ..logs import log
 from ..outbox import claim
 from ..outbox.claimed import Claimed
 from ..storage.database import AWAY, in_short
 from .agents import AgentPool
 from .ports import DispatcherPorts
-
-log = logging.getLogger("flask_interaction_mail")
 
 
 class Lease:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 
 import sqlalchemy as sa
 
+from ..logs import log
 from ..outbox import logins
 from ..settings.keyring import Keyring
 from ..settings.relay import Relay
 from ..transport.base import Transport
 from .ports import Store
-
-log = logging.getLogger("flask_interaction_mail")
 
 
 class Logins:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import logging
 import os
 import sys
 import threading
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from .. import threads
 from ..config import DeliveryMode
+from ..logs import log
 from ..state import Delivery, State
 from . import appserver
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:  # a process that leaves delivery to a worker does without it
     from .dispatcher import Dispatcher
     from .ports import DrainStats, StopCondition
 
-log = logging.getLogger("flask_interaction_mail")
 
 SYNC_BUDGET = 15.0  # s that one app context may spend on delivery; the rest is for the next one
 SYNC_GRACE = 1.0  # s of them that are left, at the end, to what is in flight

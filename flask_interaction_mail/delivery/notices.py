@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
@@ -12,6 +11,7 @@ import sqlalchemy as sa
 from .. import operations
 from ..addresses import needs_smtputf8
 from ..clock import from_db
+from ..logs import log
 from ..messages.compose import Identity
 from ..messages.intent import Intent
 from ..messages.message import NewMessage, id_of_key, new_id
@@ -22,8 +22,6 @@ from ..settings.model import MessagingSettings
 from ..state import State
 from ..storage.database import AWAY
 from ..values import Kind, Status
-
-log = logging.getLogger("flask_interaction_mail")
 
 SOURCE: Final = "notice"
 _BY: Final = "the application"  # sent it again
@@ -85,7 +83,8 @@ def _request(
         operations.routing_context(state, settings, ()),
     )
     if any(needs_smtputf8(recipient.address) for recipient in message.recipients):
-        log.error("request.unreached: %s: nor can the default To be reached", id)
+        text = "request.unreached: %s: nor can the default To be reached"
+        log.error(text, id, extra={"notification": str(id)})
         return None
     why = step("unreached", who=", ".join(result.recipients), id=str(id))
     return replace(message, route=(why, *message.route))

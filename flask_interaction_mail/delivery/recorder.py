@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import sqlalchemy as sa
 
+from ..logs import log
 from ..outbox import breaker, claim
 from ..outbox.claimed import AttemptResult, Claimed
 from ..outbox.server_limits import CONNECTIONS, RECIPIENTS, ServerLimit, learn
@@ -17,8 +17,6 @@ from ..storage.database import AWAY, in_short
 from .claimer import Claimer, ClaimRequest
 from .ports import DispatcherPorts, DrainStats, StopCondition
 from .resolution import in_ascii, is_for_default_to
-
-log = logging.getLogger("flask_interaction_mail")
 
 _AGAIN = 0.5  # s between two tries while the database is away
 _WITHIN = 0.0035  # s for a record; what it records was accepted in the 4 or 5 ms before that
@@ -80,7 +78,7 @@ class Recorder:
         except Exception:
             # Whatever it is of the two that fails: the record does not depend on the claim, and
             # that one is made again by itself.
-            log.debug("dispatcher.together", exc_info=True)
+            log.debug("dispatcher.together: it is recorded without a claim", exc_info=True)
             return self._patiently(results)
 
     def _patiently(self, results: Sequence[AttemptResult]) -> list[AttemptResult]:
@@ -108,7 +106,8 @@ class Recorder:
         (result,) = results
         plain = in_ascii(result)
         if plain == result:
-            log.error("dispatcher.unrecorded: %s", result.claimed.id)
+            id = result.claimed.id
+            log.error("dispatcher.unrecorded: %s", id, extra={"notification": str(id)})
             return []
         return self._patiently([plain])
 

@@ -8,13 +8,13 @@ are claimed while the last ones are recorded.
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import partial
 
+from ..logs import log
 from ..outbox import breaker, claim
 from ..outbox.claimed import ANY, SMALL, Attempt, Claimed
 from ..settings.model import MessagingSettings, OnAmbiguous
@@ -30,8 +30,6 @@ from .ports import DispatcherPorts, DrainStats, StopCondition
 from .prefetch import Load, ModestPrefetch, Prefetch
 from .recorder import Recorder
 from .resolution import NOBODY_KNOWS, expired
-
-log = logging.getLogger("flask_interaction_mail")
 
 _MAX_BYTES = 4_000_000  # of content in flight beyond which nothing more is claimed
 _AFTER_ABORT = 2.0  # s for agents to notice that their connection was broken

@@ -7,7 +7,6 @@ transaction would rule out a two-phase commit.
 
 from __future__ import annotations
 
-import logging
 import selectors
 import threading
 from collections.abc import Callable, Iterator
@@ -18,9 +17,8 @@ import sqlalchemy as sa
 
 from .. import threads
 from ..errors import InteractionMailError
+from ..logs import log
 from ..storage.database import Database, in_short
-
-log = logging.getLogger("flask_interaction_mail")
 
 _CHANNEL = "interaction_mail"
 _PATIENCE = 1.0  # s between two checks of whether to stop

@@ -6,7 +6,6 @@ Not used, because the outbox decides about them: ``charset`` (always UTF-8), ``m
 
 from __future__ import annotations
 
-import logging
 import re
 import time
 import unicodedata
@@ -24,6 +23,7 @@ from .. import addresses
 from ..addresses import check_line
 from ..clock import to_db
 from ..errors import AddressError
+from ..logs import log
 from ..messages import arguments
 from ..messages.attachments import attachment, fitting_type, is_type
 from ..messages.headers import check_header, unfolded
@@ -40,7 +40,6 @@ _MESSAGE_ID: Final = re.compile(rf"<{_DOTTED}@(?:{_DOTTED}|\[[!-Z^-~]*\])>")
 _ID_LIMIT: Final = 255
 _NAMED_TYPE: Final = re.compile(r"([^;/\s]+/[^;/\s]+) *;.*")
 _STAMPED: WeakKeyDictionary[flask_mail.Message, float | None] = WeakKeyDictionary()
-log = logging.getLogger("flask_interaction_mail")
 _ADDRESS_LIKE: Final = re.compile(r"\S@\S")
 # Extra headers that the outbox writes itself.
 _LEFT_OUT: Final = ("date", "message-id", "mime-version", "return-path")

@@ -9,7 +9,6 @@ of ours at that moment.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 from weakref import WeakKeyDictionary
@@ -19,9 +18,8 @@ import sqlalchemy as sa
 from flask import Flask, appcontext_pushed, current_app, request_started
 
 from ..errors import InteractionMailError
+from ..logs import log
 from ..messages.sender import default_from
-
-log = logging.getLogger("flask_interaction_mail")
 
 OnMessage = Callable[[flask_mail.Message], None]
 
@@ -53,8 +51,8 @@ class MailState(flask_mail._Mail):
     def __setattr__(self, name: str, value: object) -> None:
         if name in _SET_IN_PANEL:
             log.warning(
-                "flask_mail.%s: set without effect; Configuration → Messaging says how mail leaves",
-                name,
+                f"flask_mail.{name}: set without effect; "
+                "Configuration → Messaging says how mail leaves"
             )
         super().__setattr__(name, value)
 

@@ -6,7 +6,6 @@ escaped and a subject becomes one line.
 
 from __future__ import annotations
 
-import logging
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -17,8 +16,7 @@ import jinja2
 from flask import Flask
 
 from ..errors import TemplateMissing
-
-log = logging.getLogger("flask_interaction_mail")
+from ..logs import log
 
 _FOLDER = "interaction_mail/mail"
 

@@ -8,7 +8,6 @@ naive UTC.
 
 from __future__ import annotations
 
-import logging
 import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from .. import clock
+from ..logs import log
 from ..storage.json_rows import JsonQuery, joined_update, json_table
 from ..storage.tables import MESSAGE
 from ..values import OPEN, Reason, Status
@@ -27,8 +27,6 @@ from .fenced import Change, by_index, lock_rows_only
 from .loading import WANTED, Reading, load, wanted
 from .record import record as record
 from .transitions import CLAIMED, RETURNED, SET_ASIDE
-
-log = logging.getLogger("flask_interaction_mail")
 
 # Holds those of the messages just claimed that may not be sent now; gives their ids.
 RateFilter = Callable[[sa.Connection, Sequence[Claimed], datetime], Collection[uuid.UUID]]
@@ -250,7 +248,7 @@ def _within_bytes(picked: Sequence[tuple[uuid.UUID, int]]) -> tuple[list[uuid.UU
 
 
 def _quarantine(connection: sa.Connection, id: uuid.UUID, problem: str) -> None:
-    log.error("message.poison: %s: %s", id, problem)
+    log.error("message.poison: %s: %s", id, problem, extra={"notification": str(id)})
     connection.execute(
         sa.update(MESSAGE)
         .where(MESSAGE.c.id == id)

@@ -9,7 +9,6 @@ the connection that it is given and leaves the commit to its owner; times are na
 from __future__ import annotations
 
 import json
-import logging
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Final
 
 import sqlalchemy as sa
 
+from ..logs import log
 from ..messages.digest_content import Content
 from ..storage.json_rows import joined_update, json_table, rows_parameter
 from ..storage.tables import MESSAGE, RECIPIENT
@@ -25,8 +25,6 @@ from ..values import ENDED, UNDERWAY, Reason, Status
 from .fenced import by_index, lock_messages, lock_rows_only
 from .rates import WINDOW, in_digest
 from .transitions import ADOPTED, DIGEST_DONE, RELEASED
-
-log = logging.getLogger("flask_interaction_mail")
 
 SOURCE: Final = "digest"
 

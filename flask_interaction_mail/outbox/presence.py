@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import enum
 import json
-import logging
 import time
 import uuid
 from collections.abc import Sequence
@@ -19,11 +18,10 @@ from typing import Any, Final, Protocol
 import sqlalchemy as sa
 
 from ..errors import InteractionMailError
+from ..logs import log
 from ..storage import check_rows
 from ..storage.tables import CHECK
 from .claim import Time
-
-log = logging.getLogger("flask_interaction_mail")
 
 _ROWS = uuid.UUID("5a0f2f0e-2f3b-4a37-9d0b-6d1c1b6f4a11")
 _KIND = "presence"

@@ -7,7 +7,6 @@ changes them in the next, so that on SQLite every writing transaction begins wit
 from __future__ import annotations
 
 import json
-import logging
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -19,14 +18,13 @@ import sqlalchemy as sa
 
 from .. import addresses
 from ..errors import AddressError
+from ..logs import log
 from ..messages.intent import PURGED
 from ..storage.tables import ATTEMPT, CHECK, MESSAGE, RECIPIENT, SettingsRow
 from ..values import ENDED, Reason, Status
 from . import digests
 from .fenced import lock_messages, lock_rows_only
 from .messages import cancel
-
-log = logging.getLogger("flask_interaction_mail")
 
 ERASED: Final = "erased"
 
@@ -90,7 +88,8 @@ def end_digests(database: Transactions, *, now: datetime) -> list[uuid.UUID]:
         unfinished = digests.unfinished(connection)
     ended: list[uuid.UUID] = []
     for digest, status in unfinished.items():
-        log.error("digest.unfinished: %s: what was in it is %s now", digest, status)
+        text = "digest.unfinished: %s: what was in it is %s now"
+        log.error(text, digest, status, extra={"notification": str(digest)})
         with database.writing() as connection:
             lock_rows_only(connection)
             ended += digests.apply_outcome(connection, digest, status, None, now)

@@ -6,7 +6,6 @@ the connection that it is given, or in a short transaction of its own.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -17,10 +16,9 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from ..errors import SettingsConflict
+from ..logs import log
 from ..storage.tables import SettingsRow
 from .fields import from_json, to_json
-
-log = logging.getLogger("flask_interaction_mail")
 
 TABLE: Final = cast(sa.Table, SettingsRow.__table__)
 _NEWEST_FIRST: Final = TABLE.c.revision.desc()

@@ -6,7 +6,6 @@ keys. Each method that writes commits a transaction of its own.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,14 +15,13 @@ import sqlalchemy as sa
 
 from .. import clock
 from ..errors import SecretUnreadable, SettingsError
+from ..logs import log
 from .fields import clean_all, shielded
 from .keyring import Keyring
 from .layers import InForce, Layer, configured_layer, in_force
 from .model import SETTINGS, Origin, PasswordState
 from .revisions import Mark, Rows, Stored, Transactions, conflict, read_mark, read_newest
 from .secret import Secret
-
-log = logging.getLogger("flask_interaction_mail")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

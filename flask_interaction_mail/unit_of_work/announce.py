@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -12,11 +11,10 @@ from blinker import NamedSignal
 from flask import Flask
 
 from .. import signals
+from ..logs import log
 from ..outbox import messages
 from ..storage.database import Database, context_of
 from ..values import Notification, Status
-
-log = logging.getLogger("flask_interaction_mail")
 
 Context = Callable[[], AbstractContextManager[object]]  # makes an app context
 

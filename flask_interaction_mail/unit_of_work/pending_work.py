@@ -12,12 +12,11 @@ from typing import Final, Protocol
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 
+from ..logs import log
 from ..messages.message import NewMessage
 from ..storage.database import Database
 from ..text import one_line
 from ..values import Reason
-
-log = logging.getLogger("flask_interaction_mail")
 
 _MESSAGE_SIZE: Final = 4000  # bytes of a message without content
 _NAMED: Final = 10  # recipients of one message in a log record
@@ -129,5 +128,5 @@ def mark_done(items: Iterable[PendingWork]) -> None:
 
 def log_works(level: int, event: str, names: Sequence[str], because: str) -> None:
     """Log what became of the works with these ``names``."""
-    text = "notification.%s: %s: %s"
-    log.log(level, text, event, ", ".join(names), because, extra={"works": names})
+    text = f"notification.{event}: %s: %s"
+    log.log(level, text, ", ".join(names), because, extra={"works": names})

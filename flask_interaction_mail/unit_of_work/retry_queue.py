@@ -18,10 +18,9 @@ from typing import Final
 
 from flask import Flask
 
+from ..logs import log
 from ..storage.database import in_short, is_away
 from .pending_work import log_works
-
-log = logging.getLogger("flask_interaction_mail")
 
 DELAYS: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, *(60.0,) * 8)  # s; the last repeats
 MAX_BYTES = 64 * 2**20  # that may wait in one process

@@ -12,7 +12,6 @@ waits hangs on the session itself, by transaction.
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -26,6 +25,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
 
 from ..errors import SessionOver
+from ..logs import log
 from ..messages.message import NewMessage
 from ..storage.database import BIND_ARGUMENTS, plain_session
 from ..values import Notification
@@ -34,8 +34,6 @@ from .app_context import ContextProgress, current_progress, is_ending, queues_of
 from .change_tracking import enclosing, innermost
 from .pending_work import CommitRule, Owner, PendingWork, StoreMessage, Work, mark_done
 from .writer import announce, drop, store, write
-
-log = logging.getLogger("flask_interaction_mail")
 
 _KEY: Final = "interaction_mail_pending"  # in Session.info
 _ROUNDS: Final = 8  # how often receivers may send again while a context ends
@@ -109,6 +107,7 @@ def register_message(
             "call send_notification once for each in a loop, or name them in bcc",
             message.id,
             visible,
+            extra={"notification": str(message.id)},
         )
     return message.snapshot()
 

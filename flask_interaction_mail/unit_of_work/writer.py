@@ -13,6 +13,7 @@ from functools import partial
 import sqlalchemy as sa
 
 from .. import clock
+from ..logs import log
 from ..outbox import messages
 from ..storage.write_conflicts import change_or_skip
 from ..values import Status
@@ -28,8 +29,6 @@ from .pending_work import (
     log_works,
     mark_done,
 )
-
-log = logging.getLogger("flask_interaction_mail")
 
 
 def write(connection: sa.Connection, items: Sequence[PendingWork]) -> list[PendingWork]:
