@@ -58,7 +58,7 @@ def catcher() -> Iterator[Catcher]:
 @pytest.fixture
 def site(wheel: Path, tmp_path: Path) -> Iterator[str]:
     """The README's application, served by ``flask run`` from the folder where it was written."""
-    (tmp_path / "app.py").write_text(readme_block("python", "create_app"), "utf-8")
+    (tmp_path / "app.py").write_text(readme_block("python", "APP_SECRET_KEY"), "utf-8")
     venv.create(tmp_path / "venv", with_pip=True)
     pip(tmp_path / "venv/bin/python", "install", wheel)
     port = free_port()
