@@ -1,5 +1,5 @@
 # make demo   from a bare machine with Python 3.11 or newer to a delivered request
-# make test   style, types, layers, all tests with coverage
+# make test   style, types, layers, all tests
 # make help   the rest
 #
 # Everything is installed in .venv, what npm has in .stand, nothing elsewhere. Remove these folders
@@ -22,7 +22,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help bench demo test lint layers format unit integration celery mutants browser servers node-servers docs \
+.PHONY: help bench coverage demo test lint layers format unit integration celery mutants browser servers node-servers docs \
 	requirements settings shape wheel clean
 
 help: ## show this list
@@ -33,6 +33,9 @@ demo: $(VENV)/.demo ## run the example: a denied merge, the delivered request, t
 
 test: $(VENV)/.test lint ## everything: lint, then all tests (JOBS=1: one by one; PYTEST_ARGS="-k outbox": some)
 	$(BIN)/python -m tests.check $(PYTEST_ARGS)
+
+coverage: $(VENV)/.test ## all tests, and which lines none of them ran
+	$(BIN)/python -m tests.check --cov $(PYTEST_ARGS)
 
 bench: $(BENCH)/.installed ## ours and others side by side, into docs/ (ONLY=wire,drain: some; ROUNDS=1 QUICK=1: a look)
 	$(BENCH)/bin/python -m benchmarks --rounds $(ROUNDS) $(if $(QUICK),--quick) \
