@@ -21,7 +21,7 @@ from .messages.compose import Identity, RoutingContext, compose_message, failed_
 from .messages.intent import Intent
 from .messages.message import NewMessage
 from .outbox import messages, resends
-from .outbox.insert import fitted
+from .outbox.insert import fitted, insert
 from .settings.layers import InForce
 from .settings.model import MessagingSettings
 from .state import State
@@ -170,7 +170,7 @@ def resend(
     with state.database.writing() as connection:
         resends.lock(connection, id)
         resends.check(connection, id, after)
-        if not messages.insert(connection, [message]):
+        if not insert(connection, [message]):
             raise StillWaiting("Another message with its key was made meanwhile: look at that.")
     return _announce(state, [message.id])[message.id]
 

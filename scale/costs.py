@@ -20,8 +20,8 @@ from flask_interaction_mail import clock
 from flask_interaction_mail.delivery import wakeup
 from flask_interaction_mail.delivery.factory import dispatcher_of
 from flask_interaction_mail.messages.message import NewMessage
-from flask_interaction_mail.outbox import messages as outbox
 from flask_interaction_mail.outbox import retention
+from flask_interaction_mail.outbox.insert import insert
 from flask_interaction_mail.state import State
 
 from .capacity import Costs
@@ -84,7 +84,7 @@ def queue(url: str, count: int, days: int) -> dict[str, float]:
     if days:
         _divide(state, days)
     with state.database.writing() as connection:
-        outbox.insert(connection, copies(composed(state), count))
+        insert(connection, copies(composed(state), count))
     settle(url)
     return {}
 
@@ -150,7 +150,7 @@ def _store(state: State, stored: list[NewMessage]) -> None:
     """Each in a transaction of its own with a notice to the workers, like a request."""
     for message in stored:
         with state.database.writing() as connection:
-            outbox.insert(connection, [message])
+            insert(connection, [message])
         wakeup.notify(state.database)
 
 

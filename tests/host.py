@@ -15,10 +15,10 @@ from jinja2 import StrictUndefined
 from flask_interaction_mail import Contact, Directory, InteractionMail, Merge, Party, operations
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.delivery.factory import dispatcher_of
-from flask_interaction_mail.outbox import messages
 from flask_interaction_mail.outbox.presence import How
 from flask_interaction_mail.state import State
 from flask_interaction_mail.storage import tables
+from flask_interaction_mail.storage.tables import MESSAGE
 from tests.canary import PASSWORD as PASSWORD
 
 SETTINGS: dict[str, Any] = {
@@ -118,11 +118,7 @@ class Host:
     def rows(self) -> list[Any]:
         """What the outbox holds, committed, oldest first."""
         with self.app.app_context(), self.db.engine.connect() as connection:
-            return list(
-                connection.execute(
-                    sa.select(messages.MESSAGE).order_by(messages.MESSAGE.c.created_at)
-                )
-            )
+            return list(connection.execute(sa.select(MESSAGE).order_by(MESSAGE.c.created_at)))
 
     def subjects(self) -> list[str]:
         return sorted(row.subject for row in self.rows())

@@ -16,8 +16,8 @@ from flask_interaction_mail.delivery import prefetch, recorder
 from flask_interaction_mail.delivery.ports import DispatcherPorts
 from flask_interaction_mail.messages.intent import Intent
 from flask_interaction_mail.messages.message import NewMessage, id_of_key, new_id
-from flask_interaction_mail.outbox import claim
 from flask_interaction_mail.outbox import messages as outbox
+from flask_interaction_mail.outbox.insert import insert
 from flask_interaction_mail.settings.model import MessagingSettings
 from flask_interaction_mail.storage import tables
 from flask_interaction_mail.transport.memory import MemoryTransport
@@ -66,7 +66,7 @@ class Store:
 
     def put(self, *messages: NewMessage) -> None:
         with self.writing() as connection:
-            outbox.insert(connection, messages)
+            insert(connection, messages)
 
     def statuses(self) -> dict[str, int]:
         """How many messages have which status."""
@@ -105,13 +105,13 @@ def claims_of(monkeypatch: pytest.MonkeyPatch, count: int) -> None:
 
 def before_records(monkeypatch: pytest.MonkeyPatch, look: Callable[..., object]) -> None:
     """Call ``look`` before each record, with the same arguments."""
-    record = claim.record
+    record = recorder.record
 
     def looked_at(*given: Any, **named: Any) -> Any:
         look(*given, **named)
         return record(*given, **named)
 
-    monkeypatch.setattr(claim, "record", looked_at)
+    monkeypatch.setattr(recorder, "record", looked_at)
 
 
 def a_message(

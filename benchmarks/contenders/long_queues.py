@@ -15,8 +15,8 @@ from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.delivery.factory import dispatcher_of
 from flask_interaction_mail.delivery.ports import StopCondition
 from flask_interaction_mail.outbox import claim as queue
-from flask_interaction_mail.outbox import messages as outbox
 from flask_interaction_mail.outbox.claimed import AttemptResult
+from flask_interaction_mail.outbox.insert import insert
 from flask_interaction_mail.state import State
 from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
 
@@ -45,7 +45,7 @@ def grow(url: str, queued: int, sent: int) -> dict[str, float]:
     state = host(url)
     message = replace(composed(state), content=messages.finished())
     with state.database.writing() as connection:
-        outbox.insert(connection, [message])
+        insert(connection, [message])
         words = _SQL[connection.dialect.name]
         id = message.id.hex if connection.dialect.name == "sqlite" else str(message.id)
         new = {"id": words["id"], "origin": words["id"], "created_at": words["time"]}
@@ -90,7 +90,7 @@ def work(url: str, port: int, batch: int, claims: int, drained: int) -> dict[str
     claim = _claims(state, batch, claims)
     drain = _drain(state, drained)
     with state.database.writing() as connection:
-        outbox.insert(connection, copies(composed(state), drained))
+        insert(connection, copies(composed(state), drained))
     return {"claim": claim, "drain": drain}
 
 

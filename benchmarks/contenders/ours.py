@@ -23,8 +23,8 @@ from flask_interaction_mail.delivery.factory import dispatcher_of
 from flask_interaction_mail.messages.compose import Identity
 from flask_interaction_mail.messages.intent import Intent
 from flask_interaction_mail.messages.message import NewMessage, new_id
-from flask_interaction_mail.outbox import messages as outbox
 from flask_interaction_mail.outbox.claimed import AttemptResult
+from flask_interaction_mail.outbox.insert import insert
 from flask_interaction_mail.state import State
 
 from .. import messages
@@ -112,7 +112,7 @@ def fill(url: str, port: int, count: int) -> dict[str, float]:
             connection.execute(sa.text(f"DELETE FROM interaction_mail_{table}"))
     for start in range(0, count, 1000):
         with state.database.writing() as connection:
-            outbox.insert(connection, copies(message, min(1000, count - start)))
+            insert(connection, copies(message, min(1000, count - start)))
     return {}
 
 

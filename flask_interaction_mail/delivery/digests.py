@@ -17,9 +17,10 @@ from ..messages.compose import Identity
 from ..messages.digest_content import IN_FULL, summary_of
 from ..messages.intent import Intent
 from ..messages.message import NewMessage
-from ..outbox import digests, messages, rate_limit
+from ..outbox import digests, rate_limit
 from ..outbox.claimed import Claimed
 from ..outbox.digests import SOURCE, HeldMessages
+from ..outbox.insert import insert
 from ..outbox.rates import Rates
 from ..state import State
 from ..storage.database import AWAY, context_of
@@ -82,7 +83,7 @@ class RateLimiter:
         try:
             with connection.begin_nested():
                 message = _composed(self.state, connection, held)
-                messages.insert(connection, [message])
+                insert(connection, [message])
                 digests.assign_to_digest(connection, held, message.id)
         except AWAY:  # at a deadlock MariaDB rolls back the other digests, too
             raise

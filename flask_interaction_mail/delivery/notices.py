@@ -18,6 +18,7 @@ from ..messages.message import NewMessage, id_of_key, new_id
 from ..messages.route import step
 from ..outbox import messages, resends
 from ..outbox.claimed import AttemptResult
+from ..outbox.insert import insert
 from ..settings.model import MessagingSettings
 from ..state import State
 from ..storage.database import AWAY
@@ -60,7 +61,7 @@ def report(state: State, connection: sa.Connection, results: Sequence[AttemptRes
                 (_request if result.unreached else _notice)(state, connection, settings, result)
                 for result in about
             ]
-            messages.insert(connection, [message for message in told if message is not None])
+            insert(connection, [message for message in told if message is not None])
     except AWAY:
         raise
     except Exception:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from ..logs import log
 from ..outbox import breaker, claim
 from ..outbox.claimed import AttemptResult, Claimed
+from ..outbox.record import record
 from ..outbox.server_limits import CONNECTIONS, RECIPIENTS, ServerLimit, learn
 from ..settings.relay import Relay
 from ..storage.database import AWAY, in_short
@@ -117,7 +118,7 @@ class Recorder:
         began = time.monotonic()
         with self._ports.store.writing() as connection:
             now = self._time.now()
-            kept = claim.record(
+            kept = record(
                 connection,
                 results,
                 worker=self._ports.worker,

@@ -20,7 +20,7 @@ from ..errors import TransportError
 from ..outcome import Stage
 from ..settings.relay import Relay
 from ..storage.check_rows import upsert
-from ..storage.tables import CHECK as CHECK
+from ..storage.tables import CHECK
 
 _ROWS = uuid.UUID("b2a5f7ce-6f0e-4a55-8a3d-2f5fd1a7c9e4")
 _KIND = "breaker"

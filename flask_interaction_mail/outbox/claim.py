@@ -21,11 +21,10 @@ from .. import clock
 from ..logs import log
 from ..storage.json_rows import JsonQuery, joined_update, json_table
 from ..storage.tables import MESSAGE
-from ..values import OPEN, Reason, Status
+from ..values import Reason, Status
 from .claimed import ANY, LARGE, Claimed, Sizes
 from .fenced import Change, by_index, lock_rows_only
 from .loading import WANTED, Reading, load, wanted
-from .record import record as record
 from .transitions import CLAIMED, RETURNED, SET_ASIDE
 
 # Holds those of the messages just claimed that may not be sent now; gives their ids.
@@ -60,9 +59,6 @@ _PICK_DUE, _PICK_LATE = (
 # The size of the largest message at the head of each queue; NULL where the queue is empty.
 _LARGEST_DUE, _LARGEST_LATE = (
     sa.select(sa.func.max(query.subquery("head").c.size)) for query in (_DUE, _LATE)
-)
-_FIRST = sa.select(sa.func.min(MESSAGE.c.due_at)).where(
-    MESSAGE.c.status == sa.bindparam("wanted"), MESSAGE.c.due_at.is_not(None)
 )
 _FRESH, _AGAIN = {"wanted": Status.QUEUED}, {"wanted": Status.DEFERRED}
 _TAKE = (
@@ -276,9 +272,3 @@ def give_back(
 
 def _fences(claims: Iterable[Claimed]) -> list[tuple[uuid.UUID, int]]:
     return [(claimed.id, claimed.fence) for claimed in claims]
-
-
-def next_due(connection: sa.Connection) -> datetime | None:
-    """When the next open message becomes due, None where none is open."""
-    first = (connection.scalar(_FIRST, {"wanted": status}) for status in OPEN)
-    return min((due for due in first if due is not None), default=None)

@@ -19,11 +19,9 @@ from .. import clock
 from ..messages.intent import PURGED
 from ..messages.message import earlier
 from ..messages.route import RouteStep
-from ..storage.tables import MESSAGE as MESSAGE
-from ..storage.tables import RECIPIENT as RECIPIENT
+from ..storage.tables import MESSAGE, RECIPIENT
 from ..values import Notification, Reason, RecipientVerdict, Status
 from .in_digest import IN_DIGEST, PARTLY_IN_DIGEST
-from .insert import insert as insert
 from .transitions import CANCELLED, RELEASED
 
 _CANCELLABLE: Final = sa.and_(CANCELLED.possible, ~IN_DIGEST)

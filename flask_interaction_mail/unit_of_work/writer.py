@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from .. import clock
 from ..logs import log
 from ..outbox import messages
+from ..outbox.insert import insert
 from ..storage.write_conflicts import change_or_skip
 from ..values import Status
 from . import retry_queue
@@ -88,7 +89,7 @@ def _store(owner: Owner, items: Sequence[PendingWork]) -> None:
 def _write(connection: sa.Connection, items: Sequence[PendingWork]) -> list[PendingWork]:
     new = [item.work.message for item in items if isinstance(item.work, StoreMessage)]
     # By origin, not by id: of two messages with one key the first must win.
-    stored = {message.origin for message in messages.insert(connection, new)}
+    stored = {message.origin for message in insert(connection, new)}
     return [
         item
         for item in items

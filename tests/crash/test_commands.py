@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_interaction_mail import send_notification
-from flask_interaction_mail.outbox.messages import MESSAGE
+from flask_interaction_mail.storage.tables import MESSAGE
 from tests.catcher import Catcher, catching
 from tests.crash.accounts import LONG
 from tests.crash.commands import Commands, commands

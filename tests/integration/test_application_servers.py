@@ -317,7 +317,7 @@ def test_uwsgi_with_threads_delivers_by_thread(
 
 NO_THREAD = """
 import threading
-from flask_interaction_mail.outbox.messages import MESSAGE
+from flask_interaction_mail.storage.tables import MESSAGE
 client = app.test_client()
 threading.stack_size(1 << 40)  # more than there is
 for _ in range(3):

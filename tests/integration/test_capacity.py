@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from flask_interaction_mail import ContentError, send_notification
-from flask_interaction_mail.outbox import messages
+from flask_interaction_mail.outbox.insert import insert
 from flask_interaction_mail.storage.tables import MESSAGE
 from tests.databases import fresh_database
 from tests.host import Host, opened
@@ -106,8 +106,8 @@ def test_a_message_with_other_than_ascii_bytes_is_stored_byte_for_byte(mariadb: 
     wanted = ["Subject: ř😀\r\n\r\n\0\x1a'\"\\".encode(), bytes(range(128)), b"", bytes(range(256))]
     with mariadb.state.database.writing() as connection:
         for content in wanted:
-            messages.insert(connection, [a_message(content=content)])
-            messages.insert(connection, [a_message(content=content, key=f"k{len(content)}")])
+            insert(connection, [a_message(content=content)])
+            insert(connection, [a_message(content=content, key=f"k{len(content)}")])
     with mariadb.state.database.reading() as connection:
         found = list(connection.scalars(sa.select(MESSAGE.c.content)))
     assert sorted(found) == sorted(wanted * 2)

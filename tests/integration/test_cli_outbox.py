@@ -18,9 +18,8 @@ from flask_mail import Mail, Message
 
 from flask_interaction_mail import Party, clock, request_merge, send_notification
 from flask_interaction_mail.outbox import server_limits
-from flask_interaction_mail.outbox.messages import MESSAGE
 from flask_interaction_mail.settings.model import relay_of
-from flask_interaction_mail.storage.tables import TABLES
+from flask_interaction_mail.storage.tables import MESSAGE, TABLES
 from tests.catcher import Catcher, catching
 from tests.databases import DIALECTS, fresh_database
 from tests.host import ADA, Host, a_merge, opened

@@ -33,6 +33,7 @@ from flask_interaction_mail.outbox import messages as outbox
 from flask_interaction_mail.outbox.claimed import AttemptResult
 from flask_interaction_mail.outcome import Reply, Result, Stage
 from flask_interaction_mail.settings.model import relay_of
+from flask_interaction_mail.storage.tables import CHECK
 from flask_interaction_mail.transport.base import Envelope, TransportResult
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.values import Status
@@ -280,9 +281,7 @@ def test_a_probe_that_succeeds_closes_the_breaker(desk: Desk) -> None:
     desk.transport.answer_with(TransportError("away", stage=Stage.CONNECT))
     desk.drain()
     with desk.store.writing() as connection:
-        connection.execute(
-            sa.update(breaker.CHECK).values(until=clock.now() - timedelta(seconds=1))
-        )
+        connection.execute(sa.update(CHECK).values(until=clock.now() - timedelta(seconds=1)))
     make_due(desk.store)
     assert desk.drain().sent == 5
     with desk.store.reading() as connection:

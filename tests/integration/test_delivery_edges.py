@@ -23,9 +23,10 @@ from flask_interaction_mail import (
     send_notification,
 )
 from flask_interaction_mail.errors import TransportError
-from flask_interaction_mail.outbox import breaker, messages
+from flask_interaction_mail.outbox import breaker
 from flask_interaction_mail.outcome import Reply, Stage
 from flask_interaction_mail.settings.model import relay_of
+from flask_interaction_mail.storage.tables import CHECK, MESSAGE
 from tests.databases import DIALECTS, fresh_database
 from tests.host import Host, opened
 from tests.integration.test_delivery import SETTINGS, Desk
@@ -57,8 +58,8 @@ def test_a_message_past_its_time_is_no_probe(desk: Desk) -> None:
     desk.drain()
     past = clock.now() - timedelta(seconds=1)
     with desk.store.writing() as connection:
-        connection.execute(sa.update(breaker.CHECK).values(until=past))
-        connection.execute(sa.update(messages.MESSAGE).values(expires_at=past))
+        connection.execute(sa.update(CHECK).values(until=past))
+        connection.execute(sa.update(MESSAGE).values(expires_at=past))
     desk.drain()
     assert desk.store.statuses() == {"failed": 1}
     with desk.store.reading() as connection:
@@ -75,7 +76,7 @@ def test_no_claim_is_left_where_expired_messages_cannot_be_recorded(
     def broken(*_: Any, **__: Any) -> Any:
         raise RuntimeError("disk full")
 
-    monkeypatch.setattr("flask_interaction_mail.outbox.claim.record", broken)
+    monkeypatch.setattr("flask_interaction_mail.delivery.recorder.record", broken)
     with pytest.raises(RuntimeError):
         desk.drain()
     assert desk.transport.tried == []

@@ -23,8 +23,8 @@ from flask_interaction_mail import (
 )
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.diagnosis.results import Outcome
-from flask_interaction_mail.outbox.messages import MESSAGE
 from flask_interaction_mail.outcome import Fault
+from flask_interaction_mail.storage.tables import MESSAGE
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.host import Host, a_merge, opened
 from tests.outbox_rows import Store, a_message

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 
 from flask_interaction_mail import clock, get_notification, operations, send_notification
 from flask_interaction_mail.outbox import claim as queue
-from flask_interaction_mail.outbox import messages, retention
+from flask_interaction_mail.outbox import retention
+from flask_interaction_mail.outbox.insert import insert
 from flask_interaction_mail.storage import migrations
 from flask_interaction_mail.storage.tables import ATTEMPT, MESSAGE, RECIPIENT
 from flask_interaction_mail.values import Status
@@ -70,7 +71,7 @@ def put_on(host: Host, day: date, status: Status) -> uuid.UUID:
         low = connection.scalar(sa.select(sa.func.interaction_mail_days.first_id(day)))
         message = a_message(status=status)
         id = uuid.UUID(int=uuid.UUID(str(low)).int | message.id.int & (1 << 80) - 1)
-        messages.insert(connection, [replace(message, id=id)])
+        insert(connection, [replace(message, id=id)])
     return id
 
 
@@ -175,7 +176,7 @@ def test_a_day_whose_ids_are_in_the_default_part_already_is_added(host: Host) ->
 def test_claims_use_the_indexes_of_every_part(host: Host) -> None:
     """What is due is found in its order by merging indexes; no part with rows is read whole."""
     with engine(host).begin() as connection:
-        messages.insert(connection, [a_message() for _ in range(2000)])
+        insert(connection, [a_message() for _ in range(2000)])
         connection.execute(sa.text("ANALYZE interaction_mail_message"))
 
     looks = [plan for sql, plan in explained(host, claim) if "SKIP LOCKED" in sql]
@@ -218,7 +219,7 @@ def uses_an_index_of_today(plan: str) -> bool:
 def test_the_purge_uses_an_index(host: Host) -> None:
     """It reads no part as a whole to find that nothing in it is old enough."""
     with engine(host).begin() as connection:
-        messages.insert(connection, [a_message(status=Status.SENT) for _ in range(2000)])
+        insert(connection, [a_message(status=Status.SENT) for _ in range(2000)])
         connection.execute(sa.text("ANALYZE interaction_mail_message"))
 
     looks = [

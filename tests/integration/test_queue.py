@@ -18,7 +18,10 @@ from flask_interaction_mail.outbox import claim as queue
 from flask_interaction_mail.outbox import messages
 from flask_interaction_mail.outbox.claimed import ANY, Attempt, Claimed
 from flask_interaction_mail.outbox.fenced import by_index
+from flask_interaction_mail.outbox.insert import insert
+from flask_interaction_mail.outbox.record import record
 from flask_interaction_mail.outcome import Reply, Result, Stage
+from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
 from flask_interaction_mail.transport.base import TransportResult
 from flask_interaction_mail.values import Reason, Status
 from tests.databases import LOCKING, be_impatient, fresh_database
@@ -35,14 +38,16 @@ def claim(
         return queue.claim(connection, limit=limit, worker=worker, lease=lease, now=clock.now())
 
 
-def record(store: Store, claimed: Claimed, delivery: TransportResult, *, hold: bool = False) -> int:
+def record_one(
+    store: Store, claimed: Claimed, delivery: TransportResult, *, hold: bool = False
+) -> int:
     now = clock.now()
     attempt = Attempt.of(
         delivery, started_at=now, finished_at=now, server="mail:25", diverted_to=None
     )
     verdict = result_of(claimed, delivery, attempt, hold=hold, now=now, chance=0.0)
     with store.writing() as connection:
-        return len(queue.record(connection, [verdict], worker="w", now=now))
+        return len(record(connection, [verdict], worker="w", now=now))
 
 
 def delivered(**replies: Reply) -> TransportResult:
@@ -95,9 +100,9 @@ def test_a_late_writer_changes_nothing(store: Store) -> None:
             connection, limit=1, worker="v", lease=LEASE, now=clock.now() + 3 * LEASE
         )
     assert again.fence > late.fence
-    assert record(store, late, delivered(ada=OK)) == 0
+    assert record_one(store, late, delivered(ada=OK)) == 0
     assert store.message(message.id).status == "sending"
-    assert record(store, again, delivered(ada=OK)) == 1
+    assert record_one(store, again, delivered(ada=OK)) == 1
     assert store.message(message.id).status == "sent"
 
 
@@ -120,8 +125,8 @@ def test_a_text_that_sqlite_cannot_decode_is_damage_of_one_message(store: Store)
     store.put(damaged, *good)
     with store.writing() as connection:
         broken = {"address": sa.literal_column("CAST(X'ff40ff' AS TEXT)")}
-        its_own = messages.RECIPIENT.c.message_id == damaged.id
-        connection.execute(sa.update(messages.RECIPIENT).where(its_own).values(broken))
+        its_own = RECIPIENT.c.message_id == damaged.id
+        connection.execute(sa.update(RECIPIENT).where(its_own).values(broken))
     assert {claimed.id for claimed in claim(store)} == {message.id for message in good}
     row = store.message(damaged.id)
     assert (row.status, row.reason) == ("held", "poison")
@@ -164,7 +169,7 @@ def test_three_verdicts_in_one_message(store: Store) -> None:
     store.put(message)
     (claimed,) = claim(store)
     later, never = Reply(450, "4.2.1", "greylisted"), Reply(550, "5.1.1", "unknown")
-    record(store, claimed, delivered(ada=OK, bob=later, eve=never))
+    record_one(store, claimed, delivered(ada=OK, bob=later, eve=never))
     assert store.verdicts(message.id) == {
         "ada@firm.example": ("sent", "250 2.0.0 ok"),
         "bob@firm.example": ("deferred", "450 4.2.1 greylisted"),
@@ -178,7 +183,7 @@ def test_three_verdicts_in_one_message(store: Store) -> None:
             connection, limit=5, worker="w", lease=LEASE, now=clock.now() + timedelta(minutes=5)
         )
     assert again.envelope.recipients == ("bob@firm.example",)
-    record(store, again, delivered(bob=OK))
+    record_one(store, again, delivered(bob=OK))
     row = store.message(message.id)
     assert (row.status, row.reason, row.attempts) == ("failed", "refused", 2)
 
@@ -191,7 +196,7 @@ def test_unknown_outcome_is_retried_or_held(store: Store) -> None:
         result=Result.AMBIGUOUS, stage=Stage.CONTENT, reply=None, verdicts={}, note="link lost"
     )
     for claimed in claim(store):
-        record(store, claimed, lost, hold=claimed.id == held.id)
+        record_one(store, claimed, lost, hold=claimed.id == held.id)
     assert store.message(retried.id).status == "deferred"
     assert (store.message(held.id).status, store.message(held.id).reason) == ("held", "ambiguous")
 
@@ -207,15 +212,15 @@ def test_nobody_waits_for_a_message_that_somebody_else_has(store: Store) -> None
     store.put(of_host, *others)
     be_impatient(store.engine)
     with store.engine.connect() as host:
-        theirs = messages.MESSAGE.c.id.in_([of_host.id, late.id])
-        host.execute(sa.update(messages.MESSAGE).where(theirs).values(detail="mine"))
+        theirs = MESSAGE.c.id.in_([of_host.id, late.id])
+        host.execute(sa.update(MESSAGE).where(theirs).values(detail="mine"))
         taken = claim(store)
         assert [one.id for one in taken] == [one.id for one in others]
         with store.writing() as connection:
             assert len(queue.renew(connection, taken, lease=LEASE, now=clock.now())) == 4
         with store.writing() as connection:
             queue.give_back(connection, taken[2:], due_at=clock.now(), detail=None)
-        assert [record(store, one, delivered(ada=OK)) for one in taken[:2]] == [1, 1]
+        assert [record_one(store, one, delivered(ada=OK)) for one in taken[:2]] == [1, 1]
     assert store.statuses() == {"queued": 3, "sent": 2, "sending": 1}
 
 
@@ -241,7 +246,7 @@ def test_a_key_is_one_row_whoever_comes_first(store: Store) -> None:
         message = a_message(key="import-7")
         barrier.wait()
         with store.writing() as connection:
-            won.extend(messages.insert(connection, [message]))
+            won.extend(insert(connection, [message]))
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
@@ -259,7 +264,7 @@ def test_calling_back_is_only_for_what_has_not_left(store: Store) -> None:
     store.put(waiting, gone)
     for claimed in claim(store):
         if claimed.id == gone.id:
-            record(store, claimed, delivered(ada=OK))
+            record_one(store, claimed, delivered(ada=OK))
         else:
             with store.writing() as connection:
                 queue.give_back(connection, [claimed], due_at=clock.now(), detail=None)
@@ -280,18 +285,6 @@ def test_a_lease_can_be_renewed(store: Store) -> None:
         queue.renew(connection, claimed, lease=LEASE, now=clock.now() + 10 * LEASE)
         queue.recover(connection, clock.now() + 5 * LEASE, hold=False)
     assert store.statuses() == {"sending": 1}
-
-
-def test_next_due_is_the_earliest_open_message(store: Store) -> None:
-    """A worker can ask how long it may sleep."""
-    with store.reading() as connection:
-        assert queue.next_due(connection) is None
-    message = a_message(due_in=timedelta(hours=2))
-    store.put(message, a_message(status=Status.SENT))
-    with store.reading() as connection:
-        due = queue.next_due(connection)
-    assert due is not None
-    assert abs(due - message.due_at) < timedelta(milliseconds=1)
 
 
 def test_the_claim_uses_its_index_on_sqlite(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from flask_interaction_mail import (
     request_merge,
     send_notification,
 )
-from flask_interaction_mail.outbox.messages import MESSAGE
+from flask_interaction_mail.storage.tables import MESSAGE
 from tests.databases import fresh_database
 from tests.host import STEWARDS, Host, a_merge, opened
 

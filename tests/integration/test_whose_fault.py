@@ -14,9 +14,10 @@ import sqlalchemy as sa
 from flask_interaction_mail import clock
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.messages.message import NewMessage
-from flask_interaction_mail.outbox import breaker, messages
+from flask_interaction_mail.outbox import breaker
 from flask_interaction_mail.outcome import Fault
 from flask_interaction_mail.settings.model import MessagingSettings, relay_of
+from flask_interaction_mail.storage.tables import CHECK, MESSAGE
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.outbox_rows import Store, a_message
 from tests.servers.clients import PATIENT, diagnosis_of, login_settings, settings
@@ -227,7 +228,7 @@ def test_the_probe_is_another_message_each_time(store):
         assert desk.states() == [("queued", 0), ("queued", 0)]
         with store.writing() as connection:
             past = clock.now() - timedelta(seconds=1)
-            connection.execute(sa.update(breaker.CHECK).values(until=past))
+            connection.execute(sa.update(CHECK).values(until=past))
         desk.drain()
         assert desk.states() == [("failed", 1), ("sent", 1)]
 
@@ -282,7 +283,7 @@ def test_a_real_postfix_that_refuses_us_at_rcpt(store, postfix, refuses, changes
         desk.settings = chosen
         with store.writing() as connection:
             sender = {"envelope_sender": "crm@nowhere.invalid"}
-            connection.execute(sa.update(messages.MESSAGE).values(**sender))
+            connection.execute(sa.update(MESSAGE).values(**sender))
     desk.drain()
     assert desk.states() == [("queued", 0)] * 2
     assert said in str(desk.why())

@@ -20,8 +20,8 @@ from flask_interaction_mail.addresses import Mailbox
 from flask_interaction_mail.admin.export import pieces, safe
 from flask_interaction_mail.messages import encoding
 from flask_interaction_mail.outbox import listing
-from flask_interaction_mail.outbox import messages as outbox
 from flask_interaction_mail.outbox.filters import Filters
+from flask_interaction_mail.outbox.insert import insert
 from flask_interaction_mail.storage import tables
 from tests.databases import DIALECTS, fresh_database
 from tests.host import ADA
@@ -70,7 +70,7 @@ def put(panel: Panel, texts: Sequence[str]) -> None:
     """Messages with each of these texts wherever others may write one, whatever the rules say."""
     with panel.host.app.app_context(), panel.host.state.database.writing() as connection:
         messages = [a_message("a@x.example", "b@x.example") for _ in texts]
-        outbox.insert(connection, messages)
+        insert(connection, messages)
         for message, text in zip(messages, texts, strict=True):
             connection.execute(
                 sa.update(tables.MessageRow)

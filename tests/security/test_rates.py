@@ -38,7 +38,7 @@ from flask_interaction_mail import (
 )
 from flask_interaction_mail.api import CURRENT_USER
 from flask_interaction_mail.delivery import digests as delivery_digests
-from flask_interaction_mail.delivery import recorder
+from flask_interaction_mail.delivery import notices, recorder
 from flask_interaction_mail.delivery.resolution import Resolver
 from flask_interaction_mail.errors import StillWaiting
 from flask_interaction_mail.messages.intent import PURGED
@@ -46,6 +46,7 @@ from flask_interaction_mail.outbox import claim, messages, rate_limit, rates, re
 from flask_interaction_mail.outbox import digests as digests_of
 from flask_interaction_mail.outbox import record as record_module
 from flask_interaction_mail.outbox.claimed import AttemptResult, Claimed
+from flask_interaction_mail.outbox.insert import insert
 from flask_interaction_mail.outbox.record import record
 from flask_interaction_mail.outcome import Reply, Result, Stage
 from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
@@ -258,7 +259,7 @@ def test_a_busy_minute_and_a_long_history_change_nothing(any_host: Host, catcher
     others = [a_message(f"p{number}@firm.example") for number in range(1200)]
     old = [replace(a_message(TO), created_at=clock.now() - week) for _ in range(300)]
     with any_host.state.database.writing() as connection:
-        messages.insert(connection, [*old, *others])
+        insert(connection, [*old, *others])
         connection.execute(sa.update(MESSAGE).values(status=Status.SENT, due_at=None, fence=1))
         connection.execute(sa.update(RECIPIENT).values(status=Status.SENT))
     flood(any_host, 30)
@@ -737,7 +738,7 @@ def test_a_deadlock_in_a_notice_is_no_record(
 ) -> None:
     """The record is rolled back with it: it is made again, and the message leaves once."""
     id = send(any_host)
-    insert = messages.insert
+    insert = notices.insert
     failures = iter([True])
 
     def insert_later(connection: sa.Connection, new: Sequence[Any]) -> Any:
@@ -745,7 +746,7 @@ def test_a_deadlock_in_a_notice_is_no_record(
             _deadlocked(connection)
         return insert(connection, new)
 
-    monkeypatch.setattr(messages, "insert", insert_later)
+    monkeypatch.setattr(notices, "insert", insert_later)
     monkeypatch.setattr(recorder, "is_for_default_to", lambda result: result.claimed.id == id)
     drain(any_host)
     assert only(any_host, id).status == "sent"

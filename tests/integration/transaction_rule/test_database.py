@@ -14,9 +14,9 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from flask_interaction_mail import TablesMissing
-from flask_interaction_mail.outbox import messages
-from flask_interaction_mail.outbox.messages import MESSAGE
+from flask_interaction_mail.outbox.insert import insert
 from flask_interaction_mail.storage.database import Database, DatabaseBusy
+from flask_interaction_mail.storage.tables import MESSAGE
 from tests.outbox_rows import a_message
 from tests.transactions import SHARED, on
 
@@ -28,11 +28,11 @@ def count(connection: sa.Connection) -> int:
 def test_writing_commits_at_its_end(host):
     """What is written is there for everybody; an exception takes it back."""
     with host.database.writing() as connection:
-        messages.insert(connection, [a_message()])
+        insert(connection, [a_message()])
     with host.database.reading() as connection:
         assert count(connection) == 1
     with pytest.raises(KeyError), host.database.writing() as connection:
-        messages.insert(connection, [a_message()])
+        insert(connection, [a_message()])
         raise KeyError
     with host.database.reading() as connection:
         assert count(connection) == 1
@@ -41,7 +41,7 @@ def test_writing_commits_at_its_end(host):
 def test_reading_commits_nothing(host):
     """A reader that writes has written nothing."""
     with host.database.reading() as connection:
-        messages.insert(connection, [a_message()])
+        insert(connection, [a_message()])
     with host.database.reading() as connection:
         assert count(connection) == 0
 
@@ -96,7 +96,7 @@ def test_beside_an_open_transaction_of_the_host(make_host):
         if host.kind not in ("wal", "delete"):
             host.session.flush()
         with host.database.writing() as connection:
-            messages.insert(connection, [a_message()])
+            insert(connection, [a_message()])
         with host.database.reading() as connection:
             assert count(connection) == 1
         host.session.commit()
@@ -160,7 +160,7 @@ def test_in_memory_writing_does_not_commit_the_hosts_work(host):
             pass
         host.session.rollback()
         with host.database.writing() as connection:
-            messages.insert(connection, [a_message()])
+            insert(connection, [a_message()])
     assert host.things() == []
     assert host.subjects() == ["x"]
 
@@ -171,7 +171,7 @@ def test_in_memory_between_the_hosts_transactions(host):
     with host.app.app_context():
         host.session.execute(sa.select(host.Thing)).all()
         with host.database.writing() as connection:
-            messages.insert(connection, [a_message()])
+            insert(connection, [a_message()])
         host.session.rollback()
     assert host.subjects() == ["x"]
 

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from flask_interaction_mail import notification_queued
-from flask_interaction_mail.outbox import messages
+from flask_interaction_mail.outbox.insert import insert
 from tests.outbox_rows import a_message
 from tests.transactions import SERVERS, SHARED, always, eventually, in_threads, on, send
 
@@ -91,7 +91,7 @@ def test_a_key_in_flight_is_waited_for(make_host):
 
     with host.engine.connect() as connection:
         with connection.begin() as transaction:
-            messages.insert(connection, [a_message(key="k")])
+            insert(connection, [a_message(key="k")])
             thread = threading.Thread(target=second)
             thread.start()
             assert not done.wait(0.4)

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sa
 from flask import abort
 
-from flask_interaction_mail.outbox.messages import MESSAGE
+from flask_interaction_mail.storage.tables import MESSAGE
 from flask_interaction_mail.unit_of_work import retry_queue
 from tests.transactions import Host, always, on, send
 
