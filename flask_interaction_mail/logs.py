@@ -8,6 +8,7 @@ host's formatters and filters need not parse texts.
 from __future__ import annotations
 
 import logging
+import uuid
 from typing import Final
 
 log: Final = logging.getLogger("flask_interaction_mail")
@@ -20,3 +21,8 @@ def _name_event(record: logging.LogRecord) -> bool:
 
 
 log.addFilter(_name_event)
+
+
+def about(id: uuid.UUID) -> dict[str, str]:
+    """``extra`` of a record about the message ``id``."""
+    return {"notification": str(id)}

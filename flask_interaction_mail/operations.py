@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 
 from . import clock, signals
 from .errors import InteractionMailError, StillWaiting
-from .logs import log
+from .logs import about, log
 from .messages.compose import Identity, RoutingContext, compose_message, failed_message
 from .messages.intent import Intent
 from .messages.message import NewMessage
@@ -139,7 +139,7 @@ def compose_or_fail(
     try:
         return fitted(compose_message(intent, identity, context), limits)
     except InteractionMailError as error:
-        log.error("notification.failed: %s", error, extra={"notification": str(identity.id)})
+        log.error("notification.failed: %s", error, extra=about(identity.id))
         return fitted(failed_message(intent, identity, context, error), limits)
 
 

@@ -26,7 +26,7 @@ def outbox() -> None:
 
 
 @outbox.command("list")
-@click.option("--status", multiple=True, type=click.Choice([str(one) for one in Status]))
+@click.option("--status", multiple=True, type=click.Choice([str(status) for status in Status]))
 @click.option("--limit", default=50, show_default=True, type=click.IntRange(1))
 @as_json
 def list_(status: Sequence[str], limit: int, as_json: bool) -> None:
@@ -34,7 +34,7 @@ def list_(status: Sequence[str], limit: int, as_json: bool) -> None:
     with state_of().database.reading() as connection:
         rows = queries.newest(connection, limit, statuses=status)
         found = recipients_of(connection, [row.id for row in rows])
-    lines = [(row, [one.address for one in found.get(row.id, ())]) for row in rows]
+    lines = [(row, [to.address for to in found.get(row.id, ())]) for row in rows]
     if as_json:
         dump([{**_plain(row), "recipients": to} for row, to in lines])
         return
@@ -81,13 +81,15 @@ def _all_of(details: queries.Details, values: dict[str, Any]) -> dict[str, Any]:
     return {
         **values,
         "recipients": [
-            {name: getattr(one, name) for name in ("field", "name", "address", "status", "reply")}
-            for one in details.recipients
+            {name: getattr(to, name) for name in ("field", "name", "address", "status", "reply")}
+            for to in details.recipients
         ],
-        "attempts": [{**_plain(one.row), "verdicts": one.replies} for one in details.attempts],
-        "resent_as": [one.id for one in reversed(details.resends)],
+        "attempts": [
+            {**_plain(attempt.row), "verdicts": attempt.replies} for attempt in details.attempts
+        ],
+        "resent_as": [copy.id for copy in reversed(details.resends)],
         "resends": [
-            {"id": one.id, "at": clock.from_db(one.at), "by": one.by} for one in details.resends
+            {"id": copy.id, "at": clock.from_db(copy.at), "by": copy.by} for copy in details.resends
         ],
     }
 
@@ -95,12 +97,12 @@ def _all_of(details: queries.Details, values: dict[str, Any]) -> dict[str, Any]:
 def _show_people(details: queries.Details) -> None:
     if details.resends:
         say("\nSent again:")
-        rows = [(one.id, clock.from_db(one.at), one.by) for one in details.resends]
+        rows = [(copy.id, clock.from_db(copy.at), copy.by) for copy in details.resends]
         table(("as", "at", "by"), rows)
     say("\nRecipients:")
     table(
         ("field", "address", "status", "reply"),
-        [(one.field, one.address, one.status, one.reply) for one in details.recipients],
+        [(to.field, to.address, to.status, to.reply) for to in details.recipients],
     )
     if details.attempts:
         say("\nAttempts:")
@@ -108,7 +110,7 @@ def _show_people(details: queries.Details) -> None:
             ("at", "server", "result", "stage", "reply"),
             [
                 (clock.from_db(row.started_at), row.server, row.result, row.stage, row.reply)
-                for row in (one.row for one in details.attempts)
+                for row in (attempt.row for attempt in details.attempts)
             ],
         )
 

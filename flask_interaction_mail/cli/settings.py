@@ -100,14 +100,14 @@ def history(limit: int, as_json: bool) -> None:
     if as_json:
         dump(
             [
-                {"revision": one.revision, "at": one.at, "by": one.by, "changed": one.changed}
-                for one in revisions
+                {"revision": row.revision, "at": row.at, "by": row.by, "changed": row.changed}
+                for row in revisions
             ]
         )
         return
     table(
         ("revision", "when", "by", "changed"),
-        [(one.revision, one.at, one.by, one.changed) for one in revisions],
+        [(row.revision, row.at, row.by, row.changed) for row in revisions],
     )
 
 

@@ -32,7 +32,7 @@ def status(as_json: bool) -> None:
     if told["transport"].stands_in:
         told["transport"] = f"{told['transport']}: {STAYS_HERE}"
     told["server_takes"] = _limits(told["server_takes"])
-    told["at_work"] = [_process(one) for one in told["at_work"]] or _NOBODY[told["delivery"]]
+    told["at_work"] = [*map(_process, told["at_work"])] or _NOBODY[told["delivery"]]
     pairs((name.replace("_", " "), value) for name, value in told.items())
     say("\nMessages:")
     if above:

@@ -99,7 +99,7 @@ def _joined(value: str | Sequence[str]) -> str:
 
 def _party(state: State, wanted: str) -> Party:
     parties = state.people.parties()
-    found = next((one for one in parties if wanted in (str(one.id), one.email)), None)
+    found = next((party for party in parties if wanted in (str(party.id), party.email)), None)
     return found or fail(f"Directory.parties() has nobody with the id or address {wanted!r}.")
 
 

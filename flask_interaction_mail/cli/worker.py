@@ -68,10 +68,10 @@ def until_signalled() -> Iterator[tuple[threading.Event, threading.Event]]:
         signals.put(number)
 
     threading.Thread(target=pass_on, name="interaction-mail-signals", daemon=True).start()
-    former = {one: signal.signal(one, note) for one in (signal.SIGTERM, signal.SIGINT)}
+    former = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield stop, wake
     finally:
-        for one, handler in former.items():
-            signal.signal(one, handler)
+        for number, handler in former.items():
+            signal.signal(number, handler)
         signals.put(None)  # ends the thread

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from .. import threads
 from ..errors import AddressError, TransportError
-from ..logs import log
+from ..logs import about, log
 from ..messages.recipients import complete_setting
 from ..outbox.claimed import AttemptResult, Claimed
 from ..outcome import Fault, Stage
@@ -87,8 +87,8 @@ class DeliveryAgent:
             self.broken = True
             return AgentReport(claimed, None)
         except AWAY as error:
-            about = {"notification": str(claimed.id)}
-            log.error("courier.database: %s: %s", claimed.id, in_short(error), extra=about)
+            said = in_short(error)
+            log.error("courier.database: %s: %s", claimed.id, said, extra=about(claimed.id))
             return AgentReport(claimed, None)
         except Exception as error:
             outcome = error
@@ -107,8 +107,8 @@ class DeliveryAgent:
         if isinstance(outcome, TransportResult):
             outcome = self._for_all(claimed, outcome)
         elif not isinstance(outcome, TransportError):
-            about = {"notification": str(claimed.id)}
-            log.error("message.poison: %s", claimed.id, exc_info=outcome, extra=about)
+            extra = about(claimed.id)
+            log.error("message.poison: %s", claimed.id, exc_info=outcome, extra=extra)
         return self.pool.resolver.resolve(
             claimed,
             outcome,

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from .. import operations
 from ..addresses import needs_smtputf8
 from ..clock import from_db
-from ..logs import log
+from ..logs import about, log
 from ..messages.compose import Identity
 from ..messages.intent import Intent
 from ..messages.message import NewMessage, id_of_key, new_id
@@ -85,7 +85,7 @@ def _request(
     )
     if any(needs_smtputf8(recipient.address) for recipient in message.recipients):
         text = "request.unreached: %s: nor can the default To be reached"
-        log.error(text, id, extra={"notification": str(id)})
+        log.error(text, id, extra=about(id))
         return None
     why = step("unreached", who=", ".join(result.recipients), id=str(id))
     return replace(message, route=(why, *message.route))

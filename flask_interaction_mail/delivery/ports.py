@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from ..outbox.claimed import AttemptResult, Claimed
 from ..settings.model import MessagingSettings, relay_of
 from ..settings.relay import Relay
+from ..storage.transactions import Transactions
 from ..transport.base import Transport
 
 
@@ -26,18 +27,11 @@ def worker_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}"[:255]
 
 
-class Store(Protocol):
-    """What delivery needs of the database: two kinds of short transactions.
-
-    With a ``single_connection``, all threads share it.
-    """
+class Store(Transactions, Protocol):
+    """The database. With a ``single_connection``, all threads share it."""
 
     @property
     def single_connection(self) -> bool: ...
-
-    def reading(self) -> AbstractContextManager[sa.Connection]: ...
-
-    def writing(self) -> AbstractContextManager[sa.Connection]: ...
 
 
 class RateLimits(Protocol):

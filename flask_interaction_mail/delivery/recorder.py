@@ -8,7 +8,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
-from ..logs import log
+from ..logs import about, log
 from ..outbox import breaker, claim
 from ..outbox.claimed import AttemptResult, Claimed
 from ..outbox.record import record
@@ -108,7 +108,7 @@ class Recorder:
         plain = in_ascii(result)
         if plain == result:
             id = result.claimed.id
-            log.error("dispatcher.unrecorded: %s", id, extra={"notification": str(id)})
+            log.error("dispatcher.unrecorded: %s", id, extra=about(id))
             return []
         return self._patiently([plain])
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 
 from .. import clock
-from ..logs import log
+from ..logs import about, log
 from ..storage.json_rows import JsonQuery, joined_update, json_table
 from ..storage.tables import MESSAGE
 from ..values import Reason, Status
@@ -244,7 +244,7 @@ def _within_bytes(picked: Sequence[tuple[uuid.UUID, int]]) -> tuple[list[uuid.UU
 
 
 def _quarantine(connection: sa.Connection, id: uuid.UUID, problem: str) -> None:
-    log.error("message.poison: %s: %s", id, problem, extra={"notification": str(id)})
+    log.error("message.poison: %s: %s", id, problem, extra=about(id))
     connection.execute(
         sa.update(MESSAGE)
         .where(MESSAGE.c.id == id)

@@ -244,7 +244,11 @@ _SENT_AGAIN = sa.select(MESSAGE.c.resend_of).where(MESSAGE.c.id == sa.bindparam(
 
 def members(connection: sa.Connection, digest: uuid.UUID) -> Sequence[uuid.UUID]:
     """The ids of the messages in ``digest``, or in the one of which it was made by a resend."""
-    return connection.scalars(_MEMBERS, {"digest": _original(connection, digest)}).all()
+    return _members_of(connection, _original(connection, digest))
+
+
+def _members_of(connection: sa.Connection, original: uuid.UUID) -> Sequence[uuid.UUID]:
+    return connection.scalars(_MEMBERS, {"digest": original}).all()
 
 
 def _original(connection: sa.Connection, digest: uuid.UUID) -> uuid.UUID:
@@ -277,7 +281,7 @@ def apply_outcome(
     Where a digest had failed or was called back, what becomes of it when it is sent again counts.
     """
     original = _original(connection, digest)
-    ids = members(connection, original) or _adopt(connection, original)
+    ids = _members_of(connection, original) or _adopt(connection, original)
     if not ids:
         return []
     # Whoever is sending one of them to somebody else either sees this, or is seen below.

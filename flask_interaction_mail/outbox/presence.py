@@ -10,10 +10,9 @@ import json
 import time
 import uuid
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import sqlalchemy as sa
 
@@ -21,6 +20,7 @@ from ..errors import InteractionMailError
 from ..logs import log
 from ..storage import check_rows
 from ..storage.tables import CHECK
+from ..storage.transactions import Transactions
 from .claim import Time
 
 _ROWS = uuid.UUID("5a0f2f0e-2f3b-4a37-9d0b-6d1c1b6f4a11")
@@ -56,18 +56,12 @@ class Presence:
     trouble: str | None = None
 
 
-class Store(Protocol):
-    """What is needed of the database."""
-
-    def writing(self) -> AbstractContextManager[sa.Connection]: ...
-
-
 class Pulse:
     """The signs of life of this process, one a minute at most."""
 
     def __init__(
         self,
-        store: Store,
+        store: Transactions,
         who: str,
         how: How,
         *,

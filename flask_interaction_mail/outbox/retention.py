@@ -9,18 +9,18 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import sqlalchemy as sa
 
 from .. import addresses
 from ..errors import AddressError
-from ..logs import log
+from ..logs import about, log
 from ..messages.intent import PURGED
 from ..storage.tables import ATTEMPT, CHECK, MESSAGE, RECIPIENT, SettingsRow
+from ..storage.transactions import Transactions
 from ..values import ENDED, Reason, Status
 from . import digests
 from .fenced import lock_messages, lock_rows_only
@@ -30,14 +30,6 @@ ERASED: Final = "erased"
 
 _BATCH: Final = 500  # rows a transaction
 _WHO: Final = (MESSAGE.c.actor, MESSAGE.c.key, MESSAGE.c.resent_by)
-
-
-class Transactions(Protocol):
-    """Short transactions of our own; the second commits at its end."""
-
-    def reading(self) -> AbstractContextManager[sa.Connection]: ...
-
-    def writing(self) -> AbstractContextManager[sa.Connection]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +81,7 @@ def end_digests(database: Transactions, *, now: datetime) -> list[uuid.UUID]:
     ended: list[uuid.UUID] = []
     for digest, status in unfinished.items():
         text = "digest.unfinished: %s: what was in it is %s now"
-        log.error(text, digest, status, extra={"notification": str(digest)})
+        log.error(text, digest, status, extra=about(digest))
         with database.writing() as connection:
             lock_rows_only(connection)
             ended += digests.apply_outcome(connection, digest, status, None, now)
@@ -217,11 +209,11 @@ def _erase_messages(
 
 
 def _forget(ids: Sequence[uuid.UUID], address: str) -> sa.Update:
-    about = {column: sa.case((_mentions(address, column), None), else_=column) for column in _WHO}
+    who = {column: sa.case((_mentions(address, column), None), else_=column) for column in _WHO}
     return (
         sa.update(MESSAGE)
         .where(MESSAGE.c.id.in_(ids), MESSAGE.c.status != Status.SENDING)
-        .values(about)
+        .values(who)
         .values(intent=PURGED, content=None, route="[]", subject=f"({ERASED})", detail=None)
     )
 

@@ -7,10 +7,9 @@ the connection that it is given, or in a short transaction of its own.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
@@ -18,6 +17,7 @@ from sqlalchemy.exc import IntegrityError
 from ..errors import SettingsConflict
 from ..logs import log
 from ..storage.tables import SettingsRow
+from ..storage.transactions import Transactions
 from .fields import from_json, to_json
 
 TABLE: Final = cast(sa.Table, SettingsRow.__table__)
@@ -27,14 +27,6 @@ _MARK: Final = sa.select(TABLE.c.revision, TABLE.c.created_at).order_by(_NEWEST_
 _NEVER: Final = datetime.fromtimestamp(0, UTC).replace(tzinfo=None)
 
 Mark = tuple[int, datetime]  # of the newest row: a cache with another mark is stale
-
-
-class Transactions(Protocol):
-    """Opens short transactions of our own; ``writing`` commits at its end."""
-
-    def reading(self) -> AbstractContextManager[sa.Connection]: ...
-
-    def writing(self) -> AbstractContextManager[sa.Connection]: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,11 +16,12 @@ import sqlalchemy as sa
 from .. import clock
 from ..errors import SecretUnreadable, SettingsError
 from ..logs import log
+from ..storage.transactions import Transactions
 from .fields import clean_all, shielded
 from .keyring import Keyring
 from .layers import InForce, Layer, configured_layer, in_force
 from .model import SETTINGS, Origin, PasswordState
-from .revisions import Mark, Rows, Stored, Transactions, conflict, read_mark, read_newest
+from .revisions import Mark, Rows, Stored, conflict, read_mark, read_newest
 from .secret import Secret
 
 

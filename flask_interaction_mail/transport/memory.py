@@ -34,7 +34,8 @@ class MemoryTransport:
     @property
     def messages(self) -> list[EmailMessage]:
         """What it took, parsed, in order. Bcc stands in the envelope alone."""
-        return [email.message_from_bytes(one.content, policy=default) for one in self.delivered]
+        contents = (envelope.content for envelope in self.delivered)
+        return [email.message_from_bytes(content, policy=default) for content in contents]
 
     def clear(self) -> None:
         """Forget what was delivered, and answer as usual from now on."""

@@ -6,13 +6,19 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, NamedTuple
 
 from .. import threads
 from ..settings.relay import Relay
 from .base import Transport
 
 _IDLE: Final = 10.0  # s without a message after which a connection is given up
+
+
+class _Kept(NamedTuple):
+    since: float  # of time.monotonic
+    relay: Relay
+    transport: Transport
 
 
 class KeptTransports:
@@ -22,16 +28,16 @@ class KeptTransports:
         self._connect = connect
         self._idle = idle
         self._lock = threading.Lock()
-        self._kept: list[tuple[float, Relay, Transport]] = []
+        self._kept: list[_Kept] = []
         self._open = False
 
     def take(self, relay: Relay) -> Transport:
         """One to ``relay`` that nobody else has; those to others are closed."""
         with self._lock:
             self._open = True
-            usable = [one for one in self._kept if one[1] == relay]
-            others = [one[2] for one in self._kept if one[1] != relay]
-            transport = usable.pop()[2] if usable else None
+            usable = [kept for kept in self._kept if kept.relay == relay]
+            others = [kept.transport for kept in self._kept if kept.relay != relay]
+            transport = usable.pop().transport if usable else None
             self._kept = usable
         _close_aside(others)
         return self._connect(relay) if transport is None else transport
@@ -40,7 +46,7 @@ class KeptTransports:
         """Keep ``transport`` for the next one; closed at once where nothing is kept any more."""
         with self._lock:
             if self._open:
-                self._kept.append((time.monotonic(), relay, transport))
+                self._kept.append(_Kept(time.monotonic(), relay, transport))
                 return
         transport.close()
 
@@ -50,8 +56,8 @@ class KeptTransports:
             return
         end = time.monotonic() - self._idle
         with self._lock:
-            idle = [one[2] for one in self._kept if one[0] <= end]
-            self._kept = [one for one in self._kept if one[0] > end]
+            idle = [kept.transport for kept in self._kept if kept.since <= end]
+            self._kept = [kept for kept in self._kept if kept.since > end]
         _close_aside(idle)
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session, SessionTransaction
 
 from ..errors import SessionOver
-from ..logs import log
+from ..logs import about, log
 from ..messages.message import NewMessage
 from ..storage.database import BIND_ARGUMENTS, plain_session
 from ..values import Notification
@@ -46,8 +46,8 @@ class _Carried:
 
     waiting: list[PendingWork] = field(default_factory=list)
     withdrawn: list[PendingWork] = field(default_factory=list)  # if this is committed
-    joined: list[PendingWork] = field(default_factory=list)  # written in the commit under way
-    changed: list[PendingWork] = field(default_factory=list)  # those of joined that had an effect
+    written: list[PendingWork] = field(default_factory=list)  # in the commit under way
+    changed: list[PendingWork] = field(default_factory=list)  # those written that had an effect
     committed: bool = False
     cache: dict[object, Any] = field(default_factory=dict)
 
@@ -107,7 +107,7 @@ def register_message(
             "call send_notification once for each in a loop, or name them in bcc",
             message.id,
             visible,
-            extra={"notification": str(message.id)},
+            extra=about(message.id),
         )
     return message.snapshot()
 
@@ -186,11 +186,11 @@ def _before_commit(session: Session) -> None:
     if (carried := _find(session, session.get_transaction())) is None:
         return
     # From here on an end without a commit is a failed commit.
-    joined = [item for item in carried.waiting if item.joins]
+    joining = [item for item in carried.waiting if item.joins]
     carried.waiting = [item for item in carried.waiting if not item.joins]
-    carried.joined += joined
+    carried.written += joining
     withdrawn = {id(item) for item in carried.withdrawn}
-    items = [item for item in joined if id(item) not in withdrawn]
+    items = [item for item in joining if id(item) not in withdrawn]
     if not items:
         return
     try:
@@ -212,7 +212,7 @@ def _after_rollback(session: Session) -> None:
     change_tracking.rolled_back(session)
     if (carried := _find(session, innermost(session))) is None:
         return
-    mark_done(item for item in carried.waiting + carried.joined if item.joins)
+    mark_done(item for item in carried.waiting + carried.written if item.joins)
     carried.waiting = [item for item in carried.waiting if not item.joins]
     carried.withdrawn = []
 
@@ -226,7 +226,7 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
     if transaction.nested:  # released or rolled back: what is left goes on with the outer one
         _carried_by(session)[enclosing(transaction)].take_over(carried)
     elif carried.committed:
-        mark_done(carried.joined + carried.withdrawn)
+        mark_done(carried.written + carried.withdrawn)
         store(carried.waiting)  # ALWAYS, or registered by a later listener of this commit
         announce(carried.changed)
     else:
@@ -246,10 +246,10 @@ def _lose_with_session(carried: _Carried) -> None:
 def _end_without_commit(carried: _Carried) -> None:
     """The transaction was closed, rolled back, or its COMMIT failed."""
     mark_done(item for item in carried.withdrawn if item.joins)
-    joined = [item for item in carried.waiting if item.joins]
-    without_queue = [item for item in joined if item.queue is None]
-    drop(carried.joined + without_queue, "its transaction was not committed")
-    for item in joined:
+    joining = [item for item in carried.waiting if item.joins]
+    without_queue = [item for item in joining if item.queue is None]
+    drop(carried.written + without_queue, "its transaction was not committed")
+    for item in joining:
         if item.queue is not None:
             item.queue.items.append(item)
     store(item for item in carried.waiting if not item.joins)

@@ -1,4 +1,4 @@
-"""Looks at the database."""
+"""The database: its version, the tables, and whether they can be written."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def tables(state: State) -> Finding:
 
 
 def writing(state: State) -> Finding:
-    """Whether rows can be written; what is tried is rolled back."""
+    """Whether rows can be written. The attempt is rolled back."""
     try:
         with state.database.writing() as connection:
             for statement in _tries():

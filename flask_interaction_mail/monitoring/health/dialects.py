@@ -1,4 +1,4 @@
-"""Looks at what one kind of database has set: characters and isolation."""
+"""What one kind of database has set: characters and isolation."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def characters(state: State) -> Finding:
     if rows:
         old = ", ".join(f"{table} ({found})" for table, found in rows)
         place = f"{quote(state.database.schema)}." if state.database.schema else ""
-        names = [place + table for table, _ in rows]
-        alter = " ".join(f"ALTER TABLE {one} CONVERT TO CHARACTER SET {_WANTED};" for one in names)
+        convert = f"CONVERT TO CHARACTER SET {_WANTED};"
+        alter = " ".join(f"ALTER TABLE {place}{table} {convert}" for table, _ in rows)
         return Health.WRONG, (
             f"not every letter can be stored: {old}. While nothing else runs, say in one session: "
             f"SET foreign_key_checks = 0; {alter} SET foreign_key_checks = 1;"

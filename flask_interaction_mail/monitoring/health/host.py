@@ -1,4 +1,4 @@
-"""Looks at what the application brings along."""
+"""What the application brings along: access, headers, other mail extensions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looks at the settings, their password, and what encrypts it."""
+"""The settings, their password, and what encrypts it."""
 
 from __future__ import annotations
 
