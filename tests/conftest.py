@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, settings
 
 from tests import proofs
 from tests.canary import Watch
+from tests.catcher import Catcher, catching
 from tests.crash import accounts
 from tests.templates import Compiled
 
@@ -31,6 +32,13 @@ def canary(request: pytest.FixtureRequest) -> Iterator[None]:
     if folder := request.node.funcargs.get("tmp_path"):
         watch.files(folder)
     assert not watch.found, "\n".join(watch.found)
+
+
+@pytest.fixture
+def catcher() -> Iterator[Catcher]:
+    """A server that takes mail and keeps it."""
+    with catching() as catcher:
+        yield catcher
 
 
 @pytest.hookimpl(wrapper=True)

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from flask_interaction_mail import send_notification
 from flask_interaction_mail.storage.tables import MESSAGE
-from tests.catcher import Catcher, catching
+from tests.catcher import Catcher
 from tests.crash.accounts import LONG
 from tests.crash.commands import Commands, commands
 from tests.host import PASSWORD, Host, opened
@@ -28,12 +28,6 @@ EACH = 20 if LONG else 1
 def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
     with commands(tmp_path_factory.mktemp("streams")) as terminal:
         yield terminal
-
-
-@pytest.fixture
-def catcher() -> Iterator[Catcher]:
-    with catching() as catcher:
-        yield catcher
 
 
 @pytest.fixture

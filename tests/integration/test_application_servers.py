@@ -17,7 +17,7 @@ import pytest
 from flask_interaction_mail import send_notification
 from flask_interaction_mail.contrib.wakeups import CeleryDelivery
 from flask_interaction_mail.outbox import presence
-from tests.catcher import Catcher, catching
+from tests.catcher import Catcher
 from tests.databases import fresh_database
 from tests.documentation import shown
 from tests.host import Host, opened
@@ -28,12 +28,6 @@ from tests.terminal import Said, run
 ROOT = Path(__file__).parents[2]
 APP = "tests.servers.web:app"
 PATIENCE = 120  # s for a server to start; some listen before they have loaded the application
-
-
-@pytest.fixture
-def catcher() -> Iterator[Catcher]:
-    with catching() as catcher:
-        yield catcher
 
 
 @pytest.fixture

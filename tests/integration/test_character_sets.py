@@ -19,18 +19,12 @@ from flask_interaction_mail import (
     send_notification,
 )
 from flask_interaction_mail.storage.tables import MESSAGE, TABLES
-from tests.catcher import Catcher, catching
+from tests.catcher import Catcher
 from tests.databases import fresh_database
 from tests.host import Host, a_merge, opened
 from tests.terminal import done, run
 
 LETTERS = "Dvořák 😀 ඔ"
-
-
-@pytest.fixture
-def catcher() -> Iterator[Catcher]:
-    with catching() as catcher:
-        yield catcher
 
 
 @pytest.fixture(

@@ -27,7 +27,7 @@ from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.settings.model import SETTINGS
 from flask_interaction_mail.storage import migrations
 from flask_interaction_mail.storage.tables import CHECK, SettingsRow
-from tests.catcher import Catcher, catching
+from tests.catcher import Catcher
 from tests.databases import DIALECTS, fresh_database
 from tests.host import NAMELESS, PASSWORD, STEWARDS, Host, opened
 from tests.panel import opened_panel
@@ -43,12 +43,6 @@ COMPLETE += ("--default-from", "crm@firm.example")
 def host(tmp_path: Path) -> Iterator[Host]:
     with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
         yield host
-
-
-@pytest.fixture
-def catcher() -> Iterator[Catcher]:
-    with catching() as catcher:
-        yield catcher
 
 
 def test_r14_what_the_command_line_saves_is_in_force(host: Host):

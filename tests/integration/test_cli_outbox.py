@@ -31,12 +31,6 @@ CANARY = "canary.x7@elsewhere.example"
 
 
 @pytest.fixture
-def catcher() -> Iterator[Catcher]:
-    with catching() as catcher:
-        yield catcher
-
-
-@pytest.fixture
 def host(tmp_path: Path, catcher: Catcher) -> Iterator[Host]:
     with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
         host.configure(smtp_port=catcher.port)

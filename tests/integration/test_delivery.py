@@ -80,12 +80,6 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     store.engine.dispose()
 
 
-@pytest.fixture
-def catcher() -> Iterator[Catcher]:
-    with catching() as catcher:
-        yield catcher
-
-
 # -- the dispatcher --------------------------------------------------------------------
 
 

@@ -17,18 +17,12 @@ from flask_sqlalchemy import SQLAlchemy
 from jinja2 import DictLoader
 
 from flask_interaction_mail import InteractionMail, Party, operations, send_notification
-from tests.catcher import Catcher, Mail, catching
+from tests.catcher import Catcher, Mail
 from tests.documentation import shown
 from tests.host import ADA, SETTINGS, Host, People, opened
 from tests.terminal import done
 
 BOB = Party("Bob Stone", "bob")
-
-
-@pytest.fixture
-def catcher() -> Iterator[Catcher]:
-    with catching() as catcher:
-        yield catcher
 
 
 @pytest.fixture

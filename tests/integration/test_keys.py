@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +20,11 @@ from flask_interaction_mail import (
 )
 from flask_interaction_mail.messages.message import id_of_key
 from flask_interaction_mail.storage.tables import ATTEMPT, MESSAGE, RECIPIENT
-from tests.catcher import Catcher, catching
+from tests.catcher import Catcher
 from tests.databases import fresh_database
 from tests.host import Host
 
 KEY = "order-1"
-
-
-@pytest.fixture
-def catcher() -> Iterator[Catcher]:
-    with catching() as catcher:
-        yield catcher
 
 
 def send(host: Host, subject: str = "Hello", key: str | None = KEY) -> Notification:

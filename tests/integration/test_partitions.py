@@ -20,19 +20,13 @@ from flask_interaction_mail.storage import migrations
 from flask_interaction_mail.storage.tables import ATTEMPT, MESSAGE, RECIPIENT
 from flask_interaction_mail.values import Status
 from scale.partitions import divide, documented, run
-from tests.catcher import Catcher, catching
+from tests.catcher import Catcher
 from tests.databases import fresh_database
 from tests.host import ADA, Host, opened
 from tests.outbox_rows import a_message
 
 DEFAULT = "interaction_mail_days.interaction_mail_message"
 LONG_AGO = timedelta(days=20)  # older than what the daily script keeps
-
-
-@pytest.fixture
-def catcher() -> Iterator[Catcher]:
-    with catching() as catcher:
-        yield catcher
 
 
 @pytest.fixture

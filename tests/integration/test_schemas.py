@@ -24,7 +24,7 @@ from flask_interaction_mail.outbox import messages
 from flask_interaction_mail.storage import migrations
 from flask_interaction_mail.storage.schema import second_connection
 from flask_interaction_mail.storage.tables import MESSAGE, TABLES
-from tests.catcher import Catcher, catching
+from tests.catcher import Catcher
 from tests.databases import DIALECTS, fresh_database
 from tests.host import a_merge, opened
 from tests.terminal import done, run
@@ -72,12 +72,6 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
         with engine.connect() as connection:
             cascade = request.param == "postgresql"
             connection.execute(sa.schema.DropSchema(name, cascade=cascade))
-
-
-@pytest.fixture
-def catcher() -> Iterator[Catcher]:
-    with catching() as catcher:
-        yield catcher
 
 
 def _named_by(how: str, place: Place) -> dict[str, Any]:

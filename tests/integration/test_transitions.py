@@ -17,18 +17,12 @@ from flask_interaction_mail.outbox import claim
 from flask_interaction_mail.outbox.transitions import ADOPTED, STORED, TABLE
 from flask_interaction_mail.storage.tables import MESSAGE
 from flask_interaction_mail.values import Status
-from tests.catcher import Catcher, catching
+from tests.catcher import Catcher
 from tests.host import Host, opened
 
 RATE = 2
 STEWARDS = "stewards@firm.example"
 _WATCHED = ("interaction_mail_message", "interaction_mail_recipient")
-
-
-@pytest.fixture
-def catcher() -> Iterator[Catcher]:
-    with catching() as catcher:
-        yield catcher
 
 
 @pytest.fixture

@@ -52,7 +52,7 @@ from flask_interaction_mail.outcome import Reply, Result, Stage
 from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
 from flask_interaction_mail.transport.base import TransportResult
 from flask_interaction_mail.values import Reason, Status
-from tests.catcher import Catcher, catching
+from tests.catcher import Catcher
 from tests.catcher import Mail as Caught
 from tests.crash.site import Site, Worker, a_site, letter
 from tests.crash.stock import KINDS, fresh
@@ -66,12 +66,6 @@ from tests.terminal import done, run
 RATE, ACTOR_RATE = 10, 100  # as they are by default
 LIMITS = {"INTERACTION_MAIL_RATE": RATE, "INTERACTION_MAIL_ACTOR_RATE": ACTOR_RATE}
 TO = "stewards@firm.example"
-
-
-@pytest.fixture
-def catcher() -> Iterator[Catcher]:
-    with catching() as catcher:
-        yield catcher
 
 
 @contextmanager
@@ -516,10 +510,7 @@ def test_what_a_digest_has_taken_cannot_be_released_any_more(
     any_host: Host, catcher: Catcher
 ) -> None:
     """It would come twice; the digest itself can be called back, with all that is in it."""
-    ids = flood(any_host, RATE + 3)
-    drain(any_host)
-    pass_a_minute(any_host)
-    (digest,) = _gather(any_host)
+    ids, digest = _in_one_digest(any_host, 3)
     assert not operations.release(any_host.state, ids[-1])
     assert not operations.cancel(any_host.state, ids[-1])
     with any_host.app.app_context():
@@ -535,10 +526,7 @@ def test_what_a_digest_has_taken_cannot_be_released_any_more(
 
 def test_what_is_in_a_digest_is_held_until_that_is_done(any_host: Host, catcher: Catcher) -> None:
     """For the host it waits, with its reason, as long as the digest waits, is tried and retried."""
-    ids = flood(any_host, RATE + 3)
-    drain(any_host)
-    pass_a_minute(any_host)
-    (digest,) = _gather(any_host)
+    ids, digest = _in_one_digest(any_host, 3)
     catcher.refuse[TO] = "451 4.2.0 later"
     for its_own in ("queued", "deferred"):
         assert only(any_host, digest).status == its_own
@@ -573,10 +561,7 @@ def test_what_was_in_a_digest_is_known_after_its_text_is_gone(
     any_host: Host, catcher: Catcher
 ) -> None:
     """The purge takes the digest's text away; which messages were in it stays."""
-    ids = flood(any_host, RATE + 3)
-    drain(any_host)
-    pass_a_minute(any_host)
-    (digest,) = _gather(any_host)
+    ids, digest = _in_one_digest(any_host, 3)
     drain(any_host)
     later = clock.now() + timedelta(days=8)
     retention.purge(
@@ -592,6 +577,15 @@ def _gather(host: Host) -> list[uuid.UUID]:
     rate_limits = host.dispatcher()._ports.rate_limits
     with host.state.database.writing() as connection:
         return rate_limits.gather(connection, clock.now())
+
+
+def _in_one_digest(host: Host, count: int) -> tuple[list[uuid.UUID], uuid.UUID]:
+    """A flood of which ``count`` messages are in one digest, not sent yet; its ids and that one."""
+    ids = flood(host, RATE + count)
+    drain(host)
+    pass_a_minute(host)
+    (digest,) = _gather(host)
+    return ids, digest
 
 
 @pytest.mark.parametrize("any_host", LOCKING, indirect=True)
@@ -787,10 +781,7 @@ def test_a_digest_sent_again_that_leaves_in_another_digest(
     any_host: Host, catcher: Catcher
 ) -> None:
     """Above the rate it waits with newer mail: what was in it arrives with the digest of both."""
-    ids = flood(any_host, RATE + 2)
-    drain(any_host)
-    pass_a_minute(any_host)
-    (digest,) = _gather(any_host)
+    ids, digest = _in_one_digest(any_host, 2)
     catcher.refuse[TO] = "550 5.1.1 unknown"
     drain(any_host)
     catcher.refuse.clear()
@@ -1156,10 +1147,7 @@ def test_what_is_in_a_digest_is_not_purged_before_that_is_done(
     any_host: Host, catcher: Catcher
 ) -> None:
     """However old it is: a digest can wait for a server for days."""
-    ids = flood(any_host, RATE + 2)
-    drain(any_host)
-    pass_a_minute(any_host)
-    (digest,) = _gather(any_host)
+    ids, digest = _in_one_digest(any_host, 2)
     long_ago = clock.now() - timedelta(days=400)
     with any_host.state.database.writing() as connection:
         connection.execute(sa.update(MESSAGE).values(created_at=long_ago))
