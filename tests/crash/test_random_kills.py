@@ -35,7 +35,8 @@ def test_random_kills_lose_nothing(site: Site) -> None:
     site.stop(*crew)
     found = site.account(f"{KILLS} random kills")
     assert (found.lost, found.unexpected, found.message_ids) == (0, 0, 0)
-    assert found.duplicated <= KILLS * CONNECTIONS
+    # For each connection the message in DATA, and one whose answer is younger than 10 ms.
+    assert found.duplicated <= KILLS * CONNECTIONS * 2
     assert found.worst <= 1 + KILLS
     _no_more_copies_than_claims(site)
 
