@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from werkzeug.security import generate_password_hash
+
 from flask_interaction_mail import Role
 
 from .database import db
@@ -48,7 +50,18 @@ def seed() -> None:
     """Add what is missing and commit; what is there already stays as it is."""
     if db.session.scalar(db.select(db.func.count(User.id))):
         return
-    users = {user.login: user for user in map(_user, USERS)}
+    password_hash = generate_password_hash(PASSWORD)  # once, as it is slow on purpose
+    users = {
+        login: User(
+            login=login,
+            name=name,
+            email=email,
+            role=role,
+            uses_desktop_client=desktop,
+            password_hash=password_hash,
+        )
+        for login, name, email, role, desktop in USERS
+    }
     folders = {name: Folder(name=name, owner=users[login]) for name, login in FOLDERS}
     groups = [
         Group(
@@ -65,10 +78,3 @@ def seed() -> None:
             Contact(folder=folders[folder], name=name, email=email, phone=phone, city=city)
         )
     db.session.commit()
-
-
-def _user(row: tuple[str, str, str | None, Role, bool]) -> User:
-    login, name, email, role, desktop = row
-    user = User(login=login, name=name, email=email, role=role, uses_desktop_client=desktop)
-    user.set_password(PASSWORD)
-    return user

@@ -1,10 +1,11 @@
 """Run all tests, as ``make test`` does: ``python -m tests.check [--cov] [arguments of pytest]``.
 
 Most tests wait most of the time, so many run side by side. Their folders are in memory where there
-is room for them, and their database servers never call fsync. Celery and browsers, which keep the
-machine busy, come next, a few at a time; what kills processes and says how soon others go on is
-alone at the end. The databases of both call fsync. PostgreSQL and MariaDB are started here, unless
-``TEST_POSTGRESQL_URL`` and ``TEST_MARIADB_URL`` name others.
+is room for them, and their database servers never call fsync. Then come, a few at a time, Celery
+and browsers, which keep the machine busy, and at last what kills processes and says how soon others
+go on. The databases of both call fsync. PostgreSQL and MariaDB are started here, unless
+``TEST_POSTGRESQL_URL`` and ``TEST_MARIADB_URL`` name others. Python keeps what it has compiled,
+whatever PYTHONDONTWRITEBYTECODE says, as hundreds of processes load the same modules.
 
 With ``--cov``, as ``make coverage`` has it, the lines that no test ran are printed at the end; that
 costs 1.7 times the processor time. With paths among the arguments only these are run, in the first
@@ -30,8 +31,8 @@ from tests.servers import mariadb, postgresql
 ROOT = Path(__file__).parents[1]
 CELERY = "tests/integration/test_celery.py"
 TOGETHER = ("tests/security", "tests/integration", "tests/unit", f"--ignore={CELERY}")
-FEW_AT_A_TIME = (CELERY, "tests/browser")
-ALONE = ("tests/crash",)
+BUSY = (CELERY, "tests/browser")
+CRASHES = ("tests/crash",)
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - for a folder of our own
 ROOM = 2 << 30  # bytes; the tests leave about a quarter of it behind
@@ -53,8 +54,8 @@ def main(arguments: Sequence[str]) -> int:
         return _together(jobs, *last, *given)
     statuses = [_together(jobs, *first, *TOGETHER, *given)]
     with _servers() as urls:
-        few, alone = (*next_, *FEW_AT_A_TIME, *given), (*next_, *last, *ALONE, *given)
-        statuses += [_pytest(min(jobs, _FEW), few, urls), _pytest(1, alone, urls)]
+        for part in ((*next_, *BUSY), (*next_, *last, *CRASHES)):
+            statuses += [_pytest(min(jobs, _FEW), (*part, *given), urls)]
     nothing = pytest.ExitCode.NO_TESTS_COLLECTED
     # Ended by a signal is a negative one.
     return max((abs(status) for status in statuses if status != nothing), default=nothing)
@@ -76,7 +77,8 @@ def _pytest(processes: int, arguments: Sequence[str], variables: Mapping[str, st
     """Its exit status."""
     beside = ("-n", str(processes), "--dist", "worksteal") if processes > 1 else ()
     command = [sys.executable, "-m", "pytest", *beside, *arguments]
-    with subprocess.Popen(command, cwd=ROOT, env={**os.environ, **variables}) as process:
+    environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", **variables}
+    with subprocess.Popen(command, cwd=ROOT, env=environ) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:  # pytest got it, too, and ends what it has started

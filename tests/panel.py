@@ -43,7 +43,7 @@ class Panel:
         """The page at ``url``."""
         response = self.client.get(url)
         assert response.status_code == status, response.text
-        return BeautifulSoup(response.text, "html.parser")
+        return BeautifulSoup(response.text, "lxml")
 
     def fields(self, url: str = HOME) -> dict[str, str]:
         """What a browser would send for the POST form at ``url`` without any typing."""

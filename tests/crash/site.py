@@ -37,7 +37,7 @@ _ENOUGH = 10_000  # answers
 
 
 @cache
-def _processes() -> Any:
+def processes() -> Any:
     """The context to start processes with; its clean process finds the tests, and only it does."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", _ROOT, prepend=os.pathsep)
@@ -115,9 +115,9 @@ class Site:
         """A process that runs ``target`` of tests/crash/worker.py."""
         ours, theirs = _PROCESSES.Pipe()
         if target is worker.deliver:
-            process = _processes().Process(target=target, args=(*arguments, theirs))
+            process = processes().Process(target=target, args=(*arguments, theirs))
         else:
-            process = _processes().Process(target=target, args=(self.url, theirs, *arguments))
+            process = processes().Process(target=target, args=(self.url, theirs, *arguments))
         process.start()
         theirs.close()
         started = Worker(process, ours)

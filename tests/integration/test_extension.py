@@ -84,7 +84,7 @@ def subjects(app: Flask) -> list[str]:
 def page_of(app: Flask, url: str = PAGE, **options: Any) -> BeautifulSoup:
     response = app.test_client().get(url, **options)
     assert response.status_code == 200, response.text
-    return BeautifulSoup(response.text, "html.parser")
+    return BeautifulSoup(response.text, "lxml")
 
 
 @pytest.fixture
@@ -616,7 +616,7 @@ def test_a_global_admin_that_was_given_to_both_before_the_extension(
 def save_by_hand(app: Flask, url: str, **options: Any) -> str:
     """Fill the form at ``url`` and press Save; gives where that leads."""
     client = app.test_client()
-    page = BeautifulSoup(client.get(url, **options).text, "html.parser")
+    page = BeautifulSoup(client.get(url, **options).text, "lxml")
     form = page.find("form", method="post")
     assert form is not None
     answer = client.post(url, data=form_values(page) | TYPED, **options)

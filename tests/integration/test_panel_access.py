@@ -122,7 +122,7 @@ def test_a_session_that_has_ended_is_said_in_the_panel_and_keeps_what_was_typed(
     values = panel.fields() | TYPED | {"default_to": "typed-desk", "password": PASSWORD}
     panel.client = panel.host.app.test_client()
     response = panel.client.post(HOME, data=values)
-    page = BeautifulSoup(response.text, "html.parser")
+    page = BeautifulSoup(response.text, "lxml")
     assert response.status_code == 400
     assert "Your session has ended" in page.select_one(".im-alert-bad").text  # type: ignore[union-attr]
     assert PASSWORD not in response.text
@@ -155,7 +155,7 @@ def test_a_login_that_has_ended_keeps_what_was_typed_until_the_next_one(host_of:
     values = panel.fields() | typed
     inside[0] = False
     response = panel.client.post(HOME, data=values)
-    page = BeautifulSoup(response.text, "html.parser")
+    page = BeautifulSoup(response.text, "lxml")
     assert response.status_code == 403
     assert "Your session has ended" in page.text
     assert "typed-desk" in page.text

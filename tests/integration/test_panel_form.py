@@ -29,7 +29,7 @@ def panel(tmp_path: Path) -> Iterator[Panel]:
 
 
 def soup(response: object) -> BeautifulSoup:
-    return BeautifulSoup(response.text, "html.parser")  # type: ignore[attr-defined]
+    return BeautifulSoup(response.text, "lxml")  # type: ignore[attr-defined]
 
 
 def test_r7_one_panel_in_the_configuration_menu_holds_all_settings(panel: Panel) -> None:

@@ -55,17 +55,24 @@ def catcher() -> Iterator[Catcher]:
     controller.stop()
 
 
+@pytest.fixture(scope="module")
+def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the programs that installing the wheel brings, and nothing else."""
+    folder = tmp_path_factory.mktemp("installed")
+    venv.create(folder, with_pip=True)
+    pip(folder / "bin/python", "install", wheel)
+    return folder / "bin"
+
+
 @pytest.fixture
-def site(wheel: Path, tmp_path: Path) -> Iterator[str]:
+def site(programs: Path, tmp_path: Path) -> Iterator[str]:
     """The README's application, served by ``flask run`` from the folder where it was written."""
     (tmp_path / "app.py").write_text(readme_block("python", "APP_SECRET_KEY"), "utf-8")
-    venv.create(tmp_path / "venv", with_pip=True)
-    pip(tmp_path / "venv/bin/python", "install", wheel)
     port = free_port()
     environ = {name: value for name, value in os.environ.items() if "PYTHON" not in name}
     environ |= {"APP_SECRET_KEY": "a key", "APP_PASSWORD": PASSWORD}
     log = (tmp_path / "log").open("w")
-    command = [tmp_path / "venv/bin/flask", "run", "--port", str(port)]
+    command = [programs / "flask", "run", "--port", str(port)]
     process = subprocess.Popen(command, cwd=tmp_path, env=environ, stdout=log, stderr=log)
     try:
         wait_until(lambda: answers(port) or process.poll() is not None, 30)
@@ -111,10 +118,10 @@ class Visitor:
     def _open(self, path: str, data: bytes | None) -> BeautifulSoup:
         try:
             with self._opener.open(self._site + path, data, timeout=30) as response:
-                return BeautifulSoup(response.read(), "html.parser")
+                return BeautifulSoup(response.read(), "lxml")
         except urllib.error.HTTPError as error:
             with error:
-                return BeautifulSoup(error.read(), "html.parser")
+                return BeautifulSoup(error.read(), "lxml")
 
 
 def test_wheel_has_what_is_not_python(wheel: Path) -> None:

@@ -1,4 +1,4 @@
-"""A process that rotates the keys and kills itself on the way: ``url point newest older…``.
+"""A process that rotates the keys and kills itself on the way.
 
 Point n is the n-th step of the database's work: a statement that begins, one that has ended, or
 a commit that is about to be made.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
-import sys
+from collections.abc import Sequence
 
 import sqlalchemy as sa
 
@@ -18,7 +18,7 @@ from flask_interaction_mail.settings.store import SettingsStore
 from tests.outbox_rows import Store
 
 
-def main(url: str, point: int, keys: list[str]) -> None:
+def rotate(url: str, point: int, keys: Sequence[str]) -> None:
     """Rotate until ``point`` is reached; to the end if it never is."""
     steps = itertools.count(1)
 
@@ -30,7 +30,3 @@ def main(url: str, point: int, keys: list[str]) -> None:
     for event in ("before_cursor_execute", "after_cursor_execute", "commit"):
         sa.event.listen(store.engine, event, step)
     SettingsStore(store, Keyring(keys)).rotate_keys()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3:])

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,20 +13,25 @@ from flask_interaction_mail.settings.revisions import Rows
 from flask_interaction_mail.settings.secret import Secret
 from flask_interaction_mail.settings.store import SettingsStore
 from tests.canary import PASSWORD
+from tests.crash.site import processes
 from tests.host import SETTINGS
 from tests.outbox_rows import Store
 from tests.proofs import proved
+from tests.security import rotating
 
-ROOT = Path(__file__).parents[2]
 KILLS = 20
 REVISIONS = 8
 FIRST_UPDATE = 8  # steps of the database's work before the first password is written
 
 
-def rotate(url: str, point: int, *keys: str) -> int:
+def rotate(url: str, point: int, *keys: str) -> int | None:
     """Run a rotation in a process of its own; gives how it ended."""
-    script = [sys.executable, "-m", "tests.security.rotating", url, str(point), *keys]
-    return subprocess.run(script, cwd=ROOT, timeout=60, check=False).returncode
+    process = processes().Process(target=rotating.rotate, args=(url, point, keys))
+    process.start()
+    process.join(60)
+    status: int | None = process.exitcode
+    process.close()
+    return status
 
 
 def under(store: Store, *keys: str) -> int:

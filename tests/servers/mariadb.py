@@ -41,7 +41,7 @@ def mariadb(options: tuple[str, ...], parent: Path | None = None) -> Iterator[st
             process = subprocess.Popen([server, *files, *place, *_OWN, *options], stderr=log)
         try:
             wait_for_port(port)
-            yield f"mariadb+pymysql://root@127.0.0.1:{port}/mysql"
+            yield f"mariadb+pymysql://root@127.0.0.1:{port}/mysql?ssl_disabled=true"
         finally:
             process.kill()
             process.wait(10)

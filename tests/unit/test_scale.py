@@ -8,7 +8,7 @@ import pytest
 
 from scale.__main__ import _plans
 from scale.capacity import DAY, HOUR, PROBE, Costs, Plan, Site
-from scale.simulation import NOON, daily_curve, play
+from scale.simulation import NOON, Day, daily_curve, play
 
 COSTS = Costs(
     worker_cpu=100e-6,
@@ -25,7 +25,12 @@ COSTS = Costs(
 # Small, so that a day is soon over; one burst, one refusal in ten.
 SITE = Site(messages=864_000, bursts=1, refused=0.1, connections=4, relay_seconds=0.1)
 PLAN = Plan(COSTS, SITE)
-USUAL = play(PLAN, seed=1)
+
+
+@pytest.fixture(scope="module")
+def usual() -> Day:
+    """What a day comes to."""
+    return play(PLAN, seed=1)
 
 
 def with_(**changes: float) -> Plan:
@@ -81,22 +86,21 @@ def test_a_peak_that_no_day_can_have_is_refused() -> None:
             daily_curve(peak)
 
 
-def test_the_same_seed_gives_the_same_day() -> None:
+def test_the_same_seed_gives_the_same_day(usual: Day) -> None:
     """Chance comes from the seed and from nowhere else."""
-    assert play(PLAN, seed=1) == USUAL
-    assert play(PLAN, seed=2) != USUAL
+    assert play(PLAN, seed=1) == usual
+    assert play(PLAN, seed=2) != usual
 
 
-def test_an_ordinary_day_keeps_to_the_plan() -> None:
+def test_an_ordinary_day_keeps_to_the_plan(usual: Day) -> None:
     """Everything leaves, with the retries of the formula, and almost nothing waits."""
-    day = USUAL
-    assert day.arrived == pytest.approx(864_000, rel=0.01)
-    assert day.sent + day.left == day.arrived
-    assert day.left < 0.001 * day.arrived
-    assert day.attempts / day.sent == pytest.approx(PLAN.attempts, rel=0.01)
-    assert day.longest_wait <= PLAN.burst_wait + 5
-    assert day.rows <= PLAN.written(*PLAN.worst) * 1.05
-    assert day.recovered is None
+    assert usual.arrived == pytest.approx(864_000, rel=0.01)
+    assert usual.sent + usual.left == usual.arrived
+    assert usual.left < 0.001 * usual.arrived
+    assert usual.attempts / usual.sent == pytest.approx(PLAN.attempts, rel=0.01)
+    assert usual.longest_wait <= PLAN.burst_wait + 5
+    assert usual.rows <= PLAN.written(*PLAN.worst) * 1.05
+    assert usual.recovered is None
 
 
 def test_a_burst_above_the_capacity_waits_as_computed() -> None:
@@ -127,15 +131,15 @@ def test_without_an_answer_nothing_leaves_and_nothing_is_lost() -> None:
     assert day.left >= day.longest_queue
 
 
-def test_dropping_a_day_makes_mail_wait_and_loses_none() -> None:
+def test_dropping_a_day_makes_mail_wait_and_loses_none(usual: Day) -> None:
     """What could not be stored meanwhile is stored afterwards, and only then begins to wait."""
     day = play(with_(drop=3 * HOUR), seed=1)
-    assert day.arrived == USUAL.arrived
+    assert day.arrived == usual.arrived
     assert day.sent + day.left == day.arrived
-    assert day.longest_queue > USUAL.longest_queue
+    assert day.longest_queue > usual.longest_queue
 
 
-def test_a_purge_by_rows_writes_more() -> None:
+def test_a_purge_by_rows_writes_more(usual: Day) -> None:
     """Three rows a message, as fast as it is let."""
-    more = play(with_(purged=50), seed=1).rows - USUAL.rows
+    more = play(with_(purged=50), seed=1).rows - usual.rows
     assert 0 < more <= 50 * COSTS.purge_rows
