@@ -1,16 +1,16 @@
 """Run all tests, as ``make test`` does: ``python -m tests.check [--cov] [arguments of pytest]``.
 
-Most tests wait most of the time, so many run side by side. Their folders are in memory where there
-is room for them, and their database servers never call fsync. Then come, a few at a time, Celery
-and browsers, which keep the machine busy, and at last what kills processes and says how soon others
-go on. The databases of both call fsync. PostgreSQL and MariaDB are started here, unless
-``TEST_POSTGRESQL_URL`` and ``TEST_MARIADB_URL`` name others. Python keeps what it has compiled,
-whatever PYTHONDONTWRITEBYTECODE says, as hundreds of processes load the same modules.
+Most tests wait most of the time, so many run side by side. Then come, a few at a time, Celery and
+browsers, which keep the machine busy, and at last what kills processes and says how soon others go
+on. Folders are in memory where there is room for them, and the database servers never call fsync:
+a process that is killed loses nothing that it wrote (``make torture`` has both on a disk).
+PostgreSQL and MariaDB are started here, unless ``TEST_POSTGRESQL_URL`` and ``TEST_MARIADB_URL``
+name others. Python keeps what it has compiled, whatever PYTHONDONTWRITEBYTECODE says, as hundreds
+of processes load the same modules.
 
 With ``--cov``, as ``make coverage`` has it, the lines that no test ran are printed at the end; that
-costs 1.7 times the processor time. With paths among the arguments only these are run, in the first
-way. ``JOBS`` says how many processes there are, by default three for each core; with 1 everything
-is run one by one.
+costs 1.7 times the processor time. With paths among the arguments only these are run. ``JOBS`` says
+how many processes there are, by default three for each core; with 1 everything is run one by one.
 """
 
 from __future__ import annotations
@@ -30,32 +30,35 @@ from tests.servers import mariadb, postgresql
 
 ROOT = Path(__file__).parents[1]
 CELERY = "tests/integration/test_celery.py"
-TOGETHER = ("tests/security", "tests/integration", "tests/unit", f"--ignore={CELERY}")
-BUSY = (CELERY, "tests/browser")
-CRASHES = ("tests/crash",)
-
-MEMORY = Path("/dev/shm")  # noqa: S108 - for a folder of our own
-ROOM = 2 << 30  # bytes; the tests leave about a quarter of it behind
-_FEW = 3  # processes
-# Of the first run, of each later one, and of the last one, which prints what all came to.
+# What runs side by side, a part after the other, and in how many processes at most.
+PARTS = (
+    (("tests/security", "tests/integration", "tests/unit", f"--ignore={CELERY}"), sys.maxsize),
+    ((CELERY, "tests/browser"), 3),
+    (("tests/crash",), 3),
+)
+# Of the first part, of each later one, and of the last one, which prints what all came to.
 _COVERING = (
     ("--cov", "--cov-report="),
     ("--cov", "--cov-append", "--cov-report="),
-    ("--cov", "--cov-report=term"),
+    ("--cov", "--cov-append", "--cov-report=term"),
 )
+
+MEMORY = Path("/dev/shm")  # noqa: S108 - for a folder of our own
+ROOM = 2 << 30  # bytes; the tests leave about a quarter of it behind
 
 
 def main(arguments: Sequence[str]) -> int:
     """The worst exit status of what was run."""
     jobs = int(os.environ.get("JOBS") or 3 * (os.cpu_count() or 1))
-    first, next_, last = _COVERING if "--cov" in arguments else ((), (), ())
     given = tuple(argument for argument in arguments if argument != "--cov")
-    if any(_is_path(argument) for argument in given):
-        return _together(jobs, *last, *given)
-    statuses = [_together(jobs, *first, *TOGETHER, *given)]
-    with _servers() as urls:
-        for part in ((*next_, *BUSY), (*next_, *last, *CRASHES)):
-            statuses += [_pytest(min(jobs, _FEW), (*part, *given), urls)]
+    parts = (((), jobs),) if any(_is_path(argument) for argument in given) else PARTS
+    covering = _COVERING if "--cov" in arguments else ((),) * len(PARTS)
+    with _fast_folder() as folder, _servers(folder) as urls:
+        variables = {"TMPDIR": str(folder), **urls}
+        statuses = [
+            _pytest(min(jobs, most), (*part, *options, *given), variables)
+            for (part, most), options in zip(parts, covering, strict=False)
+        ]
     nothing = pytest.ExitCode.NO_TESTS_COLLECTED
     # Ended by a signal is a negative one.
     return max((abs(status) for status in statuses if status != nothing), default=nothing)
@@ -63,14 +66,6 @@ def main(arguments: Sequence[str]) -> int:
 
 def _is_path(argument: str) -> bool:
     return (ROOT / argument.partition("::")[0]).exists()
-
-
-def _together(processes: int, *arguments: str) -> int:
-    with (
-        _fast_folder() as folder,
-        _servers(folder, postgresql.WITHOUT_FSYNC, mariadb.WITHOUT_FSYNC) as urls,
-    ):
-        return _pytest(processes, arguments, {"TMPDIR": str(folder), **urls})
 
 
 def _pytest(processes: int, arguments: Sequence[str], variables: Mapping[str, str]) -> int:
@@ -107,21 +102,17 @@ def _has_room(folder: Path) -> bool:
 
 
 @contextmanager
-def _servers(
-    parent: Path | None = None,
-    for_postgresql: tuple[str, ...] = (),
-    for_mariadb: tuple[str, ...] = (),
-) -> Iterator[dict[str, str]]:
+def _servers(folder: Path) -> Iterator[dict[str, str]]:
     """The variables that name the servers; others are looked for where they may run."""
     urls: dict[str, str] = {}
     with ExitStack() as stack:
         if "TEST_POSTGRESQL_URL" not in os.environ:
             with suppress(pytest.skip.Exception):
-                started = stack.enter_context(postgresql.cluster(for_postgresql, parent))
+                started = stack.enter_context(postgresql.cluster(parent=folder))
                 urls["TEST_POSTGRESQL_URL"] = started.url
         if "TEST_MARIADB_URL" not in os.environ:
             with suppress(pytest.skip.Exception):
-                url = stack.enter_context(mariadb.mariadb(for_mariadb, parent))
+                url = stack.enter_context(mariadb.mariadb(mariadb.WITHOUT_FSYNC, folder))
                 urls["TEST_MARIADB_URL"] = url
         yield urls
 

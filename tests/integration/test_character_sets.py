@@ -117,7 +117,7 @@ def characters(host: Host) -> dict[str, str]:
 
 def test_doctor_names_a_connection_that_lacks_letters(tmp_path: Path) -> None:
     """The best table is of no use then."""
-    with fresh_database("mariadb", tmp_path) as url, opened(f"{url}?charset=latin1") as host:
+    with fresh_database("mariadb", tmp_path) as url, opened(f"{url}&charset=latin1") as host:
         host.configure()
         said = characters(host)
         assert said["health"] == "wrong"
