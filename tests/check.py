@@ -45,6 +45,7 @@ _COVERING = (
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - for a folder of our own
 ROOM = 2 << 30  # bytes; the tests leave about a quarter of it behind
+_KEEPING = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}  # what was compiled is kept
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -53,7 +54,8 @@ def main(arguments: Sequence[str]) -> int:
     given = tuple(argument for argument in arguments if argument != "--cov")
     parts = (((), jobs),) if any(_is_path(argument) for argument in given) else PARTS
     covering = _COVERING if "--cov" in arguments else ((),) * len(PARTS)
-    with _fast_folder() as folder, _servers(folder) as urls:
+    with _fast_folder() as folder, _compiling() as compiling, _servers(folder) as urls:
+        compiling.wait()
         variables = {"TMPDIR": str(folder), **urls}
         statuses = [
             _pytest(min(jobs, most), (*part, *options, *given), variables)
@@ -68,12 +70,17 @@ def _is_path(argument: str) -> bool:
     return (ROOT / argument.partition("::")[0]).exists()
 
 
+def _compiling() -> subprocess.Popen[bytes]:
+    """A process that compiles all tests: else each of those that run them would."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-qq"]
+    return subprocess.Popen(command, cwd=ROOT, env=_KEEPING, stdout=subprocess.DEVNULL)
+
+
 def _pytest(processes: int, arguments: Sequence[str], variables: Mapping[str, str]) -> int:
     """Its exit status."""
     beside = ("-n", str(processes), "--dist", "worksteal") if processes > 1 else ()
     command = [sys.executable, "-m", "pytest", *beside, *arguments]
-    environ = {**os.environ, "PYTHONDONTWRITEBYTECODE": "", **variables}
-    with subprocess.Popen(command, cwd=ROOT, env=environ) as process:
+    with subprocess.Popen(command, cwd=ROOT, env={**_KEEPING, **variables}) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:  # pytest got it, too, and ends what it has started

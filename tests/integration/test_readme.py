@@ -59,8 +59,8 @@ def catcher() -> Iterator[Catcher]:
 def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the programs that installing the wheel brings, and nothing else."""
     folder = tmp_path_factory.mktemp("installed")
-    venv.create(folder, with_pip=True)
-    pip(folder / "bin/python", "install", wheel)
+    venv.create(folder)
+    pip(sys.executable, "--python", folder / "bin/python", "install", "--no-compile", wheel)
     return folder / "bin"
 
 
