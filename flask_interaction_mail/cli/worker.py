@@ -6,17 +6,19 @@ import gc
 import queue
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 import click
 
 from ..config import STAYS_HERE
+from ..delivery.dispatcher import Dispatcher
 from ..delivery.factory import dispatcher_of
 from ..delivery.ports import StopCondition
 from ..outbox.presence import How
-from ..state import state_of
+from ..state import State, state_of
+from . import supervisor
 from .output import fail, main, say
 
 
@@ -25,23 +27,57 @@ from .output import fail, main, say
 @click.option(
     "--connections", type=click.IntRange(1, 100), help="SMTP connections, instead of the default."
 )
-def worker(once: bool, connections: int | None) -> None:
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Worker processes. One that ends unexpectedly is started again.",
+)
+def worker(once: bool, connections: int | None, processes: int) -> None:
     """Deliver until SIGTERM or SIGINT: what is in flight then is finished first."""
-    changes = {"connections": connections} if connections else {}
+    supervised = supervisor.is_there()
     state = state_of()
-    if state.config.transport.stands_in:
+    if state.config.transport.stands_in and not supervised:
         say(f"{STAYS_HERE[0].upper()}{STAYS_HERE[1:]}.")
+    # Whatever the command says: a program that gives it may always say the same.
+    if processes > 1 and not supervised:
+        _supervise(state, processes, supervisor.deliver_once if once else supervisor.deliver)
+        return
+    changes = {"connections": connections} if connections else {}
     dispatcher = dispatcher_of(state, How.ONCE if once else How.WORKER, **changes)
+    if supervised:
+        supervisor.ignore_signals()
     with until_signalled() as (stop, wake):
-        if not once:
-            say("Delivering. Stop with Ctrl-C or SIGTERM.")
-            # What starting made stays for as long as this process. To look through all of it
-            # again and again for something to free would stop delivery for 50 ms each time.
-            gc.collect()
-            gc.freeze()
-            dispatcher.run(stop, wake)
-            return
-        stats = dispatcher.drain(StopCondition(stop))
+        if supervised:
+            supervisor.watch(stop, wake)
+        if once:
+            _drain(dispatcher, stop)
+        else:
+            if not supervised:
+                say("Delivering. Stop with Ctrl-C or SIGTERM.")
+            _run(dispatcher, stop, wake)
+
+
+def _supervise(
+    state: State, processes: int, deliver: Callable[[int, threading.Event], None]
+) -> None:
+    for engine in state.db.engines.values():
+        engine.dispose()  # what the start of the application has left open
+    with until_signalled() as (stop, _):
+        deliver(processes, stop)
+
+
+def _run(dispatcher: Dispatcher, stop: threading.Event, wake: threading.Event) -> None:
+    # What starting made stays for as long as this process. To look through all of it
+    # again and again for something to free would stop delivery for 50 ms each time.
+    gc.collect()
+    gc.freeze()
+    dispatcher.run(stop, wake)
+
+
+def _drain(dispatcher: Dispatcher, stop: threading.Event) -> None:
+    stats = dispatcher.drain(StopCondition(stop))
     say(f"{stats.sent} sent, {stats.others} not.")
     if stats.held_up_by:
         fail(f"delivery stopped: {stats.held_up_by}")

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 import sqlalchemy as sa
 
@@ -20,6 +20,8 @@ from ..settings.model import MessagingSettings, relay_of
 from ..settings.relay import Relay
 from ..storage.transactions import Transactions
 from ..transport.base import Transport
+
+GRACE: Final = 30.0  # s, at the end, for what is in flight
 
 
 def worker_name() -> str:
@@ -100,7 +102,7 @@ class DispatcherPorts:
     connections: int
     lease: timedelta
     relay: Callable[[MessagingSettings], Relay] = relay_of
-    grace: float = 30.0
+    grace: float = GRACE
     suppressed: Callable[[], bool] = lambda: False
     tidy: Callable[[], object] = lambda: None
     prepare: Callable[[Relay], None] = lambda _: None
