@@ -126,6 +126,8 @@ AGAINST = [
     (("outbox", "show", "rubbish"), 2, "no id of a message"),
     (("outbox", "cancel", "11111111-1111-1111-1111-111111111111"), 1, "does not wait"),
     (("db", "upgrade"), 1, "INTERACTION_MAIL_MIGRATIONS"),
+    (("worker", "--processes", "0"), 2, "1<=x<=64"),
+    (("worker", "--processes", "65"), 2, "1<=x<=64"),
     (("unheard-of",), 2, "No such command"),
 ]
 

@@ -50,6 +50,7 @@ LATE = (
     "flask_interaction_mail.admin.export",
     "flask_interaction_mail.admin.test_page",
     "flask_interaction_mail.cli.status",
+    "flask_interaction_mail.cli.supervisor",
     "flask_interaction_mail.cli.worker",
     "flask_interaction_mail.cli.doctor",
     "flask_interaction_mail.cli.fields",
