@@ -37,8 +37,8 @@ test: $(VENV)/.test lint ## everything: lint, then all tests (JOBS=1: one by one
 coverage: $(VENV)/.test ## all tests, and which lines none of them ran
 	$(BIN)/python -m tests.check --cov $(PYTEST_ARGS)
 
-bench: $(BENCH)/.installed ## ours and others side by side, into docs/ (ONLY=wire,drain: some; ROUNDS=1 QUICK=1: a look)
-	$(BENCH)/bin/python -m benchmarks --rounds $(ROUNDS) $(if $(QUICK),--quick) \
+bench: $(BENCH)/.installed ## ours and others side by side, into docs/ (ONLY=wire,drain: some; ROUNDS=1 QUICK=1: a look; FULL=1)
+	$(BENCH)/bin/python -m benchmarks --rounds $(ROUNDS) $(if $(QUICK),--quick) $(if $(FULL),--full) \
 		$(if $(ONLY),--only $(ONLY)) $(if $(QUICK),,--write)
 
 # import-linter's cache does not notice modules that are new, so it is not used.

@@ -1,4 +1,4 @@
-"""python -m benchmarks [--rounds N] [--quick] [--only wire,drain] [--write]"""
+"""python -m benchmarks [--rounds N] [--quick | --full] [--only wire,drain] [--write]"""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ FIGURES = ("wire", "drain", "latency", "enqueue", "settings", "startup", "idle",
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--quick", action="store_true", help="less of everything")
+    extent = parser.add_mutually_exclusive_group()
+    extent.add_argument("--quick", action="store_true", help="less of everything")
+    extent.add_argument("--full", action="store_true", help="a million sent messages on the disk")
     parser.add_argument("--only", default=",".join(FIGURES), help=f"of {', '.join(FIGURES)}")
     parser.add_argument("--write", action="store_true", help="what was measured into docs/")
     given = parser.parse_args()
-    options = Options(rounds=given.rounds, quick=given.quick, folder=scratch())
+    options = Options(rounds=given.rounds, quick=given.quick, full=given.full, folder=scratch())
     # Compiled, as pip leaves it: compiling at the start takes time and memory.
     compileall.compile_dir(ROOT / "flask_interaction_mail", quiet=1)
     figures: list[Figure] = []

@@ -25,11 +25,14 @@ class Options:
 
     rounds: int
     quick: bool
+    full: bool
     folder: Path  # for databases: on a real disk, for fsync to mean something
 
-    def size(self, normal: int, quick: int) -> int:
-        """A number of messages or rounds: a smaller one for a quick look."""
-        return quick if self.quick else normal
+    def size(self, normal: int, quick: int, full: int | None = None) -> int:
+        """A number of messages or rounds: fewer for a quick look, in some places more in full."""
+        if self.quick:
+            return quick
+        return full if self.full and full is not None else normal
 
 
 @dataclass(frozen=True)

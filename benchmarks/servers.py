@@ -13,6 +13,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 import trustme
@@ -22,6 +23,7 @@ from .harness import ROOT, Options
 POSTGRESQL = os.environ.get(
     "BENCH_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"
 )
+SQLITE, SQLITE_WAL = "sqlite", "sqlite with WAL"  # with a rollback journal, unless it says WAL
 
 
 def program(name: str) -> str:
@@ -84,22 +86,59 @@ def far_away(server: int, round_trip: float) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def database(dialect: str, options: Options) -> Iterator[str]:
+def database(dialect: str, options: Options, server: str = POSTGRESQL) -> Iterator[str]:
     """The SQLAlchemy URL of an empty database, gone at the end."""
     name = f"bench_{uuid.uuid4().hex[:12]}"
-    if dialect == "sqlite":
-        path = options.folder / f"{name}.sqlite"
+    if dialect in (SQLITE, SQLITE_WAL):
+        url = f"sqlite:///{options.folder / name}.sqlite"
         try:
-            yield f"sqlite:///{path}"
+            if dialect == SQLITE_WAL:
+                _ask("PRAGMA journal_mode = WAL", url)  # it stays so
+            yield url
         finally:
             for file in options.folder.glob(f"{name}*"):
                 file.unlink()
         return
-    _administer(f"CREATE DATABASE {name}")
+    _administer(f"CREATE DATABASE {name}", server)
     try:
-        yield sa.make_url(POSTGRESQL).set(database=name).render_as_string(hide_password=False)
+        yield sa.make_url(server).set(database=name).render_as_string(hide_password=False)
     finally:
-        _administer(f"DROP DATABASE {name} WITH (FORCE)")
+        _administer(f"DROP DATABASE {name} WITH (FORCE)", server)
+
+
+@contextlib.contextmanager
+def cluster(**settings: str) -> Iterator[str | None]:
+    """The URL of a PostgreSQL of our own; None where its programs are missing."""
+    control = _postgresql("pg_ctl")
+    if control is None:
+        print("no pg_ctl, so its log is not measured: install the Debian package postgresql")
+        yield None
+        return
+    with tempfile.TemporaryDirectory(prefix="bench-pg-") as folder:
+        if os.geteuid() == 0:  # PostgreSQL refuses to run as root
+            shutil.chown(folder, "postgres")
+        port, data = free_port(), f"{folder}/data"
+        made = "-U postgres -A trust --encoding=UTF8 --locale=C.UTF-8 --no-sync"
+        _as_postgres(control, "initdb", "-D", data, "-o", made)
+        given = {"port": port, "listen_addresses": "127.0.0.1", "unix_socket_directories": folder}
+        options = " ".join(f"-c {name}={value}" for name, value in (given | settings).items())
+        _as_postgres(control, "start", "-w", "-D", data, "-l", f"{folder}/log", "-o", options)
+        try:
+            yield f"postgresql+psycopg://postgres@127.0.0.1:{port}/postgres"
+        finally:
+            _as_postgres(control, "stop", "-w", "-D", data, "-m", "immediate")
+
+
+def _postgresql(name: str) -> str | None:
+    """The path of a program that Debian keeps outside the usual folders."""
+    newest_first = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+    return shutil.which(name, path=os.pathsep.join(newest_first)) or shutil.which(name)
+
+
+def _as_postgres(*command: str) -> None:
+    user = "postgres" if os.geteuid() == 0 else None
+    quiet = subprocess.DEVNULL  # a pipe would stay open: the server inherits it
+    subprocess.run(command, check=True, cwd="/", user=user, stdout=quiet, stderr=quiet)
 
 
 def settle(url: str) -> None:
@@ -111,20 +150,44 @@ def settle(url: str) -> None:
     _administer("CHECKPOINT", url)
 
 
+def vacuum(url: str) -> None:
+    """Let the database use again, or give back, the room of what is gone."""
+    _administer("VACUUM", url)
+
+
+def size(url: str) -> int:
+    """Bytes of all tables with their indexes."""
+    if url.startswith("sqlite"):
+        return int(
+            _ask("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size", url)
+        )
+    return int(_ask("SELECT sum(pg_total_relation_size(relid)) FROM pg_stat_user_tables", url))
+
+
+def log_position(url: str) -> int:
+    """How many bytes of write-ahead log PostgreSQL has written."""
+    return int(_ask("SELECT pg_current_wal_lsn() - '0/0'", url))
+
+
 def dialects() -> list[str]:
     """SQLite, and PostgreSQL where it can be reached."""
     try:
         _administer("SELECT 1")
     except sa.exc.OperationalError as error:
         print(f"no PostgreSQL, so not measured (BENCH_POSTGRESQL_URL): {error.orig}")
-        return ["sqlite"]
-    return ["sqlite", "postgresql"]
+        return [SQLITE]
+    return [SQLITE, "postgresql"]
 
 
 def _administer(statement: str, url: str = POSTGRESQL) -> None:
     engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with engine.connect() as connection:
         connection.execute(sa.text(statement))
+
+
+def _ask(query: str, url: str) -> Any:
+    with sa.create_engine(url, poolclass=sa.NullPool).connect() as connection:
+        return connection.scalar(sa.text(query))
 
 
 def scratch() -> Path:
