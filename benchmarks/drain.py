@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from .earlier import AHEAD, checkout
 from .harness import (
     ROOT,
     Figure,
@@ -24,13 +23,12 @@ from .harness import (
 from .servers import database, dialects, sink
 
 OURS = "ours"
-EARLIER = f"ours at {AHEAD}, next envelope sent ahead, 4 connections"
 POST_OFFICE = "django-post_office, defaults"
 BEST = "django-post_office, 2 processes of 4 threads, no log"
 MAILER = "django-mailer"
 # New processes a batch: the default of 100 would be slower than one process.
 BEST_OPTIONS = {"THREADS_PER_PROCESS": 4, "LOG_LEVEL": 0, "BATCH_SIZE": 1000}
-_GOALS = {"sqlite": (11, 7, 0.95), "postgresql": (10, 5.5, 0.85)}
+_GOALS = {"sqlite": (11, 7), "postgresql": (10, 5.5)}
 
 Drains = dict[str, Callable[[], float]]
 
@@ -45,11 +43,9 @@ def measure(options: Options) -> Figure:
 
 def figure_of(figure: Figure, dialect: str, options: Options) -> None:
     count = options.size(10_000, 200)
-    records: list[dict[str, float]] = []
     with (
         sink() as port,
         database(dialect, options) as ours,
-        database(dialect, options) as earlier,
         database(dialect, options) as post_office,
         database(dialect, options) as mailer,
     ):
@@ -57,13 +53,10 @@ def figure_of(figure: Figure, dialect: str, options: Options) -> None:
             POST_OFFICE: lambda: post_office_rate(post_office, port, count // 2),
             BEST: lambda: best_rate(post_office, port, count),
             MAILER: lambda: _mailer_rate(mailer, port, count // 10),
-            OURS: lambda: _our_rate_noted(ours, port, count, records),
+            OURS: lambda: our_rate(ours, port, count),
         }
-        if before := checkout(AHEAD):
-            contenders[EARLIER] = lambda: our_rate(earlier, port, count, root=before, connections=4)
         samples = interleaved(options.rounds, contenders)
     figure.tables.append(rates(f"{dialect}, one process", samples, POST_OFFICE))
-    figure.tables.append(_recorded(dialect, records))
     figure.goals += _goals(dialect, samples)
     figure.bars[f"drain, {dialect}, messages/s"] = {
         name: Spread.of(values).median for name, values in samples.items()
@@ -71,39 +64,23 @@ def figure_of(figure: Figure, dialect: str, options: Options) -> None:
 
 
 def _goals(dialect: str, samples: Samples) -> list[Goal]:
-    defaults, best, as_before = _GOALS[dialect]
+    defaults, best = _GOALS[dialect]
     wanted = [
         ("against django-post_office's defaults", defaults, POST_OFFICE),
         ("against its best settings", best, BEST),
-        (f"against {AHEAD}, which sent ahead", as_before, EARLIER),
     ]
     return [
         Goal(f"{dialect}: {text}", ">=", limit, ratio(samples, OURS, peer))
         for text, limit, peer in wanted
-        if peer in samples
     ]
 
 
 def our_rate(url: str, port: int, count: int, *, root: Path = ROOT, **how: int) -> float:
-    return float(_ours(url, port, count, root, **how)["rate"])
+    return float(drained(url, port, count, root, **how)["rate"])
 
 
-def _our_rate_noted(url: str, port: int, count: int, records: list[dict[str, float]]) -> float:
-    done = _ours(url, port, count)
-    records.append(done["recorded"])
-    return float(done["rate"])
-
-
-def _recorded(dialect: str, records: list[dict[str, float]]) -> Table:
-    title = f"{dialect}: from the server's answer to the commit of its record, at that rate"
-    table = Table(title, ["of the messages", "median", "min", "max"])
-    for share in records[0]:
-        spread = Spread.of([record[share] for record in records])
-        table.rows.append([share, *map(number, (spread.median, spread.low, spread.high))])
-    return table
-
-
-def _ours(url: str, port: int, count: int, root: Path = ROOT, **how: int) -> Any:
+def drained(url: str, port: int, count: int, root: Path = ROOT, **how: int) -> Any:
+    """What ours tells of emptying a queue of ``count`` messages."""
     child("ours", "fill", root=root, url=url, port=port, count=count)
     return child("ours", "drain", root=root, url=url, port=port, count=count, **how)
 
@@ -129,7 +106,7 @@ def _memory(figure: Figure, options: Options) -> None:
     for count in (options.size(1000, 100), options.size(20_000, 400)):
         with sink() as port, database("sqlite", options) as url:
             samples = [
-                _ours(url, port, count)["peak_memory"] for _ in range(min(3, options.rounds))
+                drained(url, port, count)["peak_memory"] for _ in range(min(3, options.rounds))
             ]
         spread = Spread.of(samples)
         cells = map(number, (spread.median, spread.low, spread.high))
