@@ -7,14 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from .earlier import BEFORE_REDESIGN, checkout
 from .harness import ROOT, Figure, Goal, Options, Spread, Table, child, number, progress
 from .servers import database, dialects, listening
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LIMITS = {"sqlite": 1000.0, "postgresql": 100.0}  # ms
+_SHARE = ("processor time, % of a core", "%", 0.5)
+_MEMORY = ("memory, MB", "MB", 60.0)
 
 
 def measure(options: Options) -> Figure:
@@ -32,13 +36,13 @@ def measure(options: Options) -> Figure:
 _COLUMNS = ["", "median", "slowest of a round: median", "min", "max"]
 
 
-def _worker(url: str) -> subprocess.Popen[bytes]:
+def _worker(url: str, root: Path = ROOT) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "flask", "--app", "benchmarks.contenders.hosted"]
     quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     return subprocess.Popen(
         [*command, "interaction-mail", "worker"],
-        cwd=ROOT,
-        env=os.environ | {"PYTHONPATH": str(ROOT), "BENCH_URL": url},
+        cwd=root,
+        env=os.environ | {"PYTHONPATH": str(root), "BENCH_URL": url},
         **quiet,
     )
 
@@ -49,27 +53,29 @@ def _end(worker: subprocess.Popen[bytes]) -> None:
 
 
 def _idle(figure: Figure, table: Table, dialect: str, url: str, options: Options) -> None:
-    child("ours", "fill", url=url, port=9, count=0)
-    shares, memory, without = [], [], []
-    for _ in range(options.rounds):
-        without.append(child("bare", "connected_without", url=url)["peak_memory"])
-        worker = _worker(url)
-        time.sleep(options.size(4, 3))
-        before, start = _cpu(worker.pid), time.monotonic()
-        time.sleep(options.size(20, 4))
-        shares.append((_cpu(worker.pid) - before) / (time.monotonic() - start) * 100)
-        memory.append(_memory(worker.pid))
-        _end(worker)
-        progress(
-            f"{dialect}: {shares[-1]:.2f} % of a core, {memory[-1]:.1f} MB, "
-            f"its host without us {without[-1]:.1f} MB"
-        )
-    for name, values, unit, limit in (
-        ("processor time, % of a core", shares, "%", 0.5),
-        ("memory, MB", memory, "MB", 60),
-    ):
-        spread = _row(table, f"{dialect}: {name}", values)
-        figure.goals.append(Goal(f"{dialect}: idle worker, {name}", "<=", limit, spread, unit))
+    without: list[float] = []
+    with ExitStack() as stack:
+        workers = {dialect: (url, ROOT)}
+        if before := checkout(BEFORE_REDESIGN):
+            own = stack.enter_context(database(dialect, options))
+            workers[f"{dialect}, {BEFORE_REDESIGN}"] = (own, before)
+        for at, root in workers.values():
+            child("ours", "fill", root=root, url=at, port=9, count=0)
+        taken: dict[str, list[tuple[float, float]]] = {name: [] for name in workers}
+        for _ in range(options.rounds):
+            without.append(child("bare", "connected_without", url=url)["peak_memory"])
+            progress(f"{dialect}: the host without us {without[-1]:.1f} MB")
+            for name, (at, root) in workers.items():
+                share, memory = _resting(at, root, options)
+                taken[name].append((share, memory))
+                progress(f"{name}: {share:.2f} % of a core, {memory:.1f} MB")
+    for name, rounds in taken.items():
+        kinds = zip((_SHARE, _MEMORY), zip(*rounds, strict=True), strict=True)
+        for (what, unit, limit), values in kinds:
+            spread = _row(table, f"{name}: {what}", list(values))
+            if name == dialect:
+                title = f"{dialect}: idle worker, {what}"
+                figure.goals.append(Goal(title, "<=", limit, spread, unit))
     _row(table, f"{dialect}: memory of its host without us, MB", without)
 
 
@@ -77,6 +83,18 @@ def _row(table: Table, name: str, values: list[float]) -> Spread:
     spread = Spread.of(values)
     table.rows.append([name, *map(number, (spread.median, spread.low, spread.high))])
     return spread
+
+
+def _resting(url: str, root: Path, options: Options) -> tuple[float, float]:
+    """Of a worker without work: its share of a core in %, and its memory in MB."""
+    worker = _worker(url, root)
+    time.sleep(options.size(4, 3))
+    before, start = _cpu(worker.pid), time.monotonic()
+    time.sleep(options.size(20, 4))
+    share = (_cpu(worker.pid) - before) / (time.monotonic() - start) * 100
+    memory = _memory(worker.pid)
+    _end(worker)
+    return share, memory
 
 
 def _cpu(pid: int) -> float:
