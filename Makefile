@@ -37,7 +37,7 @@ test: $(VENV)/.test lint ## everything: lint, then all tests (JOBS=1: one by one
 coverage: $(VENV)/.test ## all tests, and which lines none of them ran
 	$(BIN)/python -m tests.check --cov $(PYTEST_ARGS)
 
-bench: $(BENCH)/.installed ## ours and others side by side, into docs/ (ONLY=wire,drain: some; ROUNDS=1 QUICK=1: a look; FULL=1)
+bench: $(BENCH)/.installed ## ours and others side by side, into docs/ (ONLY=wire,drain: some; ROUNDS=1 QUICK=1: a look; FULL=1: more)
 	$(BENCH)/bin/python -m benchmarks --rounds $(ROUNDS) $(if $(QUICK),--quick) $(if $(FULL),--full) \
 		$(if $(ONLY),--only $(ONLY)) $(if $(QUICK),,--write)
 

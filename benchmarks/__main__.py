@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(FIGURES), help=f"of {', '.join(FIGURES)}")
     parser.add_argument("--write", action="store_true", help="what was measured into docs/")
     given = parser.parse_args()
-    options = Options(rounds=given.rounds, quick=given.quick, full=given.full, folder=scratch())
+    options = Options(rounds=given.rounds, quick=given.quick, folder=scratch(), full=given.full)
     # Compiled, as pip leaves it: compiling at the start takes time and memory.
     compileall.compile_dir(ROOT / "flask_interaction_mail", quiet=1)
     figures: list[Figure] = []

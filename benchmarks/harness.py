@@ -25,8 +25,8 @@ class Options:
 
     rounds: int
     quick: bool
-    full: bool
     folder: Path  # for databases: on a real disk, for fsync to mean something
+    full: bool = False
 
     def size(self, normal: int, quick: int, full: int | None = None) -> int:
         """A number of messages or rounds: fewer for a quick look, in some places more in full."""
