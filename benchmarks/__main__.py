@@ -12,7 +12,18 @@ from .harness import ROOT, Figure, Options
 from .servers import scratch
 
 # The long ones last: each result is on the page at once, even if somebody stops the rest.
-FIGURES = ("wire", "drain", "latency", "enqueue", "settings", "startup", "idle", "builds", "claims")
+FIGURES = (
+    "wire",
+    "drain",
+    "latency",
+    "enqueue",
+    "settings",
+    "startup",
+    "idle",
+    "shapes",
+    "builds",
+    "claims",
+)
 
 
 def main() -> None:

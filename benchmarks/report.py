@@ -51,7 +51,7 @@ def write(figure: Figure, options: Options, load_before: str) -> None:
 
     sections = _sections(PAGE.read_text(encoding="utf-8"))
     sections[figure.number] = _section(figure, options, load_before)
-    sections = dict(sorted(sections.items()))
+    sections = dict(sorted(sections.items(), key=lambda section: int(section[0])))
     pictures = chart.draw(map(_bars, sections.values()), ROOT / "docs" / "pictures")
     shown = [f"![{name}](pictures/{path.name})\n" for name, path in pictures.items()]
     PAGE.write_text("\n".join([_HEAD, *shown, *sections.values()]), encoding="utf-8")
