@@ -1,9 +1,9 @@
 """Several worker processes under one, which starts them, replaces them and stops them together.
 
-Each worker is the command that was given, once more. The supervisor watches them and does nothing
-else: it delivers nothing and has no connection to the database. All workers hold the reading end
-of one pipe, the lifeline, as their standard input. When the supervisor is gone, however it ended,
-the pipe is closed, and they stop as on SIGTERM.
+Each worker is the command that was given, once more, with a mark among the options of Python. The
+supervisor watches them and does nothing else: it delivers nothing and opens no connection to the
+database. All workers hold the reading end of one pipe, the lifeline, as their standard input. When
+the supervisor is gone, however it ended, the pipe is closed, and they stop as on SIGTERM.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import IO, Final
 
@@ -32,7 +32,7 @@ _LOOK: Final = 0.2  # s between two looks at the workers
 _PATIENCE: Final = GRACE + 5.0  # s that workers get to end before they are killed
 _LAST_LINES: Final = 5.0  # s to read what the workers wrote at their end
 _STDIN: Final = 0
-_SUPERVISED: Final = "_INTERACTION_MAIL_SUPERVISED"  # set in the environment of a worker
+_MARK: Final = "interaction_mail_supervised"  # of a worker, an option -X of its Python
 # A worker that is told to stop while it still starts has not learned to answer SIGTERM yet.
 _STOPPED: Final = (0, -signal.SIGTERM)
 _DONE: Final = (0,)
@@ -44,17 +44,11 @@ def deliver(count: int, stop: threading.Event) -> None:
     Raises:
         click.ClickException: not all of them ended as they should.
     """
-    with _lifeline() as (lifeline, close):
-        workers = [Worker(number, lifeline) for number in range(1, count + 1)]
-        for worker in workers:
-            worker.start()
-        say(f"Delivering with {count} processes. Stop with Ctrl-C or SIGTERM.")
+    say(f"Delivering with {count} processes. Stop with Ctrl-C or SIGTERM.")
+    with _running(count, _STOPPED) as workers:
         while not stop.wait(_LOOK):
             _replace(workers, stop)
-        close()
-        _end(workers, _STOPPED)
     _report(workers)
-    say(f"Stopped. All {count} processes have ended.")
 
 
 def deliver_once(count: int, stop: threading.Event) -> None:
@@ -63,17 +57,12 @@ def deliver_once(count: int, stop: threading.Event) -> None:
     Raises:
         click.ClickException: one of them did not end with status 0.
     """
-    with _lifeline() as (lifeline, close):
-        workers = [Worker(number, lifeline, subprocess.PIPE) for number in range(1, count + 1)]
-        for worker in workers:
-            worker.start()
+    with _running(count, _DONE, subprocess.PIPE) as workers:
         readers = [reader for worker in workers for reader in _readers(worker)]
         while not all(worker.ended for worker in workers) and not stop.wait(_LOOK):
             pass
-        close()
-        _end(workers, _DONE)
-        for reader in readers:
-            reader.join(_LAST_LINES)
+    for reader in readers:
+        reader.join(_LAST_LINES)
     _report(workers)
 
 
@@ -109,9 +98,8 @@ class Worker:
         now = time.monotonic()
         self._delay = delay_after(now - self._began, self._delay)
         self.due = now + self._delay
-        what = self.trouble or self._ending()
-        self._judge(_STOPPED)
-        log.error("worker.ended: %s; starting it again in %.0f s", what, self._delay)
+        self.trouble = self.trouble or self._ending()
+        log.error("worker.ended: %s; starting it again in %.0f s", self.trouble, self._delay)
 
     def tell(self) -> None:
         """Pass SIGTERM on; Windows has only a killer by this name, and the lifeline does alone."""
@@ -120,20 +108,16 @@ class Worker:
 
     def finish(self, deadline: float, good: Collection[int]) -> None:
         """Wait for the end of the process, which is killed at ``deadline``, and judge it."""
-        if self.process is None:
+        if self.process is None or self.trouble is not None:
             return
         try:
-            self.process.wait(max(0.0, deadline - time.monotonic()))
+            status = self.process.wait(max(0.0, deadline - time.monotonic()))
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
             self.trouble = f"{self} did not end within {_PATIENCE:.0f} seconds and was killed"
         else:
-            self._judge(good)
-
-    def _judge(self, good: Collection[int]) -> None:
-        if self.process is not None and self.process.returncode not in good:
-            self.trouble = self._ending()
+            self.trouble = None if status in good else self._ending()
 
     def _ending(self) -> str:
         status = self.process.returncode if self.process is not None else 0
@@ -161,7 +145,6 @@ def _start(lifeline: int, streams: int | None) -> subprocess.Popen[str]:
     with _interrupts_blocked():
         return subprocess.Popen(  # noqa: S603 - what was given to this process itself
             _command(),
-            env={**os.environ, _SUPERVISED: "1"},
             stdin=lifeline,
             stdout=streams,
             stderr=streams,
@@ -171,11 +154,12 @@ def _start(lifeline: int, streams: int | None) -> subprocess.Popen[str]:
 
 
 def _command() -> Sequence[str]:
-    """The command of this process, for one worker: of two numbers the last one counts.
+    """The command of this process, with its options of Python, which ``sys.argv`` lacks.
 
-    Python keeps its own options there, which ``sys.argv`` lacks.
+    The mark stands among these, where neither a program that parses its own arguments nor one that
+    clears its environment meets it.
     """
-    return [sys.executable, *sys.orig_argv[1:], "--processes", "1"]
+    return [sys.executable, "-X", _MARK, *sys.orig_argv[1:]]
 
 
 @contextmanager
@@ -200,6 +184,22 @@ def _lifeline() -> Iterator[tuple[int, Callable[[], None]]]:
     reading, writing = os.pipe()
     with open(reading, "rb", buffering=0), open(writing, "wb", buffering=0) as end:
         yield reading, end.close
+
+
+@contextmanager
+def _running(
+    count: int, good: Collection[int], streams: int | None = None
+) -> Iterator[Sequence[Worker]]:
+    """Workers that are started; all have ended at the end, which is judged by ``good``."""
+    with _lifeline() as (lifeline, close):
+        workers = [Worker(number, lifeline, streams) for number in range(1, count + 1)]
+        try:
+            for worker in workers:
+                worker.start()
+            yield workers
+        finally:
+            close()
+            _end(workers, good)
 
 
 def _replace(workers: Sequence[Worker], stop: threading.Event) -> None:
@@ -248,7 +248,8 @@ def _readers(worker: Worker) -> Iterator[threading.Thread]:
 def _pass_on(prefix: str, stream: IO[str], echo: Callable[[str], None]) -> None:
     with stream:
         for line in stream:
-            echo(prefix + line.removesuffix("\n"))
+            with suppress(OSError):  # nobody reads it; a worker that could not write would fail
+                echo(prefix + line.removesuffix("\n"))
 
 
 def _signal_name(number: int) -> str:
@@ -263,7 +264,7 @@ def _signal_name(number: int) -> str:
 
 def is_there() -> bool:
     """Whether this process has a supervisor; what it starts itself has none."""
-    return os.environ.pop(_SUPERVISED, None) is not None
+    return _MARK in sys._xoptions
 
 
 def ignore_signals() -> None:

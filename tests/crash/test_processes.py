@@ -84,7 +84,7 @@ def running(
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.communicate(timeout=PATIENCE)
+        process.wait(PATIENCE)
 
 
 def at_work(site: Site) -> set[int]:
@@ -113,10 +113,9 @@ def slowly(site: Site, seconds: float = 0.02) -> None:
     site.server.answers["DOT"] = answer
 
 
-def ended_well(command: Command, count: int) -> None:
+def ended_well(command: Command) -> None:
     said = command.end()
-    assert (said.status, said.err) == (0, "")
-    assert said.out == f"Stopped. All {count} processes have ended.\n"
+    assert (said.status, said.out, said.err) == (0, "", "")
 
 
 @on("sqlite-wal", "postgresql", "mariadb")
@@ -135,7 +134,7 @@ def test_three_processes_deliver_a_backlog_once(site: Site, tmp_path: Path) -> N
         assert not connections(command.process.pid)
         site.until_sent(PATIENCE)
         command.process.send_signal(signal.SIGTERM)
-        ended_well(command, 3)
+        ended_well(command)
     found = site.account("three processes")
     assert (found.lost, found.unexpected, found.duplicated) == (0, 0, 0)
     assert at_work(site) == set()
@@ -189,7 +188,7 @@ def test_a_signal_ends_all_of_them_with_what_is_in_flight(
         whom(command.process.pid, number)
         with suppress(ProcessLookupError):
             whom(command.process.pid, number)
-        ended_well(command, 2)
+        ended_well(command)
     assert set(site.store.statuses()) == {"sent", "queued"}
     assert site.store.statuses()["sent"] == len(site.server.messages)
     assert at_work(site) == set()
@@ -204,7 +203,7 @@ def test_a_signal_ends_processes_that_are_still_starting(
     with running(site, tmp_path, [*WORKER, "--processes", "2"]) as command:
         command.delivers()
         os.killpg(command.process.pid, number)
-        ended_well(command, 2)
+        ended_well(command)
 
 
 @on("sqlite-wal")
@@ -251,20 +250,54 @@ def test_a_process_that_cannot_start_is_tried_less_and_less(site: Site, tmp_path
     )
 
 
-IMPATIENT = """
+WITH = """
 import flask.cli
 from flask_interaction_mail.cli import supervisor
-supervisor._PATIENCE = 2.0
+supervisor.{name} = {value}
 flask.cli.main()
 """
+
+
+def with_(name: str, value: float) -> list[str]:
+    """The command, with another value in the module of its supervisor."""
+    return [sys.executable, "-c", WITH.format(name=name, value=value), *OPTIONS]
+
+
+@on("sqlite-wal")
+def test_a_process_that_had_ended_before_the_stop_is_named(site: Site, tmp_path: Path) -> None:
+    """However it ended: there were fewer processes than the command should have."""
+    line = [*with_("_SHORTEST", 30.0), "--processes", "2"]
+    with running(site, tmp_path, line) as command:
+        command.delivers()
+        gone = min(workers(site, command, 2))
+        os.kill(gone, signal.SIGTERM)
+        command.logs(f"(pid {gone}) ended with status 0; starting it again in 30 s")
+        command.process.send_signal(signal.SIGTERM)
+        said = command.end()
+    last = said.err.splitlines()[-1]
+    assert said.status == 1
+    assert re.fullmatch(rf"Error: process \d \(pid {gone}\) ended with status 0\.", last)
+
+
+@on("sqlite-wal")
+def test_nobody_has_to_read_what_the_command_says(site: Site, tmp_path: Path) -> None:
+    """As where its output is cut off by ``head -1``."""
+    with running(site, tmp_path, [*WORKER, "--processes", "2"]) as command:
+        command.delivers()
+        workers(site, command, 2)
+        assert command.process.stdout is not None
+        command.process.stdout.close()
+        command.process.send_signal(signal.SIGTERM)
+        assert command.process.wait(PATIENCE) == 0
+    assert command.err == ""
+    assert at_work(site) == set()
 
 
 @on("sqlite-wal")
 def test_a_process_that_does_not_end_is_killed(site: Site, tmp_path: Path) -> None:
     """And that is said; the others have ended as they should."""
-    with running(
-        site, tmp_path, [sys.executable, "-c", IMPATIENT, *OPTIONS, "--processes", "2"]
-    ) as command:
+    line = [*with_("_PATIENCE", 2.0), "--processes", "2"]
+    with running(site, tmp_path, line) as command:
         command.delivers()
         frozen = min(workers(site, command, 2))
         os.kill(frozen, signal.SIGSTOP)
@@ -334,10 +367,14 @@ def test_a_signal_ends_processes_that_deliver_once(site: Site, tmp_path: Path) -
 # -- how the command can be given --------------------------------------------------------
 
 SCRIPT = """
+import argparse
+parser = argparse.ArgumentParser()
+parser.add_argument("--count", default="2")
+count = parser.parse_args().count
 from flask.cli import FlaskGroup
 from tests.crash.noted_app import create_app
 command = FlaskGroup(create_app=create_app)
-command.main(args=["interaction-mail", "worker", "--once", "--processes", "2"])
+command.main(args=["interaction-mail", "worker", "--once", "--processes", count])
 """
 TWO = ["--processes", "2"]
 CONSOLE = str(Path(sys.executable).with_name("flask"))
@@ -350,6 +387,8 @@ WAYS = {
     "of Python": [sys.executable, "-X", "utf8", "-W", "error", *WORKER[1:], "--once", *TWO],
     "code": [sys.executable, "-c", "import flask.cli; flask.cli.main()", *OPTIONS, "--once", *TWO],
     "script": [sys.executable, "deliver.py"],
+    "script with options": [sys.executable, "deliver.py", "--count", "2"],
+    "end of options": [*WORKER, "--once", *TWO, "--"],
     "environment": [CONSOLE, "interaction-mail", "worker", "--once"],
 }
 VARIABLES = {
@@ -370,6 +409,7 @@ def test_the_command_can_be_given_in_any_way(site: Site, tmp_path: Path, way: st
     assert set(sent) == {"1", "2"}
     assert sum(sent.values()) == 10
     supervisor, *others = notes(tmp_path)
-    assert [(one["x"], one["w"]) for one in others] == [(supervisor["x"], supervisor["w"])] * 2
+    wanted = (supervisor["x"] | {"interaction_mail_supervised": True}, supervisor["w"])
+    assert [(one["x"], one["w"]) for one in others] == [wanted] * 2
     assert supervisor["pid"] == command.process.pid
     assert (supervisor["w"] == ["error"]) is (way == "of Python")
