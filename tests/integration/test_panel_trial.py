@@ -17,6 +17,7 @@ from bs4 import BeautifulSoup
 from flask_interaction_mail.models import CheckRow
 from tests.host import PASSWORD
 from tests.panel import HOME, TEST, Panel, opened_panel
+from tests.servers.programs import free_port
 from tests.servers.scripted import scripted
 
 
@@ -76,12 +77,6 @@ def typed_for(port: int) -> dict[str, str]:
         "default_to": "merge-desk",
         "default_from": "crm",
     }
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture

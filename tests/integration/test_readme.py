@@ -24,6 +24,8 @@ import pytest
 from aiosmtpd.controller import Controller
 from bs4 import BeautifulSoup
 
+from tests.servers.programs import free_port
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 PASSWORD = "a password of the reader"
@@ -206,11 +208,6 @@ def pip(python: str | Path, *arguments: str | Path) -> None:
     environ = {name: value for name, value in os.environ.items() if "PYTHON" not in name}
     done = subprocess.run(command, capture_output=True, text=True, check=False, env=environ)
     assert done.returncode == 0, done.stderr
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
 
 
 def answers(port: int) -> bool:

@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+_given: set[int] = set()  # ports
+
 
 def found(name: str) -> str | None:
     """The path of ``name``; servers are where the PATH of a user often does not lead."""
@@ -24,9 +26,16 @@ def program(name: str, *, package: str) -> str:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens at just now."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
+    """A port of loopback that nobody listens at just now, another one at each call.
+
+    The system may give the same one twice, and a server with many ports would have one less.
+    """
+    while True:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            port = int(listening.getsockname()[1])
+        if port not in _given:
+            _given.add(port)
+            return port
 
 
 def wait_for_port(port: int, seconds: float = 60.0) -> None:
