@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from flask_interaction_mail.outbox.presence import heard_of
+from tests.crash.accounts import LONG
 from tests.crash.noted_app import BROKEN, notes
 from tests.crash.site import Site
 from tests.crash.stock import on
@@ -118,7 +119,7 @@ def ended_well(command: Command) -> None:
     assert (said.status, said.out, said.err) == (0, "", "")
 
 
-@on("sqlite-wal", "postgresql", "mariadb")
+@on("sqlite-wal", "postgresql")
 def test_three_processes_deliver_a_backlog_once(site: Site, tmp_path: Path) -> None:
     """``status`` lists each of them; the one above them has no connection to anything."""
     site.put(300)
@@ -391,6 +392,7 @@ WAYS = {
     "end of options": [*WORKER, "--once", *TWO, "--"],
     "environment": [CONSOLE, "interaction-mail", "worker", "--once"],
 }
+QUICK = ("console script", "of Python", "script with options", "environment")  # `make torture`: all
 VARIABLES = {
     "FLASK_APP": "tests.crash.noted_app",
     "FLASK_INTERACTION_MAIL_WORKER_PROCESSES": "2",
@@ -398,7 +400,7 @@ VARIABLES = {
 
 
 @on("sqlite-wal")
-@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("way", WAYS if LONG else QUICK)
 def test_the_command_can_be_given_in_any_way(site: Site, tmp_path: Path, way: str) -> None:
     """Its processes get the options of the command, and those of Python."""
     (tmp_path / "deliver.py").write_text(SCRIPT, "utf-8")
