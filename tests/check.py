@@ -21,7 +21,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -36,12 +36,6 @@ PARTS = (
     ((CELERY, "tests/browser"), 3),
     (("tests/crash",), 3),
 )
-# Of the first part, of each later one, and of the last one, which prints what all came to.
-_COVERING = (
-    ("--cov", "--cov-report="),
-    ("--cov", "--cov-append", "--cov-report="),
-    ("--cov", "--cov-append", "--cov-report=term"),
-)
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - for a folder of our own
 ROOM = 2 << 30  # bytes; the tests leave about a quarter of it behind
@@ -52,15 +46,20 @@ def main(arguments: Sequence[str]) -> int:
     """The worst exit status of what was run."""
     jobs = int(os.environ.get("JOBS") or 3 * (os.cpu_count() or 1))
     given = tuple(argument for argument in arguments if argument != "--cov")
-    parts = (((), jobs),) if any(_is_path(argument) for argument in given) else PARTS
-    covering = _COVERING if "--cov" in arguments else ((),) * len(PARTS)
-    with _fast_folder() as folder, _compiling() as compiling, _servers(folder) as urls:
-        compiling.wait()
+    some = any(_is_path(argument) for argument in given)
+    parts = (((), jobs),) if some else PARTS
+    with (
+        _fast_folder() as folder,
+        nullcontext() if some else _compiling() as compiling,
+        _servers(folder) as urls,
+    ):
+        if compiling is not None:
+            compiling.wait()
         variables = {"TMPDIR": str(folder), **urls}
-        statuses = [
-            _pytest(min(jobs, most), (*part, *options, *given), variables)
-            for (part, most), options in zip(parts, covering, strict=False)
-        ]
+        statuses = []
+        for at, (part, most) in enumerate(parts):
+            covering = _covering(at, len(parts)) if "--cov" in arguments else ()
+            statuses.append(_pytest(min(jobs, most), (*part, *covering, *given), variables))
     nothing = pytest.ExitCode.NO_TESTS_COLLECTED
     # Ended by a signal is a negative one.
     return max((abs(status) for status in statuses if status != nothing), default=nothing)
@@ -68,6 +67,12 @@ def main(arguments: Sequence[str]) -> int:
 
 def _is_path(argument: str) -> bool:
     return (ROOT / argument.partition("::")[0]).exists()
+
+
+def _covering(at: int, count: int) -> Sequence[str]:
+    """For part ``at`` of ``count``: each adds to those before, the last prints what all came to."""
+    report = "term" if at == count - 1 else ""
+    return ("--cov", *(["--cov-append"] if at else []), f"--cov-report={report}")
 
 
 def _compiling() -> subprocess.Popen[bytes]:
