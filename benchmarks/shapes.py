@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .harness import Figure, Options, Samples, Spread, Table, child, number, progress, ratio
-from .servers import SQLITE, SQLITE_WAL, cluster, database
+from .servers import SQLITE, SQLITE_WAL, cluster, database, size
 
 TODAY = "today's: one row for a message"
 _APART: dict[str, Any] = {"delivery_apart": True}
@@ -49,6 +49,7 @@ def _compare(figure: Figure, dialect: str, options: Options, server: str) -> Non
                 continue
             with database(dialect, options, server) as url:
                 done = child("table_shapes", "work", url=url, count=count, **SHAPES[name])
+                done["disk"] = size(url) / count
             progress(f"{turn + 1}/{options.rounds} {dialect}, {name}: {done['deliver']:.0f} µs")
             for what, value in done.items():
                 measured.setdefault(what, {}).setdefault(name, []).append(value)

@@ -44,8 +44,8 @@ class Shape:
 def work(url: str, count: int, **shape: Any) -> dict[str, float]:
     """Store and deliver ``count`` messages.
 
-    Gives µs and, on PostgreSQL, bytes of WAL a message for each, bytes on disk a message, and how
-    many updates of a hundred touched no index.
+    Gives µs and, on PostgreSQL, bytes of WAL a message for each, and how many updates of a hundred
+    touched no index.
     """
     tables = _Tables(sa.create_engine(url), Shape(**shape))
     tables.create()
@@ -57,7 +57,7 @@ def work(url: str, count: int, **shape: Any) -> dict[str, float]:
             pass
         result[name] = (time.perf_counter() - start) / count * 1e6
         result[f"{name}_wal"] = (tables.written() - wal) / count
-    return result | {"disk": tables.size() / count, "hot": tables.hot()}
+    return result | {"hot": tables.hot()}
 
 
 class _Tables:
@@ -238,13 +238,6 @@ class _Tables:
         self._raw.commit()
         return int(found[0])
 
-    def size(self) -> int:
-        """Bytes of the tables with their indexes."""
-        if self._postgresql:
-            total = sum(self._number("SELECT pg_total_relation_size(?)", t) for t in self._names())
-            return total + self._number("SELECT pg_total_relation_size('attempt')")
-        return self._number("PRAGMA page_count") * self._number("PRAGMA page_size")
-
     def hot(self) -> float:
         """How many of a hundred updates touched no index, on PostgreSQL."""
         if not self._postgresql:
@@ -290,9 +283,6 @@ class _Tables:
         types = ("BIGINT" if self._shape.sequence else "UUID", "BIGINT")
         parts = [f"CAST(value->>{at} AS {types[at]}) AS c{at}" for at in range(columns)]
         return f"(SELECT {', '.join(parts)} FROM jsonb_array_elements(CAST(? AS jsonb)))"
-
-    def _number(self, statement: str, *values: Any) -> int:
-        return int(self._do(statement, *values).fetchone()[0])
 
     def _do(self, statement: str, *values: Any) -> Any:
         return self._cursor.execute(self._marked(statement), values) or self._cursor
