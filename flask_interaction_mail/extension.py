@@ -94,6 +94,9 @@ class InteractionMail:
         app.extensions[KEY] = state
         if state.config.migrations is Migrations.HOST:
             tables.copy_to(metadata, dialects=dialects)
+            if "alembic.autogenerate" in sys.modules:
+                # Late: it needs Alembic. Importing it is all that it needs.
+                from .storage import migrations_of_hosts  # noqa: F401
         if state.config.delivery is DeliveryMode.CELERY:
             _import_celery().install(app)
         app.before_request(lambda: state.delivery.ensure_running())

@@ -19,6 +19,7 @@ from flask_interaction_mail.outbox.presence import How
 from flask_interaction_mail.state import State
 from flask_interaction_mail.storage import tables
 from flask_interaction_mail.storage.tables import MESSAGE
+from tests import outbox_rows
 from tests.canary import PASSWORD as PASSWORD
 
 SETTINGS: dict[str, Any] = {
@@ -118,7 +119,7 @@ class Host:
     def rows(self) -> list[Any]:
         """What the outbox holds, committed, oldest first."""
         with self.app.app_context(), self.db.engine.connect() as connection:
-            return list(connection.execute(sa.select(MESSAGE).order_by(MESSAGE.c.created_at)))
+            return list(connection.execute(outbox_rows.ROWS.order_by(MESSAGE.c.created_at)))
 
     def subjects(self) -> list[str]:
         return sorted(row.subject for row in self.rows())

@@ -28,6 +28,20 @@ SETTINGS = MessagingSettings(
 )
 
 
+# Each message with what became of it, in one row.
+ROWS = sa.select(
+    tables.MESSAGE, *(column for column in tables.DELIVERY.c if column.key not in tables.MESSAGE.c)
+).select_from(tables.OUTBOX)
+
+
+def change(connection: sa.Connection, id: uuid.UUID | None = None, **values: object) -> None:
+    """Write ``values`` into the rows of message ``id``, or of all, whichever table has them."""
+    for table in (tables.MESSAGE, tables.DELIVERY):
+        if own := {name: value for name, value in values.items() if name in table.c}:
+            statement = sa.update(table).values(own)
+            connection.execute(statement if id is None else statement.where(table.c.id == id))
+
+
 class Store:
     """A database with our tables and nothing else; what delivery needs of it."""
 
@@ -72,17 +86,15 @@ class Store:
         """How many messages have which status."""
         with self.reading() as connection:
             rows = connection.execute(
-                sa.select(outbox.MESSAGE.c.status, sa.func.count()).group_by(
-                    outbox.MESSAGE.c.status
+                sa.select(outbox.DELIVERY.c.status, sa.func.count()).group_by(
+                    outbox.DELIVERY.c.status
                 )
             )
             return {row.status: row[1] for row in rows}
 
     def message(self, id: uuid.UUID) -> sa.Row[tuple[object, ...]]:
         with self.reading() as connection:
-            return connection.execute(
-                sa.select(outbox.MESSAGE).where(outbox.MESSAGE.c.id == id)
-            ).one()
+            return connection.execute(ROWS.where(tables.MESSAGE.c.id == id)).one()
 
     def verdicts(self, id: uuid.UUID) -> dict[str, tuple[str, str | None]]:
         """Address to status and reply."""

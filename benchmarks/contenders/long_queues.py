@@ -18,7 +18,7 @@ from flask_interaction_mail.outbox import claim as queue
 from flask_interaction_mail.outbox.claimed import AttemptResult
 from flask_interaction_mail.outbox.insert import insert
 from flask_interaction_mail.state import State
-from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
+from flask_interaction_mail.storage.tables import DELIVERY, MESSAGE, RECIPIENT
 
 from .. import messages
 from .ours import composed, copies, host
@@ -51,14 +51,14 @@ def grow(url: str, queued: int, sent: int) -> dict[str, float]:
         new = {"id": words["id"], "origin": words["id"], "created_at": words["time"]}
         gone = new | {"status": "'sent'", "due_at": "NULL", "finished_at": words["time"]}
         due = new | {"due_at": words["time"]}
+        this, end = f"id = '{id}'", 1 + sent + queued
         reader = {"message_id": words["id"], "address": words["address"]}
-        _copy(connection, MESSAGE, f"id = '{id}'", gone, 1, 1 + sent)
-        _copy(connection, MESSAGE, f"id = '{id}'", due, 1 + sent, 1 + sent + queued)
-        _copy(connection, RECIPIENT, f"message_id = '{id}'", reader, 1, 1 + sent + queued)
-        connection.exec_driver_sql(
-            f"DELETE FROM interaction_mail_recipient WHERE message_id = '{id}'"
-        )
-        connection.exec_driver_sql(f"DELETE FROM interaction_mail_message WHERE id = '{id}'")
+        _copy(connection, MESSAGE, this, new, 1, end)
+        _copy(connection, DELIVERY, this, gone, 1, 1 + sent)
+        _copy(connection, DELIVERY, this, due, 1 + sent, end)
+        _copy(connection, RECIPIENT, f"message_{this}", reader, 1, end)
+        for table, which in ((RECIPIENT, f"message_{this}"), (DELIVERY, this), (MESSAGE, this)):
+            connection.exec_driver_sql(f"DELETE FROM {table.name} WHERE {which}")
     return {}
 
 

@@ -108,7 +108,7 @@ def fill(url: str, port: int, count: int) -> dict[str, float]:
     state = host(url, port)
     message = replace(composed(state), content=messages.finished())
     with state.database.writing() as connection:
-        for table in ("recipient", "attempt", "message"):
+        for table in ("recipient", "attempt", "delivery", "message"):
             connection.execute(sa.text(f"DELETE FROM interaction_mail_{table}"))
     for start in range(0, count, 1000):
         with state.database.writing() as connection:

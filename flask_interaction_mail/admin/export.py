@@ -72,7 +72,7 @@ def _cells(line: listing.Line) -> tuple[str, ...]:
         row.detail or "",
         row.kind,
         row.subject,
-        from_of(row.head),
+        row.sender or from_of(row.head),
         *(_people(line.recipients, field) for field in ("to", "cc", "bcc")),
         "; ".join(map(_verdict, line.recipients)),
         str(row.attempts),

@@ -11,7 +11,7 @@ import click
 from .. import clock, operations
 from ..errors import InteractionMailError, SentAgain, StillWaiting
 from ..outbox import queries, retention
-from ..outbox.messages import recipients_of
+from ..outbox.recipients import recipients_of
 from ..state import State, state_of
 from ..values import Status
 from .output import Commands, MessageId, as_json, dump, fail, main, operator, pairs, say, table

@@ -30,9 +30,9 @@ from werkzeug.utils import import_string
 from .. import clock, operations
 from ..delivery.ports import StopCondition
 from ..errors import InteractionMailError
+from ..outbox import claim
 from ..state import KEY, Delivery, State, state_of
-from ..storage.tables import MESSAGE
-from ..values import OPEN
+from ..storage.tables import DELIVERY
 from .wakeups import DELIVER, CeleryDelivery, goodbye, hand_over
 
 __all__ = ["DELIVER", "PURGE", "beat_schedule", "celery_of", "deliver", "install_beat", "purge"]
@@ -182,11 +182,7 @@ def _round(state: State, celery: Any) -> _Turn:
 
 def _waiting(state: State) -> int:
     """How many messages are due; counts no further than needed."""
-    due = (
-        sa.select(MESSAGE.c.id)
-        .where(MESSAGE.c.status.in_(OPEN), MESSAGE.c.due_at <= clock.now())
-        .limit(_MANY + 1)
-    )
+    due = sa.select(DELIVERY.c.id).where(claim.is_due(clock.now())).limit(_MANY + 1)
     with state.database.reading() as connection:
         return connection.scalar(sa.select(sa.func.count()).select_from(due.subquery())) or 0
 

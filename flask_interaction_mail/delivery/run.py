@@ -95,11 +95,14 @@ class DeliveryRun:
 
     def end(self) -> None:
         """Give back what was not begun, let agents finish, record what they report."""
-        self._give_back(self._withdraw())
+        waiting = self._withdraw()
+        returned = self._give_back(waiting)
         self._await(self._until.grace(self._ports.grace))
         if self._in_flight:
             self._pool.abort()
             self._await(_AFTER_ABORT)
+        if not returned:  # what agents reported was recorded, so the database is back
+            self._give_back(waiting)
         if self._in_flight:
             self._abandon()
 
@@ -350,14 +353,17 @@ class DeliveryRun:
             claim.give_back(connection, first, due_at=now, detail=detail)
             claim.give_back(connection, last, due_at=now + _A_MOMENT, detail=detail)
 
-    def _give_back(self, claims: Sequence[Claimed]) -> None:
+    def _give_back(self, claims: Sequence[Claimed]) -> bool:
+        """Whether the database has taken them back."""
         if not claims:
-            return
+            return True
         try:
             with self._ports.store.writing() as connection:
                 claim.give_back(connection, claims, due_at=self._time.look(connection), detail=None)
         except AWAY as error:
             log.error("dispatcher.give_back: %s; their leases will end", in_short(error))
+            return False
+        return True
 
     def _abandon(self) -> None:
         """Leave no claim behind, even if its agent does not come back."""

@@ -111,6 +111,7 @@ def compose_message(intent: Intent, identity: Identity, context: RoutingContext)
         recipients=(*envelope, *_recipients(routing.suppressed, "to", Status.SUPPRESSED)),
         route=(*routing.steps, *sender.steps),
         message_id=message_id,
+        sender=str(sender.from_),
         envelope_sender=sender.envelope_sender,
         content=content,
         smtputf8=_needs_smtputf8(content, envelope),

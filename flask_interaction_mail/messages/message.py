@@ -15,7 +15,7 @@ from ..values import Notification, Reason, RecipientVerdict, Status
 from .intent import Intent
 from .route import RouteStep
 
-SUBJECT_LIMIT: Final = 998  # characters of a subject in its row; the mail has all of it
+SUBJECT_LIMIT: Final = 998  # characters of subject and sender in a row; the mail has all
 _RANDOM = 0xFFF << 64 | (1 << 62) - 1  # the random bits of an id
 _KEYS = uuid.UUID("3d5d1cf4-6d1e-4f0c-9d0e-52b3c5b1a0f6")
 
@@ -59,6 +59,7 @@ class NewMessage:
     recipients: tuple[RecipientVerdict, ...] = ()
     route: tuple[RouteStep, ...] = ()
     message_id: str | None = None
+    sender: str | None = None  # From, for people
     envelope_sender: str | None = None
     smtputf8: bool = False
     content: bytes | None = None
@@ -89,7 +90,7 @@ class NewMessage:
         )
 
     def row(self) -> dict[str, Any]:
-        """Its row in the message table."""
+        """Its row in the message table, in the order of the columns, with the content last."""
         return {
             "id": self.id,
             "origin": self.origin,
@@ -98,27 +99,36 @@ class NewMessage:
             "kind": self.intent.kind,
             "source": self.intent.source,
             "actor": self.actor,
-            "status": self.status,
-            "reason": self.reason,
-            "detail": self.detail,
             "created_at": self.created_at,
-            "due_at": self.due_at if self.status is Status.QUEUED else None,
             "expires_at": self.expires_at,
-            "finished_at": self.created_at if self.status.final else None,
-            "attempts": 0,
-            "fence": 0,
-            "lost_leases": 0,
             "subject": storable(self.intent.subject)[:SUBJECT_LIMIT],
             "intent": self.stored_intent,
             "route": json.dumps([step.to_json() for step in self.route]),
             "message_id": self.message_id,
+            "sender": self.sender and storable(self.sender)[:SUBJECT_LIMIT],
             "envelope_sender": self.envelope_sender,
             "smtputf8": self.smtputf8,
-            "content": self.content,
-            "size": len(self.content or b""),
             "resend_of": self.resend_of,
             "key_number": self.key_number,
             "resent_by": self.resent_by,
+            "content": self.content,
+        }
+
+    def delivery_row(self) -> dict[str, Any]:
+        """Its row in the delivery table."""
+        return {
+            "id": self.id,
+            "status": self.status,
+            "created_at": self.created_at,
+            "priority": 0,
+            "attempts": 0,
+            "fence": 0,
+            "lost_leases": 0,
+            "size": len(self.content or b""),
+            "reason": self.reason,
+            "detail": self.detail,
+            "due_at": self.due_at if self.status is Status.QUEUED else None,
+            "finished_at": self.created_at if self.status.final else None,
         }
 
     def recipient_rows(self) -> list[dict[str, Any]]:

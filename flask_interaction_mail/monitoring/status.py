@@ -11,14 +11,14 @@ from .. import clock
 from ..outbox import breaker, presence, server_limits
 from ..settings.model import relay_of
 from ..state import State
-from ..storage.tables import MessageRow
+from ..storage.tables import DeliveryRow
 from ..values import UNDERWAY, Reason, Status
 from . import test_history
 
 _HELD_BY_RATE: Final = (
     sa.select(sa.func.count())
-    .select_from(MessageRow)
-    .where(MessageRow.status == Status.HELD, MessageRow.reason == Reason.RATE)
+    .select_from(DeliveryRow)
+    .where(DeliveryRow.status == Status.HELD, DeliveryRow.reason == Reason.RATE)
 )
 _TESTED: Final = {
     "never": "none has passed",
@@ -74,13 +74,13 @@ def _process(process: presence.Presence) -> dict[str, Any]:
 
 
 def _counts(connection: sa.Connection) -> dict[str, int]:
-    counted = sa.select(MessageRow.status, sa.func.count()).group_by(MessageRow.status)
+    counted = sa.select(DeliveryRow.status, sa.func.count()).group_by(DeliveryRow.status)
     found = {row[0]: row[1] for row in connection.execute(counted)}
     return {str(status): found.get(status, 0) for status in Status}
 
 
 def _oldest(connection: sa.Connection, now: datetime) -> datetime | None:
     # What waits for its ``send_at`` is not late, however long ago it was made.
-    scheduled = sa.and_(MessageRow.status == Status.QUEUED, MessageRow.due_at > now)
-    waiting = sa.and_(MessageRow.status.in_(UNDERWAY), ~scheduled)
-    return connection.scalar(sa.select(sa.func.min(MessageRow.created_at)).where(waiting))
+    scheduled = sa.and_(DeliveryRow.status == Status.QUEUED, DeliveryRow.due_at > now)
+    waiting = sa.and_(DeliveryRow.status.in_(UNDERWAY), ~scheduled)
+    return connection.scalar(sa.select(sa.func.min(DeliveryRow.created_at)).where(waiting))

@@ -13,15 +13,15 @@ import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import zip_longest
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
 from .. import clock
 from ..logs import about, log
 from ..storage.json_rows import JsonQuery, joined_update, json_table
-from ..storage.tables import MESSAGE
-from ..values import Reason, Status
+from ..storage.tables import DELIVERY
+from ..values import OPEN, Reason, Status
 from .claimed import ANY, LARGE, Claimed, Sizes
 from .fenced import Change, by_index, lock_rows_only
 from .loading import WANTED, Reading, load, wanted
@@ -30,6 +30,7 @@ from .transitions import CLAIMED, RETURNED, SET_ASIDE
 # Holds those of the messages just claimed that may not be sent now; gives their ids.
 RateFilter = Callable[[sa.Connection, Sequence[Claimed], datetime], Collection[uuid.UUID]]
 
+NORMAL: Final = 0  # the priority of all messages
 _MAX_BEGUN = 3  # claims that began with a message and never ended
 _MAX_BYTES = 8_000_000  # of content in one claim, so that large messages do not fill the memory
 _GLANCE = 200  # messages at the head of a queue that are searched for a large one
@@ -38,19 +39,23 @@ _PRESENT = {
     "mysql": sa.func.utc_timestamp(6),
     "mariadb": sa.func.utc_timestamp(6),
 }
-_COLUMNS = sa.select(MESSAGE.c.id, MESSAGE.c.size).where(
-    MESSAGE.c.size > sa.bindparam("over"), MESSAGE.c.size <= sa.bindparam("upto")
+_COLUMNS = sa.select(DELIVERY.c.id, DELIVERY.c.size).where(
+    DELIVERY.c.size > sa.bindparam("over"), DELIVERY.c.size <= sa.bindparam("upto")
 )
 _DUE = (
     _COLUMNS.where(
-        MESSAGE.c.status == sa.bindparam("wanted"), MESSAGE.c.due_at <= sa.bindparam("now")
+        DELIVERY.c.status == sa.bindparam("wanted"),
+        DELIVERY.c.priority == sa.bindparam("rank"),
+        DELIVERY.c.due_at <= sa.bindparam("now"),
     )
-    .order_by(MESSAGE.c.due_at)
+    .order_by(DELIVERY.c.due_at)
     .limit(sa.bindparam("most"))
 )
 _LATE = (
-    _COLUMNS.where(MESSAGE.c.status == Status.SENDING, MESSAGE.c.lease_until < sa.bindparam("now"))
-    .order_by(MESSAGE.c.lease_until)
+    _COLUMNS.where(
+        DELIVERY.c.status == Status.SENDING, DELIVERY.c.lease_until < sa.bindparam("now")
+    )
+    .order_by(DELIVERY.c.lease_until)
     .limit(sa.bindparam("most"))
 )
 _PICK_DUE, _PICK_LATE = (
@@ -60,44 +65,47 @@ _PICK_DUE, _PICK_LATE = (
 _LARGEST_DUE, _LARGEST_LATE = (
     sa.select(sa.func.max(query.subquery("head").c.size)) for query in (_DUE, _LATE)
 )
-_FRESH, _AGAIN = {"wanted": Status.QUEUED}, {"wanted": Status.DEFERRED}
+_FRESH: Final[dict[str, Any]] = {"wanted": Status.QUEUED, "rank": NORMAL}
+_AGAIN: Final[dict[str, Any]] = {"wanted": Status.DEFERRED, "rank": NORMAL}
 _TAKE = (
-    joined_update(MESSAGE)
-    .where(MESSAGE.c.id == WANTED.c.id)
+    joined_update(DELIVERY)
+    .where(DELIVERY.c.id == WANTED.c.id)
     .values(
         **CLAIMED.to(Status.SENDING),
         due_at=None,
-        fence=MESSAGE.c.fence + 1,
-        lost_leases=MESSAGE.c.lost_leases + WANTED.c.begun,
-        lease_until=sa.bindparam("until", type_=MESSAGE.c.lease_until.type),
+        fence=DELIVERY.c.fence + 1,
+        lost_leases=DELIVERY.c.lost_leases + WANTED.c.begun,
+        lease_until=sa.bindparam("until", type_=DELIVERY.c.lease_until.type),
         worker=sa.bindparam("taker"),
     )
 )
-_ABANDONED = sa.update(MESSAGE).where(MESSAGE.c.lease_until < sa.bindparam("now"))
+_ABANDONED = sa.update(DELIVERY).where(DELIVERY.c.lease_until < sa.bindparam("now"))
 _ASIDE: dict[str, Any] = {**SET_ASIDE.to(Status.HELD), "lease_until": None, "worker": None}
 _SET_ASIDE = _ABANDONED.values(
     **_ASIDE,
     reason=Reason.AMBIGUOUS,
     detail="The worker stopped while it was sending: it may have left, or not.",
 )
-_POISON = MESSAGE.c.lost_leases >= _MAX_BEGUN
+_POISON = DELIVERY.c.lost_leases >= _MAX_BEGUN
 _SET_POISON_ASIDE = _ABANDONED.where(_POISON).values(
     **_ASIDE,
     reason=Reason.POISON,
     detail="Three workers in a row stopped while they were sending this message.",
 )
-_ANY_ABANDONED = sa.select(MESSAGE.c.id).where(MESSAGE.c.lease_until < sa.bindparam("now")).limit(1)
+_ANY_ABANDONED = (
+    sa.select(DELIVERY.c.id).where(DELIVERY.c.lease_until < sa.bindparam("now")).limit(1)
+)
 _ANY_POISON = _ANY_ABANDONED.where(_POISON)
-_CLAIMS = json_table(MESSAGE.c.id, MESSAGE.c.fence)
-_RENEW = Change(_CLAIMS, lease_until=sa.bindparam("until", type_=MESSAGE.c.lease_until.type))
+_CLAIMS = json_table(DELIVERY.c.id, DELIVERY.c.fence)
+_RENEW = Change(_CLAIMS, lease_until=sa.bindparam("until", type_=DELIVERY.c.lease_until.type))
 _GIVE_BACK = Change(
     _CLAIMS,
-    **RETURNED.choose((MESSAGE.c.attempts > 0, Status.DEFERRED), otherwise=Status.QUEUED),
-    due_at=sa.bindparam("again_at", type_=MESSAGE.c.due_at.type),
+    **RETURNED.choose((DELIVERY.c.attempts > 0, Status.DEFERRED), otherwise=Status.QUEUED),
+    due_at=sa.bindparam("again_at", type_=DELIVERY.c.due_at.type),
     lease_until=None,
     worker=None,
     lost_leases=0,
-    detail=sa.bindparam("why", type_=MESSAGE.c.detail.type),
+    detail=sa.bindparam("why", type_=DELIVERY.c.detail.type),
 )
 
 
@@ -189,6 +197,13 @@ def claim(
     return [message for message in claimed if message.id not in held] if held else claimed
 
 
+def is_due(by: datetime) -> sa.ColumnElement[bool]:
+    """Whether a message waits for an attempt that might have begun at ``by``, in SQL."""
+    return sa.and_(
+        DELIVERY.c.status.in_(OPEN), DELIVERY.c.priority == NORMAL, DELIVERY.c.due_at <= by
+    )
+
+
 class Waiting(NamedTuple):
     """Whether a claim would find mail that was never tried, and any other.
 
@@ -246,8 +261,8 @@ def _within_bytes(picked: Sequence[tuple[uuid.UUID, int]]) -> tuple[list[uuid.UU
 def _quarantine(connection: sa.Connection, id: uuid.UUID, problem: str) -> None:
     log.error("message.poison: %s: %s", id, problem, extra=about(id))
     connection.execute(
-        sa.update(MESSAGE)
-        .where(MESSAGE.c.id == id)
+        sa.update(DELIVERY)
+        .where(DELIVERY.c.id == id)
         .values(
             **_ASIDE,
             reason=Reason.POISON,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from ..outcome import Result
 from ..transport.base import Envelope, TransportResult
 from ..values import Reason, Status
 
@@ -96,6 +97,16 @@ class AttemptResult:
     def waits_for_digest(self) -> bool:
         """Whether nobody is left to reach but a recipient who gets it in a digest."""
         return self.status is Status.HELD and self.reason is Reason.RATE
+
+    @property
+    def shared(self) -> bool:
+        """Whether the server took it for all recipients at once, with one reply."""
+        attempt = self.attempt
+        if self.status is not Status.SENT or attempt is None or self.claimed.before:
+            return False
+        if attempt.result != Result.ACCEPTED or attempt.diverted_to or self.claimed.goes_on:
+            return False
+        return all(reply == attempt.reply for _, reply in self.recipients.values())
 
     @property
     def taken(self) -> bool:

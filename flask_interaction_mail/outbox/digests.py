@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from ..logs import log
 from ..messages.digest_content import Content
 from ..storage.json_rows import joined_update, json_table, rows_parameter
-from ..storage.tables import MESSAGE, RECIPIENT
+from ..storage.tables import DELIVERY, MESSAGE, RECIPIENT
 from ..values import ENDED, UNDERWAY, Reason, Status
 from .fenced import by_index, lock_messages, lock_rows_only
 from .rates import WINDOW, in_digest
@@ -28,30 +28,32 @@ from .transitions import ADOPTED, DIGEST_DONE, RELEASED
 
 SOURCE: Final = "digest"
 
-_WANTED = json_table(MESSAGE.c.id)
-_IS_WANTED = MESSAGE.c.id == _WANTED.c.id
+_WANTED = json_table(DELIVERY.c.id)
+_IS_WANTED = DELIVERY.c.id == _WANTED.c.id
 _OF_WANTED = RECIPIENT.c.message_id == _WANTED.c.id
-_HAS_ITS_MINUTE = sa.and_(MESSAGE.c.reason == Reason.RATE, MESSAGE.c.due_at.is_not(None))
-_WAITING = sa.and_(MESSAGE.c.status == Status.HELD, _HAS_ITS_MINUTE)
+_HAS_ITS_MINUTE = sa.and_(DELIVERY.c.reason == Reason.RATE, DELIVERY.c.due_at.is_not(None))
+_WAITING = sa.and_(DELIVERY.c.status == Status.HELD, _HAS_ITS_MINUTE)
 # The same where rows name the messages. SQLite would take the index of statuses or of addresses,
 # and go through all that is held, or that somebody ever got, for each row.
 _STILL_WAITS = sa.and_(
-    sa.func.coalesce(MESSAGE.c.status, MESSAGE.c.status) == Status.HELD, _HAS_ITS_MINUTE
+    sa.func.coalesce(DELIVERY.c.status, DELIVERY.c.status) == Status.HELD, _HAS_ITS_MINUTE
 )
 _to = sa.func.coalesce(RECIPIENT.c.address, RECIPIENT.c.address)
 _RECIPIENT_WAITS = sa.and_(RECIPIENT.c.status == Status.HELD, RECIPIENT.c.digest_id.is_(None))
-_IS_DUE = sa.select(MESSAGE.c.id).where(_WAITING, MESSAGE.c.due_at <= sa.bindparam("now")).limit(1)
-_HELD = (
-    sa.select(MESSAGE.c.id, MESSAGE.c.due_at, RECIPIENT.c.address, RECIPIENT.c.name)
-    .join_from(MESSAGE, RECIPIENT, RECIPIENT.c.message_id == MESSAGE.c.id)
-    .where(_WAITING, _RECIPIENT_WAITS)
-    .order_by(MESSAGE.c.created_at, MESSAGE.c.id)
+_IS_DUE = (
+    sa.select(DELIVERY.c.id).where(_WAITING, DELIVERY.c.due_at <= sa.bindparam("now")).limit(1)
 )
-_LOCK = sa.select(MESSAGE.c.id).where(_WAITING).with_for_update(skip_locked=True)
-_NOTHING = sa.update(MESSAGE).where(sa.false()).values(size=0)
+_HELD = (
+    sa.select(DELIVERY.c.id, DELIVERY.c.due_at, RECIPIENT.c.address, RECIPIENT.c.name)
+    .join_from(DELIVERY, RECIPIENT, RECIPIENT.c.message_id == DELIVERY.c.id)
+    .where(_WAITING, _RECIPIENT_WAITS)
+    .order_by(DELIVERY.c.created_at, DELIVERY.c.id)
+)
+_LOCK = sa.select(DELIVERY.c.id).where(_WAITING).with_for_update(skip_locked=True)
+_NOTHING = sa.update(DELIVERY).where(sa.false()).values(size=0)
 _CONTENTS = (
     sa.select(MESSAGE.c.subject, MESSAGE.c.created_at, MESSAGE.c.intent)
-    .join_from(_WANTED, MESSAGE, _IS_WANTED)
+    .join_from(_WANTED, MESSAGE, MESSAGE.c.id == _WANTED.c.id)
     .order_by(MESSAGE.c.created_at, MESSAGE.c.id)
 )
 _NAMES = _CONTENTS.with_only_columns(MESSAGE.c.subject, MESSAGE.c.kind)
@@ -59,7 +61,7 @@ _NAMES = _CONTENTS.with_only_columns(MESSAGE.c.subject, MESSAGE.c.kind)
 
 def _has(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
     """Whether some recipient of a message fulfils ``condition``."""
-    return sa.exists().where(RECIPIENT.c.message_id == MESSAGE.c.id, condition).correlate(MESSAGE)
+    return sa.exists().where(RECIPIENT.c.message_id == DELIVERY.c.id, condition).correlate(DELIVERY)
 
 
 def _has_one(*statuses: Status) -> sa.ColumnElement[bool]:
@@ -137,13 +139,13 @@ _RELEASE_RECIPIENTS = (
     .values(**RELEASED.to(Status.QUEUED))
 )
 _RELEASE = (
-    joined_update(MESSAGE)
+    joined_update(DELIVERY)
     .where(_IS_WANTED, _STILL_WAITS)
     .values(
         **RELEASED.to(Status.QUEUED),
         reason=None,
         detail=None,
-        due_at=sa.bindparam("now", type_=MESSAGE.c.due_at.type),
+        due_at=sa.bindparam("now", type_=DELIVERY.c.due_at.type),
     )
 )
 _ASSIGN = (
@@ -153,14 +155,14 @@ _ASSIGN = (
 )
 # A message that waits for another recipient as well goes on waiting.
 _END_WAIT = (
-    joined_update(MESSAGE)
+    joined_update(DELIVERY)
     .where(_IS_WANTED, _STILL_WAITS, ~_has(_RECIPIENT_WAITS))
-    .values(due_at=None, detail=sa.bindparam("why", type_=MESSAGE.c.detail.type))
+    .values(due_at=None, detail=sa.bindparam("why", type_=DELIVERY.c.detail.type))
 )
 _POSTPONE = (
-    joined_update(MESSAGE)
+    joined_update(DELIVERY)
     .where(_IS_WANTED, _STILL_WAITS)
-    .values(due_at=sa.bindparam("later", type_=MESSAGE.c.due_at.type))
+    .values(due_at=sa.bindparam("later", type_=DELIVERY.c.due_at.type))
 )
 
 
@@ -206,17 +208,17 @@ _WORST = DIGEST_DONE.choose(
     otherwise=Status.CANCELLED,
 )
 _CONCLUDE = (
-    joined_update(MESSAGE)
+    joined_update(DELIVERY)
     .where(
         _IS_WANTED,
-        MESSAGE.c.status != _WORST["status"],
+        DELIVERY.c.status != _WORST["status"],
         ~_has_one(*UNDERWAY, Status.HELD),
     )
     .values(
         **_WORST,
         reason=Reason.RATE,
-        detail=sa.bindparam("why", type_=MESSAGE.c.detail.type),
-        finished_at=sa.bindparam("now", type_=MESSAGE.c.finished_at.type),
+        detail=sa.bindparam("why", type_=DELIVERY.c.detail.type),
+        finished_at=sa.bindparam("now", type_=DELIVERY.c.finished_at.type),
     )
 )
 _DONE = sa.update(RECIPIENT).where(
@@ -228,7 +230,7 @@ _MEMBERS = (
     .order_by(RECIPIENT.c.message_id)
     .distinct()
 )
-_DIGEST = MESSAGE.alias("digest")
+_DIGEST = DELIVERY.alias("digest")
 _UNFINISHED = (
     sa.select(RECIPIENT.c.digest_id, _DIGEST.c.status)
     .join_from(RECIPIENT, _DIGEST, _DIGEST.c.id == RECIPIENT.c.digest_id, isouter=True)
@@ -238,6 +240,11 @@ _UNFINISHED = (
         sa.or_(_DIGEST.c.id.is_(None), _DIGEST.c.status.in_(ENDED)),
     )
     .distinct()
+)
+_DIGESTS_AMONG = (
+    sa.select(MESSAGE.c.id)
+    .join_from(_WANTED, MESSAGE, MESSAGE.c.id == _WANTED.c.id)
+    .where(MESSAGE.c.source == SOURCE)
 )
 _SENT_AGAIN = sa.select(MESSAGE.c.resend_of).where(MESSAGE.c.id == sa.bindparam("digest"))
 
@@ -262,7 +269,8 @@ def lock_with_members(
 ) -> None:
     """Lock the messages ``ids`` and all that is in ``digests``, before any of them is written.
 
-    Two workers may each have a digest, and a message that is in the digest of the other.
+    Two workers may each have a digest, and a message that is in the digest of the other. What
+    several statements write is locked here in one order as well.
     """
     if connection.dialect.name != "sqlite":  # there a transaction begins with its write
         in_them = (id for digest in digests for id in members(connection, digest))
@@ -291,12 +299,11 @@ def apply_outcome(
     possible = {row.id: row.status for row in before if row.status in DIGEST_DONE.sources}
     _conclude(connection, possible, digest, status, now)
     after = lock_messages(connection, possible)
-    ended: list[uuid.UUID] = []
-    for row in after:
-        if row.status != possible[row.id]:
-            ended.append(row.id)
-            if row.source == SOURCE:  # one that was sent again, and held for its rate
-                ended += apply_outcome(connection, row.id, status, reply, now)
+    ended = [row.id for row in after if row.status != possible[row.id]]
+    # One that was sent again, and held for its rate.
+    inner = connection.scalars(_DIGESTS_AMONG, _rows(ended)).all() if ended else ()
+    for id in inner:
+        ended += apply_outcome(connection, id, status, reply, now)
     return ended
 
 
@@ -346,8 +353,8 @@ def _adopt(connection: sa.Connection, digest: uuid.UUID) -> list[uuid.UUID]:
     in_it = sa.and_(_OF_WANTED, _to == row.address)
     named = joined_update(RECIPIENT).where(in_it).values(digest_id=digest)
     recipients = joined_update(RECIPIENT).where(in_it, ADOPTED.possible_for_recipient)
-    left_open = sa.and_(ADOPTED.possible, MESSAGE.c.lease_until.is_(None), _has_one(Status.HELD))
-    found = joined_update(MESSAGE).where(_IS_WANTED, left_open)
+    left_open = sa.and_(ADOPTED.possible, DELIVERY.c.lease_until.is_(None), _has_one(Status.HELD))
+    found = joined_update(DELIVERY).where(_IS_WANTED, left_open)
     held = ADOPTED.to(Status.HELD)
     for statement in (
         named,

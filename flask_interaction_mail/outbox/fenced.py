@@ -10,13 +10,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..storage.json_rows import joined_update, json_table, rows_parameter
-from ..storage.tables import MESSAGE
+from ..storage.tables import DELIVERY
 
-_BY_INDEX = sa.select(
-    *(
-        sa.func.set_config(f"enable_{way}", "off", True)
-        for way in ("seqscan", "bitmapscan", "hashjoin", "mergejoin")
-    )
+_WAYS = ("seqscan", "bitmapscan", "hashjoin", "mergejoin")
+# Written out: parameters would be bound anew in each transaction.
+_BY_INDEX = sa.text(
+    "SELECT " + ", ".join(f"set_config('enable_{way}', 'off', true)" for way in _WAYS)
 )
 
 
@@ -43,15 +42,15 @@ def _rows_first(query: sa.Select[Any]) -> sa.Select[Any]:
     """``query`` as ``json_rows.joined_update`` has MySQL and MariaDB find rows."""
     for dialect in ("mysql", "mariadb"):
         query = query.prefix_with("STRAIGHT_JOIN", dialect=dialect).with_hint(
-            MESSAGE, "FORCE INDEX (PRIMARY)", dialect
+            DELIVERY, "FORCE INDEX (PRIMARY)", dialect
         )
     return query
 
 
-_WANTED = json_table(MESSAGE.c.id)
+_WANTED = json_table(DELIVERY.c.id)
 _LOCK = _rows_first(
-    sa.select(MESSAGE.c.id, MESSAGE.c.status, MESSAGE.c.source)
-    .join_from(_WANTED, MESSAGE, MESSAGE.c.id == _WANTED.c.id)
+    sa.select(DELIVERY.c.id, DELIVERY.c.status)
+    .join_from(_WANTED, DELIVERY, DELIVERY.c.id == _WANTED.c.id)
     .with_for_update()
 )
 
@@ -59,7 +58,7 @@ _LOCK = _rows_first(
 def lock_messages(connection: sa.Connection, ids: Iterable[uuid.UUID]) -> Sequence[Any]:
     """Wait until nobody else writes the messages ``ids``, and keep others out until the commit.
 
-    Gives ``id``, ``status`` and ``source`` of each, as they are now. All who lock several messages
+    Gives ``id`` and ``status`` of each, as they are now. All who lock several messages
     go by their ids, and lock a message before its recipients, so that nobody waits in a circle.
     """
     by_index(connection)
@@ -83,14 +82,14 @@ class Change:
     def __init__(self, rows: sa.TableValuedAlias, **values: Any) -> None:
         # The fencing token: after another claim the message has a higher one.
         ours = sa.and_(
-            MESSAGE.c.id == rows.c.id,
-            MESSAGE.c.fence == rows.c.fence,
-            MESSAGE.c.lease_until.is_not(None),  # NULL unless a worker has it
+            DELIVERY.c.id == rows.c.id,
+            DELIVERY.c.fence == rows.c.fence,
+            DELIVERY.c.lease_until.is_not(None),  # NULL unless a worker has it
         )
-        found = sa.select(MESSAGE.c.id).join_from(rows, MESSAGE, ours).with_for_update()
+        found = sa.select(DELIVERY.c.id).join_from(rows, DELIVERY, ours).with_for_update()
         self._find = _rows_first(found)
-        self._update = joined_update(MESSAGE).where(ours).values(**values)
-        self._update_and_tell = self._update.returning(MESSAGE.c.id)
+        self._update = joined_update(DELIVERY).where(ours).values(**values)
+        self._update_and_tell = self._update.returning(DELIVERY.c.id)
 
     def apply(
         self, connection: sa.Connection, rows: Iterable[Sequence[object]], **others: object

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from .. import addresses
 from ..errors import AddressError
-from ..storage.tables import MessageRow, RecipientRow
+from ..storage.tables import DeliveryRow, MessageRow, RecipientRow
 from ..values import Reason, Status
 
 _LONGEST = 320  # characters; nothing that can be found is longer
@@ -92,21 +92,21 @@ class Filters:
         """What an index answers, in SQL; without the place."""
         found: list[sa.ColumnElement[bool]] = []
         if self.reason in _STATUS_OF:
-            found.append(MessageRow.reason == self.reason)
-            found.append(MessageRow.status == _STATUS_OF[Reason(self.reason)])  # has an index
+            found.append(DeliveryRow.reason == self.reason)
+            found.append(DeliveryRow.status == _STATUS_OF[Reason(self.reason)])  # has an index
         if self.status in _STATUSES:
-            found.append(MessageRow.status == self.status)
+            found.append(DeliveryRow.status == self.status)
         if since := _day(self.since):
-            found.append(MessageRow.created_at >= since)
+            found.append(DeliveryRow.created_at >= since)
         if until := _day(self.until):
-            found.append(MessageRow.created_at < until + timedelta(days=1))
+            found.append(DeliveryRow.created_at < until + timedelta(days=1))
         return found
 
     def comparing(self) -> list[sa.ColumnElement[bool]]:
         """What has to be compared in each message, in SQL; no index answers it."""
         found: list[sa.ColumnElement[bool]] = []
         if self.reason in _REASONS and self.reason not in _STATUS_OF:
-            found.append(MessageRow.reason == self.reason)
+            found.append(DeliveryRow.reason == self.reason)
         if self.kind:
             found.append(MessageRow.kind == self.kind)
         return found
@@ -139,9 +139,9 @@ def to_any(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
 
     Not EXISTS: for that PostgreSQL reads the recipients of all messages, however few are asked for.
     """
-    of_message = RecipientRow.message_id == MessageRow.id
+    of_message = RecipientRow.message_id == DeliveryRow.id
     fitting = sa.select(sa.func.count()).select_from(RecipientRow).where(of_message, *conditions)
-    return fitting.correlate(MessageRow).scalar_subquery() > 0
+    return fitting.correlate(DeliveryRow).scalar_subquery() > 0
 
 
 def _mentions(words: str) -> sa.ColumnElement[bool]:
@@ -158,8 +158,8 @@ def older_than(place: Place) -> sa.ColumnElement[bool]:
     """The messages behind ``place``: the first comparison alone leads into the index."""
     instant, id = place
     return sa.and_(
-        MessageRow.created_at <= instant,
-        sa.or_(MessageRow.created_at < instant, MessageRow.id < id),
+        DeliveryRow.created_at <= instant,
+        sa.or_(DeliveryRow.created_at < instant, DeliveryRow.id < id),
     )
 
 

@@ -9,22 +9,22 @@ from typing import Final
 
 import sqlalchemy as sa
 
-from ..storage.tables import MESSAGE, RECIPIENT
+from ..storage.tables import DELIVERY, RECIPIENT
 from ..values import Reason, Status
 
 # Some recipient gets it in a digest.
 PARTLY_IN_DIGEST: Final = (
     sa.exists()
     .where(
-        RECIPIENT.c.message_id == MESSAGE.c.id,
+        RECIPIENT.c.message_id == DELIVERY.c.id,
         RECIPIENT.c.status == Status.HELD,
         RECIPIENT.c.digest_id.is_not(None),
     )
-    .correlate(MESSAGE)
+    .correlate(DELIVERY)
 )
 # All that is left of it is in digests: it waits for no moment of its own.
 IN_DIGEST: Final = sa.and_(
-    MESSAGE.c.status == Status.HELD,
-    MESSAGE.c.reason.is_not_distinct_from(Reason.RATE),
-    MESSAGE.c.due_at.is_(None),
+    DELIVERY.c.status == Status.HELD,
+    DELIVERY.c.reason.is_not_distinct_from(Reason.RATE),
+    DELIVERY.c.due_at.is_(None),
 )

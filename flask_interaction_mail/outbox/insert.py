@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from ..messages.message import SUBJECT_LIMIT, NewMessage
 from ..storage.json_rows import json_table, rows_parameter
 from ..storage.limits import DatabaseLimits
-from ..storage.tables import MESSAGE, RECIPIENT
+from ..storage.tables import DELIVERY, MESSAGE, RECIPIENT
 from ..storage.write_conflicts import can_conflict, change_or_skip
 
 # MariaDB's drivers send bytes as hexadecimal digits, twice as long; what is ASCII is its own text.
@@ -24,14 +24,41 @@ _TEXTUAL: Final = {"content": sa.bindparam("content_as_text", type_=sa.Text())}
 # Statements that stay the same object are compiled, and their keys in the cache made, only once.
 _ADD_MESSAGES: Final = sa.insert(MESSAGE)
 _ADD_TEXTUAL_MESSAGES: Final = _ADD_MESSAGES.values(_TEXTUAL)
+_ADD_DELIVERIES: Final = sa.insert(DELIVERY)
 _ADD_RECIPIENTS: Final = sa.insert(RECIPIENT)
 _OF_RECIPIENTS: Final = [column for column in RECIPIENT.c if column.key != "digest_id"]
 _ADD_GIVEN_RECIPIENTS: Final = sa.insert(RECIPIENT).from_select(
     [column.key for column in _OF_RECIPIENTS], sa.select(json_table(*_OF_RECIPIENTS))
 )
+# What is filled when a message is stored, in the order of ``NewMessage.delivery_row``.
+_OF_DELIVERIES: Final = [
+    *(column for column in DELIVERY.c if not column.nullable),
+    *(DELIVERY.c[name] for name in ("reason", "detail", "due_at", "finished_at")),
+]
+_ADD_GIVEN_DELIVERIES: Final = sa.insert(DELIVERY).from_select(
+    [column.key for column in _OF_DELIVERIES], sa.select(json_table(*_OF_DELIVERIES))
+)
+# In the order of ``NewMessage.row``, which puts the content last.
+_OF_MESSAGES: Final = [column for column in MESSAGE.c if column.key != "content"]
+_GIVEN_MESSAGES: Final = json_table(*_OF_MESSAGES, sa.column("content", sa.Text()))
+_ADD_GIVEN_MESSAGES: Final = sa.insert(MESSAGE).from_select(  # on PostgreSQL
+    [*(column.key for column in _OF_MESSAGES), "content"],
+    sa.select(
+        *(_GIVEN_MESSAGES.c[column.key] for column in _OF_MESSAGES),
+        sa.func.convert_to(_GIVEN_MESSAGES.c.content, "UTF8"),
+    ),
+)
+_TOGETHER: Final = 200  # messages in one document
+_FEW_BYTES: Final = 4_000_000  # of content in one document
 _ORIGINS: Final = sa.select(MESSAGE.c.origin).where(MESSAGE.c.id.in_(sa.bindparam("ids")))
+_OF_DELIVERY: Final = "delivery_"  # begins the names of its parameters, beside a message's
 # One message with its recipients. For several, psycopg2 would take the recipients of the first.
-_ADD_ONE: Final = _ADD_MESSAGES.add_cte(_ADD_GIVEN_RECIPIENTS.cte("recipients"))
+_ADD_ONE: Final = _ADD_MESSAGES.add_cte(
+    _ADD_DELIVERIES.values(
+        {column: sa.bindparam(_OF_DELIVERY + column.key) for column in _OF_DELIVERIES}
+    ).cte("delivery"),
+    _ADD_GIVEN_RECIPIENTS.cte("recipients"),
+)
 _NAME: Final = 255  # characters
 _DETAIL: Final = 1000
 
@@ -63,6 +90,7 @@ def fitted(message: NewMessage, limits: DatabaseLimits) -> NewMessage:
             replace(recipient, name=shown(recipient.name)) for recipient in message.recipients
         ),
         actor=message.actor and shown(message.actor),
+        sender=message.sender and shown(message.sender, SUBJECT_LIMIT),
         resent_by=message.resent_by and shown(message.resent_by),
     )
 
@@ -73,15 +101,43 @@ def insert(connection: sa.Connection, messages: Sequence[NewMessage]) -> list[Ne
     keyed = _insert_keyed(connection, [message for message in messages if message.key is not None])
     if len(fresh) == 1 and connection.dialect.name == "postgresql":  # only it can
         message = fresh[0]
-        connection.execute(_ADD_ONE, message.row() | _as_document(message.recipient_rows()))
-        _insert_recipients(connection, keyed)
+        state = {_OF_DELIVERY + name: value for name, value in message.delivery_row().items()}
+        recipients = _as_document(message.recipient_rows())
+        connection.execute(_ADD_ONE, message.row() | state | recipients)
+        _insert_the_rest(connection, keyed)
     else:
-        if fresh:
-            textual = connection.dialect.name in ("mysql", "mariadb")
-            add = _ADD_TEXTUAL_MESSAGES if textual else _ADD_MESSAGES
-            connection.execute(add, _rows(connection, fresh))
-        _insert_recipients(connection, [*fresh, *keyed])
+        for start in range(0, len(fresh), _TOGETHER):
+            _insert_fresh(connection, fresh[start : start + _TOGETHER])
+        _insert_the_rest(connection, [*fresh, *keyed])
     return [*fresh, *keyed]
+
+
+def _insert_fresh(connection: sa.Connection, messages: Sequence[NewMessage]) -> None:
+    match connection.dialect.name:
+        case "postgresql" if all(map(_is_plain, messages)) and _size(messages) <= _FEW_BYTES:
+            rows = (_row_in_letters(message) for message in messages)
+            connection.execute(_ADD_GIVEN_MESSAGES, rows_parameter(rows))
+        case "mysql" | "mariadb":
+            connection.execute(_ADD_TEXTUAL_MESSAGES, _rows(connection, messages))
+        case _:
+            connection.execute(_ADD_MESSAGES, _rows(connection, messages))
+
+
+def _is_plain(message: NewMessage) -> bool:
+    """Whether its content can stand in a JSON document of PostgreSQL."""
+    content = message.content or b""
+    return content.isascii() and b"\0" not in content
+
+
+def _size(messages: Iterable[NewMessage]) -> int:
+    return sum(len(message.content or b"") for message in messages)
+
+
+def _row_in_letters(message: NewMessage) -> tuple[object, ...]:
+    row = message.row()
+    if message.content is not None:
+        row["content"] = message.content.decode("ascii")
+    return tuple(row.values())
 
 
 def _rows(connection: sa.Connection, messages: Sequence[NewMessage]) -> list[dict[str, Any]]:
@@ -94,18 +150,26 @@ def _rows(connection: sa.Connection, messages: Sequence[NewMessage]) -> list[dic
     return rows
 
 
-def _insert_recipients(connection: sa.Connection, messages: Sequence[NewMessage]) -> None:
-    rows = [row for message in messages for row in message.recipient_rows()]
-    if not rows:
-        return
-    if connection.dialect.name == "postgresql":  # each row would be a command by itself there
-        connection.execute(_ADD_GIVEN_RECIPIENTS, _as_document(rows))
-    else:
-        connection.execute(_ADD_RECIPIENTS, rows)
+def _insert_the_rest(connection: sa.Connection, messages: Sequence[NewMessage]) -> None:
+    """Store all of ``messages`` but their rows in the message table."""
+    for one_by_one, given, rows in (
+        (_ADD_DELIVERIES, _ADD_GIVEN_DELIVERIES, [message.delivery_row() for message in messages]),
+        (_ADD_RECIPIENTS, _ADD_GIVEN_RECIPIENTS, _recipient_rows(messages)),
+    ):
+        if not rows:
+            continue
+        if connection.dialect.name == "postgresql":  # each row would be a command by itself there
+            connection.execute(given, _as_document(rows))
+        else:
+            connection.execute(one_by_one, rows)
 
 
-def _as_document(recipients: Iterable[dict[str, Any]]) -> dict[str, str]:
-    return rows_parameter(tuple(row.values()) for row in recipients)
+def _recipient_rows(messages: Iterable[NewMessage]) -> list[dict[str, Any]]:
+    return [row for message in messages for row in message.recipient_rows()]
+
+
+def _as_document(rows: Iterable[dict[str, Any]]) -> dict[str, str]:
+    return rows_parameter(tuple(row.values()) for row in rows)
 
 
 def _insert_keyed(connection: sa.Connection, messages: list[NewMessage]) -> list[NewMessage]:

@@ -15,13 +15,13 @@ from typing import Final
 import sqlalchemy as sa
 
 from ..outcome import Result
-from ..storage.tables import ATTEMPT, MESSAGE, RECIPIENT
+from ..storage.tables import ATTEMPT, DELIVERY, MESSAGE, OUTBOX, RECIPIENT
 from ..values import Status
 from .in_digest import PARTLY_IN_DIGEST
 
 _OVER: Final = (Status.FAILED, Status.SUPPRESSED, Status.CANCELLED)  # without having been sent
 _LEFT: Final = sa.or_(
-    MESSAGE.c.lost_leases > 0,
+    DELIVERY.c.lost_leases > 0,
     PARTLY_IN_DIGEST,
     sa.exists().where(RECIPIENT.c.message_id == MESSAGE.c.id, RECIPIENT.c.status == Status.SENT),
     sa.exists().where(ATTEMPT.c.message_id == MESSAGE.c.id, ATTEMPT.c.result == Result.AMBIGUOUS),
@@ -31,8 +31,9 @@ _OF_KEY: Final = (
         MESSAGE.c.id,
         MESSAGE.c.key,
         MESSAGE.c.key_number,
-        sa.or_(MESSAGE.c.status.not_in(_OVER), _LEFT).label("counts"),
+        sa.or_(DELIVERY.c.status.not_in(_OVER), _LEFT).label("counts"),
     )
+    .select_from(OUTBOX)
     .where(MESSAGE.c.key == sa.bindparam("key"))
     .order_by(MESSAGE.c.key_number.desc())
 )

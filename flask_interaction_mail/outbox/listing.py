@@ -16,11 +16,11 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from ..storage.tables import MessageRow, RecipientRow
+from ..storage.tables import OUTBOX, DeliveryRow, MessageRow, RecipientRow
 from ..values import RecipientVerdict
-from . import messages
 from .filters import Filters, Place, older_than, place_text, to_any
 from .queries import LISTED
+from .recipients import recipients_of
 
 PAGE = 50  # messages
 BATCH = 500  # messages of an export that are read at once
@@ -30,13 +30,16 @@ SECONDS_OF_KIND = 0.02  # the same if only kind or reason have to be compared
 _FEW: Final = 1000  # messages to one address, up to which a query names each by its id
 _FIRST: Final = uuid.UUID(int=0)
 _HEAD: Final = 2048  # bytes of a message, with From among its first fields
-_NEWEST_FIRST: Final = (MessageRow.created_at.desc(), MessageRow.id.desc())
+_BEGINNING: Final = sa.func.substr(MessageRow.content, 1, _HEAD, type_=sa.LargeBinary())
+_NEWEST_FIRST: Final = (DeliveryRow.created_at.desc(), DeliveryRow.id.desc())
 _EXPORTED: Final = (
     *LISTED,
-    MessageRow.finished_at,
-    MessageRow.attempts,
+    DeliveryRow.finished_at,
+    DeliveryRow.attempts,
     MessageRow.message_id,
-    sa.func.substr(MessageRow.content, 1, _HEAD, type_=sa.LargeBinary()).label("head"),
+    MessageRow.sender,
+    # Up to version 0.1 it stood there alone.
+    sa.case((MessageRow.sender.is_(None), _BEGINNING)).label("head"),
 )
 Conditions = Sequence[sa.ColumnElement[bool]]
 
@@ -75,6 +78,7 @@ class _Query:
         """The newest rows that match, among those ``within``."""
         return connection.execute(
             sa.select(*self.columns)
+            .select_from(OUTBOX)
             .where(*self.narrowing, *self.sifting, *within)
             .order_by(*_NEWEST_FIRST)
             .limit(limit)
@@ -83,9 +87,9 @@ class _Query:
     def end_of_step(self, connection: sa.Connection, behind: Conditions, step: int) -> Any:
         """When the last of the next ``step`` messages was created; None if fewer are left."""
         return connection.scalar(
-            sa.select(MessageRow.created_at)
+            sa.select(DeliveryRow.created_at)
             .where(*self.narrowing, *behind)
-            .order_by(MessageRow.created_at.desc())
+            .order_by(DeliveryRow.created_at.desc())
             .offset(step)
             .limit(1)
         )
@@ -112,7 +116,7 @@ def _listing(
     else:
         rows, reached = query.rows(connection, _behind(filters.place), size + 1), None
     shown, full = rows[:size], len(rows) > size
-    recipients = messages.recipients_of(connection, [row.id for row in shown])
+    recipients = recipients_of(connection, [row.id for row in shown])
     end = (shown[-1].created_at, shown[-1].id) if full else reached
     return Page(
         lines=tuple(Line(row=row, recipients=recipients.get(row.id, ())) for row in shown),
@@ -131,7 +135,7 @@ def _query(
         return _Query(columns=columns, narrowing=narrowing, sifting=sifting), False
     rest = filters.comparing()
     if len(found) <= _FEW:
-        named = MessageRow.id.in_(found)
+        named = DeliveryRow.id.in_(found)
         return _Query(columns=columns, narrowing=[*narrowing, named, *rest], sifting=()), True
     # Messages to this address are so frequent that a scan finds some soon.
     to_it = to_any(RecipientRow.address.in_(filters.addresses))
@@ -154,7 +158,7 @@ def _scan(
         began = time.monotonic()
         behind = _behind(place)
         end = query.end_of_step(connection, behind, step)
-        within = behind if end is None else [*behind, MessageRow.created_at >= end]
+        within = behind if end is None else [*behind, DeliveryRow.created_at >= end]
         rows += query.rows(connection, within, limit - len(rows))
         if end is None or len(rows) >= limit:
             return rows, None

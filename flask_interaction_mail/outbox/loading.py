@@ -11,10 +11,11 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from ..storage.json_rows import JsonQuery, json_table, rows_parameter
-from ..storage.tables import MESSAGE, RECIPIENT
+from ..storage.tables import DELIVERY, MESSAGE, OUTBOX, RECIPIENT
 from ..transport.base import Envelope
 from ..values import OPEN, Status
 from .claimed import LARGE, Claimed
+from .rates import NAMELESS
 
 Reading = Callable[[], AbstractContextManager[sa.Connection]]
 
@@ -68,17 +69,17 @@ def _messages(content: sa.ColumnElement[Any]) -> sa.Select[Any]:
     return sa.select(
         WANTED.c.place,
         content,
-        MESSAGE.c.fence,
-        MESSAGE.c.attempts,
-        MESSAGE.c.created_at,
+        DELIVERY.c.fence,
+        DELIVERY.c.attempts,
+        DELIVERY.c.created_at,
         MESSAGE.c.expires_at,
         MESSAGE.c.source,
         MESSAGE.c.actor,
         MESSAGE.c.resend_of,
-        MESSAGE.c.lost_leases,
+        DELIVERY.c.lost_leases,
         MESSAGE.c.envelope_sender,
         MESSAGE.c.smtputf8,
-    ).join_from(WANTED, MESSAGE, MESSAGE.c.id == WANTED.c.id)
+    ).join_from(WANTED, OUTBOX, DELIVERY.c.id == WANTED.c.id)
 
 
 _MESSAGES = JsonQuery(_messages(MESSAGE.c.content))
@@ -199,6 +200,8 @@ def _recipients(
             still_open.setdefault(place, []).append((position, address))
         elif status == Status.HELD and digest is not None:
             digests[place] = digest
+        elif status == Status.SENDING:
+            digests[place] = NAMELESS
         else:
             before.setdefault(place, {}).setdefault(Status(status), reply)
     return still_open, before, digests

@@ -19,13 +19,19 @@ from .. import clock
 from ..messages.intent import PURGED
 from ..messages.message import earlier
 from ..messages.route import RouteStep
-from ..storage.tables import MESSAGE, RECIPIENT
+from ..storage.tables import DELIVERY, MESSAGE, OUTBOX, RECIPIENT
 from ..values import Notification, Reason, RecipientVerdict, Status
 from .in_digest import IN_DIGEST, PARTLY_IN_DIGEST
+from .recipients import recipients_of
 from .transitions import CANCELLED, RELEASED
 
 _CANCELLABLE: Final = sa.and_(CANCELLED.possible, ~IN_DIGEST)
-_RELEASABLE: Final = sa.and_(RELEASED.possible, MESSAGE.c.content.is_not(None), ~IN_DIGEST)
+_HAS_CONTENT: Final = (
+    sa.exists()
+    .where(MESSAGE.c.id == DELIVERY.c.id, MESSAGE.c.content.is_not(None))
+    .correlate(DELIVERY)
+)
+_RELEASABLE: Final = sa.and_(RELEASED.possible, _HAS_CONTENT, ~IN_DIGEST)
 _IN_NO_DIGEST: Final = RECIPIENT.c.digest_id.is_(None)
 _CALLED_BACK_IN_PART: Final = (
     "It was cancelled for everybody but those who get it in a digest, which is on its way."
@@ -49,38 +55,17 @@ def load(connection: sa.Connection, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID,
             columns.kind,
             columns.key,
             columns.key_number,
-            columns.status,
-            columns.reason,
+            DELIVERY.c.status,
+            DELIVERY.c.reason,
             columns.subject,
             columns.route,
             columns.created_at,
-        ).where(columns.id.in_(wanted))
+        )
+        .select_from(OUTBOX)
+        .where(columns.id.in_(wanted))
     ).all()
     recipients = recipients_of(connection, wanted)
     return {row.id: _snapshot(row, recipients.get(row.id, ())) for row in rows}
-
-
-def recipients_of(
-    connection: sa.Connection, ids: Iterable[uuid.UUID]
-) -> dict[uuid.UUID, tuple[RecipientVerdict, ...]]:
-    """The recipients of each of these messages, in their order."""
-    found: dict[uuid.UUID, list[RecipientVerdict]] = {}
-    for row in connection.execute(
-        sa.select(RECIPIENT)
-        .where(RECIPIENT.c.message_id.in_(list(ids)))
-        .order_by(RECIPIENT.c.message_id, RECIPIENT.c.position)
-    ):
-        found.setdefault(row.message_id, []).append(
-            RecipientVerdict(
-                address=row.address,
-                name=row.name,
-                field=row.field,
-                status=Status(row.status),
-                reply=row.reply,
-                digest=row.digest_id,
-            )
-        )
-    return {id: tuple(verdicts) for id, verdicts in found.items()}
 
 
 def _snapshot(row: Any, recipients: tuple[RecipientVerdict, ...]) -> Notification:
@@ -118,11 +103,12 @@ class Earlier:
 _LATEST_REQUEST: Final = (
     sa.select(
         MESSAGE.c.id,
-        MESSAGE.c.status,
-        MESSAGE.c.reason,
+        DELIVERY.c.status,
+        DELIVERY.c.reason,
         MESSAGE.c.message_id,
         MESSAGE.c.created_at,
     )
+    .select_from(OUTBOX)
     .where(
         MESSAGE.c.pair == sa.bindparam("pair"),
         MESSAGE.c.actor.is_not_distinct_from(sa.bindparam("actor")),
@@ -148,8 +134,8 @@ def latest_request(connection: sa.Connection, pair: str, actor: str | None) -> E
 
 def waiting_for_pair(connection: sa.Connection, pair: str) -> list[uuid.UUID]:
     """The requests for ``pair`` that can still be called back."""
-    waiting = sa.select(MESSAGE.c.id).where(MESSAGE.c.pair == pair, _CANCELLABLE)
-    return list(connection.scalars(waiting))
+    waiting = sa.select(MESSAGE.c.id).select_from(OUTBOX)
+    return list(connection.scalars(waiting.where(MESSAGE.c.pair == pair, _CANCELLABLE)))
 
 
 def cancel(
@@ -160,13 +146,13 @@ def cancel(
     With a digest all that is in it is called back. What is in a digest cannot be by itself: a
     message that is partly in one is called back for its other recipients, and held for the rest.
     """
-    take = sa.update(MESSAGE).where(_CANCELLABLE).values(due_at=None)
+    take = sa.update(DELIVERY).where(_CANCELLABLE).values(due_at=None)
     cancelled = _changed(connection, take, ids)
     if cancelled:
         # Now that they are locked, no digest can be done before this.
         connection.execute(
-            sa.update(MESSAGE)
-            .where(MESSAGE.c.id.in_(cancelled))
+            sa.update(DELIVERY)
+            .where(DELIVERY.c.id.in_(cancelled))
             .values(
                 **CANCELLED.choose((PARTLY_IN_DIGEST, Status.HELD), otherwise=Status.CANCELLED),
                 reason=sa.case((PARTLY_IN_DIGEST, Reason.RATE), else_=reason),
@@ -206,7 +192,7 @@ def _changed(
     return [
         id
         for id in sorted(ids)
-        if connection.execute(update.where(MESSAGE.c.id == id)).rowcount == 1
+        if connection.execute(update.where(DELIVERY.c.id == id)).rowcount == 1
     ]
 
 
@@ -215,13 +201,13 @@ def forget_flask_mail(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> No
 
     What other extensions send holds links that let somebody in, such as password resets.
     """
+    done = sa.select(DELIVERY.c.id).where(
+        DELIVERY.c.id.in_(ids),
+        DELIVERY.c.status.in_((Status.SENT, Status.FAILED, Status.CANCELLED)),
+    )
     connection.execute(
         sa.update(MESSAGE)
-        .where(
-            MESSAGE.c.id.in_(ids),
-            MESSAGE.c.source == "flask_mail",
-            MESSAGE.c.status.in_((Status.SENT, Status.FAILED, Status.CANCELLED)),
-        )
+        .where(MESSAGE.c.id.in_(done), MESSAGE.c.source == "flask_mail")
         .values(intent=PURGED, content=None)
     )
 
@@ -229,7 +215,7 @@ def forget_flask_mail(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> No
 def release(connection: sa.Connection, ids: Iterable[uuid.UUID], now: datetime) -> list[uuid.UUID]:
     """Send what is held and in no digest, unchanged: same bytes, same Message-ID, due at once."""
     let_go = (
-        sa.update(MESSAGE)
+        sa.update(DELIVERY)
         .where(_RELEASABLE)
         .values(
             **RELEASED.to(Status.QUEUED),

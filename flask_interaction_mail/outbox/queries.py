@@ -4,41 +4,48 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 
-from ..storage.tables import AttemptRow, MessageRow
-from ..values import ENDED, RecipientVerdict
+from ..outcome import Result, Stage
+from ..storage.tables import OUTBOX, AttemptRow, DeliveryRow, MessageRow
+from ..values import ENDED, RecipientVerdict, Status
 from . import messages, resends
 from .in_digest import IN_DIGEST, PARTLY_IN_DIGEST
+from .recipients import recipients_of
 from .transitions import CANCELLED, RELEASED
 
 LISTED = (  # what the list shows of each message, too
     MessageRow.id,
-    MessageRow.created_at,
+    DeliveryRow.created_at,
     MessageRow.subject,
     MessageRow.kind,
-    MessageRow.status,
-    MessageRow.reason,
-    MessageRow.detail,
+    DeliveryRow.status,
+    DeliveryRow.reason,
+    DeliveryRow.detail,
 )
 _SHOWN = (
     *LISTED,
     MessageRow.source,
     MessageRow.actor,
-    MessageRow.due_at,
+    DeliveryRow.due_at,
     MessageRow.expires_at,
-    MessageRow.finished_at,
-    MessageRow.attempts,
+    DeliveryRow.finished_at,
+    DeliveryRow.attempts,
     MessageRow.route,
     MessageRow.message_id,
     MessageRow.envelope_sender,
-    MessageRow.size,
+    DeliveryRow.size,
     MessageRow.resend_of,
     MessageRow.resent_by,
+    DeliveryRow.fence,
+    DeliveryRow.worker,
+    DeliveryRow.started_at,
+    DeliveryRow.server,
+    DeliveryRow.reply,
     IN_DIGEST.label("in_digest"),
     PARTLY_IN_DIGEST.label("partly_in_digest"),
 )
@@ -84,32 +91,33 @@ def newest(connection: sa.Connection, limit: int, *, statuses: Sequence[str] = (
     """The newest messages, those of ``statuses`` alone if there are any."""
     query = sa.select(
         MessageRow.id,
-        MessageRow.created_at,
+        DeliveryRow.created_at,
         MessageRow.kind,
-        MessageRow.status,
-        MessageRow.reason,
+        DeliveryRow.status,
+        DeliveryRow.reason,
         MessageRow.subject,
-    )
+    ).select_from(OUTBOX)
     if statuses:
-        query = query.where(MessageRow.status.in_(statuses))
-    newest_first = (MessageRow.created_at.desc(), MessageRow.id.desc())
+        query = query.where(DeliveryRow.status.in_(statuses))
+    newest_first = (DeliveryRow.created_at.desc(), DeliveryRow.id.desc())
     return connection.execute(query.order_by(*newest_first).limit(limit)).all()
 
 
 def details(connection: sa.Connection, id: uuid.UUID) -> Details | None:
     """All about the message ``id``; None if there is none."""
     row = connection.execute(
-        sa.select(*_SHOWN, MessageRow.content.is_not(None).label("has_content")).where(
-            MessageRow.id == id
-        )
+        sa.select(*_SHOWN, MessageRow.content.is_not(None).label("has_content"))
+        .select_from(OUTBOX)
+        .where(MessageRow.id == id)
     ).first()
     if row is None:
         return None
+    recipients = recipients_of(connection, [id]).get(id, ())
     return Details(
         row=row,
         route=messages.read_route(row.route),
-        recipients=messages.recipients_of(connection, [id]).get(id, ()),
-        attempts=_attempts(connection, id),
+        recipients=recipients,
+        attempts=_attempts(connection, row, recipients),
         resends=resends.resends_of(connection, id),
         has_content=bool(row.has_content),
     )
@@ -123,10 +131,32 @@ def stored(connection: sa.Connection, id: uuid.UUID) -> tuple[bytes | None, str]
     return None if row is None else (row.content, row.intent)
 
 
-def _attempts(connection: sa.Connection, id: uuid.UUID) -> tuple[Attempt, ...]:
+def _attempts(
+    connection: sa.Connection, message: Any, recipients: Iterable[RecipientVerdict]
+) -> tuple[Attempt, ...]:
     rows: Sequence[Any] = connection.execute(
         sa.select(*AttemptRow.__table__.c)
-        .where(AttemptRow.message_id == id)
+        .where(AttemptRow.message_id == message.id)
         .order_by(AttemptRow.number)
     ).all()
-    return tuple(Attempt(row=row, replies=json.loads(row.verdicts)) for row in rows)
+    attempts = [Attempt(row=row, replies=json.loads(row.verdicts)) for row in rows]
+    if message.status == Status.SENT and message.server is not None:
+        attempts.append(_accepted(message, recipients))
+    return tuple(attempts)
+
+
+def _accepted(message: Any, recipients: Iterable[RecipientVerdict]) -> Attempt:
+    """The attempt that stands in the delivery row."""
+    row = AttemptRow(
+        message_id=message.id,
+        number=message.fence,
+        started_at=message.started_at,
+        finished_at=message.finished_at,
+        server=message.server,
+        worker=message.worker,
+        result=Result.ACCEPTED,
+        stage=Stage.CONTENT,
+        reply=message.reply,
+    )
+    replies = {to.address: to.reply for to in recipients if to.reply is not None}
+    return Attempt(row=row, replies=replies)

@@ -15,7 +15,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from ..storage.json_rows import joined_update, json_table, rows_parameter
-from ..storage.tables import MESSAGE, RECIPIENT
+from ..storage.tables import DELIVERY, MESSAGE, OUTBOX, RECIPIENT
 from ..values import Reason, Status
 from .claimed import Claimed
 from .rates import WINDOW, By, Candidate, Neighbour, Rates, Who, above, digest_at, why
@@ -28,13 +28,13 @@ _NOT_SENT: Final = (Status.SUPPRESSED, Status.CANCELLED)
 _FEW: Final = 1000
 
 
-_WINDOW = MESSAGE.c.created_at.between(sa.bindparam("since"), sa.bindparam("until"))
+_WINDOW = DELIVERY.c.created_at.between(sa.bindparam("since"), sa.bindparam("until"))
 _COUNTED = sa.and_(  # without IN, which SQLAlchemy renders anew for each execution
     # Of what nobody has claimed only earlier messages count, and in a flood most are later.
-    sa.or_(MESSAGE.c.fence > 0, MESSAGE.c.created_at <= sa.bindparam("last")),
-    MESSAGE.c.size > 0,  # it could be composed
-    *(MESSAGE.c.status != status for status in _NOT_SENT),
-    MESSAGE.c.reason.is_distinct_from(Reason.RATE),
+    sa.or_(DELIVERY.c.fence > 0, DELIVERY.c.created_at <= sa.bindparam("last")),
+    DELIVERY.c.size > 0,  # it could be composed
+    *(DELIVERY.c.status != status for status in _NOT_SENT),
+    DELIVERY.c.reason.is_distinct_from(Reason.RATE),
     sa.or_(
         *(MESSAGE.c.source == source for source in _RATED),
         sa.and_(MESSAGE.c.resend_of.is_not(None), MESSAGE.c.source != "flask_mail"),
@@ -42,13 +42,13 @@ _COUNTED = sa.and_(  # without IN, which SQLAlchemy renders anew for each execut
 )
 # Only columns of the index, so that no row is read.
 _BUSY = sa.select(sa.func.count()).select_from(
-    sa.select(MESSAGE.c.created_at).where(_WINDOW).limit(_FEW + 1).subquery()
+    sa.select(DELIVERY.c.created_at).where(_WINDOW).limit(_FEW + 1).subquery()
 )
-_WANTED = json_table(MESSAGE.c.id)
-_HELD = json_table(MESSAGE.c.id, MESSAGE.c.due_at, MESSAGE.c.detail)
+_WANTED = json_table(DELIVERY.c.id)
+_HELD = json_table(DELIVERY.c.id, DELIVERY.c.due_at, DELIVERY.c.detail)
 _HOLD = (
-    joined_update(MESSAGE)
-    .where(MESSAGE.c.id == _HELD.c.id)
+    joined_update(DELIVERY)
+    .where(DELIVERY.c.id == _HELD.c.id)
     .values(
         **HELD_FOR_RATE.to(Status.HELD),
         reason=Reason.RATE,
@@ -70,7 +70,7 @@ def _crowded(
     who: sa.ColumnElement[Any], source: sa.FromClause, window: sa.ColumnElement[bool]
 ) -> sa.Select[Any]:
     """The counted messages of everybody with more than ``limit`` of them in ``source``."""
-    columns = (who.label("who"), MESSAGE.c.created_at, MESSAGE.c.id, MESSAGE.c.fence)
+    columns = (who.label("who"), DELIVERY.c.created_at, DELIVERY.c.id, DELIVERY.c.fence)
     together = sa.func.count().over(partition_by=who).label("together")
     counted = sa.and_(window, _COUNTED, who.is_not(None))
     numbered = sa.select(*columns, together).select_from(source).where(counted).subquery()
@@ -81,9 +81,9 @@ def _crowded(
     )
 
 
-_BOTH = MESSAGE.join(RECIPIENT, RECIPIENT.c.message_id == MESSAGE.c.id)
+_BOTH = OUTBOX.join(RECIPIENT, RECIPIENT.c.message_id == DELIVERY.c.id)
 _RECENT = _crowded(RECIPIENT.c.address, _BOTH, _WINDOW)
-_ACTORS = _crowded(MESSAGE.c.actor, MESSAGE, _WINDOW)
+_ACTORS = _crowded(MESSAGE.c.actor, OUTBOX, _WINDOW)
 
 
 @cache
@@ -101,9 +101,10 @@ def _among_theirs(dialect: str) -> sa.Select[Any]:
         chosen = RECIPIENT.c.address.in_(wanted)
     theirs = sa.select(RECIPIENT.c.message_id, RECIPIENT.c.address).where(chosen).cte("theirs")
     first = theirs.prefix_with("MATERIALIZED", dialect="postgresql")
-    made = sa.func.coalesce(MESSAGE.c.created_at, MESSAGE.c.created_at)
+    made = sa.func.coalesce(DELIVERY.c.created_at, DELIVERY.c.created_at)
     window = made.between(sa.bindparam("since"), sa.bindparam("until"))
-    both = first.join(MESSAGE, MESSAGE.c.id == first.c.message_id)
+    delivery = first.join(DELIVERY, DELIVERY.c.id == first.c.message_id)
+    both = delivery.join(MESSAGE, MESSAGE.c.id == DELIVERY.c.id)
     return _crowded(first.c.address, both, window)
 
 

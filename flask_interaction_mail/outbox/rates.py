@@ -14,6 +14,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
+NAMELESS: Final = uuid.UUID(int=0)  # a digest of version 0.1, which recipients do not name
 WINDOW: Final = timedelta(minutes=1)
 _IN_TIME: Final = timedelta(seconds=5)  # before it expires, a held message leaves
 
@@ -121,4 +122,4 @@ def why(by: By, rates: Rates, at: datetime) -> str:
 
 def in_digest(digest: uuid.UUID) -> str:
     """Why a message that is in ``digest`` is still held, for an administrator."""
-    return f"It is in the digest {digest}."
+    return "It is in a digest." if digest == NAMELESS else f"It is in the digest {digest}."

@@ -12,7 +12,7 @@ from datetime import datetime
 import sqlalchemy as sa
 
 from ..storage.json_rows import joined_update, json_table, rows_parameter
-from ..storage.tables import ATTEMPT, MESSAGE, RECIPIENT
+from ..storage.tables import ATTEMPT, DELIVERY, RECIPIENT
 from ..values import Status
 from .claimed import Attempt, AttemptResult
 from .digests import SOURCE, apply_outcome, lock_with_members, settle
@@ -21,12 +21,12 @@ from .messages import forget_flask_mail
 from .transitions import RECORDED
 
 _MESSAGES = json_table(
-    MESSAGE.c.id,
-    MESSAGE.c.fence,
-    MESSAGE.c.status,
-    MESSAGE.c.reason,
-    MESSAGE.c.detail,
-    MESSAGE.c.due_at,
+    DELIVERY.c.id,
+    DELIVERY.c.fence,
+    DELIVERY.c.status,
+    DELIVERY.c.reason,
+    DELIVERY.c.detail,
+    DELIVERY.c.due_at,
     sa.column("final", sa.Integer()),
     sa.column("counted", sa.Integer()),
 )
@@ -37,15 +37,34 @@ _SAY_OF_MESSAGES = Change(
     detail=_MESSAGES.c.detail,
     due_at=_MESSAGES.c.due_at,
     finished_at=sa.case(
-        (_MESSAGES.c.final > 0, sa.bindparam("finished_at", type_=MESSAGE.c.finished_at.type))
+        (_MESSAGES.c.final > 0, sa.bindparam("finished_at", type_=DELIVERY.c.finished_at.type))
     ),
-    attempts=MESSAGE.c.attempts + _MESSAGES.c.counted,
+    attempts=DELIVERY.c.attempts + _MESSAGES.c.counted,
     lease_until=None,
     worker=None,
     lost_leases=0,
 )
+_ACCEPTED = json_table(
+    DELIVERY.c.id, DELIVERY.c.fence, DELIVERY.c.started_at, DELIVERY.c.server, DELIVERY.c.reply
+)
+# The worker's name stays, and says whose attempt it was.
+_SAY_OF_ACCEPTED = Change(
+    _ACCEPTED,
+    **RECORDED.to(Status.SENT),
+    reason=None,
+    detail=None,
+    finished_at=sa.bindparam("finished_at", type_=DELIVERY.c.finished_at.type),
+    attempts=DELIVERY.c.attempts + 1,
+    lease_until=None,
+    lost_leases=0,
+    started_at=_ACCEPTED.c.started_at,
+    server=_ACCEPTED.c.server,
+    reply=_ACCEPTED.c.reply,
+)
 # The same claim under a new fencing token, for an attempt of several transactions that goes on.
-_GO_ON = Change(json_table(MESSAGE.c.id, MESSAGE.c.fence), fence=MESSAGE.c.fence + 1, lost_leases=1)
+_GO_ON = Change(
+    json_table(DELIVERY.c.id, DELIVERY.c.fence), fence=DELIVERY.c.fence + 1, lost_leases=1
+)
 _RECIPIENTS = json_table(
     RECIPIENT.c.message_id, RECIPIENT.c.position, RECIPIENT.c.status, RECIPIENT.c.reply
 )
@@ -68,6 +87,9 @@ _ADD_ATTEMPTS = sa.insert(ATTEMPT).from_select(
 )
 
 
+_Rows = list[Sequence[object]]
+
+
 def record(
     connection: sa.Connection,
     results: Sequence[AttemptResult],
@@ -84,21 +106,24 @@ def record(
         ClaimsLost: with ``all_or_none``, a claim was not; nothing of this may be committed.
     """
     lock_rows_only(connection)
-    if digests := [result.claimed.id for result in results if _ends_digest(result)]:
+    accepted, going_on, others = _sorted(results)
+    digests = [result.claimed.id for result in results if _ends_digest(result)]
+    if digests or max(map(len, (accepted, going_on, others))) < len(results):
         lock_with_members(connection, (result.claimed.id for result in results), digests)
-    rows = [_message_row(result) for result in results if result.rest is None]
-    going_on = [(result.claimed.id, result.claimed.fence) for result in results if result.rest]
     kept = [*results]
     if all_or_none:
-        _SAY_OF_MESSAGES.apply_to_all(connection, rows, finished_at=now)
+        _SAY_OF_ACCEPTED.apply_to_all(connection, accepted, finished_at=now)
+        _SAY_OF_MESSAGES.apply_to_all(connection, others, finished_at=now)
         _GO_ON.apply_to_all(connection, going_on)
     else:
-        won = _SAY_OF_MESSAGES.apply(connection, rows, finished_at=now)
+        won = _SAY_OF_ACCEPTED.apply(connection, accepted, finished_at=now)
+        won |= _SAY_OF_MESSAGES.apply(connection, others, finished_at=now)
         won |= _GO_ON.apply(connection, going_on)
         kept = [result for result in results if result.claimed.id in won]
-    if recipients := [row for result in kept for row in _recipient_rows(result)]:
+    differing = [result for result in kept if not result.shared]
+    if recipients := [row for result in differing for row in _recipient_rows(result)]:
         connection.execute(_SAY_OF_RECIPIENTS, rows_parameter(recipients))
-    if attempts := [_attempt_row(result, result.attempt) for result in kept if result.attempt]:
+    if attempts := [_attempt_row(result, result.attempt) for result in differing if result.attempt]:
         connection.execute(_ADD_ATTEMPTS, {**rows_parameter(attempts), "by": worker})
     through_flask_mail = [
         result.claimed.id for result in kept if result.claimed.source == "flask_mail"
@@ -113,6 +138,23 @@ def record(
         elif result.waits_for_digest:
             settle(connection, claimed.id, now)
     return kept
+
+
+def _sorted(results: Iterable[AttemptResult]) -> tuple[_Rows, _Rows, _Rows]:
+    """The rows for what was accepted for everybody, for what goes on, and for all others."""
+    accepted: _Rows = []
+    going_on: _Rows = []
+    others: _Rows = []
+    for result in results:
+        claimed, attempt = result.claimed, result.attempt
+        if result.rest is not None:
+            going_on.append((claimed.id, claimed.fence))
+        elif attempt is not None and result.shared:
+            said = (attempt.started_at, attempt.server, attempt.reply)
+            accepted.append((claimed.id, claimed.fence, *said))
+        else:
+            others.append(_message_row(result))
+    return accepted, going_on, others
 
 
 def _ends_digest(result: AttemptResult) -> bool:

@@ -18,7 +18,7 @@ from .. import clock
 from ..errors import SentAgain, StillWaiting
 from ..messages.intent import PURGED, Intent
 from ..messages.message import Original
-from ..storage.tables import MESSAGE
+from ..storage.tables import DELIVERY, MESSAGE, OUTBOX
 from ..values import ENDED, Status
 from . import keys
 from .in_digest import IN_DIGEST, PARTLY_IN_DIGEST
@@ -82,7 +82,7 @@ def check(connection: sa.Connection, id: uuid.UUID, after: uuid.UUID | None) -> 
         SentAgain: there is a later resend than ``after``.
     """
     columns = (
-        MESSAGE.c.status,
+        DELIVERY.c.status,
         IN_DIGEST.label("in_digest"),
         PARTLY_IN_DIGEST.label("partly_in_digest"),
     )
@@ -100,12 +100,13 @@ def check(connection: sa.Connection, id: uuid.UUID, after: uuid.UUID | None) -> 
 def lock(connection: sa.Connection, id: uuid.UUID) -> None:
     """Keep others from changing or resending message ``id`` until this transaction ends."""
     # On SQLite, where rows are not locked, this write locks the database.
-    same = sa.update(MESSAGE).where(MESSAGE.c.id == id).values(size=MESSAGE.c.size)
+    same = sa.update(DELIVERY).where(DELIVERY.c.id == id).values(size=DELIVERY.c.size)
     connection.execute(same)
 
 
 def _row(connection: sa.Connection, id: uuid.UUID, columns: Sequence[sa.ColumnElement[Any]]) -> Any:
-    row = connection.execute(sa.select(*columns).where(MESSAGE.c.id == id)).first()
+    found = sa.select(*columns).select_from(OUTBOX).where(MESSAGE.c.id == id)
+    row = connection.execute(found).first()
     if row is None:
         raise LookupError(f"There is no message {id}.")
     return row

@@ -19,7 +19,16 @@ from .. import addresses
 from ..errors import AddressError
 from ..logs import about, log
 from ..messages.intent import PURGED
-from ..storage.tables import ATTEMPT, CHECK, MESSAGE, RECIPIENT, SettingsRow
+from ..storage.tables import (
+    ATTEMPT,
+    CHECK,
+    DELIVERY,
+    MESSAGE,
+    METADATA,
+    OUTBOX,
+    RECIPIENT,
+    SettingsRow,
+)
 from ..storage.transactions import Transactions
 from ..values import ENDED, Reason, Status
 from . import digests
@@ -90,9 +99,9 @@ def end_digests(database: Transactions, *, now: datetime) -> list[uuid.UUID]:
 
 def _finished_before(moment: datetime) -> sa.ColumnElement[bool]:
     return sa.and_(
-        MESSAGE.c.created_at < moment,  # so it is, and there is an index of it
-        MESSAGE.c.finished_at < moment,
-        MESSAGE.c.status.in_(ENDED),
+        DELIVERY.c.created_at < moment,  # so it is, and there is an index of it
+        DELIVERY.c.finished_at < moment,
+        DELIVERY.c.status.in_(ENDED),
     )
 
 
@@ -101,8 +110,9 @@ def _delete_messages(database: Transactions, which: sa.ColumnElement[bool]) -> i
     for ids in _batches(database, which):
         with database.writing() as connection:
             # SQLite follows foreign keys only where the host has told it to.
-            connection.execute(sa.delete(RECIPIENT).where(RECIPIENT.c.message_id.in_(ids)))
-            connection.execute(sa.delete(ATTEMPT).where(ATTEMPT.c.message_id.in_(ids)))
+            for table in (RECIPIENT, ATTEMPT, METADATA):
+                connection.execute(sa.delete(table).where(table.c.message_id.in_(ids)))
+            connection.execute(sa.delete(DELIVERY).where(DELIVERY.c.id.in_(ids)))
             count += connection.execute(sa.delete(MESSAGE).where(MESSAGE.c.id.in_(ids))).rowcount
     return count
 
@@ -113,7 +123,9 @@ def _batches(
     """Ids of messages until there are no more; each batch has to be changed before the next."""
     while True:
         with database.reading() as connection:
-            ids = connection.scalars(sa.select(MESSAGE.c.id).where(which).limit(_BATCH)).all()
+            ids = connection.scalars(
+                sa.select(MESSAGE.c.id).select_from(OUTBOX).where(which).limit(_BATCH)
+            ).all()
         if not ids:
             return
         yield ids
@@ -131,7 +143,8 @@ def erase(database: Transactions, address: str, *, now: datetime) -> Erased:
     """
     wanted = _full(address)
     with database.reading() as connection:
-        rows = connection.execute(sa.select(MESSAGE.c.id, MESSAGE.c.status).where(_names(wanted)))
+        named = sa.select(MESSAGE.c.id, DELIVERY.c.status).select_from(OUTBOX)
+        rows = connection.execute(named.where(_names(wanted)))
         found = {row.id: row.status for row in rows}
     in_flight = [id for id, status in found.items() if status == Status.SENDING]
     ids = [id for id in found if id not in in_flight]
@@ -167,11 +180,13 @@ def _names(address: str) -> sa.ColumnElement[bool]:
     attempts = sa.select(ATTEMPT.c.message_id).where(
         _mentions(address, ATTEMPT.c.verdicts, ATTEMPT.c.reply, ATTEMPT.c.diverted_to)
     )
-    kept = (MESSAGE.c.intent, MESSAGE.c.route, MESSAGE.c.subject, MESSAGE.c.detail)
+    metadata = sa.select(METADATA.c.message_id).where(_mentions(address, METADATA.c.value))
+    kept = (MESSAGE.c.intent, MESSAGE.c.route, MESSAGE.c.subject, MESSAGE.c.sender)
     return sa.or_(
         MESSAGE.c.id.in_(recipients),
         MESSAGE.c.id.in_(attempts),
-        _mentions(address, *kept, *_WHO),
+        MESSAGE.c.id.in_(metadata),
+        _mentions(address, *kept, *_WHO, DELIVERY.c.detail, DELIVERY.c.reply),
     )
 
 
@@ -191,7 +206,8 @@ def _erase_messages(
     connection: sa.Connection, ids: Sequence[uuid.UUID], address: str, now: datetime
 ) -> None:
     cancel(connection, ids, Reason.WITHDRAWN, now)
-    lock_messages(connection, ids)
+    locked = lock_messages(connection, ids)
+    ids = [row.id for row in locked if row.status != Status.SENDING]  # claimed meanwhile
     of_these = RECIPIENT.c.message_id.in_(ids)
     connection.execute(
         sa.update(RECIPIENT)
@@ -205,6 +221,10 @@ def _erase_messages(
         .where(ATTEMPT.c.message_id.in_(ids))
         .values(verdicts="{}", reply=None, diverted_to=None)
     )
+    connection.execute(sa.delete(METADATA).where(METADATA.c.message_id.in_(ids)))
+    connection.execute(
+        sa.update(DELIVERY).where(DELIVERY.c.id.in_(ids)).values(detail=None, reply=None)
+    )
     connection.execute(_forget(ids, address))
 
 
@@ -212,9 +232,9 @@ def _forget(ids: Sequence[uuid.UUID], address: str) -> sa.Update:
     who = {column: sa.case((_mentions(address, column), None), else_=column) for column in _WHO}
     return (
         sa.update(MESSAGE)
-        .where(MESSAGE.c.id.in_(ids), MESSAGE.c.status != Status.SENDING)
+        .where(MESSAGE.c.id.in_(ids))
         .values(who)
-        .values(intent=PURGED, content=None, route="[]", subject=f"({ERASED})", detail=None)
+        .values(intent=PURGED, content=None, route="[]", subject=f"({ERASED})", sender=None)
     )
 
 

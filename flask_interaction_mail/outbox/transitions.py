@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from ..storage.tables import MESSAGE, RECIPIENT
+from ..storage.tables import DELIVERY, RECIPIENT
 from ..values import Status
 
 _Written = dict[str, Any]  # the values of an update
@@ -36,7 +36,7 @@ class Transition:
     @property
     def possible(self) -> sa.ColumnElement[bool]:
         """Whether a message can take this step, in SQL."""
-        return _is_one_of(MESSAGE, self.sources)
+        return _is_one_of(DELIVERY, self.sources)
 
     @property
     def possible_for_recipient(self) -> sa.ColumnElement[bool]:

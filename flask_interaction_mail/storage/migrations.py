@@ -24,13 +24,15 @@ from typing import TYPE_CHECKING, Any, Final
 import sqlalchemy as sa
 
 from ..errors import InteractionMailError
-from .tables import MESSAGE, TABLES, copy_to
+from .tables import DELIVERY, MESSAGE, TABLES, copy_to
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 VERSION_TABLE: Final = "interaction_mail_alembic_version"
+AT_ONCE: Final = 5000  # messages that a migration changes in one transaction
 _NAMES: Final = frozenset(table.name for table in TABLES)
+_FAMILY: Final = ("mysql", "mariadb")
 _MISSING: Final = "Alembic is not installed: pip install 'flask-interaction-mail[migrations]'."
 
 
@@ -134,8 +136,11 @@ def _differences(connection: sa.Connection, schema: str | None) -> list[str]:
     found: list[Any] = compare_metadata(context, wanted)
     # The changes of one column come as a list of their own.
     lists = (item if isinstance(item, list) else [item] for item in found)
-    # Partitioned tables have their foreign keys from partition to partition (docs/scale.md).
-    ignored = {"add_fk"} if _is_partitioned(connection, schema) else set()
+    # Rows that a host's migration would carry are no difference between tables.
+    ignored = {"carry_rows"}
+    if is_partitioned(connection, schema):
+        # Their foreign keys are from partition to partition (docs/scale.md).
+        ignored.add("add_fk")
     return [
         _sentence(difference)
         for difference in itertools.chain.from_iterable(lists)
@@ -151,13 +156,45 @@ def _is_ours_in(
     return is_ours(name, type_, parents) and parents.get("schema_name") == schema
 
 
-def _is_partitioned(connection: sa.Connection, schema: str | None) -> bool:
+def is_partitioned(connection: sa.Connection, schema: str | None) -> bool:
+    """Whether the tables are divided by day (docs/scale.md)."""
     if connection.dialect.name != "postgresql":
         return False
     kind = sa.text("SELECT relkind::text FROM pg_class WHERE oid = to_regclass(:name)")
     preparer = connection.dialect.identifier_preparer
     name = preparer.format_table(sa.table(MESSAGE.name, schema=schema))
     return bool(connection.scalar(kind, {"name": name}) == "p")
+
+
+def without_delivery(connection: sa.Connection, schema: str | None) -> int:
+    """How many of the first thousand messages have no row that says what becomes of them.
+
+    They are neither delivered nor listed. A migration from which somebody took the step that
+    copies the rows leaves all older messages like that, so the first by id show it.
+    """
+    message = sa.table(MESSAGE.name, sa.column("id"), schema=schema)
+    delivery = sa.table(DELIVERY.name, sa.column("id"), schema=schema)
+    first = sa.select(message.c.id).order_by(message.c.id).limit(1000).subquery()
+    has_row = sa.exists().where(delivery.c.id == first.c.id)
+    return connection.scalar(sa.select(sa.func.count()).select_from(first).where(~has_row)) or 0
+
+
+def characters_of(connection: sa.Connection, schema: str | None) -> dict[str, str]:
+    """MariaDB: options that give a new table the characters of the messages' ids.
+
+    A foreign key needs the same character set and collation on both sides. Empty on other
+    databases, and where ids are no texts.
+    """
+    if connection.dialect.name not in _FAMILY:
+        return {}
+    query = sa.text(
+        "SELECT character_set_name, collation_name FROM information_schema.columns"
+        " WHERE table_schema = coalesce(:schema, database()) AND table_name = :message"
+        " AND column_name = 'id' AND character_set_name IS NOT NULL"
+    )
+    found = connection.execute(query, {"schema": schema, "message": MESSAGE.name}).first() or ()
+    both = zip(("charset", "collate"), found, strict=False)
+    return {f"{dialect}_{option}": value for option, value in both for dialect in _FAMILY}
 
 
 def _sentence(difference: tuple[Any, ...]) -> str:

@@ -12,7 +12,7 @@ structures are JSON text. No column refers to a table of the host.
 import uuid
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, cast
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
@@ -67,7 +67,10 @@ class SettingsRow(Base):
 
 
 class MessageRow(Base):
-    """One message: the intent, and once routing has succeeded the bytes that leave."""
+    """One message: the intent, and once routing has succeeded the bytes that leave.
+
+    It is written once. The purge empties intent and content.
+    """
 
     __tablename__ = "interaction_mail_message"
 
@@ -78,23 +81,8 @@ class MessageRow(Base):
     kind: Mapped[Code]
     source: Mapped[Code]  # call, merge_denied, merge_completed, flask_mail, resend, notice, digest
     actor: Mapped[Name | None]  # who caused it: the host's id of the user
-
-    status: Mapped[Code]
-    reason: Mapped[Code | None]
-    # The same for people, or the last reply.
-    detail: Mapped[str | None] = mapped_column(sa.String(1000))
-
     created_at: Mapped[datetime]
-    # When the next attempt may begin; NULL unless one will.
-    due_at: Mapped[datetime | None]
     expires_at: Mapped[datetime | None]
-    finished_at: Mapped[datetime | None]  # when the status became final
-
-    attempts: Mapped[int] = mapped_column(sa.Integer, default=0)  # counted ones
-    fence: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # grows with every claim
-    lost_leases: Mapped[int] = mapped_column(sa.Integer, default=0)
-    lease_until: Mapped[datetime | None]
-    worker: Mapped[Name | None]
 
     subject: Mapped[str] = mapped_column(sa.String(998))
     intent: Mapped[
@@ -103,27 +91,91 @@ class MessageRow(Base):
     route: Mapped[Json]  # the steps that led to recipients and sender
 
     message_id: Mapped[str | None] = mapped_column(sa.String(255))
+    sender: Mapped[str | None] = mapped_column(sa.String(998))  # From, as the list shows it
     envelope_sender: Mapped[Address | None]
     smtputf8: Mapped[bool] = mapped_column(sa.Boolean, default=False)
     content: Mapped[bytes | None] = mapped_column(LongBinary)
-    size: Mapped[int] = mapped_column(
-        sa.Integer, default=0
-    )  # bytes of content, also after the purge
     resend_of: Mapped[uuid.UUID | None]
     # How many messages had its key before; an id is made of both.
     key_number: Mapped[int] = mapped_column(sa.Integer, server_default="0")
     resent_by: Mapped[Name | None]  # who asked for it, where it is a resend
 
+    if TYPE_CHECKING:  # of ``DeliveryRow``, added in ``models``
+        status: Mapped[str]
+        reason: Mapped[str | None]
+        detail: Mapped[str | None]
+        due_at: Mapped[datetime | None]
+        finished_at: Mapped[datetime | None]
+        attempts: Mapped[int]
+        fence: Mapped[int]
+        lost_leases: Mapped[int]
+        lease_until: Mapped[datetime | None]
+        worker: Mapped[str | None]
+        size: Mapped[int]
+
     __table_args__ = (
         sa.PrimaryKeyConstraint("id", name="pk_interaction_mail_message"),
-        _where_set("ix_interaction_mail_message_due", "status", "due_at"),
-        sa.Index("ix_interaction_mail_message_status", "status", "created_at"),
-        _where_set("ix_interaction_mail_message_lease", "lease_until"),
-        sa.Index("ix_interaction_mail_message_created", "created_at"),
         _where_set("ix_interaction_mail_message_pair", "pair"),
         _where_set("ix_interaction_mail_message_key", "key"),
         _where_set("ix_interaction_mail_message_resend", "resend_of"),
         _where_set("ix_interaction_mail_message_message_id", "message_id"),
+        _OPTIONS,
+    )
+
+
+class DeliveryRow(Base):
+    """What becomes of one message: all that its delivery changes, in a row that stays short.
+
+    A message whose last attempt was accepted for everybody with one reply has that attempt here,
+    and in no row of its own.
+    """
+
+    __tablename__ = "interaction_mail_delivery"
+
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=False)  # the message's
+    status: Mapped[Code]
+    reason: Mapped[Code | None]
+    # The same for people, or the last reply.
+    detail: Mapped[str | None] = mapped_column(sa.String(1000))
+
+    created_at: Mapped[datetime]  # the message's, for the indexes
+    priority: Mapped[int] = mapped_column(sa.SmallInteger, default=0)  # lower ones leave first
+    # When the next attempt may begin; NULL unless one will.
+    due_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]  # when the status became final
+
+    attempts: Mapped[int] = mapped_column(sa.Integer, default=0)  # counted ones
+    fence: Mapped[int] = mapped_column(sa.BigInteger, default=0)  # grows with every claim
+    lost_leases: Mapped[int] = mapped_column(sa.Integer, default=0)
+    lease_until: Mapped[datetime | None]
+    worker: Mapped[Name | None]
+    size: Mapped[int] = mapped_column(
+        sa.Integer, default=0
+    )  # bytes of content, also after the purge
+
+    # The attempt that the server has accepted for everybody, with its one reply.
+    started_at: Mapped[datetime | None]
+    server: Mapped[Name | None]  # host:port
+    reply: Mapped[str | None] = mapped_column(sa.String(1100))
+
+    # Empty so far: the relay that has it, its name there, and what came back.
+    relay: Mapped[Name | None]
+    provider_id: Mapped[Name | None]
+    returned: Mapped[Code | None]
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("id", name="pk_interaction_mail_delivery"),
+        sa.ForeignKeyConstraint(
+            ["id"],
+            ["interaction_mail_message.id"],
+            name="fk_interaction_mail_delivery_message",
+            ondelete="CASCADE",
+        ),
+        _where_set("ix_interaction_mail_delivery_due", "status", "priority", "due_at"),
+        sa.Index("ix_interaction_mail_delivery_status", "status", "created_at"),
+        sa.Index("ix_interaction_mail_delivery_created", "created_at"),
+        _where_set("ix_interaction_mail_delivery_lease", "lease_until"),
+        _where_set("ix_interaction_mail_delivery_provider_id", "provider_id"),
         _OPTIONS,
     )
 
@@ -142,10 +194,15 @@ class RecipientRow(Base):
     field: Mapped[Code]  # to, cc, bcc
     name: Mapped[Name]
     address: Mapped[Address]
-    status: Mapped[Code]
-    reply: Mapped[str | None] = mapped_column(sa.String(1100))
+    # Not of what the server has accepted for everybody: see outbox/recipients.py.
+    own_status: Mapped[str] = mapped_column("status", sa.String(32))
+    own_reply: Mapped[str | None] = mapped_column("reply", sa.String(1100))
     # The digest in which they get the message: the first one, where that was sent again.
     digest_id: Mapped[uuid.UUID | None]
+
+    if TYPE_CHECKING:  # added in ``models``
+        status: Mapped[str]
+        reply: Mapped[str | None]
 
     __table_args__ = (
         sa.PrimaryKeyConstraint("message_id", "position", name="pk_interaction_mail_recipient"),
@@ -190,6 +247,28 @@ class AttemptRow(Base):
     )
 
 
+class MetadataRow(Base):
+    """A name and a value that a host gave a message, to find it by."""
+
+    __tablename__ = "interaction_mail_metadata"
+
+    message_id: Mapped[uuid.UUID]
+    name: Mapped[str] = mapped_column(sa.String(64))
+    value: Mapped[Name]
+
+    __table_args__ = (
+        sa.PrimaryKeyConstraint("message_id", "name", name="pk_interaction_mail_metadata"),
+        sa.ForeignKeyConstraint(
+            ["message_id"],
+            ["interaction_mail_message.id"],
+            name="fk_interaction_mail_metadata_message",
+            ondelete="CASCADE",
+        ),
+        sa.Index("ix_interaction_mail_metadata_value", "name", "value"),
+        _OPTIONS,
+    )
+
+
 class CheckRow(Base):
     """A test or a probe of the settings, or what all workers know of a server."""
 
@@ -214,8 +293,12 @@ class CheckRow(Base):
 
 # The same tables for statements; SQLAlchemy's own annotation of __table__ is too wide for them.
 MESSAGE = cast(sa.Table, MessageRow.__table__)
+DELIVERY = cast(sa.Table, DeliveryRow.__table__)
+# Each message beside what becomes of it.
+OUTBOX = DELIVERY.join(MESSAGE, MESSAGE.c.id == DELIVERY.c.id)
 RECIPIENT = cast(sa.Table, RecipientRow.__table__)
 ATTEMPT = cast(sa.Table, AttemptRow.__table__)
+METADATA = cast(sa.Table, MetadataRow.__table__)
 CHECK = cast(sa.Table, CheckRow.__table__)
 TABLES: tuple[sa.Table, ...] = tuple(Base.metadata.sorted_tables)
 

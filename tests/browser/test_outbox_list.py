@@ -9,7 +9,7 @@ import sqlalchemy as sa
 
 from example_app.extensions import db
 from flask_interaction_mail import operations, send_notification
-from flask_interaction_mail.models import MessageRow
+from flask_interaction_mail.models import DeliveryRow
 from flask_interaction_mail.state import state_of
 from tests.browser.conftest import Site, fits_the_width
 
@@ -27,7 +27,7 @@ def test_a_long_reason_leaves_room_for_subject_and_address(page: Any, site: Site
         operations.save_settings(state_of(), server | people, base=None, changed_by="")
         send_notification("ada.lovelace@firm.example", "Quarterly figures", text="Good day")
         db.session.commit()
-        db.session.execute(sa.update(MessageRow).values(status="held", reason="ambiguous"))
+        db.session.execute(sa.update(DeliveryRow).values(status="held", reason="ambiguous"))
         db.session.commit()
     site.log_in(page, "amoreau")
     page.goto(site.outbox)

@@ -22,11 +22,11 @@ import pytest
 import sqlalchemy as sa
 
 from flask_interaction_mail.messages.message import NewMessage
-from flask_interaction_mail.storage.tables import ATTEMPT, MESSAGE
+from flask_interaction_mail.storage.tables import ATTEMPT, DELIVERY, MESSAGE
 from tests.crash import worker
 from tests.crash.accounts import Account, account
 from tests.host import opened
-from tests.outbox_rows import Store, a_message
+from tests.outbox_rows import ROWS, Store, a_message
 from tests.servers.scripted import DEFAULTS, Action, Peer, Scripted, close, scripted, until
 
 # Processes are forked from a clean one that has everything imported: they start in milliseconds.
@@ -193,16 +193,16 @@ class Site:
 
     def rows(self) -> list[Any]:
         with self.store.reading() as connection:
-            return list(connection.execute(sa.select(MESSAGE).order_by(MESSAGE.c.created_at)))
+            return list(connection.execute(ROWS.order_by(MESSAGE.c.created_at)))
 
     def make_due(self) -> None:
         """The time comes for everything that waits."""
         # It meets the workers' transactions; where it has to give way the next call does it.
         with suppress(sa.exc.OperationalError), self.store.writing() as connection:
             connection.execute(
-                sa.update(MESSAGE)
-                .where(MESSAGE.c.due_at.is_not(None))
-                .values(due_at=MESSAGE.c.created_at)
+                sa.update(DELIVERY)
+                .where(DELIVERY.c.due_at.is_not(None))
+                .values(due_at=DELIVERY.c.created_at)
             )
 
 

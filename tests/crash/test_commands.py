@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from flask_interaction_mail import send_notification
-from flask_interaction_mail.storage.tables import MESSAGE
+from tests import outbox_rows
 from tests.catcher import Catcher
 from tests.crash.accounts import LONG
 from tests.crash.commands import Commands, commands
@@ -48,8 +47,7 @@ def send(host: Host, **values: Any) -> str:
         queued = send_notification("bob", "Hello", text="Hello")
         host.db.session.commit()
         if values:
-            change = sa.update(MESSAGE).where(MESSAGE.c.id == queued.id).values(**values)
-            host.db.session.execute(change)
+            outbox_rows.change(host.db.session.connection(), queued.id, **values)
             host.db.session.commit()
     return str(queued.id)
 

@@ -13,7 +13,8 @@ from flask_interaction_mail import clock
 from flask_interaction_mail.delivery import prefetch
 from flask_interaction_mail.outbox import claim
 from flask_interaction_mail.settings.model import PasswordState
-from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
+from flask_interaction_mail.storage.tables import DELIVERY, MESSAGE, RECIPIENT
+from tests import outbox_rows
 from tests.crash.accounts import LONG
 from tests.crash.site import Site, a_site
 from tests.crash.stock import FILES, SERVERS, on
@@ -70,7 +71,7 @@ def test_a_file_locked_by_the_host_is_waited_for(site: Site) -> None:
 _POISON: dict[str, tuple[str, str]] = {
     "no content": ("UPDATE interaction_mail_message SET content = NULL", "held"),
     "status of a newer version": (
-        "UPDATE interaction_mail_message SET status = 'snoozed'",
+        "UPDATE interaction_mail_delivery SET status = 'snoozed'",
         "snoozed",
     ),
     "intent of a newer version": (
@@ -121,7 +122,7 @@ def _damage(site: Site, id: Any, statement: str) -> None:
 def test_a_row_that_cannot_even_be_read_stops_nobody_else(site: Site) -> None:
     """SQLite keeps what it is given, also where a time should be."""
     (bad,) = site.put(1)
-    _damage(site, bad.id, "UPDATE interaction_mail_message SET created_at = 'yesterday'")
+    _damage(site, bad.id, "UPDATE interaction_mail_delivery SET created_at = 'yesterday'")
     site.put(20)
     worker = site.start(lease=20)
     site.until(lambda: site.store.statuses() == {"sent": 20, "held": 1})
@@ -135,9 +136,7 @@ def test_a_body_of_60_megabytes_is_refused_and_the_rest_flows(site: Site) -> Non
     content = big.content or b""
     with site.store.writing() as connection:
         body = content + (b"x" * 70 + b"\r\n") * (60_000_000 // 72)
-        connection.execute(
-            sa.update(MESSAGE).where(MESSAGE.c.id == big.id).values(content=body, size=len(body))
-        )
+        outbox_rows.change(connection, big.id, content=body, size=len(body))
     site.put(20)
     worker = site.start(lease=20)
     site.until(lambda: site.store.statuses() == {"sent": 20, "failed": 1})
@@ -151,7 +150,7 @@ def test_a_claim_takes_big_messages_a_few_at_a_time(site: Site) -> None:
     """Fifty of three megabytes would not fit into the memory of a small machine."""
     site.put(6)
     with site.store.writing() as connection:
-        connection.execute(sa.update(MESSAGE).values(size=3_000_000))
+        connection.execute(sa.update(DELIVERY).values(size=3_000_000))
     with site.store.writing() as connection:
         claimed = claim.claim(
             connection, limit=50, worker="w", lease=timedelta(seconds=60), now=clock.now()
@@ -231,7 +230,7 @@ def test_fresh_mail_does_not_wait_behind_a_backlog(site: Site) -> None:
     """A hundred and twenty deferred are due, ten new ones come: they leave among the first."""
     site.put(120)
     with site.store.writing() as connection:
-        connection.execute(sa.update(MESSAGE).values(status="deferred", attempts=1))
+        connection.execute(sa.update(DELIVERY).values(status="deferred", attempts=1))
     fresh = {one.content for one in site.put(10)}
     worker = site.start(lease=20, connections=2)
     site.until(lambda: len(site.server.messages) >= 60)
@@ -243,7 +242,7 @@ def test_a_backlog_does_not_wait_behind_fresh_mail(site: Site) -> None:
     """The other way round: ten deferred beside many new ones."""
     old = site.put(10)
     with site.store.writing() as connection:
-        connection.execute(sa.update(MESSAGE).values(status="deferred", attempts=1))
+        connection.execute(sa.update(DELIVERY).values(status="deferred", attempts=1))
     site.put(120)
     worker = site.start(lease=20, connections=2)
     site.until(lambda: len(site.server.messages) >= 60)

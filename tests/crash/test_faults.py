@@ -16,9 +16,9 @@ import sqlalchemy as sa
 from flask_interaction_mail import clock
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.delivery.retry import next_attempt
-from flask_interaction_mail.outbox import breaker
+from flask_interaction_mail.outbox import breaker, queries
 from flask_interaction_mail.settings.model import relay_of
-from flask_interaction_mail.storage.tables import ATTEMPT, MESSAGE, TABLES
+from flask_interaction_mail.storage.tables import DELIVERY, TABLES
 from flask_interaction_mail.transport.smtp.timeouts import Timeouts
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.crash.accounts import LONG
@@ -280,7 +280,9 @@ def test_trouble_with_a_message_is_that_messages(at: Any, fault: str) -> None:
 
 def _results(desk: Desk) -> list[str]:
     with desk.store.reading() as connection:
-        return list(connection.scalars(sa.select(ATTEMPT.c.result).order_by(ATTEMPT.c.number)))
+        found = queries.details(connection, desk.last)
+    assert found is not None
+    return [attempt.row.result for attempt in found.attempts]
 
 
 def test_a_lost_answer_makes_as_many_copies_as_ambiguous_attempts(at: Any) -> None:
@@ -342,7 +344,7 @@ def _later(desk: Desk, by: timedelta) -> None:
     with desk.store.writing() as connection:
         due = desk.row().due_at
         connection.execute(
-            sa.update(MESSAGE).where(MESSAGE.c.id == desk.last).values(due_at=due - by)
+            sa.update(DELIVERY).where(DELIVERY.c.id == desk.last).values(due_at=due - by)
         )
 
 

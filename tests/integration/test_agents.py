@@ -22,7 +22,7 @@ from flask_interaction_mail.outbox import claim
 from flask_interaction_mail.outbox.claimed import AttemptResult
 from flask_interaction_mail.settings.model import MessagingSettings, relay_of
 from flask_interaction_mail.settings.relay import Relay
-from flask_interaction_mail.storage.tables import MESSAGE
+from flask_interaction_mail.storage.tables import DELIVERY
 from flask_interaction_mail.transport.base import Envelope, TransportResult
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.transport.pool import KeptTransports
@@ -223,9 +223,9 @@ def test_a_claim_that_was_lost_does_not_keep_the_others_from_being_recorded(
     def steal(_: sa.Connection, verdicts: Sequence[AttemptResult], **named: Any) -> None:
         if named["all_or_none"] and not stolen:
             stolen.append(verdicts[0].claimed.id)
-            theirs = sa.update(MESSAGE).where(MESSAGE.c.id == stolen[0])
+            theirs = sa.update(DELIVERY).where(DELIVERY.c.id == stolen[0])
             with store.writing() as another:
-                another.execute(theirs.values(fence=MESSAGE.c.fence + 1, worker="another"))
+                another.execute(theirs.values(fence=DELIVERY.c.fence + 1, worker="another"))
 
     before_records(monkeypatch, steal)
     assert Dispatcher(ports(store, 25, transport=lambda _: MemoryTransport())).drain().sent == 59
@@ -364,3 +364,28 @@ def test_idle_connections_are_given_up() -> None:
     kept.close()
     kept.give_back(there, second)
     assert made[1].closed == 1
+
+
+def test_what_could_not_be_given_back_is_given_back_when_the_database_is_there(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record of what was in flight has waited for it; else leases would have to end."""
+    put(store, 10)
+    stop, really, failures = threading.Event(), claim.give_back, []
+
+    class Stopping(Paced):
+        def deliver(self, envelope: Envelope) -> TransportResult:
+            stop.set()
+            return super().deliver(envelope)
+
+    def away_at_first(*given: Any, **named: Any) -> None:
+        if not failures:
+            failures.append(named)
+            raise sa.exc.OperationalError("UPDATE", {}, Exception("it is away"))
+        really(*given, **named)
+
+    monkeypatch.setattr(claim, "give_back", away_at_first)
+    transport = Stopping(0.3)
+    Dispatcher(ports(store, 25, transport=lambda _: transport)).drain(StopCondition(stop))
+    assert failures
+    assert store.statuses() == {"sent": 1, "queued": 9}

@@ -31,8 +31,7 @@ from flask_interaction_mail.contrib.celery import DELIVER, PURGE, beat_schedule,
 from flask_interaction_mail.delivery.modes import SyncDelivery
 from flask_interaction_mail.delivery.ports import StopCondition
 from flask_interaction_mail.errors import InteractionMailError
-from flask_interaction_mail.storage import tables
-from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
+from flask_interaction_mail.storage.tables import DELIVERY, RECIPIENT
 from tests.brokers import BROKERS, Broker, a_queue, own_redis
 from tests.catcher import Catcher, catching
 from tests.celery_host import (
@@ -91,7 +90,7 @@ class Site:
         return Counter(mail.recipients[0] for mail in self.catcher.mails)
 
     def statuses(self) -> Counter[str]:
-        counted = sa.select(MESSAGE.c.status, sa.func.count()).group_by("status")
+        counted = sa.select(DELIVERY.c.status, sa.func.count()).group_by("status")
         with self.host.state.database.reading() as connection:
             return Counter(dict(connection.execute(counted).all()))
 
@@ -214,7 +213,8 @@ def test_a_backlog_spreads_over_all_workers(rabbit_site: Site) -> None:
 def _carriers(site: Site) -> set[str]:
     """The processes that have recorded something."""
     with site.host.state.database.reading() as connection:
-        return set(connection.scalars(sa.select(tables.ATTEMPT.c.worker)))
+        recorded = sa.select(DELIVERY.c.worker).where(DELIVERY.c.status == "sent")
+        return set(connection.scalars(recorded))
 
 
 SHORT_LIVED = """
@@ -275,11 +275,15 @@ def in_flight(site: Site, pids: set[int]) -> set[str]:
     names = [f"{socket.gethostname()}:{pid}" for pid in pids]
     claimed = sa.select(RECIPIENT.c.address).join_from(
         RECIPIENT,
-        MESSAGE,
-        MESSAGE.c.id == RECIPIENT.c.message_id,
+        DELIVERY,
+        DELIVERY.c.id == RECIPIENT.c.message_id,
     )
     with site.host.state.database.reading() as connection:
-        return set(connection.scalars(claimed.where(MESSAGE.c.worker.in_(names))))
+        return set(
+            connection.scalars(
+                claimed.where(DELIVERY.c.status == "sending", DELIVERY.c.worker.in_(names))
+            )
+        )
 
 
 def report(site: Site, what: str, **counts: int) -> None:
@@ -317,8 +321,8 @@ def test_the_sweep_finds_what_no_task_told_of(build: Callable[..., Site], redis:
     site.wait_until(lambda: site.statuses() == {"sent": 1, "deferred": 1})
     site.catcher.refuse.clear()
     with site.host.state.database.writing() as connection:
-        deferred = MESSAGE.c.status == "deferred"
-        connection.execute(sa.update(MESSAGE).where(deferred).values(due_at=clock.now()))
+        deferred = DELIVERY.c.status == "deferred"
+        connection.execute(sa.update(DELIVERY).where(deferred).values(due_at=clock.now()))
     site.all_sent(2)
 
 
@@ -337,7 +341,7 @@ def test_the_purge_runs_in_a_worker(build: Callable[..., Site], redis: Broker) -
     site.all_sent(1)
     with site.host.state.database.writing() as connection:
         long_ago = clock.now() - timedelta(days=365)
-        connection.execute(sa.update(MESSAGE).values(finished_at=long_ago, created_at=long_ago))
+        connection.execute(sa.update(DELIVERY).values(finished_at=long_ago, created_at=long_ago))
     celery_of(site.host.app).send_task(PURGE, ignore_result=True)
     site.wait_until(lambda: not site.host.rows())
     program.wait_for(f"Task {PURGE}")

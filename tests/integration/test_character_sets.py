@@ -18,7 +18,7 @@ from flask_interaction_mail import (
     request_merge,
     send_notification,
 )
-from flask_interaction_mail.storage.tables import MESSAGE, TABLES
+from flask_interaction_mail.storage.tables import DELIVERY, TABLES
 from tests.catcher import Catcher
 from tests.databases import fresh_database
 from tests.host import Host, a_merge, opened
@@ -70,8 +70,8 @@ def test_what_was_held_leaves(url: str, catcher: Catcher) -> None:
             send(host, "bob")
         host.dispatcher().drain()
         with host.state.database.writing() as connection:
-            over = sa.update(MESSAGE).where(MESSAGE.c.status == "held")
-            connection.execute(over.values(due_at=MESSAGE.c.created_at))
+            over = sa.update(DELIVERY).where(DELIVERY.c.status == "held")
+            connection.execute(over.values(due_at=DELIVERY.c.created_at))
         host.dispatcher().drain()
         assert [row.status for row in host.rows()] == ["sent", "sent"]
 

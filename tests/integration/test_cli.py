@@ -406,6 +406,21 @@ def test_delivery_logs_in_as_the_test_did(host: Host):
         assert logins(server) == ["LOGIN"]
 
 
+def test_doctor_names_messages_that_a_migration_left_behind(host: Host):
+    """Nobody would deliver them, and no list shows them."""
+    host.configure()
+    with host.app.app_context():
+        send_notification("bob", "Hello", text="x")
+        host.db.session.commit()
+    wrong = "1 of the oldest messages have no row in interaction_mail_delivery"
+    assert wrong not in run(host, "doctor").out
+    with host.app.app_context(), host.db.engine.begin() as connection:
+        connection.execute(sa.text("DELETE FROM interaction_mail_delivery"))
+    told = run(host, "doctor")
+    assert told.status == 1
+    assert wrong in told.out
+
+
 def test_doctor_names_what_is_wrong(tmp_path: Path):
     """An open admin, a lost key, a Mail object after ours and missing settings are found."""
     url = f"sqlite:///{tmp_path}/host.sqlite"
@@ -466,11 +481,11 @@ def test_doctor_compares_columns_without_alembic(
         assert "Alembic" in said["tables"]["text"]
         with host.app.app_context(), host.db.engine.begin() as connection:
             connection.execute(
-                sa.text("ALTER TABLE interaction_mail_message DROP COLUMN lost_leases")
+                sa.text("ALTER TABLE interaction_mail_delivery DROP COLUMN lost_leases")
             )
         said = {look["topic"]: look for look in run(host, "doctor", "--json").json}
         assert said["tables"]["health"] == "wrong"
-        assert "interaction_mail_message.lost_leases is missing" in said["tables"]["text"]
+        assert "interaction_mail_delivery.lost_leases is missing" in said["tables"]["text"]
         assert "flask db upgrade" in said["tables"]["text"]
 
 
@@ -532,7 +547,7 @@ def test_db_commands_look_after_the_tables(dialect: str, tmp_path: Path):
         host.configure()
         assert run(host, "db", "downgrade", typed="n\n").status == 1
         done(host, "db", "check")
-        assert "at revision 0002" in done(host, "db", "downgrade", "--yes").out
+        assert "at revision 0003" in done(host, "db", "downgrade", "--yes").out
         assert done(host, "db", "downgrade", "base", "--yes").out == "The tables are gone.\n"
         with host.app.app_context():
             names = sa.inspect(host.db.engine).get_table_names()

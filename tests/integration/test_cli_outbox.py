@@ -19,7 +19,8 @@ from flask_mail import Mail, Message
 from flask_interaction_mail import Party, clock, request_merge, send_notification
 from flask_interaction_mail.outbox import server_limits
 from flask_interaction_mail.settings.model import relay_of
-from flask_interaction_mail.storage.tables import MESSAGE, TABLES
+from flask_interaction_mail.storage.tables import TABLES
+from tests import outbox_rows
 from tests.catcher import Catcher, catching
 from tests.databases import DIALECTS, fresh_database
 from tests.host import ADA, Host, a_merge, opened
@@ -55,7 +56,7 @@ def send(host: Host, to: Any = "bob", subject: str = "Hello", **others: Any) -> 
 def set_row(host: Host, id: str, **values: Any) -> None:
     """Change a message behind everybody's back."""
     with host.app.app_context(), host.db.engine.begin() as connection:
-        connection.execute(sa.update(MESSAGE).where(MESSAGE.c.id == uuid.UUID(id)).values(**values))
+        outbox_rows.change(connection, uuid.UUID(id), **values)
 
 
 def test_list_shows_messages_newest_first(any_host: Host):

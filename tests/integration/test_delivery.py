@@ -37,6 +37,7 @@ from flask_interaction_mail.storage.tables import CHECK
 from flask_interaction_mail.transport.base import Envelope, TransportResult
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.values import Status
+from tests import outbox_rows
 from tests.catcher import Catcher, catching
 from tests.host import Host, opened
 from tests.outbox_rows import Store, a_message
@@ -208,8 +209,8 @@ def test_whose_copy_is_doubtful_is_not_forgotten_over_the_others(desk: Desk) -> 
 def make_due(store: Store) -> None:
     with store.writing() as connection:
         connection.execute(
-            sa.update(outbox.MESSAGE)
-            .where(outbox.MESSAGE.c.due_at.is_not(None))
+            sa.update(outbox.DELIVERY)
+            .where(outbox.DELIVERY.c.due_at.is_not(None))
             .values(due_at=clock.now())
         )
 
@@ -627,7 +628,7 @@ def test_the_thirty_sixth_attempt_is_the_last(desk: Desk, held: bool) -> None:
 
 def set_values(store: Store, **values: Any) -> None:
     with store.writing() as connection:
-        connection.execute(sa.update(outbox.MESSAGE).values(**values))
+        outbox_rows.change(connection, **values)
 
 
 def test_what_is_given_up_is_told_to_default_to_once(tmp_path: Path, catcher: Catcher) -> None:
@@ -662,8 +663,8 @@ def last_attempt_is_due(host: Host) -> None:
     """Everything in the outbox was tried 35 times."""
     with host.app.app_context(), host.db.engine.begin() as connection:
         connection.execute(
-            sa.update(outbox.MESSAGE)
-            .where(outbox.MESSAGE.c.due_at.is_not(None))
+            sa.update(outbox.DELIVERY)
+            .where(outbox.DELIVERY.c.due_at.is_not(None))
             .values(attempts=35, due_at=clock.now())
         )
 

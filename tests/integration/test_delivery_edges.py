@@ -165,7 +165,7 @@ def test_a_missing_column_is_said_once_with_its_name(
         with host.app.app_context():
             send_notification("bob", "Waits", text="x")
         with host.app.app_context(), host.db.engine.begin() as connection:
-            connection.execute(sa.text("ALTER TABLE interaction_mail_message DROP COLUMN fence"))
+            connection.execute(sa.text("ALTER TABLE interaction_mail_delivery DROP COLUMN fence"))
         host.state.database.tables_seen = seen
         _work_a_while(host)
         said = [record.getMessage() for record in _errors(caplog)]

@@ -455,7 +455,7 @@ def test_the_tables_get_the_options_of_the_databases_that_they_may_be_made_in(
         monkeypatch.delitem(sys.modules, "alembic", raising=False)
     db = SQLAlchemy()
     InteractionMail(an_app(url), db=db)
-    indexes = db.metadata.tables["interaction_mail_message"].indexes
+    indexes = db.metadata.tables["interaction_mail_delivery"].indexes
     assert {option for index in indexes for option in index.dialect_kwargs} == fitted
 
 
@@ -771,7 +771,7 @@ def wait_until_idle(app: Flask) -> None:
     end = time.monotonic() + 10
     with app.app_context():
         while time.monotonic() < end:
-            query = sa.text("SELECT count(*) FROM interaction_mail_message WHERE status <> 'sent'")
+            query = sa.text("SELECT count(*) FROM interaction_mail_delivery WHERE status <> 'sent'")
             if not state_of().db.session.scalar(query):
                 return
             state_of().db.session.rollback()
@@ -828,7 +828,7 @@ if child == 0:
         while time.monotonic() < end and status:
             with app.app_context():
                 left = db.session.scalar(
-                    db.text("SELECT count(*) FROM interaction_mail_message WHERE status <> 'sent'")
+                    db.text("SELECT count(*) FROM interaction_mail_delivery WHERE status <> 'sent'")
                 )
             status = 1 if left else 0
             time.sleep(0.05)

@@ -24,7 +24,7 @@ from flask_interaction_mail import (
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.diagnosis.results import Outcome
 from flask_interaction_mail.outcome import Fault
-from flask_interaction_mail.storage.tables import MESSAGE
+from flask_interaction_mail.storage.tables import DELIVERY, MESSAGE
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.host import Host, a_merge, opened
 from tests.outbox_rows import Store, a_message
@@ -187,7 +187,7 @@ def test_a_request_that_somebody_has_got_does_not_fall_back(host: Host, server: 
     assert outcomes(host) == [("deferred", None)]
     del server.answers["EHLO"]
     with host.app.app_context(), host.db.engine.begin() as connection:
-        connection.execute(sa.update(MESSAGE).values(due_at=clock.now()))
+        connection.execute(sa.update(DELIVERY).values(due_at=clock.now()))
     drain(host)
     assert outcomes(host) == [("failed", "refused")]
     assert [one.recipients[-1] for one in server.messages] == ["bob@firm.example"]

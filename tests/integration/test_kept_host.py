@@ -149,9 +149,9 @@ def test_what_waited_is_delivered(kept: KeptHost) -> None:
     """Queued, deferred and held ones; the one for 2030 waits."""
     waiting = {"queued", "deferred", "held"}
     assert waiting <= kept.statuses().keys()
-    for (held,) in kept.rows("SELECT id FROM interaction_mail_message WHERE status = 'held'"):
+    for (held,) in kept.rows("SELECT id FROM interaction_mail_delivery WHERE status = 'held'"):
         kept.run("interaction-mail", "outbox", "release", held)
-    kept.rows("UPDATE interaction_mail_message SET due_at = created_at WHERE status = 'deferred'")
+    kept.rows("UPDATE interaction_mail_delivery SET due_at = created_at WHERE status = 'deferred'")
     with catching() as catcher:
         _work(kept, catcher)
         told = [mail.message["Subject"] for mail in catcher.mails]
@@ -160,9 +160,10 @@ def test_what_waited_is_delivered(kept: KeptHost) -> None:
     assert {"New: lamp", "New: desk", "New: sofa", "busy 10", "busy 11"} <= set(told)
     assert any(text is not None and "done: 7 rows" in text.get_content() for text in texts)
     assert again == [["dora@crm.example"]]  # the others have it, or were refused
-    assert kept.rows("SELECT subject FROM interaction_mail_message WHERE status = 'queued'") == [
-        ("later",)
-    ]
+    assert kept.rows(
+        "SELECT subject FROM interaction_mail_message JOIN interaction_mail_delivery USING (id)"
+        " WHERE status = 'queued'"
+    ) == [("later",)]
 
 
 def _work(kept: KeptHost, catcher: Catcher) -> None:

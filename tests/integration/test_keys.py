@@ -20,6 +20,7 @@ from flask_interaction_mail import (
 )
 from flask_interaction_mail.messages.message import id_of_key
 from flask_interaction_mail.storage.tables import ATTEMPT, MESSAGE, RECIPIENT
+from tests import outbox_rows
 from tests.catcher import Catcher
 from tests.databases import fresh_database
 from tests.host import Host
@@ -46,7 +47,7 @@ def call_back(host: Host, *given: Any, **named: Any) -> bool:
 
 def change(host: Host, id: uuid.UUID, **values: Any) -> None:
     with host.app.app_context(), host.db.engine.begin() as connection:
-        connection.execute(sa.update(MESSAGE).where(MESSAGE.c.id == id).values(values))
+        outbox_rows.change(connection, id, **values)
 
 
 # -- which one is meant ------------------------------------------------------------------

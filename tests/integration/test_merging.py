@@ -26,7 +26,7 @@ from flask_interaction_mail import (
     operations,
     request_merge,
 )
-from flask_interaction_mail.storage.tables import MESSAGE
+from tests import outbox_rows
 from tests.host import ADA, NAMELESS, STEWARDS, Host, a_merge, opened
 from tests.transactions import give_up_what_waits
 
@@ -358,9 +358,8 @@ def test_after_the_window_a_new_request_joins_the_thread(host: Host) -> None:
     """In-Reply-To names the request before."""
     first = deny(host)
     with host.app.app_context(), host.state.database.writing() as connection:
-        connection.execute(
-            sa.update(MESSAGE).values(created_at=host.rows()[0].created_at - timedelta(hours=25))
-        )
+        early = host.rows()[0].created_at - timedelta(hours=25)
+        outbox_rows.change(connection, created_at=early)
     second = deny(host)
     assert second.id != first.id
     assert content(host)["In-Reply-To"] == first.message_id

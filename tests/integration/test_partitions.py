@@ -17,7 +17,7 @@ from flask_interaction_mail.outbox import claim as queue
 from flask_interaction_mail.outbox import retention
 from flask_interaction_mail.outbox.insert import insert
 from flask_interaction_mail.storage import migrations
-from flask_interaction_mail.storage.tables import ATTEMPT, MESSAGE, RECIPIENT
+from flask_interaction_mail.storage.tables import DELIVERY, MESSAGE, RECIPIENT
 from flask_interaction_mail.values import Status
 from scale.partitions import divide, documented, run
 from tests.catcher import Catcher
@@ -72,7 +72,7 @@ def put_on(host: Host, day: date, status: Status) -> uuid.UUID:
 def parts(host: Host, table: sa.Table = MESSAGE) -> dict[uuid.UUID, str]:
     """The part of the table in which each message is found."""
     place = sa.text(
-        f"SELECT {'id' if table is MESSAGE else 'message_id'}, tableoid::regclass::text"
+        f"SELECT {'message_id' if table is RECIPIENT else 'id'}, tableoid::regclass::text"
     )
     with engine(host).connect() as connection:
         return dict(connection.execute(sa.text(f"{place} FROM {table.name}")).all())
@@ -95,7 +95,7 @@ def test_messages_with_and_without_a_key_are_stored_and_delivered(
     assert sorted(mail.message["Subject"] for mail in catcher.mails) == ["keyed", "plain"]
     expected = {plain: part_of(today()), keyed: DEFAULT}
     assert parts(host) == expected
-    for table in (RECIPIENT, ATTEMPT):
+    for table in (DELIVERY, RECIPIENT):
         assert parts(host, table) == {
             id: part.replace("message", table.name.rpartition("_")[2])
             for id, part in expected.items()
@@ -171,7 +171,7 @@ def test_claims_use_the_indexes_of_every_part(host: Host) -> None:
     """What is due is found in its order by merging indexes; no part with rows is read whole."""
     with engine(host).begin() as connection:
         insert(connection, [a_message() for _ in range(2000)])
-        connection.execute(sa.text("ANALYZE interaction_mail_message"))
+        connection.execute(sa.text("ANALYZE interaction_mail_delivery"))
 
     looks = [plan for sql, plan in explained(host, claim) if "SKIP LOCKED" in sql]
 
@@ -206,7 +206,7 @@ def explained(host: Host, action: Callable[[Host], object]) -> list[tuple[str, s
 
 
 def uses_an_index_of_today(plan: str) -> bool:
-    part = part_of(today()).partition(".")[2]
+    part = part_of(today()).partition(".")[2].replace("message", "delivery")
     return f"using {part}" in plan and f"Seq Scan on {part}" not in plan
 
 
@@ -214,7 +214,7 @@ def test_the_purge_uses_an_index(host: Host) -> None:
     """It reads no part as a whole to find that nothing in it is old enough."""
     with engine(host).begin() as connection:
         insert(connection, [a_message(status=Status.SENT) for _ in range(2000)])
-        connection.execute(sa.text("ANALYZE interaction_mail_message"))
+        connection.execute(sa.text("ANALYZE interaction_mail_delivery"))
 
     looks = [
         plan
@@ -234,7 +234,7 @@ def test_the_purge_removes_rows_wherever_they_lie(host: Host) -> None:
     with engine(host).begin() as connection:
         at = clock.now() - timedelta(days=100)
         connection.execute(
-            sa.update(MESSAGE).where(MESSAGE.c.id.in_(old)).values(created_at=at, finished_at=at)
+            sa.update(DELIVERY).where(DELIVERY.c.id.in_(old)).values(created_at=at, finished_at=at)
         )
 
     assert operations.purge(host.state).messages == 2

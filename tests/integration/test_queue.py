@@ -21,7 +21,7 @@ from flask_interaction_mail.outbox.fenced import by_index
 from flask_interaction_mail.outbox.insert import insert
 from flask_interaction_mail.outbox.record import record
 from flask_interaction_mail.outcome import Reply, Result, Stage
-from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
+from flask_interaction_mail.storage.tables import DELIVERY, RECIPIENT
 from flask_interaction_mail.transport.base import TransportResult
 from flask_interaction_mail.values import Reason, Status
 from tests.databases import LOCKING, be_impatient, fresh_database
@@ -212,8 +212,8 @@ def test_nobody_waits_for_a_message_that_somebody_else_has(store: Store) -> None
     store.put(of_host, *others)
     be_impatient(store.engine)
     with store.engine.connect() as host:
-        theirs = MESSAGE.c.id.in_([of_host.id, late.id])
-        host.execute(sa.update(MESSAGE).where(theirs).values(detail="mine"))
+        theirs = DELIVERY.c.id.in_([of_host.id, late.id])
+        host.execute(sa.update(DELIVERY).where(theirs).values(detail="mine"))
         taken = claim(store)
         assert [one.id for one in taken] == [one.id for one in others]
         with store.writing() as connection:
@@ -293,12 +293,12 @@ def test_the_claim_uses_its_index_on_sqlite(tmp_path: Path) -> None:
     with store.reading() as connection:
         plan = connection.execute(
             sa.text(
-                "EXPLAIN QUERY PLAN SELECT id FROM interaction_mail_message "
-                "WHERE status = 'queued' AND due_at <= '2030-01-01' "
+                "EXPLAIN QUERY PLAN SELECT id FROM interaction_mail_delivery "
+                "WHERE status = 'queued' AND priority = 0 AND due_at <= '2030-01-01' "
                 "ORDER BY due_at LIMIT 50"
             )
         ).all()
-    assert "ix_interaction_mail_message_due" in str(plan)
+    assert "ix_interaction_mail_delivery_due" in str(plan)
     assert "TEMP" not in str(plan)
     store.engine.dispose()
 
@@ -310,9 +310,9 @@ def test_a_claim_goes_by_index_on_postgresql_before_anybody_has_counted(tmp_path
         store.put(*(a_message() for _ in range(3000)))
         try:
             for query in (queue._PICK_DUE.statement, queue._DUE):
-                asked = {"wanted": "queued", "now": clock.now(), "most": 50}
+                asked = {"wanted": "queued", "rank": queue.NORMAL, "now": clock.now(), "most": 50}
                 plan = _plan(store, query, **asked, **ANY._asdict())
-                assert "using ix_interaction_mail_message_due" in plan
+                assert "using ix_interaction_mail_delivery_due" in plan
                 assert not {"Sort", "Seq", "Bitmap"} & set(plan.split())
         finally:
             store.engine.dispose()

@@ -20,7 +20,7 @@ from flask_interaction_mail import (
     send_notification,
 )
 from flask_interaction_mail.errors import SentAgain, StillWaiting
-from flask_interaction_mail.storage.tables import MESSAGE
+from flask_interaction_mail.storage.tables import DELIVERY
 from tests.catcher import Catcher, catching
 from tests.host import ADA, Host, opened
 from tests.panel import Panel, form_values, opened_panel
@@ -44,7 +44,7 @@ def put(host: Host, status: str, **others: Any) -> uuid.UUID:
         sent = send_notification("bob", "Hello", text="x", **others)
         host.db.session.commit()
     with host.app.app_context(), host.db.engine.begin() as connection:
-        change = sa.update(MESSAGE).where(MESSAGE.c.id == sent.id)
+        change = sa.update(DELIVERY).where(DELIVERY.c.id == sent.id)
         connection.execute(change.values(status=status, due_at=None))
     return sent.id
 
@@ -261,9 +261,9 @@ def test_what_is_held_for_its_rate_is_in_one_digest_once(tmp_path: Path) -> None
 
 
 def _pass_a_minute(host: Host) -> None:
-    over = sa.update(MESSAGE).where(MESSAGE.c.status == "held")
+    over = sa.update(DELIVERY).where(DELIVERY.c.status == "held")
     with host.state.database.writing() as connection:
-        connection.execute(over.values(due_at=MESSAGE.c.created_at))
+        connection.execute(over.values(due_at=DELIVERY.c.created_at))
 
 
 def _digest(catcher: Catcher) -> str:

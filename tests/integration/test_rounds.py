@@ -20,7 +20,7 @@ from flask_interaction_mail.messages.message import NewMessage
 from flask_interaction_mail.outbox import messages
 from flask_interaction_mail.outbox.server_limits import RECIPIENTS, learn, read
 from flask_interaction_mail.settings.model import relay_of
-from flask_interaction_mail.storage.tables import ATTEMPT, CHECK, MESSAGE
+from flask_interaction_mail.storage.tables import ATTEMPT, CHECK, DELIVERY
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.outbox_rows import Store, a_message
 from tests.servers.clients import PATIENT, settings
@@ -82,7 +82,7 @@ def states(store: Store, message: NewMessage) -> Counter[str]:
 def make_due(store: Store) -> None:
     with store.writing() as connection:
         connection.execute(
-            sa.update(MESSAGE).where(MESSAGE.c.due_at.is_not(None)).values(due_at=clock.now())
+            sa.update(DELIVERY).where(DELIVERY.c.due_at.is_not(None)).values(due_at=clock.now())
         )
 
 
@@ -331,7 +331,7 @@ def test_a_claim_that_was_lost_does_not_go_on(store: Store) -> None:
 
     def take_over(peer: Peer) -> None:
         with store.writing() as connection:
-            connection.execute(sa.update(MESSAGE).values(fence=MESSAGE.c.fence + 1))
+            connection.execute(sa.update(DELIVERY).values(fence=DELIVERY.c.fence + 1))
         peer.say(OK)
 
     with scripted({"RCPT": room_for(3), "DOT": [take_over, OK]}) as server:

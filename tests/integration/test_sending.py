@@ -36,7 +36,7 @@ from flask_interaction_mail import (
     request_merge,
     send_notification,
 )
-from flask_interaction_mail.storage.tables import MESSAGE
+from flask_interaction_mail.storage.tables import DELIVERY
 from tests.databases import fresh_database
 from tests.host import STEWARDS, Host, a_merge, opened
 
@@ -191,7 +191,7 @@ def test_an_invitation_is_sent_as_one(host: Host) -> None:
     first = send(host, html="<p>Come", alternatives={"text/calendar": invitation})
     with host.app.app_context():
         host.db.session.execute(
-            sa.update(MESSAGE).values(status="failed", finished_at=sa.func.now())
+            sa.update(DELIVERY).values(status="failed", finished_at=sa.func.now())
         )
         host.db.session.commit()
         operations.resend(host.state, first.id)

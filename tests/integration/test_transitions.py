@@ -15,14 +15,14 @@ from flask_interaction_mail import clock, operations, send_notification
 from flask_interaction_mail.delivery import digests
 from flask_interaction_mail.outbox import claim
 from flask_interaction_mail.outbox.transitions import ADOPTED, STORED, TABLE
-from flask_interaction_mail.storage.tables import MESSAGE
+from flask_interaction_mail.storage.tables import DELIVERY
 from flask_interaction_mail.values import Status
 from tests.catcher import Catcher
 from tests.host import Host, opened
 
 RATE = 2
 STEWARDS = "stewards@firm.example"
-_WATCHED = ("interaction_mail_message", "interaction_mail_recipient")
+_WATCHED = ("interaction_mail_delivery", "interaction_mail_recipient")
 
 
 @pytest.fixture
@@ -61,8 +61,8 @@ def drain(host: Host) -> None:
 
 def hasten(host: Host) -> None:
     with host.state.database.writing() as connection:
-        waiting = sa.update(MESSAGE).where(MESSAGE.c.due_at.is_not(None))
-        connection.execute(waiting.values(due_at=MESSAGE.c.created_at))
+        waiting = sa.update(DELIVERY).where(DELIVERY.c.due_at.is_not(None))
+        connection.execute(waiting.values(due_at=DELIVERY.c.created_at))
 
 
 def claimed(host: Host, lease: timedelta = timedelta(minutes=1)) -> claim.Claimed:
@@ -170,5 +170,5 @@ def test_the_database_sees_the_steps_of_the_table_and_no_other(
     of_messages = {(old, new) for step in steps for old in step.sources for new in step.targets}
     of_people = {(old, new) for step in steps for old in step.recipients for new in step.targets}
     no_news = {(Status.FAILED, Status.FAILED), (Status.CANCELLED, Status.CANCELLED)}
-    assert seen(host, "interaction_mail_message") == of_messages - no_news
+    assert seen(host, "interaction_mail_delivery") == of_messages - no_news
     assert seen(host, "interaction_mail_recipient") <= of_people

@@ -23,6 +23,7 @@ from flask_interaction_mail.outbox import listing
 from flask_interaction_mail.outbox.filters import Filters
 from flask_interaction_mail.outbox.insert import insert
 from flask_interaction_mail.storage import tables
+from tests import outbox_rows
 from tests.databases import DIALECTS, fresh_database
 from tests.host import ADA
 from tests.outbox_rows import Store, a_message
@@ -72,13 +73,12 @@ def put(panel: Panel, texts: Sequence[str]) -> None:
         messages = [a_message("a@x.example", "b@x.example") for _ in texts]
         insert(connection, messages)
         for message, text in zip(messages, texts, strict=True):
-            connection.execute(
-                sa.update(tables.MessageRow)
-                .where(tables.MessageRow.id == message.id)
-                .values(
-                    dict.fromkeys(("subject", "kind", "reason", "message_id"), text[:250])
-                    | {"detail": text, "content": b"From: %b\r\n\r\n" % _author(text)}
-                )
+            outbox_rows.change(
+                connection,
+                message.id,
+                **dict.fromkeys(("subject", "kind", "reason", "message_id"), text[:250]),
+                detail=text,
+                content=b"From: %b\r\n\r\n" % _author(text),
             )
             connection.execute(
                 sa.update(tables.RecipientRow)
@@ -106,11 +106,7 @@ def test_the_file_says_what_an_administrator_needs(panel: Panel) -> None:
         panel, "Grüße; “x”, y", [ADA, "zoe@else.example"], cc="cy@else.example", bcc="b@x.test"
     )
     with panel.host.app.app_context(), panel.host.state.database.writing() as connection:
-        connection.execute(
-            sa.update(tables.MessageRow)
-            .where(tables.MessageRow.id == old)
-            .values(created_at=clock.now() - timedelta(days=1))
-        )
+        outbox_rows.change(connection, old, created_at=clock.now() - timedelta(days=1))
         connection.execute(
             sa.update(tables.RecipientRow)
             .where(tables.RecipientRow.address == "zoe@else.example")

@@ -18,6 +18,7 @@ from flask_interaction_mail import Party, clock
 from flask_interaction_mail.models import (
     AttemptRow,
     CheckRow,
+    DeliveryRow,
     MessageRow,
     RecipientRow,
     SettingsRow,
@@ -94,8 +95,7 @@ def message_with(panel: Panel, texts: Iterable[str]) -> uuid.UUID:
 
     message = {
         "id": id, "origin": id, "kind": cut(32), "source": "call", "actor": cut(255),
-        "status": "failed", "reason": "refused", "detail": cut(1000), "created_at": now,
-        "due_at": now, "finished_at": now, "attempts": 2, "subject": cut(998),
+        "created_at": now, "subject": cut(998),
         "intent": json.dumps({"kind": "x", "source": "call", "subject": "x", "text": cut(9999)}),
         "route": json.dumps([
             {"code": "named", "who": cut(500)},
@@ -103,6 +103,10 @@ def message_with(panel: Panel, texts: Iterable[str]) -> uuid.UUID:
             {"code": cut(500), "who": cut(500)},
         ]),
         "message_id": "<x@y>", "envelope_sender": cut(320), "content": None,
+    }  # fmt: skip
+    delivery = {
+        "id": id, "status": "failed", "reason": "refused", "detail": cut(1000), "created_at": now,
+        "due_at": now, "finished_at": now, "attempts": 2, "reply": cut(1100),
     }  # fmt: skip
     recipients = [
         {"message_id": id, "position": position, "field": cut(32), "name": cut(255),
@@ -118,17 +122,18 @@ def message_with(panel: Panel, texts: Iterable[str]) -> uuid.UUID:
     ]  # fmt: skip
     with panel.host.app.app_context(), panel.host.state.database.writing() as connection:
         connection.execute(sa.insert(MessageRow).values(**message))
+        connection.execute(sa.insert(DeliveryRow).values(**delivery))
         connection.execute(sa.insert(RecipientRow), recipients)
         connection.execute(sa.insert(AttemptRow), attempts)
     return id
 
 
-SHOWN = 41  # texts that message_with takes
+SHOWN = 42  # texts that message_with takes
 
 
 def forget(panel: Panel) -> None:
     with panel.host.app.app_context(), panel.host.state.database.writing() as connection:
-        for table in (AttemptRow, RecipientRow, MessageRow):
+        for table in (AttemptRow, RecipientRow, DeliveryRow, MessageRow):
             connection.execute(sa.delete(table))
 
 

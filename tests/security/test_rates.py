@@ -42,6 +42,7 @@ from flask_interaction_mail.delivery import notices, recorder
 from flask_interaction_mail.delivery.resolution import Resolver
 from flask_interaction_mail.errors import StillWaiting
 from flask_interaction_mail.messages.intent import PURGED
+from flask_interaction_mail.models import RecipientRow
 from flask_interaction_mail.outbox import claim, messages, rate_limit, rates, retention
 from flask_interaction_mail.outbox import digests as digests_of
 from flask_interaction_mail.outbox import record as record_module
@@ -49,7 +50,7 @@ from flask_interaction_mail.outbox.claimed import AttemptResult, Claimed
 from flask_interaction_mail.outbox.insert import insert
 from flask_interaction_mail.outbox.record import record
 from flask_interaction_mail.outcome import Reply, Result, Stage
-from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
+from flask_interaction_mail.storage.tables import DELIVERY, MESSAGE, RECIPIENT
 from flask_interaction_mail.transport.base import TransportResult
 from flask_interaction_mail.values import Reason, Status
 from tests.catcher import Catcher
@@ -118,9 +119,9 @@ def pass_a_minute(host: Host) -> None:
 
 
 _OVER = (
-    sa.update(MESSAGE)
-    .where(MESSAGE.c.status == Status.HELD, MESSAGE.c.due_at.is_not(None))
-    .values(due_at=MESSAGE.c.created_at)
+    sa.update(DELIVERY)
+    .where(DELIVERY.c.status == Status.HELD, DELIVERY.c.due_at.is_not(None))
+    .values(due_at=DELIVERY.c.created_at)
 )
 
 
@@ -222,11 +223,11 @@ def test_a_flood_while_mail_is_paused_is_one_all_the_same(host: Host, catcher: C
     host.configure(smtp_port=catcher.port, paused=True)
     flood(host, 30)
     with host.state.database.writing() as connection:
-        early = MESSAGE.c.created_at
-        rows = connection.execute(sa.select(MESSAGE.c.id, early)).all()
+        early = DELIVERY.c.created_at
+        rows = connection.execute(sa.select(DELIVERY.c.id, early)).all()
         for id, at in rows:
             before = at - timedelta(hours=1)
-            made = sa.update(MESSAGE).where(MESSAGE.c.id == id)
+            made = sa.update(DELIVERY).where(DELIVERY.c.id == id)
             connection.execute(made.values(created_at=before, due_at=before))
     with host.app.app_context():
         base = host.state.settings.current().revision
@@ -241,7 +242,7 @@ def test_a_backlog_that_came_slowly_is_none(host: Host, catcher: Catcher) -> Non
     with host.state.database.writing() as connection:
         for number, id in enumerate(ids):
             made = clock.now() - timedelta(minutes=90) + timedelta(minutes=2 * number)
-            row = sa.update(MESSAGE).where(MESSAGE.c.id == id)
+            row = sa.update(DELIVERY).where(DELIVERY.c.id == id)
             connection.execute(row.values(created_at=made, due_at=made))
     drain(host)
     assert len(catcher.mails) == 30
@@ -254,7 +255,7 @@ def test_a_busy_minute_and_a_long_history_change_nothing(any_host: Host, catcher
     old = [replace(a_message(TO), created_at=clock.now() - week) for _ in range(300)]
     with any_host.state.database.writing() as connection:
         insert(connection, [*old, *others])
-        connection.execute(sa.update(MESSAGE).values(status=Status.SENT, due_at=None, fence=1))
+        connection.execute(sa.update(DELIVERY).values(status=Status.SENT, due_at=None, fence=1))
         connection.execute(sa.update(RECIPIENT).values(status=Status.SENT))
     flood(any_host, 30)
     drain(any_host)
@@ -552,9 +553,9 @@ def test_what_is_in_a_digest_is_held_until_that_is_done(any_host: Host, catcher:
 
 def _hasten(host: Host) -> None:
     """The next attempt of what was deferred is due."""
-    deferred = sa.update(MESSAGE).where(MESSAGE.c.status == Status.DEFERRED)
+    deferred = sa.update(DELIVERY).where(DELIVERY.c.status == Status.DEFERRED)
     with host.state.database.writing() as connection:
-        connection.execute(deferred.values(due_at=MESSAGE.c.created_at))
+        connection.execute(deferred.values(due_at=DELIVERY.c.created_at))
 
 
 def test_what_was_in_a_digest_is_known_after_its_text_is_gone(
@@ -602,8 +603,8 @@ def test_two_workers_never_share_what_is_held_for_one_address(
     with any_host.app.app_context():
         be_impatient(any_host.db.engine)
     with any_host.state.database.writing() as other_worker:
-        its = MESSAGE.c.id.in_([first, single])
-        other_worker.execute(sa.select(MESSAGE.c.id).where(its).with_for_update())
+        its = DELIVERY.c.id.in_([first, single])
+        other_worker.execute(sa.select(DELIVERY.c.id).where(its).with_for_update())
         (of_eve,) = _gather(any_host)
     of_the_others = _gather(any_host)
     assert of_eve not in of_the_others
@@ -829,7 +830,7 @@ def _partly_in_a_digest(host: Host) -> tuple[uuid.UUID, uuid.UUID]:
 
 def _put_off(host: Host, *ids: uuid.UUID) -> None:
     with host.state.database.writing() as connection:
-        these = sa.update(MESSAGE).where(MESSAGE.c.id.in_(ids))
+        these = sa.update(DELIVERY).where(DELIVERY.c.id.in_(ids))
         connection.execute(these.values(due_at=clock.now() + timedelta(minutes=1)))
 
 
@@ -861,7 +862,7 @@ def test_a_message_is_held_until_its_last_recipient_has_it(
     if answer:
         catcher.refuse[TO] = answer
     with any_host.state.database.writing() as connection:
-        now = sa.update(MESSAGE).where(MESSAGE.c.id == digest)
+        now = sa.update(DELIVERY).where(DELIVERY.c.id == digest)
         connection.execute(now.values(due_at=clock.now()))
     drain(any_host)
     row = only(any_host, both)
@@ -916,7 +917,8 @@ def test_the_detail_names_the_digest_that_decided(any_host: Host, catcher: Catch
     _gather(any_host)
     (claimed,) = (each for each in _claim_all(any_host) if each.id == three)
     with any_host.state.database.writing() as connection:
-        given_back = sa.update(MESSAGE).where(MESSAGE.c.source == "digest")
+        of_digests = sa.select(MESSAGE.c.id).where(MESSAGE.c.source == "digest")
+        given_back = sa.update(DELIVERY).where(DELIVERY.c.id.in_(of_digests))
         connection.execute(given_back.values(lease_until=clock.now() - timedelta(minutes=1)))
     catcher.refuse[TO] = "550 5.1.1 unknown"
     drain(any_host)
@@ -956,7 +958,7 @@ def _accepted_elsewhere(host: Host, both: uuid.UUID, digest: uuid.UUID) -> Attem
         (claimed,) = claim.claim(
             connection, limit=1, worker="other", lease=timedelta(minutes=1), now=now
         )
-        its_own = sa.update(MESSAGE).where(MESSAGE.c.id == digest)
+        its_own = sa.update(DELIVERY).where(DELIVERY.c.id == digest)
         connection.execute(its_own.values(due_at=now))
     assert (claimed.id, claimed.digest) == (both, digest)
     return _accepted(claimed)
@@ -1040,8 +1042,8 @@ def test_a_message_is_locked_before_its_recipients(any_host: Host, catcher: Catc
     failures: list[Exception] = []
     worker = threading.Thread(target=_record, args=(any_host, failures, claimed))
     with any_host.state.database.writing() as by_hand:
-        its_own = sa.update(MESSAGE).where(MESSAGE.c.id == ids[0])
-        by_hand.execute(its_own.values(size=MESSAGE.c.size))
+        its_own = sa.update(DELIVERY).where(DELIVERY.c.id == ids[0])
+        by_hand.execute(its_own.values(size=DELIVERY.c.size))
         worker.start()
         worker.join(0.5)
         assert worker.is_alive()
@@ -1064,7 +1066,7 @@ def test_a_digest_announces_only_what_ends_with_it(
     before = only(any_host, both).status
     assert before in ("failed", "deferred")
     with any_host.state.database.writing() as connection:
-        due = sa.update(MESSAGE).where(MESSAGE.c.id == digest)
+        due = sa.update(DELIVERY).where(DELIVERY.c.id == digest)
         connection.execute(due.values(due_at=clock.now()))
     with told(any_host) as heard:
         drain(any_host)
@@ -1150,9 +1152,9 @@ def test_what_is_in_a_digest_is_not_purged_before_that_is_done(
     ids, digest = _in_one_digest(any_host, 2)
     long_ago = clock.now() - timedelta(days=400)
     with any_host.state.database.writing() as connection:
-        connection.execute(sa.update(MESSAGE).values(created_at=long_ago))
+        connection.execute(sa.update(DELIVERY).values(created_at=long_ago))
         connection.execute(
-            sa.update(MESSAGE).where(MESSAGE.c.status == "sent").values(finished_at=long_ago)
+            sa.update(DELIVERY).where(DELIVERY.c.status == "sent").values(finished_at=long_ago)
         )
     operations.purge(any_host.state)
     assert {row.id for row in any_host.rows()} == {*ids[RATE:], digest}
@@ -1173,13 +1175,14 @@ def test_what_a_digest_has_left_behind_ends_with_the_next_purge(
     operations.purge(any_host.state)  # it waits, and nothing is left behind
     assert _verdicts(any_host, both) == {"stewards": "held", "bob": "queued"}
     with any_host.state.database.writing() as connection:
-        its_own = MESSAGE.c.id == digest
+        its_own = DELIVERY.c.id == digest
         if digest_is is None:
             connection.execute(sa.delete(RECIPIENT).where(RECIPIENT.c.message_id == digest))
-            connection.execute(sa.delete(MESSAGE).where(its_own))
+            connection.execute(sa.delete(DELIVERY).where(its_own))
+            connection.execute(sa.delete(MESSAGE).where(MESSAGE.c.id == digest))
         else:
             done_now = {"status": digest_is, "finished_at": clock.now(), "due_at": None}
-            connection.execute(sa.update(MESSAGE).where(its_own).values(done_now))
+            connection.execute(sa.update(DELIVERY).where(its_own).values(done_now))
     drain(any_host)  # Bob has it; the purge of the hour is not part of it
     assert only(any_host, both).status == "held"
     with told(any_host) as heard:
@@ -1200,8 +1203,8 @@ def as_of_0_1(host: Host, digest: uuid.UUID) -> None:
         intent = connection.scalar(sa.select(MESSAGE.c.intent).where(MESSAGE.c.id == digest))
         text = json.dumps(json.loads(str(intent)) | {"gathers": [id.hex for id in ids]})
         connection.execute(sa.update(MESSAGE).where(MESSAGE.c.id == digest).values(intent=text))
-        left = MESSAGE.c.id.in_(ids) & (MESSAGE.c.status == "held")
-        connection.execute(sa.update(MESSAGE).where(left).values(status="sending"))
+        left = DELIVERY.c.id.in_(ids) & (DELIVERY.c.status == "held")
+        connection.execute(sa.update(DELIVERY).where(left).values(status="sending"))
         connection.execute(
             sa.update(RECIPIENT).where(in_it).values(status="sending", digest_id=None)
         )
@@ -1224,6 +1227,27 @@ def test_a_digest_of_version_0_1_is_taken_over(
     with any_host.state.database.reading() as connection:
         assert len(digests_of.members(connection, digest)) == 2
     assert not {row.status for row in any_host.rows()} & {"sending", "held"}
+
+
+@pytest.mark.parametrize("first", ["digest", "message", "both"])
+def test_a_digest_of_version_0_1_and_a_message_in_it_are_under_way_at_once(
+    any_host: Host, catcher: Catcher, first: str
+) -> None:
+    """Whichever is recorded first, the message ends with its digest."""
+    both, digest = _partly_in_a_digest(any_host)
+    as_of_0_1(any_host, digest)
+    claims = sorted(
+        _claim_all(any_host), key=lambda claimed: (claimed.id == digest) ^ (first == "digest")
+    )
+    assert {claimed.id for claimed in claims} == {both, digest}
+    failures: list[Exception] = []
+    for together in [claims] if first == "both" else [[claimed] for claimed in claims]:
+        _record(any_host, failures, *together)
+    assert failures == []
+    row = only(any_host, both)
+    assert (row.status, row.reason) == ("sent", "rate")
+    assert row.detail == f"It went out in the digest {digest}."
+    assert _verdicts(any_host, both) == {"stewards": "sent", "bob": "sent"}
 
 
 def test_a_failed_digest_of_version_0_1_can_be_sent_again(host: Host, catcher: Catcher) -> None:
@@ -1420,8 +1444,8 @@ def test_a_worker_killed_around_a_digest_loses_nothing(site: Site, death: str) -
     assert (mails, different, lost) == (RATE, 1, 0)
     assert len(gathered) <= copies
     with site.store.reading() as connection:
-        left = sa.select(sa.func.count()).where(RECIPIENT.c.status != "sent")
-        assert connection.scalar(left) == 0
+        statuses = connection.scalars(sa.select(RecipientRow.status).distinct()).all()
+    assert statuses == ["sent"]
 
 
 @pytest.mark.parametrize("dies", [("before", 1), ("inside", 1), ("after", 1)])

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from bs4 import BeautifulSoup
 from flask import Response, redirect
 from flask_admin import Admin, AdminIndexView
@@ -20,8 +19,8 @@ from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
 from werkzeug.test import TestResponse
 
 from flask_interaction_mail import Right, send_notification
-from flask_interaction_mail.models import MessageRow
 from flask_interaction_mail.values import Party
+from tests import outbox_rows
 from tests.host import ADA, Host
 from tests.panel import HOME, OUTBOX, TEST, TYPED, OpenIndex, Panel, form_values
 from tests.proofs import proved
@@ -126,7 +125,7 @@ class Site:
         status = "failed" if rule == DETAILS + "resend" else "held"
         held = {"status": status, "reason": "ambiguous", "due_at": None, "finished_at": None}
         with self.panel.host.app.app_context(), self.panel.host.state.database.writing() as found:
-            found.execute(sa.update(MessageRow).where(MessageRow.id == self.message).values(**held))
+            outbox_rows.change(found, self.message, **held)
         self.panel.host.people.user = Party(f"Visitor {uuid.uuid4()}", "visitor")
         self.connects.clear()
 
@@ -306,7 +305,7 @@ def test_without_the_right_to_it_no_page_shows_a_text(site: Site) -> None:
     shown = {True: 0, False: 0}
     for content in ({}, {"content": None}):
         with site.panel.host.app.app_context(), site.panel.host.state.database.writing() as found:
-            found.execute(sa.update(MessageRow).values(**{"status": "held"} | content))
+            outbox_rows.change(found, status="held", **content)
         for may_read in shown:
             for method, rule in PAGES:
                 data = site.filled(rule) if method == "POST" else {}

@@ -19,7 +19,7 @@ from flask_interaction_mail.outbox import transitions
 from flask_interaction_mail.outbox.claimed import AttemptResult, Claimed
 from flask_interaction_mail.outbox.transitions import RECORDED, TABLE, Transition
 from flask_interaction_mail.outcome import Reply, Result, Stage
-from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
+from flask_interaction_mail.storage.tables import DELIVERY, RECIPIENT
 from flask_interaction_mail.transport.base import Envelope, TransportResult
 from flask_interaction_mail.values import ENDED, OPEN, UNDERWAY, Reason, Status
 
@@ -78,7 +78,7 @@ def test_a_step_writes_what_the_table_allows_and_refuses_the_rest(
 @pytest.mark.parametrize("step", [step for step in TABLE if step.sources], ids=lambda s: s.event)
 def test_the_guard_lets_the_sources_through_alone(step: Transition) -> None:
     """In SQL, for messages and for the recipients that take part."""
-    assert _let_through(step.possible, MESSAGE) == {*step.sources}
+    assert _let_through(step.possible, DELIVERY) == {*step.sources}
     if step.recipients:
         assert _let_through(step.possible_for_recipient, RECIPIENT) == {*step.recipients}
 
@@ -128,7 +128,7 @@ def test_no_other_module_writes_a_status() -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        "sa.update(MESSAGE).values(status=Status.SENT)",
+        "sa.update(DELIVERY).values(status=Status.SENT)",
         "Change(rows, status=Status.SENT)",
         "values = {'status': Status.SENT}",
         "values = dict(status=Status.SENT)",
@@ -137,7 +137,7 @@ def test_no_other_module_writes_a_status() -> None:
 def test_a_write_beside_the_table_would_be_found(code: str) -> None:
     """However it is written; what comes from the table is not."""
     assert [*writes_of_a_status(code)] == [1]
-    assert [*writes_of_a_status("sa.update(MESSAGE).values(**RELEASED.to(Status.QUEUED))")] == []
+    assert [*writes_of_a_status("sa.update(DELIVERY).values(**RELEASED.to(Status.QUEUED))")] == []
 
 
 def test_every_step_is_taken_somewhere() -> None:

@@ -14,9 +14,14 @@ from ...config import Migrations
 from ...state import State
 from ...storage import migrations
 from ...storage.database import connected, missing_parts
-from ...storage.tables import CHECK, MESSAGE, TABLES
+from ...storage.tables import CHECK, DELIVERY, MESSAGE, TABLES
 from .look import Finding, Health
 
+_WITHOUT_DELIVERY: Final = (
+    "{lost} of the oldest messages have no row in interaction_mail_delivery, so nobody delivers or "
+    "lists them: a migration dropped their status without the step that copies it. Go back to the "
+    "backup, and run the migration with that step (see 'Tables and migrations')."
+)
 _OLDEST: Final = {"sqlite": (3, 35), "postgresql": (13,), "mariadb": (10, 6)}
 
 
@@ -43,6 +48,9 @@ def tables(state: State) -> Finding:
         return Health.WRONG, f"missing: {', '.join(missing)}. {_how_to_migrate(state)}"
     with engine.connect() as connection:
         found = missing_parts(connection, schema)
+        lost = 0 if found else migrations.without_delivery(connection, schema)
+    if lost:
+        return Health.WRONG, _WITHOUT_DELIVERY.format(lost=lost)
     compared = importlib.util.find_spec("alembic") is not None
     if compared and not found:
         found = migrations.differences(engine, schema=schema)
@@ -76,7 +84,7 @@ def _tries() -> Iterator[sa.Executable]:
         of_no_rows = sa.select(*table.c).where(sa.false())
         yield sa.insert(table).from_select([*table.c], of_no_rows)
     yield sa.delete(MESSAGE).where(sa.false())
-    yield sa.update(MESSAGE).where(sa.false()).values(size=MESSAGE.c.size)
+    yield sa.update(DELIVERY).where(sa.false()).values(size=DELIVERY.c.size)
     yield sa.insert(CHECK).values(
         id=uuid.uuid4(),
         kind="doctor",

@@ -12,12 +12,11 @@ from ... import clock
 from ...config import STAYS_HERE, DeliveryMode
 from ...delivery import wakeup
 from ...delivery.appserver import NO_THREADS, Trouble
-from ...outbox import breaker, presence
+from ...outbox import breaker, claim, presence
 from ...outbox.presence import How, Presence
 from ...settings.model import relay_of
 from ...state import State
-from ...storage.tables import MessageRow
-from ...values import OPEN
+from ...storage.tables import DELIVERY
 from .look import Finding, Health
 
 _OVERDUE: Final = timedelta(minutes=5)
@@ -52,10 +51,7 @@ def delivery(state: State) -> Finding:
         stopped = settings.paused or breaker.read(connection, relay) is not None
         present = presence.heard_of(connection)
         late = connection.scalar(
-            sa.select(sa.func.count()).where(
-                MessageRow.status.in_(OPEN),
-                MessageRow.due_at < clock.now() - _OVERDUE,
-            )
+            sa.select(sa.func.count(DELIVERY.c.id)).where(claim.is_due(clock.now() - _OVERDUE))
         )
     if late and not stopped:
         text = f"{late} message(s) are due for over five minutes.{_WHO_DELIVERS.get(mode, '')}"

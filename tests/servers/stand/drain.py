@@ -15,7 +15,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from flask_interaction_mail import send_notification
-from flask_interaction_mail.storage.tables import ATTEMPT, MESSAGE, RECIPIENT
+from flask_interaction_mail.outbox.recipients import REPLY, STATUS
+from flask_interaction_mail.storage.tables import ATTEMPT, DELIVERY, MESSAGE, OUTBOX, RECIPIENT
 from tests.host import Host
 
 from .letters import Letter
@@ -81,26 +82,29 @@ def drain(url: str, folder: Path) -> Drained:
 
 def said(engine: sa.Engine) -> list[Said]:
     """What the outbox says about each recipient."""
-    columns = (MESSAGE.c.message_id, RECIPIENT.c.address, RECIPIENT.c.status, RECIPIENT.c.reply)
-    both = sa.select(*columns, MESSAGE.c.content).join(
-        RECIPIENT, RECIPIENT.c.message_id == MESSAGE.c.id
+    columns = (MESSAGE.c.message_id, RECIPIENT.c.address, STATUS, REPLY, MESSAGE.c.content)
+    both = sa.select(*columns).select_from(
+        OUTBOX.join(RECIPIENT, RECIPIENT.c.message_id == MESSAGE.c.id)
     )
     with engine.connect() as connection:
-        return [Said(*row[:-1], digest(row.content)) for row in connection.execute(both)]
+        return [Said(*row[:-1], digest(row[-1])) for row in connection.execute(both)]
 
 
 def _due(engine: sa.Engine) -> bool:
-    waiting = MESSAGE.c.status.in_(_WAITING)
-    soon = sa.update(MESSAGE).where(waiting).values(due_at=MESSAGE.c.created_at)
+    waiting = DELIVERY.c.status.in_(_WAITING)
+    soon = sa.update(DELIVERY).where(waiting).values(due_at=DELIVERY.c.created_at)
     with engine.begin() as connection:
         return connection.execute(soon).rowcount > 0
 
 
 def _times(engine: sa.Engine) -> tuple[float, float]:
-    first = sa.select(sa.func.min(ATTEMPT.c.started_at, type_=ATTEMPT.c.started_at.type))
-    ends = sa.select(ATTEMPT.c.finished_at).order_by(ATTEMPT.c.finished_at)
+    apart = sa.select(ATTEMPT.c.started_at, ATTEMPT.c.finished_at)
+    accepted = sa.select(DELIVERY.c.started_at, DELIVERY.c.finished_at)
     with engine.connect() as connection:
-        moments = [connection.scalar(first), *connection.scalars(ends)]
+        attempts = [*connection.execute(apart)]
+        attempts += connection.execute(accepted.where(DELIVERY.c.server.is_not(None)))
+    first = min((attempt.started_at for attempt in attempts), default=None)
+    moments = [*filter(None, [first]), *sorted(attempt.finished_at for attempt in attempts)]
     pauses = [(later - sooner).total_seconds() for sooner, later in itertools.pairwise(moments)]
     return sum(pauses), max(pauses, default=0.0)
 
