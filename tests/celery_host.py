@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -24,10 +24,14 @@ from flask import Flask
 from flask_interaction_mail import notification_sent
 from flask_interaction_mail.contrib.celery import install_beat
 from tests.brokers import Broker
+from tests.celery_programs import Forked
 from tests.host import Host
 
 ROOT = Path(__file__).parents[1]
 LEASE = 3  # s; what a killed worker had claimed is free again after that
+Process = subprocess.Popen[bytes] | Forked
+# Starts a program of Celery with arguments, in an environment, and with a file for what it says.
+Start = Callable[[list[str], Mapping[str, str], Path], Process]
 
 
 def celery_for(app: Flask, broker: Broker) -> celery.Celery:
@@ -87,7 +91,7 @@ class _Noting:
 class Program:
     """A ``celery`` process of the test, with its children."""
 
-    process: subprocess.Popen[bytes]
+    process: Process
     log: Path
     ready: str  # what its log says when it is
 
@@ -118,7 +122,7 @@ class Program:
     def begin_to_end(self) -> None:
         """SIGTERM; several may be at it at once."""
         if self.process.poll() is None:
-            self.process.terminate()
+            self.process.send_signal(signal.SIGTERM)
 
     def end(self) -> None:
         """Until it has ended, by force if SIGTERM does not help."""
@@ -134,14 +138,10 @@ def environment(url: str, broker: Broker) -> dict[str, str]:
     return {**os.environ, "FIM_URL": url, "FIM_BROKER": broker.url, "FIM_QUEUE": broker.queue}
 
 
-@contextmanager
-def running(
-    folder: Path, environment: Mapping[str, str], *arguments: str, ready: str
-) -> Iterator[Program]:
-    """``celery arguments`` in a process group of its own, ended at the end."""
-    log = folder / f"celery-{time.monotonic_ns()}.log"
+def command(arguments: list[str], environment: Mapping[str, str], log: Path) -> Process:
+    """``celery`` as a user starts it, in a process group of its own."""
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             [sys.executable, "-m", "celery", "-A", "tests.celery_app", *arguments],
             cwd=ROOT,
             env=dict(environment),
@@ -149,23 +149,32 @@ def running(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    program = Program(process, log, ready)
+
+
+@contextmanager
+def running(
+    start: Start, folder: Path, environment: Mapping[str, str], *arguments: str, ready: str
+) -> Iterator[Program]:
+    """A program of Celery, ended at the end."""
+    log = folder / f"celery-{time.monotonic_ns()}.log"
+    log.touch()
+    program = Program(start([*arguments], environment, log), log, ready)
     try:
         yield program
     finally:
         program.end()
 
 
-def worker(folder: Path, environment: Mapping[str, str], *options: str) -> Any:
+def worker(start: Start, folder: Path, environment: Mapping[str, str]) -> Any:
     """A running ``celery worker`` with two processes."""
     quiet = ("--without-gossip", "--without-mingle", "--without-heartbeat")
     name = f"w{time.monotonic_ns()}@%h"
-    arguments = ("worker", "-c", "2", "-n", name, "-l", "INFO", *quiet, *options)
-    return running(folder, environment, *arguments, ready=" ready.")
+    arguments = ("worker", "-c", "2", "-n", name, "-l", "INFO", *quiet)
+    return running(start, folder, environment, *arguments, ready=" ready.")
 
 
-def beat(folder: Path, environment: Mapping[str, str]) -> Any:
+def beat(start: Start, folder: Path, environment: Mapping[str, str]) -> Any:
     """A running ``celery beat``."""
     schedule = str(folder / f"schedule-{time.monotonic_ns()}")
     arguments = ("beat", "-s", schedule, "-l", "INFO")
-    return running(folder, environment, *arguments, ready="beat: Starting")
+    return running(start, folder, environment, *arguments, ready="beat: Starting")

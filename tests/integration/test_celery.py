@@ -38,12 +38,15 @@ from tests.celery_host import (
     LEASE,
     ROOT,
     Program,
+    Start,
     beat,
     celery_for,
+    command,
     environment,
     host_with_celery,
     worker,
 )
+from tests.celery_programs import Nursery, nursery
 from tests.databases import fresh_database
 from tests.host import SETTINGS, Host, opened
 from tests.servers.programs import free_port
@@ -64,12 +67,13 @@ class Site:
     folder: Path
     environment: dict[str, str]
     stack: ExitStack
+    how: Start  # programs are started
 
     def start(self, *, workers: int = 1, with_beat: bool = False, **others: str) -> list[Program]:
         """Start so many workers, and beat; all at once, because each takes seconds."""
         around = self.environment | others
-        wanted = [worker(self.folder, around) for _ in range(workers)]
-        wanted += [beat(self.folder, around)] if with_beat else []
+        wanted = [worker(self.how, self.folder, around) for _ in range(workers)]
+        wanted += [beat(self.how, self.folder, around)] if with_beat else []
         programs = [self.stack.enter_context(one) for one in wanted]
         for program in programs:
             self.stack.callback(program.begin_to_end)  # before the first of them is waited for
@@ -108,8 +112,14 @@ class Site:
         return "\n".join(path.read_text()[-3000:] for path in self.folder.glob("celery-*.log"))
 
 
+@pytest.fixture(scope="module")
+def programs() -> Iterator[Nursery]:
+    with nursery() as programs:
+        yield programs
+
+
 @pytest.fixture
-def build(tmp_path: Path) -> Iterator[Callable[..., Site]]:
+def build(tmp_path: Path, programs: Nursery) -> Iterator[Callable[..., Site]]:
     """Makes a site at a broker, on PostgreSQL."""
     with ExitStack() as stack:
 
@@ -123,7 +133,7 @@ def build(tmp_path: Path) -> Iterator[Callable[..., Site]]:
                 values = SETTINGS | {"smtp_port": catcher.port}
                 host.state.settings.save(values, base=None, changed_by="test")
             around = environment(url, broker)
-            return Site(host, broker, catcher, tmp_path, around, stack)
+            return Site(host, broker, catcher, tmp_path, around, stack, programs.start)
 
         yield building
 
@@ -155,6 +165,7 @@ def rabbit_site(build: Callable[..., Site]) -> Site:
 
 def test_a_commit_is_delivered_by_a_worker(site: Site) -> None:
     """No beat is needed for it; receivers of signals run in a context of the right application."""
+    site.how = command  # as it is outside of tests, with all imports
     site.start(FIM_NOTE="1")
     site.send(3)
     site.all_sent(3)
@@ -316,6 +327,7 @@ def test_the_sweep_finds_what_no_task_told_of(build: Callable[..., Site], redis:
     """Lost tasks, and messages that were deferred: beat looks after both."""
     site = build(redis, INTERACTION_MAIL_DELIVERY="worker")  # publishes nothing
     site.catcher.refuse["p1@firm.example"] = "450 4.2.0 later"
+    site.how = command  # beat, too, as it is outside of tests
     site.start(with_beat=True)
     site.send(2)
     site.wait_until(lambda: site.statuses() == {"sent": 1, "deferred": 1})
