@@ -14,6 +14,7 @@ from tests import proofs
 from tests.canary import Watch
 from tests.catcher import Catcher, catching
 from tests.crash import accounts
+from tests.databases import keeping
 from tests.templates import Compiled
 
 BUILD_MACHINE = os.environ.get("CI", "").lower() in ("1", "true", "yes")
@@ -32,6 +33,13 @@ def canary(request: pytest.FixtureRequest) -> Iterator[None]:
     if folder := request.node.funcargs.get("tmp_path"):
         watch.files(folder)
     assert not watch.found, "\n".join(watch.found)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def kept_databases() -> Iterator[None]:
+    """Databases that tests have left are emptied for others, and dropped at the end."""
+    with keeping():
+        yield
 
 
 @pytest.fixture
