@@ -23,9 +23,9 @@ from werkzeug.wsgi import ClosingIterator
 
 from flask_interaction_mail.settings.secret import Secret
 from flask_interaction_mail.signals import settings_changed
+from tests.passwords import PASSWORD as PASSWORD
+from tests.passwords import STEM as STEM
 
-STEM = "kanarie-Zq7-"
-PASSWORD = f"{STEM}hunter2"
 TESTS = str(Path(__file__).parent)
 SERVERS = ("mail.log", "mail.debug")  # aiosmtpd's: what it was told over the wire
 # What could end a line of a log, or move the cursor of who reads it (T16).

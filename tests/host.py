@@ -20,7 +20,7 @@ from flask_interaction_mail.state import State
 from flask_interaction_mail.storage import tables
 from flask_interaction_mail.storage.tables import MESSAGE
 from tests import outbox_rows
-from tests.canary import PASSWORD as PASSWORD
+from tests.passwords import PASSWORD as PASSWORD
 
 SETTINGS: dict[str, Any] = {
     "company_domain": "firm.example",
