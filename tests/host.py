@@ -21,6 +21,7 @@ from flask_interaction_mail.storage import tables
 from flask_interaction_mail.storage.tables import MESSAGE
 from tests import outbox_rows
 from tests.passwords import PASSWORD as PASSWORD
+from tests.tables import create_all
 
 SETTINGS: dict[str, Any] = {
     "company_domain": "firm.example",
@@ -100,7 +101,7 @@ class Host:
         self.messaging = InteractionMail(db=self.db, directory=self.people)
         self.messaging.init_app(self.app, admin=admin, access=access)
         with self.app.app_context():
-            self.db.create_all()
+            create_all(self.db.metadata, self.db.engine)
 
     @property
     def state(self) -> State:

@@ -22,6 +22,7 @@ from flask_interaction_mail.settings.model import MessagingSettings
 from flask_interaction_mail.storage import tables
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.values import Party, RecipientVerdict, Status
+from tests.tables import create_all
 
 SETTINGS = MessagingSettings(
     smtp_server="mail.example", encryption="none", default_from="crm@firm.example"
@@ -52,7 +53,7 @@ class Store:
         self.engine = sa.create_engine(url, connect_args=arguments)
         metadata = sa.MetaData()
         tables.copy_to(metadata)
-        metadata.create_all(self.engine)
+        create_all(metadata, self.engine)
 
     def ports(self, **changes: Any) -> DispatcherPorts:
         """Delivery from here, to nobody unless a ``transport`` or ``settings`` are named."""

@@ -27,6 +27,7 @@ from flask_interaction_mail.unit_of_work import retry_queue, session_events
 from flask_interaction_mail.unit_of_work.app_context import instrument
 from flask_interaction_mail.unit_of_work.pending_work import CommitRule, StoreMessage
 from tests.outbox_rows import a_message
+from tests.tables import create_all
 
 FILES = ("wal", "delete")
 SERVERS = ("postgresql", "mariadb")
@@ -90,8 +91,9 @@ class Host:
         if not ours_first:
             self._set_up()
         with self.app.app_context():
-            self.db.create_all()
             self.engine = self.db.engine
+            create_all(self.db.metadata, self.engine)
+            self.db.create_all([*self.app.config["SQLALCHEMY_BINDS"]])
         self.client = self.app.test_client()
 
     def _set_up(self) -> None:
