@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from tests.crash.accounts import LONG
 from tests.databases import fresh_database
 
 FILES = ("sqlite-wal", "sqlite-delete")
@@ -28,6 +29,7 @@ def fresh(kind: str, folder: Path) -> Iterator[str]:
         yield url
 
 
-def on(*kinds: str) -> pytest.MarkDecorator:
-    """Run the test on these kinds only."""
-    return pytest.mark.parametrize("kind", kinds, indirect=True)
+def on(*kinds: str, at_length: tuple[str, ...] = ()) -> pytest.MarkDecorator:
+    """Run the test on these kinds only; in the long form ``at_length``, too."""
+    chosen = (*kinds, *at_length) if LONG else kinds
+    return pytest.mark.parametrize("kind", chosen, indirect=True)

@@ -119,7 +119,7 @@ def ended_well(command: Command) -> None:
     assert (said.status, said.out, said.err) == (0, "", "")
 
 
-@on("sqlite-wal", "postgresql")
+@on("sqlite-wal", at_length=("postgresql",))
 def test_three_processes_deliver_a_backlog_once(site: Site, tmp_path: Path) -> None:
     """``status`` lists each of them; the one above them has no connection to anything."""
     site.put(300)
@@ -150,7 +150,7 @@ def connections(pid: int) -> list[str]:
     return [name for name in names if "socket:" in name or ".sqlite" in name]
 
 
-@on("sqlite-wal", "postgresql")
+@on("sqlite-wal", at_length=("postgresql",))
 def test_a_killed_process_is_replaced_and_nothing_is_lost(site: Site, tmp_path: Path) -> None:
     """What it had claimed is delivered by others, the one that takes its place among them."""
     site.put(200)
@@ -173,11 +173,21 @@ def test_a_killed_process_is_replaced_and_nothing_is_lost(site: Site, tmp_path: 
     assert found.worst <= 2  # one more copy of what it was sending
 
 
+SIGNALS = {
+    "SIGTERM to the supervisor": (os.kill, signal.SIGTERM),  # of a container's manager
+    "SIGINT to all": (os.killpg, signal.SIGINT),  # of a terminal
+}
+MORE_SIGNALS = {  # in the long form
+    "SIGTERM to all": (os.killpg, signal.SIGTERM),
+    "SIGINT to the supervisor": (os.kill, signal.SIGINT),
+}
+TOLD = SIGNALS | MORE_SIGNALS if LONG else SIGNALS
+
+
 @on("sqlite-wal")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("whom", [os.kill, os.killpg], ids=["supervisor", "all"])
+@pytest.mark.parametrize(("whom", "number"), TOLD.values(), ids=TOLD)
 def test_a_signal_ends_all_of_them_with_what_is_in_flight(
-    site: Site, tmp_path: Path, number: int, whom: Any
+    site: Site, tmp_path: Path, whom: Any, number: int
 ) -> None:
     """Ctrl-C and service managers tell each of them; a second signal changes nothing."""
     site.put(400)
@@ -196,7 +206,7 @@ def test_a_signal_ends_all_of_them_with_what_is_in_flight(
 
 
 @on("sqlite-wal")
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGINT, *([signal.SIGTERM] if LONG else [])])
 def test_a_signal_ends_processes_that_are_still_starting(
     site: Site, tmp_path: Path, number: int
 ) -> None:
