@@ -6,6 +6,7 @@ import logging
 import re
 
 import pytest
+import sqlalchemy as sa
 
 from flask_interaction_mail import (
     Contact,
@@ -16,6 +17,7 @@ from flask_interaction_mail import (
     merge_denied,
     send_notification,
 )
+from flask_interaction_mail.storage.tables import MESSAGE
 from tests.catcher import Mail
 from tests.host import STEWARDS, Host
 from tests.proofs import proved
@@ -72,7 +74,9 @@ def html_of(host: Host, server: Scripted, signal, text: str, number: int) -> str
     with host.app.app_context():
         signal.send(host.app, merge=Merge(contacts, requester=requester, reason=text))
         host.db.session.commit()
-    message = Mail("", [], host.rows()[-1].content).message
+    newest = sa.select(MESSAGE.c.content).order_by(MESSAGE.c.created_at.desc()).limit(1)
+    with host.state.database.reading() as connection:
+        message = Mail("", [], connection.scalar(newest)).message
     part = message.get_body(("html",))
     assert part is not None
     return str(part.get_content())
