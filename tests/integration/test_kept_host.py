@@ -149,8 +149,8 @@ def test_what_waited_is_delivered(kept: KeptHost) -> None:
     """Queued, deferred and held ones; the one for 2030 waits."""
     waiting = {"queued", "deferred", "held"}
     assert waiting <= kept.statuses().keys()
-    for (held,) in kept.rows("SELECT id FROM interaction_mail_delivery WHERE status = 'held'"):
-        kept.run("interaction-mail", "outbox", "release", held)
+    held = kept.rows("SELECT id FROM interaction_mail_delivery WHERE status = 'held'")
+    kept.run("interaction-mail", "outbox", "release", *(id for (id,) in held))
     kept.rows("UPDATE interaction_mail_delivery SET due_at = created_at WHERE status = 'deferred'")
     with catching() as catcher:
         _work(kept, catcher)
