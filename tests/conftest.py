@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -80,6 +81,12 @@ def pytest_configure() -> None:
     unhurried = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
     settings.register_profile("unhurried", settings(), **unhurried)
     settings.load_profile("unhurried")
+
+
+def pytest_collection_finish() -> None:
+    """Leave modules and tests out of every later look for garbage: they stay until the end."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
