@@ -101,7 +101,7 @@ class Host:
         self.messaging = InteractionMail(db=self.db, directory=self.people)
         self.messaging.init_app(self.app, admin=admin, access=access)
         with self.app.app_context():
-            create_all(self.db.metadata, self.db.engine)
+            create_all(self.db.metadata, self.db.engine, self.db.create_all)
 
     @property
     def state(self) -> State:
