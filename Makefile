@@ -87,8 +87,9 @@ requirements: $(VENV)/.test ## write docs/requirements.md from the names of the 
 settings: $(VENV)/.test ## write the table of docs/settings.md from the settings
 	$(BIN)/python docs/settings.py
 
-shape: $(VENV)/.test ## the package in figures: modules, chains, circles, sizes; draws its layers for the docs
+shape: $(VENV)/.test ## the package in figures: modules, chains, circles, sizes; draws its layers and tables for the docs
 	$(BIN)/python docs/shape.py --write
+	$(BIN)/python docs/tables.py --write
 
 wheel: $(VENV)/.test ## build the distribution into dist/
 	rm -rf build  # what an earlier build left would be shipped again

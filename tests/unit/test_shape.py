@@ -8,12 +8,18 @@ from types import ModuleType
 
 import pytest
 
+from flask_interaction_mail.storage.tables import TABLES
+
 SCRIPT = Path(__file__).parents[2] / "docs" / "shape.py"
 
 
 @pytest.fixture(scope="module")
 def shape() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("shape", SCRIPT)
+    return _load(SCRIPT)
+
+
+def _load(script: Path) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(script.stem, script)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -24,6 +30,14 @@ def shape() -> ModuleType:
 def test_the_picture_is_that_of_the_contract(shape: ModuleType) -> None:
     """``make shape`` would draw it as it is."""
     assert shape.PICTURE.read_text("utf-8") == shape.picture()
+
+
+def test_the_picture_of_the_tables_is_theirs() -> None:
+    """``make shape`` would draw it as it is, and each table is in it."""
+    tables = _load(SCRIPT.parent / "tables.py")
+    assert tables.PICTURE.read_text("utf-8") == tables.picture()
+    drawn = {f"interaction_mail_{name}" for column in tables.COLUMNS for name in column}
+    assert drawn == {table.name for table in TABLES}
 
 
 def test_each_box_is_a_folder_or_a_module(shape: ModuleType) -> None:
