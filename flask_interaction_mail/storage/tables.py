@@ -15,12 +15,37 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, cast
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql
+from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-Instant = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
-LongText = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
-LongBinary = sa.LargeBinary().with_variant(mysql.LONGBLOB(), "mysql", "mariadb")
+
+# MariaDB's own types would import its dialect, which takes 10 ms, also where another is in use.
+class Instant(sa.DateTime):
+    """A moment, with its microseconds."""
+
+
+class LongText(sa.Text):
+    """A text of up to 4 GB."""
+
+
+class LongBinary(sa.LargeBinary):
+    """Up to 4 GB."""
+
+
+@compiles(Instant, "mysql", "mariadb")
+def _instant(*_: object, **__: object) -> str:
+    return "DATETIME(6)"
+
+
+@compiles(LongText, "mysql", "mariadb")
+def _long_text(*_: object, **__: object) -> str:
+    return "LONGTEXT"
+
+
+@compiles(LongBinary, "mysql", "mariadb")
+def _long_binary(*_: object, **__: object) -> str:
+    return "LONGBLOB"
+
 
 Code = Annotated[str, mapped_column(sa.String(32))]  # a word of one of our enums
 Name = Annotated[str, mapped_column(sa.String(255))]
@@ -28,10 +53,8 @@ Address = Annotated[str, mapped_column(sa.String(320))]  # RFC 5321 §4.5.3.1: 6
 Json = Annotated[str, mapped_column(LongText)]
 
 
-FITTED: Final = ("sqlite", "postgresql")  # the databases that get options of their own
+FITTED: Final = ("sqlite", "postgresql", "mysql")  # the databases that get options of their own
 _WHERE_SET: dict[str, str] = {}  # index -> column
-# MariaDB: names and texts in every script, whatever the database's own character set is.
-_OPTIONS: Final = {"mysql_charset": "utf8mb4", "mariadb_charset": "utf8mb4"}
 
 
 def _where_set(name: str, *columns: str) -> sa.Index:
@@ -46,17 +69,14 @@ def _where_set(name: str, *columns: str) -> sa.Index:
 class Base(DeclarativeBase):
     """Root of the extension's own metadata."""
 
-    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: Instant, uuid.UUID: sa.Uuid()}
+    type_annotation_map: ClassVar[dict[Any, Any]] = {datetime: Instant(), uuid.UUID: sa.Uuid()}
 
 
 class SettingsRow(Base):
     """One revision of the settings; the highest is in force. Rows are never changed."""
 
     __tablename__ = "interaction_mail_settings"
-    __table_args__ = (
-        sa.PrimaryKeyConstraint("revision", name="pk_interaction_mail_settings"),
-        _OPTIONS,
-    )
+    __table_args__ = (sa.PrimaryKeyConstraint("revision", name="pk_interaction_mail_settings"),)
 
     # Given by the saver as its base + 1: two savers from one base collide on the key.
     revision: Mapped[int] = mapped_column(sa.Integer, autoincrement=False)
@@ -119,7 +139,6 @@ class MessageRow(Base):
         _where_set("ix_interaction_mail_message_key", "key"),
         _where_set("ix_interaction_mail_message_resend", "resend_of"),
         _where_set("ix_interaction_mail_message_message_id", "message_id"),
-        _OPTIONS,
     )
 
 
@@ -176,7 +195,6 @@ class DeliveryRow(Base):
         sa.Index("ix_interaction_mail_delivery_created", "created_at"),
         _where_set("ix_interaction_mail_delivery_lease", "lease_until"),
         _where_set("ix_interaction_mail_delivery_provider_id", "provider_id"),
-        _OPTIONS,
     )
 
 
@@ -214,7 +232,6 @@ class RecipientRow(Base):
         ),
         sa.Index("ix_interaction_mail_recipient_address", "address"),
         _where_set("ix_interaction_mail_recipient_digest", "digest_id"),
-        _OPTIONS,
     )
 
 
@@ -243,7 +260,6 @@ class AttemptRow(Base):
             name="fk_interaction_mail_attempt_message",
             ondelete="CASCADE",
         ),
-        _OPTIONS,
     )
 
 
@@ -265,7 +281,6 @@ class MetadataRow(Base):
             ondelete="CASCADE",
         ),
         sa.Index("ix_interaction_mail_metadata_value", "name", "value"),
-        _OPTIONS,
     )
 
 
@@ -287,7 +302,6 @@ class CheckRow(Base):
         sa.PrimaryKeyConstraint("id", name="pk_interaction_mail_check"),
         sa.Index("ix_interaction_mail_check_kind", "kind", "at"),
         sa.Index("ix_interaction_mail_check_fingerprint", "fingerprint"),
-        _OPTIONS,
     )
 
 
@@ -314,13 +328,44 @@ def copy_to(metadata: sa.MetaData, *, dialects: Iterable[str] = FITTED) -> None:
         copy = metadata.tables.get(f"{schema}.{table.name}" if schema else table.name)
         if copy is None:
             copy = table.to_metadata(metadata)
+            for column in copy.columns:
+                if type(column.type) in _GENERIC:  # what any migration can render
+                    column.type = _GENERIC[type(column.type)]()
         for dialect in dialects:
             _fit(copy, dialect)
 
 
+_GENERIC: Final[dict[type, type[sa.types.TypeEngine[Any]]]] = {
+    Instant: sa.DateTime,
+    LongText: sa.Text,
+    LongBinary: sa.LargeBinary,
+}
+
+
 def _fit(table: sa.Table, dialect: str) -> None:
-    if dialect in FITTED:
-        for index in table.indexes:
-            if column := _WHERE_SET.get(str(index.name)):
-                filled = sa.text(f'"{column}" IS NOT NULL')
-                index.dialect_kwargs[f"{dialect}_where"] = filled
+    match dialect:
+        case "sqlite" | "postgresql":
+            for index in table.indexes:
+                if name := _WHERE_SET.get(str(index.name)):
+                    filled = sa.text(f'"{name}" IS NOT NULL')
+                    index.dialect_kwargs[f"{dialect}_where"] = filled
+        case "mysql" | "mariadb":
+            _fit_mysql(table)
+
+
+def _fit_mysql(table: sa.Table) -> None:
+    from sqlalchemy.dialects import mysql  # late: see above
+
+    # Names and texts in every script, whatever the database's own character set is.
+    for dialect in ("mysql", "mariadb"):
+        table.dialect_kwargs[f"{dialect}_charset"] = "utf8mb4"
+
+    own: dict[type, sa.types.TypeEngine[Any]] = {
+        Instant: mysql.DATETIME(fsp=6),
+        LongText: mysql.LONGTEXT(),
+        LongBinary: mysql.LONGBLOB(),
+    }
+    for column in Base.metadata.tables[table.name].columns:
+        if variant := own.get(type(column.type)):
+            generic = _GENERIC[type(column.type)]()
+            table.c[column.key].type = generic.with_variant(variant, "mysql", "mariadb")

@@ -20,6 +20,7 @@ from bs4 import BeautifulSoup
 from flask import Blueprint, Flask
 from flask_admin import Admin
 from flask_sqlalchemy import SQLAlchemy
+from sqlalchemy.dialects import mysql
 
 from flask_interaction_mail import (
     InteractionMail,
@@ -436,17 +437,17 @@ def test_a_default_database_may_be_named_in_other_ways(
 
 
 @pytest.mark.parametrize(
-    ("url", "alembic", "fitted"),
+    ("url", "alembic", "fitted", "of_mysql"),
     [
-        ("sqlite://", False, {"sqlite_where"}),
-        ("mysql+pymysql://host/crm", False, set()),
-        ("postgresql+psycopg://host/crm", False, {"postgresql_where"}),
-        ("sqlite://", True, {"sqlite_where", "postgresql_where"}),
-        (None, False, {"sqlite_where", "postgresql_where"}),
+        ("sqlite://", False, {"sqlite_where"}, False),
+        ("mysql+pymysql://host/crm", False, set(), True),
+        ("postgresql+psycopg://host/crm", False, {"postgresql_where"}, False),
+        ("sqlite://", True, {"sqlite_where", "postgresql_where"}, True),
+        (None, False, {"sqlite_where", "postgresql_where"}, True),
     ],
 )
 def test_the_tables_get_the_options_of_the_databases_that_they_may_be_made_in(
-    url: str, alembic: bool, fitted: set[str], monkeypatch: pytest.MonkeyPatch
+    url: str, alembic: bool, fitted: set[str], of_mysql: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Of the application's own alone; of all where Alembic may write migrations for another."""
     if alembic:
@@ -457,6 +458,11 @@ def test_the_tables_get_the_options_of_the_databases_that_they_may_be_made_in(
     InteractionMail(an_app(url), db=db)
     indexes = db.metadata.tables["interaction_mail_delivery"].indexes
     assert {option for index in indexes for option in index.dialect_kwargs} == fitted
+    for table in db.metadata.tables.values():
+        types = [column.type for column in table.columns]
+        assert {type(one).__module__.partition(".")[0] for one in types} == {"sqlalchemy"}
+        moments = {one.compile(mysql.dialect()) for one in types if isinstance(one, sa.DateTime)}
+        assert moments <= {"DATETIME(6)" if of_mysql else "DATETIME"}
 
 
 def test_setting_up_twice_is_an_error_that_says_so(make: Callable[..., Flask]) -> None:

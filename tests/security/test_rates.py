@@ -214,7 +214,7 @@ def test_t14_a_thousand_denials_are_ten_mails_and_one_digest(
 def _statuses(host: Host) -> set[str]:
     """Without the contents, of which there are many."""
     with host.state.database.reading() as connection:
-        return set(connection.scalars(sa.select(MESSAGE.c.status).distinct()))
+        return set(connection.scalars(sa.select(DELIVERY.c.status).distinct()))
 
 
 def _until(condition: Any, seconds: float = 60) -> None:

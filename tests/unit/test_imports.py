@@ -46,6 +46,7 @@ LATE = (
     "dns",
     "email_validator",
     "idna",
+    "sqlalchemy.dialects.mysql",
     "sqlalchemy.dialects.postgresql",
     "flask_interaction_mail.admin.export",
     "flask_interaction_mail.admin.test_page",
