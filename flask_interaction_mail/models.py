@@ -2,7 +2,7 @@
 
 A message can be asked for what becomes of it, too: ``MessageRow.status`` and others are read from
 its ``DeliveryRow``, which is faster to search. ``RecipientRow.status`` and ``reply`` are what
-became of the recipient, wherever that is written.
+became of the recipient, wherever that is written. These are for reading alone.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _add(row: type, name: str, value: sa.ColumnElement[object], id: sa.Column[ob
     theirs = sa.select(value).where(DELIVERY.c.id == id).correlate(id.table).scalar_subquery()
     # Always true: it names the table of ``row`` where nothing else in a query does.
     read = sa.case((id.is_not(None), theirs))
-    sa.inspect(row).add_property(name, column_property(read, deferred=True, group="delivery"))
+    sa.inspect(row).add_property(name, column_property(read))
 
 
 for _name in _BEFORE:

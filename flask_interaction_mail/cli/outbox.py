@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import click
@@ -17,6 +17,7 @@ from ..values import Status
 from .output import Commands, MessageId, as_json, dump, fail, main, operator, pairs, say, table
 
 _TIMES: Final = ("created_at", "due_at", "expires_at", "finished_at", "started_at")
+_SAID: Final = ("server", "result", "stage", "reply")  # of an attempt
 _ids = click.argument("ids", nargs=-1, required=True, type=MessageId())
 
 
@@ -36,7 +37,7 @@ def list_(status: Sequence[str], limit: int, as_json: bool) -> None:
         found = recipients_of(connection, [row.id for row in rows])
     lines = [(row, [to.address for to in found.get(row.id, ())]) for row in rows]
     if as_json:
-        dump([{**_plain(row), "recipients": to} for row, to in lines])
+        dump([{**_plain(row._mapping), "recipients": to} for row, to in lines])
         return
     table(
         ("id", "created", "status", "reason", "to", "subject"),
@@ -47,8 +48,8 @@ def list_(status: Sequence[str], limit: int, as_json: bool) -> None:
     )
 
 
-def _plain(row: Any) -> dict[str, Any]:
-    values = dict(row._mapping)
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    values = dict(row)
     for name in _TIMES:
         if values.get(name) is not None:
             values[name] = clock.from_db(values[name])
@@ -64,7 +65,7 @@ def show(id: uuid.UUID, as_json: bool) -> None:
         details = queries.details(connection, id)
     if details is None:
         fail(f"There is no message {id}.")
-    values = _plain(details.row)
+    values = _plain(details.row._mapping)
     values["route"] = details.route
     if as_json:
         dump(_all_of(details, values))
@@ -107,9 +108,9 @@ def _show_people(details: queries.Details) -> None:
     if details.attempts:
         say("\nAttempts:")
         table(
-            ("at", "server", "result", "stage", "reply"),
+            ("at", *_SAID),
             [
-                (clock.from_db(row.started_at), row.server, row.result, row.stage, row.reply)
+                (clock.from_db(row["started_at"]), *map(row.get, _SAID))
                 for row in (attempt.row for attempt in details.attempts)
             ],
         )

@@ -91,14 +91,6 @@ class Claimer:
         """Whether the result of the claim can be taken without waiting."""
         return self._underway is not None and self._underway.done()
 
-    @property
-    def may_join(self) -> bool:
-        """Whether the next claim can be part of the transaction that records.
-
-        With one writer that saves a commit. With several, it would keep the others waiting.
-        """
-        return self.one_writer and not self.underway and self._informed
-
     def begin(self, request: ClaimRequest, *, beside: bool) -> None:
         """Claim; with ``beside``, in another thread if the database lets two write at once."""
         self._underway = Future()
@@ -107,8 +99,8 @@ class Claimer:
         if not (in_thread and threads.start(claim_now, "interaction-mail-claim")):
             claim_now()
 
-    def join(self, connection: sa.Connection, request: ClaimRequest) -> ClaimResult:
-        """Claim in the transaction of ``connection``; the caller commits, then calls ``keep``."""
+    def _join(self, connection: sa.Connection, request: ClaimRequest) -> ClaimResult:
+        """Claim in the transaction of ``connection``."""
         held: list[uuid.UUID] = []
         store, now = self._ports.store, self._time.now()
         claimed = claim.claim(
@@ -129,11 +121,6 @@ class Claimer:
             claim.give_back(connection, claimed, due_at=now, detail=None)
             claimed = []
         return ClaimResult(claimed, held, len(claimed) + len(held) >= request.limit)
-
-    def keep(self, result: ClaimResult) -> None:
-        """Let the next ``take`` give ``result``, which is committed."""
-        self._underway = Future()
-        self._underway.set_result(self._kept(result))
 
     def take(self) -> list[Claimed]:
         """Wait for the claim that was begun and give its messages; raises what it raised."""
@@ -174,7 +161,7 @@ class Claimer:
 
     def _claimed(self, request: ClaimRequest) -> list[Claimed]:
         with self._ports.store.writing() as connection:
-            result = self.join(connection, request)
+            result = self._join(connection, request)
         if request.sizes is LARGE:
             # It may have been the last one: look again.
             self.large_waits, self._looked_at = False, -math.inf

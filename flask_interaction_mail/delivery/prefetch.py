@@ -18,15 +18,12 @@ _SOON: Final = 1.0  # s
 class Load:
     """How busy a run is: messages ``in_flight``, and of these ``waiting`` for an agent.
 
-    ``agents`` can send at the same time. Nothing is claimed while more than ``low_water`` times a
-    claim is waiting. A claim that ``joins`` a record may be as large as two others.
+    ``agents`` can send at the same time.
     """
 
     in_flight: int
     waiting: int
     agents: int
-    low_water: float
-    joins: bool
 
 
 class Prefetch:
@@ -40,16 +37,14 @@ class Prefetch:
         self._claimed_at = 0.0
 
     def wanted(self, load: Load) -> int:
-        """How many more to claim now, 0 for none yet."""
-        if load.waiting > load.low_water * self.size:
-            return 0
-        return 2 * self.size - load.waiting if load.joins else self.size
+        """How many more to claim now, 0 while half a claim is waiting."""
+        return 0 if 2 * load.waiting > self.size else self.size
 
-    def claims(self, *, agents: int, most: int) -> None:  # noqa: ARG002 - for subclasses
-        """Choose the size of the next claim, at ``most``, as one is made now."""
+    def claims(self, *, agents: int) -> None:  # noqa: ARG002 - for subclasses
+        """Choose the size of the next claim, as one is made now."""
         now, last = time.monotonic(), self._claimed_at
         self._claimed_at = now
-        self.size = min(2 * self.size, most) if now - last < _SOON else FIRST
+        self.size = min(2 * self.size, MOST) if now - last < _SOON else FIRST
 
     def note(self, attempts: Sequence[Attempt]) -> None:
         """Learn from the ``attempts`` that have just ended."""
@@ -70,9 +65,9 @@ class ModestPrefetch(Prefetch):
         most = max(self.size, load.agents)
         return most - load.in_flight if 2 * load.in_flight <= most else 0
 
-    def claims(self, *, agents: int, most: int) -> None:
+    def claims(self, *, agents: int) -> None:
         within_a_second = int(agents * _SOON / max(self._seconds, 0.001))
-        self.size = max(agents, min(2 * self.size, most, within_a_second))
+        self.size = max(agents, min(2 * self.size, MOST, within_a_second))
 
     def note(self, attempts: Sequence[Attempt]) -> None:
         for attempt in attempts:

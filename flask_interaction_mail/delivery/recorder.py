@@ -15,7 +15,7 @@ from ..outbox.record import record
 from ..outbox.server_limits import CONNECTIONS, RECIPIENTS, ServerLimit, learn
 from ..settings.relay import Relay
 from ..storage.database import AWAY, in_short
-from .claimer import Claimer, ClaimRequest
+from .claimer import Claimer
 from .ports import DispatcherPorts, DrainStats, StopCondition
 from .resolution import in_ascii, is_for_default_to
 
@@ -52,35 +52,21 @@ class Recorder:
         self._stats = stats
         self._on_flushed = on_flushed
 
-    def record(
-        self, results: Sequence[AttemptResult], request: ClaimRequest | None = None
-    ) -> list[Claimed]:
+    def record(self, results: Sequence[AttemptResult]) -> list[Claimed]:
         """Record; while the database is away, try again: what was accepted must not leave twice.
 
-        Having to stop, it is tried for as long as a message in flight gets to finish. With
-        ``request``, the next messages are claimed in the same transaction, if that works at once.
-        Gives what goes on in another transaction with the server, now that this is recorded.
+        Having to stop, it is tried for as long as a message in flight gets to finish. Gives what
+        goes on in another transaction with the server, now that this is recorded.
         """
         if not results:
             return []
-        kept = self._record_and_claim(results, request) if request else self._patiently(results)
+        kept = self._patiently(results)
         done = [result for result in kept if result.rest is None]
         sent = sum(result.taken for result in done)
         self._stats.sent += sent
         self._stats.others += len(done) - sent
         self._ports.announce(done)
         return [result.rest for result in kept if result.rest is not None]
-
-    def _record_and_claim(
-        self, results: Sequence[AttemptResult], request: ClaimRequest
-    ) -> list[AttemptResult]:
-        try:
-            return self._write_down(results, request)
-        except Exception:
-            # Whatever it is of the two that fails: the record does not depend on the claim, and
-            # that one is made again by itself.
-            log.debug("dispatcher.together: it is recorded without a claim", exc_info=True)
-            return self._patiently(results)
 
     def _patiently(self, results: Sequence[AttemptResult]) -> list[AttemptResult]:
         last_try: float | None = None
@@ -112,19 +98,11 @@ class Recorder:
             return []
         return self._patiently([plain])
 
-    def _write_down(
-        self, results: Sequence[AttemptResult], request: ClaimRequest | None = None
-    ) -> list[AttemptResult]:
+    def _write_down(self, results: Sequence[AttemptResult]) -> list[AttemptResult]:
         began = time.monotonic()
         with self._ports.store.writing() as connection:
             now = self._time.now()
-            kept = record(
-                connection,
-                results,
-                worker=self._ports.worker,
-                now=now,
-                all_or_none=request is not None,
-            )
+            kept = record(connection, results, worker=self._ports.worker, now=now)
             spoken = any(result.attempt for result in results)
             if self._claimer.probing and spoken:
                 breaker.close(connection, self._relay)
@@ -135,14 +113,11 @@ class Recorder:
                 self._learn(connection, CONNECTIONS, self.connections, now)
             if news := [result for result in kept if is_for_default_to(result)]:
                 self._ports.report(connection, news)
-            taken = self._claimer.join(connection, request) if request else None
             written = time.monotonic()
             self._on_flushed()
         commit = time.monotonic() - written
         self.connections = None
         self.batch_size = fitting(self.batch_size, len(results), written - began, commit)
-        if taken is not None:
-            self._claimer.keep(taken)
         self._claimer.probing = self._claimer.probing and not spoken
         return kept
 

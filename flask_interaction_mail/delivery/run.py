@@ -20,7 +20,6 @@ from ..outbox.claimed import ANY, SMALL, Attempt, Claimed
 from ..settings.model import MessagingSettings, OnAmbiguous
 from ..storage.database import AWAY, in_short
 from ..transport.pool import KeptTransports
-from . import prefetch
 from .agents import AgentPool, AgentReport
 from .claimer import GLANCE, Claimer, ClaimRequest
 from .concurrency import Concurrency
@@ -154,36 +153,23 @@ class DeliveryRun:
         then begins when no agent sends any more, beside the last record.
         """
         claimer = self._claimer
-        if claimer.underway or (self._server_is_fast and self._others and not claimer.one_writer):
+        if claimer.underway or (self._server_is_fast and self._others):
             return
-        # A claim that joins the next record comes soon enough while any message waits.
-        low_water = 0 if claimer.may_join else 0.5
-        if limit := self._wanted(low_water):
+        if limit := self._wanted():
             claimer.begin(self._request(limit), beside=beside)
 
-    def _next_request(self) -> ClaimRequest | None:
-        """What to claim together with the next record, if anything."""
-        if not self._claimer.may_join or self._pool.trouble is not None:
-            return None
-        limit = self._wanted(low_water=1)
-        return self._request(limit, joins=True) if limit else None
-
-    def _request(self, limit: int, *, joins: bool = False) -> ClaimRequest:
+    def _request(self, limit: int) -> ClaimRequest:
         if not self._in_flight:
             self._lease.begin()
-        most = self._recorder.batch_size if self._claimer.one_writer else prefetch.MOST
-        self._prefetch.claims(agents=self._agents, most=most)
-        # A lost message counts as begun. With a slow server it would wait for a connection after
-        # each record, and workers that are killed meanwhile would make it look guilty.
-        late = 0 if joins and not self._latency.is_local else self._agents
-        late -= sum(claimed.lost_before for claimed in self._in_flight.values())
+        self._prefetch.claims(agents=self._agents)
+        late = self._agents - sum(claimed.lost_before for claimed in self._in_flight.values())
         free = self._agents - len(self._in_flight)
-        # SQLite rewrites whole rows and lets nobody else write: no large ones while agents send.
-        busy = joins or (self._in_flight if self._claimer.one_writer else self._large)
+        # SQLite lets nobody else write meanwhile: no large ones while agents send.
+        busy = self._in_flight if self._claimer.one_writer else self._large
         sizes = SMALL if busy else ANY
         return ClaimRequest(limit, free=max(0, free), late=max(0, late), sizes=sizes)
 
-    def _wanted(self, low_water: float) -> int:
+    def _wanted(self) -> int:
         if self._exhausted or (self._claimer.probing and self._in_flight):
             return 0
         if self._hold:
@@ -194,8 +180,6 @@ class DeliveryRun:
             in_flight=len(self._in_flight),
             waiting=len(self._pool.jobs),
             agents=self._agents,
-            low_water=low_water,
-            joins=self._claimer.may_join,
         )
         wanted = self._prefetch.wanted(load)
         # A few messages of some size may be as much as many small ones.
@@ -311,7 +295,7 @@ class DeliveryRun:
         self._proven = self._proven or bool(results)
         if self._pool.trouble is None and not self._claimer.one_writer:
             self._claim_ahead(beside=True)
-        recorded = self._recorder.record(results, self._next_request() if results else None)
+        recorded = self._recorder.record(results)
         if rests:
             self._continue(rests, recorded)
         self._return([report for report in reports if report.result is None])

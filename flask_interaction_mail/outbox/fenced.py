@@ -69,10 +69,6 @@ def _in_order_of_ids(rows: Iterable[Sequence[object]]) -> list[Sequence[object]]
     return sorted(rows, key=itemgetter(0))
 
 
-class ClaimsLost(Exception):
-    """Another worker has taken over what was claimed."""
-
-
 class Change:
     """An update of claimed messages that leaves out those whose claim was lost meanwhile.
 
@@ -104,19 +100,3 @@ class Change:
         ours = set(connection.scalars(self._find, parameters))  # MySQL and MariaDB
         connection.execute(self._update, parameters)
         return ours
-
-    def apply_to_all(
-        self, connection: sa.Connection, rows: Sequence[Sequence[object]], **others: object
-    ) -> None:
-        """Change all of ``rows``, without fetching which they were.
-
-        Raises:
-            ClaimsLost: some claims are not in force; the transaction has to be rolled back.
-        """
-        if not rows:
-            return
-        by_index(connection)
-        parameters = {**rows_parameter(_in_order_of_ids(rows)), **others}
-        result = connection.execute(self._update, parameters)
-        if result.rowcount != len(rows):
-            raise ClaimsLost(f"{result.rowcount} of {len(rows)} claims are in force")

@@ -49,7 +49,7 @@ _ADD_GIVEN_MESSAGES: Final = sa.insert(MESSAGE).from_select(  # on PostgreSQL
     ),
 )
 _TOGETHER: Final = 200  # messages in one document
-_FEW_BYTES: Final = 4_000_000  # of content in one document
+_FEW_BYTES: Final = 4_000_000  # of content and intents in one document
 _ORIGINS: Final = sa.select(MESSAGE.c.origin).where(MESSAGE.c.id.in_(sa.bindparam("ids")))
 _OF_DELIVERY: Final = "delivery_"  # begins the names of its parameters, beside a message's
 # One message with its recipients. For several, psycopg2 would take the recipients of the first.
@@ -130,7 +130,7 @@ def _is_plain(message: NewMessage) -> bool:
 
 
 def _size(messages: Iterable[NewMessage]) -> int:
-    return sum(len(message.content or b"") for message in messages)
+    return sum(len(message.content or b"") + len(message.stored_intent) for message in messages)
 
 
 def _row_in_letters(message: NewMessage) -> tuple[object, ...]:

@@ -207,7 +207,8 @@ def forget_flask_mail(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> No
     )
     connection.execute(
         sa.update(MESSAGE)
-        .where(MESSAGE.c.id.in_(done), MESSAGE.c.source == "flask_mail")
+        # By its own key as well: else MariaDB goes through all messages, and locks them.
+        .where(MESSAGE.c.id.in_(ids), MESSAGE.c.id.in_(done), MESSAGE.c.source == "flask_mail")
         .values(intent=PURGED, content=None)
     )
 

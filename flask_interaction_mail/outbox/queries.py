@@ -41,21 +41,31 @@ _SHOWN = (
     DeliveryRow.size,
     MessageRow.resend_of,
     MessageRow.resent_by,
-    DeliveryRow.fence,
-    DeliveryRow.worker,
-    DeliveryRow.started_at,
-    DeliveryRow.server,
-    DeliveryRow.reply,
     IN_DIGEST.label("in_digest"),
     PARTLY_IN_DIGEST.label("partly_in_digest"),
 )
 
 
+# The attempt that stands in the delivery row, as a row of its own would have it.
+_ACCEPTED = sa.select(
+    DeliveryRow.id.label("message_id"),
+    DeliveryRow.fence.label("number"),
+    DeliveryRow.started_at,
+    DeliveryRow.finished_at,
+    DeliveryRow.server,
+    DeliveryRow.worker,
+    sa.literal(str(Result.ACCEPTED)).label("result"),
+    sa.literal(str(Stage.CONTENT)).label("stage"),
+    DeliveryRow.reply,
+    sa.null().label("diverted_to"),
+).where(DeliveryRow.status == Status.SENT, DeliveryRow.server.is_not(None))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attempt:
-    """One attempt, with the reply to each recipient."""
+    """One attempt, with the columns of its row by name, and the reply to each recipient."""
 
-    row: Any
+    row: Mapping[str, Any]
     replies: Mapping[str, str]
 
 
@@ -117,7 +127,7 @@ def details(connection: sa.Connection, id: uuid.UUID) -> Details | None:
         row=row,
         route=messages.read_route(row.route),
         recipients=recipients,
-        attempts=_attempts(connection, row, recipients),
+        attempts=_attempts(connection, id, recipients),
         resends=resends.resends_of(connection, id),
         has_content=bool(row.has_content),
     )
@@ -132,31 +142,16 @@ def stored(connection: sa.Connection, id: uuid.UUID) -> tuple[bytes | None, str]
 
 
 def _attempts(
-    connection: sa.Connection, message: Any, recipients: Iterable[RecipientVerdict]
+    connection: sa.Connection, id: uuid.UUID, recipients: Iterable[RecipientVerdict]
 ) -> tuple[Attempt, ...]:
     rows: Sequence[Any] = connection.execute(
         sa.select(*AttemptRow.__table__.c)
-        .where(AttemptRow.message_id == message.id)
+        .where(AttemptRow.message_id == id)
         .order_by(AttemptRow.number)
     ).all()
-    attempts = [Attempt(row=row, replies=json.loads(row.verdicts)) for row in rows]
-    if message.status == Status.SENT and message.server is not None:
-        attempts.append(_accepted(message, recipients))
+    attempts = [Attempt(row=row._mapping, replies=json.loads(row.verdicts)) for row in rows]
+    if accepted := connection.execute(_ACCEPTED.where(DeliveryRow.id == id)).first():
+        replies = {to.address: to.reply for to in recipients if to.reply is not None}
+        row = {**accepted._mapping, "verdicts": json.dumps(replies)}
+        attempts.append(Attempt(row=row, replies=replies))
     return tuple(attempts)
-
-
-def _accepted(message: Any, recipients: Iterable[RecipientVerdict]) -> Attempt:
-    """The attempt that stands in the delivery row."""
-    row = AttemptRow(
-        message_id=message.id,
-        number=message.fence,
-        started_at=message.started_at,
-        finished_at=message.finished_at,
-        server=message.server,
-        worker=message.worker,
-        result=Result.ACCEPTED,
-        stage=Stage.CONTENT,
-        reply=message.reply,
-    )
-    replies = {to.address: to.reply for to in recipients if to.reply is not None}
-    return Attempt(row=row, replies=replies)

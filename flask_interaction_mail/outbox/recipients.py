@@ -19,7 +19,10 @@ _SHARED: Final = sa.and_(
     DELIVERY.c.status == Status.SENT, sa.or_(*(RECIPIENT.c.status == status for status in OPEN))
 )
 STATUS: Final = sa.case((_SHARED, DELIVERY.c.status), else_=RECIPIENT.c.status)
-REPLY: Final = sa.case((_SHARED, DELIVERY.c.reply), else_=RECIPIENT.c.reply)
+# Where the server said nothing new, its last reply stays.
+REPLY: Final = sa.case(
+    (_SHARED, sa.func.coalesce(DELIVERY.c.reply, RECIPIENT.c.reply)), else_=RECIPIENT.c.reply
+)
 _WITH_DELIVERY: Final = RECIPIENT.join(DELIVERY, DELIVERY.c.id == RECIPIENT.c.message_id)
 
 

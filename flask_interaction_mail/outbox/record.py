@@ -96,30 +96,20 @@ def record(
     *,
     worker: str,
     now: datetime,
-    all_or_none: bool = False,
 ) -> list[AttemptResult]:
     """Write down what happened; gives those results whose claim was still in force.
 
     On MariaDB this is the first statement of its transaction.
-
-    Raises:
-        ClaimsLost: with ``all_or_none``, a claim was not; nothing of this may be committed.
     """
     lock_rows_only(connection)
     accepted, going_on, others = _sorted(results)
     digests = [result.claimed.id for result in results if _ends_digest(result)]
     if digests or max(map(len, (accepted, going_on, others))) < len(results):
         lock_with_members(connection, (result.claimed.id for result in results), digests)
-    kept = [*results]
-    if all_or_none:
-        _SAY_OF_ACCEPTED.apply_to_all(connection, accepted, finished_at=now)
-        _SAY_OF_MESSAGES.apply_to_all(connection, others, finished_at=now)
-        _GO_ON.apply_to_all(connection, going_on)
-    else:
-        won = _SAY_OF_ACCEPTED.apply(connection, accepted, finished_at=now)
-        won |= _SAY_OF_MESSAGES.apply(connection, others, finished_at=now)
-        won |= _GO_ON.apply(connection, going_on)
-        kept = [result for result in results if result.claimed.id in won]
+    won = _SAY_OF_ACCEPTED.apply(connection, accepted, finished_at=now)
+    won |= _SAY_OF_MESSAGES.apply(connection, others, finished_at=now)
+    won |= _GO_ON.apply(connection, going_on)
+    kept = [result for result in results if result.claimed.id in won]
     differing = [result for result in kept if not result.shared]
     if recipients := [row for result in differing for row in _recipient_rows(result)]:
         connection.execute(_SAY_OF_RECIPIENTS, rows_parameter(recipients))

@@ -25,7 +25,8 @@ class Transition:
     """What happens to a message: an event, the statuses before it, and those after it.
 
     ``recipients`` are the statuses that its recipients have before it, where they take part. They
-    are never ``sending``: while a worker has their message they are ``queued`` or ``deferred``.
+    are never ``sending``: while a worker has their message they are ``queued`` or ``deferred``, and
+    stay so if it is accepted for everybody (see ``recipients.py``).
     """
 
     event: str

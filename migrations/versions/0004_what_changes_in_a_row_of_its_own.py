@@ -402,7 +402,11 @@ class _Rows:
         recipient = self.recipient.c
         function = _OBJECT_OF.get(op.get_context().dialect.name, "json_objectagg")
         replies = getattr(sa.func, function)(recipient.address, self.delivery.c.reply)
-        theirs = (recipient.message_id == self.delivery.c.id, self._is_unwritten())
+        theirs = (
+            recipient.message_id == self.delivery.c.id,
+            self._is_unwritten(),
+            self.delivery.c.reply.is_not(None),
+        )
         found = sa.select(sa.cast(replies, sa.Text)).where(*theirs)
         text = found.correlate(self.delivery).scalar_subquery()
         return sa.func.coalesce(text, _word("{}"))

@@ -282,7 +282,7 @@ def _results(desk: Desk) -> list[str]:
     with desk.store.reading() as connection:
         found = queries.details(connection, desk.last)
     assert found is not None
-    return [attempt.row.result for attempt in found.attempts]
+    return [attempt.row["result"] for attempt in found.attempts]
 
 
 def test_a_lost_answer_makes_as_many_copies_as_ambiguous_attempts(at: Any) -> None:

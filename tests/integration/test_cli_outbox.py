@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -51,6 +52,30 @@ def send(host: Host, to: Any = "bob", subject: str = "Hello", **others: Any) -> 
         queued = send_notification(to, subject, **({"text": "Hello Bob"} | others))
         host.db.session.commit()
         return str(queued.id)
+
+
+def test_show_lists_an_attempt_that_was_accepted_for_everybody(
+    host: Host, catcher: Catcher
+) -> None:
+    """It stands in the delivery row, and has the keys of any other; the message has no new ones."""
+    accepted = send(host)
+    host.dispatcher().drain()
+    catcher.refuse = {"bob@firm.example": "550 5.1.1 no such user"}
+    refused = send(host)
+    host.dispatcher().drain()
+    with host.app.app_context():
+        one, other = (
+            json.loads(done(host, "outbox", "show", id, "--json").out) for id in (accepted, refused)
+        )
+        text = done(host, "outbox", "show", accepted).out
+    (attempt,), (apart,) = one["attempts"], other["attempts"]
+    assert attempt.keys() == apart.keys()
+    assert one.keys() == other.keys()
+    assert (attempt["result"], attempt["stage"], attempt["number"]) == ("accepted", "content", 1)
+    assert attempt["verdicts"] == {"bob@firm.example": attempt["reply"]}
+    assert (attempt["server"], attempt["worker"]) == (apart["server"], apart["worker"])
+    assert attempt["reply"] in text
+    assert "fence" not in one
 
 
 def set_row(host: Host, id: str, **values: Any) -> None:

@@ -83,8 +83,9 @@ def _tries() -> Iterator[sa.Executable]:
     for table in TABLES:
         of_no_rows = sa.select(*table.c).where(sa.false())
         yield sa.insert(table).from_select([*table.c], of_no_rows)
-    yield sa.delete(MESSAGE).where(sa.false())
-    yield sa.update(DELIVERY).where(sa.false()).values(size=DELIVERY.c.size)
+    for table in (MESSAGE, DELIVERY):
+        yield sa.delete(table).where(sa.false())
+        yield sa.update(table).where(sa.false()).values(created_at=table.c.created_at)
     yield sa.insert(CHECK).values(
         id=uuid.uuid4(),
         kind="doctor",
