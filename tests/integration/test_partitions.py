@@ -274,3 +274,21 @@ def test_parts_are_stored_as_the_default_part_is(host: Host) -> None:
                 for one in (tomorrow, DEFAULT)
             )
             assert new == default
+
+
+def test_a_day_that_lacks_the_newer_tables_is_completed(host: Host, catcher: Catcher) -> None:
+    """As after an update of a site that was divided before there were these tables."""
+    id = send(host, "before")
+    part = part_of(today()).replace("message", "delivery")
+    with engine(host).begin() as connection:
+        for statement in (
+            f"ALTER TABLE interaction_mail_delivery DETACH PARTITION {part}",
+            f"INSERT INTO interaction_mail_delivery SELECT * FROM {part}",
+            f"DROP TABLE {part}",
+        ):
+            connection.execute(sa.text(statement))
+        connection.execute(sa.select(sa.func.interaction_mail_days.add_day(today())))
+    assert parts(host, DELIVERY) == {id: part}
+    assert host.dispatcher().drain().sent == 1
+    daily(host)
+    assert parts(host, DELIVERY) == {id: part}
