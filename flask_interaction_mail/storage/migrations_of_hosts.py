@@ -22,7 +22,7 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations import Operations, ops
 
 from .migrations import characters_of
-from .tables import ATTEMPT, DELIVERY, MESSAGE, METADATA, RECIPIENT
+from .tables import ATTEMPT, DELIVERY, MESSAGE, METADATA, RECIPIENT, copy_to
 
 # From 1.18 on, a comparator that is registered in this way would else be asked before Alembic's.
 _PRIORITY: Final[dict[str, Any]] = (
@@ -35,6 +35,10 @@ _MOVED: Final = (
     *("status", "reason", "detail", "due_at", "finished_at", "attempts", "fence"),
     *("lost_leases", "lease_until", "worker", "size"),
 )
+
+
+# With types that a revision can name without importing this package.
+copy_to(_AS_MIGRATED := sa.MetaData())
 
 
 class CarryRows(ops.MigrateOperation):
@@ -97,7 +101,7 @@ def _one_by_one(change: ops.ModifyTableOps) -> Iterator[ops.MigrateOperation]:
 
 def _column(name: str) -> sa.Column[Any]:
     """The column as it comes back: with a default, because the table is filled."""
-    like = DELIVERY.c[name]
+    like = _AS_MIGRATED.tables[DELIVERY.name].c[name]
     default = None if like.nullable else ("" if isinstance(like.type, sa.String) else "0")
     return sa.Column(name, like.type, nullable=like.nullable, server_default=default)
 
