@@ -180,8 +180,11 @@ class Host:
             engines = list(self.db.engines.values())
         if not self.url.startswith("sqlite"):
             self._empty()
-        for engine in engines:
-            engine.dispose()
+        # What is stored in the background is seen before its end, where all share a connection;
+        # and SQLite ends the process if that is closed meanwhile.
+        with retry_queue._round_lock:
+            for engine in engines:
+                engine.dispose()
 
     def _empty(self) -> None:
         with self.engine.begin() as connection:
