@@ -39,18 +39,6 @@ class ClaimRequest:
     sizes: Sizes = ANY
 
 
-@dataclass(frozen=True, slots=True)
-class ClaimResult:
-    """What a claim came to; nothing of it counts before the commit.
-
-    ``held`` are messages above a rate. ``found_all`` is true if it found as many as requested.
-    """
-
-    claimed: list[Claimed]
-    held: Collection[uuid.UUID]
-    found_all: bool
-
-
 class Claimer:
     """Takes messages from the queue for one set of settings, one claim at a time.
 
@@ -99,29 +87,6 @@ class Claimer:
         if not (in_thread and threads.start(claim_now, "interaction-mail-claim")):
             claim_now()
 
-    def _join(self, connection: sa.Connection, request: ClaimRequest) -> ClaimResult:
-        """Claim in the transaction of ``connection``."""
-        held: list[uuid.UUID] = []
-        store, now = self._ports.store, self._time.now()
-        claimed = claim.claim(
-            connection,
-            limit=request.limit,
-            worker=self._ports.worker,
-            lease=self._ports.lease,
-            now=now,
-            late=request.late,
-            free=request.free,
-            hold=self._settings.on_ambiguous is OnAmbiguous.HOLD,
-            only_fresh=self._only_fresh,
-            sizes=request.sizes,
-            reading=None if store.single_connection else store.reading,
-            rate_filter=partial(self._hold_excess, held),
-        )
-        if claimed and self.probing and not breaker.begin_probe(connection, self._relay, now):
-            claim.give_back(connection, claimed, due_at=now, detail=None)
-            claimed = []
-        return ClaimResult(claimed, held, len(claimed) + len(held) >= request.limit)
-
     def take(self) -> list[Claimed]:
         """Wait for the claim that was begun and give its messages; raises what it raised."""
         underway, self._underway = self._underway, None
@@ -160,12 +125,34 @@ class Claimer:
         return next(filter(None, map(self._claimed, turns)), [])
 
     def _claimed(self, request: ClaimRequest) -> list[Claimed]:
-        with self._ports.store.writing() as connection:
-            result = self._join(connection, request)
+        """Claim in a transaction; nothing of it counts before the commit."""
+        held: list[uuid.UUID] = []
+        store, now = self._ports.store, self._time.now()
+        with store.writing() as connection:
+            claimed = claim.claim(
+                connection,
+                limit=request.limit,
+                worker=self._ports.worker,
+                lease=self._ports.lease,
+                now=now,
+                late=request.late,
+                free=request.free,
+                hold=self._settings.on_ambiguous is OnAmbiguous.HOLD,
+                only_fresh=self._only_fresh,
+                sizes=request.sizes,
+                reading=None if store.single_connection else store.reading,
+                rate_filter=partial(self._hold_excess, held),
+            )
+            if claimed and self.probing and not breaker.begin_probe(connection, self._relay, now):
+                claim.give_back(connection, claimed, due_at=now, detail=None)
+                claimed = []
         if request.sizes is LARGE:
-            # It may have been the last one: look again.
-            self.large_waits, self._looked_at = False, -math.inf
-        return self._kept(result)
+            self.large_waits = False
+        if request.sizes is LARGE or len(claimed) + len(held) < request.limit:
+            self._looked_at = -math.inf  # there may be no more: look, which takes no locks
+        self._to_announce += held
+        self.exhausted = not (claimed or held)
+        return claimed
 
     def _look(self) -> bool:
         """Whether there is something to claim and nothing in the way; reads without locks."""
@@ -193,13 +180,6 @@ class Claimer:
             with store.writing() as connection:
                 self._to_announce += rate_limits.gather(connection, now)
         return True
-
-    def _kept(self, result: ClaimResult) -> list[Claimed]:
-        self._to_announce += result.held
-        self.exhausted = not (result.claimed or result.held)
-        if not result.found_all:
-            self._looked_at = -math.inf  # there may be no more: look, which takes no locks
-        return result.claimed
 
     def _hold_excess(
         self,

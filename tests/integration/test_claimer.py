@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -211,13 +212,26 @@ def test_a_claim_that_fails_takes_no_record_with_it(
     assert len(transport.delivered) == 12
 
 
-def test_nothing_counts_of_a_claim_whose_transaction_fails(store: Store) -> None:
+def test_nothing_counts_of_a_claim_whose_transaction_fails(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither the messages nor what was held of them: both are as they were."""
     store.put(a_message())
+    failed: list[sa.Connection] = []
+
+    @contextmanager
+    def writing() -> Iterator[sa.Connection]:
+        with store.engine.begin() as connection:
+            yield connection
+            if not failed:
+                failed.append(connection)
+                raise RuntimeError("no commit")
+
+    monkeypatch.setattr(store, "writing", writing)
     claimer = Claimer(store.ports(), SETTINGS, relay_of(SETTINGS), queue.Time())
-    with store.engine.connect() as connection:
-        assert len(claimer._join(connection, ONE).claimed) == 1
-        connection.rollback()
+    claimer.begin(ONE, beside=False)
+    with pytest.raises(RuntimeError, match="no commit"):
+        claimer.take()
     assert not claimer.underway
     claimer.begin(ONE, beside=False)
     assert len(claimer.take()) == 1
