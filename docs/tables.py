@@ -26,7 +26,7 @@ _HEAD, _LINE = 46, 15
 def picture() -> str:
     """The tables as an SVG image."""
     boxes = {name: place for column in range(3) for name, place in _places(column)}
-    lines = [_line(boxes["message"], boxes[name]) for name in boxes if _refers(_table(name))]
+    lines = [_line(boxes["message"], boxes[name]) for name in boxes if _table(name).foreign_keys]
     drawn = [_box(name, *place) for name, place in boxes.items()]
     height = max(top + _height(_table(name)) for name, (_, top) in boxes.items()) + _MARGIN
     return _SVG.format(width=_WIDTH, height=height, content="\n".join([*lines, *drawn]))
@@ -50,10 +50,6 @@ def _class(name: str) -> type[Base]:
 
 def _table(name: str) -> sa.Table:
     return Base.metadata.tables[f"interaction_mail_{name}"]
-
-
-def _refers(table: sa.Table) -> bool:
-    return bool(table.foreign_keys)
 
 
 def _height(table: sa.Table) -> int:

@@ -14,6 +14,7 @@ from .outbox.recipients import REPLY, STATUS
 from .storage.tables import (
     DELIVERY,
     MESSAGE,
+    MOVED,
     RECIPIENT,
     AttemptRow,
     CheckRow,
@@ -34,20 +35,6 @@ __all__ = [
     "SettingsRow",
 ]
 
-_BEFORE = (  # what stood in the message's own table up to version 0.1
-    "status",
-    "reason",
-    "detail",
-    "due_at",
-    "finished_at",
-    "attempts",
-    "fence",
-    "lost_leases",
-    "lease_until",
-    "worker",
-    "size",
-)
-
 
 def _add(row: type, name: str, value: sa.ColumnElement[object], id: sa.Column[object]) -> None:
     """Have ``row.name`` read ``value`` of the message that is named in its column ``id``."""
@@ -57,7 +44,7 @@ def _add(row: type, name: str, value: sa.ColumnElement[object], id: sa.Column[ob
     sa.inspect(row).add_property(name, column_property(read))
 
 
-for _name in _BEFORE:
+for _name in MOVED:
     _add(MessageRow, _name, DELIVERY.c[_name], MESSAGE.c.id)
 for _name, _value in (("status", STATUS), ("reply", REPLY)):
     _add(RecipientRow, _name, _value, RECIPIENT.c.message_id)

@@ -184,6 +184,7 @@ class Status(enum.StrEnum):
         return self not in UNDERWAY
 
 
+NORMAL_PRIORITY: Final = 0  # of all messages
 OPEN: Final = (Status.QUEUED, Status.DEFERRED)  # a worker takes them when they are due
 UNDERWAY: Final = (Status.QUEUED, Status.SENDING, Status.DEFERRED)
 # Nothing waits any more: neither for a worker, nor for a person or a digest.

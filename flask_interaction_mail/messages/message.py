@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from .. import clock
 from ..text import storable
-from ..values import Notification, Reason, RecipientVerdict, Status
+from ..values import NORMAL_PRIORITY, Notification, Reason, RecipientVerdict, Status
 from .intent import Intent
 from .route import RouteStep
 
@@ -120,7 +120,7 @@ class NewMessage:
             "id": self.id,
             "status": self.status,
             "created_at": self.created_at,
-            "priority": 0,
+            "priority": NORMAL_PRIORITY,
             "attempts": 0,
             "fence": 0,
             "lost_leases": 0,

@@ -21,7 +21,7 @@ from .. import clock
 from ..logs import about, log
 from ..storage.json_rows import JsonQuery, joined_update, json_table
 from ..storage.tables import DELIVERY
-from ..values import OPEN, Reason, Status
+from ..values import NORMAL_PRIORITY, OPEN, Reason, Status
 from .claimed import ANY, LARGE, Claimed, Sizes
 from .fenced import Change, by_index, lock_rows_only
 from .loading import WANTED, Reading, load, wanted
@@ -30,7 +30,6 @@ from .transitions import CLAIMED, RETURNED, SET_ASIDE
 # Holds those of the messages just claimed that may not be sent now; gives their ids.
 RateFilter = Callable[[sa.Connection, Sequence[Claimed], datetime], Collection[uuid.UUID]]
 
-NORMAL: Final = 0  # the priority of all messages
 _MAX_BEGUN = 3  # claims that began with a message and never ended
 _MAX_BYTES = 8_000_000  # of content in one claim, so that large messages do not fill the memory
 _GLANCE = 200  # messages at the head of a queue that are searched for a large one
@@ -65,8 +64,8 @@ _PICK_DUE, _PICK_LATE = (
 _LARGEST_DUE, _LARGEST_LATE = (
     sa.select(sa.func.max(query.subquery("head").c.size)) for query in (_DUE, _LATE)
 )
-_FRESH: Final[dict[str, Any]] = {"wanted": Status.QUEUED, "rank": NORMAL}
-_AGAIN: Final[dict[str, Any]] = {"wanted": Status.DEFERRED, "rank": NORMAL}
+_FRESH: Final[dict[str, Any]] = {"wanted": Status.QUEUED, "rank": NORMAL_PRIORITY}
+_AGAIN: Final[dict[str, Any]] = {"wanted": Status.DEFERRED, "rank": NORMAL_PRIORITY}
 _TAKE = (
     joined_update(DELIVERY)
     .where(DELIVERY.c.id == WANTED.c.id)
@@ -200,7 +199,7 @@ def claim(
 def is_due(by: datetime) -> sa.ColumnElement[bool]:
     """Whether a message waits for an attempt that might have begun at ``by``, in SQL."""
     return sa.and_(
-        DELIVERY.c.status.in_(OPEN), DELIVERY.c.priority == NORMAL, DELIVERY.c.due_at <= by
+        DELIVERY.c.status.in_(OPEN), DELIVERY.c.priority == NORMAL_PRIORITY, DELIVERY.c.due_at <= by
     )
 
 

@@ -58,15 +58,11 @@ _LOCK = _rows_first(
 def lock_messages(connection: sa.Connection, ids: Iterable[uuid.UUID]) -> Sequence[Any]:
     """Wait until nobody else writes the messages ``ids``, and keep others out until the commit.
 
-    Gives ``id`` and ``status`` of each, as they are now. All who lock several messages
-    go by their ids, and lock a message before its recipients, so that nobody waits in a circle.
+    Gives ``id`` and ``status`` of each, as they are now. All who lock several messages go by their
+    ids, and lock a message before its recipients, so that nobody waits in a circle.
     """
     by_index(connection)
     return connection.execute(_LOCK, rows_parameter((id,) for id in sorted(ids))).all()
-
-
-def _in_order_of_ids(rows: Iterable[Sequence[object]]) -> list[Sequence[object]]:
-    return sorted(rows, key=itemgetter(0))
 
 
 class Change:
@@ -91,7 +87,7 @@ class Change:
         self, connection: sa.Connection, rows: Iterable[Sequence[object]], **others: object
     ) -> set[uuid.UUID]:
         """Change those of ``rows`` whose claim is in force; gives their ids."""
-        if not (changed := _in_order_of_ids(rows)):
+        if not (changed := sorted(rows, key=itemgetter(0))):  # by id, as everybody locks
             return set()
         by_index(connection)
         parameters = {**rows_parameter(changed), **others}

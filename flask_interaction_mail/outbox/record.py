@@ -110,7 +110,8 @@ def record(
     won |= _SAY_OF_MESSAGES.apply(connection, others, finished_at=now)
     won |= _GO_ON.apply(connection, going_on)
     kept = [result for result in results if result.claimed.id in won]
-    differing = [result for result in kept if not result.shared]
+    shared = {row[0] for row in accepted}
+    differing = [result for result in kept if result.claimed.id not in shared]
     if recipients := [row for result in differing for row in _recipient_rows(result)]:
         connection.execute(_SAY_OF_RECIPIENTS, rows_parameter(recipients))
     if attempts := [_attempt_row(result, result.attempt) for result in differing if result.attempt]:

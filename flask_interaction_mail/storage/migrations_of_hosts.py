@@ -22,7 +22,7 @@ from alembic.autogenerate.api import AutogenContext
 from alembic.operations import Operations, ops
 
 from .migrations import characters_of
-from .tables import ATTEMPT, DELIVERY, MESSAGE, METADATA, RECIPIENT, copy_to
+from .tables import ATTEMPT, DELIVERY, MESSAGE, METADATA, MOVED, RECIPIENT, copy_to
 
 # From 1.18 on, a comparator that is registered in this way would else be asked before Alembic's.
 _PRIORITY: Final[dict[str, Any]] = (
@@ -30,13 +30,6 @@ _PRIORITY: Final[dict[str, Any]] = (
     if hasattr(alembic.util, "DispatchPriority")
     else {}
 )
-# What left the table of messages with revision 0004.
-_MOVED: Final = (
-    *("status", "reason", "detail", "due_at", "finished_at", "attempts", "fence"),
-    *("lost_leases", "lease_until", "worker", "size"),
-)
-
-
 # With types that a revision can name without importing this package.
 copy_to(_AS_MIGRATED := sa.MetaData())
 
@@ -91,10 +84,10 @@ def _one_by_one(change: ops.ModifyTableOps) -> Iterator[ops.MigrateOperation]:
     With foreign keys on, that deletes all recipients.
     """
     dropped = [one for one in change.ops if isinstance(one, ops.DropColumnOp)]
-    others = {one.column_name: one for one in dropped if one.column_name not in _MOVED}
+    others = {one.column_name: one for one in dropped if one.column_name not in MOVED}
     yield from (one for one in change.ops if one not in dropped)
     yield from others.values()
-    for name in _MOVED:
+    for name in MOVED:
         column = _column(name)
         yield ops.DropColumnOp.from_column_and_tablename(change.schema, MESSAGE.name, column)
 
@@ -125,8 +118,8 @@ def _carry(context: AutogenContext, schema: str | None) -> CarryRows:
         "delivery": delivery,
         "recipient": written(RECIPIENT),
         "attempt": written(ATTEMPT),
-        "moved": "\n        ".join(textwrap.wrap(", ".join(_MOVED), 70)),
-        "values": ",\n".join(_VALUE.format(name=name, delivery=delivery) for name in _MOVED),
+        "moved": "\n        ".join(textwrap.wrap(", ".join(MOVED), 70)),
+        "values": ",\n".join(_VALUE.format(name=name, delivery=delivery) for name in MOVED),
     }
     back = (_FILL, _ATTEMPTS, _RECIPIENTS)
     return CarryRows([_COPY.format_map(names)], [one.format_map(names) for one in back])

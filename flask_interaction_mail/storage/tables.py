@@ -32,19 +32,22 @@ class LongBinary(sa.LargeBinary):
     """Up to 4 GB."""
 
 
+def _of_mysql() -> dict[type, sa.types.TypeEngine[Any]]:
+    """What stands for each of them in MySQL and MariaDB."""
+    from sqlalchemy.dialects import mysql
+
+    return {
+        Instant: mysql.DATETIME(fsp=6),
+        LongText: mysql.LONGTEXT(),
+        LongBinary: mysql.LONGBLOB(),
+    }
+
+
 @compiles(Instant, "mysql", "mariadb")
-def _instant(*_: object, **__: object) -> str:
-    return "DATETIME(6)"
-
-
 @compiles(LongText, "mysql", "mariadb")
-def _long_text(*_: object, **__: object) -> str:
-    return "LONGTEXT"
-
-
 @compiles(LongBinary, "mysql", "mariadb")
-def _long_binary(*_: object, **__: object) -> str:
-    return "LONGBLOB"
+def _render(type_: sa.types.TypeEngine[Any], compiler: Any, **named: Any) -> str:
+    return str(compiler.process(_of_mysql()[type(type_)], **named))
 
 
 Code = Annotated[str, mapped_column(sa.String(32))]  # a word of one of our enums
@@ -64,6 +67,16 @@ def _where_set(name: str, *columns: str) -> sa.Index:
     """
     _WHERE_SET[name] = columns[-1]
     return sa.Index(name, *columns)
+
+
+def _of_message(name: str, column: str = "message_id") -> sa.ForeignKeyConstraint:
+    """The rows of table ``name`` go with their message."""
+    return sa.ForeignKeyConstraint(
+        [column],
+        ["interaction_mail_message.id"],
+        name=f"fk_interaction_mail_{name}_message",
+        ondelete="CASCADE",
+    )
 
 
 class Base(DeclarativeBase):
@@ -184,12 +197,7 @@ class DeliveryRow(Base):
 
     __table_args__ = (
         sa.PrimaryKeyConstraint("id", name="pk_interaction_mail_delivery"),
-        sa.ForeignKeyConstraint(
-            ["id"],
-            ["interaction_mail_message.id"],
-            name="fk_interaction_mail_delivery_message",
-            ondelete="CASCADE",
-        ),
+        _of_message("delivery", "id"),
         _where_set("ix_interaction_mail_delivery_due", "status", "priority", "due_at"),
         sa.Index("ix_interaction_mail_delivery_status", "status", "created_at"),
         sa.Index("ix_interaction_mail_delivery_created", "created_at"),
@@ -224,12 +232,7 @@ class RecipientRow(Base):
 
     __table_args__ = (
         sa.PrimaryKeyConstraint("message_id", "position", name="pk_interaction_mail_recipient"),
-        sa.ForeignKeyConstraint(
-            ["message_id"],
-            ["interaction_mail_message.id"],
-            name="fk_interaction_mail_recipient_message",
-            ondelete="CASCADE",
-        ),
+        _of_message("recipient"),
         sa.Index("ix_interaction_mail_recipient_address", "address"),
         _where_set("ix_interaction_mail_recipient_digest", "digest_id"),
     )
@@ -254,12 +257,7 @@ class AttemptRow(Base):
 
     __table_args__ = (
         sa.PrimaryKeyConstraint("message_id", "number", name="pk_interaction_mail_attempt"),
-        sa.ForeignKeyConstraint(
-            ["message_id"],
-            ["interaction_mail_message.id"],
-            name="fk_interaction_mail_attempt_message",
-            ondelete="CASCADE",
-        ),
+        _of_message("attempt"),
     )
 
 
@@ -274,12 +272,7 @@ class MetadataRow(Base):
 
     __table_args__ = (
         sa.PrimaryKeyConstraint("message_id", "name", name="pk_interaction_mail_metadata"),
-        sa.ForeignKeyConstraint(
-            ["message_id"],
-            ["interaction_mail_message.id"],
-            name="fk_interaction_mail_metadata_message",
-            ondelete="CASCADE",
-        ),
+        _of_message("metadata"),
         sa.Index("ix_interaction_mail_metadata_value", "name", "value"),
     )
 
@@ -315,6 +308,11 @@ ATTEMPT = cast(sa.Table, AttemptRow.__table__)
 METADATA = cast(sa.Table, MetadataRow.__table__)
 CHECK = cast(sa.Table, CheckRow.__table__)
 TABLES: tuple[sa.Table, ...] = tuple(Base.metadata.sorted_tables)
+# What stood in the table of messages up to version 0.1.
+MOVED: Final = (
+    *("status", "reason", "detail", "due_at", "finished_at", "attempts", "fence"),
+    *("lost_leases", "lease_until", "worker", "size"),
+)
 
 
 def copy_to(metadata: sa.MetaData, *, dialects: Iterable[str] = FITTED) -> None:
@@ -329,17 +327,9 @@ def copy_to(metadata: sa.MetaData, *, dialects: Iterable[str] = FITTED) -> None:
         if copy is None:
             copy = table.to_metadata(metadata)
             for column in copy.columns:
-                if type(column.type) in _GENERIC:  # what any migration can render
-                    column.type = _GENERIC[type(column.type)]()
+                column.type = column.type.as_generic()  # what any migration can render
         for dialect in dialects:
             _fit(copy, dialect)
-
-
-_GENERIC: Final[dict[type, type[sa.types.TypeEngine[Any]]]] = {
-    Instant: sa.DateTime,
-    LongText: sa.Text,
-    LongBinary: sa.LargeBinary,
-}
 
 
 def _fit(table: sa.Table, dialect: str) -> None:
@@ -354,18 +344,11 @@ def _fit(table: sa.Table, dialect: str) -> None:
 
 
 def _fit_mysql(table: sa.Table) -> None:
-    from sqlalchemy.dialects import mysql  # late: see above
-
     # Names and texts in every script, whatever the database's own character set is.
     for dialect in ("mysql", "mariadb"):
         table.dialect_kwargs[f"{dialect}_charset"] = "utf8mb4"
-
-    own: dict[type, sa.types.TypeEngine[Any]] = {
-        Instant: mysql.DATETIME(fsp=6),
-        LongText: mysql.LONGTEXT(),
-        LongBinary: mysql.LONGBLOB(),
-    }
+    own = _of_mysql()
     for column in Base.metadata.tables[table.name].columns:
         if variant := own.get(type(column.type)):
-            generic = _GENERIC[type(column.type)]()
-            table.c[column.key].type = generic.with_variant(variant, "mysql", "mariadb")
+            fitted = column.type.as_generic().with_variant(variant, "mysql", "mariadb")
+            table.c[column.key].type = fitted
