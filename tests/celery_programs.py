@@ -6,9 +6,7 @@ interpreter spends more than a second on imports.
 
 from __future__ import annotations
 
-import gc
 import importlib
-import json
 import os
 import subprocess
 import sys
@@ -19,7 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_ROOT = Path(__file__).parents[1]
+from tests import forking
+from tests.forking import Forker
+
 _LOOK = 0.02  # s between two looks at a program that is to end
 _NEEDED = (
     "celery.__main__",
@@ -39,14 +39,14 @@ _NEEDED = (
 class Forked:
     """A program of the nursery; what tests use of ``subprocess.Popen``."""
 
-    nursery: Nursery
+    forker: Forker
     pid: int
     returncode: int | None = None
 
     def poll(self) -> int | None:
         """Its exit status, negative for a signal; None while it runs."""
         if self.returncode is None:
-            self.returncode = self.nursery.ask({"pid": self.pid})
+            self.returncode = self.forker.ask({"pid": self.pid})
         return self.returncode
 
     def wait(self, timeout: float) -> int:
@@ -64,60 +64,35 @@ class Forked:
 
 @dataclass(frozen=True)
 class Nursery:
-    """Starts programs: ``process`` is the one that they are forked from."""
+    """Starts programs, which are forked by ``forker``."""
 
-    process: subprocess.Popen[str]
+    forker: Forker
 
     def start(self, arguments: list[str], environment: Mapping[str, str], log: Path) -> Forked:
         """``celery -A tests.celery_app arguments`` in a process group of its own."""
         order = {"arguments": arguments, "environment": dict(environment), "log": str(log)}
-        return Forked(self, self.ask(order))
-
-    def ask(self, order: dict[str, Any]) -> Any:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        print(json.dumps(order), file=self.process.stdin, flush=True)
-        return json.loads(self.process.stdout.readline())
+        return Forked(self.forker, self.forker.ask(order))
 
 
 @contextmanager
 def nursery() -> Iterator[Nursery]:
     """The process that programs are forked from, for as long as this lasts."""
-    with subprocess.Popen(
-        [sys.executable, "-m", __name__],
-        cwd=_ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stdout.readline()  # all is imported: no test that takes the time runs beside
-        yield Nursery(process)
-        process.stdin.close()
+    with forking.forker(__name__) as forker:
+        yield Nursery(forker)
 
 
 def serve() -> None:
     """Fork a program for each order, answer with its pid, or with the status of one by its pid."""
     for name in _NEEDED:
         importlib.import_module(name)
-    gc.collect()
-    gc.freeze()  # else each of them copies all of it at its end
-    _answer("ready")
-    for line in sys.stdin:
-        order = json.loads(line)
+    for order in forking.orders():
         if "pid" in order:
             found, status = os.waitpid(order["pid"], os.WNOHANG)
             answer = os.waitstatus_to_exitcode(status) if found else None
         elif (answer := os.fork()) == 0:
             _become(order)
             sys.modules[_NEEDED[0]].main()
-        _answer(answer)
-
-
-def _answer(what: object) -> None:
-    sys.stdout.write(f"{json.dumps(what)}\n")
-    sys.stdout.flush()
+        forking.answer(answer)
 
 
 def _become(order: dict[str, Any]) -> None:

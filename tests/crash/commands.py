@@ -6,10 +6,8 @@ in which the interpreter spends a second on imports.
 
 from __future__ import annotations
 
-import gc
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import forking
+from tests.forking import Forker
 from tests.terminal import Said
 
-_ROOT = Path(__file__).parents[2]
 _SIDE_BY_SIDE = 4
 
 
@@ -27,7 +26,7 @@ _SIDE_BY_SIDE = 4
 class Commands:
     """Gives commands; what they say passes through files in ``folder``."""
 
-    process: subprocess.Popen[str]
+    forker: Forker
     folder: Path
 
     def run(self, url: str, *lines: Sequence[str], typed: str = "", **config: Any) -> list[Said]:
@@ -40,10 +39,7 @@ class Commands:
         ]
         for file in files:
             Path(f"{file}.in").write_text(typed, "utf-8")
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        print(json.dumps(orders), file=self.process.stdin, flush=True)
-        statuses = json.loads(self.process.stdout.readline())
+        statuses = self.forker.ask(orders)
         return [_said(status, file) for status, file in zip(statuses, files, strict=True)]
 
 
@@ -56,16 +52,8 @@ def _said(status: int, file: str) -> Said:
 def commands(folder: Path) -> Iterator[Commands]:
     """The process that others are forked from, for as long as this lasts."""
     folder.mkdir(exist_ok=True)
-    with subprocess.Popen(
-        [sys.executable, "-m", __name__],
-        cwd=_ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        yield Commands(process, folder)
-        assert process.stdin is not None
-        process.stdin.close()
+    with forking.forker(__name__) as forker:
+        yield Commands(forker, folder)
 
 
 def serve() -> None:
@@ -77,12 +65,10 @@ def serve() -> None:
 
     for name in cli.main.list_commands(None):  # type: ignore[arg-type]
         cli.main.get_command(None, name)  # type: ignore[arg-type]
-    gc.collect()
-    gc.freeze()  # else each of them copies all of it at its end
-    for line in sys.stdin:
+    for orders in forking.orders():
         statuses: dict[int, int] = {}
         pids: list[int] = []
-        for order in json.loads(line):
+        for order in orders:
             if len(pids) - len(statuses) >= _SIDE_BY_SIDE:
                 _reap(statuses)
             if (pid := os.fork()) == 0:
@@ -91,8 +77,7 @@ def serve() -> None:
             pids.append(pid)
         while len(statuses) < len(pids):
             _reap(statuses)
-        sys.stdout.write(f"{json.dumps([statuses[pid] for pid in pids])}\n")
-        sys.stdout.flush()
+        forking.answer([statuses[pid] for pid in pids])
 
 
 def _reap(statuses: dict[int, int]) -> None:
