@@ -70,8 +70,8 @@ class Panel:
 
 def form_values(page: BeautifulSoup) -> dict[str, str]:
     """The values of the page's POST form, as a browser sends them."""
-    form = page.find("form", method="post")
-    assert isinstance(form, Tag)
+    form = page.select_one("form[method=post]:not([data-im-apart])")
+    assert form is not None
     values: dict[str, str] = {}
     for field in form.select("input, select, textarea"):
         if field.has_attr("disabled") or field.find_parent("fieldset", disabled=True):

@@ -45,8 +45,8 @@ def add_views(admin: Admin, app: Flask) -> None:
     """Add the pages to ``admin``, unless it has them from another ``create_app()``."""
     present = {view.endpoint for view in admin._views}
     pages = (
-        MessagingView("Messaging", endpoint=_SETTINGS, url="messaging"),
-        OutboxView("Outbox", endpoint=_OUTBOX, url="messaging/outbox"),
+        MessagingView(endpoint=_SETTINGS, url="messaging"),
+        OutboxView(endpoint=_OUTBOX, url="messaging/outbox"),
     )
     for view in pages:
         if view.endpoint not in present:

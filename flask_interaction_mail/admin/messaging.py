@@ -13,13 +13,21 @@ from .. import operations
 from ..errors import InteractionMailError, SettingsConflict, SettingsError
 from ..logs import log
 from ..settings.layers import InForce
-from ..settings.model import SETTINGS
+from ..settings.model import SETTINGS, MessagingSettings
 from ..text import one_line
 from ..values import Right
 from .csrf import is_same_origin
 from .forms import SettingsForm, origin_notes, password_hint
-from .panel_view import PanelView, asset, current_actor, need, state
-from .texts import gettext
+from .panel_view import (
+    PanelView,
+    asset,
+    current_actor,
+    need,
+    pages_of,
+    state,
+    token_is_valid,
+)
+from .texts import ENDED, OUT_OF_DATE, gettext
 
 if TYPE_CHECKING:
     from .save_conflict import Conflict
@@ -29,6 +37,7 @@ class MessagingView(PanelView):
     """The settings in one form (R7)."""
 
     right = Right.VIEW
+    tab = "Settings"
 
     def _handle_view(self, name: str, **kwargs: Any) -> ResponseReturnValue | None:
         if request.method != "POST" or not SettingsForm.typed_here():
@@ -86,6 +95,26 @@ class MessagingView(PanelView):
             page = self.page("test_too_many.html", limit=test_history.PER_MINUTE, present=present)
             return page, 429, {"Retry-After": "60"}
         return self._streamed(form, drafted, present, by)
+
+    @expose("/end/<any(paused, divert_to):switch>", methods=("POST",))
+    def end(self, switch: str) -> ResponseReturnValue:
+        """End *Pause* or *Divert* from any page, and go back to its tab."""
+        need(Right.EDIT)
+        if not token_is_valid():
+            flash(gettext(OUT_OF_DATE), "error")
+        else:
+            self._end(switch)
+        tabs = {view.endpoint: view for view in pages_of(self.admin)}
+        return redirect(tabs.get(request.form.get("tab", ""), self).home, 303)
+
+    def _end(self, switch: str) -> None:
+        off: dict[str, object] = {switch: getattr(MessagingSettings(), switch)}
+        try:
+            operations.save_settings(state(), off, base=None, changed_by=current_actor())
+        except InteractionMailError as error:
+            flash(str(error), "error")
+        else:
+            flash(gettext(ENDED[switch]), "success")
 
     def _streamed(
         self, form: SettingsForm, drafted: InForce, present: InForce, by: str

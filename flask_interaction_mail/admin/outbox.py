@@ -19,7 +19,7 @@ from ..values import Kind, Reason, Right, Status
 from .csrf import PanelForm
 from .message_view import body_of, headers_of
 from .panel_view import PanelView, current_actor, may, need, state, token_is_valid
-from .texts import gettext
+from .texts import OUT_OF_DATE, gettext
 
 # Nothing is loaded and nothing runs: only the styles within the message itself apply.
 _BODY_POLICY = (
@@ -37,6 +37,7 @@ class OutboxView(PanelView):
     """The list of all messages, the details of each, and what can be done with it."""
 
     right = Right.OUTBOX
+    tab = "Outbox"
 
     @expose("/")
     def index_view(self) -> ResponseReturnValue:
@@ -119,7 +120,7 @@ class OutboxView(PanelView):
     def _act(self, id: uuid.UUID, act: Callable[[uuid.UUID], uuid.UUID]) -> ResponseReturnValue:
         need(Right.RESEND)
         if not token_is_valid():
-            flash(gettext("This page was out of date. Nothing was done: try again."), "error")
+            flash(gettext(OUT_OF_DATE), "error")
         else:
             try:
                 id = act(id)

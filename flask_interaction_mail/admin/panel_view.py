@@ -1,11 +1,15 @@
-"""The base of every page of the panel: its right, its header fields, what its template gets."""
+"""The base of every page of the panel: its right and tab, its header fields, its template.
+
+All pages share one entry of the menu, *Configuration → Messaging*. Each view has a menu item of
+this name, and only that of the first page that the visitor may open is visible.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from flask import Response, abort, current_app, make_response, request, url_for
 from flask.typing import ResponseReturnValue
@@ -13,14 +17,10 @@ from flask_admin import BaseView
 from markupsafe import Markup
 
 from ..errors import TablesMissing
-from ..settings.layers import InForce
 from ..state import KEY, State
 from ..values import Right
 from . import access, csrf, security_headers, texts
 from .csrf import PanelForm
-
-if TYPE_CHECKING:
-    from ..outbox import breaker
 
 STATIC = Path(__file__).parent.parent / "static" / "interaction_mail"
 
@@ -28,11 +28,12 @@ STATIC = Path(__file__).parent.parent / "static" / "interaction_mail"
 class PanelView(BaseView):
     """A page of the panel. One object serves every app that its ``Admin`` serves."""
 
-    right: ClassVar[Right]  # without it the page is closed, and not in the menu
+    right: ClassVar[Right]  # without it the page is closed, and has no tab
+    tab: ClassVar[str]
 
-    def __init__(self, name: str, *, endpoint: str, url: str) -> None:
+    def __init__(self, *, endpoint: str, url: str) -> None:
         super().__init__(
-            name,
+            "Messaging",
             category="Configuration",
             endpoint=endpoint,
             url=url,
@@ -47,6 +48,18 @@ class PanelView(BaseView):
     def is_accessible(self) -> bool:
         """Whether the visitor may open this page; False in an app without the extension."""
         return KEY in current_app.extensions and may(self.right)
+
+    @property
+    def home(self) -> str:
+        """The URL of the page's tab."""
+        # Its metaclass notes the method that is exposed as "/".
+        name: str = self._default_view  # type: ignore[attr-defined]
+        return url_for(f"{self.endpoint}.{name}")
+
+    def is_visible(self) -> bool:
+        """Whether the menu's entry leads to this page."""
+        first = next((view for view in pages_of(self.admin) if view.is_accessible()), None)
+        return first is self
 
     def _handle_view(self, name: str, **kwargs: Any) -> ResponseReturnValue | None:
         if KEY not in current_app.extensions:
@@ -72,6 +85,8 @@ class PanelView(BaseView):
 
     def page(self, template: str, **values: Any) -> str:
         """Render ``interaction_mail/admin/<template>`` with what all pages need."""
+        from ..monitoring.overview import overview  # late: loaded with the first page
+
         present = values.pop("present", None) or state().settings.current()
         return self.render(
             f"interaction_mail/admin/{template}",
@@ -85,7 +100,10 @@ class PanelView(BaseView):
             leaves_by_itself=texts.leaves_by_itself,
             suppressed=state().suppressed,
             stands_in=state().config.transport.stands_in,
-            breaker=_breaker(present),
+            tabs=[view for view in pages_of(self.admin) if view.is_accessible()],
+            overview=overview(state(), present),
+            delivery=state().config.delivery,
+            buttons=PanelForm(),
             **values,
         )
 
@@ -103,6 +121,11 @@ class PanelView(BaseView):
         arguments: dict[str, Any] = self._template_args
         arguments["_gettext"] = texts.gettext
         return super().render(template, **kwargs)
+
+
+def pages_of(admin: Any) -> list[PanelView]:
+    """The pages of the panel in the order of their tabs."""
+    return [view for view in admin._views if isinstance(view, PanelView)] if admin else []
 
 
 def state() -> State:
@@ -142,13 +165,3 @@ def asset(name: str) -> str:
 @cache
 def _version(name: str) -> str:
     return hashlib.sha256((STATIC / name).read_bytes()).hexdigest()[:8]
-
-
-def _breaker(present: InForce) -> breaker.Open | None:
-    from ..outbox import breaker  # late: loaded with the first page that is opened
-    from ..settings.model import relay_of
-
-    if not present.settings.configured:
-        return None
-    with state().database.reading() as connection:
-        return breaker.read(connection, relay_of(present.settings, state().config.transport))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -14,6 +13,7 @@ from ..state import State
 from ..storage.tables import DeliveryRow
 from ..values import UNDERWAY, Reason, Status
 from . import test_history
+from .overview import oldest_waiting
 
 _HELD_BY_RATE: Final = (
     sa.select(sa.func.count())
@@ -36,7 +36,7 @@ def figures(state: State) -> dict[str, Any]:
     relay = relay_of(settings, state.config.transport)
     with state.database.reading() as connection:
         counts = _counts(connection)
-        oldest = _oldest(connection, now)
+        oldest = oldest_waiting(connection, now)
         above = connection.scalar(_HELD_BY_RATE) or 0
         broken = breaker.read(connection, relay)
         takes = server_limits.read(connection, relay, now)
@@ -77,10 +77,3 @@ def _counts(connection: sa.Connection) -> dict[str, int]:
     counted = sa.select(DeliveryRow.status, sa.func.count()).group_by(DeliveryRow.status)
     found = {row[0]: row[1] for row in connection.execute(counted)}
     return {str(status): found.get(status, 0) for status in Status}
-
-
-def _oldest(connection: sa.Connection, now: datetime) -> datetime | None:
-    # What waits for its ``send_at`` is not late, however long ago it was made.
-    scheduled = sa.and_(DeliveryRow.status == Status.QUEUED, DeliveryRow.due_at > now)
-    waiting = sa.and_(DeliveryRow.status.in_(UNDERWAY), ~scheduled)
-    return connection.scalar(sa.select(sa.func.min(DeliveryRow.created_at)).where(waiting))

@@ -87,12 +87,33 @@ def test_an_access_function_that_raises_refuses(
     assert "access.failed" in caplog.text
 
 
-def test_the_menu_shows_only_what_may_be_opened(host_of: Any) -> None:
-    """Without the right there is no entry."""
-    panel = host_of(access=Granted("outbox"))
-    menu = panel.get("/admin/").text
-    assert "Outbox" in menu
-    assert "Messaging" not in menu
+@pytest.mark.parametrize(
+    ("granted", "leads_to"),
+    [(Granted("view", "outbox"), [HOME]), (Granted("outbox"), [OUTBOX]), (Granted("test"), [])],
+    ids=["settings", "outbox", "none"],
+)
+def test_the_menu_has_one_entry_to_the_first_page_that_may_be_opened(
+    host_of: Any, granted: Granted, leads_to: list[str]
+) -> None:
+    """And none without a right to any page."""
+    menu = host_of(access=granted).get("/admin/")
+    entries = menu.select("nav .dropdown-menu a")
+    assert [(entry.text.strip(), entry["href"]) for entry in entries] == [
+        ("Messaging", url) for url in leads_to
+    ]
+
+
+def test_a_page_has_tabs_for_the_pages_that_may_be_opened(host_of: Any) -> None:
+    """The present one is marked, also for the ear."""
+    page = host_of(access=Granted("view", "outbox")).get(OUTBOX)
+    tabs = page.select(".im-tabs a")
+    assert [(tab.text.strip(), tab["href"], tab.get("aria-current")) for tab in tabs] == [
+        ("Settings", HOME, None),
+        ("Outbox", OUTBOX, "page"),
+    ]
+    assert page.title.text.startswith("Outbox - Messaging")  # type: ignore[union-attr]
+    alone = host_of(access=Granted("outbox")).get(OUTBOX)
+    assert [tab.text.strip() for tab in alone.select(".im-tabs a")] == ["Outbox"]
 
 
 def test_without_the_right_to_edit_there_is_no_save(host_of: Any) -> None:

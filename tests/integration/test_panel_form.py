@@ -9,10 +9,10 @@ import pytest
 from bs4 import BeautifulSoup
 from jinja2 import StrictUndefined
 
-from flask_interaction_mail.settings.model import Origin, PasswordState
+from flask_interaction_mail.settings.model import MessagingSettings, Origin, PasswordState
 from flask_interaction_mail.values import Party
 from tests.host import ADA, PASSWORD
-from tests.panel import HOME, Panel, error_at, form_values, opened_panel
+from tests.panel import HOME, OUTBOX, Panel, error_at, form_values, opened_panel
 
 AUTH = {
     "use_authentication": "y",
@@ -435,10 +435,34 @@ def test_r3_the_banner_says_that_nothing_is_sent_until_configured(panel: Panel) 
 def test_pause_and_divert_show_on_every_page(panel: Panel) -> None:
     """Nobody can overlook that mail does not go where it should."""
     panel.save(paused="y", divert_to="trap@firm.example")
-    for url in (HOME, "/admin/messaging/outbox/"):
+    for url in (HOME, OUTBOX):
         text = panel.get(url).text
         assert "Sending is paused" in text
         assert "trap@firm.example" in text
+
+
+@pytest.mark.parametrize("switch", ["paused", "divert_to"])
+def test_a_button_ends_pause_and_divert_from_any_page(panel: Panel, switch: str) -> None:
+    """And leads back to the tab that it was pressed on."""
+    panel.save(paused="y", divert_to="trap@firm.example")
+    form = panel.get(OUTBOX).select_one(f"form[action$='end/{switch}']")
+    assert form is not None
+    sent = {field["name"]: field["value"] for field in form.select("input")}
+    answer = panel.client.post(form["action"], data=sent)
+    assert (answer.status_code, answer.location) == (303, OUTBOX)
+    assert getattr(panel.in_force().settings, switch) == getattr(MessagingSettings(), switch)
+    page = panel.get(OUTBOX)
+    assert page.select_one(".alert-success") is not None
+    assert not page.select(f"form[action$='end/{switch}']")
+    assert len(page.select("form[action*='/end/']")) == 1  # the other one
+
+
+def test_what_a_deployment_sets_has_no_button(tmp_path: Path) -> None:
+    """It could not be ended there."""
+    with opened_panel(tmp_path, INTERACTION_MAIL_OVERRIDES={"paused": True}) as panel:
+        page = panel.get()
+        assert "Sending is paused" in page.text
+        assert not page.select("form[action*='/end/']")
 
 
 def test_r4_suppressed_sending_shows_on_every_page(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ from tests.proofs import proved
 SECRET = "canary-in-the-text"
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 DETAILS = OUTBOX + "<uuid:id>/"
+END = HOME + "end/<any(paused, divert_to):switch>"
+END_PAUSE = HOME + "end/paused"
 STATIC = "/admin/messaging/{}static/<path:filename>"
 
 
@@ -50,6 +52,7 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("POST", HOME): needing("view", "edit", status=303, changes=True),
     ("GET", TEST): needing("view", "test"),
     ("POST", TEST): needing("view", "test", changes=True),
+    ("POST", END): needing("view", "edit", status=303, changes=True),
     ("GET", OUTBOX): needing("outbox"),
     ("GET", OUTBOX + "export.csv"): needing("outbox"),
     ("GET", DETAILS): needing("outbox"),
@@ -92,7 +95,10 @@ class Site:
     message: uuid.UUID = field(default_factory=uuid.uuid4)
 
     def url(self, rule: str) -> str:
-        return rule.replace("<uuid:id>", str(self.message)).replace("<path:filename>", "panel.css")
+        some = {"<uuid:id>": str(self.message), "<path:filename>": "panel.css", END: END_PAUSE}
+        for part, text in some.items():
+            rule = rule.replace(part, text)
+        return rule
 
     def grant(self, *rights: str) -> None:
         self.granted.clear()
@@ -324,9 +330,8 @@ def test_every_answer_has_our_headers(site: Site) -> None:
         for message in (site.message, uuid.uuid4()):
             for method, rule in PAGES:
                 site.grant(*granted)
-                answer = site.panel.client.open(
-                    rule.replace("<uuid:id>", str(message)), method=method, buffered=True
-                )
+                url = site.url(rule).replace(str(site.message), str(message))
+                answer = site.panel.client.open(url, method=method, buffered=True)
                 seen.add(answer.status_code)
                 assert answer.headers["Cache-Control"] == "no-store", (method, rule)
                 assert answer.headers["X-Content-Type-Options"] == "nosniff"

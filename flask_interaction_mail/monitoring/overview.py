@@ -1,0 +1,108 @@
+"""What every page of the panel shows at its top: who delivers, the server, what waits.
+
+Each query is answered by an index or stops after a hundred messages, so that a page costs the same
+however long the outbox is. Nothing here writes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+
+from .. import clock
+from ..outbox import breaker, presence
+from ..outbox.presence import How, Presence
+from ..settings.layers import InForce
+from ..settings.model import relay_of
+from ..state import State
+from ..storage.tables import DeliveryRow
+from ..values import Reason, Status
+
+_MOST: Final = 99
+_TODAY: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overview:
+    """The state of delivery now.
+
+    ``at_work`` are the processes that deliver. ``called`` is when ``worker --once`` was last heard
+    of within a day, ``oldest`` when the oldest message was made that waits and could have left
+    (both naive UTC). ``attention`` counts the messages that need somebody, up to a hundred: held,
+    refused for now, or failed within a day.
+    """
+
+    at_work: Sequence[Presence]
+    called: datetime | None
+    broken: breaker.Open | None
+    oldest: datetime | None
+    attention: int
+
+    @property
+    def shown_attention(self) -> str:
+        """The count as it is shown, such as "99+" for all that are not counted."""
+        more = self.attention > _MOST
+        return f"{_MOST}+" if more else str(self.attention)
+
+
+def overview(state: State, present: InForce) -> Overview:
+    """The state of delivery under the settings ``present``."""
+    now = clock.now()
+    with state.database.reading() as connection:
+        heard_of = presence.heard_of(connection)
+        calls = (process.seen for process in heard_of if process.how is How.ONCE)
+        return Overview(
+            at_work=[process for process in heard_of if process.here],
+            called=next(calls, None),
+            broken=breaker.read(connection, relay_of(present.settings, state.config.transport))
+            if present.settings.configured
+            else None,
+            oldest=oldest_waiting(connection, now),
+            attention=_attention(connection, now),
+        )
+
+
+def oldest_waiting(connection: sa.Connection, now: datetime) -> datetime | None:
+    """When the oldest message was made that waits (naive UTC); None if none does.
+
+    What waits for its ``send_at`` is not late, however long ago it was made.
+    """
+    queued = sa.select(DeliveryRow.created_at).where(
+        DeliveryRow.status == Status.QUEUED, DeliveryRow.due_at <= now
+    )
+    begun = [
+        sa.select(DeliveryRow.created_at).where(DeliveryRow.status == status)
+        for status in (Status.SENDING, Status.DEFERRED)
+    ]
+    firsts = [
+        connection.scalar(query.order_by(DeliveryRow.created_at).limit(1))
+        for query in (queued, *begun)
+    ]
+    return min((first for first in firsts if first is not None), default=None)
+
+
+def _attention(connection: sa.Connection, now: datetime) -> int:
+    held = sa.select(DeliveryRow.id).where(
+        DeliveryRow.status == Status.HELD,
+        DeliveryRow.reason.is_distinct_from(Reason.RATE),  # these leave by themselves
+    )
+    deferred = sa.select(DeliveryRow.id).where(DeliveryRow.status == Status.DEFERRED)
+    newest_failed = (
+        sa.select(DeliveryRow.finished_at)
+        .where(DeliveryRow.status == Status.FAILED)
+        .order_by(DeliveryRow.created_at.desc())
+        .limit(_MOST + 1)
+        .subquery()
+    )
+    failed = sa.select(newest_failed.c.finished_at).where(
+        newest_failed.c.finished_at > now - _TODAY
+    )
+    counts = [
+        connection.scalar(sa.select(sa.func.count()).select_from(query.limit(_MOST + 1).subquery()))
+        for query in (held, deferred, failed)
+    ]
+    return min(sum(count or 0 for count in counts), _MOST + 1)
