@@ -1,4 +1,4 @@
-"""Configuration → Outbox: what happened to every message."""
+"""The Outbox tab: what happened to every message."""
 
 from __future__ import annotations
 

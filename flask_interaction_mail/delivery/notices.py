@@ -36,7 +36,8 @@ Written: {written:%Y-%m-%d %H:%M} UTC
 Who did not get it, and what the mail server said last:
 {recipients}
 
-Configuration -> Outbox in the application shows every attempt, and can send it again.
+Configuration -> Messaging, tab Outbox, in the application shows every attempt, and can send it
+again.
 """
 
 

@@ -1,4 +1,4 @@
-"""Configuration → Outbox: the list, the details, and what can be done about a message."""
+"""The Outbox tab: the list, the details, and what can be done about a message."""
 
 from __future__ import annotations
 
