@@ -172,29 +172,43 @@ def resend(
         resends.check(connection, id, after)
         if not insert(connection, [message]):
             raise StillWaiting("Another message with its key was made meanwhile: look at that.")
+        _note(connection, "resent", by, [id])
     return _announce(state, [message.id])[message.id]
 
 
-def cancel(state: State, *ids: uuid.UUID) -> bool:
+def cancel(state: State, *ids: uuid.UUID, by: str | None = None) -> bool:
     """Cancel those of the messages that have not left; True if there were any.
+
+    ``by`` is the name of who asks, for the history; None for the host's own code.
 
     Commits a transaction of its own.
     """
     with state.database.writing() as connection:
         cancelled = messages.cancel(connection, ids, Reason.WITHDRAWN, clock.now())
+        _note(connection, "cancelled", by, cancelled)
     _announce(state, cancelled)
     return bool(cancelled)
 
 
-def release(state: State, id: uuid.UUID) -> bool:
+def release(state: State, id: uuid.UUID, *, by: str | None = None) -> bool:
     """Queue a held message unchanged; False if it is not held any more.
+
+    ``by`` is the name of who asks, for the history.
 
     Commits a transaction of its own.
     """
     with state.database.writing() as connection:
         released = messages.release(connection, [id], clock.now())
+        _note(connection, "released", by, released)
     _announce(state, released)
     return bool(released)
+
+
+def _note(connection: sa.Connection, what: str, by: str | None, ids: Iterable[uuid.UUID]) -> None:
+    if by is not None:
+        from .outbox import deeds  # late: what an administrator does is rare
+
+        deeds.note(connection, deeds.What(what), by, ids, clock.now())
 
 
 def _announce(state: State, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Notification]:

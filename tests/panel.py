@@ -15,6 +15,7 @@ from tests.host import Host
 
 HOME = "/admin/messaging/"
 TEST = "/admin/messaging/test"
+HISTORY = "/admin/messaging/history/"
 OUTBOX = "/admin/messaging/outbox/"
 TYPED = {
     "company_domain": "firm.example",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from flask import abort, request
 from flask.typing import ResponseReturnValue
@@ -16,13 +16,16 @@ from ..state import State
 from ..text import one_line
 from ..values import Right
 
+# An access function of version 0.1 may raise for these on each page: it does so in the log once.
+_NEW_RIGHTS: Final = frozenset({Right.EXPLAIN, Right.HISTORY})
+_told: Final = set[str]()
 Callback = Callable[..., ResponseReturnValue | None]
 
 
 def allowed(state: State, right: Right) -> bool:
     """Whether the present visitor has ``right``; asks the host, whose errors count as "no"."""
     if (access := state.access) is not None:
-        return _ask(lambda: access(right), "access")
+        return _ask(lambda: access(right), f"access({right!s})", once=right in _NEW_RIGHTS)
     # A password-reset link sits in a body: being an administrator is not enough to see it.
     if right is Right.BODY:
         return False
@@ -65,12 +68,14 @@ def _index_open(state: State) -> bool:
     return _ask(state.admin.index_view.is_accessible, "is_accessible of the admin index view")
 
 
-def _ask(question: Callable[[], object], name: str) -> bool:
+def _ask(question: Callable[[], object], name: str, *, once: bool = False) -> bool:
     try:
         return bool(question())
     except Exception:
         # Flask-Admin asks for every page's menu: one that is broken must not break them all.
-        log.exception("access.failed: %s raised; access is refused", name)
+        if not (once and name in _told):
+            log.exception("access.failed: %s raised; access is refused", name)
+            _told.add(name)
         return False
 
 

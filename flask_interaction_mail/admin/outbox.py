@@ -5,19 +5,24 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from itertools import chain
 from typing import Any, Final
+from urllib.parse import urlencode
 
+import sqlalchemy as sa
 from flask import Response, abort, flash, redirect, request, stream_with_context, url_for
 from flask.typing import ResponseReturnValue
 from flask_admin import expose
 
-from .. import operations
+from .. import clock, operations
 from ..errors import InteractionMailError, SentAgain
+from ..logs import log
 from ..outbox.filters import Filters
+from ..text import one_line
 from ..values import Kind, Reason, Right, Status
 from .csrf import PanelForm
-from .message_view import body_of, headers_of
+from .message_view import Body, body_of, headers_of
 from .panel_view import PanelView, current_actor, may, need, state, token_is_valid
 from .texts import OUT_OF_DATE, gettext
 
@@ -59,11 +64,14 @@ class OutboxView(PanelView):
     @expose("/export.csv")
     def export(self) -> ResponseReturnValue:
         """All messages that match the filters, as CSV, without their texts."""
+        from ..outbox import deeds
         from .export import pieces
 
         filters = replace(Filters.of(request.args), before="")
         pieces_left = pieces(state().database.reading, filters)
         first = next(pieces_left)  # an error comes before the response begins
+        asked = urlencode(filters.arguments())
+        _keep(lambda connection, by, now: deeds.note_export(connection, by, asked, now))
         return Response(
             stream_with_context(chain((first,), pieces_left)),
             mimetype="text/csv",
@@ -84,7 +92,7 @@ class OutboxView(PanelView):
             "message.html",
             details=details,
             headers=headers_of(content),
-            body=body_of(content, intent) if may(Right.BODY) else None,
+            body=_read(id, body_of(content, intent)) if may(Right.BODY) else None,
             form=PanelForm(),
             back=Filters.of(request.args).arguments(),
         )
@@ -97,7 +105,7 @@ class OutboxView(PanelView):
         need(Right.BODY)
         with state().database.reading() as connection:
             found = queries.stored(connection, id)
-        html = body_of(*found).html if found else None
+        html = _read(id, body_of(*found)).html if found else None
         if html is None:
             abort(404)
         return Response(html, headers={"Content-Security-Policy": _BODY_POLICY})
@@ -141,18 +149,38 @@ class OutboxView(PanelView):
         return new.id
 
     def _cancel(self, id: uuid.UUID) -> uuid.UUID:
-        if operations.cancel(state(), id):
+        if operations.cancel(state(), id, by=current_actor()):
             flash(gettext("Called back: it will not be sent."), "success")
         else:
             flash(gettext(_TOO_LATE), "warning")
         return id
 
     def _release(self, id: uuid.UUID) -> uuid.UUID:
-        if operations.release(state(), id):
+        if operations.release(state(), id, by=current_actor()):
             flash(gettext("Released: it is sent as it is."), "success")
         else:
             flash(gettext(_NOT_HELD), "warning")
         return id
+
+
+def _read(id: uuid.UUID, body: Body) -> Body:
+    """The texts of a message, which the visitor now sees; that is written down."""
+    from ..outbox import deeds
+
+    if body.text is not None or body.html is not None:
+        _keep(lambda connection, by, now: deeds.note_reading(connection, by, id, now))
+    return body
+
+
+def _keep(note: Callable[[sa.Connection, str, datetime], None]) -> None:
+    """Write down what the visitor does; if that fails it is in the log alone."""
+    if request.method == "HEAD":
+        return  # nobody sees anything
+    try:
+        with state().database.writing() as connection:
+            note(connection, current_actor(), clock.now())
+    except sa.exc.SQLAlchemyError:
+        log.exception("deed.unrecorded: %s at %s", one_line(current_actor()), request.path)
 
 
 def _known_resend() -> uuid.UUID | None:

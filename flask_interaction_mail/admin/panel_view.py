@@ -21,6 +21,7 @@ from ..state import KEY, State
 from ..values import Right
 from . import access, csrf, security_headers, texts
 from .csrf import PanelForm
+from .state_line import who_delivers
 
 STATIC = Path(__file__).parent.parent / "static" / "interaction_mail"
 
@@ -88,6 +89,7 @@ class PanelView(BaseView):
         from ..monitoring.overview import overview  # late: loaded with the first page
 
         present = values.pop("present", None) or state().settings.current()
+        now = overview(state(), present)
         return self.render(
             f"interaction_mail/admin/{template}",
             present=present,
@@ -101,8 +103,8 @@ class PanelView(BaseView):
             suppressed=state().suppressed,
             stands_in=state().config.transport.stands_in,
             tabs=[view for view in pages_of(self.admin) if view.is_accessible()],
-            overview=overview(state(), present),
-            delivery=state().config.delivery,
+            overview=now,
+            deliverer=who_delivers(state().config.delivery, now),
             buttons=PanelForm(),
             **values,
         )

@@ -6,18 +6,14 @@ What is not here is in the templates and in the table of settings.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import Any, Final
 
 from flask import current_app
 from markupsafe import Markup
 
 from .. import clock
-from ..config import DeliveryMode
 from ..settings.model import PasswordState
 from ..values import Reason, Status
-
-if TYPE_CHECKING:
-    from ..monitoring.overview import Overview
 
 PASSWORD_HINTS: Final = {
     PasswordState.USABLE: "A password is stored. Leave empty to keep it.",
@@ -32,14 +28,29 @@ PASSWORD_HINTS: Final = {
 }
 MISMATCH: Final = "The two passwords differ: type the same one twice."
 OUT_OF_DATE: Final = "This page was out of date. Nothing was done: try again."
-_DELIVERS: Final = {
-    DeliveryMode.THREAD: "The application delivers by itself",
-    DeliveryMode.SYNC: "Each request delivers at its end",
-    DeliveryMode.CELERY: "Celery delivers",
-}
 ENDED: Final = {
     "paused": "Sending goes on: what waits is sent now.",
     "divert_to": "Mail goes to its own recipients again.",
+}
+WHICH: Final = {
+    "": "All",
+    "settings": "Settings",
+    "tests": "Tests",
+    "messages": "What was done with messages",
+}
+DEEDS: Final = {
+    "resent": "sent again",
+    "cancelled": "called back",
+    "released": "released",
+    "exported": "exported the list of messages",
+    "read": "read the text of",
+}
+VERDICTS: Final = {
+    "passed": "passed",
+    "partial": "passed for some recipients only",
+    "failed": "did not pass",
+    "no_answer": "got no answer in time",
+    "suppressed": "nothing was sent, as this application suppresses sending",
 }
 CONFLICT: Final = (
     "Somebody else has saved other settings since you opened this page. "
@@ -121,30 +132,3 @@ def status(word: str, reason: str | None = None) -> Markup:
 def leaves_by_itself(word: str, reason: str | None) -> bool:
     """Whether a message is held only because of its rate, so that nobody has to do anything."""
     return word == Status.HELD and reason == Reason.RATE
-
-
-class Told(NamedTuple):
-    """A fact in the line of state: in words, whether all is well, and the time after the words.
-
-    The time is naive UTC.
-    """
-
-    text: str
-    fine: bool
-    at: datetime | None = None
-
-
-def who_delivers(mode: DeliveryMode, now: Overview) -> Told:
-    """Who delivers, from the signs of life that processes gave within a day."""
-    if now.at_work:
-        since = min(process.since for process in now.at_work)
-        if (count := len(now.at_work)) > 1:
-            return Told(
-                gettext("%(count)s processes deliver, the first since", count=count), True, since
-            )
-        return Told(gettext("%(who)s delivers since", who=now.at_work[0].who), True, since)
-    if mode is not DeliveryMode.WORKER:
-        return Told(gettext(_DELIVERS[mode]), True)
-    if now.called is not None:
-        return Told(gettext("A worker is called from time to time, last at"), True, now.called)
-    return Told(gettext("Nobody delivers: start “flask interaction-mail worker”"), False)

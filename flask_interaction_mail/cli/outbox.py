@@ -157,7 +157,7 @@ def release(ids: Sequence[uuid.UUID]) -> None:
     """Send held messages as they are."""
 
     def one(state: State, id: uuid.UUID) -> str:
-        if not operations.release(state, id):
+        if not operations.release(state, id, by=operator()):
             raise InteractionMailError(
                 f"{id} is not held, is in a digest that is on its way, or has no content to send."
             )
@@ -172,7 +172,7 @@ def cancel(ids: Sequence[uuid.UUID]) -> None:
     """Call back messages that have not left."""
 
     def one(state: State, id: uuid.UUID) -> str:
-        if not operations.cancel(state, id):
+        if not operations.cancel(state, id, by=operator()):
             raise InteractionMailError(
                 f"{id} does not wait any more, is in a digest that is on its way, "
                 "or there is no such message."

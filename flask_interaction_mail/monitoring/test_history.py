@@ -36,6 +36,15 @@ class Badge:
     saved: bool = True  # else what was tested is not what is in force
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tested:
+    """A test that somebody made ``at`` (naive UTC), with its verdict, a word of ``Outcome``."""
+
+    verdict: str
+    by: str
+    at: datetime
+
+
 _KINDS: Final[Mapping[str, Literal["passed", "partial", "no_answer"]]] = {
     Outcome.PASSED: "passed",
     Outcome.PARTIAL: "partial",
@@ -101,6 +110,15 @@ def record(state: State, tested: InForce, *, by: str, end: Diagnosis) -> None:
                 steps=json.dumps([step.to_json() for step in end.steps]),
             )
         )
+
+
+def before(connection: sa.Connection, end: datetime | None, limit: int) -> list[Tested]:
+    """Up to ``limit`` tests from before ``end`` (naive UTC), newest first."""
+    query = sa.select(CheckRow.verdict, CheckRow.by, CheckRow.at).where(CheckRow.kind == "test")
+    if end is not None:
+        query = query.where(CheckRow.at < end)
+    rows = connection.execute(query.order_by(CheckRow.at.desc()).limit(limit))
+    return [Tested(verdict=row.verdict, by=row.by, at=row.at) for row in rows]
 
 
 def too_many(state: State, by: str) -> bool:

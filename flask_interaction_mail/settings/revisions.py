@@ -65,9 +65,10 @@ class Rows:
         found = self._select(sa.select(TABLE).where(TABLE.c.revision == revision))
         return found[0] if found else None
 
-    def latest(self, limit: int) -> list[Stored]:
-        """The last ``limit`` rows, newest first."""
-        return self._select(sa.select(TABLE).order_by(_NEWEST_FIRST).limit(limit))
+    def latest(self, limit: int, *, before: datetime | None = None) -> list[Stored]:
+        """The last ``limit`` rows, newest first; those from before ``before`` (naive UTC)."""
+        query = sa.select(TABLE).order_by(_NEWEST_FIRST).limit(limit)
+        return self._select(query if before is None else query.where(TABLE.c.created_at < before))
 
     def with_secret(self) -> list[Stored]:
         """All rows with a password, oldest first."""

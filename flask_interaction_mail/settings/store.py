@@ -29,7 +29,8 @@ from .secret import Secret
 class Revision:
     """One save: when (aware UTC), by whom, the fields it changed, and the values it stored.
 
-    ``values`` never has the password; ``changed`` names it if it was changed.
+    ``former`` are the values before. Neither has the password; ``changed`` names it if it was
+    changed.
     """
 
     revision: int
@@ -37,6 +38,7 @@ class Revision:
     by: str
     changed: tuple[str, ...]
     values: Mapping[str, object]
+    former: Mapping[str, object]
 
 
 class SettingsStore:
@@ -120,9 +122,9 @@ class SettingsStore:
         changed = replace(stored.merged(values), secret=secret)
         return self._add(changed, revision=stored.revision + 1, by=changed_by)
 
-    def history(self, limit: int = 50) -> list[Revision]:
-        """The last ``limit`` revisions, newest first."""
-        rows = self._rows.latest(limit + 1)
+    def history(self, limit: int = 50, *, before: datetime | None = None) -> list[Revision]:
+        """The last ``limit`` revisions, newest first; those from before ``before`` (naive UTC)."""
+        rows = self._rows.latest(limit + 1, before=before)
         former = [*rows[1:], Stored()] if len(rows) <= limit else rows[1:]
         return [self._revision(row, before) for row, before in zip(rows, former, strict=False)]
 
@@ -245,6 +247,7 @@ class SettingsStore:
             by=row.by,
             changed=tuple(changed),
             values=row.values,
+            former=former.values,
         )
 
     def _password(self, row: Stored) -> Secret | str | None:

@@ -278,12 +278,12 @@ class MetadataRow(Base):
 
 
 class CheckRow(Base):
-    """A test or a probe of the settings, or what all workers know of a server."""
+    """A test or a probe of the settings, what all workers know of a server, or somebody's deed."""
 
     __tablename__ = "interaction_mail_check"
 
     id: Mapped[uuid.UUID] = mapped_column(primary_key=False)
-    kind: Mapped[Code]  # test, probe, breaker, room, login, connections
+    kind: Mapped[Code]  # test, probe, breaker, room, login, connections, deed
     at: Mapped[datetime]
     by: Mapped[Name]
     fingerprint: Mapped[str] = mapped_column(sa.String(64))  # of the settings that were tried

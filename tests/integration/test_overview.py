@@ -8,7 +8,7 @@ import pytest
 from flask import Flask
 
 from flask_interaction_mail import clock, send_notification
-from flask_interaction_mail.admin import texts
+from flask_interaction_mail.admin.state_line import who_delivers
 from flask_interaction_mail.config import DeliveryMode
 from flask_interaction_mail.monitoring.overview import Overview, overview
 from flask_interaction_mail.outbox.presence import How, Presence
@@ -110,5 +110,5 @@ def test_it_says_who_delivers(
     """In every mode of delivery, with and without signs of life."""
     now = Overview(at_work=at_work, called=called, broken=None, oldest=None, attention=0)
     with Flask(__name__).app_context():
-        told = texts.who_delivers(DeliveryMode(mode), now)
+        told = who_delivers(DeliveryMode(mode), now)
     assert told == (text, fine, at)

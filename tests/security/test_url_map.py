@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import socket
 import sqlite3
 import uuid
@@ -22,10 +23,11 @@ from flask_interaction_mail import Right, send_notification
 from flask_interaction_mail.values import Party
 from tests import outbox_rows
 from tests.host import ADA, Host
-from tests.panel import HOME, OUTBOX, TEST, TYPED, OpenIndex, Panel, form_values
+from tests.panel import HISTORY, HOME, OUTBOX, TEST, TYPED, OpenIndex, Panel, form_values
 from tests.proofs import proved
 
 SECRET = "canary-in-the-text"
+SEEN = re.compile(r"INSERT INTO \"interaction_mail_check\" .*'deed'.*'(read|exported)'")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 DETAILS = OUTBOX + "<uuid:id>/"
 END = HOME + "end/<any(paused, divert_to):switch>"
@@ -60,9 +62,13 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("POST", DETAILS + "resend"): needing("outbox", "resend", status=303, changes=True),
     ("POST", DETAILS + "cancel"): needing("outbox", "resend", status=303, changes=True),
     ("POST", DETAILS + "release"): needing("outbox", "resend", status=303, changes=True),
+    ("GET", HISTORY): needing("history"),
+    ("GET", HISTORY + "<int:revision>/"): needing("history"),
+    ("POST", HISTORY + "restore"): needing("history", "edit", status=303, changes=True),
     # style and script: for everybody
     ("GET", STATIC.format("")): needing(),
     ("GET", STATIC.format("outbox/")): needing(),
+    ("GET", STATIC.format("history/")): needing(),
 }
 PAGES = [route for route in ROUTES if ROUTES[route].needs]
 POSTS = [route for route in ROUTES if route[0] == "POST"]
@@ -96,6 +102,7 @@ class Site:
 
     def url(self, rule: str) -> str:
         some = {"<uuid:id>": str(self.message), "<path:filename>": "panel.css", END: END_PAUSE}
+        some["<int:revision>"] = "1"
         for part, text in some.items():
             rule = rule.replace(part, text)
         return rule
@@ -108,7 +115,8 @@ class Site:
         """What a visitor with all rights sends to ``rule``: valid in every respect."""
         self.grant(*Right)
         of_form = rule in (HOME, TEST)
-        values = form_values((panel or self.panel).get(HOME if of_form else self.url(DETAILS)))
+        forms = {HOME: HOME, TEST: HOME, HISTORY + "restore": HISTORY + "1/"}
+        values = form_values((panel or self.panel).get(forms.get(rule, self.url(DETAILS))))
         return values | TYPED | {"smtp_server": "127.0.0.1"} if of_form else values
 
     def ask(self, method: str, rule: str, **data: str) -> TestResponse:
@@ -117,11 +125,11 @@ class Site:
         return self.panel.client.open(self.url(rule), method=method, data=sent, buffered=True)
 
     def stored(self) -> str:
-        """Everything in the database."""
+        """Everything in the database, but for what is kept of those who read and export."""
         with sqlite3.connect(self.database) as connection:
-            dump = "\n".join(connection.iterdump())
+            lines = [line for line in connection.iterdump() if not SEEN.search(line)]
         connection.close()
-        return dump
+        return "\n".join(lines)
 
     def prepare(self, rule: str = DETAILS) -> None:
         """Hold the message again, and be somebody else: ten tests a minute are allowed.

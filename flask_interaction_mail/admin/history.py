@@ -1,0 +1,143 @@
+"""The History tab: every saved revision, test and deed, and the way back to earlier settings."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from flask import abort, flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_admin import expose
+
+from .. import operations
+from ..errors import InteractionMailError, SettingsError
+from ..settings.layers import InForce
+from ..settings.model import SETTINGS, PasswordState
+from ..values import Right
+from .csrf import PanelForm
+from .forms import SettingsForm
+from .panel_view import PanelView, current_actor, need, state, token_is_valid
+from .texts import OUT_OF_DATE, gettext
+
+if TYPE_CHECKING:
+    from ..settings.store import Revision
+
+_NO_NUMBER: Final = 2**31  # of a revision: the column is an integer
+_WHICH: Final = ("settings", "tests", "messages")
+
+
+class HistoryView(PanelView):
+    """Who did what, newest first; earlier settings can be restored."""
+
+    right = Right.HISTORY
+    tab = "History"
+
+    @expose("/")
+    def index(self) -> ResponseReturnValue:
+        """The list, of all kinds or of one."""
+        from ..monitoring import history  # late: loaded with the first page that is opened
+
+        which = request.args.get("which", "")
+        page = history.page(
+            state(),
+            which if which in _WHICH else "",  # type: ignore[arg-type]
+            _instant(request.args.get("before", "")),
+        )
+        return self.page("history.html", page=page, which=which, changes=_Changes(), whiches=_WHICH)
+
+    @expose("/<int:revision>/")
+    def revision(self, revision: int) -> ResponseReturnValue:
+        """What would change if ``revision`` were restored."""
+        return self._preview(revision, state().settings.current())
+
+    @expose("/restore", methods=("POST",))
+    def restore(self) -> ResponseReturnValue:
+        """Save the settings of a revision as the newest, if they are still as they were shown."""
+        need(Right.EDIT)
+        revision, base = _number("revision"), _number("base")
+        present = state().settings.current()
+        if not token_is_valid():
+            flash(gettext(OUT_OF_DATE), "error")
+        elif base != present.revision:
+            text = "Somebody has saved other settings meanwhile. Look at what would change now."
+            flash(gettext(text), "warning")
+        else:
+            return self._restore(revision)
+        return redirect(url_for(".revision", revision=revision), 303)
+
+    def _restore(self, revision: int) -> ResponseReturnValue:
+        try:
+            restored = operations.restore_settings(state(), revision, changed_by=current_actor())
+        except SettingsError as error:
+            flash(
+                " ".join(f"{_label(name)}: {text}." for name, text in error.errors.items()), "error"
+            )
+        except InteractionMailError as error:
+            flash(str(error), "error")
+        else:
+            flash(gettext("Restored: these settings are in force again."), "success")
+            settings = restored.settings
+            if settings.use_authentication and restored.password is not PasswordState.USABLE:
+                flash(gettext(restored.password_advice), "warning")
+        return redirect(url_for(".index"), 303)
+
+    def _preview(self, revision: int, present: InForce) -> ResponseReturnValue:
+        then = state().settings.at(revision) if 0 < revision < _NO_NUMBER else None
+        if then is None:
+            abort(404)
+        return self.page(
+            "revision.html",
+            present=present,
+            revision=revision,
+            differences=_differences(SettingsForm.of(present), SettingsForm.of(then)),
+            form=PanelForm(),
+        )
+
+
+class _Changes:
+    """The changes of a revision in words, for the template."""
+
+    def __init__(self) -> None:
+        self._form = SettingsForm()
+
+    def __call__(self, revision: Revision) -> list[tuple[str, str, str]]:
+        """Label, former and present value of each field; "" for both of a password."""
+        return [
+            (
+                _label(name),
+                self._shown(name, revision.former),
+                self._shown(name, revision.values),
+            )
+            for name in revision.changed
+        ]
+
+    def _shown(self, name: str, values: Any) -> str:
+        if name != "password":
+            value = values.get(name, SETTINGS[name].default)
+            self._form[name].process(None, "" if value is None else value)
+        return self._form.shown(name)
+
+
+def _differences(present: SettingsForm, then: SettingsForm) -> list[tuple[str, str, str]]:
+    return [
+        (_label(name), present.shown(name), then.shown(name))
+        for name in SETTINGS
+        if present.comparable(name) != then.comparable(name)
+    ]
+
+
+def _label(name: str) -> str:
+    return gettext(SETTINGS[name].label) if name in SETTINGS else name
+
+
+def _number(name: str) -> int:
+    text = request.form.get(name, "")
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
+
+
+def _instant(text: str) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is None else None
