@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import Response, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -15,7 +15,7 @@ from ..logs import log
 from ..settings.layers import InForce
 from ..settings.model import SETTINGS, MessagingSettings
 from ..text import one_line
-from ..values import Right
+from ..values import Party, Right
 from .csrf import is_same_origin
 from .forms import SettingsForm, origin_notes, password_hint
 from .panel_view import (
@@ -31,6 +31,8 @@ from .texts import ENDED, OUT_OF_DATE, gettext
 
 if TYPE_CHECKING:
     from .save_conflict import Conflict
+
+ALSO_ME: Final = "also_me"  # beside the form's fields, for the test alone
 
 
 class MessagingView(PanelView):
@@ -122,7 +124,13 @@ class MessagingView(PanelView):
         from . import test_page
 
         pieces = test_page.page(
-            state(), form, drafted, present=present, by=by, **self.stream_values()
+            state(),
+            form,
+            drafted,
+            present=present,
+            by=by,
+            tester=_tester() if request.form.get(ALSO_ME) else None,
+            **self.stream_values(),
         )
         response = Response(pieces, mimetype="text/html")
         response.headers["X-Accel-Buffering"] = "no"  # so that nginx passes each step on at once
@@ -184,4 +192,11 @@ class MessagingView(PanelView):
             hints={"password": password_hint(present)},
             badge=test_history.badge(state(), present),
             conflict=conflict,
+            tester=_tester(),
         )
+
+
+def _tester() -> Party | None:
+    """The visitor, if a copy of the test message can be sent to them."""
+    user = state().people.current_user()
+    return user if user is not None and user.email else None

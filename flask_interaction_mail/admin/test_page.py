@@ -8,11 +8,13 @@ from typing import Final
 from flask import stream_template
 
 from ..diagnosis.results import Diagnosis, Step, StepState
+from ..diagnosis.texts import RUNNING
 from ..logs import log
 from ..monitoring import test_history
 from ..outcome import Fault, Stage
 from ..settings.layers import InForce
 from ..state import State
+from ..values import Party
 from . import texts
 from .forms import SettingsForm
 
@@ -65,11 +67,13 @@ def page(
     *,
     present: InForce,
     by: str,
+    tester: Party | None,
     **frame: object,
 ) -> Iterator[str]:
     """The page in pieces, each as soon as its step is done. The result goes into the history.
 
-    ``drafted`` are the settings in ``form``, ``present`` those in force.
+    ``drafted`` are the settings in ``form``, ``present`` those in force; ``tester`` gets a copy of
+    the test message.
     """
 
     def suspects(end: Diagnosis) -> list[tuple[str, str, str]]:
@@ -81,7 +85,8 @@ def page(
 
     return stream_template(
         "interaction_mail/admin/test_result.html",
-        events=_recorded(state, drafted, by),
+        events=_recorded(state, drafted, by, tester),
+        running=RUNNING,
         settings=drafted.settings,
         stands_in=state.config.transport.stands_in,
         marks=texts.STEP_MARKS,
@@ -92,8 +97,10 @@ def page(
     )
 
 
-def _recorded(state: State, drafted: InForce, by: str) -> Iterator[Step | Diagnosis]:
-    for event in test_history.steps(state, drafted):
+def _recorded(
+    state: State, drafted: InForce, by: str, tester: Party | None
+) -> Iterator[Stage | Step | Diagnosis]:
+    for event in test_history.steps(state, drafted, tester=tester):
         if isinstance(event, Diagnosis):
             _record(state, drafted, by, event)
         yield event
@@ -121,5 +128,6 @@ def _fields_of(step: Step) -> tuple[str, ...]:
     if step.code in _BY_FAULT:
         return _BY_FAULT[step.code]
     if step.recipient is not None:
-        return ("default_to",) if step.recipient == step.values["to"] else ("default_from",)
+        fields = {step.values["to"]: ("default_to",), step.values["sender"]: ("default_from",)}
+        return fields.get(step.recipient, ())  # the tester's address is in no field
     return _BY_STAGE.get(step.stage, ())

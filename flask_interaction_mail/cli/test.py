@@ -47,7 +47,7 @@ def _examine(state: State, tried: InForce, *, quiet: bool) -> Diagnosis:
     for found in test_history.steps(state, tried):
         if isinstance(found, Diagnosis):
             return found
-        if not quiet:
+        if isinstance(found, Step) and not quiet:
             _show_step(found)
     raise RuntimeError("a test ended without a diagnosis")
 

@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Final
 
 from ..errors import TransportError
@@ -14,6 +15,7 @@ from ..settings.model import MessagingSettings
 from ..settings.relay import Encryption, Relay
 from ..transport.smtp.auth import LoggedIn
 from ..transport.smtp.faults import fault_of
+from ..transport.smtp.replies import Capabilities
 from ..transport.smtp.tls import TlsFacts
 from .results import Diagnosis, Outcome, Step, StepState, last_failure
 from .sample_message import Sample
@@ -28,15 +30,18 @@ _BEFORE_THE_LOGIN: Final = (*_BEFORE_THE_GREETING, Stage.ENCRYPTION)
 class Report:
     """What one test has found so far; it may take ``limit`` seconds.
 
-    ``sample`` is the test message as soon as there is one.
+    ``sample`` is the test message as soon as there is one, ``offered`` what the server has said
+    that it can do.
     """
 
     relay: Relay
     limit: float
     settings: MessagingSettings
     sample: Sample | None = None
+    offered: Capabilities | None = None
     steps: list[Step] = field(default_factory=list)
     transcript: list[str] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
     started: float = field(default_factory=time.monotonic)
     _step_started: float = field(default_factory=time.monotonic)
 
@@ -44,6 +49,7 @@ class Report:
         """Add a line to the transcript, which keeps 200 lines of 300 characters."""
         if len(self.transcript) < _LINES:
             self.transcript.append(f"{speaker}: {line[:_LINE]}")
+            self.times.append(time.monotonic() - self.started)
 
     def add(self, step: Step) -> Step:
         """Keep ``step``; gives it back."""
@@ -132,19 +138,21 @@ class Report:
         """The step that encrypts, None for no encryption."""
         if found is None:
             return self.step(Stage.ENCRYPTION, "not_encrypted", state=StepState.WARNING)
+        ends = ssl.cert_time_to_seconds(found.expires) if found.expires else None
+        expires = f"{datetime.fromtimestamp(ends, UTC):%Y-%m-%d %H:%M} UTC" if ends else ""
         facts = {
             "protocol": found.protocol,
             "cipher": found.cipher,
             "certificate": ", ".join(found.names),
             "issuer": found.issuer,
-            "expires": found.expires,
+            "expires": expires,
         }
-        if found.expires and ssl.cert_time_to_seconds(found.expires) - time.time() < _SOON:
+        if ends is not None and ends - time.time() < _SOON:
             return self.step(
                 Stage.ENCRYPTION,
                 "expires_soon",
                 state=StepState.WARNING,
-                detail=found.expires,
+                detail=expires,
                 facts=facts,
             )
         return self.step(Stage.ENCRYPTION, "encrypted", facts=facts)
@@ -199,7 +207,9 @@ class Report:
             steps=tuple(self.steps),
             values=self._values(detail, None) | self._about_recipients(),
             notes=tuple(notes),
+            offers=_in_words(self.offered) if self.offered else {},
             transcript=tuple(self.transcript),
+            times=tuple(self.times),
         )
 
     def _about_recipients(self) -> dict[str, str]:
@@ -233,6 +243,22 @@ class Report:
         now = time.monotonic()
         seconds, self._step_started = now - self._step_started, now
         return seconds
+
+
+def _in_words(offered: Capabilities) -> dict[str, str]:
+    size = "no limit announced" if offered.size is None else f"{offered.size / 1e6:,.1f} MB"
+    return {
+        "largest message": size,
+        "encryption on request (STARTTLS)": _yes(offered.starttls),
+        "ways to log in (AUTH)": ", ".join(offered.auth) or "none",
+        "addresses with letters beyond ASCII (SMTPUTF8)": _yes(offered.smtputf8),
+        "text as it is (8BITMIME)": _yes(offered.eight_bit),
+        "several commands at once (PIPELINING)": _yes(offered.pipelining),
+    }
+
+
+def _yes(offered: bool) -> str:
+    return "yes" if offered else "no"
 
 
 def _code_of(failed: Step) -> str:

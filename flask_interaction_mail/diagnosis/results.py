@@ -74,8 +74,9 @@ def last_failure(steps: Sequence[Step]) -> Step | None:
 class Diagnosis:
     """What a test came to, with all its steps.
 
-    ``notes`` are codes of ``texts.NOTES``; ``transcript`` are lines "C: …" and
-    "S: …" with credentials blanked and control characters escaped.
+    ``notes`` are codes of ``texts.NOTES``; ``offers`` is what the server offers, in words.
+    ``transcript`` are lines "C: …" and "S: …" with credentials blanked and control characters
+    escaped; ``times`` has the second of each, from the beginning of the test.
     """
 
     outcome: Outcome
@@ -84,7 +85,9 @@ class Diagnosis:
     steps: tuple[Step, ...] = ()
     values: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    offers: Mapping[str, str] = field(default_factory=dict)
     transcript: tuple[str, ...] = ()
+    times: tuple[float, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -134,5 +137,6 @@ class Diagnosis:
             "seconds": round(self.seconds, 3),
             "values": dict(self.values),
             "notes": list(self.notes),
+            "offers": dict(self.offers),
             "steps": [step.to_json() for step in self.steps],
         }

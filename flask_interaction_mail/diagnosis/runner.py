@@ -23,6 +23,7 @@ from ..transport.smtp.session import Session
 from ..transport.smtp.stream import StreamError
 from ..transport.smtp.timeouts import Timeouts, Until
 from ..transport.smtp.tls import TlsFacts
+from ..values import Party
 from .report import Report
 from .results import Diagnosis, Step
 from .sample_message import make_sample
@@ -41,10 +42,13 @@ def diagnose(
     transports: Transports | None = None,
     deadline: float = DEADLINE,
     suppressed: bool = False,
-) -> Iterator[Step | Diagnosis]:
-    """Send a test message (R48 to R50); yields every step as it happens, at last a Diagnosis.
+    tester: Party | None = None,
+) -> Iterator[Stage | Step | Diagnosis]:
+    """Send a test message (R48 to R50); yields what happens, at last a Diagnosis.
 
-    ``settings`` say from whom and to whom, ``relay`` is the server. Takes at most ``deadline``
+    Each step is yielded when it is done; its stage before it begins, unless it begins at once after
+    the one before it. ``settings`` say from whom and to whom, ``relay`` is the server, ``tester``
+    gets a copy. Takes at most ``deadline``
     seconds with any server. If the application has ``suppressed`` sending, nothing is tried.
     Raises nothing because of the server or the settings.
     """
@@ -52,7 +56,7 @@ def diagnose(
     if suppressed:
         yield report.suppressed()
         return
-    yield from _Runner(report, transports or Transports()).run()
+    yield from _Runner(report, transports or Transports(), tester).run()
     yield report.concluded()
 
 
@@ -67,8 +71,9 @@ class _Stop(Exception):
 class _Runner:
     """Runs one test, and writes its steps into ``report``."""
 
-    def __init__(self, report: Report, transports: Transports) -> None:
+    def __init__(self, report: Report, transports: Transports, tester: Party | None) -> None:
         self._report = report
+        self._tester = tester
         self._relay = report.relay
         self._transports = transports
         deadline = report.limit
@@ -84,11 +89,11 @@ class _Runner:
             transcribe=report.note_line,
         )
 
-    def run(self) -> Iterator[Step]:
+    def run(self) -> Iterator[Stage | Step]:
         """Go through the steps to the first that ends the test; disconnect in any case."""
         try:
             for step in self._steps():
-                yield self._report.add(step)
+                yield step if isinstance(step, Stage) else self._report.add(step)
         except _Stop as stop:
             yield self._report.add(stop.step)
         finally:
@@ -96,26 +101,33 @@ class _Runner:
             self._session.until = Until.within(_FOR_QUIT)
             self._session.quit()
 
-    def _steps(self) -> Iterator[Step]:
+    def _steps(self) -> Iterator[Stage | Step]:
         envelope = self._prepared()
         if self._relay.stands_in:
             yield from self._stand_in(envelope)
             return
         for stage, step in self._session.steps():
+            yield stage
             try:
                 result = step()
             except TransportError as error:
                 raise _Stop(self._second_look(error)) from error
             yield self._opened(stage, result)
+        self._report.offered = self._session.offered
+        yield Stage.SENDER
         yield self._sender(envelope)
+        yield Stage.RECIPIENT
         yield from self._recipients(envelope)
+        yield Stage.CONTENT
         yield self._content(envelope)
+        yield Stage.ACCEPTED
         yield self._acceptance()
 
     def _prepared(self) -> Envelope:
         settings = self._report.settings
         try:
-            sample = make_sample(settings, id=uuid.uuid4(), now=clock.now().replace(tzinfo=UTC))
+            now = clock.now().replace(tzinfo=UTC)
+            sample = make_sample(settings, id=uuid.uuid4(), now=now, tester=self._tester)
         except InteractionMailError as error:
             missing = not (settings.default_to and settings.default_from)
             fault = Fault.SETTINGS_INCOMPLETE if missing else Fault.ADDRESS_UNUSABLE

@@ -66,6 +66,19 @@ STEPS: Final[Mapping[str, Advice]] = {
     ),
 }
 
+# While a step runs.
+RUNNING: Final[Mapping[Stage, str]] = {
+    Stage.RESOLVE: "Asking for the server's address …",
+    Stage.CONNECT: "Connecting …",
+    Stage.GREETING: "Waiting for the server's greeting …",
+    Stage.ENCRYPTION: "Encrypting the connection …",
+    Stage.AUTHENTICATION: "Logging in …",
+    Stage.SENDER: "Asking whether the sender may send …",
+    Stage.RECIPIENT: "Asking whether the recipients are known …",
+    Stage.CONTENT: "Handing over the message …",
+    Stage.ACCEPTED: "Waiting until the server accepts it …",
+}
+
 _ASK_PROVIDER: Final = "Ask the people who run the mail server"
 _RETRIED: Final = "Real messages are retried automatically."
 _READ_REPLY: Final = "Read what the server said."

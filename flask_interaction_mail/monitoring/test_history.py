@@ -17,10 +17,12 @@ import sqlalchemy as sa
 from .. import clock
 from ..diagnosis.results import Diagnosis, Outcome, Step
 from ..outbox import breaker, logins
+from ..outcome import Stage
 from ..settings.layers import InForce
 from ..settings.model import relay_of
 from ..state import State
 from ..storage.tables import CheckRow
+from ..values import Party
 
 PER_MINUTE = 10  # tests by one user
 _LIMITS = "interaction_mail_test_limits"
@@ -76,8 +78,13 @@ def badge_after(state: State, tested: InForce, present: InForce, by: str, end: D
     )
 
 
-def steps(state: State, tried: InForce) -> Iterator[Step | Diagnosis]:
-    """The steps of a test of the settings ``tried``, as they happen; what they come to is last."""
+def steps(
+    state: State, tried: InForce, *, tester: Party | None = None
+) -> Iterator[Stage | Step | Diagnosis]:
+    """A test of the settings ``tried`` as it happens, as ``diagnose`` yields it.
+
+    ``tester`` gets a copy of the test message.
+    """
     from ..diagnosis.runner import diagnose  # late, as below: they bring the wire
     from ..transport.registry import Transports
 
@@ -86,6 +93,7 @@ def steps(state: State, tried: InForce) -> Iterator[Step | Diagnosis]:
         tried.settings,
         transports=Transports(state.connect_policy, state.memory),
         suppressed=state.suppressed,
+        tester=tester,
     )
 
 

@@ -8,6 +8,7 @@ import socket
 import time
 from email import message_from_bytes
 from ipaddress import ip_network
+from itertools import pairwise
 
 import pytest
 
@@ -140,15 +141,26 @@ def test_steps_come_as_they_happen():
         seen = [(time.monotonic(), step) for step in steps]
         assert seen[-3][0] < seen[-2][0] - HURRY / 3
         assert isinstance(seen[-1][1], Diagnosis)
-        assert all(isinstance(step, Step) for _, step in seen[:-1])
+        assert all(isinstance(step, Step | Stage) for _, step in seen[:-1])
+
+
+def test_a_step_is_named_before_it_begins():
+    """While it takes its time, a page can say what is going on."""
+    with scripted() as server:
+        seen = list(steps_of_test(settings(server.port)))
+    begun = [event for event in seen if isinstance(event, Stage)]
+    assert begun == [*Stage][1:]  # all but the first, which needs no network
+    for before, after in pairwise(seen):
+        if isinstance(before, Stage):
+            assert after.stage is before
 
 
 def test_a_page_that_goes_away_takes_the_connection_along():
     """Closing the generator closes the socket."""
     with scripted() as server:
         steps = steps_of_test(settings(server.port))
-        next(steps)
-        next(steps)
+        while next(steps) is not Stage.GREETING:
+            pass
         steps.close()
         with scripted():
             pass

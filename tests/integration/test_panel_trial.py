@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 from collections.abc import Iterator
 from email import message_from_bytes
@@ -14,6 +15,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 from bs4 import BeautifulSoup
 
+from flask_interaction_mail import Party
 from flask_interaction_mail.models import CheckRow
 from tests.host import PASSWORD
 from tests.panel import HOME, TEST, Panel, opened_panel
@@ -124,6 +126,52 @@ def test_r48_r49_r50_the_test_message_goes_to_both_mailboxes(panel: Panel, serve
     assert "merge-desk@firm.example" in message["To"]
     assert "crm@firm.example" in message["From"]
     assert "crm@firm.example" in message["Cc"]
+
+
+def test_the_tester_gets_a_copy_if_they_want_one(panel: Panel, server: Server) -> None:
+    """At their own address, completed with the domain in the form."""
+    panel.host.people.user = Party("Ada Byron", "ada")
+    assert "Send the test also to me" in panel.get().text
+    response = panel.post(TEST, **server.typed, also_me="y")
+    assert verdict(response) == "passed"
+    (envelope,) = server.box.envelopes
+    assert envelope.rcpt_tos[2:] == ["ada@firm.example"]
+    message = message_from_bytes(envelope.content)
+    assert "ada@firm.example" in message["Cc"]
+    assert "ada@firm.example (who tests)" in str(message.get_payload(decode=True), "utf-8")
+
+
+def test_a_visitor_without_an_address_is_offered_no_copy(panel: Panel, server: Server) -> None:
+    """And asking for one changes nothing."""
+    panel.host.people.user = Party("Ada Byron")
+    assert "Send the test also to me" not in panel.get().text
+    assert verdict(panel.post(TEST, **server.typed, also_me="y")) == "passed"
+    assert len(server.box.envelopes[0].rcpt_tos) == 2
+
+
+def test_an_address_of_the_tester_that_cannot_be_used_is_named(
+    panel: Panel, server: Server
+) -> None:
+    """Before any connection, at no field, as it is in none."""
+    panel.host.people.user = Party("Ada Byron", "a da@@")
+    response = panel.post(TEST, **server.typed, also_me="y")
+    assert verdict(response) == "failed"
+    assert "a da@@" in response.text
+    assert server.box.envelopes == []
+
+
+def test_the_result_names_what_the_server_offers_and_when_each_line_was_said(
+    panel: Panel, server: Server
+) -> None:
+    """For the person who is asked for help."""
+    page = BeautifulSoup(panel.post(TEST, **server.typed).text, "lxml")
+    offered = {row.text: row.find_next("dd").text for row in page.select(".im-facts dt")}
+    assert offered["text as it is (8BITMIME)"] == "yes"
+    assert offered["encryption on request (STARTTLS)"] == "no"
+    lines = page.select_one("#im-transcript").text.splitlines()  # type: ignore[union-attr]
+    assert all(re.match(r" *\d+\.\d\d [CS]: ", line) for line in lines)
+    seconds = [float(line.split()[0]) for line in lines]
+    assert seconds == sorted(seconds)
 
 
 def test_r52_r53_the_page_says_that_accepted_is_not_arrived(panel: Panel, server: Server) -> None:

@@ -23,6 +23,40 @@
     });
   }
 
+  // The checklist of a first run follows what is typed.
+  function tickWhileTyping(form) {
+    var lines = document.querySelectorAll("[data-im-needs]");
+    function tick() {
+      lines.forEach(function (line) {
+        var field = form.elements[line.getAttribute("data-im-needs")];
+        if (field) { line.querySelector(".im-tick").textContent = field.value.trim() ? "☑" : "☐"; }
+      });
+    }
+    form.addEventListener("input", tick);
+    tick();
+  }
+
+  function tickTest(passed) {
+    var tick = document.querySelector("[data-im-needs-test] .im-tick");
+    if (tick) { tick.textContent = passed ? "☑" : "☐"; }
+  }
+
+  function offerCopies(root) {
+    if (!navigator.clipboard) { return; }
+    root.querySelectorAll("[data-im-copy]").forEach(function (button) { button.hidden = false; });
+  }
+
+  function copyOnClick() {
+    document.addEventListener("click", function (event) {
+      var button = event.target.closest("[data-im-copy]");
+      var text = button && document.getElementById(button.getAttribute("data-im-copy"));
+      if (!text) { return; }
+      navigator.clipboard.writeText(text.textContent).then(function () {
+        button.textContent = button.getAttribute("data-im-copied");
+      });
+    });
+  }
+
   function showAuthentication(form) {
     var box = form.elements.use_authentication, part = document.getElementById("im-auth");
     if (!box || !part) { return; }
@@ -113,6 +147,8 @@
       if (now) { badge.replaceChildren(...now.childNodes); now.remove(); }
       localTimes(badge);
       tested = true;
+      tickTest(Boolean(verdict) && verdict.getAttribute("data-im-verdict") === "passed");
+      offerCopies(shown);
       var outcome = verdict || shown.querySelector("[role=alert]");
       if (!outcome) { lost(); return; }
       outcome.removeAttribute("role");  // the live region says it, once
@@ -158,6 +194,7 @@
     form.addEventListener("input", function () {
       if (!tested) { return; }
       old.hidden = tested = false;
+      tickTest(false);
       badge.replaceChildren(...ofSaved);
     });
   }
@@ -183,9 +220,12 @@
 
   function begin() {
     localTimes(document);
+    offerCopies(document);
+    copyOnClick();
     var form = document.querySelector("form[data-im-settings]");
     if (!form) { return; }
     proposePort(form);
+    tickWhileTyping(form);
     showAuthentication(form);
     warnOfUnsavedChanges(form);
     followTest(form);
