@@ -309,7 +309,7 @@ class MessagingSettings:
     divert_to: str | None = setting(
         None,
         clean=cleaners.email,
-        section=Section.ADVANCED,
+        section=Section.OPERATION,
         label="Divert all mail to",
         help="For trying things out: every message goes to this address instead of its recipients.",
         command="Send everything there instead.",
@@ -317,7 +317,7 @@ class MessagingSettings:
     )
     paused: bool = setting(
         False,
-        section=Section.ADVANCED,
+        section=Section.OPERATION,
         label="Pause sending",
         help="Messages are kept, and are sent once you switch this off.",
         command="Keep messages, send none.",
