@@ -1,0 +1,214 @@
+"""Presets for common mail providers: what each wants in the fields, and what else it wants.
+
+Beside each entry stands the provider's own page and when it was compared. What no page of the
+provider's could confirm is marked *from memory*.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+from .relay import Encryption
+
+_MAILBOX: Final = "The full e-mail address of the mailbox."
+_ONE_MAILBOX: Final = (
+    "Mail leaves only from addresses of that mailbox: enter one as default From, and choose that "
+    "messages always come from it."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preset:
+    """One provider: values for the form, and sentences for whoever fills in the rest.
+
+    A value that is None is left to the administrator; its hint says what to enter.
+    """
+
+    key: str
+    name: str
+    smtp_server: str | None = None
+    server_hint: str = ""
+    smtp_port: int = 587
+    encryption: Encryption = Encryption.STARTTLS
+    use_authentication: bool | None = True
+    login: str | None = None
+    login_hint: str = ""
+    wants: str  # what else has to be done before mail leaves
+    missing: str = ""  # the way to log in that the provider asks for and this version lacks
+
+    @property
+    def values(self) -> dict[str, object]:
+        """What is filled in: name of a setting to its value."""
+        fields = ("smtp_server", "smtp_port", "encryption", "use_authentication", "login")
+        return {name: value for name in fields if (value := getattr(self, name)) is not None}
+
+
+_SENDGRID: Final = (
+    "The password is an API key with the permission to send mail. "
+    "Mail leaves only from verified senders: authenticate your domain at SendGrid, or verify the "
+    "default From address and choose that messages always come from it."
+)
+_MAILGUN: Final = (
+    "Each sending domain has SMTP credentials of its own (Sending, Domain settings, "
+    "SMTP credentials); an API key or the password of your account does not work. "
+    "Verify the domain first: a sandbox domain reaches only recipients who agreed beforehand."
+)
+_ZOHO: Final = (
+    "With two-factor authentication, create an application-specific password and enter that one. "
+    f"{_ONE_MAILBOX}"
+)
+
+_PRESETS: Final = (
+    # 2026-11-29, the first two as of July 2021:
+    # https://learn.microsoft.com/exchange/mail-flow-best-practices/how-to-set-up-a-multifunction-device-or-application-to-send-email-using-microsoft-365-or-office-365
+    # https://learn.microsoft.com/exchange/clients-and-mobile-in-exchange-online/authenticated-client-smtp-submission
+    # https://techcommunity.microsoft.com/blog/exchange/updated-exchange-online-smtp-auth-basic-authentication-deprecation-timeline/4489835
+    Preset(
+        key="microsoft365",
+        name="Microsoft 365",
+        smtp_server="smtp.office365.com",
+        login_hint=_MAILBOX,
+        wants="An administrator has to tick Authenticated SMTP for the mailbox (Users, Active "
+        "users, Mail, Manage email apps), and neither security defaults nor multi-factor "
+        f"authentication may forbid the login. {_ONE_MAILBOX}",
+        missing="From the end of December 2026, logins with a password are off by default; an "
+        "administrator can switch them on again. The login with OAuth that Microsoft wants "
+        "instead is not built into this version yet.",
+    ),
+    # 2026-11-29: https://support.google.com/a/answer/2956491
+    Preset(
+        key="google_relay",
+        name="Google Workspace (SMTP relay)",
+        smtp_server="smtp-relay.gmail.com",
+        use_authentication=False,
+        wants="An administrator has to set up the SMTP relay service (Apps, Google Workspace, "
+        "Gmail, Routing), and allow it for addresses in your domains and for the public IP "
+        "address of this machine. It needs no password then, and mail can come from each user.",
+    ),
+    # 2026-11-29: https://knowledge.workspace.google.com/kb/how-to-generate-an-app-passwords-000009237
+    # From memory: server and port (https://support.google.com/a/answer/176600), that passwords of
+    # accounts are refused (https://support.google.com/a/answer/6260879), and that From becomes the
+    # account's address (https://support.google.com/mail/answer/22370).
+    Preset(
+        key="google",
+        name="Google Workspace or Gmail (app password)",
+        smtp_server="smtp.gmail.com",
+        login_hint=_MAILBOX,
+        wants="Switch 2-Step Verification on for the account, create an app password and enter "
+        "that one; an administrator may have to allow it. "
+        f"{_ONE_MAILBOX}",
+        missing="Google does not take the account's own password. The login with OAuth that "
+        "Google recommends is not built into this version yet.",
+    ),
+    # 2026-11-29: https://docs.aws.amazon.com/ses/latest/dg/smtp-connect.html
+    # https://docs.aws.amazon.com/ses/latest/dg/smtp-credentials.html
+    # https://docs.aws.amazon.com/ses/latest/dg/request-production-access.html
+    # The server has no value: a login of another region is refused like a wrong password.
+    Preset(
+        key="amazon_ses",
+        name="Amazon SES",
+        server_hint="The SMTP endpoint of your region, such as "
+        "email-smtp.eu-west-1.amazonaws.com; the SES console shows it under SMTP settings.",
+        login_hint="The SMTP user name from the SES console.",
+        wants="Create SMTP credentials in the SES console; they work in one region only, and AWS "
+        "access keys do not work. Verify the domain that mail comes from, and request production "
+        "access: in the sandbox only verified addresses get mail.",
+    ),
+    # 2026-11-29: https://www.twilio.com/docs/sendgrid/for-developers/sending-email/integrating-with-the-smtp-api
+    # https://www.twilio.com/docs/sendgrid/api-reference/senders
+    Preset(
+        key="sendgrid",
+        name="SendGrid",
+        smtp_server="smtp.sendgrid.net",
+        login="apikey",
+        wants=_SENDGRID,
+    ),
+    # 2026-11-29: https://www.twilio.com/docs/sendgrid/data-residency/migrate-subusers
+    # From memory: the name of the server.
+    Preset(
+        key="sendgrid_eu",
+        name="SendGrid (EU)",
+        smtp_server="smtp.eu.sendgrid.net",
+        login="apikey",
+        wants=f"{_SENDGRID} Key and domain have to belong to an EU subuser.",
+    ),
+    # 2026-11-29: https://documentation.mailgun.com/docs/mailgun/user-manual/sending-messages/send-smtp
+    # https://documentation.mailgun.com/docs/mailgun/user-manual/smtp-protocol/smtp-relay
+    Preset(
+        key="mailgun",
+        name="Mailgun (US)",
+        smtp_server="smtp.mailgun.org",
+        login_hint="The SMTP user of the sending domain, such as postmaster@mg.example.com.",
+        wants=_MAILGUN,
+    ),
+    # 2026-11-29: https://documentation.mailgun.com/docs/mailgun/api-reference (regions)
+    # https://cloud.google.com/compute/docs/tutorials/sending-mail/using-mailgun (the server)
+    Preset(
+        key="mailgun_eu",
+        name="Mailgun (EU)",
+        smtp_server="smtp.eu.mailgun.org",
+        login_hint="The SMTP user of the sending domain, such as postmaster@mg.example.com.",
+        wants=_MAILGUN,
+    ),
+    # 2026-11-29: https://postmarkapp.com/support/article/811-what-are-the-smtp-details-api-tokens-i-should-be-using
+    # https://postmarkapp.com/support/article/1084-how-does-the-account-approval-process-work
+    # https://postmarkapp.com/developer/user-guide/managing-your-account/managing-sender-signatures
+    Preset(
+        key="postmark",
+        name="Postmark",
+        smtp_server="smtp.postmarkapp.com",
+        login_hint="The API token of your Postmark server.",
+        wants="The password is the same API token again. Verify the domain that mail comes from, "
+        "and request approval: until then mail reaches only your own verified domains.",
+    ),
+    # 2026-11-29: https://www.zoho.com/mail/help/zoho-smtp.html (an older state of it)
+    # From memory: smtppro for paid plans, and the servers of the regions.
+    Preset(
+        key="zoho",
+        name="Zoho Mail",
+        smtp_server="smtppro.zoho.com",
+        smtp_port=465,
+        encryption=Encryption.TLS,
+        login_hint=_MAILBOX,
+        wants=f"{_ZOHO} Without a paid plan, the server is smtp.zoho.com. In other regions it ends "
+        "like the address at which you log in to Zoho, such as smtppro.zoho.in.",
+    ),
+    # 2026-11-29: as above
+    Preset(
+        key="zoho_eu",
+        name="Zoho Mail (EU)",
+        smtp_server="smtppro.zoho.eu",
+        smtp_port=465,
+        encryption=Encryption.TLS,
+        login_hint=_MAILBOX,
+        wants=f"{_ZOHO} Without a paid plan, the server is smtp.zoho.eu.",
+    ),
+    # 2026-11-29: https://www.fastmail.com/help/technical/servernamesandports.html
+    # https://www.fastmail.help/hc/en-us/articles/1500000280401
+    # TLS only: that page has no STARTTLS.
+    Preset(
+        key="fastmail",
+        name="Fastmail",
+        smtp_server="smtp.fastmail.com",
+        smtp_port=465,
+        encryption=Encryption.TLS,
+        login_hint=_MAILBOX,
+        wants="Create an app password in the settings of Fastmail and enter that one; your own "
+        f"password does not work. {_ONE_MAILBOX}",
+    ),
+    Preset(
+        key="own",
+        name="A mail server of your own",
+        server_hint="Its name or IP address, such as mail.example.com.",
+        use_authentication=None,
+        login_hint="Often the full e-mail address of the mailbox.",
+        wants="Your IT department knows the server and whether it wants a login. A server that "
+        "takes mail from your own network without one often listens on port 25.",
+    ),
+)
+
+# In the order in which they are offered.
+PRESETS: Final[Mapping[str, Preset]] = MappingProxyType({preset.key: preset for preset in _PRESETS})
