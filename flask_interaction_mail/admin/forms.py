@@ -62,6 +62,12 @@ class SettingsForm(PanelForm):
         """Put the value of the field ``name`` of ``other`` into this form."""
         self[name].process(None, other[name].data)
 
+    def fill(self, values: Mapping[str, object]) -> None:
+        """Put ``values`` into their fields, but for those that this process overrides."""
+        for name, value in values.items():
+            if name not in self.overridden:
+                self[name].process(None, value)
+
     @staticmethod
     def typed_here() -> bool:
         """Whether the request carries this form, filled in on a page of this site."""

@@ -14,6 +14,7 @@ from ..errors import InteractionMailError, SettingsConflict, SettingsError
 from ..logs import log
 from ..settings.layers import InForce
 from ..settings.model import SETTINGS, MessagingSettings
+from ..settings.presets import PRESETS, Preset
 from ..text import one_line
 from ..values import Party, Right
 from .csrf import is_same_origin
@@ -98,6 +99,21 @@ class MessagingView(PanelView):
             return page, 429, {"Retry-After": "60"}
         return self._streamed(form, drafted, present, by)
 
+    @expose("/preset", methods=("POST",))
+    def preset(self) -> ResponseReturnValue:
+        """Fill in what a provider wants, for browsers without JavaScript; nothing is saved."""
+        need(Right.EDIT)
+        present = state().settings.current()
+        form = SettingsForm.filled(present, request.form)
+        form.validate()
+        if form.token.errors:
+            return self._form(form if is_same_origin() else form.emptied(present), present), 400
+        preset = PRESETS.get(request.form.get("preset", ""))
+        form = SettingsForm.filled(present, request.form)  # without errors: nothing is judged yet
+        if preset is not None:
+            form.fill(preset.entered)
+        return self._form(form, present, preset=preset)
+
     @expose("/end/<any(paused, divert_to):switch>", methods=("POST",))
     def end(self, switch: str) -> ResponseReturnValue:
         """End *Pause* or *Divert* from any page, and go back to its tab."""
@@ -179,7 +195,12 @@ class MessagingView(PanelView):
         return self._form(form, present, conflict=found), 409
 
     def _form(
-        self, form: SettingsForm, present: InForce, *, conflict: Conflict | None = None
+        self,
+        form: SettingsForm,
+        present: InForce,
+        *,
+        conflict: Conflict | None = None,
+        preset: Preset | None = None,
     ) -> str:
         from ..monitoring import test_history
 
@@ -192,6 +213,8 @@ class MessagingView(PanelView):
             hints={"password": password_hint(present)},
             badge=test_history.badge(state(), present),
             conflict=conflict,
+            presets=PRESETS.values(),
+            preset=preset,
             tester=_tester(),
         )
 

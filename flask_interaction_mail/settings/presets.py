@@ -13,6 +13,7 @@ from typing import Final
 
 from .relay import Encryption
 
+_FIELDS: Final = ("smtp_server", "smtp_port", "encryption", "use_authentication", "login")
 _MAILBOX: Final = "The full e-mail address of the mailbox."
 _ONE_MAILBOX: Final = (
     "Mail leaves only from addresses of that mailbox: enter one as default From, and choose that "
@@ -42,8 +43,19 @@ class Preset:
     @property
     def values(self) -> dict[str, object]:
         """What is filled in: name of a setting to its value."""
-        fields = ("smtp_server", "smtp_port", "encryption", "use_authentication", "login")
-        return {name: value for name in fields if (value := getattr(self, name)) is not None}
+        return {name: value for name in _FIELDS if (value := getattr(self, name)) is not None}
+
+    @property
+    def entered(self) -> dict[str, object]:
+        """The same for a form, where what another preset has filled in is emptied."""
+        emptied = dict.fromkeys(self.hints, "") if self.use_authentication is not None else {}
+        return emptied | self.values
+
+    @property
+    def hints(self) -> dict[str, str]:
+        """What to enter in the fields that stay empty."""
+        hints = {"smtp_server": self.server_hint, "login": self.login_hint}
+        return {name: hint for name, hint in hints.items() if hint}
 
 
 _SENDGRID: Final = (

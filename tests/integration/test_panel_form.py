@@ -12,7 +12,7 @@ from jinja2 import StrictUndefined
 from flask_interaction_mail.settings.model import MessagingSettings, Origin, PasswordState
 from flask_interaction_mail.values import Party
 from tests.host import ADA, PASSWORD
-from tests.panel import HOME, OUTBOX, Panel, error_at, form_values, opened_panel
+from tests.panel import HOME, OUTBOX, TYPED, Panel, error_at, form_values, opened_panel
 
 AUTH = {
     "use_authentication": "y",
@@ -423,6 +423,62 @@ def test_advanced_opens_only_for_a_reason(panel: Panel) -> None:
     assert wrong.select_one("#im-advanced").has_attr("open")  # type: ignore[union-attr]
     panel.save(on_ambiguous="hold")
     assert panel.get().select_one("#im-advanced").has_attr("open")  # type: ignore[union-attr]
+
+
+def preset(panel: Panel, key: str, **typed: str) -> BeautifulSoup:
+    """The page after *Fill in*, in a browser without JavaScript."""
+    answer = panel.post(HOME + "preset", **(TYPED | {"preset": key} | typed))
+    assert answer.status_code == 200
+    return soup(answer)
+
+
+def test_a_preset_fills_in_its_fields_and_says_what_else_is_wanted(panel: Panel) -> None:
+    """Nothing is saved, and what was typed elsewhere stays."""
+    page = preset(panel, "fastmail", default_to="desk")
+    values = form_values(page)
+    filled = {name: values[name] for name in ("smtp_server", "smtp_port", "encryption", "login")}
+    assert filled == {
+        "smtp_server": "smtp.fastmail.com",
+        "smtp_port": "465",
+        "encryption": "tls",
+        "login": "",
+    }
+    assert values["use_authentication"] == "y"
+    assert values["default_to"] == "desk"
+    assert "app password" in page.select_one("#im-preset-note").text  # type: ignore[union-attr]
+    assert page.select_one("[data-im-changed]") is not None  # asks before it is left
+    assert not page.select(".im-error")
+    assert panel.in_force().revision == 0
+
+
+def test_a_preset_empties_what_another_has_filled_in(panel: Panel) -> None:
+    """But that of a server of one's own leaves what was typed."""
+    typed = {"smtp_server": "smtp.sendgrid.net", "login": "apikey"}
+    assert form_values(preset(panel, "amazon_ses", **typed))["smtp_server"] == ""
+    values = form_values(preset(panel, "own", **typed))
+    assert (values["smtp_server"], values["login"]) == ("smtp.sendgrid.net", "apikey")
+
+
+def test_a_preset_that_lacks_a_way_to_log_in_says_so(panel: Panel) -> None:
+    """Before anybody tries."""
+    page = preset(panel, "microsoft365", password=PASSWORD)
+    warnings = page.select(".im-note-warn")
+    assert "not built into this version" in warnings[0].text
+    assert "Type the password again" in warnings[1].text
+    assert PASSWORD not in str(page)
+
+
+def test_an_unknown_preset_fills_in_nothing(panel: Panel) -> None:
+    """What was typed stays."""
+    assert form_values(preset(panel, "x"))["smtp_server"] == TYPED["smtp_server"]
+
+
+def test_a_preset_leaves_what_the_deployment_sets(tmp_path: Path) -> None:
+    """The field cannot be changed here."""
+    overrides = {"smtp_server": "fixed.example"}
+    with opened_panel(tmp_path, INTERACTION_MAIL_OVERRIDES=overrides) as panel:
+        page = preset(panel, "postmark")
+        assert page.select_one("#im-smtp_server")["value"] == "fixed.example"  # type: ignore[index]
 
 
 def test_r3_the_banner_says_that_nothing_is_sent_until_configured(panel: Panel) -> None:

@@ -54,6 +54,7 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("POST", HOME): needing("view", "edit", status=303, changes=True),
     ("GET", TEST): needing("view", "test"),
     ("POST", TEST): needing("view", "test", changes=True),
+    ("POST", HOME + "preset"): needing("view", "edit"),
     ("POST", END): needing("view", "edit", status=303, changes=True),
     ("GET", OUTBOX): needing("outbox"),
     ("GET", OUTBOX + "export.csv"): needing("outbox"),

@@ -23,6 +23,46 @@
     });
   }
 
+  // Choosing a provider fills in its fields, and says what else it wants.
+  function fillFromPreset(form) {
+    var choice = form.elements.preset, go = form.querySelector("[data-im-preset-go]");
+    var note = document.getElementById("im-preset-note");
+    if (!choice || !note) { return; }
+    if (go) { go.hidden = true; }
+
+    function say(text, warn) {
+      var line = document.createElement("p");
+      line.className = warn ? "im-note im-note-warn" : "im-note";
+      line.textContent = text;
+      if (text) { note.append(line); }
+    }
+
+    function fill(name, value) {
+      var field = form.elements[name];
+      if (!field || field.readOnly || field.disabled) { return; }
+      if (field.type === "checkbox") { field.checked = value; } else { field.value = value; }
+      field.dispatchEvent(new Event("input", { bubbles: true }));
+      field.dispatchEvent(new Event("change", { bubbles: true }));
+    }
+
+    choice.addEventListener("change", function () {
+      var chosen = choice.selectedOptions[0].dataset;
+      note.replaceChildren();
+      if (!chosen.imValues) { return; }
+      var values = JSON.parse(chosen.imValues), hints = JSON.parse(chosen.imHints);
+      // The port comes last: a change of encryption proposes one.
+      ["smtp_server", "encryption", "use_authentication", "login", "smtp_port"].forEach(function (name) {
+        if (name in values) { fill(name, values[name]); }
+      });
+      say(chosen.imNote);
+      say(chosen.imMissing, true);
+      Object.keys(hints).forEach(function (name) {
+        var label = form.querySelector('label[for="im-' + name + '"]');
+        say((label ? label.textContent + ": " : "") + hints[name]);
+      });
+    });
+  }
+
   // The checklist of a first run follows what is typed.
   function tickWhileTyping(form) {
     var lines = document.querySelectorAll("[data-im-needs]");
@@ -225,6 +265,7 @@
     var form = document.querySelector("form[data-im-settings]");
     if (!form) { return; }
     proposePort(form);
+    fillFromPreset(form);
     tickWhileTyping(form);
     showAuthentication(form);
     warnOfUnsavedChanges(form);
