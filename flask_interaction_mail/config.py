@@ -76,6 +76,7 @@ class Config:
     overrides: Mapping[str, object] = field(default_factory=dict)
     deny_networks: tuple[Network, ...] = ()  # where no connection is made to
     deny_ports: frozenset[int] = frozenset()
+    name_servers: tuple[tuple[str, int], ...] = ()  # IP address and port; () for the system's
     celery: Any = None  # the Celery object, or "package.module:name"
 
 
@@ -188,6 +189,24 @@ def _port(raw: object) -> int:
     return port
 
 
+def _name_servers(key: str, raw: object) -> tuple[tuple[str, int], ...]:
+    try:
+        return tuple(map(_name_server, _listed(raw)))
+    except ValueError as error:
+        text = f'must be a list of IP addresses such as ["10.0.0.53", "[fd00::53]:5353"]: {error}'
+        raise SettingsError({key: text}) from error
+
+
+def _name_server(raw: object) -> tuple[str, int]:
+    address, port = str(raw), "53"
+    if address.startswith("["):
+        address, _, port = address[1:].partition("]")
+        port = port.removeprefix(":") or "53"
+    elif address.count(":") == 1:
+        address, _, port = address.partition(":")
+    return str(ipaddress.ip_address(address)), _port(port)
+
+
 def _listed(raw: object) -> Iterable[object]:
     """What stands in a list, in a text with commas, or alone: environment variables have all."""
     if isinstance(raw, str):
@@ -224,5 +243,6 @@ _PARSERS: Final[dict[str, Callable[[str, object], object]]] = {
     "overrides": _overrides,
     "deny_networks": _networks,
     "deny_ports": _ports,
+    "name_servers": _name_servers,
     "celery": lambda _key, raw: raw,  # looked at when it is needed: Celery is an extra
 }

@@ -61,6 +61,7 @@ class Main(Commands):
 _MODULES: Final = {
     "db": "tables",
     "doctor": "doctor",
+    "domain": "domain",
     "explain": "test",
     "outbox": "outbox",
     "rotate-keys": "settings",
