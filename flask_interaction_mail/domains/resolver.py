@@ -17,7 +17,8 @@ from dns.rdtypes.ANY.TXT import TXT
 from .answers import Answer, Found
 
 _TRY: Final = 1.5  # s that one name server gets for one try
-_QUESTION: Final = 3.5  # s for one question, all tries together
+_QUESTION: Final = 3.0  # s for one question, all tries together
+_PAUSE: Final = 0.5  # s that dnspython may sleep after the last try, whatever its lifetime says
 _QUESTIONS: Final = 120  # that one resolver asks: a hostile record must not make it ask for ever
 _ALIASES: Final = 8  # that are followed one after the other, where the server does not
 _RECORDS: Final = 256
@@ -71,7 +72,7 @@ class Resolver:
         return _unknown(name, kind, "too many aliases")
 
     def _resolve(self, name: dns.name.Name, kind: str) -> dns.resolver.Answer:
-        left = self._until - monotonic()
+        left = self._until - monotonic() - _PAUSE
         self._asked += 1
         if self._resolver is None:
             raise dns.resolver.NoResolverConfiguration

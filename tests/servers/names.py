@@ -101,9 +101,7 @@ class NameServer:
             texts = [text for text in records if text.partition(" ")[0] == word]
             if texts:
                 values = [text.partition(" ")[2] for text in texts]
-                response.answer.append(
-                    dns.rrset.from_text(owner, 60, "IN", word, *values, relativize=False)
-                )
+                response.answer.append(dns.rrset.from_text(owner, 60, "IN", word, *values))
                 break
         else:
             return

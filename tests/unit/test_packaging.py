@@ -28,6 +28,7 @@ REQUIRED = {
     "WTForms": (3, 1),
     "email-validator": (2, 3),
     "cryptography": (42,),
+    "dnspython": (2, 6, 1),  # CVE-2023-29483: others could end a question with a forged answer
     "blinker": (1, 6, 2),
 }
 OPTIONAL = ("celery", "flask_babel", "alembic", "flask_login", "flask_migrate", "aiosmtpd")
