@@ -14,7 +14,7 @@ import pytest
 from flask_interaction_mail.domains.answers import Found
 from flask_interaction_mail.domains.look import look
 from flask_interaction_mail.domains.resolver import Resolver
-from flask_interaction_mail.errors import AddressError, SettingsError
+from flask_interaction_mail.errors import AddressError
 from tests.host import opened
 from tests.servers import names
 from tests.servers.names import NameServer, name_server
@@ -261,13 +261,3 @@ def test_the_command_shows_the_record_to_add(server: NameServer, tmp_path: Path)
     assert len(pieces) == 2
     assert max(map(len, pieces)) <= 255
     assert "".join(pieces).endswith("-all")
-
-
-@pytest.mark.parametrize("given", ["ns.example", "10.0.0.53:x", "[::1]:0", ["10.0.0.1", "no"]])
-def test_a_name_server_is_named_by_its_address(given: object, tmp_path: Path):
-    """A name could not be looked up."""
-    with (
-        pytest.raises(SettingsError, match="INTERACTION_MAIL_NAME_SERVERS"),
-        opened(f"sqlite:///{tmp_path}/host.sqlite", INTERACTION_MAIL_NAME_SERVERS=given),
-    ):
-        pass

@@ -136,6 +136,23 @@ def test_wrong_ports(value):
     assert "[22, 6379]" in errors_of(DENY_PORTS=value)["INTERACTION_MAIL_DENY_PORTS"]
 
 
+@pytest.mark.parametrize(
+    "value", ["10.0.0.53, [fd00::53]:5353", ["10.0.0.53:53", "[fd00::53]:5353"]]
+)
+def test_name_servers_are_addresses_with_or_without_a_port(value):
+    """An IPv6 address needs brackets only before a port."""
+    servers = (("10.0.0.53", 53), ("fd00::53", 5353))
+    assert parse({"INTERACTION_MAIL_NAME_SERVERS": value}).name_servers == servers
+    alone = parse({"INTERACTION_MAIL_NAME_SERVERS": "fd00::53"}).name_servers
+    assert alone == (("fd00::53", 53),)
+
+
+@pytest.mark.parametrize("value", ["ns.example", "10.0.0.53:x", "[::1]:0", ["10.0.0.1", "no"], 53])
+def test_wrong_name_servers(value):
+    """A name could not be looked up."""
+    assert "10.0.0.53" in errors_of(NAME_SERVERS=value)["INTERACTION_MAIL_NAME_SERVERS"]
+
+
 def test_wrong_words_and_all_errors_at_once():
     """Words that are none are answered with those that are, for all keys together."""
     found = errors_of(DELIVERY="threads", ACCESS="x", MIGRATIONS=1, LEASE="x")
