@@ -98,27 +98,34 @@ class _Walk:
             self._add("spf_syntax", name=name, term=error)
             return "?"
         for term in found:
-            if term.name == "all":
+            if self._matches_everybody(name, term, chain):
                 return term.qualifier  # nothing after it is read, a redirect neither (§5.1)
-            if term.name in _ASKING - {"redirect"}:
-                self._look_up(name, term, chain)
         redirect = next((term for term in found if term.name == "redirect"), None)
         return "?" if redirect is None else self._go_to(redirect, chain)[1]
 
-    def _look_up(self, name: str, term: Term, chain: tuple[str, ...]) -> None:
+    def _matches_everybody(self, name: str, term: Term, chain: tuple[str, ...]) -> bool:
+        """Whether ``term`` ends the record; looks up what it leads to."""
+        if term.name == "all":
+            return True
         if term.name == "include":
-            self._go_to(term, chain)
-            return
+            return self._go_to(term, chain)[1] == "+"
+        if term.name not in _ASKING - {"redirect"}:
+            return False
         self.lookups += 1
         if term.name == "ptr":
             self._add("spf_ptr", name=name)
-        elif term.depends or self.lookups > _COUNTED:
-            return
-        elif term.name == "mx":
-            self._servers(term.target or name)
-        else:
-            target = term.target or name
-            self._void(self.ask(target, "A") if term.name == "exists" else self._address(target))
+        if term.name == "ptr" or term.depends or self.lookups > _COUNTED:
+            return False
+        return self._asked(term.name, term.target or name)
+
+    def _asked(self, mechanism: str, target: str) -> bool:
+        """Whether a name is there that is the same for everybody, which "exists" asks for."""
+        if mechanism == "mx":
+            self._servers(target)
+            return False
+        answer = self.ask(target, "A") if mechanism == "exists" else self._address(target)
+        self._void(answer)
+        return mechanism == "exists" and bool(answer.records)
 
     def _go_to(self, term: Term, chain: tuple[str, ...]) -> tuple[str | None, str]:
         self.lookups += 1

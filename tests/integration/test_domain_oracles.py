@@ -19,6 +19,7 @@ from tests.answers import Zone, answers
 from tests.servers.names import SERVFAIL, NameServer, name_server
 
 FIRM = "firm.example"
+_RESULTS = {"-": "fail", "~": "softfail", "?": "neutral", "+": "pass"}
 STRANGER = "203.0.113.9"  # which no list has, so that each is read to its end
 
 
@@ -114,30 +115,43 @@ def test_pyspf_comes_to_the_same(server: NameServer, monkeypatch: pytest.MonkeyP
     assert (result == "none") == (Kind.MISSING in kinds), result
     if kinds == {Kind.FINE}:
         assert (ours.lookups, len(ours.voids)) == (lookups, voids)
-        assert result == {"-": "fail", "~": "softfail", "?": "neutral"}[ours.rest]
+        assert result == _RESULTS[ours.rest]
 
 
 NAMES = [f"n{at}.example" for at in range(6)]
-TERMS = st.sampled_from(
-    [
-        *(f"{word}:{name}" for word in ("a", "mx", "include") for name in NAMES),
-        *("a", "mx", "ip4:192.0.2.0/24", "%{i}", "a:b", "x=y"),
-        # One that exists would match every sender, and end the list for pyspf.
-        *("exists:gone.example", "exists:%{i}.n0.example", "?a", "-include:n3.example"),
-    ]
-)
-# Not both: pyspf counts a redirect that "all" makes void (RFC 7208 §6.1).
-ENDS = st.sampled_from(
-    ["", "-all", "~all", "?all", "-all a:n0.example", *(f"redirect={name}" for name in NAMES[:3])]
-)
-RECORDS = st.builds(
-    lambda terms, end: " ".join(["TXT v=spf1", *terms, end]), st.lists(TERMS, max_size=7), ENDS
-)
+TERMS = [
+    *(f"{word}:{name}" for word in ("a", "mx", "include") for name in NAMES),
+    *("a", "mx", "ip4:192.0.2.0/24", "%{i}", "a:b", "?a", "-include:n3.example"),
+    "exists:gone.example",
+]
+ENDS = ["", "-all", "~all", "?all", "-all a:n0.example"]
+REDIRECTS = [f"redirect={name}" for name in NAMES[:3]]
+MATCHING = [*(f"exists:{name}" for name in NAMES), "~exists:n1.example", "+all"]
 OTHERS = st.sampled_from(["A 192.0.2.1", "MX 5 n0.example", "MX 5 n1.example", "TXT x"])
-ZONES = st.dictionaries(
-    st.sampled_from([FIRM, *NAMES]),
-    st.builds(lambda record, others: [record, *sorted(others)], RECORDS, st.sets(OTHERS)),
-    min_size=2,
+
+
+def zones(terms: list[str], ends: list[str]) -> st.SearchStrategy[Zone]:
+    """Zones whose lists are made of ``terms``, with one of ``ends``."""
+    record = st.builds(
+        lambda each, end: " ".join(["TXT v=spf1", *each, end]),
+        st.lists(st.sampled_from(terms), max_size=7),
+        st.sampled_from(ends),
+    )
+    records = st.builds(lambda text, others: [text, *sorted(others)], record, st.sets(OTHERS))
+    return st.dictionaries(st.sampled_from([FIRM, *NAMES]), records, min_size=2)
+
+
+def includes_itself(zone: Zone) -> bool:
+    """Whether a list names itself."""
+    return any(f"include:{name} " in f"{texts[0]} " for name, texts in zone.items() if texts)
+
+
+# Apart, because pyspf counts a redirect that is never followed (RFC 7208 §6.1), and sees that a
+# list includes itself before it sees that this is never reached.
+ZONES = (
+    zones(TERMS, ENDS[:1] + REDIRECTS)
+    | zones(TERMS, ENDS)
+    | zones(TERMS + MATCHING, ENDS).filter(lambda zone: not includes_itself(zone))
 )
 
 
@@ -153,8 +167,9 @@ def test_pyspf_comes_to_the_same_of_any_list(zone: Zone):
     with pytest.MonkeyPatch.context() as patch:
         result, lookups, voids = judged(patch, lookup)
     wrong = {one.code for one in ours.findings if one.kind is Kind.WRONG}
-    assert (result == "permerror") == bool(wrong), (result, wrong)
+    assert (result == "permerror") == bool(wrong - {"spf_open"}), (result, wrong)
     if result not in ("permerror", "none"):
+        assert result == _RESULTS[ours.rest]
         assert (ours.lookups, len(ours.voids)) == (lookups, voids)
 
 

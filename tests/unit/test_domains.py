@@ -219,6 +219,15 @@ def test_nothing_after_all_is_read():
     assert (codes(found), found.lookups, found.rest) == (["spf_fine"], 0, "-")
 
 
+@pytest.mark.parametrize("term", ["include:b.example", "exists:b.example"])
+def test_a_list_is_open_by_what_it_leads_to(term: str):
+    """An include that allows everybody does, and a name that is there for everybody."""
+    zone = {FIRM: [f"TXT v=spf1 {term} -all"], "b.example": ["TXT v=spf1 +all", "A 192.0.2.1"]}
+    assert codes(spf.examine(FIRM, answers(zone))) == ["spf_open"]
+    zone[FIRM] = [f"TXT v=spf1 -{term} +all"]
+    assert spf.examine(FIRM, answers(zone)).rest == "-"
+
+
 def test_a_redirect_decides_about_the_rest():
     """What it says of others is what the domain says."""
     zone = {FIRM: ["TXT v=spf1 redirect=b.example"], "b.example": ["TXT v=spf1 +all"]}
