@@ -13,7 +13,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from flask_interaction_mail.storage.tables import Base
+from flask_interaction_mail.models import Base
 
 PICTURE = Path(__file__).resolve().parent / "pictures" / "tables.svg"
 # Each stands under the one before; lines lead from the sides to the messages in the middle.

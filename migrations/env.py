@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import context
 
 from flask_interaction_mail.storage.migrations import VERSION_TABLE, is_ours, schema_of
-from flask_interaction_mail.storage.tables import Base
+from flask_interaction_mail.storage.tables import OURS
 
 
 def run() -> None:
@@ -13,7 +13,7 @@ def run() -> None:
     connection = context.config.attributes["connection"]
     context.configure(
         connection=connection,
-        target_metadata=Base.metadata,
+        target_metadata=OURS,
         version_table=VERSION_TABLE,
         version_table_schema=schema_of(context.config),
         # The database is the host's: what else is in it does not concern us.

@@ -130,7 +130,7 @@ class Host:
         with self.app.app_context(), self.db.engine.connect() as connection:
             return list(
                 connection.scalars(
-                    sa.select(tables.RecipientRow.address).order_by(tables.RecipientRow.address)
+                    sa.select(tables.RECIPIENT.c.address).order_by(tables.RECIPIENT.c.address)
                 )
             )
 

@@ -33,7 +33,7 @@ FILES = ("wal", "delete")
 SERVERS = ("postgresql", "mariadb")
 KINDS = ("memory", *FILES, *SERVERS)
 SHARED = (*FILES, *SERVERS)  # several connections at a time
-TABLES = tuple(tables.Base.metadata.sorted_tables)
+TABLES = tuple(tables.OURS.sorted_tables)
 
 
 class CountingDelivery:

@@ -19,7 +19,7 @@ from ..outbox.presence import How, Presence
 from ..settings.layers import InForce
 from ..settings.model import relay_of
 from ..state import State
-from ..storage.tables import DeliveryRow
+from ..storage.tables import DELIVERY
 from ..values import Reason, Status
 
 _MOST: Final = 99
@@ -71,30 +71,30 @@ def oldest_waiting(connection: sa.Connection, now: datetime) -> datetime | None:
 
     What waits for its ``send_at`` is not late, however long ago it was made.
     """
-    queued = sa.select(DeliveryRow.created_at).where(
-        DeliveryRow.status == Status.QUEUED, DeliveryRow.due_at <= now
+    queued = sa.select(DELIVERY.c.created_at).where(
+        DELIVERY.c.status == Status.QUEUED, DELIVERY.c.due_at <= now
     )
     begun = [
-        sa.select(DeliveryRow.created_at).where(DeliveryRow.status == status)
+        sa.select(DELIVERY.c.created_at).where(DELIVERY.c.status == status)
         for status in (Status.SENDING, Status.DEFERRED)
     ]
     firsts = [
-        connection.scalar(query.order_by(DeliveryRow.created_at).limit(1))
+        connection.scalar(query.order_by(DELIVERY.c.created_at).limit(1))
         for query in (queued, *begun)
     ]
     return min((first for first in firsts if first is not None), default=None)
 
 
 def _attention(connection: sa.Connection, now: datetime) -> int:
-    held = sa.select(DeliveryRow.id).where(
-        DeliveryRow.status == Status.HELD,
-        DeliveryRow.reason.is_distinct_from(Reason.RATE),  # these leave by themselves
+    held = sa.select(DELIVERY.c.id).where(
+        DELIVERY.c.status == Status.HELD,
+        DELIVERY.c.reason.is_distinct_from(Reason.RATE),  # these leave by themselves
     )
-    deferred = sa.select(DeliveryRow.id).where(DeliveryRow.status == Status.DEFERRED)
+    deferred = sa.select(DELIVERY.c.id).where(DELIVERY.c.status == Status.DEFERRED)
     newest_failed = (
-        sa.select(DeliveryRow.finished_at)
-        .where(DeliveryRow.status == Status.FAILED)
-        .order_by(DeliveryRow.created_at.desc())
+        sa.select(DELIVERY.c.finished_at)
+        .where(DELIVERY.c.status == Status.FAILED)
+        .order_by(DELIVERY.c.created_at.desc())
         .limit(_MOST + 1)
         .subquery()
     )

@@ -10,15 +10,15 @@ from .. import clock
 from ..outbox import breaker, presence, server_limits
 from ..settings.model import relay_of
 from ..state import State
-from ..storage.tables import DeliveryRow
+from ..storage.tables import DELIVERY
 from ..values import UNDERWAY, Reason, Status
 from . import test_history
 from .overview import oldest_waiting
 
 _HELD_BY_RATE: Final = (
     sa.select(sa.func.count())
-    .select_from(DeliveryRow)
-    .where(DeliveryRow.status == Status.HELD, DeliveryRow.reason == Reason.RATE)
+    .select_from(DELIVERY)
+    .where(DELIVERY.c.status == Status.HELD, DELIVERY.c.reason == Reason.RATE)
 )
 _TESTED: Final = {
     "never": "none has passed",
@@ -74,6 +74,6 @@ def _process(process: presence.Presence) -> dict[str, Any]:
 
 
 def _counts(connection: sa.Connection) -> dict[str, int]:
-    counted = sa.select(DeliveryRow.status, sa.func.count()).group_by(DeliveryRow.status)
+    counted = sa.select(DELIVERY.c.status, sa.func.count()).group_by(DELIVERY.c.status)
     found = {row[0]: row[1] for row in connection.execute(counted)}
     return {str(status): found.get(status, 0) for status in Status}

@@ -21,7 +21,7 @@ from ..outcome import Stage
 from ..settings.layers import InForce
 from ..settings.model import relay_of
 from ..state import State
-from ..storage.tables import CheckRow
+from ..storage.tables import CHECK
 from ..values import Party
 
 PER_MINUTE = 10  # tests by one user
@@ -58,10 +58,10 @@ def badge(state: State, present: InForce) -> Badge:
     """Whether the settings in force have passed a test."""
     fingerprints = state.settings.keyring.fingerprints(present.settings)
     with state.database.reading() as connection:
-        ours = _latest(connection, CheckRow.fingerprint.in_(fingerprints))
+        ours = _latest(connection, CHECK.c.fingerprint.in_(fingerprints))
         if ours is not None:
             return Badge(kind=_KINDS.get(ours.verdict, "failed"), by=ours.by, at=ours.at)
-        passed = _latest(connection, CheckRow.verdict == Outcome.PASSED)
+        passed = _latest(connection, CHECK.c.verdict == Outcome.PASSED)
     if passed is None:
         return Badge(kind="never")
     return Badge(kind="changed", by=passed.by, at=passed.at)
@@ -108,7 +108,7 @@ def record(state: State, tested: InForce, *, by: str, end: Diagnosis) -> None:
         if end.passed and tested.settings == present:
             breaker.close(connection, relay)  # what stood in the way does so no more
         connection.execute(
-            sa.insert(CheckRow).values(
+            sa.insert(CHECK).values(
                 id=uuid.uuid4(),
                 kind="test",
                 at=clock.now(),
@@ -122,10 +122,10 @@ def record(state: State, tested: InForce, *, by: str, end: Diagnosis) -> None:
 
 def before(connection: sa.Connection, end: datetime | None, limit: int) -> list[Tested]:
     """Up to ``limit`` tests from before ``end`` (naive UTC), newest first."""
-    query = sa.select(CheckRow.verdict, CheckRow.by, CheckRow.at).where(CheckRow.kind == "test")
+    query = sa.select(CHECK.c.verdict, CHECK.c.by, CHECK.c.at).where(CHECK.c.kind == "test")
     if end is not None:
-        query = query.where(CheckRow.at < end)
-    rows = connection.execute(query.order_by(CheckRow.at.desc()).limit(limit))
+        query = query.where(CHECK.c.at < end)
+    rows = connection.execute(query.order_by(CHECK.c.at.desc()).limit(limit))
     return [Tested(verdict=row.verdict, by=row.by, at=row.at) for row in rows]
 
 
@@ -137,11 +137,11 @@ def too_many(state: State, by: str) -> bool:
     with state.database.reading() as connection:
         recorded = connection.scalar(
             sa.select(sa.func.count())
-            .select_from(CheckRow)
+            .select_from(CHECK)
             .where(
-                CheckRow.kind == "test",
-                CheckRow.by == by,
-                CheckRow.at > clock.now() - timedelta(minutes=1),
+                CHECK.c.kind == "test",
+                CHECK.c.by == by,
+                CHECK.c.at > clock.now() - timedelta(minutes=1),
             )
         )
     limits: _Limits = state.app.extensions.setdefault(_LIMITS, _Limits())
@@ -176,11 +176,11 @@ class _Limits:
 
 def _latest(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> Any:
     # Where sending was suppressed nothing was tried, so nothing is known.
-    tried = CheckRow.verdict != Outcome.SUPPRESSED
-    wanted: Iterable[sa.ColumnElement[bool]] = (CheckRow.kind == "test", tried, *conditions)
+    tried = CHECK.c.verdict != Outcome.SUPPRESSED
+    wanted: Iterable[sa.ColumnElement[bool]] = (CHECK.c.kind == "test", tried, *conditions)
     return connection.execute(
-        sa.select(CheckRow.verdict, CheckRow.by, CheckRow.at)
+        sa.select(CHECK.c.verdict, CHECK.c.by, CHECK.c.at)
         .where(*wanted)
-        .order_by(CheckRow.at.desc())
+        .order_by(CHECK.c.at.desc())
         .limit(1)
     ).first()

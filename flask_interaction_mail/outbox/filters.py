@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from .. import addresses
 from ..errors import AddressError
-from ..storage.tables import DeliveryRow, MessageRow, RecipientRow
+from ..storage.tables import DELIVERY, MESSAGE, RECIPIENT
 from ..values import Reason, Status
 
 _LONGEST = 320  # characters; nothing that can be found is longer
@@ -92,23 +92,23 @@ class Filters:
         """What an index answers, in SQL; without the place."""
         found: list[sa.ColumnElement[bool]] = []
         if self.reason in _STATUS_OF:
-            found.append(DeliveryRow.reason == self.reason)
-            found.append(DeliveryRow.status == _STATUS_OF[Reason(self.reason)])  # has an index
+            found.append(DELIVERY.c.reason == self.reason)
+            found.append(DELIVERY.c.status == _STATUS_OF[Reason(self.reason)])  # has an index
         if self.status in _STATUSES:
-            found.append(DeliveryRow.status == self.status)
+            found.append(DELIVERY.c.status == self.status)
         if since := _day(self.since):
-            found.append(DeliveryRow.created_at >= since)
+            found.append(DELIVERY.c.created_at >= since)
         if until := _day(self.until):
-            found.append(DeliveryRow.created_at < until + timedelta(days=1))
+            found.append(DELIVERY.c.created_at < until + timedelta(days=1))
         return found
 
     def comparing(self) -> list[sa.ColumnElement[bool]]:
         """What has to be compared in each message, in SQL; no index answers it."""
         found: list[sa.ColumnElement[bool]] = []
         if self.reason in _REASONS and self.reason not in _STATUS_OF:
-            found.append(DeliveryRow.reason == self.reason)
+            found.append(DELIVERY.c.reason == self.reason)
         if self.kind:
-            found.append(MessageRow.kind == self.kind)
+            found.append(MESSAGE.c.kind == self.kind)
         return found
 
     def sifting(self) -> list[sa.ColumnElement[bool]]:
@@ -139,27 +139,27 @@ def to_any(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
 
     Not EXISTS: for that PostgreSQL reads the recipients of all messages, however few are asked for.
     """
-    of_message = RecipientRow.message_id == DeliveryRow.id
-    fitting = sa.select(sa.func.count()).select_from(RecipientRow).where(of_message, *conditions)
-    return fitting.correlate(DeliveryRow).scalar_subquery() > 0
+    of_message = RECIPIENT.c.message_id == DELIVERY.c.id
+    fitting = sa.select(sa.func.count()).select_from(RECIPIENT).where(of_message, *conditions)
+    return fitting.correlate(DELIVERY).scalar_subquery() > 0
 
 
 def _mentions(words: str) -> sa.ColumnElement[bool]:
     recipient = to_any(
         sa.or_(
-            RecipientRow.address.icontains(words, autoescape=True),
-            RecipientRow.name.icontains(words, autoescape=True),
+            RECIPIENT.c.address.icontains(words, autoescape=True),
+            RECIPIENT.c.name.icontains(words, autoescape=True),
         )
     )
-    return sa.or_(MessageRow.subject.icontains(words, autoescape=True), recipient)
+    return sa.or_(MESSAGE.c.subject.icontains(words, autoescape=True), recipient)
 
 
 def older_than(place: Place) -> sa.ColumnElement[bool]:
     """The messages behind ``place``: the first comparison alone leads into the index."""
     instant, id = place
     return sa.and_(
-        DeliveryRow.created_at <= instant,
-        sa.or_(DeliveryRow.created_at < instant, DeliveryRow.id < id),
+        DELIVERY.c.created_at <= instant,
+        sa.or_(DELIVERY.c.created_at < instant, DELIVERY.c.id < id),
     )
 
 

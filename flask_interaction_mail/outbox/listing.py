@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from ..storage.tables import OUTBOX, DeliveryRow, MessageRow, RecipientRow
+from ..storage.tables import DELIVERY, MESSAGE, OUTBOX, RECIPIENT
 from ..values import RecipientVerdict
 from .filters import Filters, Place, older_than, place_text, to_any
 from .queries import LISTED
@@ -30,16 +30,16 @@ SECONDS_OF_KIND = 0.02  # the same if only kind or reason have to be compared
 _FEW: Final = 1000  # messages to one address, up to which a query names each by its id
 _FIRST: Final = uuid.UUID(int=0)
 _HEAD: Final = 2048  # bytes of a message, with From among its first fields
-_BEGINNING: Final = sa.func.substr(MessageRow.content, 1, _HEAD, type_=sa.LargeBinary())
-_NEWEST_FIRST: Final = (DeliveryRow.created_at.desc(), DeliveryRow.id.desc())
+_BEGINNING: Final = sa.func.substr(MESSAGE.c.content, 1, _HEAD, type_=sa.LargeBinary())
+_NEWEST_FIRST: Final = (DELIVERY.c.created_at.desc(), DELIVERY.c.id.desc())
 _EXPORTED: Final = (
     *LISTED,
-    DeliveryRow.finished_at,
-    DeliveryRow.attempts,
-    MessageRow.message_id,
-    MessageRow.sender,
+    DELIVERY.c.finished_at,
+    DELIVERY.c.attempts,
+    MESSAGE.c.message_id,
+    MESSAGE.c.sender,
     # Up to version 0.1 it stood there alone.
-    sa.case((MessageRow.sender.is_(None), _BEGINNING)).label("head"),
+    sa.case((MESSAGE.c.sender.is_(None), _BEGINNING)).label("head"),
 )
 Conditions = Sequence[sa.ColumnElement[bool]]
 
@@ -87,9 +87,9 @@ class _Query:
     def end_of_step(self, connection: sa.Connection, behind: Conditions, step: int) -> Any:
         """When the last of the next ``step`` messages was created; None if fewer are left."""
         return connection.scalar(
-            sa.select(DeliveryRow.created_at)
+            sa.select(DELIVERY.c.created_at)
             .where(*self.narrowing, *behind)
-            .order_by(DeliveryRow.created_at.desc())
+            .order_by(DELIVERY.c.created_at.desc())
             .offset(step)
             .limit(1)
         )
@@ -135,17 +135,17 @@ def _query(
         return _Query(columns=columns, narrowing=narrowing, sifting=sifting), False
     rest = filters.comparing()
     if len(found) <= _FEW:
-        named = DeliveryRow.id.in_(found)
+        named = DELIVERY.c.id.in_(found)
         return _Query(columns=columns, narrowing=[*narrowing, named, *rest], sifting=()), True
     # Messages to this address are so frequent that a scan finds some soon.
-    to_it = to_any(RecipientRow.address.in_(filters.addresses))
+    to_it = to_any(RECIPIENT.c.address.in_(filters.addresses))
     return _Query(columns=columns, narrowing=narrowing, sifting=[to_it, *rest]), True
 
 
 def _to_address(connection: sa.Connection, addresses: Sequence[str]) -> list[uuid.UUID]:
     if not addresses:
         return []
-    to_it = sa.select(RecipientRow.message_id).where(RecipientRow.address.in_(addresses))
+    to_it = sa.select(RECIPIENT.c.message_id).where(RECIPIENT.c.address.in_(addresses))
     return list(dict.fromkeys(connection.scalars(to_it.limit(_FEW + 1))))
 
 
@@ -158,7 +158,7 @@ def _scan(
         began = time.monotonic()
         behind = _behind(place)
         end = query.end_of_step(connection, behind, step)
-        within = behind if end is None else [*behind, DeliveryRow.created_at >= end]
+        within = behind if end is None else [*behind, DELIVERY.c.created_at >= end]
         rows += query.rows(connection, within, limit - len(rows))
         if end is None or len(rows) >= limit:
             return rows, None

@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..outcome import Result, Stage
-from ..storage.tables import OUTBOX, AttemptRow, DeliveryRow, MessageRow
+from ..storage.tables import ATTEMPT, DELIVERY, MESSAGE, OUTBOX
 from ..values import ENDED, RecipientVerdict, Status
 from . import messages, resends
 from .in_digest import IN_DIGEST, PARTLY_IN_DIGEST
@@ -19,28 +19,28 @@ from .recipients import recipients_of
 from .transitions import CANCELLED, RELEASED
 
 LISTED = (  # what the list shows of each message, too
-    MessageRow.id,
-    DeliveryRow.created_at,
-    MessageRow.subject,
-    MessageRow.kind,
-    DeliveryRow.status,
-    DeliveryRow.reason,
-    DeliveryRow.detail,
+    MESSAGE.c.id,
+    DELIVERY.c.created_at,
+    MESSAGE.c.subject,
+    MESSAGE.c.kind,
+    DELIVERY.c.status,
+    DELIVERY.c.reason,
+    DELIVERY.c.detail,
 )
 _SHOWN = (
     *LISTED,
-    MessageRow.source,
-    MessageRow.actor,
-    DeliveryRow.due_at,
-    MessageRow.expires_at,
-    DeliveryRow.finished_at,
-    DeliveryRow.attempts,
-    MessageRow.route,
-    MessageRow.message_id,
-    MessageRow.envelope_sender,
-    DeliveryRow.size,
-    MessageRow.resend_of,
-    MessageRow.resent_by,
+    MESSAGE.c.source,
+    MESSAGE.c.actor,
+    DELIVERY.c.due_at,
+    MESSAGE.c.expires_at,
+    DELIVERY.c.finished_at,
+    DELIVERY.c.attempts,
+    MESSAGE.c.route,
+    MESSAGE.c.message_id,
+    MESSAGE.c.envelope_sender,
+    DELIVERY.c.size,
+    MESSAGE.c.resend_of,
+    MESSAGE.c.resent_by,
     IN_DIGEST.label("in_digest"),
     PARTLY_IN_DIGEST.label("partly_in_digest"),
 )
@@ -48,17 +48,17 @@ _SHOWN = (
 
 # The attempt that stands in the delivery row, as a row of its own would have it.
 _ACCEPTED = sa.select(
-    DeliveryRow.id.label("message_id"),
-    DeliveryRow.fence.label("number"),
-    DeliveryRow.started_at,
-    DeliveryRow.finished_at,
-    DeliveryRow.server,
-    DeliveryRow.worker,
+    DELIVERY.c.id.label("message_id"),
+    DELIVERY.c.fence.label("number"),
+    DELIVERY.c.started_at,
+    DELIVERY.c.finished_at,
+    DELIVERY.c.server,
+    DELIVERY.c.worker,
     sa.literal(str(Result.ACCEPTED)).label("result"),
     sa.literal(str(Stage.CONTENT)).label("stage"),
-    DeliveryRow.reply,
+    DELIVERY.c.reply,
     sa.null().label("diverted_to"),
-).where(DeliveryRow.status == Status.SENT, DeliveryRow.server.is_not(None))
+).where(DELIVERY.c.status == Status.SENT, DELIVERY.c.server.is_not(None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,25 +100,25 @@ class Details:
 def newest(connection: sa.Connection, limit: int, *, statuses: Sequence[str] = ()) -> Sequence[Any]:
     """The newest messages, those of ``statuses`` alone if there are any."""
     query = sa.select(
-        MessageRow.id,
-        DeliveryRow.created_at,
-        MessageRow.kind,
-        DeliveryRow.status,
-        DeliveryRow.reason,
-        MessageRow.subject,
+        MESSAGE.c.id,
+        DELIVERY.c.created_at,
+        MESSAGE.c.kind,
+        DELIVERY.c.status,
+        DELIVERY.c.reason,
+        MESSAGE.c.subject,
     ).select_from(OUTBOX)
     if statuses:
-        query = query.where(DeliveryRow.status.in_(statuses))
-    newest_first = (DeliveryRow.created_at.desc(), DeliveryRow.id.desc())
+        query = query.where(DELIVERY.c.status.in_(statuses))
+    newest_first = (DELIVERY.c.created_at.desc(), DELIVERY.c.id.desc())
     return connection.execute(query.order_by(*newest_first).limit(limit)).all()
 
 
 def details(connection: sa.Connection, id: uuid.UUID) -> Details | None:
     """All about the message ``id``; None if there is none."""
     row = connection.execute(
-        sa.select(*_SHOWN, MessageRow.content.is_not(None).label("has_content"))
+        sa.select(*_SHOWN, MESSAGE.c.content.is_not(None).label("has_content"))
         .select_from(OUTBOX)
-        .where(MessageRow.id == id)
+        .where(MESSAGE.c.id == id)
     ).first()
     if row is None:
         return None
@@ -136,7 +136,7 @@ def details(connection: sa.Connection, id: uuid.UUID) -> Details | None:
 def stored(connection: sa.Connection, id: uuid.UUID) -> tuple[bytes | None, str] | None:
     """Content and intent of the message ``id``; None if there is none."""
     row = connection.execute(
-        sa.select(MessageRow.content, MessageRow.intent).where(MessageRow.id == id)
+        sa.select(MESSAGE.c.content, MESSAGE.c.intent).where(MESSAGE.c.id == id)
     ).first()
     return None if row is None else (row.content, row.intent)
 
@@ -145,12 +145,10 @@ def _attempts(
     connection: sa.Connection, id: uuid.UUID, recipients: Iterable[RecipientVerdict]
 ) -> tuple[Attempt, ...]:
     rows: Sequence[Any] = connection.execute(
-        sa.select(*AttemptRow.__table__.c)
-        .where(AttemptRow.message_id == id)
-        .order_by(AttemptRow.number)
+        sa.select(*ATTEMPT.c).where(ATTEMPT.c.message_id == id).order_by(ATTEMPT.c.number)
     ).all()
     attempts = [Attempt(row=row._mapping, replies=json.loads(row.verdicts)) for row in rows]
-    if accepted := connection.execute(_ACCEPTED.where(DeliveryRow.id == id)).first():
+    if accepted := connection.execute(_ACCEPTED.where(DELIVERY.c.id == id)).first():
         replies = {to.address: to.reply for to in recipients if to.reply is not None}
         row = {**accepted._mapping, "verdicts": json.dumps(replies)}
         attempts.append(Attempt(row=row, replies=replies))

@@ -27,7 +27,7 @@ from ..storage.tables import (
     METADATA,
     OUTBOX,
     RECIPIENT,
-    SettingsRow,
+    REVISION,
 )
 from ..storage.transactions import Transactions
 from ..values import ENDED, Reason, Status
@@ -239,7 +239,7 @@ def _forget(ids: Sequence[uuid.UUID], address: str) -> sa.Update:
 
 
 def _in_settings(database: Transactions, address: str) -> bool:
-    fields = SettingsRow.__table__.c.fields
+    fields = REVISION.c.fields
     with database.reading() as connection:
         query = sa.select(sa.literal(1)).where(_mentions(address, fields)).limit(1)
         return connection.scalar(query) is not None

@@ -9,21 +9,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from ..errors import SettingsConflict
 from ..logs import log
-from ..storage.tables import SettingsRow
+from ..storage.tables import REVISION
 from ..storage.transactions import Transactions
 from .fields import from_json, to_json
 
-TABLE: Final = cast(sa.Table, SettingsRow.__table__)
-_NEWEST_FIRST: Final = TABLE.c.revision.desc()
+_NEWEST_FIRST: Final = REVISION.c.revision.desc()
 # Built once: building it takes longer than running it.
-_MARK: Final = sa.select(TABLE.c.revision, TABLE.c.created_at).order_by(_NEWEST_FIRST).limit(1)
+_MARK: Final = (
+    sa.select(REVISION.c.revision, REVISION.c.created_at).order_by(_NEWEST_FIRST).limit(1)
+)
 _NEVER: Final = datetime.fromtimestamp(0, UTC).replace(tzinfo=None)
 
 Mark = tuple[int, datetime]  # of the newest row: a cache with another mark is stale
@@ -62,18 +63,20 @@ class Rows:
 
     def get(self, revision: int) -> Stored | None:
         """The row of ``revision``, or None."""
-        found = self._select(sa.select(TABLE).where(TABLE.c.revision == revision))
+        found = self._select(sa.select(REVISION).where(REVISION.c.revision == revision))
         return found[0] if found else None
 
     def latest(self, limit: int, *, before: datetime | None = None) -> list[Stored]:
         """The last ``limit`` rows, newest first; those from before ``before`` (naive UTC)."""
-        query = sa.select(TABLE).order_by(_NEWEST_FIRST).limit(limit)
-        return self._select(query if before is None else query.where(TABLE.c.created_at < before))
+        query = sa.select(REVISION).order_by(_NEWEST_FIRST).limit(limit)
+        if before is not None:
+            query = query.where(REVISION.c.created_at < before)
+        return self._select(query)
 
     def with_secret(self) -> list[Stored]:
         """All rows with a password, oldest first."""
-        has_secret = TABLE.c.secret.is_not(None)
-        return self._select(sa.select(TABLE).where(has_secret).order_by(TABLE.c.revision))
+        has_secret = REVISION.c.secret.is_not(None)
+        return self._select(sa.select(REVISION).where(has_secret).order_by(REVISION.c.revision))
 
     def add(self, stored: Stored) -> None:
         """Insert ``stored``; commits.
@@ -90,14 +93,14 @@ class Rows:
         }
         try:
             with self._database.writing() as connection:
-                connection.execute(sa.insert(TABLE), row)
+                connection.execute(sa.insert(REVISION), row)
         except IntegrityError as error:
             raise conflict(self.newest()) from error
 
     def replace_secret(self, revision: int, secret: str) -> None:
         """Store the same password under another key; commits."""
         with self._database.writing() as connection:
-            change = sa.update(TABLE).where(TABLE.c.revision == revision)
+            change = sa.update(REVISION).where(REVISION.c.revision == revision)
             connection.execute(change.values(secret=secret))
 
     def _select(self, query: sa.Select[Any]) -> list[Stored]:
@@ -113,7 +116,7 @@ def read_mark(connection: sa.Connection) -> Mark:
 
 def read_newest(connection: sa.Connection) -> Stored:
     """The newest row; revision 0 if nothing was ever saved."""
-    row = connection.execute(sa.select(TABLE).order_by(_NEWEST_FIRST).limit(1)).first()
+    row = connection.execute(sa.select(REVISION).order_by(_NEWEST_FIRST).limit(1)).first()
     return _stored(row) if row else Stored()
 
 

@@ -26,7 +26,7 @@ from flask_interaction_mail.cli.worker import until_signalled
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.settings.model import SETTINGS
 from flask_interaction_mail.storage import migrations
-from flask_interaction_mail.storage.tables import CHECK, SettingsRow
+from flask_interaction_mail.storage.tables import CHECK, REVISION
 from tests.catcher import Catcher
 from tests.databases import DIALECTS, fresh_database
 from tests.host import NAMELESS, PASSWORD, STEWARDS, Host, opened
@@ -305,9 +305,9 @@ def test_a_ca_certificate_that_cannot_be_read_is_told_everywhere(host: Host):
         host.configure(encryption="starttls", smtp_server="127.0.0.1", smtp_port=server.port)
         with host.app.app_context():
             with host.state.database.writing() as connection:
-                fields = connection.scalar(sa.select(SettingsRow.fields))
+                fields = connection.scalar(sa.select(REVISION.c.fields))
                 edited = json.loads(fields or "") | {"ca_certificate": "-----BEGIN é"}
-                connection.execute(sa.update(SettingsRow).values(fields=json.dumps(edited)))
+                connection.execute(sa.update(REVISION).values(fields=json.dumps(edited)))
             send_notification("ada@firm.example", "Hello", text="Hello")
             host.db.session.commit()
         tested = run(host, "test")

@@ -31,9 +31,10 @@ from flask_interaction_mail.storage.tables import (
     DELIVERY,
     MESSAGE,
     METADATA,
+    OURS,
     RECIPIENT,
+    REVISION,
     TABLES,
-    Base,
     copy_to,
 )
 from tests.databases import DIALECTS, be_impatient, fresh_database
@@ -41,8 +42,8 @@ from tests.databases import DIALECTS, be_impatient, fresh_database
 # Flask-Migrate's template calls it.
 pytestmark = pytest.mark.filterwarnings("ignore:'get_engine' is deprecated:DeprecationWarning")
 
-OURS = {table.name for table in TABLES}
-OLD = OURS - {DELIVERY.name, METADATA.name}  # of the first version
+NAMES = {table.name for table in TABLES}
+OLD = NAMES - {DELIVERY.name, METADATA.name}  # of the first version
 
 
 @pytest.fixture(params=[*DIALECTS, "mariadb as mysql"])
@@ -109,7 +110,7 @@ def test_the_hosts_own_autogenerate_looks_after_our_tables(
     for command in ("init", "migrate", "upgrade"):
         host.flask_db(command)
 
-    assert _tables(engine) == {"person", "alembic_version", *OURS}
+    assert _tables(engine) == {"person", "alembic_version", *NAMES}
     assert migrate.differences(engine) == []
     assert _character_sets(engine) <= {"utf8mb4"}
     assert "flask_interaction_mail" not in host.versions()  # it stands without the extension
@@ -132,7 +133,7 @@ def test_own_chain_and_host_chain_leave_each_other_alone(
 
     host.flask_db("check")
     assert "interaction_mail" not in host.versions()
-    assert _tables(engine) == {"person", "alembic_version", migrate.VERSION_TABLE, *OURS}
+    assert _tables(engine) == {"person", "alembic_version", migrate.VERSION_TABLE, *NAMES}
     assert migrate.differences(engine) == []
 
     migrate.downgrade(engine, "base")
@@ -151,7 +152,7 @@ def test_own_chain_makes_what_the_models_say(engine: sa.Engine):
     assert migrate.upgrade(engine) == migrate.newest()  # twice is once
 
     assert migrate.downgrade(engine, "base") is None
-    assert not _tables(engine) & OURS
+    assert not _tables(engine) & NAMES
 
 
 def test_own_chain_makes_the_same_as_create_all(engine: sa.Engine):
@@ -181,11 +182,11 @@ def _described(engine: sa.Engine) -> dict[str, object]:
             _indexes(engine, inspector, name),
             inspector.get_table_options(name) if engine.name in ("mysql", "mariadb") else None,
         )
-        for name in sorted(OURS & _tables(engine))
+        for name in sorted(NAMES & _tables(engine))
     }
 
 
-def _character_sets(engine: sa.Engine, tables: set[str] = OURS) -> set[str]:
+def _character_sets(engine: sa.Engine, tables: set[str] = NAMES) -> set[str]:
     """Those of all texts of ``tables``; none where the database has but one."""
     if engine.name not in ("mysql", "mariadb"):
         return set()
@@ -317,7 +318,7 @@ def test_a_filled_database_is_carried_up_and_down(engine: sa.Engine):
     assert migrate.differences(engine) == []
     assert _rows(engine) == first
     assert _character_sets(engine, OLD) == sets  # doctor names the statement
-    assert _character_sets(engine, OURS - OLD) <= {"utf8mb4"}
+    assert _character_sets(engine, NAMES - OLD) <= {"utf8mb4"}
     with engine.connect() as connection:
         new = connection.execute(sa.select(MESSAGE.c.key_number, MESSAGE.c.resent_by)).one()
     assert new == (0, None)
@@ -587,7 +588,7 @@ def test_tables_without_a_row_get_every_letter(tmp_path: Path, scheme: str):
         migrate.upgrade(engine)
 
         inspector = sa.inspect(engine)
-        options = {name: str(inspector.get_table_options(name)) for name in OURS}
+        options = {name: str(inspector.get_table_options(name)) for name in NAMES}
         assert {name for name, found in options.items() if "latin1" in found} == {
             "interaction_mail_settings",
             "interaction_mail_check",
@@ -657,8 +658,8 @@ def test_the_chain_can_be_written_as_sql(tmp_path: Path, dialect: str):
 
 def test_tables_that_create_all_made_are_taken_over(engine: sa.Engine):
     """A host that moves from create_all to the own chain keeps its rows."""
-    Base.metadata.create_all(engine)
-    insert = sa.insert(Base.metadata.tables["interaction_mail_settings"])
+    OURS.create_all(engine)
+    insert = sa.insert(REVISION)
     with engine.begin() as connection:
         moment = sa.func.current_timestamp()
         connection.execute(
@@ -680,7 +681,7 @@ def test_foreign_tables_under_our_names_are_refused(engine: sa.Engine):
     with pytest.raises(InteractionMailError, match="interaction_mail_settings is missing"):
         migrate.upgrade(engine)
 
-    assert _tables(engine) & OURS == {"interaction_mail_check"}
+    assert _tables(engine) & NAMES == {"interaction_mail_check"}
     found = "\n".join(migrate.differences(engine))
     assert "The column interaction_mail_check.verdict is missing." in found
     assert "The column interaction_mail_check.something is not expected." in found

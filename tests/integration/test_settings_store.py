@@ -17,11 +17,10 @@ from flask_interaction_mail.settings.keyring import Keyring
 from flask_interaction_mail.settings.model import MessagingSettings, Origin, PasswordState
 from flask_interaction_mail.settings.secret import Secret
 from flask_interaction_mail.settings.store import SettingsStore
-from flask_interaction_mail.storage.tables import Base, SettingsRow
+from flask_interaction_mail.storage.tables import OURS, REVISION
 from tests.databases import DIALECTS, fresh_database
 
 CANARY = "kanarie-Zq7-Ω"
-TABLE = SettingsRow.__table__
 CHANGES = {
     "company_domain": "@firm.example",
     "smtp_server": "mail.firm.example",
@@ -71,16 +70,16 @@ class Engine:
     def dump(self) -> list[tuple[object, ...]]:
         """Every row of the table."""
         with self.engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(sa.select(TABLE))]
+            return [tuple(row) for row in connection.execute(sa.select(REVISION))]
 
     def edit(self, **changes: object) -> None:
         """Change fields of the newest row behind the program's back."""
         with self.engine.begin() as connection:
-            newest = sa.select(TABLE).order_by(TABLE.c.revision.desc()).limit(1)
+            newest = sa.select(REVISION).order_by(REVISION.c.revision.desc()).limit(1)
             row = connection.execute(newest).one()
             fields = json.dumps(json.loads(row.fields) | changes)
-            where = TABLE.c.revision == row.revision
-            connection.execute(sa.update(SettingsRow).where(where).values(fields=fields))
+            where = REVISION.c.revision == row.revision
+            connection.execute(sa.update(REVISION).where(where).values(fields=fields))
 
 
 @pytest.fixture(params=DIALECTS)
@@ -88,7 +87,7 @@ def database(request, tmp_path) -> Iterator[Engine]:
     """A fresh database with the tables, of each kind."""
     with fresh_database(request.param, tmp_path) as url:
         database = Engine(url)
-        Base.metadata.create_all(database.engine)
+        OURS.create_all(database.engine)
         yield database
         database.engine.dispose()
 
@@ -98,7 +97,7 @@ def sqlite(tmp_path) -> Iterator[Engine]:
     """A fresh SQLite file, for what does not depend on the kind of database."""
     with fresh_database("sqlite", tmp_path) as url:
         database = Engine(url)
-        Base.metadata.create_all(database.engine)
+        OURS.create_all(database.engine)
         yield database
         database.engine.dispose()
 
@@ -184,7 +183,7 @@ class TestSave:
     def test_t11_no_password_in_what_is_logged(self, sqlite, caplog):
         """Neither log nor error has it, also when the database fails."""
         store = store_on(sqlite)
-        Base.metadata.drop_all(sqlite.engine)
+        OURS.drop_all(sqlite.engine)
         with caplog.at_level(logging.DEBUG), pytest.raises(sa.exc.OperationalError) as caught:
             store.save(CHANGES, base=None, changed_by="ada")
         assert CANARY not in str(caught.value) + caplog.text
@@ -397,8 +396,8 @@ class TestCache:
         """After a restored backup, or between tests, revision 1 may be another one."""
         store = saved(sqlite)
         store.current()
-        Base.metadata.drop_all(sqlite.engine)
-        Base.metadata.create_all(sqlite.engine)
+        OURS.drop_all(sqlite.engine)
+        OURS.create_all(sqlite.engine)
         assert store.current().revision == 0
         saved(sqlite, smtp_server="two.example")
         assert store.current().settings.smtp_server == "two.example"

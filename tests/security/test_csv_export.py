@@ -81,8 +81,8 @@ def put(panel: Panel, texts: Sequence[str]) -> None:
                 content=b"From: %b\r\n\r\n" % _author(text),
             )
             connection.execute(
-                sa.update(tables.RecipientRow)
-                .where(tables.RecipientRow.message_id == message.id)
+                sa.update(tables.RECIPIENT)
+                .where(tables.RECIPIENT.c.message_id == message.id)
                 .values(name=text[:250], address=text[:300], reply=text)
             )
 
@@ -108,8 +108,8 @@ def test_the_file_says_what_an_administrator_needs(panel: Panel) -> None:
     with panel.host.app.app_context(), panel.host.state.database.writing() as connection:
         outbox_rows.change(connection, old, created_at=clock.now() - timedelta(days=1))
         connection.execute(
-            sa.update(tables.RecipientRow)
-            .where(tables.RecipientRow.address == "zoe@else.example")
+            sa.update(tables.RECIPIENT)
+            .where(tables.RECIPIENT.c.address == "zoe@else.example")
             .values(status="failed", reply="550 5.1.1 no such user")
         )
     line, older = exported(panel)

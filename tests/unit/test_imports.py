@@ -70,6 +70,7 @@ LATE = (
     "flask_interaction_mail.delivery.wakeup",
     "flask_interaction_mail.diagnosis",
     "flask_interaction_mail.domains",
+    "flask_interaction_mail.models",
     "flask_interaction_mail.monitoring",
     "flask_interaction_mail.outbox.breaker",
     "flask_interaction_mail.outbox.claim",
