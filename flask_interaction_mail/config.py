@@ -6,9 +6,9 @@ import enum
 import ipaddress
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final, TypeVar
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, TypeVar
 
 from .errors import SettingsError
 from .settings.fields import clean
@@ -58,8 +58,7 @@ class TransportKind(enum.StrEnum):
 STAYS_HERE: Final = "mail stays in the memory of the process that delivers, and nobody gets it"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(NamedTuple):
     """The parsed keys. ``overrides`` holds cleaned settings."""
 
     delivery: DeliveryMode = DeliveryMode.THREAD
@@ -73,7 +72,7 @@ class Config:
     request_window: timedelta = timedelta(hours=24)
     body_retention: timedelta = timedelta(days=7)
     log_retention: timedelta = timedelta(days=90)
-    overrides: Mapping[str, object] = field(default_factory=dict)
+    overrides: Mapping[str, object] = MappingProxyType({})
     deny_networks: tuple[Network, ...] = ()  # where no connection is made to
     deny_ports: frozenset[int] = frozenset()
     name_servers: tuple[tuple[str, int], ...] = ()  # IP address and port; () for the system's

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from .. import addresses
 from ..addresses import Mailbox
@@ -26,8 +26,7 @@ from .route import SenderHeaders
 from .sender import choose_flask_mail_sender, choose_sender
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoutingContext:
+class RoutingContext(NamedTuple):
     """What decides about the route at the moment of composing; ``now`` is naive UTC."""
 
     settings: MessagingSettings

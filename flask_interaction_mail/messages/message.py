@@ -7,7 +7,7 @@ import secrets
 import uuid
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from .. import clock
 from ..text import storable
@@ -160,8 +160,7 @@ def with_status(message: NewMessage, status: Status, reason: Reason) -> NewMessa
     )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Original:
+class Original(NamedTuple):
     """A message to resend; ``number`` counts the messages with its key so far."""
 
     intent: Intent

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from .. import addresses
 from ..addresses import Mailbox
@@ -21,8 +20,7 @@ _NO_DEFAULT_TO = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Routing:
+class Routing(NamedTuple):
     """Who gets the message, who deliberately does not, and the steps of that decision."""
 
     to: tuple[Mailbox, ...]

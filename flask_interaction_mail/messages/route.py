@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..addresses import Mailbox
 from ..text import one_line
@@ -60,8 +60,7 @@ SENTENCES: Mapping[str, str] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class RouteStep:
+class RouteStep(NamedTuple):
     """One step of a decision: a stable code, and the values of the sentence that ``str`` gives."""
 
     code: str

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -39,8 +38,7 @@ _OF_KEY: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Use:
+class Use(NamedTuple):
     """What a key was used for: the ids of its messages, newest first.
 
     ``taken_by`` is the newest that waits or has left, None where the key is free; ``next`` is

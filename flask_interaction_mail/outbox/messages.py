@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -89,8 +88,7 @@ def read_route(text: str) -> tuple[str, ...]:
     return tuple(str(RouteStep.from_json(step)) for step in json.loads(text))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Earlier:
+class Earlier(NamedTuple):
     """The latest request for a pair by one requester."""
 
     id: uuid.UUID

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -35,8 +34,7 @@ _ON_ITS_WAY: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Resend:
+class Resend(NamedTuple):
     """A message that was made of another: when (naive UTC), and by whom where that is known."""
 
     id: uuid.UUID

@@ -9,8 +9,7 @@ else says which status is there. The fence of what a worker has claimed says tha
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -20,8 +19,7 @@ from ..values import Status
 _Written = dict[str, Any]  # the values of an update
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Transition:
+class Transition(NamedTuple):
     """What happens to a message: an event, the statuses before it, and those after it.
 
     ``recipients`` are the statuses that its recipients have before it, where they take part. They

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, NamedTuple
 
 from ..errors import SettingsError
 from . import rules
@@ -23,8 +23,7 @@ from .secret import Secret
 _NAMED: Final = re.compile(r'\s*"?(?P<name>[^<>"]*?)"?\s*<(?P<address>[^<>]+)>\s*')
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
+class Layer(NamedTuple):
     """Clean values of some fields, and the destination of a password among them.
 
     ``values`` has the key ``password`` if the layer has a password. ``bound_to`` is None if that
@@ -36,8 +35,7 @@ class Layer:
     bound_to: Destination | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InForce:
+class InForce(NamedTuple):
     """The settings in force, and where they come from.
 
     ``settings.password`` is None unless the state ``password`` is usable. ``unbound`` names the

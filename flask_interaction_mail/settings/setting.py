@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 
 class Section(enum.StrEnum):
@@ -32,8 +32,7 @@ class Widget(enum.StrEnum):
     RADIOS = "radios"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class Setting(NamedTuple):
     """One setting: its values and every text about it.
 
     The form, the options of ``settings set``, overrides, revisions and ``docs/settings.md`` are
@@ -48,8 +47,8 @@ class Setting:
     label: str
     help: str = ""
     widget: Widget = Widget.TEXT
-    choices: Mapping[Any, str] = field(default_factory=dict)  # word -> what it means
-    attributes: Mapping[str, str] = field(default_factory=dict)  # of the HTML element
+    choices: Mapping[Any, str] = MappingProxyType({})  # word -> what it means
+    attributes: Mapping[str, str] = MappingProxyType({})  # of the HTML element
     beside: str = ""  # the setting to its left on the same line
 
     # On the command line and in the reference, which also show default, choices and required

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import codecs
 import sqlite3
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -21,8 +20,7 @@ _ESCAPED: Final = (b"\\", b"'", b'"', b"\n", b"\r", b"\0", b"\x1a")  # each beco
 _MYSQL: Final = ("mysql", "mariadb")
 
 
-@dataclass(frozen=True, slots=True)
-class DatabaseLimits:
+class DatabaseLimits(NamedTuple):
     """What a database can store; everything, until it has been asked.
 
     ``max_bytes`` limits one statement. ``encoding`` is PostgreSQL's name of a character set that

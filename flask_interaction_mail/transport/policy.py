@@ -7,7 +7,6 @@ what would turn the test button into a scanner of the machine's surroundings, is
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -16,7 +15,7 @@ from ipaddress import (
     ip_address,
     ip_network,
 )
-from typing import Final
+from typing import Final, NamedTuple
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -50,8 +49,7 @@ _IPV4_WITHIN: Final = (
 _COMPATIBLE: Final = ip_network("::/96")  # IPv4-compatible, given up (RFC 4291 §2.5.5.1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConnectPolicy:
+class ConnectPolicy(NamedTuple):
     """Networks and ports that are denied beside those that always are."""
 
     deny: tuple[Network, ...] = ()
