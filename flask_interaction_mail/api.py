@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from . import notifications, operations
 from .errors import ContentError
-from .flask_mail import bridge, takeover
+from .flask_mail import takeover
 from .messages import arguments, templates
 from .messages.attachments import AttachmentLike
 from .messages.compose import Identity
@@ -136,6 +136,8 @@ def send_flask_mail(mail_message: FlaskMailMessage) -> None:
     Raises:
         InteractionMailError: it cannot be sent; the text says why.
     """
+    from .flask_mail import bridge  # late: for hosts that send with Flask-Mail
+
     state = state_of()
     session = state.db.session()
     intent = bridge.intent_of(mail_message)

@@ -20,7 +20,7 @@ from .logs import about, log
 from .messages.compose import Identity, RoutingContext, compose_message, failed_message
 from .messages.intent import Intent
 from .messages.message import NewMessage
-from .outbox import messages, resends
+from .outbox import messages
 from .outbox.insert import fitted, insert
 from .settings.layers import InForce
 from .settings.model import MessagingSettings
@@ -161,6 +161,8 @@ def resend(
         InteractionMailError: it cannot be composed with the settings in force.
         ValueError: the intent is damaged, or the body has been purged.
     """
+    from .outbox import resends  # late: few processes are asked for one
+
     with state.database.reading() as connection:
         resends.check(connection, id, after)
         original = resends.original(connection, id)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from itertools import chain
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
 import sqlalchemy as sa
@@ -18,13 +18,15 @@ from flask_admin import expose
 from .. import clock, operations
 from ..errors import InteractionMailError, SentAgain
 from ..logs import log
-from ..outbox.filters import Filters
 from ..text import one_line
 from ..values import Kind, Reason, Right, Status
 from .csrf import PanelForm
-from .message_view import Body, body_of, headers_of
 from .panel_view import PanelView, current_actor, may, need, state, token_is_valid
 from .texts import OUT_OF_DATE, gettext
+
+if TYPE_CHECKING:
+    from ..outbox.filters import Filters
+    from .message_view import Body
 
 # Nothing is loaded and nothing runs: only the styles within the message itself apply.
 _BODY_POLICY = (
@@ -49,7 +51,7 @@ class OutboxView(PanelView):
         """The list, newest first."""
         from ..outbox import listing  # late, as below: loaded with the first page that is opened
 
-        filters = Filters.of(request.args)
+        filters = _filters()
         with state().database.reading() as connection:
             page = listing.page(connection, filters)
         return self.page(
@@ -67,7 +69,7 @@ class OutboxView(PanelView):
         from ..outbox import deeds
         from .export import pieces
 
-        filters = replace(Filters.of(request.args), before="")
+        filters = replace(_filters(), before="")
         pieces_left = pieces(state().database.reading, filters)
         first = next(pieces_left)  # an error comes before the response begins
         asked = urlencode(filters.arguments())
@@ -82,6 +84,7 @@ class OutboxView(PanelView):
     def details_view(self, id: uuid.UUID) -> ResponseReturnValue:
         """Everything about one message; its body only with the right to see it."""
         from ..outbox import queries
+        from .message_view import body_of, headers_of
 
         with state().database.reading() as connection:
             details = queries.details(connection, id)
@@ -94,13 +97,14 @@ class OutboxView(PanelView):
             headers=headers_of(content),
             body=_read(id, body_of(content, intent)) if may(Right.BODY) else None,
             form=PanelForm(),
-            back=Filters.of(request.args).arguments(),
+            back=_filters().arguments(),
         )
 
     @expose("/<uuid:id>/html")
     def html_view(self, id: uuid.UUID) -> ResponseReturnValue:
         """The HTML text of one message, for the frame in its details."""
         from ..outbox import queries
+        from .message_view import body_of
 
         need(Right.BODY)
         with state().database.reading() as connection:
@@ -136,7 +140,7 @@ class OutboxView(PanelView):
                 abort(404)
             except (InteractionMailError, ValueError) as error:
                 flash(str(error), "error")
-        back: dict[str, Any] = {"id": id, **Filters.of(request.args).arguments()}
+        back: dict[str, Any] = {"id": id, **_filters().arguments()}
         return redirect(url_for(".details_view", **back), 303)
 
     def _resend(self, id: uuid.UUID) -> uuid.UUID:
@@ -181,6 +185,13 @@ def _keep(note: Callable[[sa.Connection, str, datetime], None]) -> None:
             note(connection, current_actor(), clock.now())
     except sa.exc.SQLAlchemyError:
         log.exception("deed.unrecorded: %s at %s", one_line(current_actor()), request.path)
+
+
+def _filters() -> Filters:
+    """The filters in the URL."""
+    from ..outbox.filters import Filters
+
+    return Filters.of(request.args)
 
 
 def _known_resend() -> uuid.UUID | None:
