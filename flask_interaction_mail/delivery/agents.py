@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cached_property
 
 from .. import threads
 from ..errors import AddressError, TransportError
@@ -118,12 +119,12 @@ class DeliveryAgent:
         )
 
     def _diverted(self, envelope: Envelope) -> Envelope:
-        diverted_to = self.pool.resolver.diverted_to
+        diverted_to = self.pool.diverted_to
         return envelope if diverted_to is None else envelope.to((diverted_to,))
 
     def _for_all(self, claimed: Claimed, outcome: TransportResult) -> TransportResult:
         """``outcome`` for the recipients, with the verdict on the mailbox that mail went to."""
-        diverted_to = self.pool.resolver.diverted_to
+        diverted_to = self.pool.diverted_to
         if diverted_to is None:
             return outcome
         reply = outcome.verdicts.get(diverted_to)
@@ -154,16 +155,22 @@ class AgentPool:
         self.connection_limit: int | None = None
         self.leased_until = 0.0
         self.lost: set[uuid.UUID] = set()
-        self.resolver = Resolver(
-            server=str(relay),
-            hold=settings.on_ambiguous is OnAmbiguous.HOLD,
-            diverted_to=divert_to(settings),
-            sender=_sender(settings),
-        )
+        self.diverted_to = divert_to(settings)
+        self._settings = settings
         self._relay = relay
         self._kept = kept
         self._tasks: list[threads.Task] = []
         self._transports: list[Transport] = []
+
+    @cached_property
+    def resolver(self) -> Resolver:
+        """Judges outcomes; made for the first one, because checking an address takes 1 MB."""
+        return Resolver(
+            server=str(self._relay),
+            hold=self._settings.on_ambiguous is OnAmbiguous.HOLD,
+            diverted_to=self.diverted_to,
+            sender=_sender(self._settings),
+        )
 
     def may_begin(self, claimed: Claimed) -> bool:
         """Whether a message may still be sent: it is leased to us, and the server works."""

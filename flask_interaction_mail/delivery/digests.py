@@ -14,7 +14,6 @@ from .. import operations
 from ..logs import log
 from ..messages import templates
 from ..messages.compose import Identity
-from ..messages.digest_content import IN_FULL, summary_of
 from ..messages.intent import Intent
 from ..messages.message import NewMessage
 from ..outbox import digests, rate_limit
@@ -95,6 +94,8 @@ class RateLimiter:
 
 
 def _composed(state: State, connection: sa.Connection, held: HeldMessages) -> NewMessage:
+    from ..messages.digest_content import IN_FULL, summary_of  # late: most mail leaves in none
+
     contents = digests.contents(connection, held.ids[:IN_FULL])
     names = digests.names(connection, held.ids)
     summary = summary_of(contents, names)

@@ -13,18 +13,20 @@ import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
 from ..logs import log
-from ..messages.digest_content import Content
 from ..storage.json_rows import joined_update, json_table, rows_parameter
 from ..storage.tables import DELIVERY, MESSAGE, RECIPIENT
 from ..values import ENDED, UNDERWAY, Reason, Status
 from .fenced import by_index, lock_messages, lock_rows_only
 from .rates import WINDOW, in_digest
 from .transitions import ADOPTED, DIGEST_DONE, RELEASED
+
+if TYPE_CHECKING:
+    from ..messages.digest_content import Content
 
 SOURCE: Final = "digest"
 
@@ -120,6 +122,8 @@ def held_and_due(connection: sa.Connection, now: datetime) -> list[HeldMessages]
 
 def contents(connection: sa.Connection, ids: Iterable[uuid.UUID]) -> list[Content]:
     """What the messages ``ids`` say, oldest first."""
+    from ..messages.digest_content import Content  # late: most mail leaves in no digest
+
     return [Content(*row) for row in connection.execute(_CONTENTS, _rows(ids))]
 
 

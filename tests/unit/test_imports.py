@@ -92,6 +92,25 @@ with app.app_context():
 done = app.test_cli_runner().invoke(args=["interaction-mail", "worker", "--once"])
 assert "not configured" in done.output, done.output
 """
+IDLE_WORKER = """
+from datetime import datetime
+from flask_interaction_mail.storage.tables import REVISION
+
+stored = {
+    "company_domain": "firm.example",
+    "smtp_server": "mail.firm.example",
+    "encryption": "none",
+    "default_from": "crm",
+    "default_to": "desk",
+}
+with app.app_context():
+    db.create_all()
+    row = dict(revision=1, created_at=datetime.now(), created_by="x", fields=json.dumps(stored))
+    db.session.execute(REVISION.insert(), row)
+    db.session.commit()
+done = app.test_cli_runner().invoke(args=["interaction-mail", "worker", "--once"])
+assert done.output == "0 sent, 0 not.\\n", done.output
+"""
 
 
 def loaded(*steps: str, host: str = HOST) -> set[str]:
@@ -145,6 +164,14 @@ def test_a_worker_loads_neither_diagnosis_nor_what_others_do():
     )
     foreign = ("alembic", "cryptography", "email_validator", "sqlalchemy.dialects.postgresql")
     late = (*foreign, *(f"flask_interaction_mail.{one}" for one in others))
+    assert too_early(modules, late) == []
+
+
+def test_a_worker_without_work_has_not_what_messages_need():
+    """It checks no address before it has an outcome, and makes no digest before one is due."""
+    modules = loaded(IDLE_WORKER)
+    assert "flask_interaction_mail.delivery.agents" in modules
+    late = ("email_validator", "html.parser", "flask_interaction_mail.messages.digest_content")
     assert too_early(modules, late) == []
 
 
