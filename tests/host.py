@@ -21,7 +21,7 @@ from flask_interaction_mail.storage import tables
 from flask_interaction_mail.storage.tables import MESSAGE
 from tests import outbox_rows
 from tests.passwords import PASSWORD as PASSWORD
-from tests.tables import create_all
+from tests.tables import create_all, metadata_of_hosts
 
 SETTINGS: dict[str, Any] = {
     "company_domain": "firm.example",
@@ -71,13 +71,13 @@ class Host:
         schema: str | None = None,
         **config: Any,
     ) -> None:
-        self.db = SQLAlchemy(metadata=sa.MetaData(schema=schema))
+        kind = sa.make_url(url).get_backend_name(), config.get("INTERACTION_MAIL_MIGRATIONS")
+        metadata = metadata_of_hosts(schema, *kind)
+        self.db = SQLAlchemy(metadata=metadata)
         self.people = People(user=ADA, mergers={"Firm List": [STEWARDS]})
 
         class Thing(self.db.Model):  # type: ignore[name-defined, misc]
-            __tablename__ = "thing"
-            id = sa.Column(sa.Integer, primary_key=True)
-            name = sa.Column(sa.String(50), unique=True)
+            __table__ = metadata.tables[f"{schema}.thing" if schema else "thing"]
 
         self.Thing = Thing
         self.app = Flask("crm")

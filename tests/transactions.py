@@ -27,7 +27,7 @@ from flask_interaction_mail.unit_of_work import retry_queue, session_events
 from flask_interaction_mail.unit_of_work.app_context import instrument
 from flask_interaction_mail.unit_of_work.pending_work import CommitRule, StoreMessage
 from tests.outbox_rows import a_message
-from tests.tables import create_all
+from tests.tables import create_all, metadata_of_hosts
 
 FILES = ("wal", "delete")
 SERVERS = ("postgresql", "mariadb")
@@ -80,10 +80,11 @@ class Host:
             SECRET_KEY="k" * 32,
             TESTING=testing,
         )
-        self.db = SQLAlchemy(session_options=session_options or {})
-        tables.copy_to(self.db.metadata)
-        self.Thing = self._thing(bind_key=None)
-        self.Other = self._thing(bind_key="other") if binds else None
+        metadata = metadata_of_hosts(None, kind)
+        self.db = SQLAlchemy(metadata=metadata, session_options=session_options or {})
+        tables.copy_to(metadata)
+        self.Thing = type("Thing", (self.db.Model,), {"__table__": metadata.tables["thing"]})
+        self.Other = self._other() if binds else None
         self.delivery = CountingDelivery()
         if ours_first:
             self._set_up()
@@ -101,14 +102,14 @@ class Host:
         self.app.extensions["host"] = self
         instrument(self.app)
 
-    def _thing(self, *, bind_key: str | None) -> Any:
+    def _other(self) -> Any:
         attributes = {
             "__tablename__": "thing",
-            "__bind_key__": bind_key,
+            "__bind_key__": "other",
             "id": sa.Column(sa.Integer, primary_key=True),
             "name": sa.Column(sa.String(50), unique=True),
         }
-        return type("Thing" if bind_key is None else "Other", (self.db.Model,), attributes)
+        return type("Other", (self.db.Model,), attributes)
 
     # -- what a test does and sees
 
