@@ -33,10 +33,10 @@ class Forker:
 
 
 @contextmanager
-def forker(module: str) -> Iterator[Forker]:
+def forker(module: str, *arguments: str) -> Iterator[Forker]:
     """The process that runs ``module``, which obeys ``orders()``, for as long as this lasts."""
     with subprocess.Popen(
-        [sys.executable, "-m", module],
+        [sys.executable, "-m", module, *arguments],
         cwd=_ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

@@ -6,6 +6,7 @@ in which the interpreter spends a second on imports.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -19,6 +20,7 @@ from tests import forking
 from tests.forking import Forker
 from tests.terminal import Said
 
+_ROOT = Path(__file__).parents[2]
 _SIDE_BY_SIDE = 4
 
 
@@ -32,9 +34,16 @@ class Commands:
     def run(self, url: str, *lines: Sequence[str], typed: str = "", **config: Any) -> list[Said]:
         """Give each of ``lines`` to ``flask interaction-mail``, some of them side by side."""
         environment = {"DATABASE": url, "OPTIONS": json.dumps(config)}
+        given = [["--app", "tests.crash.app", "interaction-mail", *line] for line in lines]
+        return self.flask(*given, at=_ROOT, typed=typed, **environment)
+
+    def flask(
+        self, *lines: Sequence[str], at: Path, typed: str = "", **environment: str
+    ) -> list[Said]:
+        """Give each of ``lines`` to ``flask`` in the folder ``at``."""
         files = [str(self.folder / f"{number}") for number in range(len(lines))]
         orders = [
-            {"line": [*line], "files": file, "environment": environment}
+            {"line": [*line], "at": str(at), "files": file, "environment": environment}
             for line, file in zip(lines, files, strict=True)
         ]
         for file in files:
@@ -49,10 +58,13 @@ def _said(status: int, file: str) -> Said:
 
 
 @contextmanager
-def commands(folder: Path) -> Iterator[Commands]:
-    """The process that others are forked from, for as long as this lasts."""
+def commands(folder: Path, *imports: str) -> Iterator[Commands]:
+    """The process that others are forked from, for as long as this lasts.
+
+    ``imports`` are modules that their application needs besides ours.
+    """
     folder.mkdir(exist_ok=True)
-    with forking.forker(__name__) as forker:
+    with forking.forker(__name__, *imports) as forker:
         yield Commands(forker, folder)
 
 
@@ -63,6 +75,8 @@ def serve() -> None:
     import flask_interaction_mail.cli.output as cli
     import tests.crash.app  # noqa: F401 - as the rest: for those that are forked
 
+    for name in sys.argv[1:]:
+        importlib.import_module(name)
     for name in cli.main.list_commands(None):  # type: ignore[arg-type]
         cli.main.get_command(None, name)  # type: ignore[arg-type]
     for orders in forking.orders():
@@ -86,9 +100,10 @@ def _reap(statuses: dict[int, int]) -> None:
 
 
 def _become(order: dict[str, Any]) -> None:
-    """Take the order's streams, environment and arguments."""
+    """Take the order's folder, streams, environment and arguments."""
+    os.chdir(order["at"])
     os.environ |= order["environment"]
-    sys.argv = ["flask", "--app", "tests.crash.app", "interaction-mail", *order["line"]]
+    sys.argv = ["flask", *order["line"]]
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
     for number, (suffix, how) in enumerate((("in", os.O_RDONLY), ("out", flags), ("err", flags))):
         os.dup2(os.open(f"{order['files']}.{suffix}", how), number)

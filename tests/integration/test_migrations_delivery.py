@@ -9,8 +9,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,6 +36,7 @@ from flask_interaction_mail.storage.tables import (
     RECIPIENT,
     copy_to,
 )
+from tests.crash.commands import Commands, commands
 from tests.databases import DIALECTS, be_impatient, fresh_database
 from tests.integration.test_migrations import Host, stops_after
 from tests.integration.test_migrations import own_logging as own_logging
@@ -464,24 +463,26 @@ def test_without_such_columns_autogenerate_adds_nothing(engine: sa.Engine) -> No
         assert "execute" not in up + down
 
 
+@pytest.fixture(scope="module")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    with commands(tmp_path_factory.mktemp("streams"), "flask_migrate", "flask_admin") as terminal:
+        yield terminal
+
+
 def test_a_host_of_the_first_version_migrates_by_its_own_processes(
-    url: str, engine: sa.Engine, tmp_path: Path
+    terminal: Commands, url: str, engine: sa.Engine, tmp_path: Path
 ) -> None:
-    """``flask db`` of the application that is kept: its statuses survive, also the way back."""
+    """``flask db`` of the application that is kept: its statuses survive, also the way back.
+
+    Each is a process of its own, which ``test_kept_host`` has from its start.
+    """
     folder = tmp_path / "host"
     shutil.copytree(KEPT, folder)
 
     def flask_db(*command: str) -> None:
-        done = subprocess.run(
-            [sys.executable, "-m", "flask", "--app", "app", "db", *command],
-            cwd=folder,
-            env={**os.environ, "HOST_DATABASE": url},
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
+        line = ("--app", "app", "db", *command)
+        (said,) = terminal.flask(line, at=folder, HOST_DATABASE=url)
+        assert said.status == 0, said.out + said.err
 
     flask_db("init")
     shutil.copytree(KEPT / "versions", folder / "migrations/versions", dirs_exist_ok=True)
