@@ -84,9 +84,13 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Leave modules and tests out of every later look for garbage: they stay until the end."""
+    """Leave modules and tests out of every later look for garbage: they stay until the end.
+
+    Looking less often saves an eighth of the processor time: each test makes an application.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
