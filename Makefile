@@ -31,8 +31,8 @@ help: ## show this list
 demo: $(VENV)/.demo ## run the example: a denied merge, the delivered request, the site (SERVE=0: no site)
 	$(BIN)/python -m example_app.demo $(if $(filter 0 no false,$(SERVE)),--no-serve)
 
-test: $(VENV)/.test lint ## everything: lint, then all tests (JOBS=1: one by one; PYTEST_ARGS="-k outbox": some)
-	$(BIN)/python -m tests.check $(PYTEST_ARGS)
+test: $(VENV)/.test ## everything: lint, then all tests (JOBS=1: one by one; PYTEST_ARGS="-k outbox": some)
+	$(BIN)/python -m tests.check --lint $(PYTEST_ARGS)
 
 coverage: $(VENV)/.test ## all tests, and which lines none of them ran
 	$(BIN)/python -m tests.check --cov $(PYTEST_ARGS)

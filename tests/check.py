@@ -1,4 +1,7 @@
-"""Run all tests, as ``make test`` does: ``python -m tests.check [--cov] [arguments of pytest]``.
+"""Run all tests: ``python -m tests.check [--lint] [--cov] [arguments of pytest]``.
+
+With ``--lint``, as ``make test`` has it, ``make lint`` comes first, on one core; meanwhile the
+tests are compiled and the servers started on the others. Where it fails no test is run.
 
 Most tests wait most of the time, so many run side by side. Then come, a few at a time, Celery and
 browsers, which keep the machine busy, and at last what kills processes and says how soon others go
@@ -34,7 +37,7 @@ CELERY = "tests/integration/test_celery.py"
 PARTS = (
     (("tests/security", "tests/integration", "tests/unit", f"--ignore={CELERY}"), sys.maxsize),
     ((CELERY, "tests/browser"), 3),
-    (("tests/crash",), 3),
+    (("tests/crash",), 5),  # they wait two thirds of their time
 )
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - for a folder of our own
@@ -45,16 +48,19 @@ _KEEPING = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}  # what was compiled is
 def main(arguments: Sequence[str]) -> int:
     """The worst exit status of what was run."""
     jobs = int(os.environ.get("JOBS") or 3 * (os.cpu_count() or 1))
-    given = tuple(argument for argument in arguments if argument != "--cov")
+    given = tuple(argument for argument in arguments if argument not in ("--cov", "--lint"))
     some = any(_is_path(argument) for argument in given)
     parts = (((), jobs),) if some else PARTS
     with (
         _fast_folder() as folder,
+        _linting() if "--lint" in arguments else nullcontext() as linting,
         nullcontext() if some else _compiling() as compiling,
         _servers(folder) as urls,
     ):
         if compiling is not None:
             compiling.wait()
+        if linting is not None and linting.wait() != 0:
+            return linting.returncode
         variables = {"TMPDIR": str(folder), **urls}
         statuses = []
         for at, (part, most) in enumerate(parts):
@@ -73,6 +79,11 @@ def _covering(at: int, count: int) -> Sequence[str]:
     """For part ``at`` of ``count``: each adds to those before, the last prints what all came to."""
     report = "term" if at == count - 1 else ""
     return ("--cov", *(["--cov-append"] if at else []), f"--cov-report={report}")
+
+
+def _linting() -> subprocess.Popen[bytes]:
+    """A process that looks at style, types and layers."""
+    return subprocess.Popen(["make", "--no-print-directory", "lint"], cwd=ROOT)
 
 
 def _compiling() -> subprocess.Popen[bytes]:
