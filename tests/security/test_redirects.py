@@ -12,11 +12,14 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import sqlalchemy as sa
 from bs4 import BeautifulSoup
 
 from flask_interaction_mail import Contact, Merge, merge_completed, merge_denied
+from flask_interaction_mail.storage.tables import MESSAGE
 from flask_interaction_mail.values import Party
 from tests.host import STEWARDS, Host, opened
+from tests.outbox_rows import ROWS
 from tests.panel import OUTBOX, Panel, form_values, opened_panel
 from tests.proofs import proved
 
@@ -100,17 +103,25 @@ def merge_of(url: str | None, requester: Party | None = None) -> Merge:
 
 def mailed(host: Host, signal: Any, merge: Merge) -> tuple[str, BeautifulSoup]:
     """The text and the page of the message that a signal brings about."""
-    known = {row.id for row in host.rows()}
+    known = stored(host)
     with host.app.app_context():
         signal.send(host.app, merge=merge)
         host.db.session.commit()
-    (row,) = [row for row in host.rows() if row.id not in known]
+    (new,) = stored(host) - known
+    with host.state.database.reading() as connection:
+        row = connection.execute(ROWS.where(MESSAGE.c.id == new)).one()
     assert row.status == "queued"
     message = message_from_bytes(row.content, policy=policy.default)
     texts = [message.get_body((kind,)) for kind in ("plain", "html")]
     assert all(isinstance(text, EmailMessage) for text in texts)
     plain, page = (text.get_content() for text in texts if text is not None)
     return plain, BeautifulSoup(page, "html.parser")
+
+
+def stored(host: Host) -> set[uuid.UUID]:
+    """The ids of all messages, without the contents, of which there are many."""
+    with host.state.database.reading() as connection:
+        return set(connection.scalars(sa.select(MESSAGE.c.id)))
 
 
 def links(page: BeautifulSoup) -> list[str]:
