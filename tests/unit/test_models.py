@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from types import NoneType
 from typing import get_args, get_type_hints
 
@@ -11,12 +12,14 @@ import sqlalchemy as sa
 from flask_interaction_mail import models
 from flask_interaction_mail.storage.tables import TABLES
 
-CLASSES = [mapper.class_ for mapper in models.Base.registry.mappers]
+CLASSES = sorted(
+    (mapper.class_ for mapper in models.Base.registry.mappers), key=attrgetter("__name__")
+)
 
 
 def test_every_table_has_a_public_class() -> None:
     """With the name of its table, as classes of a host have it."""
-    assert sorted(row.__name__ for row in CLASSES) == models.__all__
+    assert [row.__name__ for row in CLASSES] == models.__all__
     assert {row.__tablename__ for row in CLASSES} == {table.name for table in TABLES}
 
 
