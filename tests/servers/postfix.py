@@ -111,6 +111,8 @@ scache unix - - n - 1 scache
 postlog unix-dgram n - n - 1 postlogd
 """
 
+_TRIES, _TO_START = 3, 20.0  # s for each
+
 
 @dataclass(frozen=True)
 class Postfix:
@@ -160,16 +162,21 @@ def running_postfix() -> Iterator[Postfix]:
     saslpasswd = program("saslpasswd2", package="sasl2-bin")
     if os.geteuid() != 0:
         pytest.skip("Postfix can be started by root only; its Debian package is postfix")
-    root = Path(tempfile.mkdtemp(prefix="interaction-mail-postfix-"))
-    strict = {name: free_port() for name in _STRICT}
-    instance = Postfix(root, free_port(), free_port(), pki().pem, strict)
-    try:
-        _configure(instance, saslpasswd)
-        subprocess.run([postfix, "-c", root, "check"], check=True, capture_output=True)
-        with _master(instance):
+    with contextlib.ExitStack() as stack:
+        for _ in range(_TRIES):
+            root = Path(tempfile.mkdtemp(prefix="interaction-mail-postfix-"))
+            stack.callback(shutil.rmtree, root, ignore_errors=True)
+            strict = {name: free_port() for name in _STRICT}
+            instance = Postfix(root, free_port(), free_port(), pki().pem, strict)
+            _configure(instance, saslpasswd)
+            subprocess.run([postfix, "-c", root, "check"], check=True, capture_output=True)
+            try:
+                stack.enter_context(_master(instance))
+            except ConnectionRefusedError:  # another program has taken one of its ports meanwhile
+                continue
             yield instance
-    finally:
-        shutil.rmtree(root, ignore_errors=True)
+            return
+        raise RuntimeError(f"Postfix did not start in {_TRIES} tries: {instance.log()[-2000:]}")
 
 
 @contextlib.contextmanager
@@ -189,7 +196,7 @@ def _master(instance: Postfix) -> Iterator[None]:
     )
     try:
         for port in (instance.port, instance.tls_port, *instance.strict.values()):
-            wait_for_port(port)
+            wait_for_port(port, _TO_START)
         yield
     finally:
         # The daemons are in the master's own session, and end with it.
