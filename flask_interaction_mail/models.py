@@ -16,6 +16,7 @@ from .storage.tables import (
     MESSAGE,
     MOVED,
     RECIPIENT,
+    AlertRow,
     AttemptRow,
     CheckRow,
     DeliveryRow,
@@ -26,6 +27,7 @@ from .storage.tables import (
 )
 
 __all__ = [
+    "AlertRow",
     "AttemptRow",
     "CheckRow",
     "DeliveryRow",

@@ -41,6 +41,11 @@ def problems(
             "The CA certificate cannot be read, so nothing is sent: "
             "paste the whole text again, or empty the field."
         )
+    if settings.alert_url and not settings.alert_secret:
+        found["alert_secret"] = (
+            "Enter the secret that signs what is sent to this webhook. "
+            "One that was stored for another URL is not used with this one."
+        )
     if settings.use_authentication:
         found |= _authentication(settings)
         if password is not PasswordState.USABLE:

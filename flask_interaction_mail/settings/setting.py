@@ -16,6 +16,7 @@ class Section(enum.StrEnum):
     AUTHENTICATION = "authentication"
     ADDRESSES = "addresses"
     FROM = "from"
+    ALERTS = "alerts"  # folded, as the next one is
     ADVANCED = "advanced"  # folded while everything in it has its default
 
 

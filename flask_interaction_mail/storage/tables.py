@@ -97,6 +97,7 @@ class SettingsRow(Base):
     created_by: Mapped[Name]
     fields: Mapped[Json]  # the fields that this layer sets, without the password
     secret: Mapped[str | None] = mapped_column(LongText)  # password and destination, encrypted
+    alert_secret: Mapped[str | None] = mapped_column(LongText)  # and that of the webhook, its URL
 
 
 class MessageRow(Base):
@@ -203,6 +204,7 @@ class DeliveryRow(Base):
         sa.Index("ix_interaction_mail_delivery_created", "created_at"),
         _where_set("ix_interaction_mail_delivery_lease", "lease_until"),
         _where_set("ix_interaction_mail_delivery_provider_id", "provider_id"),
+        _where_set("ix_interaction_mail_delivery_finished", "status", "finished_at"),
     )
 
 
@@ -298,6 +300,28 @@ class CheckRow(Base):
     )
 
 
+class AlertRow(Base):
+    """One condition that is told of: whether it holds, and whether that was told.
+
+    Nothing in it was written by a stranger, and no address stands in it, so that neither the purge
+    nor *erase* has anything to do here.
+    """
+
+    __tablename__ = "interaction_mail_alert"
+
+    name: Mapped[Code]
+    began_at: Mapped[datetime]  # the last time
+    ended_at: Mapped[datetime | None]  # NULL while it holds
+    detail: Mapped[str] = mapped_column(sa.String(1000))
+    # How often it has begun or ended, and the last of these that was told.
+    fence: Mapped[int] = mapped_column(sa.BigInteger)
+    told: Mapped[int] = mapped_column(sa.BigInteger)
+    tries: Mapped[int] = mapped_column(sa.Integer)  # of telling the present one
+    due_at: Mapped[datetime]  # when it may be told: a worker that tells moves it on
+
+    __table_args__ = (sa.PrimaryKeyConstraint("name", name="pk_interaction_mail_alert"),)
+
+
 # The same tables for statements; SQLAlchemy's own annotation of __table__ is too wide for them.
 MESSAGE = cast(sa.Table, MessageRow.__table__)
 DELIVERY = cast(sa.Table, DeliveryRow.__table__)
@@ -307,6 +331,7 @@ RECIPIENT = cast(sa.Table, RecipientRow.__table__)
 ATTEMPT = cast(sa.Table, AttemptRow.__table__)
 METADATA = cast(sa.Table, MetadataRow.__table__)
 CHECK = cast(sa.Table, CheckRow.__table__)
+ALERT = cast(sa.Table, AlertRow.__table__)
 TABLES: tuple[sa.Table, ...] = tuple(Base.metadata.sorted_tables)
 # What stood in the table of messages up to version 0.1.
 MOVED: Final = (
