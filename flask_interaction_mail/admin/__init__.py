@@ -8,6 +8,7 @@ from flask import Flask
 from flask_admin import Admin
 
 from ..errors import InteractionMailError
+from .health import HealthView
 from .messaging import MessagingView
 from .outbox import OutboxView
 from .panel_view import STATIC, PanelView
@@ -16,7 +17,8 @@ __all__ = ["add_views", "check"]
 
 _SETTINGS: Final = "interaction_mail"
 _OUTBOX: Final = "interaction_mail_outbox"
-_ENDPOINTS: Final = frozenset({_SETTINGS, _OUTBOX})
+_HEALTH: Final = "interaction_mail_health"
+_ENDPOINTS: Final = frozenset({_SETTINGS, _OUTBOX, _HEALTH})
 
 
 def check(admin: Admin, app: Flask) -> None:
@@ -47,6 +49,7 @@ def add_views(admin: Admin, app: Flask) -> None:
     pages = (
         MessagingView("Messaging", endpoint=_SETTINGS, url="messaging"),
         OutboxView("Outbox", endpoint=_OUTBOX, url="messaging/outbox"),
+        HealthView("Health", endpoint=_HEALTH, url="messaging/health"),
     )
     for view in pages:
         if view.endpoint not in present:

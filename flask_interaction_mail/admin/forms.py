@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from flask import request
+from flask import current_app, request
 from wtforms import BooleanField, HiddenField
 
+from ..config import PREFIX
 from ..errors import SettingsError
 from ..settings.fields import clean
 from ..settings.layers import InForce
@@ -195,6 +196,8 @@ def _origin_note(name: str, origin: Origin) -> str:
 
 
 def _override(name: str) -> str:
+    if (key := PREFIX + name.upper()) in current_app.config:
+        return key
     variable = f"FLASK_{_OVERRIDES}__{name}"  # of Flask's from_prefixed_env, if the host calls that
     return f"the variable {variable}" if variable in os.environ else f"{_OVERRIDES}, key “{name}”"
 

@@ -8,7 +8,7 @@ work on the connection given; its owner commits. Times are naive UTC.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -37,14 +37,21 @@ class Change:
     tries: int
 
 
-def write(connection: sa.Connection, holding: Mapping[AlertName, str], now: datetime) -> None:
-    """Begin the alerts that are ``holding`` and were not, and end those that are no more."""
-    known = {row.name: row for row in connection.execute(sa.select(ALERT))}
+def write(
+    connection: sa.Connection,
+    holding: Mapping[AlertName, str],
+    *,
+    known: Container[AlertName],
+    now: datetime,
+) -> None:
+    """Begin the alerts that are ``holding`` and are not ``known`` to, and end those that are over.
+
+    Another worker may have done either meanwhile; then nothing changes.
+    """
     for name in AlertName:
-        row = known.get(name)
-        if name in holding and (row is None or row.ended_at is not None):
+        if name in holding and name not in known:
             _begin(connection, name, holding[name], now)
-        elif name not in holding and row is not None and row.ended_at is None:
+        elif name in known and name not in holding:
             over = sa.update(ALERT).where(ALERT.c.name == name, _HOLDS)
             connection.execute(over.values(ended_at=now, **_to_tell(now)))
 

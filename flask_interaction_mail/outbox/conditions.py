@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from ..settings.model import MessagingSettings
 from ..text import cut, one_line
-from .vitals import Vitals
 
+MOST: Final = 10_000  # messages up to which are counted, unless more decides something
 _SOON: Final = timedelta(minutes=1)  # in which a worker that is being replaced comes back
 _ADDRESS: Final = re.compile(r"[^\s<>()\[\],;:\"']+@[^\s<>()\[\],;:\"']+")
 _LONGEST: Final = 1000
@@ -43,6 +44,35 @@ OVER: Final[Mapping[AlertName, str]] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitals:
+    """How mail is doing at ``now``, the database's time; moments are naive UTC.
+
+    - ``oldest`` is since when the longest waiting message could have left. What waits for its
+      ``send_at``, or for its next attempt, is not late.
+    - ``waiting`` are counted up to ``MOST``; ``sent`` up to that or as far as it decides whether
+      the ``failed`` ones are many. Both ended within the last hour.
+    - ``trouble`` is why the breaker is open, ``probe_failed`` why the last probe failed, if no
+      mail has gone since. ``expires`` is when the server's certificate ends.
+    - ``here`` is how many processes deliver.
+    """
+
+    now: datetime
+    oldest: datetime | None = None
+    waiting: int = 0
+    sent: int = 0
+    failed: int = 0
+    trouble: str | None = None
+    probe_failed: str | None = None
+    expires: datetime | None = None
+    here: int = 0
+
+    @property
+    def late(self) -> timedelta:
+        """How long the longest waiting message waits."""
+        return self.now - self.oldest if self.oldest else timedelta(0)
+
+
 def holding(
     vitals: Vitals,
     settings: MessagingSettings,
@@ -58,22 +88,13 @@ def holding(
     if not settings.configured:
         return {}
     found = {
-        AlertName.SERVER: _server(vitals),
+        AlertName.SERVER: vitals.trouble or vitals.probe_failed or "",
         AlertName.WAITING: _waiting(vitals, settings),
         AlertName.FAILURES: _failures(vitals, settings),
         AlertName.NOBODY: _nobody(vitals) if watched else "",
         AlertName.EXPIRY: _expiry(vitals, settings, ends),
     }
     return {name: _storable(text) for name, text in found.items() if text}
-
-
-def _server(vitals: Vitals) -> str:
-    if vitals.broken is not None:
-        return vitals.broken.why
-    probe = vitals.probe
-    if probe is None or probe.why is None or vitals.mail_since_probe:
-        return ""
-    return probe.why
 
 
 def _waiting(vitals: Vitals, settings: MessagingSettings) -> str:
@@ -106,13 +127,9 @@ def _expiry(
     limit = vitals.now + timedelta(days=settings.alert_expiry)
     if not settings.alert_expiry:
         return ""
-    soon = [(what, at) for what, at in (*_servers(vitals), *ends) if at <= limit]
+    servers = [("The certificate of the mail server", vitals.expires)] if vitals.expires else []
+    soon = [(what, at) for what, at in (*servers, *ends) if at <= limit]
     return " ".join(f"{what} ends on {at:%Y-%m-%d at %H:%M} UTC." for what, at in soon)
-
-
-def _servers(vitals: Vitals) -> Iterator[tuple[str, datetime]]:
-    if vitals.probe is not None and vitals.probe.expires is not None:
-        yield "The certificate of the mail server", vitals.probe.expires
 
 
 def _storable(text: str) -> str:

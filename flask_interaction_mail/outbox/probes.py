@@ -81,10 +81,18 @@ def passed(
 
 
 def failed(
-    connection: sa.Connection, relay: Relay, error: TransportError, *, worker: str, now: datetime
+    connection: sa.Connection,
+    relay: Relay,
+    error: TransportError,
+    *,
+    known: Probe | None,
+    worker: str,
+    now: datetime,
 ) -> None:
-    """Write down that ``relay`` does not work; the next probe comes as soon as the breaker's."""
-    known = read(connection, relay)
+    """Write down that ``relay`` does not work; the next probe comes as soon as the breaker's.
+
+    ``known`` is the probe before, of which the certificate is kept.
+    """
     _write(
         connection,
         relay,

@@ -5,7 +5,6 @@ Functions work on the connection given and only read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -17,9 +16,9 @@ from ..storage.tables import DELIVERY
 from ..values import NORMAL_PRIORITY, OPEN, UNDERWAY, Status
 from . import breaker, presence, probes
 from .claim import Time
+from .conditions import MOST, Vitals
 
 LATELY: Final = timedelta(hours=1)
-MOST: Final = 10_000  # of what is counted, unless more decides something
 _OLDEST_DUE: Final = sa.select(sa.func.min(DELIVERY.c.due_at)).where(
     DELIVERY.c.status == sa.bindparam("wanted"),
     DELIVERY.c.priority == NORMAL_PRIORITY,
@@ -35,48 +34,20 @@ _ENDED: Final = sa.select(DELIVERY.c.id).where(
 _WAITING: Final = sa.select(DELIVERY.c.id).where(DELIVERY.c.status.in_(UNDERWAY))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Vitals:
-    """What is true at ``now``, the database's time; moments are naive UTC.
-
-    - ``oldest`` is since when the longest waiting message could have left. What waits for its
-      ``send_at``, or for its next attempt, is not late.
-    - ``waiting`` are counted up to ``MOST``; ``sent`` up to that or as far as it decides whether
-      the ``failed`` ones are many. Both ended within the last hour.
-    - ``mail_since_probe`` says whether the server has taken mail since the last probe.
-    - ``here`` is how many processes deliver.
-    """
-
-    now: datetime
-    oldest: datetime | None
-    waiting: int
-    sent: int
-    failed: int
-    broken: breaker.Open | None
-    probe: probes.Probe | None
-    mail_since_probe: bool
-    here: int
-
-    @property
-    def late(self) -> timedelta:
-        """How long the longest waiting message waits."""
-        return self.now - self.oldest if self.oldest else timedelta(0)
-
-
 def take(connection: sa.Connection, settings: MessagingSettings, relay: Relay) -> Vitals:
     """How mail to ``relay`` is doing."""
     now = Time().look(connection)
     failed = _ended(connection, Status.FAILED, now - LATELY, _decisive(settings))
-    probe = probes.read(connection, relay)
+    broken, probe = breaker.read(connection, relay), probes.read(connection, relay)
     return Vitals(
         now=now,
         oldest=oldest(connection, now),
         waiting=_count(connection, _WAITING.limit(MOST)),
         sent=_ended(connection, Status.SENT, now - LATELY, failed * _decisive(settings)),
         failed=failed,
-        broken=breaker.read(connection, relay),
-        probe=probe,
-        mail_since_probe=probe is not None and sent_since(connection, probe.at),
+        trouble=broken.why if broken else None,
+        probe_failed=probe.why if probe and not sent_since(connection, probe.at) else None,
+        expires=probe.expires if probe else None,
         here=sum(process.here for process in presence.heard_of(connection)),
     )
 

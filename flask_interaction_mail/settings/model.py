@@ -86,7 +86,8 @@ class MessagingSettings:
     """All settings, in the order in which they are listed (R46).
 
     Addresses are full or short. ``password`` is None unless it may be used with exactly this
-    connection, ``alert_secret`` unless it is for exactly this ``alert_url``. Values are not checked here: ``fields.clean`` checks what somebody typed.
+    connection, ``alert_secret`` unless it is for exactly this ``alert_url``. Values are not
+    checked here: ``fields.clean`` checks what somebody typed.
 
     Raises:
         ValueError: ``encryption`` or a policy is not one of its words.

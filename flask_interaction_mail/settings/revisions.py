@@ -1,7 +1,7 @@
 """The rows of the settings: revisions, which are added and never changed.
 
-Only the encryption of secrets is renewed in place, when the keys are rotated. Each function works on
-the connection that it is given, or in a short transaction of its own.
+Only the encryption of secrets is renewed in place, when the keys are rotated. Each function works
+on the connection that it is given, or in a short transaction of its own.
 """
 
 from __future__ import annotations

@@ -266,7 +266,9 @@ class SettingsStore:
             for name, setting in SETTINGS.items()
             if row.values.get(name, setting.default) != former.values.get(name, setting.default)
         ]
-        changed += [name for name in SECRETS if self._secret(name, row) != self._secret(name, former)]
+        changed += [
+            name for name in SECRETS if self._secret(name, row) != self._secret(name, former)
+        ]
         return Revision(
             revision=row.revision,
             at=clock.from_db(row.at),

@@ -27,8 +27,8 @@ from ..outcome import Fault
 from ..settings.secret import Secret
 from .policy import ConnectPolicy
 from .smtp.connect import Endpoint, connected, resolve, unconnected, within
-from .smtp.tls import context_for, explain
 from .smtp.timeouts import Until
+from .smtp.tls import context_for, explain
 
 LIMIT: Final = 10.0  # s, from the name service to the status of the answer
 _PREFIX: Final = "whsec_"  # of a key in base64
