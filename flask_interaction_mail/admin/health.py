@@ -39,7 +39,8 @@ class HealthView(PanelView):
         refused.headers["WWW-Authenticate"] = 'Bearer realm="messaging"'
         return refused
 
-    @expose("/")
+    @expose("")  # what monitors are given
+    @expose("/")  # Flask-Admin wants one
     def index(self) -> ResponseReturnValue:
         """JSON with status 503 while an alert holds; for Prometheus always 200.
 

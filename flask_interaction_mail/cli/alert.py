@@ -39,6 +39,4 @@ def _test(state: State) -> None:
     if alerts.send_test(state, by=operator()):
         say("Told to the log, to the signal messaging_alert, and to the webhook, which took it.")
     else:
-        say(
-            "Told to the log and to the signal messaging_alert. There is no webhook: set alert_url."
-        )
+        say("Told to the log and to the signal messaging_alert. There is no webhook (alert_url).")
