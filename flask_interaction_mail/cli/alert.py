@@ -6,6 +6,7 @@ import click
 
 from ..monitoring import alerts
 from ..monitoring.exposition import as_json as as_plain
+from ..outbox.conditions import TITLES
 from ..state import State, state_of
 from .output import as_json, dump, fail, main, operator, say
 
@@ -28,7 +29,7 @@ def alert(test: bool, as_json: bool) -> None:
         dump(as_plain(found))
     for name, text in found.holding.items():
         if not as_json:
-            say(f"{name}: {alerts.title(name)}. {text}")
+            say(f"{name}: {TITLES[name]}. {text}")
     if not found.fine:
         fail("an alert holds.")
     if not as_json:

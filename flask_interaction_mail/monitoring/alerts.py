@@ -2,34 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-
 from ..clock import from_db
 from ..delivery import telling, watch
 from ..outbox import alerts
-from ..outbox.conditions import TITLES, AlertName, Vitals
 from ..state import State
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Health:
-    """How mail is doing, and what is in trouble: the alerts that hold, each with its sentence.
-
-    ``began`` is since when, aware UTC, for those that a worker has noticed.
-    """
-
-    configured: bool
-    paused: bool
-    vitals: Vitals
-    holding: Mapping[AlertName, str]
-    began: Mapping[AlertName, datetime]
-
-    @property
-    def fine(self) -> bool:
-        """Whether no alert holds."""
-        return not self.holding
+from .exposition import Health
 
 
 def health(state: State) -> Health:
@@ -62,8 +39,3 @@ def send_test(state: State, *, by: str) -> bool:
         InteractionMailError: the webhook did not take it; the text says why.
     """
     return telling.tell_test(state, state.settings.current().settings, by=by)
-
-
-def title(name: AlertName) -> str:
-    """What the alert ``name`` says."""
-    return TITLES[name]

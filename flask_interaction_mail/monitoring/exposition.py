@@ -5,15 +5,34 @@ https://prometheus.io/docs/instrumenting/exposition_formats/
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from ..outbox.conditions import MOST, AlertName
-from .alerts import Health, title
+from ..outbox.conditions import MOST, TITLES, AlertName, Vitals
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _PREFIX: Final = "interaction_mail_"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Health:
+    """How mail is doing, and what is in trouble: the alerts that hold, each with its sentence.
+
+    ``began`` is since when, aware UTC, for those that a worker has noticed.
+    """
+
+    configured: bool
+    paused: bool
+    vitals: Vitals
+    holding: Mapping[AlertName, str]
+    began: Mapping[AlertName, datetime]
+
+    @property
+    def fine(self) -> bool:
+        """Whether no alert holds."""
+        return not self.holding
 
 
 def as_json(health: Health) -> dict[str, Any]:
@@ -26,7 +45,7 @@ def as_json(health: Health) -> dict[str, Any]:
         "alerts": [
             {
                 "name": name,
-                "title": title(name),
+                "title": TITLES[name],
                 "since": began.isoformat(timespec="seconds") if began else None,
             }
             for name in health.holding

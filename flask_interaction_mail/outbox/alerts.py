@@ -77,7 +77,7 @@ def began(connection: sa.Connection) -> dict[AlertName, datetime]:
     """The alerts that hold, as far as a worker has noticed, and since when."""
     query = sa.select(ALERT.c.name, ALERT.c.began_at).where(_HOLDS)
     names = {str(name): name for name in AlertName}
-    return {names[n]: at for n, at in connection.execute(query).tuples() if n in names}
+    return {names[n]: at for n, at in connection.execute(query) if n in names}
 
 
 def untold(connection: sa.Connection, now: datetime) -> list[Change]:

@@ -643,14 +643,14 @@ def test_the_chain_can_be_written_as_sql(tmp_path: Path, dialect: str):
     """Alembic's ``--sql``: the statements make the same tables, and take them away."""
     with fresh_database(dialect, tmp_path) as url:
         engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-        for command, revisions in ((upgrade, "base:head"), (downgrade, "0004:0002")):
+        for command, revisions in ((upgrade, "base:head"), (downgrade, "0005:0002")):
             with migrate._migrating(engine, None) as (config, _):
                 config.output_buffer = io.StringIO()
                 command(config, revisions, sql=True)
             with engine.connect() as connection:
                 for statement in config.output_buffer.getvalue().split(";\n"):
                     connection.exec_driver_sql(statement)
-            assert migrate.current(engine) == ("0004" if command is upgrade else "0002")
+            assert migrate.current(engine) == ("0005" if command is upgrade else "0002")
             assert bool(migrate.differences(engine)) == (command is downgrade)
         engine.dispose()
 

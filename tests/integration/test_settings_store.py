@@ -476,8 +476,8 @@ class TestRotation:
         store = saved(sqlite)
         store.save({"paused": "y"}, base=1, changed_by="ada")
         both = store_on(sqlite, "new", "key")
-        replace = both._rows.replace_secret
-        monkeypatch.setattr(both._rows, "replace_secret", interrupted_after(1, replace))
+        replace = both._rows.replace_secrets
+        monkeypatch.setattr(both._rows, "replace_secrets", interrupted_after(1, replace))
         with pytest.raises(KeyboardInterrupt):
             both.rotate_keys()
         assert store_on(sqlite, "new", "key").current().password is PasswordState.USABLE
