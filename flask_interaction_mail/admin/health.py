@@ -71,4 +71,7 @@ def _has_token() -> bool:
 def _wants_text() -> bool:
     if "format" in request.args:
         return request.args["format"] == "prometheus"
-    return request.accept_mimetypes.best_match([_JSON, _TEXT], _JSON) == _TEXT
+    accepted = request.accept_mimetypes
+    # Prometheus names versions of the format, which Werkzeug takes for other types.
+    named = [quality for kind, quality in accepted if kind.partition(";")[0].strip() == _TEXT]
+    return max(named, default=0) > accepted[_JSON]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail import Alert, clock, messaging_alert, operations
+from flask_interaction_mail import Alert, clock, messaging_alert
 from flask_interaction_mail.delivery import watch
 from flask_interaction_mail.delivery.factory import pulse_of
 from flask_interaction_mail.monitoring import alerts as monitoring
@@ -39,7 +39,7 @@ from tests.servers.scripted import (
 )
 from tests.terminal import done, run
 
-SECRET = "of the receiver"  # noqa: S105 - of a test
+SECRET = "of the receiver"
 TLS = b"250-scripted.test\r\n250 STARTTLS\r\n"
 
 

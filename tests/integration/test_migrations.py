@@ -28,6 +28,7 @@ from flask_interaction_mail import InteractionMail, clock
 from flask_interaction_mail.errors import InteractionMailError
 from flask_interaction_mail.storage import migrations as migrate
 from flask_interaction_mail.storage.tables import (
+    ALERT,
     DELIVERY,
     MESSAGE,
     METADATA,
@@ -42,7 +43,7 @@ from tests.databases import DIALECTS, be_impatient, fresh_database
 pytestmark = pytest.mark.filterwarnings("ignore:'get_engine' is deprecated:DeprecationWarning")
 
 OURS = {table.name for table in TABLES}
-OLD = OURS - {DELIVERY.name, METADATA.name}  # of the first version
+OLD = OURS - {ALERT.name, DELIVERY.name, METADATA.name}  # of the first version
 
 
 @pytest.fixture(params=[*DIALECTS, "mariadb as mysql"])

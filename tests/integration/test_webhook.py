@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 from flask_interaction_mail.settings.secret import Secret
+from flask_interaction_mail.transport import webhook
 from flask_interaction_mail.transport.policy import ConnectPolicy
 from flask_interaction_mail.transport.smtp import tls
 from flask_interaction_mail.transport.smtp.connect import Endpoint
-from flask_interaction_mail.transport import webhook
 from flask_interaction_mail.transport.webhook import WebhookFailed, post, signed
 from tests.servers.certificates import other_pki, pki
 from tests.servers.programs import free_port

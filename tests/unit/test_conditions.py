@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from flask_interaction_mail.settings.fields import clean
 from flask_interaction_mail.settings.model import MessagingSettings, PasswordState
 from flask_interaction_mail.settings.rules import problems
 
-NOW = datetime(2026, 5, 4, 12)
+NOW = datetime(2026, 5, 4, 12, tzinfo=UTC).replace(tzinfo=None)
 SETTINGS = MessagingSettings(smtp_server="mail.example", default_from="crm@firm.example")
 FINE = Vitals(now=NOW, here=1)
 
@@ -119,7 +119,8 @@ def test_a_webhook_is_https_or_at_this_machine(url: str) -> None:
     "https://user:pw@hooks.example/", "https://hooks.example@evil.example/", "https:///x",
     "ftp://hooks.example/", "hooks.example", "https://hooks.example/a b", "https://a/\r\nX: y",
     "https://hooks.example/#part", "https://hooks.example:99999/", "https://hooks.example:0/",
-    "https://[::1/", "https://\u0430pple.example/", "javascript:alert(1)", "https://a/" + "x" * 2000,
+    "https://[::1/", "https://\u0430pple.example/", "javascript:alert(1)",
+    "https://a/" + "x" * 2000,
     "http://2130706433/", "http://0x7f000001/", "https://a\\@evil.example/",
 ])  # fmt: skip
 def test_other_urls_are_refused(url: str) -> None:
