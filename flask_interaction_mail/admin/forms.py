@@ -179,6 +179,13 @@ def password_hint(present: InForce) -> str:
     return texts.PASSWORD_HINTS[present.password]
 
 
+def secret_hint(present: InForce) -> str:
+    """The hint below the empty field for the secret of the webhook."""
+    if present.settings.alert_secret is None or "alert_secret" in present.overridden:
+        return ""
+    return texts.WEBHOOK_HINT
+
+
 def origin_notes(present: InForce) -> dict[str, str]:
     """For each setting from outside the panel, a sentence that names where it was set."""
     notes = {name: _origin_note(name, origin) for name, origin in present.origins.items()}

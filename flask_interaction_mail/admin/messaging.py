@@ -17,7 +17,7 @@ from ..settings.model import SETTINGS
 from ..text import one_line
 from ..values import Right
 from .csrf import is_same_origin
-from .forms import SettingsForm, origin_notes, password_hint
+from .forms import SettingsForm, origin_notes, password_hint, secret_hint
 from .panel_view import PanelView, asset, current_actor, need, state
 from .texts import gettext
 
@@ -152,7 +152,7 @@ class MessagingView(PanelView):
             form=form,
             names=SETTINGS,
             present=present,
-            hints={"password": password_hint(present)},
+            hints={"password": password_hint(present), "alert_secret": secret_hint(present)},
             badge=test_history.badge(state(), present),
             conflict=conflict,
         )

@@ -26,6 +26,7 @@ PASSWORD_HINTS: Final = {
         "enter it again."
     ),
 }
+WEBHOOK_HINT: Final = "A secret is stored. Leave empty to keep it."
 MISMATCH: Final = "The two passwords differ: type the same one twice."
 CONFLICT: Final = (
     "Somebody else has saved other settings since you opened this page. "

@@ -684,7 +684,8 @@ def test_the_queries_use_indexes(dialect: str, tmp_path: Path) -> None:
                 plan = connection.exec_driver_sql(f"{explain} {statement}", parameters)
                 text = "\n".join(map(str, plan))
                 assert any(
-                    by in text for by in ("ix_interaction_mail_delivery", "optimized away")
+                    by in text
+                    for by in ("ix_interaction_mail_delivery", "optimized away", "min/max")
                 ), text
 
 
