@@ -507,6 +507,29 @@ def test_a_migration_that_was_stopped_is_run_again(engine: sa.Engine):
     assert writes > 15
 
 
+def test_the_step_to_alerts_that_was_stopped_is_run_again(engine: sa.Engine):
+    """Up and down, whichever statement was the last; what was there before is there after."""
+    migrate.upgrade(engine, "0004")
+    settings = _FIRST_ROWS["interaction_mail_settings"]
+    with engine.begin() as connection:
+        _insert(connection, "interaction_mail_settings", settings | {"secret": "token"})
+    writes = 0
+    stopped = True
+    while stopped:
+        stopped = stops_after(writes, engine, lambda: migrate.upgrade(engine, "0005"))
+        assert migrate.upgrade(engine, "0005") == "0005"
+        assert migrate.differences(engine) == [], writes
+
+        stopped |= stops_after(writes, engine, lambda: migrate.downgrade(engine, "0004"))
+        assert migrate.downgrade(engine, "0004") == "0004"
+        assert ALERT.name not in _tables(engine)
+        with engine.connect() as connection:
+            row = _one_row(connection, "interaction_mail_settings")
+        assert (row["secret"], "alert_secret" in row) == ("token", False)
+        writes += 1
+    assert writes >= 3
+
+
 class _Stopped(Exception):
     """Comes where a process would have been killed."""
 

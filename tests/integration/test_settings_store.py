@@ -502,10 +502,10 @@ def interrupted_after(count: int, function):
     """``function``, which is interrupted when it is called once more than ``count`` times."""
     calls = iter(range(count))
 
-    def wrapper(*args: object) -> None:
+    def wrapper(*args: object, **named: object) -> None:
         if next(calls, None) is None:
             raise KeyboardInterrupt
-        function(*args)
+        function(*args, **named)
 
     return wrapper
 
