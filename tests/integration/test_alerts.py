@@ -607,6 +607,19 @@ def test_the_command_gives_json(site: Host) -> None:
     assert [alert["name"] for alert in json.loads(said.out)["alerts"]] == ["server"]
 
 
+def test_the_documented_receiver_hears_of_it(site: Host, caplog: pytest.LogCaptureFixture) -> None:
+    """The snippet of docs/monitoring.md."""
+    page = (Path(__file__).parents[2] / "docs" / "monitoring.md").read_text("utf-8")
+    snippet = page.split("```python\nfrom flask_interaction_mail import messaging_alert", 1)[1]
+    names: dict[str, Any] = {"messaging_alert": messaging_alert}
+    exec(snippet.split("```", 1)[0], names)  # noqa: S102 - ours
+    try:
+        done(site, "alert", "--test")
+    finally:
+        messaging_alert.disconnect(names["page_somebody"])
+    assert "test test: A test of the alerts" in caplog.text
+
+
 # -- the rest ----------------------------------------------------------------------------
 
 
