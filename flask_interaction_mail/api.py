@@ -14,13 +14,13 @@ from sqlalchemy.orm import Session
 from . import notifications, operations
 from .errors import ContentError
 from .flask_mail import bridge, takeover
-from .messages import arguments, templates
+from .messages import arguments, plain_text
 from .messages.attachments import AttachmentLike
 from .messages.compose import Identity
 from .messages.intent import Intent
 from .messages.message import id_of_key, new_id
-from .messages.templates import Texts
 from .outbox import messages
+from .settings.model import MessagingSettings
 from .state import State, state_of
 from .storage.database import plain_session
 from .text import NAME_LIMIT, storable
@@ -70,6 +70,7 @@ def send_notification(
             sequence of them; None or an empty sequence means default To, unless ``cc`` or ``bcc``
             name somebody.
         subject: one line; may be left out with ``template``, which brings its own.
+        html: without ``text``, a text is made of it.
         template: name of ``interaction_mail/mail/<name>.*``, rendered with ``context``,
             instead of ``text`` and ``html``.
         sender: whom From names where the policy allows it; None means nobody, so default From.
@@ -107,15 +108,11 @@ def send_notification(
         if known is not None:
             return known
     settings = operations.settings_for(state, own)
-    recipients = arguments.parties("to", to)
-    texts = _texts(state, subject, text, html, template, context, recipients)
-    intent = Intent(
+    unwritten = Intent(
         kind=arguments.kind(kind),
         source="call",
-        subject=texts.subject,
-        text=texts.text,
-        html=texts.html,
-        to=recipients,
+        subject="",
+        to=arguments.parties("to", to),
         cc=arguments.parties("cc", cc),
         bcc=arguments.parties("bcc", bcc),
         reply_to=arguments.parties("reply_to", reply_to),
@@ -125,6 +122,12 @@ def send_notification(
         attachments=arguments.attachments(attachments),
         alternatives=arguments.alternatives(alternatives),
     )
+    if template is None:
+        intent = _given(unwritten, subject, text, html)
+    elif text is None and html is None:
+        intent = _rendered(state, unwritten, settings, subject, template, context)
+    else:
+        raise ContentError("give template=, or text= and html=, but not both")
     identity = _identity(key, number, intent.user, arguments.span(send_at, expires_at))
     composed = operations.compose(state, intent, identity, settings)
     return session_events.register_message(composed, state, session=session)
@@ -185,28 +188,34 @@ def actor_of(party: Party | None) -> str | None:
     return storable(named)[:NAME_LIMIT]
 
 
-def _texts(
-    state: State,
-    subject: str | None,
-    text: str | None,
-    html: str | None,
-    template: str | None,
-    context: Mapping[str, Any] | None,
-    to: Sequence[Party],
-) -> Texts:
+def _given(intent: Intent, subject: str | None, text: str | None, html: str | None) -> Intent:
     text, html = arguments.text("text", text), arguments.text("html", html)
-    template = arguments.text("template", template)
-    if template is None:
-        if subject is None or (text is None and html is None):
-            raise ContentError("a notification needs a subject, and text= or html= or template=")
-        return Texts(subject=arguments.subject(subject), text=text, html=html)
-    if text is not None or html is not None:
-        raise ContentError("give template=, or text= and html=, but not both")
-    names = arguments.mapping("context", context)
-    rendered = templates.render(state.app, template, names, locale=shared_locale(to))
-    return replace(
-        rendered, subject=arguments.subject(rendered.subject if subject is None else subject)
+    if subject is None or (text is None and html is None):
+        raise ContentError("a notification needs a subject, and text= or html= or template=")
+    if text is None and html is not None:
+        text = plain_text.from_html(html)
+    return replace(intent, subject=arguments.subject(subject), text=text, html=html)
+
+
+def _rendered(
+    state: State,
+    intent: Intent,
+    settings: MessagingSettings,
+    subject: str | None,
+    template: str,
+    context: Mapping[str, Any] | None,
+) -> Intent:
+    name = arguments.text("template", template) or ""
+    written = operations.written(
+        state,
+        name,
+        arguments.mapping("context", context),
+        intent,
+        operations.routing_context(state, settings, ()),
+        locale=shared_locale(intent.to),
     )
+    own = written.subject if subject is None else subject
+    return replace(written, subject=arguments.subject(own))
 
 
 def shared_locale(parties: Sequence[Party]) -> str | None:

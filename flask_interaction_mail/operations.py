@@ -7,7 +7,7 @@ commit transactions of their own.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +17,11 @@ from sqlalchemy.orm import Session
 from . import clock, signals
 from .errors import InteractionMailError, StillWaiting
 from .logs import about, log
+from .messages import compose as composing
+from .messages import templates
 from .messages.compose import Identity, RoutingContext, compose_message, failed_message
 from .messages.intent import Intent
+from .messages.letterhead import Letterhead, letterhead_of
 from .messages.message import NewMessage
 from .outbox import messages, resends
 from .outbox.insert import fitted, insert
@@ -109,6 +112,36 @@ def routing_context(
         candidates=[(location, state.people.merge_recipients(location)) for location in locations],
         suppressed=state.suppressed,
     )
+
+
+def letterhead(state: State, settings: MessagingSettings) -> Letterhead:
+    """What stands around the texts of this application."""
+    return letterhead_of(settings, _organisation(state))
+
+
+def written(
+    state: State,
+    name: str,
+    names: Mapping[str, Any],
+    intent: Intent,
+    context: RoutingContext,
+    *,
+    locale: str | None,
+) -> Intent:
+    """``intent`` with the texts of the template ``name``, which may use ``names`` and ``why``.
+
+    Raises:
+        TemplateMissing: there is no such template, or it cannot be rendered.
+    """
+    why = composing.why(intent, context)
+    texts = templates.render(
+        state.app,
+        name,
+        {"why": why, **names},
+        locale=locale,
+        letterhead=letterhead_of(context.settings, context.organisation),
+    )
+    return replace(intent, subject=texts.subject, text=texts.text, html=texts.html, why=why)
 
 
 def _organisation(state: State) -> str:

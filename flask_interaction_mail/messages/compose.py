@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
+
+from markupsafe import escape
 
 from .. import addresses
 from ..addresses import Mailbox
@@ -24,6 +26,7 @@ from .message import NewMessage, Original, id_of_key, new_id, with_status
 from .recipients import Routing
 from .route import SenderHeaders
 from .sender import choose_flask_mail_sender, choose_sender
+from .why import owners, sentence_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +99,7 @@ def compose_message(intent: Intent, identity: Identity, context: RoutingContext)
         identity.id, addresses.domain_of(sender.envelope_sender)
     )
     content = mime.build(
-        intent,
+        _explained(intent, _why(intent, routing, settings)),
         sender=sender,
         to=routing.to,
         cc=cc,
@@ -142,6 +145,31 @@ def route(intent: Intent, context: RoutingContext) -> Routing:
     if not intent.to and (intent.cc or intent.bcc):
         return recipients.COPIES_ONLY
     return recipients.route_parties(intent.to, kind=intent.kind, settings=context.settings)
+
+
+def why(intent: Intent, context: RoutingContext) -> str:
+    """What the texts of ``intent`` may say of its recipients; "" if nobody can get it."""
+    try:
+        return _why(intent, route(intent, context), context.settings)
+    except (NoRecipient, AddressError):
+        return ""
+
+
+def _why(intent: Intent, routing: Routing, settings: MessagingSettings) -> str:
+    grounds = owners(routing.grounds) if intent.source == "merge_completed" else routing.grounds
+    return sentence_of(grounds, _copies(intent.cc, settings))
+
+
+def _explained(intent: Intent, why: str) -> Intent:
+    """``intent``, whose texts were written for another route, for the present one."""
+    if not intent.why or intent.why == why:
+        return intent
+    text, html = intent.text, intent.html
+    return replace(
+        intent,
+        text=text and text.replace(intent.why, why),
+        html=html and html.replace(escape(intent.why), escape(why)),
+    )
 
 
 def not_configured_text(settings: MessagingSettings) -> str:

@@ -27,6 +27,15 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """What was written: a subject in one line, and text, HTML or both."""
+
+    subject: str
+    text: str | None
+    html: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Intent:
     """A notification before routing: rendered texts and unresolved parties.
 
@@ -53,6 +62,7 @@ class Intent:
     attachments: tuple[Attachment, ...] = ()
     alternatives: tuple[tuple[str, str], ...] = ()  # content type and text, beside text and HTML
     in_reply_to: str | None = None
+    why: str = ""  # the sentence in ``text`` and ``html`` that says why their reader gets them
 
     def to_json(self) -> str:
         """The intent as JSON, without the fields that have their default."""
@@ -60,7 +70,9 @@ class Intent:
         plain = {name: _plain(value) for name, value, default in given if value != default}
         text = _ENCODER.encode(plain)
         # Half a surrogate pair can only be stored as an escape of JSON.
-        return _ASCII.encode(plain) if _SURROGATE.search(text) else text
+        if text.isascii() or not _SURROGATE.search(text):
+            return text
+        return _ASCII.encode(plain)
 
     @classmethod
     def from_json(cls, text: str) -> Intent:
