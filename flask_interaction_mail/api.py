@@ -16,11 +16,10 @@ from .errors import ContentError
 from .flask_mail import bridge, takeover
 from .messages import arguments, plain_text
 from .messages.attachments import AttachmentLike
-from .messages.compose import Identity
-from .messages.intent import Intent
+from .messages.compose import Identity, RoutingContext
+from .messages.intent import Addressees, Intent, Texts
 from .messages.message import id_of_key, new_id
 from .outbox import messages
-from .settings.model import MessagingSettings
 from .state import State, state_of
 from .storage.database import plain_session
 from .text import NAME_LIMIT, storable
@@ -108,13 +107,30 @@ def send_notification(
         if known is not None:
             return known
     settings = operations.settings_for(state, own)
-    unwritten = Intent(
+    whom = Addressees(
         kind=arguments.kind(kind),
         source="call",
-        subject="",
         to=arguments.parties("to", to),
         cc=arguments.parties("cc", cc),
         bcc=arguments.parties("bcc", bcc),
+    )
+    routing = operations.routing_context(state, settings, ())
+    if template is None:
+        texts = _given(subject, text, html)
+    elif text is None and html is None:
+        texts, routing = _rendered(state, whom, routing, subject, template, context)
+    else:
+        raise ContentError("give template=, or text= and html=, but not both")
+    intent = Intent(
+        kind=whom.kind,
+        source=whom.source,
+        subject=texts.subject,
+        text=texts.text,
+        html=texts.html,
+        why=texts.why,
+        to=whom.to,
+        cc=whom.cc,
+        bcc=whom.bcc,
         reply_to=arguments.parties("reply_to", reply_to),
         user=state.people.current_user() if sender is CURRENT_USER else None,
         sender=_named(sender),
@@ -122,14 +138,8 @@ def send_notification(
         attachments=arguments.attachments(attachments),
         alternatives=arguments.alternatives(alternatives),
     )
-    if template is None:
-        intent = _given(unwritten, subject, text, html)
-    elif text is None and html is None:
-        intent = _rendered(state, unwritten, settings, subject, template, context)
-    else:
-        raise ContentError("give template=, or text= and html=, but not both")
     identity = _identity(key, number, intent.user, arguments.span(send_at, expires_at))
-    composed = operations.compose(state, intent, identity, settings)
+    composed = operations.compose(state, intent, identity, routing)
     return session_events.register_message(composed, state, session=session)
 
 
@@ -149,7 +159,8 @@ def send_flask_mail(mail_message: FlaskMailMessage) -> None:
         message_id=_unused(state, session, bridge.message_id_of(mail_message)),
         date=bridge.date_of(mail_message),
     )
-    composed = operations.compose(state, intent, identity, settings)
+    context = operations.routing_context(state, settings, ())
+    composed = operations.compose(state, intent, identity, context)
     session_events.register_message(composed, state)
 
 
@@ -188,34 +199,30 @@ def actor_of(party: Party | None) -> str | None:
     return storable(named)[:NAME_LIMIT]
 
 
-def _given(intent: Intent, subject: str | None, text: str | None, html: str | None) -> Intent:
+def _given(subject: str | None, text: str | None, html: str | None) -> Texts:
     text, html = arguments.text("text", text), arguments.text("html", html)
     if subject is None or (text is None and html is None):
         raise ContentError("a notification needs a subject, and text= or html= or template=")
     if text is None and html is not None:
         text = plain_text.from_html(html)
-    return replace(intent, subject=arguments.subject(subject), text=text, html=html)
+    return Texts(subject=arguments.subject(subject), text=text, html=html)
 
 
 def _rendered(
     state: State,
-    intent: Intent,
-    settings: MessagingSettings,
+    whom: Addressees,
+    routing: RoutingContext,
     subject: str | None,
     template: str,
     context: Mapping[str, Any] | None,
-) -> Intent:
+) -> tuple[Texts, RoutingContext]:
     name = arguments.text("template", template) or ""
-    written = operations.written(
-        state,
-        name,
-        arguments.mapping("context", context),
-        intent,
-        operations.routing_context(state, settings, ()),
-        locale=shared_locale(intent.to),
+    names = arguments.mapping("context", context)
+    texts, routing = operations.written(
+        state, name, names, whom, routing, locale=shared_locale(whom.to)
     )
-    own = written.subject if subject is None else subject
-    return replace(written, subject=arguments.subject(own))
+    own = arguments.subject(texts.subject if subject is None else subject)
+    return replace(texts, subject=own), routing
 
 
 def shared_locale(parties: Sequence[Party]) -> str | None:

@@ -20,7 +20,7 @@ from .errors import TablesMissing
 from .logs import log
 from .messages import merge_content
 from .messages.compose import Identity, RoutingContext
-from .messages.intent import Intent
+from .messages.intent import Addressees, Intent, Texts
 from .messages.message import id_of_key, new_id
 from .outbox import messages
 from .outbox.messages import Earlier
@@ -88,7 +88,7 @@ def _request(state: State, merge: Merge) -> Notification:
     origin = new_id()
     identity = Identity(id=id_of_key(key), origin=origin, key=key, pair=pair, actor=actor)
     context = operations.routing_context(state, settings, _locations(merge))
-    intent = _request_intent(state, merge, context, earlier)
+    intent, context = _request_intent(state, merge, context, earlier)
     message = operations.compose_or_fail(state, intent, identity, context)
     return session_events.register_message(message, state, rule=CommitRule.ALWAYS)
 
@@ -105,31 +105,37 @@ def _still_stands(state: State, earlier: Earlier, settings: MessagingSettings) -
 
 def _request_intent(
     state: State, merge: Merge, context: RoutingContext, earlier: Earlier | None
-) -> Intent:
-    unwritten = Intent(
-        kind=Kind.REQUEST,
-        source="merge_denied",
-        subject="",
-        locations=tuple(location for location, _ in context.candidates),
+) -> tuple[Intent, RoutingContext]:
+    locations = tuple(location for location, _ in context.candidates)
+    whom = Addressees(kind=Kind.REQUEST, source="merge_denied", locations=locations)
+    readers = [party for _, parties in context.candidates for party in parties]
+    texts, context = _written(state, "merge_request", merge, whom, context, readers)
+    intent = Intent(
+        kind=whom.kind,
+        source=whom.source,
+        subject=texts.subject,
+        text=texts.text,
+        html=texts.html,
+        why=texts.why,
+        locations=locations,
         user=merge.requester,
         in_reply_to=earlier.message_id if earlier else None,
     )
-    readers = [party for _, parties in context.candidates for party in parties]
-    return _written(state, "merge_request", merge, unwritten, context, readers)
+    return intent, context
 
 
 def _written(
     state: State,
     name: str,
     merge: Merge,
-    intent: Intent,
+    whom: Addressees,
     context: RoutingContext,
     readers: Sequence[Party],
-) -> Intent:
-    """``intent`` with the texts of the template ``name``, in the language of ``readers``."""
+) -> tuple[Texts, RoutingContext]:
+    """The texts of the template ``name``, in the language of ``readers``, and the route."""
     names = merge_content.context_of(merge, context.settings)
     locale = shared_locale(readers)
-    return operations.written(state, name, names, intent, context, locale=locale)
+    return operations.written(state, name, names, whom, context, locale=locale)
 
 
 def complete_merge(merge: Merge) -> None:
@@ -147,10 +153,18 @@ def complete_merge(merge: Merge) -> None:
     session: Session = state.db.session()
     settings = operations.settings_for(state, session)
     context = operations.routing_context(state, settings, ())
-    unwritten = Intent(
-        kind=Kind.NOTIFICATION, source="merge_completed", subject="", to=owners, user=actor
+    whom = Addressees(kind=Kind.NOTIFICATION, source="merge_completed", to=owners)
+    texts, context = _written(state, "merge_completed", merge, whom, context, owners)
+    intent = Intent(
+        kind=whom.kind,
+        source=whom.source,
+        subject=texts.subject,
+        text=texts.text,
+        html=texts.html,
+        why=texts.why,
+        to=owners,
+        user=actor,
     )
-    intent = _written(state, "merge_completed", merge, unwritten, context, owners)
     identity = Identity.fresh(actor=actor_of(actor))
     message = operations.compose_or_fail(state, intent, identity, context)
     session_events.register_message(message, state)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,12 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from . import clock, signals
-from .errors import InteractionMailError, StillWaiting
+from .errors import AddressError, InteractionMailError, NoRecipient, StillWaiting
 from .logs import about, log
 from .messages import compose as composing
 from .messages import templates
 from .messages.compose import Identity, RoutingContext, compose_message, failed_message
-from .messages.intent import Intent
+from .messages.intent import Addressees, Intent, Texts
 from .messages.letterhead import Letterhead, letterhead_of
 from .messages.message import NewMessage
 from .outbox import messages, resends
@@ -123,17 +124,23 @@ def written(
     state: State,
     name: str,
     names: Mapping[str, Any],
-    intent: Intent,
+    whom: Addressees,
     context: RoutingContext,
     *,
     locale: str | None,
-) -> Intent:
-    """``intent`` with the texts of the template ``name``, which may use ``names`` and ``why``.
+) -> tuple[Texts, RoutingContext]:
+    """Render the template ``name`` for ``whom``; it may use ``names`` and ``why``.
+
+    The context that is returned knows the route, so that it is not decided twice.
 
     Raises:
         TemplateMissing: there is no such template, or it cannot be rendered.
     """
-    why = composing.why(intent, context)
+    why = ""
+    with suppress(NoRecipient, AddressError):  # which composing reports
+        routing = composing.route(whom, context)
+        why = composing.why(whom, routing, context.settings)
+        context = context.routed(routing)
     texts = templates.render(
         state.app,
         name,
@@ -141,7 +148,7 @@ def written(
         locale=locale,
         letterhead=letterhead_of(context.settings, context.organisation),
     )
-    return replace(intent, subject=texts.subject, text=texts.text, html=texts.html, why=why)
+    return texts, context
 
 
 def _organisation(state: State) -> str:
@@ -151,14 +158,13 @@ def _organisation(state: State) -> str:
 
 
 def compose(
-    state: State, intent: Intent, identity: Identity, settings: MessagingSettings
+    state: State, intent: Intent, identity: Identity, context: RoutingContext
 ) -> NewMessage:
     """Compose a message as this app is now; raises what ``compose_message`` raises.
 
     Raises:
         ContentError: the database cannot store it.
     """
-    context = routing_context(state, settings, intent.locations)
     message = compose_message(intent, identity, context)
     state.database.limits.check_size(message.content or b"", message.stored_intent)
     return fitted(message, state.database.limits)
@@ -199,7 +205,8 @@ def resend(
         original = resends.original(connection, id)
         settings = state.settings.current(connection).settings
     identity = Identity.again(original, resend_of=id, by=by)
-    message = compose(state, original.intent, identity, settings)
+    context = routing_context(state, settings, original.intent.locations)
+    message = compose(state, original.intent, identity, context)
     with state.database.writing() as connection:
         resends.lock(connection, id)
         resends.check(connection, id, after)

@@ -63,6 +63,7 @@ _MODULES: Final = {
     "doctor": "doctor",
     "explain": "test",
     "outbox": "outbox",
+    "preview": "preview",
     "rotate-keys": "settings",
     "settings": "settings",
     "status": "status",

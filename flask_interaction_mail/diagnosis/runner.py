@@ -25,7 +25,7 @@ from ..transport.smtp.timeouts import Timeouts, Until
 from ..transport.smtp.tls import TlsFacts
 from .report import Report
 from .results import Diagnosis, Step
-from .sample_message import make_sample
+from .sample_message import Write, make_sample
 from .texts import text_of
 
 DEADLINE: Final = 15.0  # s
@@ -37,6 +37,7 @@ _TO_CONNECT, _TO_GREET = 0.65, 0.8
 def diagnose(
     relay: Relay,
     settings: MessagingSettings,
+    write: Write,
     *,
     transports: Transports | None = None,
     deadline: float = DEADLINE,
@@ -44,15 +45,16 @@ def diagnose(
 ) -> Iterator[Step | Diagnosis]:
     """Send a test message (R48 to R50); yields every step as it happens, at last a Diagnosis.
 
-    ``settings`` say from whom and to whom, ``relay`` is the server. Takes at most ``deadline``
-    seconds with any server. If the application has ``suppressed`` sending, nothing is tried.
+    ``settings`` say from whom and to whom, ``write`` makes the texts, ``relay`` is the server.
+    Takes at most ``deadline`` seconds with any server. If the application has ``suppressed``
+    sending, nothing is tried.
     Raises nothing because of the server or the settings.
     """
     report = Report(relay=relay, limit=deadline, settings=settings)
     if suppressed:
         yield report.suppressed()
         return
-    yield from _Runner(report, transports or Transports()).run()
+    yield from _Runner(report, write, transports or Transports()).run()
     yield report.concluded()
 
 
@@ -67,8 +69,9 @@ class _Stop(Exception):
 class _Runner:
     """Runs one test, and writes its steps into ``report``."""
 
-    def __init__(self, report: Report, transports: Transports) -> None:
+    def __init__(self, report: Report, write: Write, transports: Transports) -> None:
         self._report = report
+        self._write = write
         self._relay = report.relay
         self._transports = transports
         deadline = report.limit
@@ -115,7 +118,8 @@ class _Runner:
     def _prepared(self) -> Envelope:
         settings = self._report.settings
         try:
-            sample = make_sample(settings, id=uuid.uuid4(), now=clock.now().replace(tzinfo=UTC))
+            now = clock.now().replace(tzinfo=UTC)
+            sample = make_sample(settings, self._write, id=uuid.uuid4(), now=now)
         except InteractionMailError as error:
             missing = not (settings.default_to and settings.default_from)
             fault = Fault.SETTINGS_INCOMPLETE if missing else Fault.ADDRESS_UNUSABLE

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any
 
 from ..addresses import Mailbox, domain_of
 from ..messages import mime
-from ..messages.intent import Intent
+from ..messages.intent import Intent, Texts
 from ..messages.recipients import default_to
 from ..messages.route import SenderHeaders
 from ..messages.sender import default_from
 from ..settings.model import MessagingSettings
 from ..transport.base import Envelope
 
-_SUBJECT: Final = "Test message"
-_TEXT: Final = """\
-This is a test message. An administrator is testing the e-mail settings.
-
-It was sent to {to} (default To), with a copy to {sender} (default From),
-through {server}, port {port}.
-
-Since it has arrived, sending mail to this mailbox works. You do not have to do anything.
-"""
+Write = Callable[[Mapping[str, Any]], Texts]  # the names that its template may use -> its texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +30,10 @@ class Sample:
     envelope: Envelope
 
 
-def make_sample(settings: MessagingSettings, *, id: uuid.UUID, now: datetime) -> Sample:
-    """The message that tests ``settings``; ``now`` is aware.
+def make_sample(
+    settings: MessagingSettings, write: Write, *, id: uuid.UUID, now: datetime
+) -> Sample:
+    """The message that tests ``settings``, with the texts that ``write`` makes; ``now`` is aware.
 
     Raises:
         MessagingNotConfigured, NoRecipient: default From or default To is missing.
@@ -47,7 +42,7 @@ def make_sample(settings: MessagingSettings, *, id: uuid.UUID, now: datetime) ->
     sender, to = default_from(settings), default_to(settings)
     message_id = mime.make_message_id(id, domain_of(sender.address))
     content = mime.build(
-        _intent(settings, to, sender),
+        _intent(settings, write, to, sender),
         sender=SenderHeaders(envelope_sender=sender.address, from_=sender),
         to=(to,),
         cc=(sender,),
@@ -59,11 +54,15 @@ def make_sample(settings: MessagingSettings, *, id: uuid.UUID, now: datetime) ->
     return Sample(to=to.address, sender=sender.address, message_id=message_id, envelope=envelope)
 
 
-def _intent(settings: MessagingSettings, to: Mailbox, sender: Mailbox) -> Intent:
-    text = _TEXT.format(
-        to=to.address,
-        sender=sender.address,
-        server=settings.smtp_server,
-        port=settings.smtp_port,
+def _intent(settings: MessagingSettings, write: Write, to: Mailbox, sender: Mailbox) -> Intent:
+    texts = write(
+        {
+            "to": to.address,
+            "sender": sender.address,
+            "server": settings.smtp_server,
+            "port": settings.smtp_port,
+        }
     )
-    return Intent(kind="test", source="test", subject=_SUBJECT, text=text)
+    return Intent(
+        kind="test", source="test", subject=texts.subject, text=texts.text, html=texts.html
+    )

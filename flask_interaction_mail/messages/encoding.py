@@ -22,6 +22,7 @@ _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_
 _PLAIN_PARAMETER = re.compile(r"\w(?:[\w !#$&()+,.=@^~-]*[\w)])?", re.ASCII)
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
 _READABLE = re.compile(rb"[\t\n -~]*")
+_VISIBLE = bytes((0x09, 0x0A, *range(0x20, 0x7F)))  # what a body may have unencoded
 _LONG = 990  # characters that a line of an unencoded body must not have
 BOUNDARY_START = "=_"
 _NAMELESS = "A recipient with an international address"
@@ -95,9 +96,8 @@ def _is_plain(lines: str) -> bool:
     """Whether the body ``lines`` may be sent unencoded, and cannot be taken for a boundary."""
     if not lines.isascii() or BOUNDARY_START in lines:
         return False
-    separate = lines.split("\n")
-    visible = "".join(separate).replace("\t", "").isprintable()
-    return visible and max(map(len, separate)) < _LONG
+    controls = lines.encode("ascii").translate(None, _VISIBLE)
+    return not controls and max(map(len, lines.split("\n"))) < _LONG
 
 
 def readable_bytes(data: bytes) -> str | None:

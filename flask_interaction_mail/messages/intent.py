@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..values import Party, Role
 
@@ -28,11 +28,26 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Texts:
-    """What was written: a subject in one line, and text, HTML or both."""
+    """What was written: a subject in one line, and text, HTML or both.
+
+    ``why`` is the sentence in them that says why their reader gets them, "" if there is none.
+    """
 
     subject: str
     text: str | None
     html: str | None
+    why: str = ""
+
+
+class Addressees(NamedTuple):
+    """The fields of an intent that decide who gets it."""
+
+    kind: str
+    source: str
+    locations: tuple[str, ...] = ()
+    to: tuple[Party, ...] = ()
+    cc: tuple[Party, ...] = ()
+    bcc: tuple[Party, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +77,7 @@ class Intent:
     attachments: tuple[Attachment, ...] = ()
     alternatives: tuple[tuple[str, str], ...] = ()  # content type and text, beside text and HTML
     in_reply_to: str | None = None
-    why: str = ""  # the sentence in ``text`` and ``html`` that says why their reader gets them
+    why: str = ""  # as in ``Texts``
 
     def to_json(self) -> str:
         """The intent as JSON, without the fields that have their default."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
 
+from ..settings import cleaners
 from ..settings.model import MessagingSettings
+from ..text import one_line
 
 _COLOUR: Final = "#1f5fae"
 _LIGHT, _DARK = "#ffffff", "#000000"
@@ -34,14 +37,29 @@ def letterhead_of(settings: MessagingSettings, organisation: str) -> Letterhead:
     return _letterhead(
         settings.header_text or settings.sender_name or organisation,
         settings.footer_text or "",
-        settings.colour or _COLOUR,
+        settings.colour,
         settings.logo_url,
     )
 
 
 @lru_cache(maxsize=16)
-def _letterhead(header: str, footer: str, colour: str, logo: str | None) -> Letterhead:
-    return Letterhead(header=header, footer=footer, colour=colour, ink=_ink(colour), logo=logo)
+def _letterhead(header: str, footer: str, colour: str | None, logo: str | None) -> Letterhead:
+    own = _clean(cleaners.colour, colour) or _COLOUR
+    return Letterhead(
+        header=one_line(header),
+        footer=one_line(footer),
+        colour=own,
+        ink=_ink(own),
+        logo=_clean(cleaners.picture, logo),
+    )
+
+
+def _clean(cleaner: Callable[[object], str | None], value: str | None) -> str | None:
+    """``value`` if it is what the cleaner lets pass, however it has come into the settings."""
+    try:
+        return cleaner(value)
+    except ValueError:
+        return None
 
 
 def _ink(colour: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Final, NamedTuple
+from urllib.parse import quote
 
 from ..errors import AddressError
 from ..settings.model import MessagingSettings
@@ -32,7 +33,8 @@ def context_of(merge: Merge, settings: MessagingSettings) -> dict[str, Any]:
         "contacts": (_shown(first), _shown(second)),
         "comparison": _compared(first.fields, second.fields),
         "requester": one_line(requester.name) if requester else "Somebody",
-        "requester_address": _address(requester, settings),
+        "requester_address": (address := _address(requester, settings)),
+        "requester_link": address and f"mailto:{quote(address, safe='@')}",
         "reason": one_line(merge.reason) if merge.reason else None,
         "url": link(merge.url),
         "locale": one_line(requester.locale) if requester and requester.locale else None,

@@ -28,8 +28,8 @@ def from_html(html: str) -> str:
 @cache
 def _inscriptis() -> Callable[[str], str] | None:
     try:  # late: most messages bring their text
-        from inscriptis import get_text  # type: ignore[import-not-found, unused-ignore]  # extra
-        from inscriptis.model.config import ParserConfig  # type: ignore[import-not-found, unused-ignore]
+        from inscriptis import get_text  # type: ignore[import-not-found, import-untyped, unused-ignore]  # extra
+        from inscriptis.model.config import ParserConfig  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError:
         return None
     config: Any = ParserConfig(display_links=True)

@@ -22,8 +22,8 @@ from .letterhead import PLAIN, Letterhead
 
 FOLDER: Final = "interaction_mail/mail"
 SUBJECT: Final = ".subject.txt"
-# The style of the letterhead is for what no attribute can say, such as dark mode.
-_STYLE = re.compile(r"<style(?! data-kept>)", re.IGNORECASE)
+_STYLE: Final = "<style"
+_KEPT: Final = "<style data-kept>"  # of the letterhead: what no attribute can say, as dark mode
 
 
 def render(
@@ -60,7 +60,8 @@ def render_with(
         text = plain_text.from_html(html) if text is None else text
     if text is None:
         raise TemplateMissing(_missing(name, ".txt or .html"))
-    return Texts(subject=" ".join(subject.split()), text=_tidy(text), html=html)
+    why = str(context.get("why") or "")
+    return Texts(subject=" ".join(subject.split()), text=_tidy(text), html=html, why=why)
 
 
 def _render(env: jinja2.Environment, file: str, names: dict[str, Any]) -> str | None:
@@ -92,7 +93,7 @@ def _inlined(name: str, html: str) -> str:
 
     Some mail programs read no style sheet. Nothing is fetched for it.
     """
-    if not _STYLE.search(html):
+    if html.count(_STYLE) == html.count(_KEPT):
         return html
     try:
         import css_inline  # late: an extra, and only for templates of the host

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from ..addresses import Mailbox
@@ -24,9 +24,14 @@ SENTENCES: Final[Mapping[str, str]] = {
         "You get this because {name} has no e-mail address. Such messages go to this mailbox."
     ),
     "nobody": (
-        "You get this because there is nobody else to send it to. "
-        "Such messages go to this mailbox."
+        "You get this because there is nobody else to send it to. Such messages go to this mailbox."
     ),
+    "reported": "You get this because such reports go to this mailbox.",
+}
+# Some messages go to people, or to the default To, for a reason of their own.
+_OF_SOURCE: Final[Mapping[str, Mapping[str, str]]] = {
+    "merge_completed": {"named": "owner", "member": "owner"},
+    "notice": {"nobody": "reported"},
 }
 _FOR: Final = "{who}: {sentence}"
 _COPIES: Final = "Copies go to {who}."
@@ -46,26 +51,31 @@ class Ground(NamedTuple):
     location: str = ""
 
 
-def owners(grounds: Iterable[Ground]) -> list[Ground]:
-    """``grounds`` of a message that is addressed to the owners of a folder."""
-    named = ("named", "member")
+def grounds_of(source: str, grounds: Sequence[Ground]) -> Sequence[Ground]:
+    """``grounds`` in the words for messages of ``source``."""
+    codes = _OF_SOURCE.get(source)
+    if codes is None:
+        return grounds
     return [
-        ground._replace(code="owner", name="") if ground.code in named else ground
+        ground._replace(code=codes[ground.code], name="") if ground.code in codes else ground
         for ground in grounds
     ]
 
 
-def sentence_of(grounds: Iterable[Ground], copies: Sequence[Mailbox]) -> str:
+def sentence_of(grounds: Sequence[Ground], copies: Sequence[Mailbox]) -> str:
     """What the text says of its recipients; "" if it has been addressed to them by name.
 
     One sentence for all who have the same ground, otherwise one for each with their names.
     """
+    if len(grounds) == 1 and not copies:  # nearly always
+        _, code, name, location = grounds[0]
+        return SENTENCES.get(code, "").format(name=name, location=one_line(location))
     places: dict[tuple[Mailbox, str, str], list[str]] = {}
     for ground in grounds:
         places.setdefault((ground.mailbox, ground.code, ground.name), []).append(ground.location)
     said: dict[str, list[Mailbox]] = {}
     for (mailbox, code, name), locations in places.items():
-        text = SENTENCES.get(code, "").format(name=one_line(name), location=_listed(locations))
+        text = SENTENCES.get(code, "").format(name=name, location=_listed(locations))
         said.setdefault(text, []).append(mailbox)
     alone = len(said) == 1
     sentences = [

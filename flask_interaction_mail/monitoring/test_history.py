@@ -10,15 +10,20 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
-from .. import clock
+from .. import clock, operations
 from ..diagnosis.results import Diagnosis, Outcome, Step
+from ..errors import TemplateMissing
+from ..logs import log
+from ..messages import templates
+from ..messages.intent import Texts
 from ..outbox import breaker, logins
 from ..settings.layers import InForce
-from ..settings.model import relay_of
+from ..settings.model import MessagingSettings, relay_of
 from ..state import State
 from ..storage.tables import CheckRow
 
@@ -75,9 +80,21 @@ def steps(state: State, tried: InForce) -> Iterator[Step | Diagnosis]:
     return diagnose(
         relay_of(tried.settings, state.config.transport),
         tried.settings,
+        partial(_written, state, tried.settings),
         transports=Transports(state.connect_policy, state.memory),
         suppressed=state.suppressed,
     )
+
+
+def _written(state: State, settings: MessagingSettings, names: Mapping[str, Any]) -> Texts:
+    letterhead = operations.letterhead(state, settings)
+    try:
+        return templates.render(
+            state.app, "settings_test", names, locale=None, letterhead=letterhead
+        )
+    except TemplateMissing:
+        log.exception("test.template: the test message is sent without its template")
+        return Texts(subject="Test message", text="This is a test message.\n", html=None)
 
 
 def record(state: State, tested: InForce, *, by: str, end: Diagnosis) -> None:
