@@ -139,7 +139,7 @@ def send_notification(
         alternatives=arguments.alternatives(alternatives),
     )
     identity = _identity(key, number, intent.user, arguments.span(send_at, expires_at))
-    composed = operations.compose(state, intent, identity, routing)
+    composed = operations.compose_in(state, intent, identity, routing)
     return session_events.register_message(composed, state, session=session)
 
 
@@ -159,8 +159,7 @@ def send_flask_mail(mail_message: FlaskMailMessage) -> None:
         message_id=_unused(state, session, bridge.message_id_of(mail_message)),
         date=bridge.date_of(mail_message),
     )
-    context = operations.routing_context(state, settings, ())
-    composed = operations.compose(state, intent, identity, context)
+    composed = operations.compose(state, intent, identity, settings)
     session_events.register_message(composed, state)
 
 

@@ -22,7 +22,7 @@ from .messages import compose as composing
 from .messages import templates
 from .messages.compose import Identity, RoutingContext, compose_message, failed_message
 from .messages.intent import Addressees, Intent, Texts
-from .messages.letterhead import Letterhead, letterhead_of
+from .messages.letterhead import letterhead_of
 from .messages.message import NewMessage
 from .outbox import messages, resends
 from .outbox.insert import fitted, insert
@@ -109,15 +109,10 @@ def routing_context(
     return RoutingContext(
         settings=settings,
         now=clock.now(),
-        organisation=_organisation(state),
+        organisation=state.organisation,
         candidates=[(location, state.people.merge_recipients(location)) for location in locations],
         suppressed=state.suppressed,
     )
-
-
-def letterhead(state: State, settings: MessagingSettings) -> Letterhead:
-    """What stands around the texts of this application."""
-    return letterhead_of(settings, _organisation(state))
 
 
 def written(
@@ -151,20 +146,22 @@ def written(
     return texts, context
 
 
-def _organisation(state: State) -> str:
-    """The name after "via" where the settings have none."""
-    name = getattr(state.admin, "name", None)
-    return str(name) if name else state.app.name
-
-
 def compose(
-    state: State, intent: Intent, identity: Identity, context: RoutingContext
+    state: State, intent: Intent, identity: Identity, settings: MessagingSettings
 ) -> NewMessage:
     """Compose a message as this app is now; raises what ``compose_message`` raises.
 
     Raises:
         ContentError: the database cannot store it.
     """
+    context = routing_context(state, settings, intent.locations)
+    return compose_in(state, intent, identity, context)
+
+
+def compose_in(
+    state: State, intent: Intent, identity: Identity, context: RoutingContext
+) -> NewMessage:
+    """As ``compose``, in the ``context`` in which its texts were written."""
     message = compose_message(intent, identity, context)
     state.database.limits.check_size(message.content or b"", message.stored_intent)
     return fitted(message, state.database.limits)
@@ -205,8 +202,7 @@ def resend(
         original = resends.original(connection, id)
         settings = state.settings.current(connection).settings
     identity = Identity.again(original, resend_of=id, by=by)
-    context = routing_context(state, settings, original.intent.locations)
-    message = compose(state, original.intent, identity, context)
+    message = compose(state, original.intent, identity, settings)
     with state.database.writing() as connection:
         resends.lock(connection, id)
         resends.check(connection, id, after)

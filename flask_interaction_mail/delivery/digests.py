@@ -114,4 +114,4 @@ def _composed(state: State, connection: sa.Connection, held: HeldMessages) -> Ne
         to=whom.to,
         attachments=summary.attachments,
     )
-    return operations.compose(state, intent, Identity.fresh(), context)
+    return operations.compose_in(state, intent, Identity.fresh(), context)

@@ -16,6 +16,7 @@ from ..errors import TemplateMissing
 from ..messages import compose, samples, templates
 from ..messages.compose import Identity
 from ..messages.intent import Intent
+from ..messages.letterhead import letterhead_of
 from ..messages.templates import FOLDER, SUBJECT
 from ..state import State
 
@@ -75,7 +76,7 @@ def preview(state: State, name: str, *, locale: str | None = None) -> Preview:
     )
     routing = compose.route(sample.whom, context)
     given = {
-        "letterhead": operations.letterhead(state, settings),
+        "letterhead": letterhead_of(settings, state.organisation),
         **sample.names,
         **_own_sample(env, name),
     }

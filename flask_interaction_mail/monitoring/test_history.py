@@ -15,12 +15,13 @@ from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
-from .. import clock, operations
+from .. import clock
 from ..diagnosis.results import Diagnosis, Outcome, Step
 from ..errors import TemplateMissing
 from ..logs import log
 from ..messages import templates
 from ..messages.intent import Texts
+from ..messages.letterhead import letterhead_of
 from ..outbox import breaker, logins
 from ..settings.layers import InForce
 from ..settings.model import MessagingSettings, relay_of
@@ -87,7 +88,7 @@ def steps(state: State, tried: InForce) -> Iterator[Step | Diagnosis]:
 
 
 def _written(state: State, settings: MessagingSettings, names: Mapping[str, Any]) -> Texts:
-    letterhead = operations.letterhead(state, settings)
+    letterhead = letterhead_of(settings, state.organisation)
     try:
         return templates.render(
             state.app, "settings_test", names, locale=None, letterhead=letterhead

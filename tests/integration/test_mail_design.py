@@ -32,6 +32,7 @@ from flask_interaction_mail import (
 )
 from flask_interaction_mail.errors import SettingsError
 from flask_interaction_mail.messages import plain_text
+from flask_interaction_mail.messages.letterhead import letterhead_of
 from flask_interaction_mail.monitoring import previews
 from flask_interaction_mail.settings.model import MessagingSettings
 from tests.host import ADA, NAMELESS, STEWARDS, Host, opened
@@ -241,22 +242,27 @@ def test_a_template_of_the_host_may_say_why_and_whom_it_is_copied_to(
 
 def test_hostile_values_are_text_everywhere(host: Host) -> None:
     """Names, locations, labels, values, reason, header and footer: no element, no second line."""
-    host.configure(header_text=EVIL, footer_text=EVIL)
-    asked(host, merge_of())
-    shape = [tag.name for tag in parts(host)[1].find_all()]
-    host.people.mergers[EVIL] = [Party(EVIL, "stewards", id=10, kind="group")]
-    fields = {EVIL: EVIL, "City": f"{EVIL}\r\nBcc: x@evil.example"}
-    contacts = (
-        Contact(1, EVIL, location=EVIL, url="https://crm.example/1", fields=fields),
-        Contact(2, EVIL, location=EVIL, fields={EVIL: "", "City": "", "Fax": EVIL}),
-    )
-    asked(host, Merge(contacts, requester=Party(EVIL, "eve"), reason=EVIL, url="https://x.example"))
-    text, page = parts(host)
-    assert [tag.name for tag in page.find_all()] == shape
+    harmless = hostile("harmless", host)[1]
+    text, page = hostile(EVIL, host)
+    assert [tag.name for tag in page.find_all()] == [tag.name for tag in harmless.find_all()]
     assert page.select("img, b, script") == []
     assert "{{ 7*7 }}" in text
     assert "Bcc: x@evil.example" not in text.splitlines()
-    assert host.recipients().count("stewards@firm.example") == 2
+    assert host.recipients() == ["stewards@firm.example"] * 2
+
+
+def hostile(word: str, host: Host) -> tuple[str, BeautifulSoup]:
+    """A request with ``word`` in every place."""
+    host.configure(header_text=word, footer_text=word)
+    host.people.mergers[word] = [Party(word, "stewards", id=10, kind="group")]
+    fields = {word: word, "City": f"{word}\r\nBcc: x@evil.example"}
+    contacts = (
+        Contact(1, word, location=word, url="https://crm.example/1", fields=fields),
+        Contact(2, word, location=word, fields={word: "", "City": "", "Fax": word}),
+    )
+    eve = Party(word, "eve", id=word)
+    asked(host, Merge(contacts, requester=eve, reason=word, url="https://x.example"))
+    return parts(host)
 
 
 def test_names_are_isolated_in_their_direction(host: Host) -> None:
@@ -294,10 +300,10 @@ def test_colour_and_logo_are_what_they_say(
     host.configure(**{field: right})
 
 
-def test_wrong_values_that_came_in_elsewhere_are_left_out(host: Host) -> None:
+def test_wrong_values_that_came_in_elsewhere_are_left_out() -> None:
     """A row that was changed by hand neither breaks mail nor puts anything into its styles."""
     settings = MessagingSettings(colour="red;background:url(https://evil.example)", logo_url="x")
-    letterhead = operations.letterhead(host.state, settings)
+    letterhead = letterhead_of(settings, "CRM")
     assert (letterhead.colour, letterhead.logo) == ("#1f5fae", None)
 
 

@@ -211,8 +211,8 @@ MUTATIONS = (
     _m("T15", "blind copies stay out of the header", "messages/compose.py",
        "        cc=cc,\n        message_id", "        cc=(*cc, *bcc),\n        message_id",
        "test_t15_a_blind_copy_is_on_the_envelope_alone"),
-    _m("T15", "names are escaped in HTML mail", f"{MAIL}/merge_request.html",
-       "{% else %}{{ contact.name }}{% endif %}", "{% else %}{{ contact.name|safe }}{% endif %}",
+    _m("T15", "names are escaped in HTML mail", f"{MAIL}/merge.html",
+       "{{ contact.name }}{% endif %}", "{{ contact.name|safe }}{% endif %}",
        "test_t15_names_in_html_mail_make_no_element"),
     # -- T16: one line
     _m("T16", "replies are one line", "transport/smtp/replies.py",
