@@ -125,7 +125,7 @@ MUTATIONS = (
     _m("T9", "bodies get canonical line ends", "messages/encoding.py",
        'lines = _LINE_ENDS.sub("\\n", text) if "\\r" in text else text', "lines = text", SMUGGLED),
     _m("T9", "control characters of bodies are encoded", "messages/encoding.py",
-       r"[\t\n\x20-\x7e]*", r"[\x00-\x7f]*", SMUGGLED),
+       "bytes((0x09, 0x0A, *range(0x20, 0x7F)))", "bytes(range(0x80))", SMUGGLED),
     _m("T9", "attached messages have no odd ends", "messages/attachments.py",
        "if _CONTROL.search(data):", "if False:",
        "test_t9_an_attached_message_makes_no_second_one",
@@ -214,12 +214,15 @@ MUTATIONS = (
     _m("T15", "names are escaped in HTML mail", f"{MAIL}/merge.html",
        "{{ contact.name }}{% endif %}", "{{ contact.name|safe }}{% endif %}",
        "test_t15_names_in_html_mail_make_no_element"),
+    _m("T15", "colours of the letterhead are colours", "messages/letterhead.py",
+       "own = _clean(cleaners.colour, colour) or _COLOUR", "own = colour or _COLOUR",
+       "test_wrong_values_that_came_in_elsewhere_are_left_out"),
     # -- T16: one line
     _m("T16", "replies are one line", "transport/smtp/replies.py",
        "if not (text.isascii() and text.isprintable()):", "if False:",
        "test_t16_a_reply_is_one_record_of_one_line"),
     # -- T17: links
-    _m("T17", "links of contacts lead to web pages", "merges.py",
+    _m("T17", "links of contacts lead to web pages", "text.py",
        "_LINK.fullmatch(whole) and whole.isprintable()", "whole",
        "test_what_is_no_link_is_none_in_a_mail"),
     # -- T18: forgetting
