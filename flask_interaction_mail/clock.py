@@ -31,3 +31,12 @@ def as_text(instant: datetime) -> str:
 def from_db(instant: datetime) -> datetime:
     """Convert naive UTC to an aware instant."""
     return instant.replace(tzinfo=UTC)
+
+
+def from_text(text: str) -> datetime | None:
+    """The naive UTC that ``isoformat`` wrote; None for anything else."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo is None else None

@@ -18,14 +18,15 @@ from ..values import Right
 
 # An access function of version 0.1 may raise for these on each page: it does so in the log once.
 _NEW_RIGHTS: Final = frozenset({Right.EXPLAIN, Right.HISTORY})
-_told: Final = set[str]()
+_TOLD: Final = "interaction_mail_told"  # in the app: what its log says already
 Callback = Callable[..., ResponseReturnValue | None]
 
 
 def allowed(state: State, right: Right) -> bool:
     """Whether the present visitor has ``right``; asks the host, whose errors count as "no"."""
     if (access := state.access) is not None:
-        return _ask(lambda: access(right), f"access({right!s})", once=right in _NEW_RIGHTS)
+        told = state.app.extensions.setdefault(_TOLD, set()) if right in _NEW_RIGHTS else None
+        return _ask(lambda: access(right), f"access({right!s})", told)
     # A password-reset link sits in a body: being an administrator is not enough to see it.
     if right is Right.BODY:
         return False
@@ -68,14 +69,16 @@ def _index_open(state: State) -> bool:
     return _ask(state.admin.index_view.is_accessible, "is_accessible of the admin index view")
 
 
-def _ask(question: Callable[[], object], name: str, *, once: bool = False) -> bool:
+def _ask(question: Callable[[], object], name: str, told: set[str] | None = None) -> bool:
+    """The answer, "no" if the host raises; what is in ``told`` is not logged again."""
     try:
         return bool(question())
     except Exception:
         # Flask-Admin asks for every page's menu: one that is broken must not break them all.
-        if not (once and name in _told):
+        if told is None or name not in told:
             log.exception("access.failed: %s raised; access is refused", name)
-            _told.add(name)
+        if told is not None:
+            told.add(name)
         return False
 
 

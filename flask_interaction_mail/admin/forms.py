@@ -88,8 +88,7 @@ class SettingsForm(PanelForm):
     @property
     def base(self) -> int | None:
         """The revision that the visitor saw; None where the form does not say."""
-        text = str(self.revision.data or "")
-        return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+        return revision_number(str(self.revision.data or ""))
 
     @property
     def changes(self) -> dict[str, object]:
@@ -178,6 +177,11 @@ for _name, _setting in SETTINGS.items():
 _RIGHT_OF: Final = {
     setting.beside: name for name, setting in SETTINGS.items() if setting.beside
 } | {"password": "password_confirm"}
+
+
+def revision_number(text: str) -> int | None:
+    """The number of a revision that a form brings; None for anything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
 def password_hint(present: InForce) -> str:

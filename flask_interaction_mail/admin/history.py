@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from flask import abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_admin import expose
 
-from .. import operations
+from .. import clock, operations
 from ..errors import InteractionMailError, SettingsError
-from ..settings.layers import InForce
-from ..settings.model import SETTINGS, PasswordState
+from ..settings.model import SETTINGS
 from ..values import Right
 from .csrf import PanelForm
-from .forms import SettingsForm
+from .forms import SettingsForm, revision_number
 from .panel_view import PanelView, current_actor, need, state, token_is_valid
 from .texts import OUT_OF_DATE, gettext
 
@@ -23,7 +21,6 @@ if TYPE_CHECKING:
     from ..settings.store import Revision
 
 _NO_NUMBER: Final = 2**31  # of a revision: the column is an integer
-_WHICH: Final = ("settings", "tests", "messages")
 
 
 class HistoryView(PanelView):
@@ -38,27 +35,38 @@ class HistoryView(PanelView):
         from ..monitoring import history  # late: loaded with the first page that is opened
 
         which = request.args.get("which", "")
-        page = history.page(
-            state(),
-            which if which in _WHICH else "",  # type: ignore[arg-type]
-            _instant(request.args.get("before", "")),
+        page = history.page(state(), which, clock.from_text(request.args.get("before", "")))
+        return self.page(
+            "history.html", page=page, which=which, whiches=history.WHICH, changes=_Changes()
         )
-        return self.page("history.html", page=page, which=which, changes=_Changes(), whiches=_WHICH)
 
     @expose("/<int:revision>/")
     def revision(self, revision: int) -> ResponseReturnValue:
         """What would change if ``revision`` were restored."""
-        return self._preview(revision, state().settings.current())
+        then = state().settings.at(revision) if 0 < revision < _NO_NUMBER else None
+        if then is None:
+            abort(404)
+        present = state().settings.current()
+        return self.page(
+            "revision.html",
+            present=present,
+            revision=revision,
+            differences=_differences(SettingsForm.of(present), SettingsForm.of(then)),
+            form=PanelForm(),
+        )
 
     @expose("/restore", methods=("POST",))
     def restore(self) -> ResponseReturnValue:
         """Save the settings of a revision as the newest, if they are still as they were shown."""
         need(Right.EDIT)
-        revision, base = _number("revision"), _number("base")
-        present = state().settings.current()
+        revision, base = (
+            revision_number(request.form.get(name, "")) for name in ("revision", "base")
+        )
+        if revision is None:
+            abort(404)
         if not token_is_valid():
             flash(gettext(OUT_OF_DATE), "error")
-        elif base != present.revision:
+        elif base != state().settings.current().revision:
             text = "Somebody has saved other settings meanwhile. Look at what would change now."
             flash(gettext(text), "warning")
         else:
@@ -76,22 +84,9 @@ class HistoryView(PanelView):
             flash(str(error), "error")
         else:
             flash(gettext("Restored: these settings are in force again."), "success")
-            settings = restored.settings
-            if settings.use_authentication and restored.password is not PasswordState.USABLE:
-                flash(gettext(restored.password_advice), "warning")
+            if advice := restored.login_advice:
+                flash(gettext(advice), "warning")
         return redirect(url_for(".index"), 303)
-
-    def _preview(self, revision: int, present: InForce) -> ResponseReturnValue:
-        then = state().settings.at(revision) if 0 < revision < _NO_NUMBER else None
-        if then is None:
-            abort(404)
-        return self.page(
-            "revision.html",
-            present=present,
-            revision=revision,
-            differences=_differences(SettingsForm.of(present), SettingsForm.of(then)),
-            form=PanelForm(),
-        )
 
 
 class _Changes:
@@ -128,16 +123,3 @@ def _differences(present: SettingsForm, then: SettingsForm) -> list[tuple[str, s
 
 def _label(name: str) -> str:
     return gettext(SETTINGS[name].label) if name in SETTINGS else name
-
-
-def _number(name: str) -> int:
-    text = request.form.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else -1
-
-
-def _instant(text: str) -> datetime | None:
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo is None else None

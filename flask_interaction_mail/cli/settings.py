@@ -117,8 +117,8 @@ def restore(revision: int) -> None:
     """Make REVISION the newest one again."""
     restored = operations.restore_settings(state_of(), revision, changed_by=operator())
     say(f"Revision {revision} is in force again, as revision {restored.revision}.")
-    if restored.settings.use_authentication and restored.password is not PasswordState.USABLE:
-        warn(restored.password_advice)
+    if advice := restored.login_advice:
+        warn(advice)
 
 
 @main.command("rotate-keys")

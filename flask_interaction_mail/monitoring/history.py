@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
-from typing import Final, Literal
+from typing import Final
 
 from .. import clock
 from ..outbox import deeds
@@ -21,7 +21,7 @@ from . import test_history
 from .test_history import Tested
 
 PAGE: Final = 30  # entries
-Which = Literal["", "settings", "tests", "messages"]
+WHICH: Final = ("settings", "tests", "messages")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,18 +40,19 @@ class Page:
     older: datetime | None
 
 
-def page(state: State, which: Which = "", end: datetime | None = None) -> Page:
-    """The entries from before ``end`` (naive UTC), of all kinds or of one."""
+def page(state: State, which: str = "", end: datetime | None = None) -> Page:
+    """The entries from before ``end`` (naive UTC): of one kind, a word of ``WHICH``, or of all."""
+    kinds = (which,) if which in WHICH else WHICH
     limit = PAGE + 1
     found: list[Iterable[Entry]] = []
-    if which in ("", "settings"):
+    if "settings" in kinds:
         revisions = state.settings.history(limit, before=end)
         found.append([Entry(at=clock.to_db(one.at), event=one) for one in revisions])
     with state.database.reading() as connection:
-        if which in ("", "tests"):
+        if "tests" in kinds:
             tests = test_history.before(connection, end, limit)
             found.append([Entry(at=one.at, event=one) for one in tests])
-        if which in ("", "messages"):
+        if "messages" in kinds:
             done = deeds.before(connection, end, limit)
             found.append([Entry(at=one.at, event=one) for one in done])
     merged = heapq.merge(*found, key=lambda entry: entry.at, reverse=True)

@@ -11,7 +11,7 @@ from datetime import UTC, date, datetime, time, timedelta
 
 import sqlalchemy as sa
 
-from .. import addresses
+from .. import addresses, clock
 from ..errors import AddressError
 from ..storage.tables import DELIVERY, MESSAGE, RECIPIENT
 from ..values import Reason, Status
@@ -127,11 +127,10 @@ def place_text(place: Place) -> str:
 def place_from(text: str) -> Place | None:
     """The place that ``place_text`` wrote; None for anything else."""
     instant, _, id = text.partition("_")
-    try:
-        found = datetime.fromisoformat(instant), uuid.UUID(id)
-    except ValueError:
-        return None
-    return found if found[0].tzinfo is None else None
+    at = clock.from_text(instant)
+    with suppress(ValueError):
+        return None if at is None else (at, uuid.UUID(id))
+    return None
 
 
 def to_any(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:

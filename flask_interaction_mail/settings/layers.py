@@ -71,6 +71,11 @@ class InForce(NamedTuple):
             self.password, origin=self.origins["password"], unbound=self.unbound
         )
 
+    @property
+    def login_advice(self) -> str:
+        """The same, but "" where nobody logs in."""
+        return self.password_advice if self.settings.use_authentication else ""
+
 
 def configured_layer(origin: Origin, values: Mapping[str, object]) -> Layer:
     """A layer of the configuration; its password is bound to the layer's own connection.

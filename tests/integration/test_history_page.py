@@ -202,6 +202,15 @@ def test_a_revision_that_does_not_exist_is_not_found(panel: Panel, revision: str
     assert panel.client.get(f"{HISTORY}{revision}/").status_code == 404
 
 
+@pytest.mark.parametrize("revision", ["", "x", "-1", "99999999999"])
+def test_what_is_no_revision_cannot_be_restored(panel: Panel, revision: str) -> None:
+    """Not found, and nothing is saved."""
+    panel.save()
+    sent = form_values(panel.get(HISTORY + "1/")) | {"revision": revision}
+    assert panel.client.post(HISTORY + "restore", data=sent).status_code == 404
+    assert panel.in_force().revision == 1
+
+
 def test_who_may_only_look_has_no_button(tmp_path: Path) -> None:
     """Nor links to messages without the right to the outbox."""
     granted = {"history", "view", "edit"}
@@ -232,13 +241,16 @@ def test_a_database_that_cannot_be_written_does_not_keep_a_text_from_its_reader(
 def test_an_access_function_that_knows_no_history_is_told_of_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The page stays closed, and the log is not filled."""
+    """In each application; the page stays closed, and the log is not filled."""
 
     def access(right: str) -> bool:
         return {"view": True, "outbox": True}[str(right)]
 
-    with opened_panel(tmp_path, access=access) as panel:
-        for _ in range(3):
-            panel.get(HOME)
-        assert panel.client.get(HISTORY).status_code == 403
-    assert caplog.text.count("access(history) raised") == 1
+    for name in ("first", "second"):
+        caplog.clear()
+        (tmp_path / name).mkdir()
+        with opened_panel(tmp_path / name, access=access) as panel:
+            for _ in range(3):
+                panel.get(HOME)
+            assert panel.client.get(HISTORY).status_code == 403
+        assert caplog.text.count("access(history) raised") == 1
