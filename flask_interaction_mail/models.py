@@ -51,7 +51,23 @@ class SettingsRow(Base):
     secret: Mapped[str | None]
 
 
-class MessageRow(Base):
+class _Delivered:
+    """Columns of ``DeliveryRow``, for which ``MessageRow`` can be asked, too: see the end."""
+
+    status: Mapped[str]
+    reason: Mapped[str | None]
+    detail: Mapped[str | None]
+    due_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    attempts: Mapped[int]
+    fence: Mapped[int]
+    lost_leases: Mapped[int]
+    lease_until: Mapped[datetime | None]
+    worker: Mapped[str | None]
+    size: Mapped[int]
+
+
+class MessageRow(_Delivered, Base):
     """One message: the intent, and once routing has succeeded the bytes that leave.
 
     It is written once. The purge empties intent and content.
@@ -81,21 +97,8 @@ class MessageRow(Base):
     key_number: Mapped[int]
     resent_by: Mapped[str | None]
 
-    # Of ``DeliveryRow``, added below.
-    status: Mapped[str]
-    reason: Mapped[str | None]
-    detail: Mapped[str | None]
-    due_at: Mapped[datetime | None]
-    finished_at: Mapped[datetime | None]
-    attempts: Mapped[int]
-    fence: Mapped[int]
-    lost_leases: Mapped[int]
-    lease_until: Mapped[datetime | None]
-    worker: Mapped[str | None]
-    size: Mapped[int]
 
-
-class DeliveryRow(Base):
+class DeliveryRow(_Delivered, Base):
     """What becomes of one message: all that its delivery changes, in a row that stays short.
 
     A message whose last attempt was accepted for everybody with one reply has that attempt here,
@@ -106,19 +109,8 @@ class DeliveryRow(Base):
     __tablename__ = __table__.name
 
     id: Mapped[uuid.UUID]
-    status: Mapped[str]
-    reason: Mapped[str | None]
-    detail: Mapped[str | None]
     created_at: Mapped[datetime]
     priority: Mapped[int]
-    due_at: Mapped[datetime | None]
-    finished_at: Mapped[datetime | None]
-    attempts: Mapped[int]
-    fence: Mapped[int]
-    lost_leases: Mapped[int]
-    lease_until: Mapped[datetime | None]
-    worker: Mapped[str | None]
-    size: Mapped[int]
     started_at: Mapped[datetime | None]
     server: Mapped[str | None]
     reply: Mapped[str | None]

@@ -107,7 +107,7 @@ class MessagingView(PanelView):
         form = SettingsForm.filled(present, request.form)
         form.validate()
         if form.token.errors:
-            return self._form(form if is_same_origin() else form.emptied(present), present), 400
+            return self._without_token(form, present)
         preset = PRESETS.get(request.form.get("preset", ""))
         form = SettingsForm.filled(present, request.form)  # without errors: nothing is judged yet
         if preset is not None:
@@ -156,7 +156,7 @@ class MessagingView(PanelView):
         form = SettingsForm.filled(present, request.form)
         valid = form.validate()
         if form.token.errors:
-            return self._form(form if is_same_origin() else form.emptied(present), present), 400
+            return self._without_token(form, present)
         if valid and (page := self._ask_about_conflict(form, present)):
             return page
         form.check(state().settings.draft)
@@ -178,6 +178,10 @@ class MessagingView(PanelView):
             return self._form(form, present), 503
         flash(gettext("Saved. Every message from now on is sent with these settings."), "success")
         return redirect(url_for(".index"), 303)
+
+    def _without_token(self, form: SettingsForm, present: InForce) -> ResponseReturnValue:
+        """The form again, with the error of its token; emptied if another site has sent it."""
+        return self._form(form if is_same_origin() else form.emptied(present), present), 400
 
     def _ask_about_conflict(
         self, form: SettingsForm, present: InForce

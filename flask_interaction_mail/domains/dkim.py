@@ -39,30 +39,24 @@ def examine(
     domain: str, ask: Ask, selectors: Sequence[str] = (), provider: Provider | None = None
 ) -> Dkim:
     """Look for the keys of ``domain`` under ``selectors`` or, without any, under the usual ones."""
-    if selectors:
-        found = {each: tuple(_under(domain, each, ask)) for each in selectors}
-        findings = [one for each in found.values() for one in each]
-    else:
-        found = _usual(domain, ask, usual_selectors(provider))
-        findings = _of_usual(domain, found)
+    names = selectors or usual_selectors(provider)
+    found = {each: tuple(_under(domain, each, ask)) for each in names}
+    findings = [one for each in found.values() for one in each]
+    if not selectors:
+        findings = _of_usual(domain, findings, names)
     usable = [name for name, said in found.items() if said and all(map(_is_usable, said))]
     return Dkim(selectors=tuple(usable), findings=tuple(findings))
 
 
-def _usual(domain: str, ask: Ask, selectors: Sequence[str]) -> dict[str, tuple[Finding, ...]]:
-    return {each: tuple(_under(domain, each, ask)) for each in selectors}
-
-
-def _of_usual(domain: str, found: dict[str, tuple[Finding, ...]]) -> list[Finding]:
+def _of_usual(domain: str, said: Sequence[Finding], tried: Sequence[str]) -> list[Finding]:
     """What the guesses came to: keys if there are any; else that nothing is known."""
-    said = [one for each in found.values() for one in each]
     # A wildcard answers for every name: what holds no key says nothing.
     keys = [one for one in said if one.code not in ("dkim_none", "dkim_syntax", "dkim_unknown")]
     working = [one for one in keys if one.code != "dkim_revoked"]
     if working or keys:
         return working or keys[:1]
     unanswered = [one for one in said if one.kind is Kind.UNKNOWN]
-    return unanswered[:1] or [finding("dkim_no_selector", domain=domain, tried=", ".join(found))]
+    return unanswered[:1] or [finding("dkim_no_selector", domain=domain, tried=", ".join(tried))]
 
 
 def _is_usable(found: Finding) -> bool:
