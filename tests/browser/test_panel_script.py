@@ -31,7 +31,7 @@ POOR_CONTRAST = """
     return [255, 255, 255];
   };
   const poor = [];
-  const walker = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  const walker = document.createTreeWalker(document.querySelector(".im"), NodeFilter.SHOW_TEXT);
   while (walker.nextNode()) {
     const element = walker.currentNode.parentElement;
     if (!walker.currentNode.data.trim() || !element.offsetParent) continue;
@@ -44,7 +44,7 @@ POOR_CONTRAST = """
 }
 """
 UNNAMED = """
-() => [...document.querySelectorAll("main :is(input, select, textarea, button, iframe)")]
+() => [...document.querySelectorAll(".im :is(input, select, textarea, button, iframe)")]
   .filter(e => e.type !== "hidden" && !(e.labels && e.labels.length) && !e.title && !e.innerText)
   .map(e => e.outerHTML)
 """
@@ -140,6 +140,56 @@ def test_everything_can_be_done_with_the_keyboard(panel: Any) -> None:
     assert reached.index("Test Settings") < reached.index("Save") < reached.index("Cancel")
 
 
+BELOW_THE_BUTTONS = """
+() => {
+  const focused = document.activeElement, bar = document.querySelector(".im-actions-sticky");
+  if (!focused.closest("#im-form") || bar.contains(focused)) return false;
+  const [one, other] = [focused, bar].map(element => element.getBoundingClientRect());
+  return one.bottom > other.top && one.top < other.bottom;
+}
+"""
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_what_has_the_focus_is_in_sight(panel: Any, width: int) -> None:
+    """The buttons, which always are, do not lie on it (WCAG 2.2, 2.4.11)."""
+    panel.set_viewport_size({"width": width, "height": 900})
+    panel.focus("#im-company_domain")
+    hidden = []
+    for _ in range(40):
+        panel.keyboard.press("Tab")
+        name = panel.evaluate("document.activeElement.id || document.activeElement.innerText")
+        hidden += [name] if panel.evaluate(BELOW_THE_BUTTONS) else []
+        if name == "Cancel":
+            break
+    assert (name, hidden) == ("Cancel", [])
+
+
+def test_a_preset_fills_in_its_fields_at_once(panel: Any) -> None:
+    """It says what else is wanted; the next one empties what it has no value for."""
+    assert not panel.is_visible("[data-im-preset-go]")
+    panel.select_option("#im-preset", "sendgrid")
+    assert panel.input_value("#im-smtp_server") == "smtp.sendgrid.net"
+    assert panel.input_value("#im-login") == "apikey"
+    assert panel.is_checked("#im-use_authentication")
+    panel.select_option("#im-preset", "zoho")
+    names = ("smtp_server", "smtp_port", "encryption", "login")
+    filled = [panel.input_value(f"#im-{name}") for name in names]
+    assert filled == ["smtppro.zoho.com", "465", "tls", ""]
+    assert "application-specific password" in panel.inner_text("#im-preset-note")
+    assert "Login: The full e-mail address" in panel.inner_text("#im-preset-note")
+
+
+def test_the_checklist_follows_what_is_typed(panel: Any) -> None:
+    """A line is ticked while its field has something."""
+    tick = panel.locator("[data-im-needs=smtp_server] .im-tick")
+    assert tick.inner_text() == "☐"
+    panel.locator("#im-smtp_server").press_sequentially("m")
+    assert tick.inner_text() == "☑"
+    panel.fill("#im-smtp_server", "")
+    assert tick.inner_text() == "☐"
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_pages_fit_and_can_be_read(panel: Any, site: Site, width: int) -> None:
     """No sideways scrolling, enough contrast, and a name for every control."""
@@ -148,7 +198,7 @@ def test_pages_fit_and_can_be_read(panel: Any, site: Site, width: int) -> None:
     panel.check("#im-use_authentication")
     panel.get_by_role("button", name="Save").click()
     panel.wait_for_load_state()
-    for url in (None, site.outbox, site.outbox + "?q=x"):
+    for url in (None, site.outbox, site.outbox + "?q=x", site.panel + "history/"):
         if url:
             panel.goto(url)
         fits_the_width(panel)
