@@ -116,6 +116,12 @@ def at_once(answer: Callable[..., Any]) -> Callable[..., list[bytes]]:
     return whole
 
 
+# In a picture of the whole page the buttons would lie in the middle of the form.
+_AT_THE_END = """() => document.querySelectorAll(".im-actions-sticky").forEach(bar => {
+  bar.style.position = "static";
+})"""
+
+
 @pytest.fixture
 def picture(tmp_path: Path) -> Callable[..., None]:
     """Take a picture of a page at both widths: for the documentation with FIM_PICTURES=1."""
@@ -128,6 +134,7 @@ def picture(tmp_path: Path) -> Callable[..., None]:
             page.set_viewport_size({"width": width, "height": 900})
             page.wait_for_timeout(400)  # the frame takes its new height
             fits_the_width(page)
+            page.evaluate(_AT_THE_END)
             suffix = "" if width == WIDTHS[0] else f"-{width}"
             page.screenshot(path=folder / f"{name}{suffix}.png", full_page=True)
         page.set_viewport_size({"width": WIDTHS[0], "height": 900})
