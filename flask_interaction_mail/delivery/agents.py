@@ -150,7 +150,9 @@ class AgentPool:
     ) -> None:
         self.now = now
         self.jobs = Jobs()
-        self.reports: queue.SimpleQueue[AgentReport] = queue.SimpleQueue()
+        # Not a SimpleQueue: up to Python 3.11 at least, its `get` waits for ever if a signal comes
+        # just before its time is up, as SIGTERM does here.
+        self.reports: queue.Queue[AgentReport] = queue.Queue()
         self.trouble: TransportError | None = None
         self.connection_limit: int | None = None
         self.leased_until = 0.0

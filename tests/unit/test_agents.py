@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import threading
+import time
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -17,12 +20,19 @@ from flask_interaction_mail.outcome import Fault, Stage
 from flask_interaction_mail.settings.model import relay_of
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.transport.pool import KeptTransports
+from flask_interaction_mail.transport.smtp.connect import within
+from flask_interaction_mail.transport.smtp.timeouts import Until
 from tests.outbox_rows import SETTINGS
 
 
 def names(*letters: str) -> Any:
     """Stand-ins: whoever waits here is never looked into."""
     return list(letters)
+
+
+def a_pool(now: Callable[[], datetime] = clock.now) -> AgentPool:
+    kept = KeptTransports(lambda _: MemoryTransport())
+    return AgentPool(SETTINGS, relay_of(SETTINGS), kept, now)
 
 
 def test_what_goes_first_comes_before_all_that_waits() -> None:
@@ -107,9 +117,7 @@ def test_a_result_waits_for_others_from_when_the_server_answered(
 ) -> None:
     """Not from when it is looked at."""
     now = datetime(2026, 11, 26)  # noqa: DTZ001 - as the database has it
-    pool = AgentPool(
-        SETTINGS, relay_of(SETTINGS), KeptTransports(lambda _: MemoryTransport()), lambda: now
-    )
+    pool = a_pool(lambda: now)
     pool.jobs.all_idle = noted = Noted()
     first = brought(None if ago is None else now - timedelta(milliseconds=ago))
     for report in (first, brought(now), brought(now)):
@@ -148,9 +156,7 @@ def test_the_last_agent_does_not_leave_by_itself() -> None:
 def test_one_that_is_leaving_counts_until_its_connection_is_closed() -> None:
     """Three are served, and a fourth is turned away while one of them goes: it takes three."""
     enough = TransportError("421 enough", stage=Stage.GREETING, fault=Fault.GREETING_TRANSIENT)
-    pool = AgentPool(
-        SETTINGS, relay_of(SETTINGS), KeptTransports(lambda _: MemoryTransport()), clock.now
-    )
+    pool = a_pool()
     pool.jobs.add_agents(4)
     pool.jobs.shrink_to(3)
     assert pool.jobs.wait() is None  # this one is sent home
@@ -159,3 +165,31 @@ def test_one_that_is_leaving_counts_until_its_connection_is_closed() -> None:
     pool.jobs.disconnected()
     assert pool.is_full(enough)
     assert pool.connection_limit == 1
+
+
+@pytest.fixture
+def late_signal() -> Iterator[None]:
+    """A signal after 10 ms, handled for 50: the time of whoever waits 30 ms is up meanwhile."""
+    former = signal.signal(signal.SIGALRM, lambda *_: time.sleep(0.05))
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    yield
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    signal.signal(signal.SIGALRM, former)
+
+
+@pytest.mark.usefixtures("late_signal")
+def test_a_signal_just_before_the_time_is_up_does_not_prolong_the_wait_for_reports() -> None:
+    """As SIGTERM does to a worker whose server is slow: else it would not end."""
+    pool = a_pool()
+    late = threading.Timer(2, pool.reports.put, names(*"x"))
+    late.start()
+    assert pool.collect(0.03, 1, together=0) == []
+    late.cancel()
+
+
+@pytest.mark.usefixtures("late_signal")
+def test_a_signal_just_before_the_time_is_up_does_not_prolong_the_wait_for_a_name() -> None:
+    """What takes too long is not waited for."""
+    done = threading.Event()
+    assert within(Until.within(0.03), lambda: done.wait(2)) is None
+    done.set()

@@ -139,7 +139,8 @@ def within(until: Until, function: Callable[[], T]) -> T | None:
 
     It then goes on in its thread, and its result is ignored.
     """
-    results: queue.SimpleQueue[tuple[T | None, Exception | None]] = queue.SimpleQueue()
+    # Not a SimpleQueue, which a signal could make wait for ever: see AgentPool.
+    results: queue.Queue[tuple[T | None, Exception | None]] = queue.Queue()
 
     def run() -> None:
         try:
