@@ -14,12 +14,11 @@ from sqlalchemy.orm import Session
 from . import notifications, operations
 from .errors import ContentError
 from .flask_mail import takeover
-from .messages import arguments, templates
+from .messages import arguments, plain_text
 from .messages.attachments import AttachmentLike
-from .messages.compose import Identity
-from .messages.intent import Intent
+from .messages.compose import Identity, RoutingContext
+from .messages.intent import Addressees, Intent, Texts
 from .messages.message import id_of_key, new_id
-from .messages.templates import Texts
 from .outbox import messages
 from .state import State, state_of
 from .storage.database import plain_session
@@ -70,6 +69,7 @@ def send_notification(
             sequence of them; None or an empty sequence means default To, unless ``cc`` or ``bcc``
             name somebody.
         subject: one line; may be left out with ``template``, which brings its own.
+        html: without ``text``, a text is made of it.
         template: name of ``interaction_mail/mail/<name>.*``, rendered with ``context``,
             instead of ``text`` and ``html``.
         sender: whom From names where the policy allows it; None means nobody, so default From.
@@ -107,17 +107,30 @@ def send_notification(
         if known is not None:
             return known
     settings = operations.settings_for(state, own)
-    recipients = arguments.parties("to", to)
-    texts = _texts(state, subject, text, html, template, context, recipients)
-    intent = Intent(
+    whom = Addressees(
         kind=arguments.kind(kind),
         source="call",
+        to=arguments.parties("to", to),
+        cc=arguments.parties("cc", cc),
+        bcc=arguments.parties("bcc", bcc),
+    )
+    routing = operations.routing_context(state, settings, ())
+    if template is None:
+        texts = _given(subject, text, html)
+    elif text is None and html is None:
+        texts, routing = _rendered(state, whom, routing, subject, template, context)
+    else:
+        raise ContentError("give template=, or text= and html=, but not both")
+    intent = Intent(
+        kind=whom.kind,
+        source=whom.source,
         subject=texts.subject,
         text=texts.text,
         html=texts.html,
-        to=recipients,
-        cc=arguments.parties("cc", cc),
-        bcc=arguments.parties("bcc", bcc),
+        why=texts.why,
+        to=whom.to,
+        cc=whom.cc,
+        bcc=whom.bcc,
         reply_to=arguments.parties("reply_to", reply_to),
         user=state.people.current_user() if sender is CURRENT_USER else None,
         sender=_named(sender),
@@ -126,7 +139,7 @@ def send_notification(
         alternatives=arguments.alternatives(alternatives),
     )
     identity = _identity(key, number, intent.user, arguments.span(send_at, expires_at))
-    composed = operations.compose(state, intent, identity, settings)
+    composed = operations.compose_in(state, intent, identity, routing)
     return session_events.register_message(composed, state, session=session)
 
 
@@ -187,28 +200,30 @@ def actor_of(party: Party | None) -> str | None:
     return storable(named)[:NAME_LIMIT]
 
 
-def _texts(
-    state: State,
-    subject: str | None,
-    text: str | None,
-    html: str | None,
-    template: str | None,
-    context: Mapping[str, Any] | None,
-    to: Sequence[Party],
-) -> Texts:
+def _given(subject: str | None, text: str | None, html: str | None) -> Texts:
     text, html = arguments.text("text", text), arguments.text("html", html)
-    template = arguments.text("template", template)
-    if template is None:
-        if subject is None or (text is None and html is None):
-            raise ContentError("a notification needs a subject, and text= or html= or template=")
-        return Texts(subject=arguments.subject(subject), text=text, html=html)
-    if text is not None or html is not None:
-        raise ContentError("give template=, or text= and html=, but not both")
+    if subject is None or (text is None and html is None):
+        raise ContentError("a notification needs a subject, and text= or html= or template=")
+    if text is None and html is not None:
+        text = plain_text.from_html(html)
+    return Texts(subject=arguments.subject(subject), text=text, html=html)
+
+
+def _rendered(
+    state: State,
+    whom: Addressees,
+    routing: RoutingContext,
+    subject: str | None,
+    template: str,
+    context: Mapping[str, Any] | None,
+) -> tuple[Texts, RoutingContext]:
+    name = arguments.text("template", template) or ""
     names = arguments.mapping("context", context)
-    rendered = templates.render(state.app, template, names, locale=shared_locale(to))
-    return replace(
-        rendered, subject=arguments.subject(rendered.subject if subject is None else subject)
+    texts, routing = operations.written(
+        state, name, names, whom, routing, locale=shared_locale(whom.to)
     )
+    own = arguments.subject(texts.subject if subject is None else subject)
+    return replace(texts, subject=own), routing
 
 
 def shared_locale(parties: Sequence[Party]) -> str | None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from flask import Flask
@@ -17,13 +16,12 @@ from sqlalchemy.orm import Session
 from . import operations, signals
 from .api import actor_of, shared_locale
 from .clock import from_db, now
-from .errors import AddressError, TablesMissing
+from .errors import TablesMissing
 from .logs import log
-from .messages import templates
+from .messages import merge_content
 from .messages.compose import Identity, RoutingContext
-from .messages.intent import Intent
+from .messages.intent import Addressees, Intent, Texts
 from .messages.message import id_of_key, new_id
-from .messages.recipients import complete
 from .outbox import messages
 from .outbox.messages import Earlier
 from .settings.model import MessagingSettings
@@ -32,12 +30,9 @@ from .storage.database import DatabaseBusy, context_of
 from .text import one_line
 from .unit_of_work import retry_queue, session_events
 from .unit_of_work.pending_work import CancelMessages, CommitRule
-from .values import Contact, Kind, Merge, Notification, Party, Reason, Status
+from .values import Kind, Merge, Notification, Party, Reason, Status
 
-# Browsers read "\\" as "/" and complete what is missing, so only the usual form is a link.
-_LINK = re.compile(r"https?://(?:\w[^\s\\<>\"]*|\[[\da-f:.]+\][^\s\\<>\"]*)", re.IGNORECASE)
-
-_SIZE = 4000  # approximate bytes of a request that waits for the database
+_SIZE: Final = 4000  # approximate bytes of a request that waits for the database
 
 
 def request_merge(merge: Merge) -> Notification | None:
@@ -71,7 +66,7 @@ def _request_or_delay(state: State, merge: Merge) -> Notification | None:
             attempt=partial(_request, state, merge),
             give_up=lambda: None,
             names=[one_line(f"the request of {requester} to merge {contacts}")],
-            size=_SIZE,
+            size=_SIZE + sum(len(str(contact.fields)) for contact in merge.contacts),
         )
         retry_queue.add(job, error)
         return None
@@ -93,7 +88,7 @@ def _request(state: State, merge: Merge) -> Notification:
     origin = new_id()
     identity = Identity(id=id_of_key(key), origin=origin, key=key, pair=pair, actor=actor)
     context = operations.routing_context(state, settings, _locations(merge))
-    intent = _request_intent(state, merge, context, earlier)
+    intent, context = _request_intent(state, merge, context, earlier)
     message = operations.compose_or_fail(state, intent, identity, context)
     return session_events.register_message(message, state, rule=CommitRule.ALWAYS)
 
@@ -110,20 +105,37 @@ def _still_stands(state: State, earlier: Earlier, settings: MessagingSettings) -
 
 def _request_intent(
     state: State, merge: Merge, context: RoutingContext, earlier: Earlier | None
-) -> Intent:
-    locale = shared_locale([party for _, parties in context.candidates for party in parties])
-    names = _template_context(merge, context.settings)
-    texts = templates.render(state.app, "merge_request", names, locale=locale)
-    return Intent(
-        kind=Kind.REQUEST,
-        source="merge_denied",
+) -> tuple[Intent, RoutingContext]:
+    locations = tuple(location for location, _ in context.candidates)
+    whom = Addressees(kind=Kind.REQUEST, source="merge_denied", locations=locations)
+    readers = [party for _, parties in context.candidates for party in parties]
+    texts, context = _written(state, "merge_request", merge, whom, context, readers)
+    intent = Intent(
+        kind=whom.kind,
+        source=whom.source,
         subject=texts.subject,
         text=texts.text,
         html=texts.html,
-        locations=tuple(location for location, _ in context.candidates),
+        why=texts.why,
+        locations=locations,
         user=merge.requester,
         in_reply_to=earlier.message_id if earlier else None,
     )
+    return intent, context
+
+
+def _written(
+    state: State,
+    name: str,
+    merge: Merge,
+    whom: Addressees,
+    context: RoutingContext,
+    readers: Sequence[Party],
+) -> tuple[Texts, RoutingContext]:
+    """The texts of the template ``name``, in the language of ``readers``, and the route."""
+    names = merge_content.context_of(merge, context.settings)
+    locale = shared_locale(readers)
+    return operations.written(state, name, names, whom, context, locale=locale)
 
 
 def complete_merge(merge: Merge) -> None:
@@ -140,19 +152,20 @@ def complete_merge(merge: Merge) -> None:
         return
     session: Session = state.db.session()
     settings = operations.settings_for(state, session)
-    names, locale = _template_context(merge, settings), shared_locale(owners)
-    texts = templates.render(state.app, "merge_completed", names, locale=locale)
+    context = operations.routing_context(state, settings, ())
+    whom = Addressees(kind=Kind.NOTIFICATION, source="merge_completed", to=owners)
+    texts, context = _written(state, "merge_completed", merge, whom, context, owners)
     intent = Intent(
-        kind=Kind.NOTIFICATION,
-        source="merge_completed",
+        kind=whom.kind,
+        source=whom.source,
         subject=texts.subject,
         text=texts.text,
         html=texts.html,
+        why=texts.why,
         to=owners,
         user=actor,
     )
     identity = Identity.fresh(actor=actor_of(actor))
-    context = operations.routing_context(state, settings, ())
     message = operations.compose_or_fail(state, intent, identity, context)
     session_events.register_message(message, state)
 
@@ -182,41 +195,6 @@ def _short(text: str | None) -> str:
 
 def _locations(merge: Merge) -> tuple[str, ...]:
     return tuple(dict.fromkeys(contact.location for contact in merge.contacts))
-
-
-def _template_context(merge: Merge, settings: MessagingSettings) -> dict[str, Any]:
-    requester = merge.requester
-    return {
-        "contacts": [_shown(contact) for contact in merge.contacts],
-        "requester": one_line(requester.name) if requester else "Somebody",
-        "requester_address": _address(requester, settings),
-        "reason": one_line(merge.reason) if merge.reason else None,
-        "locale": one_line(requester.locale) if requester and requester.locale else None,
-    }
-
-
-def _shown(contact: Contact) -> Contact:
-    return Contact(
-        str(contact.id),
-        one_line(contact.name),
-        location=one_line(contact.location),
-        url=_link(contact.url),
-    )
-
-
-def _link(url: str | None) -> str | None:
-    """``url`` if every mail program takes it for a link to a page, else None."""
-    whole = (url or "").strip(" ")
-    return whole if _LINK.fullmatch(whole) and whole.isprintable() else None
-
-
-def _address(party: Party | None, settings: MessagingSettings) -> str | None:
-    if party is None or not (party.email or "").strip():
-        return None
-    try:
-        return complete(party.email or "", settings)
-    except AddressError:
-        return None
 
 
 # -- signals: one receiver of the module for every app and sender -----------------------

@@ -7,7 +7,8 @@ commit transactions of their own.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,13 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from . import clock, signals
-from .errors import InteractionMailError, StillWaiting
+from .errors import AddressError, InteractionMailError, NoRecipient, StillWaiting
 from .logs import about, log
+from .messages import compose as composing
+from .messages import templates
 from .messages.compose import Identity, RoutingContext, compose_message, failed_message
-from .messages.intent import Intent
+from .messages.intent import Addressees, Intent, Texts
+from .messages.letterhead import letterhead_of
 from .messages.message import NewMessage
 from .outbox import messages
 from .outbox.insert import fitted, insert
@@ -105,16 +109,41 @@ def routing_context(
     return RoutingContext(
         settings=settings,
         now=clock.now(),
-        organisation=_organisation(state),
+        organisation=state.organisation,
         candidates=[(location, state.people.merge_recipients(location)) for location in locations],
         suppressed=state.suppressed,
     )
 
 
-def _organisation(state: State) -> str:
-    """The name after "via" where the settings have none."""
-    name = getattr(state.admin, "name", None)
-    return str(name) if name else state.app.name
+def written(
+    state: State,
+    name: str,
+    names: Mapping[str, Any],
+    whom: Addressees,
+    context: RoutingContext,
+    *,
+    locale: str | None,
+) -> tuple[Texts, RoutingContext]:
+    """Render the template ``name`` for ``whom``; it may use ``names`` and ``why``.
+
+    The context that is returned knows the route, so that it is not decided twice.
+
+    Raises:
+        TemplateMissing: there is no such template, or it cannot be rendered.
+    """
+    why = ""
+    with suppress(NoRecipient, AddressError):  # which composing reports
+        routing = composing.route(whom, context)
+        why = composing.why(whom, routing, context.settings)
+        context = context.routed(routing)
+    texts = templates.render(
+        state.app,
+        name,
+        {"why": why, **names},
+        locale=locale,
+        letterhead=letterhead_of(context.settings, context.organisation),
+    )
+    return texts, context
 
 
 def compose(
@@ -126,6 +155,13 @@ def compose(
         ContentError: the database cannot store it.
     """
     context = routing_context(state, settings, intent.locations)
+    return compose_in(state, intent, identity, context)
+
+
+def compose_in(
+    state: State, intent: Intent, identity: Identity, context: RoutingContext
+) -> NewMessage:
+    """As ``compose``, in the ``context`` in which its texts were written."""
     message = compose_message(intent, identity, context)
     state.database.limits.check_size(message.content or b"", message.stored_intent)
     return fitted(message, state.database.limits)

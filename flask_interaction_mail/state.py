@@ -81,6 +81,12 @@ class State:
         return ConnectPolicy(deny=self.config.deny_networks, ports=self.config.deny_ports)
 
     @property
+    def organisation(self) -> str:
+        """The name after "via" and in the header of messages, where the settings have none."""
+        name = getattr(self.admin, "name", None)
+        return str(name) if name else self.app.name
+
+    @property
     def suppressed(self) -> bool:
         """Whether the application suppresses sending (``MAIL_SUPPRESS_SEND``), asked anew."""
         return suppressed(self.app.config, self.config.transport)

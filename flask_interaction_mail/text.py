@@ -16,6 +16,8 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 _PLAIN = re.compile(r"[A-Za-z0-9.,'&()-]+(?: [A-Za-z0-9.,'&()-]+)*")
 _AT_SIGNS = str.maketrans(dict.fromkeys("@\uff20\ufe6b", " "))
+# Browsers read "\\" as "/" and complete what is missing, so only the usual form is a link.
+_LINK = re.compile(r"https?://(?:\w[^\s\\<>\"]*|\[[\da-f:.]+\][^\s\\<>\"]*)", re.IGNORECASE)
 # Zero-width non-joiner and joiner, and the separator before the last vowel of a Mongolian word.
 _JOINERS = "\u200c\u200d\u180e"
 _CONTEXT = 8  # characters before a joiner that decide whether it joins
@@ -82,6 +84,12 @@ def legible(text: str) -> str:
         )
         shown = unicodedata.normalize("NFC", "".join(kept))
     return " ".join(shown.split())
+
+
+def link(url: str | None) -> str | None:
+    """``url`` if every mail program takes it for a link to a page, else None."""
+    whole = (url or "").strip(" ")
+    return whole if _LINK.fullmatch(whole) and whole.isprintable() else None
 
 
 def cut(text: str, limit: int) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import enum
 import operator
 import uuid
-from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -70,7 +70,9 @@ class Contact:
     """A contact that takes part in a merge; ``location`` is its folder or list.
 
     ``id`` is a text, a number, or a UUID (kept as its text). ``url`` is the page that shows the
-    contact. Mail links to it only if it is a complete ``http`` or ``https`` URL.
+    contact. Mail links to it only if it is a complete ``http`` or ``https`` URL. ``fields`` are
+    label and value of what helps to tell two contacts apart, such as an address; mail shows those
+    of both side by side and marks the differences. A value may be None. Lazy texts are resolved.
 
     Raises:
         TypeError: a field is of another type.
@@ -82,6 +84,8 @@ class Contact:
     _: KW_ONLY
     location: str
     url: str | None = None
+    # A mapping has no hash; contacts that differ only here may share theirs.
+    fields: Mapping[str, str | None] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         set_ = _setter(self)
@@ -90,11 +94,19 @@ class Contact:
         set_("location", _text("Contact.location", self.location))
         if self.url is not None:
             set_("url", _text("Contact.url", self.url, " or None"))
+        if not isinstance(self.fields, Mapping):
+            raise TypeError(
+                f"Contact.fields must be a mapping of texts, not {type(self.fields).__name__}"
+            )
+        set_("fields", dict(map(_labelled, self.fields.items())))
 
 
 @dataclass(frozen=True, slots=True)
 class Merge:
     """Two contacts that were merged into one or should be, and the user who wanted it.
+
+    ``url`` is the page on which they can be merged, or which shows the result. Mail has a button
+    for it if it is a complete ``http`` or ``https`` URL.
 
     Raises:
         TypeError: a field is of another type.
@@ -104,6 +116,7 @@ class Merge:
     _: KW_ONLY
     requester: Party | None = None
     reason: str | None = None
+    url: str | None = None
 
     def __post_init__(self) -> None:
         contacts = tuple(self.contacts)
@@ -115,6 +128,8 @@ class Merge:
         set_("contacts", contacts)
         if self.reason is not None:
             set_("reason", _text("Merge.reason", self.reason, " or None"))
+        if self.url is not None:
+            set_("url", _text("Merge.url", self.url, " or None"))
 
 
 def _setter(value: object) -> Callable[[str, object], None]:
@@ -127,6 +142,13 @@ def _text(field: str, given: object, otherwise: str = "") -> str:
     if isinstance(text, str):
         return text
     raise TypeError(f"{field} must be a string{otherwise}, not {type(given).__name__}")
+
+
+def _labelled(item: tuple[object, object]) -> tuple[str, str | None]:
+    """A label and a value of ``Contact.fields``."""
+    label, value = item
+    name = _text("Contact.fields: a label", label)
+    return name, None if value is None else _text(f"Contact.fields[{name!r}]", value, " or None")
 
 
 def _identifier(field: str, given: object) -> str | int:

@@ -64,6 +64,7 @@ _MODULES: Final = {
     "domain": "domain",
     "explain": "test",
     "outbox": "outbox",
+    "preview": "preview",
     "rotate-keys": "settings",
     "settings": "settings",
     "status": "status",

@@ -12,9 +12,8 @@ import sqlalchemy as sa
 
 from .. import operations
 from ..logs import log
-from ..messages import templates
 from ..messages.compose import Identity
-from ..messages.intent import Intent
+from ..messages.intent import Addressees, Intent
 from ..messages.message import NewMessage
 from ..outbox import digests, rate_limit
 from ..outbox.claimed import Claimed
@@ -99,16 +98,21 @@ def _composed(state: State, connection: sa.Connection, held: HeldMessages) -> Ne
     contents = digests.contents(connection, held.ids[:IN_FULL])
     names = digests.names(connection, held.ids)
     summary = summary_of(contents, names)
+    settings = state.settings.current(connection).settings
+    context = operations.routing_context(state, settings, ())
+    whom = Addressees(kind=summary.kind, source=SOURCE, to=(Party(held.name, held.address),))
     with context_of(state.app):  # a template of the host may need it
-        texts = templates.render(state.app, SOURCE, summary.context(), locale=summary.locale)
-        intent = Intent(
-            kind=summary.kind,
-            source=SOURCE,
-            subject=texts.subject,
-            text=texts.text,
-            html=texts.html,
-            to=(Party(held.name, held.address),),
-            attachments=summary.attachments,
+        texts, context = operations.written(
+            state, SOURCE, summary.context(), whom, context, locale=summary.locale
         )
-        settings = state.settings.current(connection).settings
-        return operations.compose(state, intent, Identity.fresh(), settings)
+    intent = Intent(
+        kind=whom.kind,
+        source=whom.source,
+        subject=texts.subject,
+        text=texts.text,
+        html=texts.html,
+        why=texts.why,
+        to=whom.to,
+        attachments=summary.attachments,
+    )
+    return operations.compose_in(state, intent, Identity.fresh(), context)

@@ -13,7 +13,7 @@ from ..addresses import needs_smtputf8
 from ..clock import from_db
 from ..logs import about, log
 from ..messages.compose import Identity
-from ..messages.intent import Intent
+from ..messages.intent import Addressees, Intent
 from ..messages.message import NewMessage, id_of_key, new_id
 from ..messages.route import step
 from ..outbox import messages, resends
@@ -21,24 +21,12 @@ from ..outbox.claimed import AttemptResult
 from ..outbox.insert import insert
 from ..settings.model import MessagingSettings
 from ..state import State
-from ..storage.database import AWAY
+from ..storage.database import AWAY, context_of
 from ..values import Kind, Status
 
 SOURCE: Final = "notice"
 _BY: Final = "the application"  # sent it again
-_SUBJECT_LENGTH: Final = 150  # of the other message's subject; more helps nobody
-_TEXT: Final = """\
-The mail server did not take a message in {attempts} attempts, so it is not tried any more.
-
-Subject: {subject}
-Written: {written:%Y-%m-%d %H:%M} UTC
-
-Who did not get it, and what the mail server said last:
-{recipients}
-
-Configuration -> Messaging, tab Outbox, in the application shows every attempt, and can send it
-again.
-"""
+_SUBJECT_LENGTH: Final = 135  # of the other message's subject; more helps nobody
 
 
 def report(state: State, connection: sa.Connection, results: Sequence[AttemptResult]) -> None:
@@ -97,27 +85,35 @@ def _notice(
 ) -> NewMessage:
     id = result.claimed.id
     subject = messages.load(connection, [id])[id].subject
+    names = {
+        "subject": subject[:_SUBJECT_LENGTH],
+        "attempts": result.claimed.attempts + 1,
+        "written": from_db(result.claimed.created_at),
+        "missed": _missed(result),
+    }
+    context = operations.routing_context(state, settings, ())
+    whom = Addressees(kind=Kind.NOTIFICATION, source=SOURCE)
+    with context_of(state.app):  # a template of the host may need it
+        texts, context = operations.written(
+            state, "not_delivered", names, whom, context, locale=None
+        )
     intent = Intent(
-        kind=Kind.NOTIFICATION,
-        source=SOURCE,
-        subject=f"Not delivered: {subject}"[:_SUBJECT_LENGTH],
-        text=_TEXT.format(
-            subject=subject,
-            attempts=result.claimed.attempts + 1,
-            written=from_db(result.claimed.created_at),
-            recipients=_missed(result),
-        ),
+        kind=whom.kind,
+        source=whom.source,
+        subject=texts.subject,
+        text=texts.text,
+        html=texts.html,
+        why=texts.why,
     )
     key = f"interaction-mail:given-up:{id}"
     identity = Identity(id=id_of_key(key), origin=new_id(), key=key)
-    return operations.compose_or_fail(
-        state, intent, identity, operations.routing_context(state, settings, ())
-    )
+    return operations.compose_or_fail(state, intent, identity, context)
 
 
-def _missed(result: AttemptResult) -> str:
-    return "\n".join(
-        f"- {address}: {reply or 'nothing'}"
+def _missed(result: AttemptResult) -> list[tuple[str, str | None]]:
+    """Each address that did not get it, and what the mail server said last."""
+    return [
+        (address, reply)
         for address, (status, reply) in result.recipients.items()
         if status is Status.FAILED
-    )
+    ]

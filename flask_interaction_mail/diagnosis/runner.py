@@ -26,7 +26,7 @@ from ..transport.smtp.tls import TlsFacts
 from ..values import Party
 from .report import Report
 from .results import Diagnosis, Step
-from .sample_message import make_sample
+from .sample_message import Write, make_sample
 from .texts import text_of
 
 DEADLINE: Final = 15.0  # s
@@ -38,6 +38,7 @@ _TO_CONNECT, _TO_GREET = 0.65, 0.8
 def diagnose(
     relay: Relay,
     settings: MessagingSettings,
+    write: Write,
     *,
     transports: Transports | None = None,
     deadline: float = DEADLINE,
@@ -47,16 +48,16 @@ def diagnose(
     """Send a test message (R48 to R50); yields what happens, at last a Diagnosis.
 
     Each step is yielded when it is done; its stage before it begins, unless it begins at once after
-    the one before it. ``settings`` say from whom and to whom, ``relay`` is the server, ``tester``
-    gets a copy. Takes at most ``deadline``
-    seconds with any server. If the application has ``suppressed`` sending, nothing is tried.
+    the one before it. ``settings`` say from whom and to whom, ``write`` makes the texts, ``relay``
+    is the server, ``tester`` gets a copy. Takes at most ``deadline`` seconds with any server. If
+    the application has ``suppressed`` sending, nothing is tried.
     Raises nothing because of the server or the settings.
     """
     report = Report(relay=relay, limit=deadline, settings=settings)
     if suppressed:
         yield report.suppressed()
         return
-    yield from _Runner(report, transports or Transports(), tester).run()
+    yield from _Runner(report, write, transports or Transports(), tester).run()
     yield report.concluded()
 
 
@@ -71,8 +72,11 @@ class _Stop(Exception):
 class _Runner:
     """Runs one test, and writes its steps into ``report``."""
 
-    def __init__(self, report: Report, transports: Transports, tester: Party | None) -> None:
+    def __init__(
+        self, report: Report, write: Write, transports: Transports, tester: Party | None
+    ) -> None:
         self._report = report
+        self._write = write
         self._tester = tester
         self._relay = report.relay
         self._transports = transports
@@ -127,7 +131,9 @@ class _Runner:
         settings = self._report.settings
         try:
             now = clock.now().replace(tzinfo=UTC)
-            sample = make_sample(settings, id=uuid.uuid4(), now=now, tester=self._tester)
+            sample = make_sample(
+                settings, self._write, id=uuid.uuid4(), now=now, tester=self._tester
+            )
         except InteractionMailError as error:
             missing = not (settings.default_to and settings.default_from)
             fault = Fault.SETTINGS_INCOMPLETE if missing else Fault.ADDRESS_UNUSABLE

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final
+from typing import Any
 
 from ..addresses import Mailbox, domain_of
 from ..messages import mime
-from ..messages.intent import Intent
+from ..messages.intent import Intent, Texts
 from ..messages.recipients import default_to, resolve
 from ..messages.route import SenderHeaders
 from ..messages.sender import default_from
@@ -17,15 +18,7 @@ from ..settings.model import MessagingSettings
 from ..transport.base import Envelope
 from ..values import Party
 
-_SUBJECT: Final = "Test message"
-_TEXT: Final = """\
-This is a test message. An administrator is testing the e-mail settings.
-
-It was sent to {to} (default To), with a copy to {copies},
-through {server}, port {port}.
-
-Since it has arrived, sending mail to this mailbox works. You do not have to do anything.
-"""
+Write = Callable[[Mapping[str, Any]], Texts]  # the names that its template may use -> its texts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,9 +32,16 @@ class Sample:
 
 
 def make_sample(
-    settings: MessagingSettings, *, id: uuid.UUID, now: datetime, tester: Party | None = None
+    settings: MessagingSettings,
+    write: Write,
+    *,
+    id: uuid.UUID,
+    now: datetime,
+    tester: Party | None = None,
 ) -> Sample:
-    """The message that tests ``settings``; ``now`` is aware. ``tester`` gets a copy, too.
+    """The message that tests ``settings``, with the texts that ``write`` makes.
+
+    ``now`` is aware. ``tester`` gets a copy, too.
 
     Raises:
         MessagingNotConfigured, NoRecipient: default From or default To is missing.
@@ -51,7 +51,7 @@ def make_sample(
     also = () if tester is None else (resolve(tester, settings),)
     message_id = mime.make_message_id(id, domain_of(sender.address))
     content = mime.build(
-        _intent(settings, to, sender, also),
+        _intent(settings, write, to, sender, also),
         sender=SenderHeaders(envelope_sender=sender.address, from_=sender),
         to=(to,),
         cc=(sender, *also),
@@ -64,13 +64,20 @@ def make_sample(
 
 
 def _intent(
-    settings: MessagingSettings, to: Mailbox, sender: Mailbox, also: tuple[Mailbox, ...]
+    settings: MessagingSettings,
+    write: Write,
+    to: Mailbox,
+    sender: Mailbox,
+    also: tuple[Mailbox, ...],
 ) -> Intent:
-    copies = [f"{sender.address} (default From)", *(f"{one.address} (who tests)" for one in also)]
-    text = _TEXT.format(
-        to=to.address,
-        copies=" and ".join(copies),
-        server=settings.smtp_server,
-        port=settings.smtp_port,
+    names = {
+        "to": to.address,
+        "sender": sender.address,
+        "tester": also[0].address if also else None,
+        "server": settings.smtp_server,
+        "port": settings.smtp_port,
+    }
+    texts = write(names)
+    return Intent(
+        kind="test", source="test", subject=texts.subject, text=texts.text, html=texts.html
     )
-    return Intent(kind="test", source="test", subject=_SUBJECT, text=text)

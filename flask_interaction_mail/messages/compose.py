@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, NamedTuple
+
+from markupsafe import escape
 
 from .. import addresses
 from ..addresses import Mailbox
@@ -19,11 +21,12 @@ from ..settings.model import MessagingSettings
 from ..text import storable
 from ..values import Party, Reason, RecipientVerdict, Status
 from . import mime, recipients
-from .intent import Intent
+from .intent import Addressees, Intent
 from .message import NewMessage, Original, id_of_key, new_id, with_status
 from .recipients import Routing
 from .route import SenderHeaders
 from .sender import choose_flask_mail_sender, choose_sender
+from .why import grounds_of, sentence_of
 
 
 class RoutingContext(NamedTuple):
@@ -35,6 +38,18 @@ class RoutingContext(NamedTuple):
     # Of a merge request: each location with those who may merge there, best first.
     candidates: Sequence[tuple[str, Sequence[Party]]] = ()
     suppressed: bool = False  # MAIL_SUPPRESS_SEND
+    routing: Routing | None = None  # of the intent that was written with it
+
+    def routed(self, routing: Routing) -> RoutingContext:
+        """This context with the route that was decided in it."""
+        return RoutingContext(
+            settings=self.settings,
+            now=self.now,
+            organisation=self.organisation,
+            candidates=self.candidates,
+            suppressed=self.suppressed,
+            routing=routing,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,14 +103,14 @@ def compose_message(intent: Intent, identity: Identity, context: RoutingContext)
     settings = context.settings
     if not settings.configured:
         raise MessagingNotConfigured(not_configured_text(settings))
-    routing = route(intent, context)
+    routing = context.routing or route(intent, context)
     sender = _sender(intent, context)
     cc, bcc = _copies(intent.cc, settings), _copies(intent.bcc, settings)
     message_id = identity.message_id or mime.make_message_id(
         identity.id, addresses.domain_of(sender.envelope_sender)
     )
     content = mime.build(
-        intent,
+        intent if context.routing else _explained(intent, why(intent, routing, settings)),
         sender=sender,
         to=routing.to,
         cc=cc,
@@ -134,13 +149,35 @@ def _needs_smtputf8(content: bytes, envelope: Sequence[RecipientVerdict]) -> boo
     )
 
 
-def route(intent: Intent, context: RoutingContext) -> Routing:
+def route(intent: Intent | Addressees, context: RoutingContext) -> Routing:
     """Decide whom ``intent`` goes to, with the reason of each step."""
     if intent.locations:
         return recipients.route_merge(context.candidates, context.settings)
     if not intent.to and (intent.cc or intent.bcc):
         return recipients.COPIES_ONLY
     return recipients.route_parties(intent.to, kind=intent.kind, settings=context.settings)
+
+
+def why(intent: Intent | Addressees, routing: Routing, settings: MessagingSettings) -> str:
+    """What the texts of ``intent`` say of its recipients.
+
+    Raises:
+        AddressError: the address of a copy is not valid, or short without a company domain.
+    """
+    grounds = grounds_of(intent.source, routing.grounds)
+    return sentence_of(grounds, _copies(intent.cc, settings))
+
+
+def _explained(intent: Intent, why: str) -> Intent:
+    """``intent``, whose texts may have been written for another route, for one with this reason."""
+    if not intent.why or intent.why == why:
+        return intent
+    text, html = intent.text, intent.html
+    return replace(
+        intent,
+        text=text and text.replace(intent.why, why),
+        html=html and html.replace(escape(intent.why), escape(why)),
+    )
 
 
 def not_configured_text(settings: MessagingSettings) -> str:

@@ -5,12 +5,10 @@ Pure. Texts are those that were sent; escaping HTML is left to the template.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from html.parser import HTMLParser
 from typing import Any, Final
 
 from ..clock import from_db
@@ -18,12 +16,12 @@ from ..text import one_line
 from ..values import Kind, Party
 from .attachments import files_of
 from .intent import Attachment, Intent
+from .plain_text import CONTROLS, plain
 
 IN_FULL: Final = 20  # messages
 _SUBJECTS: Final = 100  # different subjects of the others
 _TEXT_LIMIT: Final = 4000  # characters of each text
 _ATTACHMENTS_LIMIT: Final = 5_000_000  # bytes
-_CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 _UNREADABLE: Final = "(The text of this message can no longer be read.)"
 
 
@@ -144,47 +142,4 @@ def _loaded(intents: Sequence[Intent | None], carried: list[Attachment]) -> Iter
 def _text_of(intent: Intent) -> str:
     text = intent.text if intent.text is not None else plain(intent.html or "")
     # HTML can contain references to control characters.
-    return _CONTROLS.sub(" ", text.replace("\r\n", "\n")).strip()
-
-
-def plain(html: str) -> str:
-    """The text of ``html``, roughly: enough to recognise a message in a digest."""
-    parser = _Text()
-    parser.feed(html)
-    parser.close()
-    lines = (" ".join(line.split()) for line in "".join(parser.pieces).splitlines())
-    return "\n".join(line for line in lines if line)
-
-
-class _Text(HTMLParser):
-    """Collects the visible text; a link's address follows its words."""
-
-    _HIDDEN = ("script", "style", "title")
-    _INLINE = ("a", "b", "i", "em", "strong", "span", "code", "small", "u", "font", "img")
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.pieces: list[str] = []
-        self._hidden = 0
-        self._links: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag in self._HIDDEN:
-            self._hidden += 1
-        elif tag == "a":
-            self._links.append(dict(attrs).get("href") or "")
-        elif tag not in self._INLINE:
-            self.pieces.append("\n")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self._HIDDEN:
-            self._hidden = max(0, self._hidden - 1)
-        elif tag == "a" and self._links:
-            if (link := self._links.pop()) and not link.startswith("#"):
-                self.pieces.append(f" <{link}>")
-        elif tag not in self._INLINE:
-            self.pieces.append("\n")
-
-    def handle_data(self, data: str) -> None:
-        if not self._hidden:
-            self.pieces.append(data)
+    return CONTROLS.sub(" ", text.replace("\r\n", "\n")).strip()

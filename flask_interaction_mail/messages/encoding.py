@@ -21,10 +21,9 @@ _FRAME = len("=?utf-8?b??=")
 _ATOMS = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?: [A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _PLAIN_PARAMETER = re.compile(r"\w(?:[\w !#$&()+,.=@^~-]*[\w)])?", re.ASCII)
 _LINE_ENDS = re.compile(r"\r\n|\r|\n")
-# What a body may have unencoded, except the start of our boundaries.
-_PLAIN_BODY = re.compile(r"[\t\n\x20-\x7e]*")
 _READABLE = re.compile(rb"[\t\n -~]*")
-_LONG_LINE = re.compile(r"[^\n]{990}")
+_VISIBLE = bytes((0x09, 0x0A, *range(0x20, 0x7F)))  # what a body may have unencoded
+_LONG = 990  # characters that a line of an unencoded body must not have
 BOUNDARY_START = "=_"
 _NAMELESS = "A recipient with an international address"
 
@@ -83,8 +82,7 @@ def body(text: str) -> tuple[str, str]:
     lines = _LINE_ENDS.sub("\n", text) if "\r" in text else text
     if not lines.endswith("\n"):
         lines += "\n"
-    plain = _PLAIN_BODY.fullmatch(lines) and BOUNDARY_START not in lines
-    if plain and not _LONG_LINE.search(lines):
+    if _is_plain(lines):
         return "7bit", lines
     data = lines.encode()
     printable = binascii.b2a_qp(data, quotetabs=False, istext=True)
@@ -92,6 +90,14 @@ def body(text: str) -> tuple[str, str]:
         return "quoted-printable", printable.decode("ascii")
     # A text gets canonical line ends before it is encoded (RFC 2049 §4).
     return "base64", base64_lines(data.replace(b"\n", b"\r\n"))
+
+
+def _is_plain(lines: str) -> bool:
+    """Whether the body ``lines`` may be sent unencoded, and cannot be taken for a boundary."""
+    if not lines.isascii() or BOUNDARY_START in lines:
+        return False
+    controls = lines.encode("ascii").translate(None, _VISIBLE)
+    return not controls and max(map(len, lines.split("\n"))) < _LONG
 
 
 def readable_bytes(data: bytes) -> str | None:

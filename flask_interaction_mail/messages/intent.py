@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from operator import attrgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..values import Party, Role
 
@@ -24,6 +24,30 @@ class Attachment:
     data: bytes
     disposition: str = "attachment"
     headers: tuple[tuple[str, str], ...] = ()  # such as Content-ID, which HTML refers to
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Texts:
+    """What was written: a subject in one line, and text, HTML or both.
+
+    ``why`` is the sentence in them that says why their reader gets them, "" if there is none.
+    """
+
+    subject: str
+    text: str | None
+    html: str | None
+    why: str = ""
+
+
+class Addressees(NamedTuple):
+    """The fields of an intent that decide who gets it."""
+
+    kind: str
+    source: str
+    locations: tuple[str, ...] = ()
+    to: tuple[Party, ...] = ()
+    cc: tuple[Party, ...] = ()
+    bcc: tuple[Party, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +77,7 @@ class Intent:
     attachments: tuple[Attachment, ...] = ()
     alternatives: tuple[tuple[str, str], ...] = ()  # content type and text, beside text and HTML
     in_reply_to: str | None = None
+    why: str = ""  # as in ``Texts``
 
     def to_json(self) -> str:
         """The intent as JSON, without the fields that have their default."""
@@ -60,7 +85,9 @@ class Intent:
         plain = {name: _plain(value) for name, value, default in given if value != default}
         text = _ENCODER.encode(plain)
         # Half a surrogate pair can only be stored as an escape of JSON.
-        return _ASCII.encode(plain) if _SURROGATE.search(text) else text
+        if text.isascii() or not _SURROGATE.search(text):
+            return text
+        return _ASCII.encode(plain)
 
     @classmethod
     def from_json(cls, text: str) -> Intent:

@@ -12,6 +12,7 @@ from ..settings.model import MessagingSettings
 from ..text import display_name, one_line
 from ..values import Kind, Party, Role
 from .route import RouteStep, step
+from .why import Ground
 
 _ROLES = {Role.PROFESSIONAL: "professional", Role.SECRETARY: "secretary"}
 _NO_DEFAULT_TO = (
@@ -21,11 +22,12 @@ _NO_DEFAULT_TO = (
 
 
 class Routing(NamedTuple):
-    """Who gets the message, who deliberately does not, and the steps of that decision."""
+    """Who gets the message and why, who deliberately does not, and the steps of that decision."""
 
     to: tuple[Mailbox, ...]
     suppressed: tuple[Mailbox, ...] = ()
     steps: tuple[RouteStep, ...] = ()
+    grounds: tuple[Ground, ...] = ()
 
 
 # Of a message with only Cc and Bcc, to which nobody is added.
@@ -117,7 +119,7 @@ def route_merge(
         if location:
             plan.say("location", location=location)
         try:
-            plan.take_first(parties)
+            plan.take_first(parties, location)
         except (NoRecipient, AddressError) as error:
             # Another location may have a recipient, who can act for both.
             trouble = error
@@ -143,7 +145,7 @@ def route_parties(parties: Iterable[Party], *, kind: str, settings: MessagingSet
     for party in parties:
         plan.take(party)
     if not plan.to and (kind == Kind.REQUEST or not plan.passed_over):
-        plan.fall_back("nobody_left" if plan.passed_over else "nobody_named")
+        plan.fall_back("nobody_left" if plan.passed_over else "nobody_named", "nobody")
     return plan.routing(suppress=kind != Kind.REQUEST)
 
 
@@ -153,21 +155,24 @@ class _Plan:
     def __init__(self, settings: MessagingSettings) -> None:
         self._settings = settings
         self._steps: list[RouteStep] = []
+        self._grounds: list[Ground] = []
         self.to: dict[str, Mailbox] = {}
         self.passed_over: list[Party] = []
 
     def say(self, code: str, **values: str) -> None:
         self._steps.append(step(code, **values))
 
-    def take_first(self, parties: Sequence[Party]) -> None:
-        """Add the first party that can be mailed, else the default To."""
+    def take_first(self, parties: Sequence[Party], location: str) -> None:
+        """Add the first party at ``location`` that can be mailed, else the default To."""
         for party in parties:
             mailbox = self._usable(party)
             if mailbox is not None:
                 self.say("chosen", name=name_of(party), address=mailbox.address)
-                self._add(mailbox)
+                code = "may_merge" if party.kind == "user" else "member_may_merge"
+                self._add(mailbox, code, name_of(party), location)
                 return
-        self.fall_back("nobody_left" if parties else "nobody_there")
+        ground = "nobody_may_merge" if location else "nobody"
+        self.fall_back("nobody_left" if parties else "nobody_there", ground, location=location)
 
     def take(self, party: Party) -> None:
         """Add a party that was named explicitly; a wrong address of it is an error."""
@@ -175,13 +180,13 @@ class _Plan:
             self.passed_over.append(party)
         elif addresses.is_blank(party.email):
             self.say("no_address", name=name_of(party))
-            self.fall_back("nobody_left")
+            self.fall_back("nobody_left", "stands_in", name=name_of(party))
         else:
             mailbox = resolve(party, self._settings)
             self.say("named", who=who(mailbox))
-            self._add(mailbox)
+            self._add(mailbox, "named" if party.kind == "user" else "member", name_of(party))
 
-    def fall_back(self, code: str) -> None:
+    def fall_back(self, code: str, ground: str, *, name: str = "", location: str = "") -> None:
         """Add the default To; ``code`` says why, unless the last step was a missing address."""
         mailbox = default_to(self._settings)
         if self._steps and self._steps[-1].code == "no_address":
@@ -189,7 +194,7 @@ class _Plan:
             self.say("no_address_default_to", address=mailbox.address, **last.values)
         else:
             self.say(code, address=mailbox.address)
-        self._add(mailbox)
+        self._add(mailbox, ground, name, location)
 
     def routing(self, *, suppress: bool = False) -> Routing:
         """The result; ``suppress`` records the parties passed over as suppressed."""
@@ -197,6 +202,7 @@ class _Plan:
             to=tuple(self.to.values()),
             suppressed=tuple(map(self._as_far_as_known, self.passed_over if suppress else ())),
             steps=tuple(self._steps),
+            grounds=tuple(self._grounds),
         )
 
     def _usable(self, party: Party) -> Mailbox | None:
@@ -218,7 +224,8 @@ class _Plan:
         self.say("ineligible", name=name_of(party), role=role)
         return False
 
-    def _add(self, mailbox: Mailbox) -> None:
+    def _add(self, mailbox: Mailbox, ground: str, name: str = "", location: str = "") -> None:
+        self._grounds.append(Ground(mailbox, ground, name, location))
         if mailbox.address in self.to:
             self.say("already", address=mailbox.address)
         self.to.setdefault(mailbox.address, mailbox)

@@ -9,48 +9,63 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import jinja2
 from flask import Flask
 
 from ..errors import TemplateMissing
 from ..logs import log
+from . import plain_text
+from .intent import Texts
+from .letterhead import PLAIN, Letterhead
 
-_FOLDER = "interaction_mail/mail"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Texts:
-    """A rendered message: a subject in one line, and text, HTML or both."""
-
-    subject: str
-    text: str | None
-    html: str | None
+FOLDER: Final = "interaction_mail/mail"
+SUBJECT: Final = ".subject.txt"
+_STYLE: Final = "<style"
+_KEPT: Final = "<style data-kept>"  # of the letterhead: what no attribute can say, as dark mode
 
 
-def render(app: Flask, name: str, context: Mapping[str, Any], *, locale: str | None) -> Texts:
+def render(
+    app: Flask,
+    name: str,
+    context: Mapping[str, Any],
+    *,
+    locale: str | None,
+    letterhead: Letterhead = PLAIN,
+) -> Texts:
     """Render the template ``name``, in ``locale`` if the host uses Flask-Babel.
+
+    A message with HTML alone gets a text that is made of it.
 
     Raises:
         TemplateMissing: there is no subject, or neither text nor HTML, or one cannot be rendered.
     """
-    env = app.jinja_env
+    return render_with(app, app.jinja_env, name, {"letterhead": letterhead, **context}, locale)
+
+
+def render_with(
+    app: Flask, env: jinja2.Environment, name: str, context: Mapping[str, Any], locale: str | None
+) -> Texts:
+    """Render as ``render`` does, by the rules of ``env`` for names that are missing."""
     names = {**env.globals, **context}
     with nullcontext() if locale is None else _speaking(app, locale):
-        subject = _render(env, f"{name}.subject.txt", names)
+        subject = _render(env, f"{name}{SUBJECT}", names)
         text = _render(env, f"{name}.txt", names)
         html = _render(env, f"{name}.html", names)
     if subject is None:
-        raise TemplateMissing(_missing(name, ".subject.txt"))
-    if text is None and html is None:
+        raise TemplateMissing(_missing(name, SUBJECT))
+    if html is not None:
+        html = _inlined(name, html)
+        text = plain_text.from_html(html) if text is None else text
+    if text is None:
         raise TemplateMissing(_missing(name, ".txt or .html"))
-    return Texts(subject=" ".join(subject.split()), text=_tidy(text), html=html)
+    why = str(context.get("why") or "")
+    return Texts(subject=" ".join(subject.split()), text=_tidy(text), html=html, why=why)
 
 
 def _render(env: jinja2.Environment, file: str, names: dict[str, Any]) -> str | None:
-    path = f"{_FOLDER}/{file}"
+    path = f"{FOLDER}/{file}"
     try:
         return _filled(env, env.get_template(path), names)
     except jinja2.TemplateNotFound as error:
@@ -73,14 +88,31 @@ def _filled(env: jinja2.Environment, template: jinja2.Template, names: dict[str,
         env.handle_exception()  # raises it with the template's line
 
 
-def _tidy(text: str | None) -> str | None:
+def _inlined(name: str, html: str) -> str:
+    """``html`` with the rules of its style sheets at the elements, where css-inline is there.
+
+    Some mail programs read no style sheet. Nothing is fetched for it.
+    """
+    if html.count(_STYLE) == html.count(_KEPT):
+        return html
+    try:
+        import css_inline  # late: an extra, and only for templates of the host
+    except ImportError:
+        return html
+    try:
+        return css_inline.inline(html, load_remote_stylesheets=False, keep_at_rules=True)
+    except css_inline.InlineError as error:
+        raise TemplateMissing(f"The styles of {FOLDER}/{name}.html are wrong: {error}") from error
+
+
+def _tidy(text: str) -> str:
     # The tags of a template leave empty lines.
-    return None if text is None else re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
 def _missing(name: str, what: str) -> str:
     return (
-        f"There is no template {_FOLDER}/{name}{what}: "
+        f"There is no template {FOLDER}/{name}{what}: "
         "put one into a template folder of the application."
     )
 

@@ -10,16 +10,22 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
 from .. import clock
 from ..diagnosis.results import Diagnosis, Outcome, Step
+from ..errors import TemplateMissing
+from ..logs import log
+from ..messages import templates
+from ..messages.intent import Texts
+from ..messages.letterhead import letterhead_of
 from ..outbox import breaker, logins
 from ..outcome import Stage
 from ..settings.layers import InForce
-from ..settings.model import relay_of
+from ..settings.model import MessagingSettings, relay_of
 from ..state import State
 from ..storage.tables import CHECK
 from ..values import Party
@@ -91,10 +97,22 @@ def steps(
     return diagnose(
         relay_of(tried.settings, state.config.transport),
         tried.settings,
+        partial(_written, state, tried.settings),
         transports=Transports(state.connect_policy, state.memory),
         suppressed=state.suppressed,
         tester=tester,
     )
+
+
+def _written(state: State, settings: MessagingSettings, names: Mapping[str, Any]) -> Texts:
+    letterhead = letterhead_of(settings, state.organisation)
+    try:
+        return templates.render(
+            state.app, "settings_test", names, locale=None, letterhead=letterhead
+        )
+    except TemplateMissing:
+        log.exception("test.template: the test message is sent without its template")
+        return Texts(subject="Test message", text="This is a test message.\n", html=None)
 
 
 def record(state: State, tested: InForce, *, by: str, end: Diagnosis) -> None:

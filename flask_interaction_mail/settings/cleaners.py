@@ -16,12 +16,14 @@ from typing import Final
 from .. import addresses
 from ..addresses import quoted
 from ..errors import AddressError
+from ..text import link
 from .certificates import canonical_pem, is_readable_pem
 
 _TRUE: Final = frozenset({"1", "y", "yes", "on", "true"})
 FALSE: Final = frozenset({"", "0", "n", "no", "off", "false"})
 _LONGEST: Final = 255  # characters of a name or a login
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_COLOUR: Final = re.compile("#[0-9a-f]{6}")
 _WRITE_IT: Final = "give a name such as mail.example.com, or an IP address"
 
 
@@ -42,6 +44,22 @@ def line(raw: object) -> str | None:
 def name(raw: object) -> str | None:
     """A name that people read, with single spaces."""
     return " ".join((line(raw) or "").split()) or None
+
+
+def colour(raw: object) -> str | None:
+    """A colour as ``#rrggbb``, in lower case."""
+    text = _text(raw).lower()
+    if text and not _COLOUR.fullmatch(text):
+        raise WrongValue("must be a # and six hexadecimal digits, such as #1f5fae")
+    return text or None
+
+
+def picture(raw: object) -> str | None:
+    """The URL of a picture, which mail programs fetch only from https."""
+    text = line(raw)
+    if text and not (text.lower().startswith("https://") and link(text) == text):
+        raise WrongValue("must be a whole URL, such as https://www.example.com/logo.png")
+    return text
 
 
 def domain(raw: object) -> str | None:

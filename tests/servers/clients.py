@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from flask_interaction_mail.diagnosis.results import Diagnosis, Step
 from flask_interaction_mail.diagnosis.runner import diagnose
+from flask_interaction_mail.messages.intent import Texts
 from flask_interaction_mail.settings.model import MessagingSettings, relay_of
 from flask_interaction_mail.transport.base import Envelope
 from flask_interaction_mail.transport.smtp.timeouts import Timeouts
@@ -38,9 +39,13 @@ def login_settings(port: int, **changes: Any) -> MessagingSettings:
     return settings(port, **{**values, **changes})
 
 
+def _written(names: Mapping[str, Any]) -> Texts:
+    return Texts(subject="Test message", text=f"Sent to {names['to']}.\n", html=None)
+
+
 def steps_of_test(settings: MessagingSettings, **options: Any) -> Iterator[Step | Diagnosis]:
     """The steps of a test of ``settings``, at the server that they name."""
-    return diagnose(relay_of(settings), settings, **options)
+    return diagnose(relay_of(settings), settings, _written, **options)
 
 
 def diagnosis_of(settings: MessagingSettings, **options: Any) -> Diagnosis:

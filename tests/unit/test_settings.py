@@ -97,7 +97,16 @@ class TestValue:
                 "sender_name",
                 "own_domains",
             ),
-            *("foreign_sender", "on_ambiguous", "divert_to", "paused"),
+            *(
+                "foreign_sender",
+                "on_ambiguous",
+                "divert_to",
+                "header_text",
+                "footer_text",
+                "colour",
+                "logo_url",
+                "paused",
+            ),
         )
         assert names == tuple(SETTINGS)
 

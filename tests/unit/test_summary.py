@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from flask_interaction_mail.messages.digest_content import IN_FULL, Content, plain, summary_of
+from flask_interaction_mail.messages.digest_content import IN_FULL, Content, summary_of
 from flask_interaction_mail.messages.intent import Attachment, Intent
+from flask_interaction_mail.messages.plain_text import plain
 from flask_interaction_mail.values import Party
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC).replace(tzinfo=None)

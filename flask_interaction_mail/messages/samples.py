@@ -1,0 +1,133 @@
+"""Sample data for the messages that ship, and stand-ins for the rest. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from ..settings.model import MessagingSettings
+from ..values import Contact, Kind, Merge, Party
+from . import merge_content
+from .digest_content import Entry, Summary
+from .intent import Addressees
+
+_LOCATION: Final = "Customers"
+_STEWARDS: Final = Party("Data Stewards", "data-stewards@example.com", kind="group")
+_BEN: Final = Party("Ben Okafor", "ben.okafor@example.com", id="sample")
+_ADA: Final = Party("Ada Moreau", "ada.moreau@example.com", id="another sample")
+_AT: Final = datetime(2026, 3, 14, 9, 26, tzinfo=UTC)
+_MERGE: Final = Merge(
+    (
+        Contact(
+            "17",
+            "Hopper, Grace",
+            location=_LOCATION,
+            url="https://crm.example.com/contacts/17",
+            fields={"Phone": "+1 202 555 0117", "City": "Arlington", "Born": None},
+        ),
+        Contact(
+            "42",
+            "Grace Hopper",
+            location=_LOCATION,
+            url="https://crm.example.com/contacts/42",
+            fields={"Phone": "+1 202 555 0117", "City": "New York", "Born": "9 December 1906"},
+        ),
+    ),
+    requester=_BEN,
+    reason="They have the same telephone number.",
+    url="https://crm.example.com/merge?a=17&b=42",
+)
+CANDIDATES: Final = ((_LOCATION, (_STEWARDS,)),)  # who may merge the sample contacts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """The names that a template may use, who gets the message, and who caused it."""
+
+    names: Mapping[str, Any] = field(default_factory=dict)
+    whom: Addressees = Addressees(kind=Kind.NOTIFICATION, source="call", to=(_ADA,))  # noqa: RUF009 - a tuple
+    user: Party | None = None
+
+
+def sample_of(name: str, settings: MessagingSettings) -> Sample:
+    """The sample of the template ``name``; of one that does not ship, who gets it and no names."""
+    make = _SAMPLES.get(name)
+    return make(settings) if make else Sample(user=_BEN)
+
+
+def complete(settings: MessagingSettings) -> MessagingSettings:
+    """``settings``, with examples where they lack what a message needs."""
+    return replace(
+        settings,
+        smtp_server=settings.smtp_server or "mail.example.com",
+        company_domain=settings.company_domain or "example.com",
+        default_from=settings.default_from or "crm@example.com",
+        default_to=settings.default_to or "data-stewards@example.com",
+    )
+
+
+def _request(settings: MessagingSettings) -> Sample:
+    whom = Addressees(kind=Kind.REQUEST, source="merge_denied", locations=(_LOCATION,))
+    return Sample(names=merge_content.context_of(_MERGE, settings), whom=whom, user=_BEN)
+
+
+def _completed(settings: MessagingSettings) -> Sample:
+    whom = Addressees(kind=Kind.NOTIFICATION, source="merge_completed", to=(_ADA,))
+    return Sample(names=merge_content.context_of(_MERGE, settings), whom=whom, user=_BEN)
+
+
+def _digest(_: MessagingSettings) -> Sample:
+    subject = "Please merge: Hopper, Grace and Grace Hopper"
+    text = "Ben Okafor would like to merge these two contacts, which look like duplicates …"
+    summary = Summary(
+        kind=Kind.REQUEST,
+        count=4,
+        entries=(
+            Entry(subject=subject, who=_BEN.name, at=_AT, text=text, cut=True),
+            Entry(
+                subject="The import is done",
+                who=None,
+                at=_AT,
+                text="412 contacts came in.",
+                cut=False,
+                files=("log.txt",),
+                missing=("all.csv",),
+            ),
+        ),
+        others=((subject, 2),),
+        further=0,
+        attachments=(),
+        locale=None,
+    )
+    return Sample(names=summary.context())
+
+
+def _not_delivered(_: MessagingSettings) -> Sample:
+    names = {
+        "subject": "The import is done",
+        "attempts": 12,
+        "written": _AT,
+        "missed": [("ada.moreau@example.com", "550 5.1.1 No such user here")],
+    }
+    return Sample(names=names, whom=Addressees(kind=Kind.NOTIFICATION, source="notice"))
+
+
+def _test(settings: MessagingSettings) -> Sample:
+    names = {
+        "to": settings.default_to,
+        "sender": settings.default_from,
+        "server": settings.smtp_server,
+        "port": settings.smtp_port,
+    }
+    return Sample(names=names, whom=Addressees(kind=Kind.NOTIFICATION, source="test"))
+
+
+_SAMPLES: Final[Mapping[str, Callable[[MessagingSettings], Sample]]] = {
+    "digest": _digest,
+    "merge_completed": _completed,
+    "merge_request": _request,
+    "not_delivered": _not_delivered,
+    "settings_test": _test,
+}

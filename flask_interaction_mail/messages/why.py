@@ -1,0 +1,100 @@
+"""What a message says of why its reader gets it: a sentence made of the route. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+from ..addresses import Mailbox
+from ..text import one_line
+
+# The sentence of each ground; the placeholders are its name and its locations.
+SENTENCES: Final[Mapping[str, str]] = {
+    "may_merge": "You get this because you have the right to merge contacts in {location}.",
+    "member_may_merge": (
+        "You get this because you belong to {name}, who may merge contacts in {location}."
+    ),
+    "nobody_may_merge": (
+        "You get this because nobody with an e-mail address may merge contacts in {location}. "
+        "Such requests go to this mailbox."
+    ),
+    "owner": "You get this because you own a folder that contained one of them.",
+    "member": "You get this because you belong to {name}.",
+    "stands_in": (
+        "You get this because {name} has no e-mail address. Such messages go to this mailbox."
+    ),
+    "nobody": (
+        "You get this because there is nobody else to send it to. Such messages go to this mailbox."
+    ),
+    "reported": "You get this because such reports go to this mailbox.",
+}
+# Some messages go to people, or to the default To, for a reason of their own.
+_OF_SOURCE: Final[Mapping[str, Mapping[str, str]]] = {
+    "merge_completed": {"named": "owner", "member": "owner"},
+    "notice": {"nobody": "reported"},
+}
+_FOR: Final = "{who}: {sentence}"
+_COPIES: Final = "Copies go to {who}."
+_NAMED: Final = 5  # recipients in one sentence
+_MORE: Final = "{number} more"
+
+
+class Ground(NamedTuple):
+    """Why a mailbox is a recipient, with the name and the location that its sentence needs.
+
+    Of ``named``, a person whom the message is addressed to, there is nothing to say.
+    """
+
+    mailbox: Mailbox
+    code: str
+    name: str = ""
+    location: str = ""
+
+
+def grounds_of(source: str, grounds: Sequence[Ground]) -> Sequence[Ground]:
+    """``grounds`` in the words for messages of ``source``."""
+    codes = _OF_SOURCE.get(source)
+    if codes is None:
+        return grounds
+    return [
+        ground._replace(code=codes[ground.code], name="") if ground.code in codes else ground
+        for ground in grounds
+    ]
+
+
+def sentence_of(grounds: Sequence[Ground], copies: Sequence[Mailbox]) -> str:
+    """What the text says of its recipients; "" if it has been addressed to them by name.
+
+    One sentence for all who have the same ground, otherwise one for each with their names.
+    """
+    if len(grounds) == 1 and not copies:  # nearly always
+        _, code, name, location = grounds[0]
+        return SENTENCES.get(code, "").format(name=name, location=one_line(location))
+    places: dict[tuple[Mailbox, str, str], list[str]] = {}
+    for ground in grounds:
+        places.setdefault((ground.mailbox, ground.code, ground.name), []).append(ground.location)
+    said: dict[str, list[Mailbox]] = {}
+    for (mailbox, code, name), locations in places.items():
+        text = SENTENCES.get(code, "").format(name=name, location=_listed(locations))
+        said.setdefault(text, []).append(mailbox)
+    alone = len(said) == 1
+    sentences = [
+        text if alone else _FOR.format(who=_who(mailboxes), sentence=text)
+        for text, mailboxes in said.items()
+        if text
+    ]
+    if copies:
+        sentences.append(_COPIES.format(who=_who(copies)))
+    return " ".join(sentences)
+
+
+def _who(mailboxes: Sequence[Mailbox]) -> str:
+    names = [mailbox.name or mailbox.address for mailbox in mailboxes]
+    if len(names) > _NAMED:
+        names[_NAMED - 1 :] = [_MORE.format(number=len(names) - _NAMED + 1)]
+    return _listed(names)
+
+
+def _listed(names: Sequence[str]) -> str:
+    *others, last = [one_line(name) for name in names]
+    return f"{', '.join(others)} and {last}" if others else last
