@@ -135,7 +135,7 @@ def written(
     with suppress(NoRecipient, AddressError):  # which composing reports
         routing = composing.route(whom, context)
         why = composing.why(whom, routing, context.settings)
-        context = context.routed(routing)
+        context = context._replace(routing=routing)
     texts = templates.render(
         state.app,
         name,
@@ -143,7 +143,8 @@ def written(
         locale=locale,
         letterhead=letterhead_of(context.settings, context.organisation),
     )
-    return texts, context
+    # A sentence of the host's own stays as it is, whoever gets the message in a resend.
+    return replace(texts, why="" if "why" in names else why), context
 
 
 def compose(

@@ -28,13 +28,14 @@ def preview(template: str | None, part: Part, locale: str | None, as_json: bool)
     Nothing is sent.
     """
     state = state_of()
-    names = previews.names(state)
+    names = [listed.name for listed in previews.listed(state)]
     if template is None:
         dump(names) if as_json else say("\n".join(names))
         return
-    if template not in names:
+    found = previews.find(state, template)
+    if found is None:
         fail(_UNKNOWN.format(name=template, names=", ".join(names)))
-    shown = previews.preview(state, template, locale=locale)
+    shown = previews.preview(state, found, locale=locale)
     if as_json:
         dump(_told(shown))
     else:
@@ -45,14 +46,14 @@ def _part(shown: Preview, part: Part) -> str:
     if part == "headers":
         return "\n".join(f"{name}: {value}" for name, value in shown.headers)
     if part == "html":
-        return shown.html or fail(f"{shown.name} has no HTML.")
+        return shown.html or fail(f"{shown.template.name} has no HTML.")
     return f"{shown.subject}\n\n{shown.text}".rstrip()
 
 
 def _told(shown: Preview) -> dict[str, object]:
     return {
-        "name": shown.name,
-        "own": shown.own,
+        "name": shown.template.name,
+        "own": shown.template.own,
         "subject": shown.subject,
         "text": shown.text,
         "html": shown.html,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC
 from typing import Final
 
@@ -23,10 +22,9 @@ from ..transport.smtp.session import Session
 from ..transport.smtp.stream import StreamError
 from ..transport.smtp.timeouts import Timeouts, Until
 from ..transport.smtp.tls import TlsFacts
-from ..values import Party
 from .report import Report
 from .results import Diagnosis, Step
-from .sample_message import Write, make_sample
+from .sample_message import Sample
 from .texts import text_of
 
 DEADLINE: Final = 15.0  # s
@@ -38,26 +36,25 @@ _TO_CONNECT, _TO_GREET = 0.65, 0.8
 def diagnose(
     relay: Relay,
     settings: MessagingSettings,
-    write: Write,
+    make: Callable[[], Sample],
     *,
     transports: Transports | None = None,
     deadline: float = DEADLINE,
     suppressed: bool = False,
-    tester: Party | None = None,
 ) -> Iterator[Stage | Step | Diagnosis]:
-    """Send a test message (R48 to R50); yields what happens, at last a Diagnosis.
+    """Send the message that ``make`` makes; yields what happens, at last a Diagnosis.
 
     Each step is yielded when it is done; its stage before it begins, unless it begins at once after
-    the one before it. ``settings`` say from whom and to whom, ``write`` makes the texts, ``relay``
-    is the server, ``tester`` gets a copy. Takes at most ``deadline`` seconds with any server. If
-    the application has ``suppressed`` sending, nothing is tried.
+    the one before it. ``relay`` is the server, ``settings`` are for the words. Takes at most
+    ``deadline`` seconds with any server. If the application has ``suppressed`` sending, nothing is
+    tried.
     Raises nothing because of the server or the settings.
     """
     report = Report(relay=relay, limit=deadline, settings=settings)
     if suppressed:
         yield report.suppressed()
         return
-    yield from _Runner(report, write, transports or Transports(), tester).run()
+    yield from _Runner(report, make, transports or Transports()).run()
     yield report.concluded()
 
 
@@ -73,11 +70,10 @@ class _Runner:
     """Runs one test, and writes its steps into ``report``."""
 
     def __init__(
-        self, report: Report, write: Write, transports: Transports, tester: Party | None
+        self, report: Report, make: Callable[[], Sample], transports: Transports
     ) -> None:
         self._report = report
-        self._write = write
-        self._tester = tester
+        self._make = make
         self._relay = report.relay
         self._transports = transports
         deadline = report.limit
@@ -130,10 +126,7 @@ class _Runner:
     def _prepared(self) -> Envelope:
         settings = self._report.settings
         try:
-            now = clock.now().replace(tzinfo=UTC)
-            sample = make_sample(
-                settings, self._write, id=uuid.uuid4(), now=now, tester=self._tester
-            )
+            sample = self._make()
         except InteractionMailError as error:
             missing = not (settings.default_to and settings.default_from)
             fault = Fault.SETTINGS_INCOMPLETE if missing else Fault.ADDRESS_UNUSABLE

@@ -1,9 +1,9 @@
-"""The test message (R48 to R50): to the default To, from the default From, with copies."""
+"""The messages that a person sends to try something out. Pure."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -23,7 +23,7 @@ Write = Callable[[Mapping[str, Any]], Texts]  # the names that its template may 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sample:
-    """The test message, with the full addresses of default To and default From."""
+    """A message, with the full addresses of its recipient and of default From."""
 
     to: str
     sender: str
@@ -39,9 +39,10 @@ def make_sample(
     now: datetime,
     tester: Party | None = None,
 ) -> Sample:
-    """The message that tests ``settings``, with the texts that ``write`` makes.
+    """The message that tests ``settings`` (R48 to R50), with the texts that ``write`` makes.
 
-    ``now`` is aware. ``tester`` gets a copy, too.
+    It goes to the default To, with a copy to the default From. ``tester`` gets a copy, too.
+    ``now`` is aware.
 
     Raises:
         MessagingNotConfigured, NoRecipient: default From or default To is missing.
@@ -49,27 +50,6 @@ def make_sample(
     """
     sender, to = default_from(settings), default_to(settings)
     also = () if tester is None else (resolve(tester, settings),)
-    message_id = mime.make_message_id(id, domain_of(sender.address))
-    content = mime.build(
-        _intent(settings, write, to, sender, also),
-        sender=SenderHeaders(envelope_sender=sender.address, from_=sender),
-        to=(to,),
-        cc=(sender, *also),
-        message_id=message_id,
-        date=now,
-    )
-    recipients = tuple(dict.fromkeys(one.address for one in (to, sender, *also)))
-    envelope = Envelope(sender=sender.address, recipients=recipients, content=content)
-    return Sample(to=to.address, sender=sender.address, message_id=message_id, envelope=envelope)
-
-
-def _intent(
-    settings: MessagingSettings,
-    write: Write,
-    to: Mailbox,
-    sender: Mailbox,
-    also: tuple[Mailbox, ...],
-) -> Intent:
     names = {
         "to": to.address,
         "sender": sender.address,
@@ -77,7 +57,39 @@ def _intent(
         "server": settings.smtp_server,
         "port": settings.smtp_port,
     }
-    texts = write(names)
-    return Intent(
-        kind="test", source="test", subject=texts.subject, text=texts.text, html=texts.html
+    return _sample(write(names), sender, to, (sender, *also), id=id, now=now)
+
+
+def make_copy(
+    settings: MessagingSettings, texts: Texts, *, id: uuid.UUID, now: datetime, to: Party
+) -> Sample:
+    """A message with ``texts`` from the default From to ``to`` alone; ``now`` is aware.
+
+    Raises:
+        MessagingNotConfigured: default From is missing.
+        AddressError: one address is not valid, or is short without a company domain.
+    """
+    return _sample(texts, default_from(settings), resolve(to, settings), (), id=id, now=now)
+
+
+def _sample(
+    texts: Texts,
+    sender: Mailbox,
+    to: Mailbox,
+    copies: Sequence[Mailbox],
+    *,
+    id: uuid.UUID,
+    now: datetime,
+) -> Sample:
+    message_id = mime.make_message_id(id, domain_of(sender.address))
+    content = mime.build(
+        Intent(kind="test", source="test", subject=texts.subject, text=texts.text, html=texts.html),
+        sender=SenderHeaders(envelope_sender=sender.address, from_=sender),
+        to=(to,),
+        cc=copies,
+        message_id=message_id,
+        date=now,
     )
+    recipients = tuple(dict.fromkeys(mailbox.address for mailbox in (to, *copies)))
+    envelope = Envelope(sender=sender.address, recipients=recipients, content=content)
+    return Sample(to=to.address, sender=sender.address, message_id=message_id, envelope=envelope)

@@ -38,18 +38,7 @@ class RoutingContext(NamedTuple):
     # Of a merge request: each location with those who may merge there, best first.
     candidates: Sequence[tuple[str, Sequence[Party]]] = ()
     suppressed: bool = False  # MAIL_SUPPRESS_SEND
-    routing: Routing | None = None  # of the intent that was written with it
-
-    def routed(self, routing: Routing) -> RoutingContext:
-        """This context with the route that was decided in it."""
-        return RoutingContext(
-            settings=self.settings,
-            now=self.now,
-            organisation=self.organisation,
-            candidates=self.candidates,
-            suppressed=self.suppressed,
-            routing=routing,
-        )
+    routing: Routing | None = None  # the route for which the texts were written
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +99,7 @@ def compose_message(intent: Intent, identity: Identity, context: RoutingContext)
         identity.id, addresses.domain_of(sender.envelope_sender)
     )
     content = mime.build(
-        intent if context.routing else _explained(intent, why(intent, routing, settings)),
+        intent if context.routing else _explained(intent, routing, settings),
         sender=sender,
         to=routing.to,
         cc=cc,
@@ -168,15 +157,15 @@ def why(intent: Intent | Addressees, routing: Routing, settings: MessagingSettin
     return sentence_of(grounds, _copies(intent.cc, settings))
 
 
-def _explained(intent: Intent, why: str) -> Intent:
-    """``intent``, whose texts may have been written for another route, for one with this reason."""
-    if not intent.why or intent.why == why:
+def _explained(intent: Intent, routing: Routing, settings: MessagingSettings) -> Intent:
+    """``intent`` with the reason of this route, if its texts give that of an earlier one."""
+    if not intent.why:
         return intent
-    text, html = intent.text, intent.html
+    now, text, html = why(intent, routing, settings), intent.text, intent.html
     return replace(
         intent,
-        text=text and text.replace(intent.why, why),
-        html=html and html.replace(escape(intent.why), escape(why)),
+        text=text and text.replace(intent.why, now),
+        html=html and html.replace(escape(intent.why), escape(now)),
     )
 
 

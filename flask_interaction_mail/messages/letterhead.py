@@ -1,11 +1,9 @@
-"""What stands around the text of each message: header, footer, colour and logo. Pure."""
+"""What stands around the text of each message: header, footer and colour. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..settings import cleaners
 from ..settings.model import MessagingSettings
@@ -15,8 +13,7 @@ _COLOUR: Final = "#1f5fae"
 _LIGHT, _DARK = "#ffffff", "#000000"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Letterhead:
+class Letterhead(NamedTuple):
     """The names that ``letterhead.html`` and ``letterhead.txt`` use.
 
     ``ink`` is black or white, whichever is easier to read on ``colour``.
@@ -26,7 +23,6 @@ class Letterhead:
     footer: str = ""
     colour: str = _COLOUR
     ink: str = _LIGHT
-    logo: str | None = None
 
 
 PLAIN: Final = Letterhead()
@@ -35,29 +31,24 @@ PLAIN: Final = Letterhead()
 def letterhead_of(settings: MessagingSettings, organisation: str) -> Letterhead:
     """The letterhead of ``settings``; ``organisation`` is the header if they name none."""
     return _letterhead(
-        settings.header_text or settings.sender_name or organisation,
-        settings.footer_text or "",
-        settings.colour,
-        settings.logo_url,
+        settings.mail_header or settings.sender_name or organisation,
+        settings.mail_footer or "",
+        settings.mail_colour,
     )
 
 
 @lru_cache(maxsize=16)
-def _letterhead(header: str, footer: str, colour: str | None, logo: str | None) -> Letterhead:
-    own = _clean(cleaners.colour, colour) or _COLOUR
+def _letterhead(header: str, footer: str, colour: str | None) -> Letterhead:
+    own = _clean(colour) or _COLOUR
     return Letterhead(
-        header=one_line(header),
-        footer=one_line(footer),
-        colour=own,
-        ink=_ink(own),
-        logo=_clean(cleaners.picture, logo),
+        header=one_line(header), footer=one_line(footer), colour=own, ink=_ink(own)
     )
 
 
-def _clean(cleaner: Callable[[object], str | None], value: str | None) -> str | None:
-    """``value`` if it is what the cleaner lets pass, however it has come into the settings."""
+def _clean(colour: str | None) -> str | None:
+    """``colour`` if it is one, however it has come into the settings."""
     try:
-        return cleaner(value)
+        return cleaners.colour(colour)
     except ValueError:
         return None
 

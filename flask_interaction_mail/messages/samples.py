@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from ..settings.model import MessagingSettings
 from ..values import Contact, Kind, Merge, Party
@@ -42,12 +43,11 @@ _MERGE: Final = Merge(
 CANDIDATES: Final = ((_LOCATION, (_STEWARDS,)),)  # who may merge the sample contacts
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
+class Sample(NamedTuple):
     """The names that a template may use, who gets the message, and who caused it."""
 
-    names: Mapping[str, Any] = field(default_factory=dict)
-    whom: Addressees = Addressees(kind=Kind.NOTIFICATION, source="call", to=(_ADA,))  # noqa: RUF009 - a tuple
+    names: Mapping[str, Any] = MappingProxyType({})
+    whom: Addressees = Addressees(kind=Kind.NOTIFICATION, source="call", to=(_ADA,))
     user: Party | None = None
 
 
@@ -118,10 +118,12 @@ def _test(settings: MessagingSettings) -> Sample:
     names = {
         "to": settings.default_to,
         "sender": settings.default_from,
+        "tester": None,
         "server": settings.smtp_server,
         "port": settings.smtp_port,
     }
-    return Sample(names=names, whom=Addressees(kind=Kind.NOTIFICATION, source="test"))
+    copy = Party("", settings.default_from)
+    return Sample(names=names, whom=Addressees(kind="test", source="test", cc=(copy,)))
 
 
 _SAMPLES: Final[Mapping[str, Callable[[MessagingSettings], Sample]]] = {
@@ -131,3 +133,4 @@ _SAMPLES: Final[Mapping[str, Callable[[MessagingSettings], Sample]]] = {
     "not_delivered": _not_delivered,
     "settings_test": _test,
 }
+SHIPPED: Final = frozenset(_SAMPLES)  # names of templates

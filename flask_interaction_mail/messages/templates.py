@@ -60,8 +60,7 @@ def render_with(
         text = plain_text.from_html(html) if text is None else text
     if text is None:
         raise TemplateMissing(_missing(name, ".txt or .html"))
-    why = str(context.get("why") or "")
-    return Texts(subject=" ".join(subject.split()), text=_tidy(text), html=html, why=why)
+    return Texts(subject=" ".join(subject.split()), text=_tidy(text), html=html)
 
 
 def _render(env: jinja2.Environment, file: str, names: dict[str, Any]) -> str | None:

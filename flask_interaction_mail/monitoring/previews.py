@@ -1,39 +1,50 @@
-"""How a message of each template looks, with sample data; nothing is stored or sent."""
+"""How a message of each template looks, with sample data; nothing is stored."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from email import message_from_bytes, policy
+from email.message import EmailMessage
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import jinja2
 
 from .. import operations
 from ..errors import TemplateMissing
 from ..messages import compose, samples, templates
-from ..messages.compose import Identity
-from ..messages.intent import Intent
+from ..messages.compose import Identity, RoutingContext
+from ..messages.intent import Intent, Texts
 from ..messages.letterhead import letterhead_of
+from ..messages.samples import Sample
 from ..messages.templates import FOLDER, SUBJECT
 from ..state import State
+from ..values import Party
 
-_SHIPPED: Final = str(Path(__file__).parents[1])
+if TYPE_CHECKING:
+    from ..diagnosis.results import Diagnosis
+
+_SHIPPED: Final = Path(__file__).parents[1]
 _SAMPLE: Final = ".sample.json"
+_NOT_ROUTED: Final = "settings_test"  # says itself where it goes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preview:
-    """A message with sample data.
-
-    ``own`` says that a file of it is the host's. ``headers`` are decoded; ``content`` is what a
-    server would get, with the Message-ID and the date of this preview.
-    """
+class Listed(NamedTuple):
+    """A template; ``own`` says that a file of it is the host's, ``ships`` that we have one."""
 
     name: str
     own: bool
+    ships: bool
+
+
+class Preview(NamedTuple):
+    """A message with sample data, as a server would get it.
+
+    ``headers`` are decoded. ``html`` is None where the message has none.
+    """
+
+    template: Listed
     subject: str
     text: str
     html: str | None
@@ -48,62 +59,106 @@ class _Shown(jinja2.ChainableUndefined):
         return f"{{{{ {self._undefined_name} }}}}"
 
 
-def names(state: State) -> list[str]:
+def listed(state: State) -> list[Listed]:
     """The templates that ship, and those of the host in the same folder, in order."""
-    start, end = f"{FOLDER}/", SUBJECT
-    return sorted(
+    start, end, env = f"{FOLDER}/", SUBJECT, state.app.jinja_env
+    names = [
         path[len(start) : -len(end)]
-        for path in state.app.jinja_env.list_templates()
+        for path in env.list_templates()
         if path.startswith(start) and path.endswith(end)
-    )
+    ]
+    return [
+        Listed(name, own=_is_own(env, name), ships=name in samples.SHIPPED)
+        for name in sorted(names)
+    ]
 
 
-def preview(state: State, name: str, *, locale: str | None = None) -> Preview:
-    """Render the template ``name`` as with the settings in force, and compose its message.
+def find(state: State, name: str) -> Listed | None:
+    """The template ``name``, None if there is none."""
+    return next((template for template in listed(state) if template.name == name), None)
+
+
+def preview(state: State, template: Listed, *, locale: str | None = None) -> Preview:
+    """Render ``template`` as with the settings in force, and compose its message.
 
     A name that has no sample value appears as in the template. The host can give values for its
     own templates, as a JSON object in ``<name>.sample.json`` beside them.
 
     Raises:
-        TemplateMissing: there is no such template, or it cannot be rendered.
+        TemplateMissing: it cannot be rendered.
         HeaderError, ContentError, AddressError: its message cannot be composed.
     """
-    env = state.app.jinja_env.overlay(undefined=_Shown)
     settings = samples.complete(state.settings.current().settings)
-    sample = samples.sample_of(name, settings)
-    context = replace(
-        operations.routing_context(state, settings, ()), candidates=samples.CANDIDATES
+    sample = samples.sample_of(template.name, settings)
+    context = operations.routing_context(state, settings, ())
+    context = context._replace(candidates=samples.CANDIDATES)
+    texts = _texts(state, template.name, sample, context, locale)
+    intent = _intent(sample, texts)
+    content = compose.compose_message(intent, Identity.fresh(), context).content or b""
+    message = message_from_bytes(content, policy=policy.default)
+    return Preview(
+        template=template,
+        subject=texts.subject,
+        text=_part(message, "plain") or "",
+        html=_part(message, "html"),
+        headers=tuple((field, str(value)) for field, value in message.items()),
+        content=content,
     )
-    routing = compose.route(sample.whom, context)
+
+
+def send(state: State, template: Listed, to: Party) -> Diagnosis:
+    """Send the message of ``template`` with sample data to ``to`` alone, as a test is sent.
+
+    It comes from the default From, whoever the sample names.
+
+    Raises:
+        TemplateMissing: it cannot be rendered.
+    """
+    from . import test_history  # late: it brings what a test needs
+
+    settings = state.settings.current().settings
+    whole = samples.complete(settings)
+    sample = samples.sample_of(template.name, whole)
+    context = operations.routing_context(state, whole, ())
+    context = context._replace(candidates=samples.CANDIDATES)
+    texts = _texts(state, template.name, sample, context, to.locale)
+    return test_history.send_copy(state, settings, texts, to)
+
+
+def _texts(
+    state: State, name: str, sample: Sample, context: RoutingContext, locale: str | None
+) -> Texts:
+    env = state.app.jinja_env.overlay(undefined=_Shown)
+    settings = context.settings
     given = {
         "letterhead": letterhead_of(settings, state.organisation),
         **sample.names,
         **_own_sample(env, name),
     }
-    if name != "settings_test":  # which is not routed, and says itself where it goes
+    if name != _NOT_ROUTED:
+        routing = compose.route(sample.whom, context)
         given = {"why": compose.why(sample.whom, routing, settings), **given}
-    texts = templates.render_with(state.app, env, name, given, locale)
-    intent = Intent(
-        kind=sample.whom.kind,
-        source=sample.whom.source,
+    return templates.render_with(state.app, env, name, given, locale)
+
+
+def _intent(sample: Sample, texts: Texts) -> Intent:
+    whom = sample.whom
+    return Intent(
+        kind=whom.kind,
+        source=whom.source,
         subject=texts.subject,
         text=texts.text,
         html=texts.html,
-        to=sample.whom.to,
-        locations=sample.whom.locations,
+        to=whom.to,
+        cc=whom.cc,
+        locations=whom.locations,
         user=sample.user,
     )
-    content = compose.compose_message(intent, Identity.fresh(), context).content or b""
-    headers = message_from_bytes(content, policy=policy.default).items()
-    return Preview(
-        name=name,
-        own=_is_own(env, name),
-        subject=texts.subject,
-        text=texts.text or "",
-        html=texts.html,
-        headers=tuple((field, str(value)) for field, value in headers),
-        content=content,
-    )
+
+
+def _part(message: EmailMessage, kind: Literal["plain", "html"]) -> str | None:
+    part = message.get_body((kind,))
+    return str(part.get_content()) if part is not None else None
 
 
 def _own_sample(env: jinja2.Environment, name: str) -> Mapping[str, Any]:
@@ -114,23 +169,21 @@ def _own_sample(env: jinja2.Environment, name: str) -> Mapping[str, Any]:
     except jinja2.TemplateNotFound:
         return {}
     except ValueError as error:
-        raise TemplateMissing(f"{path} is no JSON: {error}") from error
+        raise TemplateMissing(f"{path} is not JSON: {error}") from error
     if not isinstance(given, dict):
         raise TemplateMissing(f'{path} must hold an object, such as {{"count": 412}}.')
     return given
 
 
 def _is_own(env: jinja2.Environment, name: str) -> bool:
-    return any(
-        not file.startswith(_SHIPPED)
-        for ending in (SUBJECT, ".txt", ".html")
-        if (file := _file_of(env, f"{FOLDER}/{name}{ending}")) is not None
-    )
+    files = (_file_of(env, f"{FOLDER}/{name}{ending}") for ending in (SUBJECT, ".txt", ".html"))
+    return any(not Path(file).is_relative_to(_SHIPPED) for file in files if file is not None)
 
 
 def _file_of(env: jinja2.Environment, path: str) -> str | None:
     """Where the template ``path`` comes from; "" if that is no file, None if it is missing."""
     try:
-        return env.get_template(path).filename or ""
+        _, file, _ = (env.loader or jinja2.DictLoader({})).get_source(env, path)
     except jinja2.TemplateNotFound:
         return None
+    return file or ""

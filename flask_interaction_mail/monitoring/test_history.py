@@ -7,11 +7,11 @@ import threading
 import time
 import uuid
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import sqlalchemy as sa
 
@@ -29,6 +29,9 @@ from ..settings.model import MessagingSettings, relay_of
 from ..state import State
 from ..storage.tables import CHECK
 from ..values import Party
+
+if TYPE_CHECKING:
+    from ..diagnosis.sample_message import Sample
 
 PER_MINUTE = 10  # tests by one user
 _LIMITS = "interaction_mail_test_limits"
@@ -91,17 +94,45 @@ def steps(
 
     ``tester`` gets a copy of the test message.
     """
-    from ..diagnosis.runner import diagnose  # late, as below: they bring the wire
+    from ..diagnosis.sample_message import make_sample  # late, as below: it brings the wire
+
+    write = partial(_written, state, tried.settings)
+
+    def make() -> Sample:
+        return make_sample(tried.settings, write, id=uuid.uuid4(), now=_now(), tester=tester)
+
+    return _sent(state, tried.settings, make)
+
+
+def send_copy(state: State, settings: MessagingSettings, texts: Texts, to: Party) -> Diagnosis:
+    """Send ``texts`` to ``to`` alone, as a test is sent: at once, and past the outbox."""
+    from ..diagnosis.sample_message import make_copy
+
+    def make() -> Sample:
+        return make_copy(settings, texts, id=uuid.uuid4(), now=_now(), to=to)
+
+    *_, end = _sent(state, settings, make)
+    assert isinstance(end, Diagnosis)  # noqa: S101 - for the type checker: it comes last
+    return end
+
+
+def _sent(
+    state: State, settings: MessagingSettings, make: Callable[[], Sample]
+) -> Iterator[Stage | Step | Diagnosis]:
+    from ..diagnosis.runner import diagnose
     from ..transport.registry import Transports
 
     return diagnose(
-        relay_of(tried.settings, state.config.transport),
-        tried.settings,
-        partial(_written, state, tried.settings),
+        relay_of(settings, state.config.transport),
+        settings,
+        make,
         transports=Transports(state.connect_policy, state.memory),
         suppressed=state.suppressed,
-        tester=tester,
     )
+
+
+def _now() -> datetime:
+    return clock.now().replace(tzinfo=UTC)
 
 
 def _written(state: State, settings: MessagingSettings, names: Mapping[str, Any]) -> Texts:

@@ -16,7 +16,6 @@ from typing import Final
 from .. import addresses
 from ..addresses import quoted
 from ..errors import AddressError
-from ..text import link
 from .certificates import canonical_pem, is_readable_pem
 
 _TRUE: Final = frozenset({"1", "y", "yes", "on", "true"})
@@ -50,16 +49,8 @@ def colour(raw: object) -> str | None:
     """A colour as ``#rrggbb``, in lower case."""
     text = _text(raw).lower()
     if text and not _COLOUR.fullmatch(text):
-        raise WrongValue("must be a # and six hexadecimal digits, such as #1f5fae")
+        raise WrongValue("must be a # and six digits or letters from a to f, such as #1f5fae")
     return text or None
-
-
-def picture(raw: object) -> str | None:
-    """The URL of a picture, which mail programs fetch only from https."""
-    text = line(raw)
-    if text and not (text.lower().startswith("https://") and link(text) == text):
-        raise WrongValue("must be a whole URL, such as https://www.example.com/logo.png")
-    return text
 
 
 def domain(raw: object) -> str | None:

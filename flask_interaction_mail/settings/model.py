@@ -315,46 +315,38 @@ class MessagingSettings:
         command="Send everything there instead.",
         allowed="a full or short address; all mail goes there",
     )
-    header_text: str | None = setting(
+    mail_header: str | None = setting(
         None,
         clean=cleaners.name,
-        section=Section.ADVANCED,
-        label="Header of messages",
-        help="Stands at the top of messages that have HTML, such as the name of your company.",
-        command="Stands at the top of messages.",
+        section=Section.LOOK,
+        label="Header",
+        help="Stands at the top of each message, such as the name of your company. "
+        "If it is empty, the name of the sender stands there.",
+        command="Stands at the top of each message with HTML.",
         allowed="one line of text",
         unset="the name of the sender",
     )
-    footer_text: str | None = setting(
+    mail_footer: str | None = setting(
         None,
         clean=cleaners.name,
-        section=Section.ADVANCED,
-        label="Footer of messages",
-        help="Stands at the end of messages, such as the address of your company or whom to ask.",
-        command="Stands at the end of messages.",
+        section=Section.LOOK,
+        label="Footer",
+        help="Stands at the end of each message, such as the address of your company, or whom to "
+        "ask.",
+        command="Stands at the end of each message.",
         allowed="one line of text",
     )
-    colour: str | None = setting(
+    mail_colour: str | None = setting(
         None,
         clean=cleaners.colour,
-        section=Section.ADVANCED,
-        label="Colour of messages",
-        help="The colour of buttons and of the line at the top.",
+        section=Section.LOOK,
+        label="Colour",
+        help="The colour of buttons, and of the line at the top: a # and six digits or letters "
+        "from a to f.",
         attributes={"placeholder": "#1f5fae"},
         command="Colour of buttons and of the line at the top.",
         allowed="`#` and six hexadecimal digits",
         unset="`#1f5fae`",
-    )
-    logo_url: str | None = setting(
-        None,
-        clean=cleaners.picture,
-        section=Section.ADVANCED,
-        label="Logo of messages",
-        help="The address of a picture that replaces the header, 40 pixels high. Mail programs "
-        "fetch it from there, many only when asked to; until then they show the header.",
-        attributes={"placeholder": "https://www.example.com/logo.png"},
-        command="Address of a picture that replaces the header.",
-        allowed="a whole `https` URL",
     )
     paused: bool = setting(
         False,

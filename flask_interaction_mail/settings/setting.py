@@ -16,6 +16,7 @@ class Section(enum.StrEnum):
     AUTHENTICATION = "authentication"
     ADDRESSES = "addresses"
     FROM = "from"
+    LOOK = "look"  # what stands around the text of every message
     OPERATION = "operation"  # switches for a while: not how mail is sent, but whether
     ADVANCED = "advanced"  # folded while everything in it has its default
 

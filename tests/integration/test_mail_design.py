@@ -253,7 +253,7 @@ def test_hostile_values_are_text_everywhere(host: Host) -> None:
 
 def hostile(word: str, host: Host) -> tuple[str, BeautifulSoup]:
     """A request with ``word`` in every place."""
-    host.configure(header_text=word, footer_text=word)
+    host.configure(mail_header=word, mail_footer=word)
     host.people.mergers[word] = [Party(word, "stewards", id=10, kind="group")]
     fields = {word: word, "City": f"{word}\r\nBcc: x@evil.example"}
     contacts = (
@@ -318,7 +318,7 @@ def test_header_footer_colour_and_logo_stand_in_each_message(host: Host) -> None
     assert page.title.text == "crm"
     assert "\n-- \n" not in text
     host.configure(
-        header_text="Acme & Co", footer_text="Acme GmbH, Berlin", colour="#ffe600",
+        mail_header="Acme & Co", mail_footer="Acme GmbH, Berlin", colour="#ffe600",
         logo_url="https://acme.example/logo.png",
     )  # fmt: skip
     asked(host, merge_of(requester=ADA))
@@ -345,7 +345,7 @@ def test_a_template_of_the_host_can_extend_the_letterhead(host: Host, folder: Pa
         '{{ button("https://x.example/", "Go", letterhead) }}{% endblock %}'
         "{% block why %}W{% endblock %}{% block footer %}F{% endblock %}"
     )
-    host.configure(footer_text="Foot")
+    host.configure(mail_footer="Foot")
     with host.app.app_context():
         send_notification(ADA, template="done", context={"name": EVIL})
         host.db.session.commit()
@@ -429,7 +429,7 @@ def test_styles_of_the_host_are_put_at_the_elements(
 
 def test_each_template_that_ships_has_a_preview(host: Host) -> None:
     """Complete, without a server or addresses; the Message-ID and the date are new each time."""
-    host.configure(footer_text="Foot")
+    host.configure(mail_footer="Foot")
     with host.app.app_context():
         assert previews.names(host.state) == SHIPPED
         for name in SHIPPED:

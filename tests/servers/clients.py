@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from flask_interaction_mail.diagnosis.results import Diagnosis, Step
 from flask_interaction_mail.diagnosis.runner import diagnose
+from flask_interaction_mail.diagnosis.sample_message import Sample, make_sample
 from flask_interaction_mail.messages.intent import Texts
 from flask_interaction_mail.settings.model import MessagingSettings, relay_of
 from flask_interaction_mail.transport.base import Envelope
@@ -45,7 +48,11 @@ def _written(names: Mapping[str, Any]) -> Texts:
 
 def steps_of_test(settings: MessagingSettings, **options: Any) -> Iterator[Step | Diagnosis]:
     """The steps of a test of ``settings``, at the server that they name."""
-    return diagnose(relay_of(settings), settings, _written, **options)
+
+    def make() -> Sample:
+        return make_sample(settings, _written, id=uuid.uuid4(), now=datetime.now(UTC))
+
+    return diagnose(relay_of(settings), settings, make, **options)
 
 
 def diagnosis_of(settings: MessagingSettings, **options: Any) -> Diagnosis:

@@ -101,10 +101,9 @@ class TestValue:
                 "foreign_sender",
                 "on_ambiguous",
                 "divert_to",
-                "header_text",
-                "footer_text",
-                "colour",
-                "logo_url",
+                "mail_header",
+                "mail_footer",
+                "mail_colour",
                 "paused",
             ),
         )
