@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from . import notifications, operations
 from .errors import ContentError
 from .flask_mail import takeover
-from .messages import arguments, plain_text
+from .messages import arguments
 from .messages.attachments import AttachmentLike
 from .messages.compose import Identity, RoutingContext
 from .messages.intent import Addressees, Intent, Texts
@@ -205,6 +205,8 @@ def _given(subject: str | None, text: str | None, html: str | None) -> Texts:
     if subject is None or (text is None and html is None):
         raise ContentError("a notification needs a subject, and text= or html= or template=")
     if text is None and html is not None:
+        from .messages import plain_text  # late: most messages bring their text
+
         text = plain_text.from_html(html)
     return Texts(subject=arguments.subject(subject), text=text, html=html)
 

@@ -14,10 +14,11 @@ _FROM: Final = re.compile(rb"^From:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)", re.MULTILI
 
 
 # For srcdoc, which works where a host forbids all frames. The sandbox, and this policy ahead of
-# the message, keep the message from loading or running anything.
+# the message, keep the message from loading or running anything. Its links would open new
+# windows, which the sandbox does not allow, so that they lead nowhere.
 _FRAMED: Final = (
     "<!DOCTYPE html><meta http-equiv=Content-Security-Policy content=\"default-src 'none'; "
-    "style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">"
+    "style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\"><base target=_blank>"
 )
 
 

@@ -16,7 +16,7 @@ from ..settings.layers import InForce
 from ..settings.model import SETTINGS, MessagingSettings
 from ..settings.presets import PRESETS, Preset
 from ..text import one_line
-from ..values import Party, Right
+from ..values import Right
 from .csrf import is_same_origin
 from .forms import SettingsForm, origin_notes, password_hint
 from .panel_view import (
@@ -27,6 +27,7 @@ from .panel_view import (
     pages_of,
     state,
     token_is_valid,
+    visitor_with_address,
 )
 from .texts import ENDED, OUT_OF_DATE, gettext
 
@@ -145,7 +146,7 @@ class MessagingView(PanelView):
             drafted,
             present=present,
             by=by,
-            tester=_tester() if request.form.get(ALSO_ME) else None,
+            tester=visitor_with_address() if request.form.get(ALSO_ME) else None,
             **self.stream_values(),
         )
         response = Response(pieces, mimetype="text/html")
@@ -219,11 +220,5 @@ class MessagingView(PanelView):
             conflict=conflict,
             presets=PRESETS.values(),
             preset=preset,
-            tester=_tester(),
+            tester=visitor_with_address(),
         )
-
-
-def _tester() -> Party | None:
-    """The visitor, if a copy of the test message can be sent to them."""
-    user = state().people.current_user()
-    return user if user is not None and user.email else None

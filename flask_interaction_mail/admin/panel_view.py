@@ -18,7 +18,7 @@ from markupsafe import Markup
 
 from ..errors import TablesMissing
 from ..state import KEY, State
-from ..values import Right
+from ..values import Party, Right
 from . import access, csrf, security_headers, texts
 from .csrf import PanelForm
 from .state_line import who_delivers
@@ -152,6 +152,12 @@ def current_actor() -> str:
     """The name of the visitor, for the history."""
     user = state().people.current_user()
     return (user.name.strip() if user else "")[:255] or "administrator"
+
+
+def visitor_with_address() -> Party | None:
+    """The visitor, if a message can be sent to them."""
+    user = state().people.current_user()
+    return user if user is not None and user.email else None
 
 
 def token_is_valid() -> bool:

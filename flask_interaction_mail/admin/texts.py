@@ -28,6 +28,39 @@ PASSWORD_HINTS: Final = {
 }
 MISMATCH: Final = "The two passwords differ: type the same one twice."
 OUT_OF_DATE: Final = "This page was out of date. Nothing was done: try again."
+NO_ADDRESS: Final = (
+    "Nothing was sent: this application knows no e-mail address of yours. The people who run it "
+    "can add one."
+)
+TOO_MANY: Final = (
+    "Nothing was sent: at most %(limit)s tests a minute are allowed. Wait a minute, then try again."
+)
+COPY_ACCEPTED: Final = (
+    "The mail server accepted the message for %(address)s. Accepted does not yet mean arrived: "
+    "look into that mailbox, including the junk folder."
+)
+TEMPLATES: Final = {  # of those that ship: title, and what the message is for
+    "merge_request": (
+        "Merge request",
+        "Asks somebody who may merge two contacts to do it, when a user was not allowed to.",
+    ),
+    "merge_completed": (
+        "Contacts merged",
+        "Tells the owners of folders that two of their contacts are one now.",
+    ),
+    "digest": (
+        "Several messages together",
+        "What came for somebody within a minute above the rate, in one message.",
+    ),
+    "not_delivered": (
+        "Not delivered",
+        "Tells the default To that the mail server did not take a message, after all attempts.",
+    ),
+    "settings_test": (
+        "Test message",
+        "What Test Settings sends.",
+    ),
+}
 ENDED: Final = {
     "paused": "Sending goes on: what waits is sent now.",
     "divert_to": "Mail goes to its own recipients again.",

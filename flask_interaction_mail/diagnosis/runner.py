@@ -69,9 +69,7 @@ class _Stop(Exception):
 class _Runner:
     """Runs one test, and writes its steps into ``report``."""
 
-    def __init__(
-        self, report: Report, make: Callable[[], Sample], transports: Transports
-    ) -> None:
+    def __init__(self, report: Report, make: Callable[[], Sample], transports: Transports) -> None:
         self._report = report
         self._make = make
         self._relay = report.relay

@@ -40,9 +40,7 @@ def letterhead_of(settings: MessagingSettings, organisation: str) -> Letterhead:
 @lru_cache(maxsize=16)
 def _letterhead(header: str, footer: str, colour: str | None) -> Letterhead:
     own = _clean(colour) or _COLOUR
-    return Letterhead(
-        header=one_line(header), footer=one_line(footer), colour=own, ink=_ink(own)
-    )
+    return Letterhead(header=one_line(header), footer=one_line(footer), colour=own, ink=_ink(own))
 
 
 def _clean(colour: str | None) -> str | None:

@@ -16,7 +16,6 @@ from flask import Flask
 
 from ..errors import TemplateMissing
 from ..logs import log
-from . import plain_text
 from .intent import Texts
 from .letterhead import PLAIN, Letterhead
 
@@ -57,7 +56,10 @@ def render_with(
         raise TemplateMissing(_missing(name, SUBJECT))
     if html is not None:
         html = _inlined(name, html)
-        text = plain_text.from_html(html) if text is None else text
+        if text is None:
+            from . import plain_text  # late: most templates have a text
+
+            text = plain_text.from_html(html)
     if text is None:
         raise TemplateMissing(_missing(name, ".txt or .html"))
     return Texts(subject=" ".join(subject.split()), text=_tidy(text), html=html)

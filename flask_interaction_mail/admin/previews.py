@@ -1,0 +1,113 @@
+"""The Templates tab: how each message looks, and a copy of it for the visitor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import abort, flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+from flask_admin import expose
+
+from ..errors import InteractionMailError
+from ..logs import log
+from ..text import one_line
+from ..values import Party, Right
+from .csrf import PanelForm
+from .panel_view import (
+    PanelView,
+    current_actor,
+    need,
+    state,
+    token_is_valid,
+    visitor_with_address,
+)
+from .texts import COPY_ACCEPTED, NO_ADDRESS, OUT_OF_DATE, TOO_MANY, gettext
+
+if TYPE_CHECKING:
+    from ..diagnosis.results import Diagnosis
+    from ..monitoring.previews import Listed
+
+
+class TemplatesView(PanelView):
+    """The templates that ship and those of the host, each with a preview."""
+
+    right = Right.VIEW
+    tab = "Templates"
+
+    @expose("/")
+    def index(self) -> ResponseReturnValue:
+        """The list of templates, and what stands around all messages."""
+        from ..messages.letterhead import letterhead_of
+        from ..monitoring import previews  # late, as below: loaded with the first page
+
+        present = state().settings.current()
+        return self.page(
+            "templates.html",
+            present=present,
+            templates=previews.listed(state()),
+            letterhead=letterhead_of(present.settings, state().organisation),
+        )
+
+    @expose("/preview/<path:name>")
+    def preview(self, name: str) -> ResponseReturnValue:
+        """One message with sample data: header fields, HTML and text."""
+        from ..monitoring import previews
+        from .message_view import Body
+
+        template, shown, problem = _found(name), None, ""
+        try:
+            shown = previews.preview(state(), template)
+        except InteractionMailError as error:
+            problem = str(error)
+        return self.page(
+            "template.html",
+            template=template,
+            shown=shown,
+            body=Body(text=shown.text, html=shown.html) if shown else None,
+            problem=problem,
+            visitor=visitor_with_address(),
+            form=PanelForm(),
+        )
+
+    @expose("/send", methods=("POST",))
+    def send(self) -> ResponseReturnValue:
+        """Send a message with sample data to the visitor, and to nobody else."""
+        need(Right.TEST)
+        template = _found(request.form.get("name", ""))
+        visitor = visitor_with_address()
+        if not token_is_valid():
+            flash(gettext(OUT_OF_DATE), "error")
+        elif visitor is None:
+            flash(gettext(NO_ADDRESS), "error")
+        else:
+            flash(*_sent(template, visitor))
+        return redirect(url_for(".preview", name=template.name), 303)
+
+
+def _found(name: str) -> Listed:
+    from ..monitoring import previews
+
+    return previews.find(state(), name) or abort(404)
+
+
+def _sent(template: Listed, visitor: Party) -> tuple[str, str]:
+    """Send the message of ``template``; returns what came of it, and the kind of that news."""
+    from ..monitoring import previews, test_history
+
+    by = current_actor()
+    if test_history.too_many(state(), by):
+        log.warning("test.too_many: %s sends samples again and again", one_line(by))
+        return gettext(TOO_MANY, limit=test_history.PER_MINUTE), "error"
+    try:
+        end = previews.send(state(), template, visitor)
+    except InteractionMailError as error:
+        return str(error), "error"
+    log.info("template.sent: %s, %s, to %s", end.outcome, template.name, one_line(by))
+    return _in_words(end)
+
+
+def _in_words(end: Diagnosis) -> tuple[str, str]:
+    if end.passed:
+        return gettext(COPY_ACCEPTED, address=end.values["to"]), "success"
+    texts = end.texts
+    return " ".join(filter(None, (f"{texts.title}.", texts.explanation, texts.advice))), "error"
