@@ -38,7 +38,10 @@ def describe(first: Contact, second: Contact, requester: User, reason: str | Non
     It is built from strings: what happens to the two rows afterwards does not matter.
     """
     return Merge(
-        (_describe(first), _describe(second)), requester=user_party(requester), reason=reason
+        (_describe(first), _describe(second)),
+        requester=user_party(requester),
+        reason=reason,
+        url=url_for("contacts.merge_pair", first_id=first.id, second_id=second.id, _external=True),
     )
 
 
@@ -51,4 +54,7 @@ def describe_done(survivor: Contact, removed: Contact, actor: User) -> Merge:
 def _describe(contact: Contact) -> MergeContact:
     # A link in a mail is made of the host name in the request: see TRUSTED_HOSTS in create_app.
     url = url_for("contacts.show", contact_id=contact.id, _external=True)
-    return MergeContact(contact.id, contact.name, location=contact.folder.name, url=url)
+    fields = {"E-mail": contact.email, "Phone": contact.phone, "City": contact.city}
+    return MergeContact(
+        contact.id, contact.name, location=contact.folder.name, url=url, fields=fields
+    )

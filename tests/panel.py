@@ -17,6 +17,7 @@ HOME = "/admin/messaging/"
 TEST = "/admin/messaging/test"
 HISTORY = "/admin/messaging/history/"
 OUTBOX = "/admin/messaging/outbox/"
+TEMPLATES = "/admin/messaging/templates/"
 TYPED = {
     "company_domain": "firm.example",
     "smtp_server": "mail.firm.example",

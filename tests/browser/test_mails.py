@@ -28,7 +28,9 @@ CONTRAST = """() => [...document.querySelectorAll('body *')]
 
 def html_of(site: Site, name: str) -> str:
     with site.app.app_context():
-        return str(previews.preview(state_of(), name).html)
+        template = previews.find(state_of(), name)
+        assert template is not None
+        return str(previews.preview(state_of(), template).html)
 
 
 @pytest.mark.parametrize("width", [320, 360, 600])

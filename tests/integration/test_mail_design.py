@@ -34,6 +34,7 @@ from flask_interaction_mail.errors import SettingsError
 from flask_interaction_mail.messages import plain_text
 from flask_interaction_mail.messages.letterhead import letterhead_of
 from flask_interaction_mail.monitoring import previews
+from flask_interaction_mail.monitoring.previews import Listed, Preview
 from flask_interaction_mail.settings.model import MessagingSettings
 from tests.host import ADA, NAMELESS, STEWARDS, Host, opened
 from tests.terminal import done, run
@@ -217,6 +218,18 @@ def test_a_resend_says_why_its_new_reader_gets_it(host: Host) -> None:
         assert "R&D" not in said
 
 
+def test_a_sentence_of_the_hosts_own_stays_in_a_resend(host: Host, folder: Path) -> None:
+    """Whoever gets it: only what we have written is written anew."""
+    (folder / "note.subject.txt").write_text("Note")
+    (folder / "note.txt").write_text("{{ why }}")
+    with host.app.app_context():
+        sent = send_notification(STEWARDS, template="note", context={"why": "Because."})
+        host.db.session.commit()
+        cancel_notification(sent.id)
+        operations.resend(host.state, sent.id)
+    assert email.message_from_bytes(host.rows()[-1].content).get_payload() == "Because.\r\n"
+
+
 def test_a_template_of_the_host_may_say_why_and_whom_it_is_copied_to(
     host: Host, folder: Path
 ) -> None:
@@ -279,53 +292,36 @@ def test_names_are_isolated_in_their_direction(host: Host) -> None:
     assert {holder.get("dir") for holder in holders} == {"auto"}
 
 
-@pytest.mark.parametrize(
-    ("field", "wrong", "right"),
-    [
-        ("colour", ["red", "#12345", "#12345g", "#123456;x:y", "url(x)"], "#A1B2C3"),
-        (
-            "logo_url",
-            ["http://x.example/l", "/l.png", "javascript:x", 'https://x.example/" a=b', "data:,"],
-            "https://x.example/l.png",
-        ),
-    ],
-)  # fmt: skip
-def test_colour_and_logo_are_what_they_say(
-    host: Host, field: str, wrong: list[str], right: str
-) -> None:
+@pytest.mark.parametrize("wrong", ["red", "#12345", "#12345g", "#123456;x:y", "url(x)"])
+def test_a_colour_is_one(host: Host, wrong: str) -> None:
     """Whatever else is refused with a sentence."""
-    for value in wrong:
-        with pytest.raises(SettingsError, match="must be a"):
-            host.configure(**{field: value})
-    host.configure(**{field: right})
+    with pytest.raises(SettingsError, match="must be a #"):
+        host.configure(mail_colour=wrong)
+    host.configure(mail_colour="#A1B2C3")
 
 
-def test_wrong_values_that_came_in_elsewhere_are_left_out() -> None:
+def test_a_wrong_colour_that_came_in_elsewhere_is_left_out() -> None:
     """A row that was changed by hand neither breaks mail nor puts anything into its styles."""
-    settings = MessagingSettings(colour="red;background:url(https://evil.example)", logo_url="x")
-    letterhead = letterhead_of(settings, "CRM")
-    assert (letterhead.colour, letterhead.logo) == ("#1f5fae", None)
+    settings = MessagingSettings(mail_colour="red;background:url(https://evil.example)")
+    assert letterhead_of(settings, "CRM").colour == "#1f5fae"
 
 
 # -- letterhead ------------------------------------------------------------------------
 
 
-def test_header_footer_colour_and_logo_stand_in_each_message(host: Host) -> None:
-    """The logo replaces the header, which is its text where pictures are not shown."""
+def test_header_footer_and_colour_stand_in_each_message(host: Host) -> None:
+    """The text on the colour is black or white, whichever can be read; there is no picture."""
     asked(host)
     text, page = parts(host)
     assert page.title is not None
     assert page.title.text == "crm"
     assert "\n-- \n" not in text
-    host.configure(
-        mail_header="Acme & Co", mail_footer="Acme GmbH, Berlin", colour="#ffe600",
-        logo_url="https://acme.example/logo.png",
-    )  # fmt: skip
+    host.configure(mail_header="Acme & Co", mail_footer="Acme GmbH, Berlin", mail_colour="#ffe600")
     asked(host, merge_of(requester=ADA))
     text, page = parts(host)
     assert text.endswith("\n-- \nAcme GmbH, Berlin\n")
-    (logo,) = page.select("img")
-    assert (logo["src"], logo["alt"]) == ("https://acme.example/logo.png", "Acme & Co")
+    assert page.select("img") == []
+    assert page.select_one(".im-sheet").text.split("\n\n")[0].strip() == "Acme & Co"  # type: ignore[union-attr]
     assert "Acme GmbH, Berlin" in page.text
     (button,) = page.select("a.im-button")
     assert "color: #000000" in button["style"]  # black on yellow
@@ -427,25 +423,32 @@ def test_styles_of_the_host_are_put_at_the_elements(
 # -- previews --------------------------------------------------------------------------
 
 
+def shown(host: Host, name: str) -> Preview:
+    template = previews.find(host.state, name)
+    assert template is not None
+    return previews.preview(host.state, template)
+
+
 def test_each_template_that_ships_has_a_preview(host: Host) -> None:
-    """Complete, without a server or addresses; the Message-ID and the date are new each time."""
+    """Complete, without a server or addresses, and nothing is stored."""
     host.configure(mail_footer="Foot")
     with host.app.app_context():
-        assert previews.names(host.state) == SHIPPED
-        for name in SHIPPED:
-            shown = previews.preview(host.state, name)
-            assert not shown.own
-            assert "{{" not in shown.text + str(shown.html) + shown.subject
-            assert shown.text.endswith("\n-- \nFoot\n")
-            assert {"From", "To", "Subject", "Message-ID"} <= {name for name, _ in shown.headers}
+        listed = previews.listed(host.state)
+        assert [template.name for template in listed] == SHIPPED
+        assert {(template.own, template.ships) for template in listed} == {(False, True)}
+        for template in listed:
+            found = previews.preview(host.state, template)
+            assert "{{" not in found.text + str(found.html) + found.subject
+            assert found.text.endswith("\n-- \nFoot\n")
+            assert {"From", "To", "Subject", "Message-ID"} <= {name for name, _ in found.headers}
     assert host.rows() == []
 
 
 def test_a_preview_needs_no_settings(tmp_path: Path) -> None:
     """Examples stand where nothing is set yet."""
     with opened(f"sqlite:///{tmp_path}/new.sqlite") as fresh:
-        shown = done(fresh, "preview", "merge_request", "--headers").out
-        assert "To: Data Stewards <data-stewards@example.com>" in shown.splitlines()
+        said = done(fresh, "preview", "merge_request", "--headers").out
+        assert "To: Data Stewards <data-stewards@example.com>" in said.splitlines()
 
 
 def test_a_template_of_the_host_has_a_preview(host: Host, folder: Path) -> None:
@@ -454,16 +457,17 @@ def test_a_template_of_the_host_has_a_preview(host: Host, folder: Path) -> None:
     (folder / "import_done.txt").write_text("Dear {{ user.name }}, {{ count }} rows came.")
     (folder / "digest.txt").write_text("mine")
     with host.app.app_context():
-        shown = previews.preview(host.state, "import_done")
-        assert (shown.own, shown.html, shown.subject) == (True, None, "{{ count }} rows")
-        assert shown.text == "Dear {{ user }}, {{ count }} rows came.\n"
+        found = shown(host, "import_done")
+        assert found.template == Listed("import_done", own=True, ships=False)
+        assert (found.html, found.subject) == (None, "{{ count }} rows")
+        assert found.text.splitlines()[0] == "Dear {{ user }}, {{ count }} rows came."
         (folder / "import_done.sample.json").write_text('{"count": 412, "user": {"name": "Ada"}}')
-        assert previews.preview(host.state, "import_done").text == "Dear Ada, 412 rows came.\n"
-        assert previews.preview(host.state, "digest").own
+        assert shown(host, "import_done").text.splitlines()[0] == "Dear Ada, 412 rows came."
+        assert shown(host, "digest").template == Listed("digest", own=True, ships=True)
         for wrong in ("[1]", "{"):
             (folder / "import_done.sample.json").write_text(wrong)
             with pytest.raises(TemplateMissing, match=r"import_done\.sample\.json"):
-                previews.preview(host.state, "import_done")
+                shown(host, "import_done")
     # A message still needs the values.
     with host.app.app_context(), pytest.raises(TemplateMissing):
         send_notification(ADA, template="import_done")
@@ -502,7 +506,7 @@ def test_spamassassin_finds_nothing_in_the_text(host: Host) -> None:
         pytest.skip("there is no SpamAssassin: apt-get install spamassassin")
     with host.app.app_context():
         for name in SHIPPED:
-            content = previews.preview(host.state, name).content
+            content = shown(host, name).content
             report = subprocess.run(
                 [program, "-L", "-t"], input=content, capture_output=True, check=False
             ).stdout.decode("utf-8", "replace")

@@ -58,6 +58,8 @@ MUTATIONS = (
     _m("T3", "the token is compared", "admin/csrf.py",
        "if not hmac.compare_digest(given, str(field.current_token).encode()):", "if False:",
        "test_a_post_without_the_right_token_does_nothing"),
+    _m("T3", "a copy of a template needs it, too", "admin/previews.py",
+       "if not token_is_valid():", "if False:", "test_a_post_without_the_right_token_does_nothing"),
     # -- T4: closed by default
     _m("T4", "a page asks for its right", "admin/panel_view.py",
        "        if self.is_accessible():\n            return None", "        return None",
@@ -68,7 +70,14 @@ MUTATIONS = (
     _m("T4", "bodies are not inherited from a login", "admin/access.py",
        'if right is Right.BODY:', "if not right:",
        "test_bodies_are_never_inherited_from_a_login"),
+    _m("T4", "a copy of a template goes to those who may test", "admin/previews.py",
+       "        need(Right.TEST)\n", "",
+       "test_r7_each_page_opens_to_those_with_its_rights_alone"),
     # -- T5: text stays text
+    _m("T5", "the HTML of a message is in a sandbox", f"{ADMIN}/_frame.html",
+       " sandbox title", " title", "test_an_html_text_has_no_power"),
+    _m("T5", "the HTML of a message is behind a policy", "admin/message_view.py",
+       "return _FRAMED + (self.html", "return (self.html", "test_an_html_text_has_no_power"),
     _m("T5", "subjects are escaped", f"{ADMIN}/message.html",
        "{{ row.subject or _gettext('(no subject)') }}", "{{ row.subject|safe }}",
        "test_t5_outbox"),
@@ -207,6 +216,9 @@ MUTATIONS = (
     _m("T14", "one request per pair and window", "merges.py",
        "if earlier is not None and _still_stands(state, earlier, settings):", "if False:",
        "test_ten_clicks_are_one_request"),
+    _m("T14", "copies of templates are counted as tests are", "admin/previews.py",
+       "if test_history.too_many(state(), by):", "if False:",
+       "test_ten_copies_a_minute_are_allowed"),
     # -- T15: blind copies, HTML mail
     _m("T15", "blind copies stay out of the header", "messages/compose.py",
        "        cc=cc,\n        message_id", "        cc=(*cc, *bcc),\n        message_id",
@@ -216,7 +228,7 @@ MUTATIONS = (
        "test_t15_names_in_html_mail_make_no_element"),
     _m("T15", "colours of the letterhead are colours", "messages/letterhead.py",
        "own = _clean(cleaners.colour, colour) or _COLOUR", "own = colour or _COLOUR",
-       "test_wrong_values_that_came_in_elsewhere_are_left_out"),
+       "test_a_wrong_colour_that_came_in_elsewhere_is_left_out"),
     # -- T16: one line
     _m("T16", "replies are one line", "transport/smtp/replies.py",
        "if not (text.isascii() and text.isprintable()):", "if False:",

@@ -24,7 +24,7 @@ from flask_interaction_mail.models import (
     SettingsRow,
 )
 from flask_interaction_mail.settings.model import SETTINGS
-from tests.panel import HOME, OUTBOX, TEST, TYPED, Panel, form_values, opened_panel
+from tests.panel import HOME, OUTBOX, TEMPLATES, TEST, TYPED, Panel, form_values, opened_panel
 from tests.proofs import proved
 from tests.security.corpora import NAUGHTY
 from tests.security.dom import MARKUP, links_of, shape_of
@@ -35,7 +35,7 @@ TEXTS = [*MARKUP, *(one for one in NAUGHTY if (one.strip() and one.isascii()) or
 TEXTS = [one for one in TEXTS if one.strip() and "\0" not in one]
 HARMLESS = "x"
 _WITHIN = re.compile(
-    r'sandbox title="Text of the message" srcdoc="&lt;!DOCTYPE html&gt;&lt;meta http-equiv='
+    r'sandbox title="Text of the message[^"]*" srcdoc="&lt;!DOCTYPE html&gt;&lt;meta http-equiv='
     r"Content-Security-Policy content=&#34;default-src &#39;none&#39;; [^\"]*\""
 )
 
@@ -206,7 +206,19 @@ def test_t5_settings_and_history(panel: Panel) -> None:
             connection.execute(sa.update(SettingsRow).values(**row, created_at=at))
             connection.execute(sa.update(CheckRow).values(by=by))
         shape.keeps("settings", page(panel, HOME))
+        shape.keeps("templates", page(panel, TEMPLATES))
     proved("T5", f"settings: {len(TEXTS)} texts: {{}} pages keep their shape", shape.pages)
+
+
+def test_t5_what_stands_around_a_message(panel: Panel) -> None:
+    """Header and footer in the preview of a message: in its header fields, text and frames."""
+    shape = Shape()
+    for texts in ([HARMLESS] * 3, *several([text for text in TEXTS if text.isprintable()], 3)):
+        names = ("mail_header", "mail_footer", "sender_name")
+        look = dict(zip(names, (text[:200] for text in texts), strict=True))
+        panel.host.configure(**look)
+        shape.keeps("preview", page(panel, f"{TEMPLATES}preview/merge_request"))
+    proved("T5", f"previews: {len(TEXTS)} texts: {{}} pages keep their shape", shape.pages)
 
 
 def test_t5_what_was_typed_and_refused(panel: Panel) -> None:

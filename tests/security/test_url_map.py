@@ -23,13 +23,24 @@ from flask_interaction_mail import Right, send_notification
 from flask_interaction_mail.values import Party
 from tests import outbox_rows
 from tests.host import ADA, Host
-from tests.panel import HISTORY, HOME, OUTBOX, TEST, TYPED, OpenIndex, Panel, form_values
+from tests.panel import (
+    HISTORY,
+    HOME,
+    OUTBOX,
+    TEMPLATES,
+    TEST,
+    TYPED,
+    OpenIndex,
+    Panel,
+    form_values,
+)
 from tests.proofs import proved
 
 SECRET = "canary-in-the-text"
 SEEN = re.compile(r"INSERT INTO \"interaction_mail_check\" .*'deed'.*'(read|exported)'")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 DETAILS = OUTBOX + "<uuid:id>/"
+PREVIEW = TEMPLATES + "preview/<path:name>"
 END = HOME + "end/<any(paused, divert_to):switch>"
 END_PAUSE = HOME + "end/paused"
 STATIC = "/admin/messaging/{}static/<path:filename>"
@@ -63,12 +74,16 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("POST", DETAILS + "resend"): needing("outbox", "resend", status=303, changes=True),
     ("POST", DETAILS + "cancel"): needing("outbox", "resend", status=303, changes=True),
     ("POST", DETAILS + "release"): needing("outbox", "resend", status=303, changes=True),
+    ("GET", TEMPLATES): needing("view"),
+    ("GET", PREVIEW): needing("view"),
+    ("POST", TEMPLATES + "send"): needing("view", "test", status=303),
     ("GET", HISTORY): needing("history"),
     ("GET", HISTORY + "<int:revision>/"): needing("history"),
     ("POST", HISTORY + "restore"): needing("history", "edit", status=303, changes=True),
     # style and script: for everybody
     ("GET", STATIC.format("")): needing(),
     ("GET", STATIC.format("outbox/")): needing(),
+    ("GET", STATIC.format("templates/")): needing(),
     ("GET", STATIC.format("history/")): needing(),
 }
 PAGES = [route for route in ROUTES if ROUTES[route].needs]
@@ -103,7 +118,7 @@ class Site:
 
     def url(self, rule: str) -> str:
         some = {"<uuid:id>": str(self.message), "<path:filename>": "panel.css", END: END_PAUSE}
-        some["<int:revision>"] = "1"
+        some |= {"<int:revision>": "1", "<path:name>": "merge_request"}
         for part, text in some.items():
             rule = rule.replace(part, text)
         return rule
@@ -117,6 +132,7 @@ class Site:
         self.grant(*Right)
         of_form = rule in (HOME, TEST)
         forms = {HOME: HOME, TEST: HOME, HISTORY + "restore": HISTORY + "1/"}
+        forms[TEMPLATES + "send"] = self.url(PREVIEW)
         values = form_values((panel or self.panel).get(forms.get(rule, self.url(DETAILS))))
         return values | TYPED | {"smtp_server": "127.0.0.1"} if of_form else values
 
@@ -414,10 +430,15 @@ def test_no_page_has_inline_script_or_style(site: Site) -> None:
 
 def test_an_html_text_has_no_power(site: Site) -> None:
     """A frame without any permission, and a policy that loads and runs nothing by itself (T5)."""
-    site.grant("outbox", "body")
-    frame = site.panel.get(site.url(DETAILS)).select_one("iframe")
-    assert frame is not None
-    assert frame.get_attribute_list("sandbox") == []  # nothing is allowed
+    site.grant("view", "outbox", "body")
+    frames = [site.panel.get(site.url(rule)).select("iframe") for rule in (DETAILS, PREVIEW)]
+    assert [len(found) for found in frames] == [1, 2]
+    for frame in (*frames[0], *frames[1]):
+        assert frame.get_attribute_list("sandbox") == []  # nothing is allowed
+        within = BeautifulSoup(str(frame["srcdoc"]), "html.parser").find_all(True)
+        assert within[0]["http-equiv"] == "Content-Security-Policy"
+        assert str(within[0]["content"]).startswith("default-src 'none';")
+        assert within[1]["target"] == "_blank"  # where the sandbox lets nothing open
     answer = site.ask("GET", DETAILS + "html")
     policy = [part.strip() for part in answer.headers["Content-Security-Policy"].split(";")]
     assert "default-src 'none'" in policy
