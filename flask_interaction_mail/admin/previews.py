@@ -61,7 +61,7 @@ class TemplatesView(PanelView):
             problem = str(error)
         return self.page(
             "template.html",
-            template=template,
+            listed=template,
             shown=shown,
             body=Body(text=shown.text, html=shown.html) if shown else None,
             problem=problem,

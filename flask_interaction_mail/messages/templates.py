@@ -97,11 +97,12 @@ def _inlined(name: str, html: str) -> str:
     if html.count(_STYLE) == html.count(_KEPT):
         return html
     try:
-        import css_inline  # late: an extra, and only for templates of the host
+        # Late: an extra, and only for templates of the host.
+        import css_inline  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         return html
     try:
-        return css_inline.inline(html, load_remote_stylesheets=False, keep_at_rules=True)
+        return str(css_inline.inline(html, load_remote_stylesheets=False, keep_at_rules=True))
     except css_inline.InlineError as error:
         raise TemplateMissing(f"The styles of {FOLDER}/{name}.html are wrong: {error}") from error
 

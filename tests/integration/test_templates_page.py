@@ -297,7 +297,7 @@ def test_ten_copies_a_minute_are_allowed(panel: Panel, server: Server) -> None:
     assert len(server.box.envelopes) == 10
 
 
-def test_a_copy_is_written_in_the_visitors_names_and_samples(
+def test_a_copy_of_a_hosts_template_has_its_sample(
     panel: Panel, server: Server, folder: Path
 ) -> None:
     """A template of the host, with its own sample."""
