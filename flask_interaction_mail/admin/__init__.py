@@ -18,9 +18,9 @@ __all__ = ["add_views", "check"]
 
 _SETTINGS: Final = "interaction_mail"
 _OUTBOX: Final = "interaction_mail_outbox"
-_TEMPLATES: Final = "interaction_mail_templates"
+_PREVIEWS: Final = "interaction_mail_previews"
 _HISTORY: Final = "interaction_mail_history"
-_ENDPOINTS: Final = frozenset({_SETTINGS, _OUTBOX, _TEMPLATES, _HISTORY})
+_ENDPOINTS: Final = frozenset({_SETTINGS, _OUTBOX, _PREVIEWS, _HISTORY})
 
 
 def check(admin: Admin, app: Flask) -> None:
@@ -51,7 +51,7 @@ def add_views(admin: Admin, app: Flask) -> None:
     pages = (
         MessagingView(endpoint=_SETTINGS, url="messaging"),
         OutboxView(endpoint=_OUTBOX, url="messaging/outbox"),
-        TemplatesView(endpoint=_TEMPLATES, url="messaging/templates"),
+        TemplatesView(endpoint=_PREVIEWS, url="messaging/templates"),
         HistoryView(endpoint=_HISTORY, url="messaging/history"),
     )
     for view in pages:

@@ -48,13 +48,13 @@ class TemplatesView(PanelView):
             letterhead=letterhead_of(present.settings, state().organisation),
         )
 
-    @expose("/preview/<path:name>")
-    def preview(self, name: str) -> ResponseReturnValue:
+    @expose("/preview/<path:which>")
+    def preview(self, which: str) -> ResponseReturnValue:
         """One message with sample data: header fields, HTML and text."""
         from ..monitoring import previews
         from .message_view import Body
 
-        template, shown, problem = _found(name), None, ""
+        template, shown, problem = _found(which), None, ""
         try:
             shown = previews.preview(state(), template)
         except InteractionMailError as error:
@@ -81,7 +81,7 @@ class TemplatesView(PanelView):
             flash(gettext(NO_ADDRESS), "error")
         else:
             flash(*_sent(template, visitor))
-        return redirect(url_for(".preview", name=template.name), 303)
+        return redirect(url_for(".preview", which=template.name), 303)
 
 
 def _found(name: str) -> Listed:

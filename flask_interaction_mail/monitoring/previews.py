@@ -158,7 +158,7 @@ def _intent(sample: Sample, texts: Texts) -> Intent:
 
 def _part(message: EmailMessage, kind: Literal["plain", "html"]) -> str | None:
     part = message.get_body((kind,))
-    return str(part.get_content()) if part is not None else None
+    return str(part.get_content()).replace("\r\n", "\n") if part is not None else None
 
 
 def _own_sample(env: jinja2.Environment, name: str) -> Mapping[str, Any]:

@@ -305,4 +305,4 @@ def test_a_copy_of_a_hosts_template_has_its_sample(
     (folder / "import_done.sample.json").write_text('{"count": 412}')
     panel.save(**server.typed)
     assert "accepted" in press(panel, "import_done")
-    assert sent(server.box).get_content() == "412 rows, {{ more }}\n"
+    assert sent(server.box).get_content() == "412 rows, {{ more }}\r\n"

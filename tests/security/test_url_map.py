@@ -40,7 +40,7 @@ SECRET = "canary-in-the-text"
 SEEN = re.compile(r"INSERT INTO \"interaction_mail_check\" .*'deed'.*'(read|exported)'")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
 DETAILS = OUTBOX + "<uuid:id>/"
-PREVIEW = TEMPLATES + "preview/<path:name>"
+PREVIEW = TEMPLATES + "preview/<path:which>"
 END = HOME + "end/<any(paused, divert_to):switch>"
 END_PAUSE = HOME + "end/paused"
 STATIC = "/admin/messaging/{}static/<path:filename>"
@@ -118,7 +118,7 @@ class Site:
 
     def url(self, rule: str) -> str:
         some = {"<uuid:id>": str(self.message), "<path:filename>": "panel.css", END: END_PAUSE}
-        some |= {"<int:revision>": "1", "<path:name>": "merge_request"}
+        some |= {"<int:revision>": "1", "<path:which>": "merge_request"}
         for part, text in some.items():
             rule = rule.replace(part, text)
         return rule
