@@ -80,7 +80,7 @@ def _completed(settings: MessagingSettings) -> Sample:
 
 def _digest(_: MessagingSettings) -> Sample:
     subject = "Please merge: Hopper, Grace and Grace Hopper"
-    text = "Ben Okafor would like to merge these two contacts, which look like duplicates …"
+    text = "Ben Okafor would like to merge these two contacts, which look like duplicates"
     summary = Summary(
         kind=Kind.REQUEST,
         count=4,
