@@ -31,7 +31,16 @@ REQUIRED = {
     "dnspython": (2, 6, 1),  # CVE-2023-29483: others could end a question with a forged answer
     "blinker": (1, 6, 2),
 }
-OPTIONAL = ("celery", "flask_babel", "alembic", "flask_login", "flask_migrate", "aiosmtpd")
+OPTIONAL = (
+    "celery",
+    "flask_babel",
+    "alembic",
+    "css_inline",
+    "inscriptis",
+    "flask_login",
+    "flask_migrate",
+    "aiosmtpd",
+)
 
 
 @cache
