@@ -319,7 +319,7 @@ class MessagingSettings:
         None,
         clean=cleaners.name,
         section=Section.LOOK,
-        label="Header",
+        label="Header of messages",
         help="Stands at the top of each message, such as the name of your company. "
         "If it is empty, the name of the sender stands there.",
         command="Stands at the top of each message with HTML.",
@@ -330,7 +330,7 @@ class MessagingSettings:
         None,
         clean=cleaners.name,
         section=Section.LOOK,
-        label="Footer",
+        label="Footer of messages",
         help="Stands at the end of each message, such as the address of your company, or whom to "
         "ask.",
         command="Stands at the end of each message.",
@@ -340,7 +340,7 @@ class MessagingSettings:
         None,
         clean=cleaners.colour,
         section=Section.LOOK,
-        label="Colour",
+        label="Colour of messages",
         help="The colour of buttons, and of the line at the top: a # and six digits or letters "
         "from a to f.",
         attributes={"placeholder": "#1f5fae"},
