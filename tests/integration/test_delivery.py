@@ -654,7 +654,7 @@ def test_what_is_given_up_is_told_to_default_to_once(tmp_path: Path, catcher: Ca
     assert (mail.sender, mail.recipients) == ("crm@firm.example", ["merge-desk@firm.example"])
     assert mail.message["From"] == "crm@firm.example"
     assert mail.message["Subject"] == "Not delivered: Hello"
-    text = mail.message.get_content()
+    text = mail.message.get_body(("plain",)).get_content()
     assert "The mail server did not take a message in 36 attempts" in text
     assert "bob@firm.example: 450 4.2.0 later" in text
 
