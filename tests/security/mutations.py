@@ -227,7 +227,7 @@ MUTATIONS = (
        "{{ contact.name }}{% endif %}", "{{ contact.name|safe }}{% endif %}",
        "test_t15_names_in_html_mail_make_no_element"),
     _m("T15", "colours of the letterhead are colours", "messages/letterhead.py",
-       "own = _clean(cleaners.colour, colour) or _COLOUR", "own = colour or _COLOUR",
+       "own = _clean(colour) or _COLOUR", "own = colour or _COLOUR",
        "test_a_wrong_colour_that_came_in_elsewhere_is_left_out"),
     # -- T16: one line
     _m("T16", "replies are one line", "transport/smtp/replies.py",

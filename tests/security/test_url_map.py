@@ -434,6 +434,7 @@ def test_an_html_text_has_no_power(site: Site) -> None:
     frames = [site.panel.get(site.url(rule)).select("iframe") for rule in (DETAILS, PREVIEW)]
     assert [len(found) for found in frames] == [1, 2]
     for frame in (*frames[0], *frames[1]):
+        assert frame.has_attr("sandbox")
         assert frame.get_attribute_list("sandbox") == []  # nothing is allowed
         within = BeautifulSoup(str(frame["srcdoc"]), "html.parser").find_all(True)
         assert within[0]["http-equiv"] == "Content-Security-Policy"
