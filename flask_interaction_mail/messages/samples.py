@@ -122,8 +122,8 @@ def _test(settings: MessagingSettings) -> Sample:
         "server": settings.smtp_server,
         "port": settings.smtp_port,
     }
-    copy = Party("", settings.default_from)
-    return Sample(names=names, whom=Addressees(kind="test", source="test", cc=(copy,)))
+    to, copy = Party("", settings.default_to), Party("", settings.default_from)
+    return Sample(names=names, whom=Addressees(kind="test", source="test", to=(to,), cc=(copy,)))
 
 
 _SAMPLES: Final[Mapping[str, Callable[[MessagingSettings], Sample]]] = {

@@ -444,6 +444,14 @@ def test_each_template_that_ships_has_a_preview(host: Host) -> None:
     assert host.rows() == []
 
 
+def test_the_preview_of_the_test_message_goes_where_a_test_goes(host: Host) -> None:
+    """To the default To, with a copy to the default From."""
+    with host.app.app_context():
+        headers = dict(shown(host, "settings_test").headers)
+    assert (headers["To"], headers["Cc"]) == ("merge-desk@firm.example", "crm@firm.example")
+    assert headers["From"] == "crm@firm.example"
+
+
 def test_a_preview_needs_no_settings(tmp_path: Path) -> None:
     """Examples stand where nothing is set yet."""
     with opened(f"sqlite:///{tmp_path}/new.sqlite") as fresh:
