@@ -5,11 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+
+from flask import Flask
 
 from flask_interaction_mail.diagnosis.results import Diagnosis, Step
 from flask_interaction_mail.diagnosis.runner import diagnose
 from flask_interaction_mail.diagnosis.sample_message import Sample, make_sample
+from flask_interaction_mail.messages import templates
 from flask_interaction_mail.messages.intent import Texts
 from flask_interaction_mail.settings.model import MessagingSettings, relay_of
 from flask_interaction_mail.transport.base import Envelope
@@ -42,8 +46,11 @@ def login_settings(port: int, **changes: Any) -> MessagingSettings:
     return settings(port, **{**values, **changes})
 
 
+_APP = Flask("clients", template_folder=str(Path(templates.__file__).parents[1] / "templates"))
+
+
 def _written(names: Mapping[str, Any]) -> Texts:
-    return Texts(subject="Test message", text=f"Sent to {names['to']}.\n", html=None)
+    return templates.render(_APP, "settings_test", names, locale=None)
 
 
 def steps_of_test(settings: MessagingSettings, **options: Any) -> Iterator[Step | Diagnosis]:
