@@ -23,7 +23,7 @@ from .messages.message import NewMessage
 from .outbox import messages
 from .outbox.insert import fitted, insert
 from .settings.layers import InForce
-from .settings.model import MessagingSettings
+from .settings.model import SECRETS, MessagingSettings
 from .state import State
 from .unit_of_work.announce import announce_ids, send_signal
 from .unit_of_work.app_context import wake
@@ -85,11 +85,12 @@ def _settings_changed(state: State, previous: InForce, saved: InForce, changed_b
     except sa.exc.SQLAlchemyError:
         # The settings are saved all the same, and the breaker probes the server by itself.
         log.exception("settings.breaker: it could not be closed")
+    hidden: dict[str, Any] = dict.fromkeys(SECRETS)
     send_signal(
         state.app,
         signals.settings_changed,
-        previous=replace(previous.settings, password=None),
-        settings=replace(saved.settings, password=None),
+        previous=replace(previous.settings, **hidden),
+        settings=replace(saved.settings, **hidden),
         changed_by=changed_by,
     )
     wake(state)

@@ -8,6 +8,7 @@ from flask import Flask
 from flask_admin import Admin
 
 from ..errors import InteractionMailError
+from .health import HealthView
 from .history import HistoryView
 from .messaging import MessagingView
 from .outbox import OutboxView
@@ -18,7 +19,8 @@ __all__ = ["add_views", "check"]
 _SETTINGS: Final = "interaction_mail"
 _OUTBOX: Final = "interaction_mail_outbox"
 _HISTORY: Final = "interaction_mail_history"
-_ENDPOINTS: Final = frozenset({_SETTINGS, _OUTBOX, _HISTORY})
+_HEALTH: Final = "interaction_mail_health"
+_ENDPOINTS: Final = frozenset({_SETTINGS, _OUTBOX, _HISTORY, _HEALTH})
 
 
 def check(admin: Admin, app: Flask) -> None:
@@ -50,6 +52,7 @@ def add_views(admin: Admin, app: Flask) -> None:
         MessagingView(endpoint=_SETTINGS, url="messaging"),
         OutboxView(endpoint=_OUTBOX, url="messaging/outbox"),
         HistoryView(endpoint=_HISTORY, url="messaging/history"),
+        HealthView(endpoint=_HEALTH, url="messaging/health"),
     )
     for view in pages:
         if view.endpoint not in present:

@@ -10,7 +10,7 @@ from flask_admin import expose
 
 from .. import clock, operations
 from ..errors import InteractionMailError, SettingsError
-from ..settings.model import SETTINGS
+from ..settings.model import SECRETS, SETTINGS
 from ..values import Right
 from .csrf import PanelForm
 from .forms import SettingsForm, revision_number
@@ -96,7 +96,7 @@ class _Changes:
         self._form = SettingsForm()
 
     def __call__(self, revision: Revision) -> list[tuple[str, str, str]]:
-        """Label, former and present value of each field; "" for both of a password."""
+        """Label, former and present value of each field; "" for both of a secret."""
         return [
             (
                 _label(name),
@@ -107,7 +107,7 @@ class _Changes:
         ]
 
     def _shown(self, name: str, values: Any) -> str:
-        if name != "password":
+        if name not in SECRETS:
             value = values.get(name, SETTINGS[name].default)
             self._form[name].process(None, "" if value is None else value)
         return self._form.shown(name)

@@ -18,7 +18,7 @@ from ..settings.presets import PRESETS, Preset
 from ..text import one_line
 from ..values import Party, Right
 from .csrf import is_same_origin
-from .forms import SettingsForm, origin_notes, password_hint
+from .forms import SettingsForm, origin_notes, password_hint, secret_hint
 from .panel_view import (
     PanelView,
     asset,
@@ -214,7 +214,7 @@ class MessagingView(PanelView):
             form=form,
             names=SETTINGS,
             present=present,
-            hints={"password": password_hint(present)},
+            hints={"password": password_hint(present), "alert_secret": secret_hint(present)},
             badge=test_history.badge(state(), present),
             conflict=conflict,
             presets=PRESETS.values(),

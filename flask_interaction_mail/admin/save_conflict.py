@@ -8,7 +8,7 @@ from datetime import datetime
 
 from .. import clock
 from ..settings.layers import InForce
-from ..settings.model import SETTINGS
+from ..settings.model import SECRETS, SETTINGS
 from ..settings.store import SettingsStore
 from .forms import SettingsForm
 
@@ -59,7 +59,7 @@ def between(
     before = SettingsForm.of(base) if base else None
     differences, taken = [], []
     for name in SETTINGS:
-        if name == "password" or name in present.overridden:
+        if name in SECRETS or name in present.overridden:
             continue
         mine, other = form.comparable(name), theirs.comparable(name)
         original = before.comparable(name) if before else None

@@ -19,7 +19,7 @@ from ..settings.model import relay_of
 from ..state import State
 from ..transport.registry import Transports
 from ..unit_of_work.announce import announce_ids
-from . import appserver, notices, wakeup
+from . import appserver, notices, wakeup, watch
 from .digests import RateLimiter
 from .dispatcher import Dispatcher
 from .mechanisms import Logins
@@ -70,6 +70,7 @@ def _ports(state: State) -> DispatcherPorts:
         listening=lambda wake: wakeup.listening(state.database.bind.engine, wake),
         suppressed=lambda: state.suppressed,
         tidy=partial(operations.purge, state),
+        watch=partial(watch.turn, state, transports),
         report=partial(notices.report, state),
         rate_limits=RateLimiter(state),
     )

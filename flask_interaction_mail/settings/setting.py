@@ -17,6 +17,7 @@ class Section(enum.StrEnum):
     ADDRESSES = "addresses"
     FROM = "from"
     OPERATION = "operation"  # switches for a while: not how mail is sent, but whether
+    ALERTS = "alerts"  # folded, as the next one is
     ADVANCED = "advanced"  # folded while everything in it has its default
 
 
