@@ -150,7 +150,7 @@ class SettingsForm(PanelForm):
         """Whether a field of ``section`` has an error, or another value than its default."""
         default = _values_of(MessagingSettings())
         return any(
-            self[name].errors or (self[name].data or "") != (default.get(name) or "")
+            self[name].errors or self.comparable(name) != str(default.get(name) or "")
             for name, setting in SETTINGS.items()
             if setting.section == section
         )

@@ -42,7 +42,7 @@ class Conflict:
     at: datetime | None
     differences: tuple[Difference, ...]
     taken: tuple[str, ...]
-    password: bool
+    secrets: frozenset[str]
     decided: bool
 
 
@@ -89,7 +89,7 @@ def between(
         at=clock.to_db(newer[0].at) if newer else None,
         differences=tuple(differences),
         taken=tuple(taken),
-        password=any("password" in entry.changed for entry in newer),
+        secrets=frozenset(name for entry in newer for name in entry.changed if name in SECRETS),
         decided=sent.get("conflict") == str(present.revision)
         and all(difference.choice for difference in differences),
     )

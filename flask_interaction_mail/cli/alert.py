@@ -37,7 +37,7 @@ def alert(test: bool, as_json: bool) -> None:
 
 
 def _test(state: State) -> None:
-    if alerts.send_test(state, by=operator()):
+    if alerts.send_test(state, state.settings.current().settings, by=operator()):
         say("Told to the log, to the signal messaging_alert, and to the webhook, which took it.")
     else:
         say("Told to the log and to the signal messaging_alert. There is no webhook (alert_url).")

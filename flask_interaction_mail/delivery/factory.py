@@ -19,7 +19,7 @@ from ..settings.model import relay_of
 from ..state import State
 from ..transport.registry import Transports
 from ..unit_of_work.announce import announce_ids
-from . import appserver, notices, wakeup, watch
+from . import appserver, notices, wakeup
 from .digests import RateLimiter
 from .dispatcher import Dispatcher
 from .mechanisms import Logins
@@ -70,10 +70,16 @@ def _ports(state: State) -> DispatcherPorts:
         listening=lambda wake: wakeup.listening(state.database.bind.engine, wake),
         suppressed=lambda: state.suppressed,
         tidy=partial(operations.purge, state),
-        watch=partial(watch.turn, state, transports),
+        watch=partial(_watch, state, transports),
         report=partial(notices.report, state),
         rate_limits=RateLimiter(state),
     )
+
+
+def _watch(state: State, transports: Transports) -> None:
+    from . import watch  # late: the first turn comes when a process has delivered for a minute
+
+    watch.turn(state, transports)
 
 
 def _announce(state: State, results: Sequence[AttemptResult]) -> None:

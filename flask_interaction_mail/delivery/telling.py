@@ -11,7 +11,7 @@ from .. import clock, signals
 from ..errors import InteractionMailError
 from ..logs import log
 from ..outbox.alerts import Change
-from ..outbox.conditions import OVER, TITLES
+from ..outbox.conditions import OVER, TITLES, tellable
 from ..settings.model import MessagingSettings
 from ..state import State
 from ..transport import webhook
@@ -50,7 +50,7 @@ def tell_test(state: State, settings: MessagingSettings, *, by: str) -> bool:
         name="test",
         state="test",
         title="This is a test",
-        text=f"A test of the alerts, asked for by {by}. Nothing is wrong.",
+        text=tellable(f"A test of the alerts, asked for by {by}. Nothing is wrong."),
         began_at=(now := clock.from_db(clock.now())),
         at=now,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..clock import from_db
 from ..delivery import telling, watch
 from ..outbox import alerts
+from ..settings.model import MessagingSettings
 from ..state import State
 from .exposition import Health
 
@@ -30,12 +31,12 @@ def check(state: State) -> Health:
     return health(state)
 
 
-def send_test(state: State, *, by: str) -> bool:
-    """Send a test alert to the log, the signal and the webhook, on behalf of ``by``.
+def send_test(state: State, settings: MessagingSettings, *, by: str) -> bool:
+    """Send a test alert to the log, the signal and the webhook of ``settings``, for ``by``.
 
     False if there is no webhook. The webhook takes 10 seconds at most; no transaction is open.
 
     Raises:
         InteractionMailError: the webhook did not take it; the text says why.
     """
-    return telling.tell_test(state, state.settings.current().settings, by=by)
+    return telling.tell_test(state, settings, by=by)

@@ -94,7 +94,7 @@ def holding(
         AlertName.NOBODY: _nobody(vitals) if watched else "",
         AlertName.EXPIRY: _expiry(vitals, settings, ends),
     }
-    return {name: _storable(text) for name, text in found.items() if text}
+    return {name: tellable(text) for name, text in found.items() if text}
 
 
 def _waiting(vitals: Vitals, settings: MessagingSettings) -> str:
@@ -132,6 +132,9 @@ def _expiry(
     return " ".join(f"{what} ends on {at:%Y-%m-%d at %H:%M} UTC." for what, at in soon)
 
 
-def _storable(text: str) -> str:
-    """``text`` without addresses, which a server may have named: this goes to other places."""
+def tellable(text: str) -> str:
+    """``text`` in one line without addresses, which a server may have named.
+
+    What is told goes to other places than mail.
+    """
     return cut(_ADDRESS.sub("(an address)", one_line(text)), _LONGEST)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 
 class Secret:
@@ -48,8 +47,7 @@ class Secret:
         raise TypeError("a Secret cannot be pickled")
 
 
-@dataclass(frozen=True, slots=True)
-class BoundSecret:
+class BoundSecret(NamedTuple):
     """A secret together with the one URL that it is for; it is used with no other."""
 
     secret: Secret

@@ -272,6 +272,13 @@ MUTATIONS = (
     _m("T20", "addresses stay out of alerts", "outbox/conditions.py",
        '_ADDRESS.sub("(an address)", one_line(text))', "one_line(text)",
        "test_no_address_is_told"),
+    _m("T20", "test alerts are counted", "admin/messaging.py",
+       "if test_history.too_many(state(), by):", "if False:",
+       "test_eleven_test_alerts_in_a_minute_are_too_many"),
+    _m("T20", "a name tells no address", "delivery/telling.py",
+       'tellable(f"A test of the alerts, asked for by {by}. Nothing is wrong.")',
+       'f"A test of the alerts, asked for by {by}. Nothing is wrong."',
+       "test_who_asked_is_named_without_an_address"),
     # -- T21: the page for monitors
     _m("T21", "no page without a token", "admin/health.py",
        "if KEY not in current_app.extensions or state().config.health_token is None:",

@@ -33,6 +33,7 @@ DETAILS = OUTBOX + "<uuid:id>/"
 END = HOME + "end/<any(paused, divert_to):switch>"
 END_PAUSE = HOME + "end/paused"
 HEALTH = "/admin/messaging/health"
+ALERT = "/admin/messaging/alert"
 TOKEN = {"Authorization": "Bearer of-the-monitor"}
 STATIC = "/admin/messaging/{}static/<path:filename>"
 
@@ -56,6 +57,7 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("POST", HOME): needing("view", "edit", status=303, changes=True),
     ("GET", TEST): needing("view", "test"),
     ("POST", TEST): needing("view", "test", changes=True),
+    ("POST", ALERT): needing("view", "test"),
     ("POST", HOME + "preset"): needing("view", "edit"),
     ("POST", END): needing("view", "edit", status=303, changes=True),
     ("GET", OUTBOX): needing("outbox"),
@@ -121,8 +123,8 @@ class Site:
     def filled(self, rule: str, panel: Panel | None = None) -> dict[str, str]:
         """What a visitor with all rights sends to ``rule``: valid in every respect."""
         self.grant(*Right)
-        of_form = rule in (HOME, TEST)
-        forms = {HOME: HOME, TEST: HOME, HISTORY + "restore": HISTORY + "1/"}
+        of_form = rule in (HOME, TEST, ALERT)
+        forms = {HOME: HOME, TEST: HOME, ALERT: HOME, HISTORY + "restore": HISTORY + "1/"}
         values = form_values((panel or self.panel).get(forms.get(rule, self.url(DETAILS))))
         return values | TYPED | {"smtp_server": "127.0.0.1"} if of_form else values
 

@@ -193,10 +193,11 @@ def test_a_worker_loads_neither_diagnosis_nor_what_others_do():
 
 
 def test_a_worker_without_work_has_not_what_messages_need():
-    """It checks no address before it has an outcome, and makes no digest before one is due."""
+    """It checks no address before an outcome, makes no digest before one is due, tells no alert."""
     modules = loaded(IDLE_WORKER)
     assert "flask_interaction_mail.delivery.agents" in modules
-    late = ("email_validator", "html.parser", "flask_interaction_mail.messages.digest_content")
+    ours = ("delivery.watch", "messages.digest_content", "transport.webhook")
+    late = ("email_validator", "html.parser", *(f"flask_interaction_mail.{one}" for one in ours))
     assert too_early(modules, late) == []
 
 
