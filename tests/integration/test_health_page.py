@@ -166,9 +166,13 @@ def test_without_a_token_in_the_configuration_there_is_no_page(tmp_path: Path) -
     host.close()
 
 
-def test_it_is_not_in_the_menu(host: Host) -> None:
-    """It is not for people."""
-    assert URL not in host.app.test_client().get("/admin/").text
+def test_it_is_neither_in_the_menu_nor_a_tab(host: Host) -> None:
+    """It is not for people, with the token or without."""
+    for token in (None, TOKEN):
+        for page in ("/admin/", "/admin/messaging/"):
+            answer = ask(host, token, url=page)
+            assert answer.status_code == 200
+            assert URL not in answer.text
 
 
 def test_a_database_that_is_broken_is_503(host: Host) -> None:
