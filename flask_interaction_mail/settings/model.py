@@ -232,7 +232,7 @@ class MessagingSettings:
         clean=cleaners.webhook,
         section=Section.ALERTS,
         label="Webhook for alerts",
-        help="A web address that is told when mail is in trouble, and when that is over: of a chat, "
+        help="A web address that is told when mail is in trouble and when that is over: of a chat, "
         "a pager or a monitor, which must not depend on this mail.",
         attributes={"inputmode": "url", "placeholder": "https://"},
         command="URL that is told of alerts.",

@@ -211,7 +211,7 @@ class SettingsStore:
         if isinstance(secret := typed.get("alert_secret"), Secret):
             typed["alert_secret"] = BoundSecret(secret, shown.alert_url)
         bound_to = shown.destination if "password" in typed else layer.bound_to
-        layer = replace(layer, values={**layer.values, **typed}, bound_to=bound_to)
+        layer = layer._replace(values={**layer.values, **typed}, bound_to=bound_to)
         return self._in_force(stored, layer)
 
     # -- passwords ------------------------------------------------------------------
