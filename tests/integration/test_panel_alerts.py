@@ -38,8 +38,9 @@ def verdict(text: str) -> str:
 
 def test_the_webhook_in_the_form_is_told(panel: Panel, receiver: Receiver) -> None:
     """With what was typed beside it, which is neither saved nor shown."""
+    form = typed(panel, receiver)
     before = panel.in_force()
-    answer = panel.post(ALERT, **typed(panel, receiver))
+    answer = panel.post(ALERT, **form)
     assert (answer.status_code, verdict(answer.text)) == (
         200,
         "The webhook has taken the test alert",
