@@ -84,7 +84,10 @@ def post(
             "enter the URL that it leads to."
         )
     if not 200 <= status < 300:
-        raise WebhookFailed(f"{exchange.host} answered {status} instead of 2xx.")
+        raise WebhookFailed(
+            f"{exchange.host} answered {status} instead of 2xx: it has not taken the message. "
+            "Whoever runs it can see why."
+        )
 
 
 class _Exchange:
