@@ -32,7 +32,7 @@ def swatched(request: pytest.FixtureRequest, page: Any, site: Site) -> Any:
 
 
 def test_no_page_of_an_empty_panel_keeps_anybody_out(swatched: Any, site: Site) -> None:
-    """Each tab before anything is set up, the form with its errors, and a test that fails."""
+    """Each tab before anything is set up, the form with its errors, a failed test, an alert's."""
     for url in _tabs(swatched, site):
         _look(swatched, url)
     swatched.goto(site.panel)
@@ -44,6 +44,10 @@ def test_no_page_of_an_empty_panel_keeps_anybody_out(swatched: Any, site: Site) 
     swatched.fill("#im-smtp_port", "1")
     swatched.get_by_role("button", name="Test Settings").click()
     swatched.locator("#im-test [data-im-verdict=failed]").wait_for()
+    _look(swatched)
+    swatched.locator("#im-alerts summary").click()
+    swatched.get_by_role("button", name="Send a test alert").click()
+    swatched.locator("#im-test h3", has_text="in the log only").wait_for()
     _look(swatched)
 
 
