@@ -17,9 +17,7 @@ from .intent import Intent
 from .recipients import complete
 
 # Browsers read "\\" as "/" and complete what is missing, so only the usual form is a link.
-_LINK: Final = re.compile(
-    r"https?://(?:\w[^\s\\<>\"]*|\[[\da-f:.]+\][^\s\\<>\"]*)", re.IGNORECASE
-)
+_LINK: Final = re.compile(r"https?://(?:\w[^\s\\<>\"]*|\[[\da-f:.]+\][^\s\\<>\"]*)", re.IGNORECASE)
 
 
 def request_intent(
