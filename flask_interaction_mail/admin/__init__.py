@@ -8,6 +8,8 @@ from flask import Flask
 from flask_admin import Admin
 
 from ..errors import InteractionMailError
+from .coverage import CoverageView
+from .explain import ExplainView
 from .history import HistoryView
 from .messaging import MessagingView
 from .outbox import OutboxView
@@ -17,8 +19,10 @@ __all__ = ["add_views", "check"]
 
 _SETTINGS: Final = "interaction_mail"
 _OUTBOX: Final = "interaction_mail_outbox"
+_EXPLAIN: Final = "interaction_mail_explain"
+_COVERAGE: Final = "interaction_mail_coverage"
 _HISTORY: Final = "interaction_mail_history"
-_ENDPOINTS: Final = frozenset({_SETTINGS, _OUTBOX, _HISTORY})
+_ENDPOINTS: Final = frozenset({_SETTINGS, _OUTBOX, _EXPLAIN, _COVERAGE, _HISTORY})
 
 
 def check(admin: Admin, app: Flask) -> None:
@@ -49,6 +53,8 @@ def add_views(admin: Admin, app: Flask) -> None:
     pages = (
         MessagingView(endpoint=_SETTINGS, url="messaging"),
         OutboxView(endpoint=_OUTBOX, url="messaging/outbox"),
+        ExplainView(endpoint=_EXPLAIN, url="messaging/explain"),
+        CoverageView(endpoint=_COVERAGE, url="messaging/coverage"),
         HistoryView(endpoint=_HISTORY, url="messaging/history"),
     )
     for view in pages:

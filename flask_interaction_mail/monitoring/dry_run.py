@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .. import operations
@@ -31,11 +31,9 @@ class DryRun:
     error: str | None = None
 
 
-def dry_runs(state: State, merge: Merge, drafts: Iterable[MessagingSettings]) -> list[DryRun]:
-    """The request for ``merge`` under each of ``drafts``, with the same people in all of them."""
-    context = operations.routing_context(
-        state, state.settings.current().settings, locations_of(merge)
-    )
+def dry_runs(state: State, merge: Merge, drafts: Sequence[MessagingSettings]) -> list[DryRun]:
+    """The request for ``merge`` under each of ``drafts``; the directory is asked once for all."""
+    context = operations.routing_context(state, drafts[0], locations_of(merge))
     return [_dry_run(state, merge, context._replace(settings=settings)) for settings in drafts]
 
 

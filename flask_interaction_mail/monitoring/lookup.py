@@ -46,6 +46,11 @@ def keys_of(party: Party) -> tuple[str, ...]:
     return tuple(str(key) for key in (party.id, party.email) if key is not None)
 
 
+def key_of(party: Party) -> str:
+    """What finds ``party`` again."""
+    return next(iter(keys_of(party)), party.name)
+
+
 def _users(parties: Sequence[Party]) -> list[Party]:
     return [party for party in parties if party.kind == "user"]
 

@@ -1,0 +1,278 @@
+"""The Explain tab: who would get a merge request, as whom, and why. Nothing is stored or sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from flask import request
+from flask.typing import ResponseReturnValue
+from flask_admin import expose
+from werkzeug.datastructures import MultiDict
+
+from ..settings.layers import InForce
+from ..settings.model import SETTINGS, MessagingSettings
+from ..values import Contact, Merge, Party, Right
+from .forms import SettingsForm, differences
+from .panel_view import PanelView, need, state, token_is_valid
+from .texts import OUT_OF_DATE, gettext
+
+if TYPE_CHECKING:
+    from ..monitoring.dry_run import DryRun
+    from ..monitoring.lookup import Match
+
+_SECRETS: Final = frozenset({"password", "password_confirm"})
+_LIMIT: Final = 320  # characters of what is typed
+_PLACES: Final = 500  # locations that the page offers
+# Header fields that say nothing about who gets it and as whom.
+_OMITTED: Final = frozenset({"date", "message-id", "mime-version"})
+
+
+class ExplainView(PanelView):
+    """A dry run with the settings in force, and beside it with those in the form."""
+
+    right = Right.EXPLAIN
+    tab = "Explain"
+
+    @expose("/", methods=("GET", "POST"))
+    def index(self) -> ResponseReturnValue:
+        """A GET explains the settings in force, a POST those of the settings' form as well."""
+        present = state().settings.current()
+        if request.method != "POST":
+            return self._page(present, request.args)
+        compares = "smtp_server" in request.form
+        if compares:
+            need(Right.EDIT)
+        if not token_is_valid():
+            return self._page(present, {}, problem=gettext(OUT_OF_DATE)), 400
+        if not compares:
+            return self._page(present, request.form)
+        form = SettingsForm.filled(present, _without_secrets())
+        drafted = form.read(state().settings.draft)
+        return self._page(present, request.form, form, drafted), 400 if form.errors else 200
+
+    def _page(
+        self,
+        present: InForce,
+        sent: Mapping[str, str],
+        form: SettingsForm | None = None,
+        drafted: InForce | None = None,
+        *,
+        problem: str = "",
+    ) -> str:
+        asked = _Asked.of(sent)
+        readable = drafted is not None and form is not None and not form.errors
+        settings = [present.settings] + ([drafted.settings] if drafted and readable else [])
+        runs = asked.explain(settings)
+        return self.page(
+            "explain.html",
+            present=present,
+            asked=asked,
+            problem=problem,
+            form=form,
+            typed=SettingsForm.values_to_show_again() if form else [],
+            differences=differences(SettingsForm.of(present), form) if form and readable else [],
+            runs=runs,
+            lines=_lines(runs),
+            parts=[_parts(run) for run in runs],
+            places=state().people.locations(_PLACES),
+            offers=state().people.offers,
+        )
+
+
+def _without_secrets() -> MultiDict[str, str]:
+    """What was sent, but for the password, which explains nothing."""
+    sent = request.form.items(multi=True)
+    return MultiDict([(name, value) for name, value in sent if name not in _SECRETS])
+
+
+# -- what is asked ---------------------------------------------------------------------
+
+
+@dataclass
+class _Asked:
+    """What the visitor typed: a user, and locations or two contacts.
+
+    ``users``, and ``choices`` for each of the contacts, are values and labels of which one has to
+    be chosen; ``troubles`` are sentences. ``examples`` is whether the contacts are made up.
+    """
+
+    requester: str = ""
+    locations: list[str] = field(default_factory=list)
+    contacts: list[str] = field(default_factory=list)
+    users: Sequence[tuple[str, str]] = ()
+    choices: dict[int, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    troubles: list[str] = field(default_factory=list)
+    merge: Merge | None = None
+    examples: bool = False
+
+    @classmethod
+    def of(cls, sent: Mapping[str, str]) -> _Asked:
+        """Read it, and look up whom and what it means."""
+        listed = MultiDict(sent)
+        asked = cls(
+            requester=_typed(sent.get("requester", "")),
+            locations=[*filter(None, map(_typed, listed.getlist("location")))][:2],
+            contacts=[*filter(None, map(_typed, listed.getlist("contact")))][:2],
+        )
+        if asked.contacts or asked.locations:
+            asked._look_up()
+        elif asked.requester:
+            asked.troubles.append(gettext("Name a location, or two contacts."))
+        return asked
+
+    def explain(self, drafts: Sequence[MessagingSettings]) -> list[DryRun]:
+        """The dry runs; none if nothing is asked, or if it is not clear what."""
+        from ..monitoring.dry_run import dry_runs  # late: loaded when the page is used
+
+        return dry_runs(state(), self.merge, drafts) if self.merge and not self.troubles else []
+
+    def _look_up(self) -> None:
+        requester = self._user()
+        contacts = self._found_contacts() if self.contacts else self._made_up()
+        if len(contacts) == 2 and not self.troubles:
+            self.merge = Merge((contacts[0], contacts[1]), requester=requester)
+
+    def _user(self) -> Party | None:
+        from ..monitoring import lookup
+
+        if not self.requester:
+            return None
+        match = lookup.user(state().people, self.requester)
+        self.users = [(lookup.key_of(user), _named(user)) for user in match.several]
+        self._complain(match, self.requester)
+        return match.one
+
+    def _found_contacts(self) -> list[Contact]:
+        from ..monitoring import lookup
+
+        if len(self.contacts) < 2:
+            self.troubles.append(gettext("Name both contacts."))
+        found = []
+        for number, text in enumerate(self.contacts):
+            match = lookup.contact(state().people, text)
+            self.choices[number] = [(str(each.id), _placed(each)) for each in match.several]
+            self._complain(match, text)
+            if match.one is not None:
+                found.append(match.one)
+        return found
+
+    def _made_up(self) -> list[Contact]:
+        self.examples = True
+        names = gettext("First contact"), gettext("Second contact")
+        where = self.locations[0], self.locations[-1]
+        return [
+            Contact(number, name, location=location)
+            for number, (name, location) in enumerate(zip(names, where, strict=True), 1)
+        ]
+
+    def _complain(self, match: Match[Any], text: str) -> None:
+        if match.several:
+            said = gettext("“%(text)s” can mean several: choose one.", text=text)
+        elif match.one is None:
+            said = gettext("Nobody and nothing is found for “%(text)s”.", text=text)
+        else:
+            return
+        self.troubles.append(said)
+
+
+def _typed(text: str) -> str:
+    return text.strip()[:_LIMIT]
+
+
+def _named(user: Party) -> str:
+    return f"{user.name} ({user.email})" if user.email else user.name
+
+
+def _placed(contact: Contact) -> str:
+    where = {"name": contact.name, "location": contact.location}
+    return gettext("%(name)s (in %(location)s)", **where)
+
+
+# -- what is answered ------------------------------------------------------------------
+
+
+class _Line(NamedTuple):
+    """A fact under each of the settings, and whether it is not the same under all."""
+
+    label: str
+    values: tuple[Sequence[str], ...]
+
+    @property
+    def differs(self) -> bool:
+        return len({tuple(value) for value in self.values}) > 1
+
+
+class _Parts(NamedTuple):
+    """The message as it would look."""
+
+    headers: Sequence[tuple[str, str]]
+    text: str | None
+    html: str | None
+    framed: str
+
+
+def _lines(runs: Sequence[DryRun]) -> list[_Line]:
+    facts = [_facts(run) for run in runs]
+    return [
+        _Line(label, tuple(each[label] for each in facts))
+        for label in (facts[0] if facts else ())
+        if any(each[label] for each in facts)
+    ]
+
+
+def _facts(run: DryRun) -> dict[str, Sequence[str]]:
+    """Each fact by its label; several values where there are several addresses."""
+    sender, settings = run.sender, run.settings
+    goes = run.error is None
+    return {
+        gettext("Goes to"): run.to if goes else [gettext("nobody")],
+        gettext("From"): [str(sender.from_)] if sender else [],
+        gettext("Sent by (Sender)"): [str(sender.sender)] if sender and sender.sender else [],
+        gettext("Answers go to"): [*map(str, sender.reply_to or [sender.from_])] if sender else [],
+        gettext("Returned mail goes to"): [sender.envelope_sender] if sender else [],
+        gettext("Mail server"): [_server(settings)] if settings.smtp_server else [],
+        gettext("What then becomes of it"): _fate(settings) if goes else [],
+    }
+
+
+def _server(settings: MessagingSettings) -> str:
+    encryption = gettext((SETTINGS["encryption"].choices or {})[settings.encryption])
+    login = settings.login if settings.use_authentication else None
+    return gettext(
+        "%(server)s, port %(port)s, %(encryption)s, %(login)s",
+        server=settings.smtp_server,
+        port=settings.smtp_port,
+        encryption=encryption,
+        login=gettext("login %(login)s", login=login) if login else gettext("without a login"),
+    )
+
+
+def _fate(settings: MessagingSettings) -> list[str]:
+    """What keeps it from its recipients, else that it is sent."""
+    if state().suppressed:
+        return [gettext("It is recorded and not sent: this application suppresses sending.")]
+    found = []
+    if settings.paused:
+        found.append(gettext("It waits: sending is paused."))
+    if settings.divert_to:
+        to = settings.divert_to
+        found.append(gettext("It is diverted to %(to)s: the recipients get nothing.", to=to))
+    if state().config.transport.stands_in:
+        found.append(gettext("It stays here: something stands in for the mail server."))
+    return found or [gettext("It is sent at once.")]
+
+
+def _parts(run: DryRun) -> _Parts | None:
+    from .message_view import body_of, headers_of
+
+    if run.content is None:
+        return None
+    body = body_of(run.content, "")
+    headers = [
+        (name, value)
+        for name, value in headers_of(run.content)
+        if name.lower() not in _OMITTED and not name.lower().startswith("content-")
+    ]
+    return _Parts(headers, body.text, body.html, body.framed)
