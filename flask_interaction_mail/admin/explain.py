@@ -65,6 +65,7 @@ class ExplainView(PanelView):
         readable = drafted is not None and form is not None and not form.errors
         settings = [present.settings] + ([drafted.settings] if drafted and readable else [])
         runs = asked.explain(settings)
+        places = state().people.locations(_PLACES)
         return self.page(
             "explain.html",
             present=present,
@@ -76,7 +77,8 @@ class ExplainView(PanelView):
             runs=runs,
             lines=_lines(runs),
             parts=[_parts(run) for run in runs],
-            places=state().people.locations(_PLACES),
+            places=places,
+            unknown=asked.unknown(places) if 0 < len(places) < _PLACES else [],
             offers=state().people.offers,
         )
 
@@ -127,6 +129,15 @@ class _Asked:
         from ..monitoring.dry_run import dry_runs  # late: loaded when the page is used
 
         return dry_runs(state(), self.merge, drafts) if self.merge and not self.troubles else []
+
+    def nth(self, name: str, number: int) -> str:
+        """What is typed into one of several fields with the same ``name``."""
+        typed: list[str] = getattr(self, name)
+        return typed[number] if number < len(typed) else ""
+
+    def unknown(self, places: Sequence[str]) -> list[str]:
+        """The locations that were typed and are none of ``places``."""
+        return [text for text in self.locations if self.examples and text not in places]
 
     def _look_up(self) -> None:
         requester = self._user()
@@ -207,7 +218,7 @@ class _Line(NamedTuple):
 class _Parts(NamedTuple):
     """The message as it would look."""
 
-    headers: Sequence[tuple[str, str]]
+    headers: tuple[tuple[str, str], ...]
     text: str | None
     html: str | None
     framed: str
@@ -270,9 +281,9 @@ def _parts(run: DryRun) -> _Parts | None:
     if run.content is None:
         return None
     body = body_of(run.content, "")
-    headers = [
+    headers = tuple(
         (name, value)
         for name, value in headers_of(run.content)
         if name.lower() not in _OMITTED and not name.lower().startswith("content-")
-    ]
+    )
     return _Parts(headers, body.text, body.html, body.framed)
