@@ -180,9 +180,9 @@ class _Asked:
 
     def _complain(self, match: Match[Any], text: str) -> None:
         if match.several:
-            said = gettext("“%(text)s” can mean several: choose one.", text=text)
+            said = gettext("“%(typed)s” can mean several: choose one.", typed=text)
         elif match.one is None:
-            said = gettext("Nobody and nothing is found for “%(text)s”.", text=text)
+            said = gettext("Nobody and nothing is found for “%(typed)s”.", typed=text)
         else:
             return
         self.troubles.append(said)
