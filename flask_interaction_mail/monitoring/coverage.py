@@ -19,7 +19,7 @@ from ..settings.model import ADDRESSES, ForeignSender, FromPolicy, MessagingSett
 from ..values import Party
 
 LOCATIONS: Final = 200  # that a page looks at
-PARTIES: Final = 20_000
+PARTIES: Final = 10_000
 EXAMPLES: Final = 20
 
 
