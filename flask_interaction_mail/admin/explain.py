@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from flask import request
 from flask.typing import ResponseReturnValue
@@ -12,7 +12,7 @@ from flask_admin import expose
 from werkzeug.datastructures import MultiDict
 
 from ..settings.layers import InForce
-from ..settings.model import SETTINGS, MessagingSettings
+from ..settings.model import MessagingSettings
 from ..values import Contact, Merge, Party, Right
 from .forms import SettingsForm, differences
 from .panel_view import PanelView, need, state, token_is_valid
@@ -25,8 +25,6 @@ if TYPE_CHECKING:
 _SECRETS: Final = frozenset({"password", "password_confirm"})
 _LIMIT: Final = 320  # characters of what is typed
 _PLACES: Final = 500  # locations that the page offers
-# Header fields that say nothing about who gets it and as whom.
-_OMITTED: Final = frozenset({"date", "message-id", "mime-version"})
 
 
 class ExplainView(PanelView):
@@ -61,6 +59,8 @@ class ExplainView(PanelView):
         *,
         problem: str = "",
     ) -> str:
+        from . import explained  # late: loaded when the page is opened
+
         asked = _Asked.of(sent)
         readable = drafted is not None and form is not None and not form.errors
         settings = [present.settings] + ([drafted.settings] if drafted and readable else [])
@@ -75,8 +75,8 @@ class ExplainView(PanelView):
             typed=SettingsForm.values_to_show_again() if form else [],
             differences=differences(SettingsForm.of(present), form) if form and readable else [],
             runs=runs,
-            lines=_lines(runs),
-            parts=[_parts(run) for run in runs],
+            lines=explained.lines(state(), runs),
+            parts=[explained.parts(run) for run in runs],
             places=places,
             unknown=asked.unknown(places) if 0 < len(places) < _PLACES else [],
             offers=state().people.offers,
@@ -89,15 +89,13 @@ def _without_secrets() -> MultiDict[str, str]:
     return MultiDict([(name, value) for name, value in sent if name not in _SECRETS])
 
 
-# -- what is asked ---------------------------------------------------------------------
-
-
 @dataclass
 class _Asked:
     """What the visitor typed: a user, and locations or two contacts.
 
     ``users``, and ``choices`` for each of the contacts, are values and labels of which one has to
-    be chosen; ``troubles`` are sentences. ``examples`` is whether the contacts are made up.
+    be chosen; ``meant`` are the labels of what was found. ``troubles`` are sentences. ``examples``
+    is whether the contacts are made up.
     """
 
     requester: str = ""
@@ -105,6 +103,7 @@ class _Asked:
     contacts: list[str] = field(default_factory=list)
     users: Sequence[tuple[str, str]] = ()
     choices: dict[int, Sequence[tuple[str, str]]] = field(default_factory=dict)
+    meant: dict[str, str] = field(default_factory=dict)
     troubles: list[str] = field(default_factory=list)
     merge: Merge | None = None
     examples: bool = False
@@ -153,6 +152,8 @@ class _Asked:
         match = lookup.user(state().people, self.requester)
         self.users = [(lookup.key_of(user), _named(user)) for user in match.several]
         self._complain(match, self.requester)
+        if match.one is not None:
+            self.meant["requester"] = _named(match.one)
         return match.one
 
     def _found_contacts(self) -> list[Contact]:
@@ -166,6 +167,7 @@ class _Asked:
             self.choices[number] = [(str(each.id), _placed(each)) for each in match.several]
             self._complain(match, text)
             if match.one is not None:
+                self.meant[str(number)] = _placed(match.one)
                 found.append(match.one)
         return found
 
@@ -199,91 +201,3 @@ def _named(user: Party) -> str:
 def _placed(contact: Contact) -> str:
     where = {"name": contact.name, "location": contact.location}
     return gettext("%(name)s (in %(location)s)", **where)
-
-
-# -- what is answered ------------------------------------------------------------------
-
-
-class _Line(NamedTuple):
-    """A fact under each of the settings, and whether it is not the same under all."""
-
-    label: str
-    values: tuple[Sequence[str], ...]
-
-    @property
-    def differs(self) -> bool:
-        return len({tuple(value) for value in self.values}) > 1
-
-
-class _Parts(NamedTuple):
-    """The message as it would look."""
-
-    headers: tuple[tuple[str, str], ...]
-    text: str | None
-    html: str | None
-    framed: str
-
-
-def _lines(runs: Sequence[DryRun]) -> list[_Line]:
-    facts = [_facts(run) for run in runs]
-    return [
-        _Line(label, tuple(each[label] for each in facts))
-        for label in (facts[0] if facts else ())
-        if any(each[label] for each in facts)
-    ]
-
-
-def _facts(run: DryRun) -> dict[str, Sequence[str]]:
-    """Each fact by its label; several values where there are several addresses."""
-    sender, settings = run.sender, run.settings
-    goes = run.error is None
-    return {
-        gettext("Goes to"): run.to if goes else [gettext("nobody")],
-        gettext("From"): [str(sender.from_)] if sender else [],
-        gettext("Sent by (Sender)"): [str(sender.sender)] if sender and sender.sender else [],
-        gettext("Answers go to"): [*map(str, sender.reply_to or [sender.from_])] if sender else [],
-        gettext("Returned mail goes to"): [sender.envelope_sender] if sender else [],
-        gettext("Mail server"): [_server(settings)] if settings.smtp_server else [],
-        gettext("What then becomes of it"): _fate(settings) if goes else [],
-    }
-
-
-def _server(settings: MessagingSettings) -> str:
-    encryption = gettext((SETTINGS["encryption"].choices or {})[settings.encryption])
-    login = settings.login if settings.use_authentication else None
-    return gettext(
-        "%(server)s, port %(port)s, %(encryption)s, %(login)s",
-        server=settings.smtp_server,
-        port=settings.smtp_port,
-        encryption=encryption,
-        login=gettext("login %(login)s", login=login) if login else gettext("without a login"),
-    )
-
-
-def _fate(settings: MessagingSettings) -> list[str]:
-    """What keeps it from its recipients, else that it is sent."""
-    if state().suppressed:
-        return [gettext("It is recorded and not sent: this application suppresses sending.")]
-    found = []
-    if settings.paused:
-        found.append(gettext("It waits: sending is paused."))
-    if settings.divert_to:
-        to = settings.divert_to
-        found.append(gettext("It is diverted to %(to)s: the recipients get nothing.", to=to))
-    if state().config.transport.stands_in:
-        found.append(gettext("It stays here: something stands in for the mail server."))
-    return found or [gettext("It is sent at once.")]
-
-
-def _parts(run: DryRun) -> _Parts | None:
-    from .message_view import body_of, headers_of
-
-    if run.content is None:
-        return None
-    body = body_of(run.content, "")
-    headers = tuple(
-        (name, value)
-        for name, value in headers_of(run.content)
-        if name.lower() not in _OMITTED and not name.lower().startswith("content-")
-    )
-    return _Parts(headers, body.text, body.html, body.framed)

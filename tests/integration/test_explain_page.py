@@ -124,7 +124,7 @@ def test_a_location_is_enough(panel: Panel) -> None:
     assert facts(page)["From"] == [["Ada Byron <ada@firm.example>"]]
     assert facts(page)["Sent by (Sender)"] == [["crm@firm.example"]]
     assert facts(page)["Answers go to"] == [["Ada Byron <ada@firm.example>"]]
-    assert facts(page)["Mail server"][0][0].startswith("127.0.0.1, port 25, None")
+    assert facts(page)["Mail server"][0][0].startswith("127.0.0.1, port 25, not encrypted")
     assert "First contact" in message(page)
     assert "are examples" in page.text
 
@@ -185,6 +185,12 @@ def test_one_of_several_is_chosen_in_the_form(panel: Panel) -> None:
     chosen = explained(panel, "requester=2&contact=a2&contact=b1")
     assert "Eve Byron via CRM <crm@firm.example>" in facts(chosen)["From"][0]
     assert "ACME Limited" in message(chosen)
+    meant = [text.get_text() for text in chosen.select("form.im-card .im-help strong")]
+    assert meant == [
+        "Eve Byron (eve@else.example)",
+        "ACME Limited (in Leavers)",
+        "Borges (in Firm List)",
+    ]
 
 
 def test_a_user_is_found_without_a_search_of_the_host(panel: Panel) -> None:

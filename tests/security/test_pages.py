@@ -24,7 +24,17 @@ from flask_interaction_mail.models import (
     SettingsRow,
 )
 from flask_interaction_mail.settings.model import SETTINGS
-from tests.panel import COVERAGE, EXPLAIN, HOME, OUTBOX, TEST, TYPED, Panel, form_values, opened_panel
+from tests.panel import (
+    COVERAGE,
+    EXPLAIN,
+    HOME,
+    OUTBOX,
+    TEST,
+    TYPED,
+    Panel,
+    form_values,
+    opened_panel,
+)
 from tests.proofs import proved
 from tests.security.corpora import NAUGHTY
 from tests.security.dom import MARKUP, links_of, shape_of
@@ -273,10 +283,10 @@ def known_as(panel: Panel, texts: Sequence[str]) -> None:
     names = {"1": first, "2": second}
     answers = {
         "parties": lambda: [asked, Party(user, "short"), Party(user, f"x@{HARMLESS}.example")],
-        "find_contacts": lambda text, limit: [people.contact(one) for one in names][: len(text)],
-        "contact": lambda one: Contact(one, names[one], location=location, url=url)
-        if one in names
-        else None,
+        "find_contacts": lambda text, _limit: [people.contact(one) for one in names][: len(text)],
+        "contact": lambda one: (
+            Contact(one, names[one], location=location, url=url) if one in names else None
+        ),
     }
     for name, answer in answers.items():
         setattr(people, name, answer)
