@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -53,9 +52,7 @@ def fits(page: Any) -> None:
     page.set_viewport_size({"width": WIDTHS[0], "height": 900})
 
 
-def test_a_request_is_explained_for_two_contacts(
-    visitor: Any, ready: Site, picture: Callable[..., None]
-) -> None:
+def test_a_request_is_explained_for_two_contacts(visitor: Any, ready: Site) -> None:
     """A name that can mean two people is chosen from a list; nothing needs a script."""
     page = visitor
     page.goto(ready.panel)
@@ -73,11 +70,10 @@ def test_a_request_is_explained_for_two_contacts(
     page.get_by_text("Formatted text").click()
     assert "Northwind GmbH" in page.frame_locator("iframe.im-html").locator("body").inner_text()
     fits(page)
-    picture(page, "explain")
 
 
 def test_what_is_in_the_form_is_explained_beside_what_is_in_force(
-    visitor: Any, ready: Site, picture: Callable[..., None]
+    visitor: Any, ready: Site
 ) -> None:
     """In a tab of its own; what was typed stays in the form, and comes along to each question."""
     page = visitor
@@ -101,7 +97,6 @@ def test_what_is_in_the_form_is_explained_beside_what_is_in_force(
     ]
     assert "mailadmin@new.example" in tab.locator(".im-compare").inner_text()
     fits(tab)
-    picture(tab, "explain-compared")
     assert page.locator("#im-company_domain").input_value() == "new.example"
     with page.expect_popup() as opened:
         page.get_by_role("link", name="What would another domain move?").click()
@@ -110,7 +105,7 @@ def test_what_is_in_the_form_is_explained_beside_what_is_in_force(
     tab.close()
 
 
-def test_coverage_with_keys_alone(visitor: Any, ready: Site, picture: Callable[..., None]) -> None:
+def test_coverage_with_keys_alone(visitor: Any, ready: Site) -> None:
     """The domain is typed, Enter previews it, and the file has those who move."""
     page = visitor
     page.goto(ready.panel + "coverage/")
@@ -127,17 +122,14 @@ def test_coverage_with_keys_alone(visitor: Any, ready: Site, picture: Callable[.
     assert text.count("\n") == 8
     assert "datastewards@new.example" in text
     fits(page)
-    picture(page, "coverage")
 
 
-def test_dns_in_words_with_the_record_to_add(
-    visitor: Any, ready: Site, picture: Callable[..., None]
-) -> None:
+def test_dns_in_words_with_the_record_to_add(visitor: Any, ready: Site) -> None:
     """By the button alone, and back at the place where it is asked for."""
     page = visitor
     with name_server() as server:
         state = ready.app.extensions["interaction_mail"]
-        state.config = replace(state.config, name_servers=(("127.0.0.1", server.port),))
+        state.config = state.config._replace(name_servers=(("127.0.0.1", server.port),))
         server.add("example.com", "MX 10 mail.example.com.", 'TXT "v=spf1 +all"')
         server.add("mail.example.com", "A 192.0.2.1")
         page.goto(ready.panel + "coverage/")
@@ -149,4 +141,3 @@ def test_dns_in_words_with_the_record_to_add(
     assert "allows every server in the world" in found
     assert "_dmarc.example.com" in found
     fits(page)
-    picture(page, "coverage-dns")

@@ -188,10 +188,8 @@ def test_a_new_domain_shows_what_it_moves_before_it_is_saved(panel: Panel) -> No
     page = asked(panel, domain=" @New.Example. ")
     text = part(page, "domain")
     assert "30 users and 1 group would get another address." in text
-    assert (
-        "firm.example would no longer be one of your own domains. Full addresses in it stay: 1 user."
-        in text
-    )
+    assert "firm.example would no longer be one of your own domains." in text
+    assert "Full addresses in it stay: 1 user." in text
     lines = cells(page, "domain")
     assert lines[:2] == [
         ["Default To", "merge-desk@firm.example", "merge-desk@new.example"],

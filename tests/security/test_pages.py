@@ -45,7 +45,7 @@ TEXTS = [*MARKUP, *(one for one in NAUGHTY if (one.strip() and one.isascii()) or
 TEXTS = [one for one in TEXTS if one.strip() and "\0" not in one]
 HARMLESS = "x"
 _WITHIN = re.compile(
-    r'sandbox title="Text of the message" srcdoc="&lt;!DOCTYPE html&gt;&lt;meta http-equiv='
+    r'sandbox title="Text of the message(?: 2)?" srcdoc="&lt;!DOCTYPE html&gt;&lt;meta http-equiv='
     r"Content-Security-Policy content=&#34;default-src &#39;none&#39;; [^\"]*\""
 )
 
