@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .. import operations
+from flask import Flask
+
 from ..errors import AddressError, InteractionMailError, MessagingNotConfigured
-from ..messages.compose import Identity, RoutingContext, compose_message
-from ..messages.explain import explain
-from ..messages.merge_request import locations_of, request_intent
-from ..messages.route import SenderHeaders
 from ..settings.model import MessagingSettings
-from ..state import State
 from ..values import Merge
+from .compose import Identity, RoutingContext, compose_message
+from .explain import explain
+from .merge_request import request_intent
+from .route import SenderHeaders
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,13 +30,8 @@ class DryRun:
     error: str | None = None
 
 
-def dry_runs(state: State, merge: Merge, drafts: Sequence[MessagingSettings]) -> list[DryRun]:
-    """The request for ``merge`` under each of ``drafts``; the directory is asked once for all."""
-    context = operations.routing_context(state, drafts[0], locations_of(merge))
-    return [_dry_run(state, merge, context._replace(settings=settings)) for settings in drafts]
-
-
-def _dry_run(state: State, merge: Merge, context: RoutingContext) -> DryRun:
+def dry_run(app: Flask, merge: Merge, context: RoutingContext) -> DryRun:
+    """The request for ``merge`` in ``context``."""
     settings = context.settings
     try:
         found = explain(context, merge.requester)
@@ -46,7 +40,7 @@ def _dry_run(state: State, merge: Merge, context: RoutingContext) -> DryRun:
     content, error = None, found.error
     if error is None:
         try:
-            intent = request_intent(state.app, merge, context)
+            intent = request_intent(app, merge, context)
             content = compose_message(intent, Identity.fresh(), context).content
         except InteractionMailError as problem:
             error = str(problem)
