@@ -18,10 +18,9 @@ from .api import actor_of
 from .clock import from_db, now
 from .errors import TablesMissing
 from .logs import log
-from .messages import templates
+from .messages import merge_content, templates
 from .messages.compose import Identity
 from .messages.intent import Intent
-from .messages.merge_request import locations_of, request_intent, template_context
 from .messages.message import id_of_key, new_id
 from .outbox import messages
 from .outbox.messages import Earlier
@@ -88,9 +87,9 @@ def _request(state: State, merge: Merge) -> Notification:
         return queued
     origin = new_id()
     identity = Identity(id=id_of_key(key), origin=origin, key=key, pair=pair, actor=actor)
-    context = operations.routing_context(state, settings, locations_of(merge))
+    context = operations.routing_context(state, settings, operations.locations_of(merge))
     before = earlier.message_id if earlier else None
-    intent = request_intent(state.app, merge, context, in_reply_to=before)
+    intent = operations.request_intent(state, merge, context, in_reply_to=before)
     message = operations.compose_or_fail(state, intent, identity, context)
     return session_events.register_message(message, state, rule=CommitRule.ALWAYS)
 
@@ -119,7 +118,7 @@ def complete_merge(merge: Merge) -> None:
         return
     session: Session = state.db.session()
     settings = operations.settings_for(state, session)
-    names, locale = template_context(merge, settings), templates.shared_locale(owners)
+    names, locale = merge_content.context_of(merge, settings), templates.shared_locale(owners)
     texts = templates.render(state.app, "merge_completed", names, locale=locale)
     intent = Intent(
         kind=Kind.NOTIFICATION,
@@ -138,7 +137,9 @@ def complete_merge(merge: Merge) -> None:
 
 def _owners(state: State, merge: Merge, actor: Party | None) -> tuple[Party, ...]:
     owners = dict.fromkeys(
-        owner for location in locations_of(merge) for owner in state.people.folder_owners(location)
+        owner
+        for location in operations.locations_of(merge)
+        for owner in state.people.folder_owners(location)
     )
     return tuple(owner for owner in owners if actor is None or not _is_same(owner, actor))
 

@@ -20,7 +20,7 @@ from .panel_view import PanelView, need, state, token_is_valid
 from .texts import OUT_OF_DATE, gettext
 
 if TYPE_CHECKING:
-    from ..messages.dry_run import DryRun
+    from ..messages.explain import DryRun
     from ..monitoring.lookup import Match
 
 _SECRETS: Final = frozenset({"password", "password_confirm"})
@@ -126,17 +126,7 @@ class _Asked:
 
     def explain(self, drafts: Sequence[MessagingSettings]) -> list[DryRun]:
         """The dry runs; none if nothing is asked, or if it is not clear what."""
-        from ..messages.dry_run import dry_run  # late: loaded when the page is used
-        from ..messages.merge_request import locations_of
-
-        if self.merge is None:
-            return []
-        # Once for all: both show the same people.
-        context = operations.routing_context(state(), drafts[0], locations_of(self.merge))
-        return [
-            dry_run(state().app, self.merge, context._replace(settings=settings))
-            for settings in drafts
-        ]
+        return operations.dry_runs(state(), self.merge, drafts) if self.merge else []
 
     def nth(self, name: str, number: int) -> str:
         """What is typed into one of several fields with the same ``name``."""

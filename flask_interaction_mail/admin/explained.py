@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from ..messages.dry_run import DryRun
+from ..messages.explain import DryRun
 from ..settings.model import MessagingSettings
 from ..settings.relay import Encryption
 from ..state import State

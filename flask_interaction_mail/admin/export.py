@@ -44,7 +44,7 @@ def pieces(
         with reading() as connection:
             page = listing.export_page(connection, filters)
         if head or page.lines:  # an empty piece could be taken for the end
-            yield mark + _text([*head, *map(_cells, page.lines)])
+            yield mark + _text([*head, *(map(safe, _cells(line)) for line in page.lines)])
         if not page.older:
             return
         mark, head, filters = "", [], replace(filters, before=page.older)
@@ -55,7 +55,7 @@ def table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> Iterator[st
     rest = iter(lines)
     yield _BOM + _text([columns])
     while piece := list(islice(rest, _LINES)):
-        yield _text(piece)
+        yield _text(map(safe, line) for line in piece)
 
 
 def safe(text: str) -> str:
@@ -68,7 +68,7 @@ def safe(text: str) -> str:
 
 def _text(lines: Iterable[Iterable[str]]) -> str:
     written = io.StringIO(newline="")
-    csv.writer(written, quoting=csv.QUOTE_ALL).writerows(map(safe, line) for line in lines)
+    csv.writer(written, quoting=csv.QUOTE_ALL).writerows(lines)
     return written.getvalue()
 
 

@@ -229,7 +229,7 @@ MUTATIONS = (
        "if not (text.isascii() and text.isprintable()):", "if False:",
        "test_t16_a_reply_is_one_record_of_one_line"),
     # -- T17: links
-    _m("T17", "links of contacts lead to web pages", "messages/merge_request.py",
+    _m("T17", "links of contacts lead to web pages", "messages/merge_content.py",
        "_LINK.fullmatch(whole) and whole.isprintable()", "whole",
        "test_what_is_no_link_is_none_in_a_mail"),
     # -- T18: forgetting
