@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flask import url_for
-
-from flask_interaction_mail import Contact as MergeContact
 from flask_interaction_mail import Merge
 
 from .database import db
-from .directory import user_party
+from .directory import merge_contact, user_party
 from .models import Contact, Folder, User
 
 
@@ -38,17 +35,13 @@ def describe(first: Contact, second: Contact, requester: User, reason: str | Non
     It is built from strings: what happens to the two rows afterwards does not matter.
     """
     return Merge(
-        (_describe(first), _describe(second)), requester=user_party(requester), reason=reason
+        (merge_contact(first), merge_contact(second)),
+        requester=user_party(requester),
+        reason=reason,
     )
 
 
 def describe_done(survivor: Contact, removed: Contact, actor: User) -> Merge:
     """Make the value that tells of a merge that is done; only the survivor still has a page."""
-    contacts = (_describe(survivor), replace(_describe(removed), url=None))
+    contacts = (merge_contact(survivor), replace(merge_contact(removed), url=None))
     return Merge(contacts, requester=user_party(actor))
-
-
-def _describe(contact: Contact) -> MergeContact:
-    # A link in a mail is made of the host name in the request: see TRUSTED_HOSTS in create_app.
-    url = url_for("contacts.show", contact_id=contact.id, _external=True)
-    return MergeContact(contact.id, contact.name, location=contact.folder.name, url=url)

@@ -205,16 +205,10 @@ def _texts(
     if text is not None or html is not None:
         raise ContentError("give template=, or text= and html=, but not both")
     names = arguments.mapping("context", context)
-    rendered = templates.render(state.app, template, names, locale=shared_locale(to))
+    rendered = templates.render(state.app, template, names, locale=templates.shared_locale(to))
     return replace(
         rendered, subject=arguments.subject(rendered.subject if subject is None else subject)
     )
-
-
-def shared_locale(parties: Sequence[Party]) -> str | None:
-    """The locale that all ``parties`` have in common, if they do."""
-    locales = {party.locale for party in parties}
-    return locales.pop() if len(locales) == 1 else None
 
 
 def _named(sender: Party | str | Sender | None) -> Party | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -15,15 +14,14 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from . import operations, signals
-from .api import actor_of, shared_locale
+from .api import actor_of
 from .clock import from_db, now
-from .errors import AddressError, TablesMissing
+from .errors import TablesMissing
 from .logs import log
-from .messages import templates
-from .messages.compose import Identity, RoutingContext
+from .messages import merge_content, templates
+from .messages.compose import Identity
 from .messages.intent import Intent
 from .messages.message import id_of_key, new_id
-from .messages.recipients import complete
 from .outbox import messages
 from .outbox.messages import Earlier
 from .settings.model import MessagingSettings
@@ -32,10 +30,7 @@ from .storage.database import DatabaseBusy, context_of
 from .text import one_line
 from .unit_of_work import retry_queue, session_events
 from .unit_of_work.pending_work import CancelMessages, CommitRule
-from .values import Contact, Kind, Merge, Notification, Party, Reason, Status
-
-# Browsers read "\\" as "/" and complete what is missing, so only the usual form is a link.
-_LINK = re.compile(r"https?://(?:\w[^\s\\<>\"]*|\[[\da-f:.]+\][^\s\\<>\"]*)", re.IGNORECASE)
+from .values import Kind, Merge, Notification, Party, Reason, Status
 
 _SIZE = 4000  # approximate bytes of a request that waits for the database
 
@@ -92,8 +87,9 @@ def _request(state: State, merge: Merge) -> Notification:
         return queued
     origin = new_id()
     identity = Identity(id=id_of_key(key), origin=origin, key=key, pair=pair, actor=actor)
-    context = operations.routing_context(state, settings, _locations(merge))
-    intent = _request_intent(state, merge, context, earlier)
+    context = operations.routing_context(state, settings, operations.locations_of(merge))
+    before = earlier.message_id if earlier else None
+    intent = operations.request_intent(state, merge, context, in_reply_to=before)
     message = operations.compose_or_fail(state, intent, identity, context)
     return session_events.register_message(message, state, rule=CommitRule.ALWAYS)
 
@@ -106,24 +102,6 @@ def _still_stands(state: State, earlier: Earlier, settings: MessagingSettings) -
         # It never left. As long as mail is not configured, another one would fail as well.
         return earlier.reason == Reason.NOT_CONFIGURED and not settings.configured
     return earlier.status is not Status.CANCELLED
-
-
-def _request_intent(
-    state: State, merge: Merge, context: RoutingContext, earlier: Earlier | None
-) -> Intent:
-    locale = shared_locale([party for _, parties in context.candidates for party in parties])
-    names = _template_context(merge, context.settings)
-    texts = templates.render(state.app, "merge_request", names, locale=locale)
-    return Intent(
-        kind=Kind.REQUEST,
-        source="merge_denied",
-        subject=texts.subject,
-        text=texts.text,
-        html=texts.html,
-        locations=tuple(location for location, _ in context.candidates),
-        user=merge.requester,
-        in_reply_to=earlier.message_id if earlier else None,
-    )
 
 
 def complete_merge(merge: Merge) -> None:
@@ -140,7 +118,7 @@ def complete_merge(merge: Merge) -> None:
         return
     session: Session = state.db.session()
     settings = operations.settings_for(state, session)
-    names, locale = _template_context(merge, settings), shared_locale(owners)
+    names, locale = merge_content.context_of(merge, settings), templates.shared_locale(owners)
     texts = templates.render(state.app, "merge_completed", names, locale=locale)
     intent = Intent(
         kind=Kind.NOTIFICATION,
@@ -159,7 +137,9 @@ def complete_merge(merge: Merge) -> None:
 
 def _owners(state: State, merge: Merge, actor: Party | None) -> tuple[Party, ...]:
     owners = dict.fromkeys(
-        owner for location in _locations(merge) for owner in state.people.folder_owners(location)
+        owner
+        for location in operations.locations_of(merge)
+        for owner in state.people.folder_owners(location)
     )
     return tuple(owner for owner in owners if actor is None or not _is_same(owner, actor))
 
@@ -178,45 +158,6 @@ def pair_of(merge: Merge) -> str:
 
 def _short(text: str | None) -> str:
     return hashlib.sha256((text or "").encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _locations(merge: Merge) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(contact.location for contact in merge.contacts))
-
-
-def _template_context(merge: Merge, settings: MessagingSettings) -> dict[str, Any]:
-    requester = merge.requester
-    return {
-        "contacts": [_shown(contact) for contact in merge.contacts],
-        "requester": one_line(requester.name) if requester else "Somebody",
-        "requester_address": _address(requester, settings),
-        "reason": one_line(merge.reason) if merge.reason else None,
-        "locale": one_line(requester.locale) if requester and requester.locale else None,
-    }
-
-
-def _shown(contact: Contact) -> Contact:
-    return Contact(
-        str(contact.id),
-        one_line(contact.name),
-        location=one_line(contact.location),
-        url=_link(contact.url),
-    )
-
-
-def _link(url: str | None) -> str | None:
-    """``url`` if every mail program takes it for a link to a page, else None."""
-    whole = (url or "").strip(" ")
-    return whole if _LINK.fullmatch(whole) and whole.isprintable() else None
-
-
-def _address(party: Party | None, settings: MessagingSettings) -> str | None:
-    if party is None or not (party.email or "").strip():
-        return None
-    try:
-        return complete(party.email or "", settings)
-    except AddressError:
-        return None
 
 
 # -- signals: one receiver of the module for every app and sender -----------------------

@@ -127,12 +127,16 @@ class SettingsForm(PanelForm):
 
         ``draft`` returns the settings that would be in force, and so does this.
         """
-        self.validate()
-        drafted = draft(self._clean())
+        drafted = self.read(draft)
         self.add_errors(
             {name: text for name, text in drafted.problems.items() if not self._follows(name)}
         )
         return drafted
+
+    def read(self, draft: Draft) -> InForce:
+        """What would be in force; only what cannot be read is an error, at its field."""
+        self.validate()
+        return draft(self._clean())
 
     def confirm_password(self) -> None:
         """Add an error unless the password was typed twice in the same way (R20)."""
@@ -180,6 +184,15 @@ _RIGHT_OF: Final = {
 def revision_number(text: str) -> int | None:
     """The number of a revision that a form brings; None for anything else."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def differences(present: SettingsForm, other: SettingsForm) -> list[tuple[str, str, str]]:
+    """Label and both values of each setting but secrets in which the two forms differ."""
+    return [
+        (texts.gettext(setting.label), present.shown(name), other.shown(name))
+        for name, setting in SETTINGS.items()
+        if present.comparable(name) != other.comparable(name)
+    ]
 
 
 def password_hint(present: InForce) -> str:

@@ -13,7 +13,7 @@ from ..errors import InteractionMailError, SettingsError
 from ..settings.model import SECRETS, SETTINGS
 from ..values import Right
 from .csrf import PanelForm
-from .forms import SettingsForm, revision_number
+from .forms import SettingsForm, differences, revision_number
 from .panel_view import PanelView, current_actor, need, state, token_is_valid
 from .texts import OUT_OF_DATE, gettext
 
@@ -51,7 +51,7 @@ class HistoryView(PanelView):
             "revision.html",
             present=present,
             revision=revision,
-            differences=_differences(SettingsForm.of(present), SettingsForm.of(then)),
+            differences=differences(SettingsForm.of(present), SettingsForm.of(then)),
             form=PanelForm(),
         )
 
@@ -111,14 +111,6 @@ class _Changes:
             value = values.get(name, SETTINGS[name].default)
             self._form[name].process(None, "" if value is None else value)
         return self._form.shown(name)
-
-
-def _differences(present: SettingsForm, then: SettingsForm) -> list[tuple[str, str, str]]:
-    return [
-        (_label(name), present.shown(name), then.shown(name))
-        for name in SETTINGS
-        if present.comparable(name) != then.comparable(name)
-    ]
 
 
 def _label(name: str) -> str:

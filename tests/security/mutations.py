@@ -58,7 +58,15 @@ MUTATIONS = (
     _m("T3", "the token is compared", "admin/csrf.py",
        "if not hmac.compare_digest(given, str(field.current_token).encode()):", "if False:",
        "test_a_post_without_the_right_token_does_nothing"),
+    _m("T3", "what another site has sent is not shown again", "admin/explain.py",
+       "if not token_is_valid():", "if False:", "test_a_form_of_another_site_is_not_shown"),
+    _m("T3", "only a page of this site has DNS asked", "admin/coverage.py",
+       'if not request.args.get("dns") or not is_same_origin():',
+       'if not request.args.get("dns"):', "test_dns_is_asked_by_the_button_alone"),
     # -- T4: closed by default
+    _m("T4", "other settings are tried by those who may change them", "admin/explain.py",
+       "            need(Right.EDIT)\n", "            pass\n",
+       "test_r7_each_page_opens_to_those_with_its_rights_alone"),
     _m("T4", "a page asks for its right", "admin/panel_view.py",
        "        if self.is_accessible():\n            return None", "        return None",
        "test_r7_each_page_opens_to_those_with_its_rights_alone"),
@@ -72,6 +80,8 @@ MUTATIONS = (
     _m("T5", "subjects are escaped", f"{ADMIN}/message.html",
        "{{ row.subject or _gettext('(no subject)') }}", "{{ row.subject|safe }}",
        "test_t5_outbox"),
+    _m("T5", "locations are escaped", f"{ADMIN}/coverage.html",
+       "{{ place.location }}", "{{ place.location|safe }}", "test_t5_explain_and_coverage"),
     _m("T5", "transcripts are escaped", f"{ADMIN}/test_result.html",
        "{{ line }}", "{{ line|safe }}", "test_t5_what_a_server_says"),
     _m("T5", "errors quote what was typed as text", f"{ADMIN}/_fields.html",
@@ -219,7 +229,7 @@ MUTATIONS = (
        "if not (text.isascii() and text.isprintable()):", "if False:",
        "test_t16_a_reply_is_one_record_of_one_line"),
     # -- T17: links
-    _m("T17", "links of contacts lead to web pages", "merges.py",
+    _m("T17", "links of contacts lead to web pages", "messages/merge_content.py",
        "_LINK.fullmatch(whole) and whole.isprintable()", "whole",
        "test_what_is_no_link_is_none_in_a_mail"),
     # -- T18: forgetting

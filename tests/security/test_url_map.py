@@ -23,7 +23,18 @@ from flask_interaction_mail import Right, send_notification
 from flask_interaction_mail.values import Party
 from tests import outbox_rows
 from tests.host import ADA, Host
-from tests.panel import HISTORY, HOME, OUTBOX, TEST, TYPED, OpenIndex, Panel, form_values
+from tests.panel import (
+    COVERAGE,
+    EXPLAIN,
+    HISTORY,
+    HOME,
+    OUTBOX,
+    TEST,
+    TYPED,
+    OpenIndex,
+    Panel,
+    form_values,
+)
 from tests.proofs import proved
 
 SECRET = "canary-in-the-text"
@@ -67,6 +78,10 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("POST", DETAILS + "resend"): needing("outbox", "resend", status=303, changes=True),
     ("POST", DETAILS + "cancel"): needing("outbox", "resend", status=303, changes=True),
     ("POST", DETAILS + "release"): needing("outbox", "resend", status=303, changes=True),
+    ("GET", EXPLAIN): needing("explain"),
+    ("POST", EXPLAIN): needing("explain", "edit"),  # with settings of the form
+    ("GET", COVERAGE): needing("explain"),
+    ("GET", COVERAGE + "moves.csv"): needing("explain"),
     ("GET", HISTORY): needing("history"),
     ("GET", HISTORY + "<int:revision>/"): needing("history"),
     ("POST", HISTORY + "restore"): needing("history", "edit", status=303, changes=True),
@@ -76,6 +91,8 @@ ROUTES: dict[tuple[str, str], Entry] = {
     # style and script: for everybody
     ("GET", STATIC.format("")): needing(),
     ("GET", STATIC.format("outbox/")): needing(),
+    ("GET", STATIC.format("explain/")): needing(),
+    ("GET", STATIC.format("coverage/")): needing(),
     ("GET", STATIC.format("history/")): needing(),
     ("GET", STATIC.format("health/")): needing(),
 }
@@ -123,8 +140,9 @@ class Site:
     def filled(self, rule: str, panel: Panel | None = None) -> dict[str, str]:
         """What a visitor with all rights sends to ``rule``: valid in every respect."""
         self.grant(*Right)
-        of_form = rule in (HOME, TEST, ALERT)
-        forms = {HOME: HOME, TEST: HOME, ALERT: HOME, HISTORY + "restore": HISTORY + "1/"}
+        posted = (HOME, TEST, ALERT, EXPLAIN)
+        of_form = rule in posted
+        forms = dict.fromkeys(posted, HOME) | {HISTORY + "restore": HISTORY + "1/"}
         values = form_values((panel or self.panel).get(forms.get(rule, self.url(DETAILS))))
         return values | TYPED | {"smtp_server": "127.0.0.1"} if of_form else values
 
@@ -424,7 +442,7 @@ def test_no_page_has_inline_script_or_style(site: Site) -> None:
             seen += 1
             assert part.select("script, style, [style]") == [], rule
             assert [n for tag in part.find_all(True) for n in tag.attrs if n[:2] == "on"] == []
-    assert seen == len(PAGES) - 2  # all but the file, and the text in its frame
+    assert seen == len(PAGES) - 3  # all but the files, and the text in its frame
 
 
 def test_an_html_text_has_no_power(site: Site) -> None:

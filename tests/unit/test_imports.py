@@ -48,6 +48,7 @@ LATE = (
     "idna",
     "sqlalchemy.dialects.mysql",
     "sqlalchemy.dialects.postgresql",
+    "flask_interaction_mail.admin.explained",
     "flask_interaction_mail.admin.export",
     "flask_interaction_mail.admin.message_view",
     "flask_interaction_mail.admin.test_page",
