@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     extent = parser.add_mutually_exclusive_group()
     extent.add_argument("--quick", action="store_true", help="less of everything")
-    extent.add_argument("--full", action="store_true", help="a million sent messages on the disk")
+    extent.add_argument("--full", action="store_true", help="longer queues, fuller disks")
     parser.add_argument("--only", default=",".join(FIGURES), help=f"of {', '.join(FIGURES)}")
     parser.add_argument("--write", action="store_true", help="what was measured into docs/")
     given = parser.parse_args()

@@ -17,8 +17,8 @@ from .servers import database, dialects, listening
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _LIMITS = {"sqlite": 1000.0, "postgresql": 100.0}  # ms
-_SHARE = ("processor time, % of a core", "%", 0.5)
-_MEMORY = ("memory, MB", "MB", 60.0)
+_SHARE = "processor time, % of a core"
+_MEMORY = "memory, MB"
 
 
 def measure(options: Options) -> Figure:
@@ -70,13 +70,15 @@ def _idle(figure: Figure, table: Table, dialect: str, url: str, options: Options
                 taken[name].append((share, memory))
                 progress(f"{name}: {share:.2f} % of a core, {memory:.1f} MB")
     for name, rounds in taken.items():
-        kinds = zip((_SHARE, _MEMORY), zip(*rounds, strict=True), strict=True)
-        for (what, unit, limit), values in kinds:
-            spread = _row(table, f"{name}: {what}", list(values))
-            if name == dialect:
-                title = f"{dialect}: idle worker, {what}"
-                figure.goals.append(Goal(title, "<=", limit, spread, unit))
+        for what, values in zip((_SHARE, _MEMORY), zip(*rounds, strict=True), strict=True):
+            _row(table, f"{name}: {what}", list(values))
     _row(table, f"{dialect}: memory of its host without us, MB", without)
+    shares, memories = (list(values) for values in zip(*taken[dialect], strict=True))
+    beyond = [memory - host for memory, host in zip(memories, without, strict=True)]
+    figure.goals += [
+        Goal(f"{dialect}: idle worker, {_SHARE}", "<=", 0.2, Spread.of(shares), "%"),
+        Goal(f"{dialect}: idle worker, memory beyond the host's", "<=", 5, Spread.of(beyond), "MB"),
+    ]
 
 
 def _row(table: Table, name: str, values: list[float]) -> Spread:

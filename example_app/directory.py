@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from flask import url_for
+from sqlalchemy import ColumnElement, or_
+
+from flask_interaction_mail import Contact as MergeContact
 from flask_interaction_mail import Directory, Party
 
 from .auth import signed_in
 from .database import db
-from .models import Folder, Group, User
+from .models import Contact, Folder, Group, User
 
 
 class CrmDirectory(Directory):
@@ -45,6 +49,25 @@ class CrmDirectory(Directory):
         yield from map(user_party, db.session.scalars(db.select(User).order_by(User.id)))
         yield from map(group_party, db.session.scalars(db.select(Group).order_by(Group.id)))
 
+    def find_parties(self, text: str, limit: int = 20) -> Sequence[Party]:
+        """The users and groups with this id, or with the text in their name or address."""
+        users, groups = (
+            db.session.scalars(db.select(kind).where(_matches(kind, text)).limit(limit))
+            for kind in (User, Group)
+        )
+        return [*map(user_party, users), *map(group_party, groups)][:limit]
+
+    def find_contacts(self, text: str, limit: int = 20) -> Sequence[MergeContact]:
+        """The contacts with this text in their name."""
+        named = Contact.name.icontains(text, autoescape=True)
+        found = db.select(Contact).where(named).order_by(Contact.id).limit(limit)
+        return [*map(merge_contact, db.session.scalars(found))]
+
+    def contact(self, id: str) -> MergeContact | None:
+        """The contact with this id, which somebody may have typed."""
+        found = db.session.get(Contact, int(id)) if _is_id(id) else None
+        return merge_contact(found) if found else None
+
 
 def user_party(user: User) -> Party:
     """A user as the extension sees one."""
@@ -60,6 +83,26 @@ def user_party(user: User) -> Party:
 def group_party(group: Group) -> Party:
     """A group as the extension sees one: its own address counts, never its members'."""
     return Party(group.name, group.email, id=group.id, kind="group")
+
+
+def merge_contact(contact: Contact) -> MergeContact:
+    """A contact as the extension sees one, with what the mail shows of it."""
+    # The link is made of the host name in the request: see TRUSTED_HOSTS in create_app.
+    url = url_for("contacts.show", contact_id=contact.id, _external=True)
+    fields = {"E-mail": contact.email, "Phone": contact.phone, "City": contact.city}
+    return MergeContact(
+        contact.id, contact.name, location=contact.folder.name, url=url, fields=fields
+    )
+
+
+def _is_id(text: str) -> bool:
+    """Whether a column for ids can hold ``text``."""
+    return text.isascii() and text.isdecimal() and len(text) < 10
+
+
+def _matches(kind: type[User] | type[Group], text: str) -> ColumnElement[bool]:
+    texts = [column.icontains(text, autoescape=True) for column in (kind.name, kind.email)]
+    return or_(*texts, kind.id == int(text)) if _is_id(text) else or_(*texts)
 
 
 def _folder(name: str) -> Folder | None:

@@ -6,11 +6,10 @@ from dataclasses import replace
 
 from flask import url_for
 
-from flask_interaction_mail import Contact as MergeContact
 from flask_interaction_mail import Merge
 
 from .database import db
-from .directory import user_party
+from .directory import merge_contact, user_party
 from .models import Contact, Folder, User
 
 
@@ -38,7 +37,7 @@ def describe(first: Contact, second: Contact, requester: User, reason: str | Non
     It is built from strings: what happens to the two rows afterwards does not matter.
     """
     return Merge(
-        (_describe(first), _describe(second)),
+        (merge_contact(first), merge_contact(second)),
         requester=user_party(requester),
         reason=reason,
         url=url_for("contacts.merge_pair", first_id=first.id, second_id=second.id, _external=True),
@@ -47,14 +46,5 @@ def describe(first: Contact, second: Contact, requester: User, reason: str | Non
 
 def describe_done(survivor: Contact, removed: Contact, actor: User) -> Merge:
     """Make the value that tells of a merge that is done; only the survivor still has a page."""
-    contacts = (_describe(survivor), replace(_describe(removed), url=None))
+    contacts = (merge_contact(survivor), replace(merge_contact(removed), url=None))
     return Merge(contacts, requester=user_party(actor))
-
-
-def _describe(contact: Contact) -> MergeContact:
-    # A link in a mail is made of the host name in the request: see TRUSTED_HOSTS in create_app.
-    url = url_for("contacts.show", contact_id=contact.id, _external=True)
-    fields = {"E-mail": contact.email, "Phone": contact.phone, "City": contact.city}
-    return MergeContact(
-        contact.id, contact.name, location=contact.folder.name, url=url, fields=fields
-    )

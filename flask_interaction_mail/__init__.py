@@ -36,6 +36,7 @@ from .settings.secret import Secret
 from .signals import (
     merge_completed,
     merge_denied,
+    messaging_alert,
     notification_cancelled,
     notification_deferred,
     notification_failed,
@@ -47,6 +48,7 @@ from .signals import (
 from .transport.base import Envelope, TransportResult
 from .transport.memory import MemoryTransport
 from .values import (
+    Alert,
     Contact,
     Kind,
     Merge,
@@ -62,6 +64,7 @@ from .values import (
 __all__ = [
     "CURRENT_USER",
     "AddressError",
+    "Alert",
     "ArgumentError",
     "AttachmentLike",
     "Contact",
@@ -107,6 +110,7 @@ __all__ = [
     "get_notification",
     "merge_completed",
     "merge_denied",
+    "messaging_alert",
     "notification_cancelled",
     "notification_deferred",
     "notification_failed",

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from . import notifications, operations
 from .errors import ContentError
 from .flask_mail import takeover
-from .messages import arguments
+from .messages import arguments, templates
 from .messages.attachments import AttachmentLike
 from .messages.compose import Identity, RoutingContext
 from .messages.intent import Addressees, Intent, Texts
@@ -222,16 +222,10 @@ def _rendered(
     name = arguments.text("template", template) or ""
     names = arguments.mapping("context", context)
     texts, routing = operations.written(
-        state, name, names, whom, routing, locale=shared_locale(whom.to)
+        state, name, names, whom, routing, locale=templates.shared_locale(whom.to)
     )
     own = arguments.subject(texts.subject if subject is None else subject)
     return replace(texts, subject=own), routing
-
-
-def shared_locale(parties: Sequence[Party]) -> str | None:
-    """The locale that all ``parties`` have in common, if they do."""
-    locales = {party.locale for party in parties}
-    return locales.pop() if len(locales) == 1 else None
 
 
 def _named(sender: Party | str | Sender | None) -> Party | None:

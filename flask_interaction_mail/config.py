@@ -12,10 +12,12 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from .errors import SettingsError
 from .settings.fields import clean
+from .settings.secret import Secret
 
 _MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
 PREFIX: Final = "INTERACTION_MAIL_"
 AUTO: Final = 16  # connections at most where the configuration leaves it to us
+ALERTS: Final = ("alert_url", "alert_secret")  # settings that have keys of their own
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Word = TypeVar("Word", bound=enum.StrEnum)
 
@@ -76,6 +78,7 @@ class Config(NamedTuple):
     deny_networks: tuple[Network, ...] = ()  # where no connection is made to
     deny_ports: frozenset[int] = frozenset()
     name_servers: tuple[tuple[str, int], ...] = ()  # IP address and port; () for the system's
+    health_token: Secret | None = None  # of monitors; None: the page is closed
     celery: Any = None  # the Celery object, or "package.module:name"
 
 
@@ -93,7 +96,8 @@ def parse(config: Mapping[str, Any]) -> Config:
                 values[name] = parser(key, config[key])
     if errors:
         raise SettingsError(errors)
-    return Config(**values)
+    alerts = {name: values.pop(name) for name in ALERTS if name in values}
+    return Config(**values | {"overrides": {**values.get("overrides", {}), **alerts}})
 
 
 def suppressed(config: Mapping[str, Any], transport: TransportKind = TransportKind.SMTP) -> bool:
@@ -206,6 +210,23 @@ def _name_server(raw: object) -> tuple[str, int]:
     return str(ipaddress.ip_address(address)), _port(port)
 
 
+def _setting(key: str, raw: object) -> object:
+    """The value of the setting that the key is named after."""
+    name = key.removeprefix(PREFIX).lower()
+    try:
+        return clean(name, raw)
+    except SettingsError as error:
+        raise SettingsError({key: error.errors[name]}) from error
+
+
+def _token(key: str, raw: object) -> Secret:
+    if not isinstance(raw, str) or not raw.isascii() or not raw.isprintable() or " " in raw.strip():
+        raise SettingsError({key: "must be a text of visible ASCII characters without spaces"})
+    if not raw.strip():
+        raise SettingsError({key: "must not be empty: without the key the page is closed"})
+    return Secret(raw.strip())
+
+
 def _listed(raw: object) -> Iterable[object]:
     """What stands in a list, in a text with commas, or alone: environment variables have all."""
     if isinstance(raw, str):
@@ -243,5 +264,7 @@ _PARSERS: Final[dict[str, Callable[[str, object], object]]] = {
     "deny_networks": _networks,
     "deny_ports": _ports,
     "name_servers": _name_servers,
+    "health_token": _token,
+    **dict.fromkeys(ALERTS, _setting),
     "celery": lambda _key, raw: raw,  # looked at when it is needed: Celery is an extra
 }

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from itertools import islice
+from typing import Final, TypeVar
 
 from .logs import log
-from .values import Party
+from .values import Contact, Party
+
+T = TypeVar("T")
+FOUND: Final = 20  # that a search of the host is asked for
 
 
 class Directory:
@@ -29,12 +35,30 @@ class Directory:
         return ()
 
     def locations(self) -> Iterable[str]:
-        """Every location of contacts; not asked for by this version."""
+        """Every location of contacts, for the pages *Explain* and *Coverage*."""
         return ()
 
     def parties(self) -> Iterable[Party]:
-        """Every user and group; ``explain --requester`` looks a user up among them."""
+        """Every user and group, for *Coverage* and ``explain --requester``.
+
+        Where there are many, make it a generator: a page looks at the first ones only.
+        """
         return ()
+
+    def find_parties(self, text: str, limit: int = FOUND) -> Iterable[Party]:
+        """Up to ``limit`` users and groups whose name, address or id ``text`` is or is in.
+
+        *Explain* asks for it. Without it a user is looked for among the first ``parties``.
+        """
+        return ()
+
+    def find_contacts(self, text: str, limit: int = FOUND) -> Iterable[Contact]:
+        """Up to ``limit`` contacts in whose name ``text`` is, for *Explain*."""
+        return ()
+
+    def contact(self, id: str) -> Contact | None:
+        """The contact whose id has the text ``id``, None if there is none, for *Explain*."""
+        return None
 
 
 class People:
@@ -57,26 +81,52 @@ class People:
         return None
 
     def merge_recipients(self, location: str) -> tuple[Party, ...]:
-        return self._parties("merge_recipients", location)
+        return self._all(Party, "merge_recipients", location)
 
     def folder_owners(self, location: str) -> tuple[Party, ...]:
-        return self._parties("folder_owners", location)
+        return self._all(Party, "folder_owners", location)
 
-    def parties(self) -> tuple[Party, ...]:
-        return self._parties("parties")
+    def locations(self, most: int) -> tuple[str, ...]:
+        """The first ``most`` locations."""
+        return self._all(str, "locations", most=most)
 
-    def _parties(self, method: str, *args: str) -> tuple[Party, ...]:
-        answer = self._ask(method, *args, read=_listed, otherwise=())
+    def parties(self, most: int | None = None) -> tuple[Party, ...]:
+        """All parties, or the first ``most``."""
+        return self._all(Party, "parties", most=most)
+
+    def find_parties(self, text: str) -> tuple[Party, ...]:
+        return self._all(Party, "find_parties", text, FOUND, most=FOUND)
+
+    def find_contacts(self, text: str) -> tuple[Contact, ...]:
+        return self._all(Contact, "find_contacts", text, FOUND, most=FOUND)
+
+    def contact(self, id: str) -> Contact | None:
+        answer = self._ask("contact", id, read=lambda answer: answer, otherwise=None)
+        if answer is None or isinstance(answer, Contact):
+            return answer
+        self._rubbish("contact", answer, "a Contact or None")
+        return None
+
+    def offers(self, method: str) -> bool:
+        """Whether the host has written ``method``, instead of leaving it to the base class."""
+        own = getattr(self._directory, method, None)
+        return own is not None and getattr(own, "__func__", own) is not getattr(Directory, method)
+
+    def _all(
+        self, kind: type[T], method: str, *args: object, most: int | None = None
+    ) -> tuple[T, ...]:
+        """The first ``most`` values of the answer, those of another type left out."""
+        answer = self._ask(method, *args, read=partial(_listed, most=most), otherwise=())
         if not isinstance(answer, tuple):
             self._rubbish(method, answer, "a sequence")
             return ()
-        parties = tuple(item for item in answer if isinstance(item, Party))
-        if len(parties) != len(answer):
-            self._rubbish(method, answer, "only Party values")
-        return parties
+        values = tuple(item for item in answer if isinstance(item, kind))
+        if len(values) != len(answer):
+            self._rubbish(method, answer, f"only {kind.__name__} values")
+        return values
 
     def _ask(
-        self, method: str, *args: str, read: Callable[[object], object], otherwise: object
+        self, method: str, *args: object, read: Callable[[object], object], otherwise: object
     ) -> object:
         """What ``read`` makes of the answer of ``method``; ``otherwise`` if one of them raises."""
         try:
@@ -95,8 +145,8 @@ class People:
         )
 
 
-def _listed(answer: object) -> object:
+def _listed(answer: object, most: int | None) -> object:
     """Make a tuple of what can be iterated over; a generator of the host may raise."""
     if isinstance(answer, Iterable) and not isinstance(answer, str | bytes):
-        return tuple(answer)
+        return tuple(islice(answer, most))
     return answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final
@@ -14,13 +14,13 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from . import operations, signals
-from .api import actor_of, shared_locale
+from .api import actor_of
 from .clock import from_db, now
 from .errors import TablesMissing
 from .logs import log
-from .messages import merge_content
-from .messages.compose import Identity, RoutingContext
-from .messages.intent import Addressees, Intent, Texts
+from .messages import merge_content, templates
+from .messages.compose import Identity
+from .messages.intent import Addressees, Intent
 from .messages.message import id_of_key, new_id
 from .outbox import messages
 from .outbox.messages import Earlier
@@ -87,8 +87,9 @@ def _request(state: State, merge: Merge) -> Notification:
         return queued
     origin = new_id()
     identity = Identity(id=id_of_key(key), origin=origin, key=key, pair=pair, actor=actor)
-    context = operations.routing_context(state, settings, _locations(merge))
-    intent, context = _request_intent(state, merge, context, earlier)
+    context = operations.routing_context(state, settings, operations.locations_of(merge))
+    before = earlier.message_id if earlier else None
+    intent, context = operations.request_intent(state, merge, context, in_reply_to=before)
     message = operations.compose_or_fail(state, intent, identity, context)
     return session_events.register_message(message, state, rule=CommitRule.ALWAYS)
 
@@ -101,41 +102,6 @@ def _still_stands(state: State, earlier: Earlier, settings: MessagingSettings) -
         # It never left. As long as mail is not configured, another one would fail as well.
         return earlier.reason == Reason.NOT_CONFIGURED and not settings.configured
     return earlier.status is not Status.CANCELLED
-
-
-def _request_intent(
-    state: State, merge: Merge, context: RoutingContext, earlier: Earlier | None
-) -> tuple[Intent, RoutingContext]:
-    locations = tuple(location for location, _ in context.candidates)
-    whom = Addressees(kind=Kind.REQUEST, source="merge_denied", locations=locations)
-    readers = [party for _, parties in context.candidates for party in parties]
-    texts, context = _written(state, "merge_request", merge, whom, context, readers)
-    intent = Intent(
-        kind=whom.kind,
-        source=whom.source,
-        subject=texts.subject,
-        text=texts.text,
-        html=texts.html,
-        why=texts.why,
-        locations=locations,
-        user=merge.requester,
-        in_reply_to=earlier.message_id if earlier else None,
-    )
-    return intent, context
-
-
-def _written(
-    state: State,
-    name: str,
-    merge: Merge,
-    whom: Addressees,
-    context: RoutingContext,
-    readers: Sequence[Party],
-) -> tuple[Texts, RoutingContext]:
-    """The texts of the template ``name``, in the language of ``readers``, and the route."""
-    names = merge_content.context_of(merge, context.settings)
-    locale = shared_locale(readers)
-    return operations.written(state, name, names, whom, context, locale=locale)
 
 
 def complete_merge(merge: Merge) -> None:
@@ -154,7 +120,10 @@ def complete_merge(merge: Merge) -> None:
     settings = operations.settings_for(state, session)
     context = operations.routing_context(state, settings, ())
     whom = Addressees(kind=Kind.NOTIFICATION, source="merge_completed", to=owners)
-    texts, context = _written(state, "merge_completed", merge, whom, context, owners)
+    names, locale = merge_content.context_of(merge, settings), templates.shared_locale(owners)
+    texts, context = operations.written(
+        state, "merge_completed", names, whom, context, locale=locale
+    )
     intent = Intent(
         kind=whom.kind,
         source=whom.source,
@@ -172,7 +141,9 @@ def complete_merge(merge: Merge) -> None:
 
 def _owners(state: State, merge: Merge, actor: Party | None) -> tuple[Party, ...]:
     owners = dict.fromkeys(
-        owner for location in _locations(merge) for owner in state.people.folder_owners(location)
+        owner
+        for location in operations.locations_of(merge)
+        for owner in state.people.folder_owners(location)
     )
     return tuple(owner for owner in owners if actor is None or not _is_same(owner, actor))
 
@@ -191,10 +162,6 @@ def pair_of(merge: Merge) -> str:
 
 def _short(text: str | None) -> str:
     return hashlib.sha256((text or "").encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _locations(merge: Merge) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(contact.location for contact in merge.contacts))
 
 
 # -- signals: one receiver of the module for every app and sender -----------------------

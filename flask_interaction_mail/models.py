@@ -22,6 +22,7 @@ from .storage import tables
 from .storage.tables import DELIVERY, MESSAGE, MOVED, RECIPIENT
 
 __all__ = [
+    "AlertRow",
     "AttemptRow",
     "CheckRow",
     "DeliveryRow",
@@ -49,6 +50,7 @@ class SettingsRow(Base):
     created_by: Mapped[str]
     fields: Mapped[str]
     secret: Mapped[str | None]
+    alert_secret: Mapped[str | None]
 
 
 class _Delivered:
@@ -187,6 +189,22 @@ class CheckRow(Base):
     verdict: Mapped[str]
     steps: Mapped[str]
     until: Mapped[datetime | None]
+
+
+class AlertRow(Base):
+    """One condition that is told of: whether it holds, and whether that was told."""
+
+    __table__ = tables.ALERT
+    __tablename__ = __table__.name
+
+    name: Mapped[str]
+    began_at: Mapped[datetime]
+    ended_at: Mapped[datetime | None]
+    detail: Mapped[str]
+    fence: Mapped[int]
+    told: Mapped[int]
+    tries: Mapped[int]
+    due_at: Mapped[datetime]
 
 
 def _add(row: type, name: str, value: sa.ColumnElement[object], id: sa.Column[object]) -> None:

@@ -16,23 +16,30 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from . import clock, signals
-from .errors import AddressError, InteractionMailError, NoRecipient, StillWaiting
+from .errors import (
+    AddressError,
+    InteractionMailError,
+    MessagingNotConfigured,
+    NoRecipient,
+    StillWaiting,
+)
 from .logs import about, log
 from .messages import compose as composing
-from .messages import templates
+from .messages import merge_content, templates
 from .messages.compose import Identity, RoutingContext, compose_message, failed_message
+from .messages.explain import DryRun, explain
 from .messages.intent import Addressees, Intent, Texts
 from .messages.letterhead import letterhead_of
 from .messages.message import NewMessage
 from .outbox import messages
 from .outbox.insert import fitted, insert
 from .settings.layers import InForce
-from .settings.model import MessagingSettings
+from .settings.model import SECRETS, MessagingSettings
 from .state import State
 from .unit_of_work.announce import announce_ids, send_signal
 from .unit_of_work.app_context import wake
 from .unit_of_work.session_events import per_transaction
-from .values import Notification, Reason, Status
+from .values import Kind, Merge, Notification, Reason, Status
 
 if TYPE_CHECKING:  # needed once an hour, where mail is delivered
     from .outbox.retention import Purged
@@ -89,11 +96,12 @@ def _settings_changed(state: State, previous: InForce, saved: InForce, changed_b
     except sa.exc.SQLAlchemyError:
         # The settings are saved all the same, and the breaker probes the server by itself.
         log.exception("settings.breaker: it could not be closed")
+    hidden: dict[str, Any] = dict.fromkeys(SECRETS)
     send_signal(
         state.app,
         signals.settings_changed,
-        previous=replace(previous.settings, password=None),
-        settings=replace(saved.settings, password=None),
+        previous=replace(previous.settings, **hidden),
+        settings=replace(saved.settings, **hidden),
         changed_by=changed_by,
     )
     wake(state)
@@ -166,6 +174,73 @@ def compose_in(
     message = compose_message(intent, identity, context)
     state.database.limits.check_size(message.content or b"", message.stored_intent)
     return fitted(message, state.database.limits)
+
+
+def locations_of(merge: Merge) -> tuple[str, ...]:
+    """The distinct locations of the contacts."""
+    return tuple(dict.fromkeys(contact.location for contact in merge.contacts))
+
+
+def request_intent(
+    state: State, merge: Merge, context: RoutingContext, *, in_reply_to: str | None = None
+) -> tuple[Intent, RoutingContext]:
+    """What a request to merge says, and to whom; ``in_reply_to`` names an earlier request.
+
+    The context that is returned knows the route, as that of ``written``.
+
+    Raises:
+        TemplateMissing: its template cannot be rendered.
+    """
+    locations = tuple(location for location, _ in context.candidates)
+    whom = Addressees(kind=Kind.REQUEST, source="merge_denied", locations=locations)
+    readers = [party for _, parties in context.candidates for party in parties]
+    names = merge_content.context_of(merge, context.settings)
+    locale = templates.shared_locale(readers)
+    texts, context = written(state, "merge_request", names, whom, context, locale=locale)
+    intent = Intent(
+        kind=whom.kind,
+        source=whom.source,
+        subject=texts.subject,
+        text=texts.text,
+        html=texts.html,
+        why=texts.why,
+        locations=locations,
+        user=merge.requester,
+        in_reply_to=in_reply_to,
+    )
+    return intent, context
+
+
+def dry_runs(state: State, merge: Merge, drafts: Sequence[MessagingSettings]) -> list[DryRun]:
+    """What a request for ``merge`` would come to under each of ``drafts``; nothing is stored.
+
+    The directory is asked once for all of them.
+    """
+    context = routing_context(state, drafts[0], locations_of(merge))
+    return [_dry_run(state, merge, context._replace(settings=settings)) for settings in drafts]
+
+
+def _dry_run(state: State, merge: Merge, context: RoutingContext) -> DryRun:
+    settings = context.settings
+    try:
+        found = explain(context, merge.requester)
+    except (MessagingNotConfigured, AddressError) as problem:
+        return DryRun(settings=settings, error=str(problem))
+    content, error = None, found.error
+    if error is None:
+        try:
+            intent, context = request_intent(state, merge, context)
+            content = compose_message(intent, Identity.fresh(), context).content
+        except InteractionMailError as problem:
+            error = str(problem)
+    return DryRun(
+        settings=settings,
+        to=found.to,
+        sender=found.sender,
+        route=found.route,
+        content=content,
+        error=error,
+    )
 
 
 def compose_or_fail(

@@ -18,5 +18,8 @@ notification_held = _signals.signal("notification-held")
 notification_failed = _signals.signal("notification-failed")
 notification_cancelled = _signals.signal("notification-cancelled")
 
+# Extension to host: send(app, alert=Alert), by one of all processes.
+messaging_alert = _signals.signal("messaging-alert")
+
 # Extension to host, after commit: send(app, previous=…, settings=…, changed_by=…).
 settings_changed = _signals.signal("settings-changed")

@@ -284,3 +284,21 @@ class Notification:
     route: tuple[str, ...]
     created_at: datetime
     earlier: uuid.UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alert:
+    """Something about mail that an administrator should know; told when it begins and is over.
+
+    ``name`` is ``"server"``, ``"waiting"``, ``"failures"``, ``"nobody"``, ``"expiry"``, or
+    ``"test"``. ``title`` and ``text`` are sentences without addresses. ``id`` is the same wherever
+    and however often this is told. ``at`` is when it began, or was over. Moments are aware UTC.
+    """
+
+    id: uuid.UUID
+    name: str
+    state: Literal["begun", "over", "test"]
+    title: str
+    text: str
+    began_at: datetime
+    at: datetime

@@ -15,6 +15,8 @@ from tests.host import Host
 
 HOME = "/admin/messaging/"
 TEST = "/admin/messaging/test"
+EXPLAIN = "/admin/messaging/explain/"
+COVERAGE = "/admin/messaging/coverage/"
 HISTORY = "/admin/messaging/history/"
 OUTBOX = "/admin/messaging/outbox/"
 TEMPLATES = "/admin/messaging/templates/"

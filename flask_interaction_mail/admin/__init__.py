@@ -8,6 +8,9 @@ from flask import Flask
 from flask_admin import Admin
 
 from ..errors import InteractionMailError
+from .coverage import CoverageView
+from .explain import ExplainView
+from .health import HealthView
 from .history import HistoryView
 from .messaging import MessagingView
 from .outbox import OutboxView
@@ -16,11 +19,16 @@ from .previews import TemplatesView
 
 __all__ = ["add_views", "check"]
 
-_SETTINGS: Final = "interaction_mail"
-_OUTBOX: Final = "interaction_mail_outbox"
-_PREVIEWS: Final = "interaction_mail_previews"
-_HISTORY: Final = "interaction_mail_history"
-_ENDPOINTS: Final = frozenset({_SETTINGS, _OUTBOX, _PREVIEWS, _HISTORY})
+# By endpoint; the tabs are in this order.
+_PAGES: Final[dict[str, tuple[type[PanelView], str]]] = {
+    "interaction_mail": (MessagingView, "messaging"),
+    "interaction_mail_outbox": (OutboxView, "messaging/outbox"),
+    "interaction_mail_explain": (ExplainView, "messaging/explain"),
+    "interaction_mail_coverage": (CoverageView, "messaging/coverage"),
+    "interaction_mail_previews": (TemplatesView, "messaging/templates"),
+    "interaction_mail_history": (HistoryView, "messaging/history"),
+    "interaction_mail_health": (HealthView, "messaging/health"),
+}
 
 
 def check(admin: Admin, app: Flask) -> None:
@@ -30,14 +38,16 @@ def check(admin: Admin, app: Flask) -> None:
         InteractionMailError: a blueprint of the host has the name of a page, or the application
             that ``admin`` met last serves requests already.
     """
-    missing = _ENDPOINTS - {view.endpoint for view in admin._views if isinstance(view, PanelView)}
+    missing = _PAGES.keys() - {
+        view.endpoint for view in admin._views if isinstance(view, PanelView)
+    }
     if missing and admin.app is not None and admin.app._got_first_request:
         raise InteractionMailError(
             f"The Admin belongs to the application {admin.app.name!r}, which serves requests "
             "already, so it takes no more pages: call InteractionMail.init_app before"
         )
     blueprints = {**(admin.app.blueprints if missing and admin.app else {}), **app.blueprints}
-    folders = {name: blueprints[name].static_folder for name in _ENDPOINTS if name in blueprints}
+    folders = {name: blueprints[name].static_folder for name in _PAGES if name in blueprints}
     if taken := [name for name, folder in folders.items() if folder != str(STATIC)]:  # not ours
         raise InteractionMailError(
             f"The application has a blueprint with the name {min(taken)!r}, which is that of a "
@@ -48,21 +58,15 @@ def check(admin: Admin, app: Flask) -> None:
 def add_views(admin: Admin, app: Flask) -> None:
     """Add the pages to ``admin``, unless it has them from another ``create_app()``."""
     present = {view.endpoint for view in admin._views}
-    pages = (
-        MessagingView(endpoint=_SETTINGS, url="messaging"),
-        OutboxView(endpoint=_OUTBOX, url="messaging/outbox"),
-        TemplatesView(endpoint=_PREVIEWS, url="messaging/templates"),
-        HistoryView(endpoint=_HISTORY, url="messaging/history"),
-    )
-    for view in pages:
-        if view.endpoint not in present:
-            admin.add_view(view)
+    for endpoint, (page, url) in _PAGES.items():
+        if endpoint not in present:
+            admin.add_view(page(endpoint=endpoint, url=url))
     if admin in app.extensions.get("admin", ()):
-        _register(admin, app, {view.endpoint for view in pages})
+        _register(admin, app)
 
 
-def _register(admin: Admin, app: Flask, endpoints: set[str]) -> None:
+def _register(admin: Admin, app: Flask) -> None:
     # Of several applications the admin gives a new view only to the one that it met last.
     for view in admin._views:
-        if view.endpoint in endpoints - set(app.blueprints):
+        if view.endpoint in _PAGES.keys() - app.blueprints.keys():
             app.register_blueprint(view.create_blueprint(admin), host=admin.host)

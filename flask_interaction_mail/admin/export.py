@@ -1,14 +1,15 @@
-"""The outbox as CSV: what happened to each message, without its text."""
+"""Files for spreadsheets: what happened to each message, without its text, and other tables."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
 import sqlalchemy as sa
@@ -22,6 +23,7 @@ COLUMNS: Final = (
     *("created (UTC)", "finished (UTC)", "status", "reason", "details", "kind", "subject"),
     *("from", "to", "cc", "bcc", "replies", "attempts", "message id", "number"),
 )
+_LINES: Final = 500  # of a piece
 _BOM: Final = "\ufeff"  # without it spreadsheets guess another encoding than UTF-8
 # = + - @ and their fullwidth, small and typographic forms.
 _STARTS: Final = r"=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212"
@@ -42,10 +44,18 @@ def pieces(
         with reading() as connection:
             page = listing.export_page(connection, filters)
         if head or page.lines:  # an empty piece could be taken for the end
-            yield mark + _text([*head, *map(_cells, page.lines)])
+            yield mark + _text([*head, *(map(safe, _cells(line)) for line in page.lines)])
         if not page.older:
             return
         mark, head, filters = "", [], replace(filters, before=page.older)
+
+
+def table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> Iterator[str]:
+    """A file with these ``lines`` in pieces of up to 500, the head before them."""
+    rest = iter(lines)
+    yield _BOM + _text([columns])
+    while piece := list(islice(rest, _LINES)):
+        yield _text(map(safe, line) for line in piece)
 
 
 def safe(text: str) -> str:
@@ -58,7 +68,7 @@ def safe(text: str) -> str:
 
 def _text(lines: Iterable[Iterable[str]]) -> str:
     written = io.StringIO(newline="")
-    csv.writer(written, quoting=csv.QUOTE_ALL).writerows(map(safe, line) for line in lines)
+    csv.writer(written, quoting=csv.QUOTE_ALL).writerows(lines)
     return written.getvalue()
 
 

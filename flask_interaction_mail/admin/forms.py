@@ -6,13 +6,14 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from flask import request
+from flask import current_app, request
 from wtforms import BooleanField, HiddenField
 
+from ..config import PREFIX
 from ..errors import SettingsError
 from ..settings.fields import clean
 from ..settings.layers import InForce
-from ..settings.model import ADDRESSES, SETTINGS, MessagingSettings, Origin, PasswordState
+from ..settings.model import ADDRESSES, SECRETS, SETTINGS, MessagingSettings, Origin, PasswordState
 from ..settings.rules import suggested_port
 from ..settings.setting import Section
 from . import texts
@@ -38,7 +39,7 @@ class SettingsForm(PanelForm):
         """
         form = cls(formdata, data=_values(present))
         form.overridden = present.overridden
-        for name in present.overridden - {"password"}:
+        for name in present.overridden - {*SECRETS}:
             form[name].process(None, _values(present)[name])
         port = form["smtp_port"]
         if not str(port.data or "").strip():
@@ -75,8 +76,8 @@ class SettingsForm(PanelForm):
 
     @staticmethod
     def values_to_show_again() -> list[tuple[str, str]]:
-        """Names and values of what was typed, without a password."""
-        names = {"revision", *SETTINGS} - {"password"}
+        """Names and values of what was typed, without secrets."""
+        names = {"revision", *SETTINGS} - {*SECRETS}
         return [(name, value) for name, value in request.form.items() if name in names]
 
     def emptied(self, present: InForce) -> SettingsForm:
@@ -92,17 +93,14 @@ class SettingsForm(PanelForm):
 
     @property
     def changes(self) -> dict[str, object]:
-        """What was typed in fields without an override; a blank password is not a change."""
+        """What was typed in fields without an override; a blank secret is not a change."""
         names = [name for name in SETTINGS if name not in self.overridden]
-        changes = {name: self[name].data for name in names}
-        if not self["password"].data:
-            changes.pop("password", None)
-        return changes
+        return {n: self[n].data for n in names if n not in SECRETS or self[n].data}
 
     def shown(self, name: str) -> str:
-        """The value of the field ``name`` in words; "" for the password."""
+        """The value of the field ``name`` in words; "" for a secret."""
         field = self[name]
-        if name == "password":
+        if name in SECRETS:
             return ""
         if isinstance(field, ChoiceField):
             return texts.gettext(field.options.get(str(field.data), ""))
@@ -129,12 +127,16 @@ class SettingsForm(PanelForm):
 
         ``draft`` returns the settings that would be in force, and so does this.
         """
-        self.validate()
-        drafted = draft(self._clean())
+        drafted = self.read(draft)
         self.add_errors(
             {name: text for name, text in drafted.problems.items() if not self._follows(name)}
         )
         return drafted
+
+    def read(self, draft: Draft) -> InForce:
+        """What would be in force; only what cannot be read is an error, at its field."""
+        self.validate()
+        return draft(self._clean())
 
     def confirm_password(self) -> None:
         """Add an error unless the password was typed twice in the same way (R20)."""
@@ -148,13 +150,13 @@ class SettingsForm(PanelForm):
             if not field.errors:
                 field.errors = [texts.sentence(str(field.label.text), text)]
 
-    def opens_advanced(self) -> bool:
-        """Whether a field under *Advanced* has an error, or another value than its default."""
+    def opens(self, section: str) -> bool:
+        """Whether a field of ``section`` has an error, or another value than its default."""
         default = _values_of(MessagingSettings())
         return any(
-            self[name].errors or (self[name].data or "") != (default[name] or "")
+            self[name].errors or self.comparable(name) != str(default.get(name) or "")
             for name, setting in SETTINGS.items()
-            if setting.section is Section.ADVANCED
+            if setting.section == section
         )
 
     def _follows(self, name: str) -> bool:
@@ -184,11 +186,27 @@ def revision_number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
+def differences(present: SettingsForm, other: SettingsForm) -> list[tuple[str, str, str]]:
+    """Label and both values of each setting but secrets in which the two forms differ."""
+    return [
+        (texts.gettext(setting.label), present.shown(name), other.shown(name))
+        for name, setting in SETTINGS.items()
+        if present.comparable(name) != other.comparable(name)
+    ]
+
+
 def password_hint(present: InForce) -> str:
     """The hint below the empty password field."""
     if present.password is PasswordState.NONE or "password" in present.overridden:
         return ""  # no password to keep, or no field to leave empty
     return texts.PASSWORD_HINTS[present.password]
+
+
+def secret_hint(present: InForce) -> str:
+    """The hint below the empty field for the secret of the webhook."""
+    if present.settings.alert_secret is None or "alert_secret" in present.overridden:
+        return ""
+    return texts.WEBHOOK_HINT
 
 
 def origin_notes(present: InForce) -> dict[str, str]:
@@ -208,6 +226,8 @@ def _origin_note(name: str, origin: Origin) -> str:
 
 
 def _override(name: str) -> str:
+    if (key := PREFIX + name.upper()) in current_app.config:
+        return key
     variable = f"FLASK_{_OVERRIDES}__{name}"  # of Flask's from_prefixed_env, if the host calls that
     return f"the variable {variable}" if variable in os.environ else f"{_OVERRIDES}, key “{name}”"
 
@@ -217,6 +237,6 @@ def _values(present: InForce) -> dict[str, object]:
 
 
 def _values_of(settings: MessagingSettings) -> dict[str, object]:
-    # Without the password: what is not in the form cannot get onto a page.
-    values = {name: getattr(settings, name) for name in SETTINGS if name != "password"}
+    # Without secrets: what is not in the form cannot get onto a page.
+    values = {name: getattr(settings, name) for name in SETTINGS if name not in SECRETS}
     return {name: "" if value is None else value for name, value in values.items()}

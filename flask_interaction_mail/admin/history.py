@@ -10,10 +10,10 @@ from flask_admin import expose
 
 from .. import clock, operations
 from ..errors import InteractionMailError, SettingsError
-from ..settings.model import SETTINGS
+from ..settings.model import SECRETS, SETTINGS
 from ..values import Right
 from .csrf import PanelForm
-from .forms import SettingsForm, revision_number
+from .forms import SettingsForm, differences, revision_number
 from .panel_view import PanelView, current_actor, need, state, token_is_valid
 from .texts import OUT_OF_DATE, gettext
 
@@ -51,7 +51,7 @@ class HistoryView(PanelView):
             "revision.html",
             present=present,
             revision=revision,
-            differences=_differences(SettingsForm.of(present), SettingsForm.of(then)),
+            differences=differences(SettingsForm.of(present), SettingsForm.of(then)),
             form=PanelForm(),
         )
 
@@ -96,7 +96,7 @@ class _Changes:
         self._form = SettingsForm()
 
     def __call__(self, revision: Revision) -> list[tuple[str, str, str]]:
-        """Label, former and present value of each field; "" for both of a password."""
+        """Label, former and present value of each field; "" for both of a secret."""
         return [
             (
                 _label(name),
@@ -107,18 +107,10 @@ class _Changes:
         ]
 
     def _shown(self, name: str, values: Any) -> str:
-        if name != "password":
+        if name not in SECRETS:
             value = values.get(name, SETTINGS[name].default)
             self._form[name].process(None, "" if value is None else value)
         return self._form.shown(name)
-
-
-def _differences(present: SettingsForm, then: SettingsForm) -> list[tuple[str, str, str]]:
-    return [
-        (_label(name), present.shown(name), then.shown(name))
-        for name in SETTINGS
-        if present.comparable(name) != then.comparable(name)
-    ]
 
 
 def _label(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from flask import Response, abort, flash, redirect, request, url_for
@@ -18,7 +19,7 @@ from ..settings.presets import PRESETS, Preset
 from ..text import one_line
 from ..values import Right
 from .csrf import is_same_origin
-from .forms import SettingsForm, origin_notes, password_hint
+from .forms import SettingsForm, origin_notes, password_hint, secret_hint
 from .panel_view import (
     PanelView,
     asset,
@@ -34,6 +35,8 @@ from .texts import ENDED, OUT_OF_DATE, gettext
 if TYPE_CHECKING:
     from .save_conflict import Conflict
 
+# The form, the settings in it, those in force, and who asks.
+Trial = Callable[[SettingsForm, InForce, InForce, str], ResponseReturnValue]
 ALSO_ME: Final = "also_me"  # beside the form's fields, for the test alone
 
 
@@ -80,12 +83,21 @@ class MessagingView(PanelView):
     @expose("/test", methods=("GET", "POST"))
     def test(self) -> ResponseReturnValue:
         """Test the values in the form; the result is shown beside it (R47, R56)."""
-        # Late, as below: loaded with the first test.
-        from ..monitoring import test_history
-
         need(Right.TEST)
         if request.method != "POST":  # HEAD changes nothing either
             return self.page("test_none.html")
+        return self._tried(self._streamed)
+
+    @expose("/alert", methods=("POST",))
+    def alert(self) -> ResponseReturnValue:
+        """Tell a test alert with the values in the form; the result is shown beside it."""
+        need(Right.TEST)
+        return self._tried(self._alerted)
+
+    def _tried(self, trial: Trial) -> ResponseReturnValue:
+        """The answer of ``trial``, if the form has no error and the visitor may try again."""
+        from ..monitoring import test_history  # late, as below: loaded with the first test
+
         present = state().settings.current()
         form = SettingsForm.filled(present, request.form)
         drafted = form.check(state().settings.draft)
@@ -98,7 +110,7 @@ class MessagingView(PanelView):
             log.warning("test.too_many: %s tests again and again", one_line(by))
             page = self.page("test_too_many.html", limit=test_history.PER_MINUTE, present=present)
             return page, 429, {"Retry-After": "60"}
-        return self._streamed(form, drafted, present, by)
+        return trial(form, drafted, present, by)
 
     @expose("/preset", methods=("POST",))
     def preset(self) -> ResponseReturnValue:
@@ -152,6 +164,18 @@ class MessagingView(PanelView):
         response = Response(pieces, mimetype="text/html")
         response.headers["X-Accel-Buffering"] = "no"  # so that nginx passes each step on at once
         return response
+
+    def _alerted(
+        self, _: SettingsForm, drafted: InForce, present: InForce, by: str
+    ) -> ResponseReturnValue:
+        from ..monitoring import alerts
+
+        told, why = False, ""
+        try:
+            told = alerts.send_test(state(), drafted.settings, by=by)
+        except InteractionMailError as error:
+            why = str(error)
+        return self.page("test_alert.html", present=present, told=told, why=why)
 
     def _save(self, present: InForce) -> ResponseReturnValue:
         form = SettingsForm.filled(present, request.form)
@@ -215,7 +239,7 @@ class MessagingView(PanelView):
             form=form,
             names=SETTINGS,
             present=present,
-            hints={"password": password_hint(present)},
+            hints={"password": password_hint(present), "alert_secret": secret_hint(present)},
             badge=test_history.badge(state(), present),
             conflict=conflict,
             presets=PRESETS.values(),

@@ -30,7 +30,7 @@ class PanelView(BaseView):
     """A page of the panel. One object serves every app that its ``Admin`` serves."""
 
     right: ClassVar[Right]  # without it the page is closed, and has no tab
-    tab: ClassVar[str]
+    tab: ClassVar[str] = ""  # none: for no visitor, so it has no place in the menu either
 
     def __init__(self, *, endpoint: str, url: str) -> None:
         super().__init__(
@@ -126,8 +126,9 @@ class PanelView(BaseView):
 
 
 def pages_of(admin: Any) -> list[PanelView]:
-    """The pages of the panel in the order of their tabs."""
-    return [view for view in admin._views if isinstance(view, PanelView)] if admin else []
+    """The pages of the panel that have a tab, in the order of the tabs."""
+    views = admin._views if admin else []
+    return [view for view in views if isinstance(view, PanelView) and view.tab]
 
 
 def state() -> State:

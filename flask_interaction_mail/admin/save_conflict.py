@@ -8,7 +8,7 @@ from datetime import datetime
 
 from .. import clock
 from ..settings.layers import InForce
-from ..settings.model import SETTINGS
+from ..settings.model import SECRETS, SETTINGS
 from ..settings.store import SettingsStore
 from .forms import SettingsForm
 
@@ -42,7 +42,7 @@ class Conflict:
     at: datetime | None
     differences: tuple[Difference, ...]
     taken: tuple[str, ...]
-    password: bool
+    secrets: frozenset[str]
     decided: bool
 
 
@@ -59,7 +59,7 @@ def between(
     before = SettingsForm.of(base) if base else None
     differences, taken = [], []
     for name in SETTINGS:
-        if name == "password" or name in present.overridden:
+        if name in SECRETS or name in present.overridden:
             continue
         mine, other = form.comparable(name), theirs.comparable(name)
         original = before.comparable(name) if before else None
@@ -89,7 +89,7 @@ def between(
         at=clock.to_db(newer[0].at) if newer else None,
         differences=tuple(differences),
         taken=tuple(taken),
-        password=any("password" in entry.changed for entry in newer),
+        secrets=frozenset(name for entry in newer for name in entry.changed if name in SECRETS),
         decided=sent.get("conflict") == str(present.revision)
         and all(difference.choice for difference in differences),
     )

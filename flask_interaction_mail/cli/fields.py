@@ -12,16 +12,16 @@ import click
 
 from ..errors import SettingsError
 from ..settings.layers import InForce
-from ..settings.model import SETTINGS
+from ..settings.model import SECRETS, SETTINGS
 from ..settings.secret import Secret
 from ..settings.setting import Widget
 from .output import Function
 
-NAMES: Final = tuple(name for name in SETTINGS if name != "password")
+NAMES: Final = tuple(name for name in SETTINGS if name not in SECRETS)
 
 
 def setting_options(command: Function) -> Function:
-    """Add an option for every setting but the password, and two ways to give that."""
+    """Add an option for every setting but secrets, and two ways to give each of those."""
     decorators = [
         *(_option(name) for name in NAMES),
         click.option(
@@ -31,12 +31,7 @@ def setting_options(command: Function) -> Function:
             metavar="SETTING",
             help="Give this setting its first value again, e.g. smtp_port.",
         ),
-        click.option("--password-prompt", is_flag=True, help="Ask for the password, twice."),
-        click.option(
-            "--password-stdin",
-            is_flag=True,
-            help="Read the password from the first line of standard input.",
-        ),
+        *(option for name in SECRETS for option in _secret_options(name)),
     ]
     for decorate in reversed(decorators):
         command = decorate(command)
@@ -51,8 +46,17 @@ def _option(name: str) -> Callable[[Function], Function]:
     return click.option(flag, name, type=kind, help=setting.command)
 
 
+def _secret_options(name: str) -> tuple[Callable[[Function], Function], ...]:
+    flag, label = "--" + name.replace("_", "-"), SETTINGS[name].label.lower()
+    read = f"Read the {label} from the first line of standard input."
+    return (
+        click.option(f"{flag}-prompt", is_flag=True, help=f"Ask for the {label}, twice."),
+        click.option(f"{flag}-stdin", is_flag=True, help=read),
+    )
+
+
 def changes_of(options: Mapping[str, Any]) -> dict[str, object]:
-    """What the options ask for: field to value; asks for the password where that is wanted."""
+    """What the options ask for: field to value; asks for secrets where that is wanted."""
     changes: dict[str, object] = {
         name: _from_file(name, options[name]) for name in NAMES if options[name] is not None
     }
@@ -60,8 +64,8 @@ def changes_of(options: Mapping[str, Any]) -> dict[str, object]:
         if name in changes:
             raise click.UsageError(f"--unset {name} contradicts the option that sets it.")
         changes[name] = SETTINGS[name].default
-    if (password := _password(options)) is not None:
-        changes["password"] = password
+    secrets = {name: _secret(name, options) for name in SECRETS}
+    changes |= {name: secret for name, secret in secrets.items() if secret is not None}
     return changes
 
 
@@ -79,17 +83,19 @@ def _from_file(name: str, value: object) -> object:
     return raw.decode("utf-16" if wide else "utf-8", "replace")
 
 
-def _password(options: Mapping[str, Any]) -> Secret | None:
-    if options["password_prompt"] and options["password_stdin"]:
-        raise click.UsageError("Give --password-prompt or --password-stdin, but not both.")
-    if options["password_prompt"]:
-        return Secret(click.prompt("Password", hide_input=True, confirmation_prompt=True))
-    if not options["password_stdin"]:
+def _secret(name: str, options: Mapping[str, Any]) -> Secret | None:
+    flag = "--" + name.replace("_", "-")
+    if options[f"{name}_prompt"] and options[f"{name}_stdin"]:
+        raise click.UsageError(f"Give {flag}-prompt or {flag}-stdin, but not both.")
+    if options[f"{name}_prompt"]:
+        label = SETTINGS[name].label
+        return Secret(click.prompt(label, hide_input=True, confirmation_prompt=True))
+    if not options[f"{name}_stdin"]:
         return None
-    password = Secret(sys.stdin.readline().rstrip("\r\n"))
-    if not password:
-        raise SettingsError({"password": "standard input is empty"})
-    return password
+    secret = Secret(sys.stdin.readline().rstrip("\r\n"))
+    if not secret:
+        raise SettingsError({name: "standard input is empty"})
+    return secret
 
 
 def refuse_overridden(changes: Mapping[str, object], now: InForce) -> None:

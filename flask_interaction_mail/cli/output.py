@@ -59,6 +59,7 @@ class Main(Commands):
 
 
 _MODULES: Final = {
+    "alert": "alert",
     "db": "tables",
     "doctor": "doctor",
     "domain": "domain",

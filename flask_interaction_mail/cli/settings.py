@@ -8,7 +8,7 @@ import click
 
 from .. import operations
 from ..settings.layers import InForce
-from ..settings.model import SETTINGS, Origin, PasswordState
+from ..settings.model import SECRETS, SETTINGS, Origin, PasswordState
 from ..settings.setting import Widget
 from ..state import state_of
 from .fields import changes_of, refuse_overridden, setting_options
@@ -52,7 +52,7 @@ def _shown(name: str, now: InForce) -> object:
     if name == "password":
         return _PASSWORDS[now.password]
     value = getattr(now.settings, name)
-    if SETTINGS[name].widget is Widget.AREA:
+    if SETTINGS[name].widget in (Widget.AREA, Widget.PASSWORD):
         return "set" if value else None
     return value
 
@@ -64,7 +64,7 @@ def _as_plain(now: InForce) -> dict[str, object]:
         "password": now.password,
         "settings": {
             name: {
-                "value": None if name == "password" else getattr(now.settings, name),
+                "value": None if name in SECRETS else getattr(now.settings, name),
                 "origin": now.origins[name],
             }
             for name in SETTINGS
@@ -123,6 +123,6 @@ def restore(revision: int) -> None:
 
 @main.command("rotate-keys")
 def rotate_keys() -> None:
-    """Encrypt the stored passwords with the newest key."""
+    """Encrypt the stored secrets with the newest key."""
     count = state_of().settings.rotate_keys()
     say(f"{count} stored password(s) encrypted anew." if count else "Nothing to encrypt anew.")

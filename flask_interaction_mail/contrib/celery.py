@@ -35,9 +35,20 @@ from ..state import KEY, Delivery, State, state_of
 from ..storage.tables import DELIVERY
 from .wakeups import DELIVER, CeleryDelivery, goodbye, hand_over
 
-__all__ = ["DELIVER", "PURGE", "beat_schedule", "celery_of", "deliver", "install_beat", "purge"]
+__all__ = [
+    "DELIVER",
+    "PURGE",
+    "WATCH",
+    "beat_schedule",
+    "celery_of",
+    "deliver",
+    "install_beat",
+    "purge",
+    "watch",
+]
 
 PURGE: Final = "flask_interaction_mail.purge"
+WATCH: Final = "flask_interaction_mail.watch"
 
 _SLICE = 10.0  # s that one task works before others get the worker
 _FIRST = 0.1  # s of work that show whether mail flows at all
@@ -194,6 +205,17 @@ def _purge(task: Any) -> None:
         contextvars.Context().run(operations.purge, state)
 
 
+def _watch(task: Any) -> None:
+    """Try the server if no mail does, and tell what is in trouble."""
+    from ..delivery import watch as watching  # late: a process that only stores needs neither
+    from ..transport.registry import Transports
+
+    states = _served_by(task.app)
+    for state in states:
+        transports = Transports(state.connect_policy, state.memory)
+        contextvars.Context().run(watching.turn, state, transports)
+
+
 # Late acknowledgement: the task of a worker that is killed goes to the next one at once.
 _OPTIONS: Final[dict[str, Any]] = {
     "bind": True,
@@ -204,19 +226,21 @@ _OPTIONS: Final[dict[str, Any]] = {
 }
 deliver = shared_task(name=DELIVER, **_OPTIONS)(_deliver)
 purge = shared_task(name=PURGE, **_OPTIONS)(_purge)
+watch = shared_task(name=WATCH, **_OPTIONS)(_watch)
 
 
 # -- the beat schedule -------------------------------------------------------------------
 
 
 def beat_schedule(every: timedelta = timedelta(seconds=30)) -> dict[str, dict[str, Any]]:
-    """Entries for ``beat_schedule``: the sweep, ``every`` so often, and the hourly purge.
+    """Entries for ``beat_schedule``: the sweep, ``every`` so often, the hourly purge, the watch.
 
     The sweep delivers what has become due again, and what lost tasks or dead workers have left.
     """
     return {
         "interaction-mail-deliver": {"task": DELIVER, "schedule": every},
         "interaction-mail-purge": {"task": PURGE, "schedule": timedelta(hours=1)},
+        "interaction-mail-watch": {"task": WATCH, "schedule": timedelta(minutes=1)},
     }
 
 

@@ -40,6 +40,8 @@ class Dispatcher:
         # A thread outlives the application with these, so they must not keep it alive.
         self._kept = KeptTransports(_weakly(self))
         self._tidied_at = time.monotonic() - _TIDY_EVERY
+        self._watched_at = time.monotonic()
+        self._watching: threads.Task | None = None
         self._complaint: str | None = None  # logged last, and still true
 
     def run(self, stop: threading.Event, wake: threading.Event, *, poll: float = _POLL) -> None:
@@ -52,6 +54,7 @@ class Dispatcher:
     def _turn(self, until: StopCondition) -> bool:
         """Deliver what is due, tidy once an hour; gives whether anything was sent. Never raises."""
         self._kept.close_idle()
+        self._watch()
         try:
             busy = self._drain(until).done > 0
             if time.monotonic() - self._tidied_at >= _TIDY_EVERY:
@@ -67,6 +70,15 @@ class Dispatcher:
             self._complaint = None
             return busy
         return False
+
+    def _watch(self) -> None:
+        """Watch over delivery once a minute, aside, as a server that is silent takes its time."""
+        if time.monotonic() - self._watched_at < self._ports.watch_every:
+            return
+        if self._ports.store.single_connection or (self._watching and not self._watching.over):
+            return
+        self._watched_at = time.monotonic()
+        self._watching = threads.start(self._ports.watch, "interaction-mail-watch")
 
     def _complain(self, event: str, text: str, exc_info: Exception | None = None) -> None:
         """Log ``text``, unless it was logged last."""

@@ -70,9 +70,16 @@ def _ports(state: State) -> DispatcherPorts:
         listening=lambda wake: wakeup.listening(state.database.bind.engine, wake),
         suppressed=lambda: state.suppressed,
         tidy=partial(operations.purge, state),
+        watch=partial(_watch, state, transports),
         report=partial(notices.report, state),
         rate_limits=RateLimiter(state),
     )
+
+
+def _watch(state: State, transports: Transports) -> None:
+    from . import watch  # late: the first turn comes when a process has delivered for a minute
+
+    watch.turn(state, transports)
 
 
 def _announce(state: State, results: Sequence[AttemptResult]) -> None:

@@ -86,12 +86,13 @@ class DispatcherPorts:
       when work has to stop.
     - ``suppressed`` is true while nothing may leave. ``rate_limits`` say how much may leave.
     - ``listening`` is a context in which another process may set the event.
+    - ``watch`` is called in a thread of its own, every ``watch_every`` seconds.
     - ``tidy`` is called once an hour, ``beat`` regularly as a sign of life, ``leave``
       at the end.
     - A ``modest`` dispatcher claims no more than its connections send within a second, because its
       process may end without notice.
 
-    ``announce``, ``report``, ``beat`` and ``leave`` must not raise.
+    ``announce``, ``report``, ``watch``, ``beat`` and ``leave`` must not raise.
     """
 
     store: Store
@@ -105,6 +106,8 @@ class DispatcherPorts:
     grace: float = GRACE
     suppressed: Callable[[], bool] = lambda: False
     tidy: Callable[[], object] = lambda: None
+    watch: Callable[[], object] = lambda: None
+    watch_every: float = 60.0
     prepare: Callable[[Relay], None] = lambda _: None
     listening: Callable[[threading.Event], AbstractContextManager[None]] = lambda _: nullcontext()
     report: Callable[[sa.Connection, Sequence[AttemptResult]], None] = lambda *_: None

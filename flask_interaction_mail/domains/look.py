@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from ..addresses import clean_domain
 from . import dkim, dmarc, mx, spf
+from .answers import Ask
 from .dkim import Dkim
 from .dmarc import Dmarc
 from .findings import Finding, Kind
@@ -76,15 +77,22 @@ def look(
     Raises:
         AddressError: ``domain`` is not valid.
     """
-    name, provider = clean_domain(domain), provider_of(relay)
     ask = Resolver(within, name_servers).ask
+    return examine(clean_domain(domain), ask, selectors=selectors, relay=relay)
+
+
+def examine(
+    domain: str, ask: Ask, *, selectors: Sequence[str] = (), relay: str | None = None
+) -> DomainReport:
+    """``look`` for a clean ``domain``, with the answers of ``ask``."""
+    provider = provider_of(relay)
     # DMARC before SPF, which may lead to many slow names.
-    where, rule = mx.examine(name, ask), dmarc.examine(name, ask)
+    where, rule = mx.examine(domain, ask), dmarc.examine(domain, ask)
     return DomainReport(
-        domain=name,
+        domain=domain,
         provider=provider.name if provider else None,
         mx=where,
         dmarc=rule,
-        dkim=dkim.examine(name, ask, selectors, provider),
-        spf=spf.examine(name, ask, provider),
+        dkim=dkim.examine(domain, ask, selectors, provider),
+        spf=spf.examine(domain, ask, provider),
     )

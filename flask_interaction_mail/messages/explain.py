@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import AddressError, MessagingNotConfigured, NoRecipient
+from ..settings.model import MessagingSettings
 from ..values import Party
 from .compose import RoutingContext, not_configured_text
 from .recipients import route_merge
@@ -20,6 +21,21 @@ class Explanation:
     sender: SenderHeaders
     route: tuple[str, ...]
     error: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRun:
+    """A request as it would be under ``settings``; ``error`` says why there would be none.
+
+    ``content`` are the bytes of the message, None if there would be none.
+    """
+
+    settings: MessagingSettings
+    to: tuple[str, ...] = ()
+    sender: SenderHeaders | None = None
+    route: tuple[str, ...] = ()
+    content: bytes | None = None
+    error: str | None = None
 
 
 def explain(context: RoutingContext, requester: Party | None) -> Explanation:

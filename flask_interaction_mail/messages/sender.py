@@ -108,11 +108,15 @@ def is_own(address: str, default: Mailbox, settings: MessagingSettings) -> bool:
 
     Subdomains do not count, since the server need not be allowed to send for them.
     """
-    domain = addresses.domain_of(address)
+    return addresses.domain_of(address) in own_domains(default, settings)
+
+
+def own_domains(default: Mailbox, settings: MessagingSettings) -> set[str]:
+    """The domains that may stand in From, where ``default`` is the completed default From."""
     own = {*settings.own_domains, addresses.domain_of(default.address)}
     if settings.company_domain:
         own.add(addresses.clean_domain(settings.company_domain))
-    return domain in own
+    return own
 
 
 def _person(

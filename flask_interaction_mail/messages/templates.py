@@ -7,7 +7,7 @@ escaped and a subject becomes one line.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from flask import Flask
 
 from ..errors import TemplateMissing
 from ..logs import log
+from ..values import Party
 from .intent import Texts
 from .letterhead import PLAIN, Letterhead
 
@@ -63,6 +64,12 @@ def render_with(
     if text is None:
         raise TemplateMissing(_missing(name, ".txt or .html"))
     return Texts(subject=" ".join(subject.split()), text=_tidy(text), html=html)
+
+
+def shared_locale(parties: Sequence[Party]) -> str | None:
+    """The locale that all ``parties`` have in common, if they do."""
+    locales = {party.locale for party in parties}
+    return locales.pop() if len(locales) == 1 else None
 
 
 def _render(env: jinja2.Environment, file: str, names: dict[str, Any]) -> str | None:

@@ -66,14 +66,14 @@ def trip(
     Gives when the next probe may run. Whoever calls commits.
     """
     known = read(connection, relay)
-    until = now + _pause(error)
+    until = now + pause(error)
     upsert(
         connection,
         _row(relay),
         kind=_KIND,
         at=known.since if known else now,
         by=worker,
-        fingerprint=_print(relay),
+        fingerprint=fingerprint(relay),
         verdict="open",
         steps=json.dumps({"stage": error.stage, "why": str(error)}),
         until=until,
@@ -101,17 +101,19 @@ def close_all(connection: sa.Connection) -> None:
     connection.execute(_CLOSE.where(CHECK.c.kind == _KIND))
 
 
-def _pause(error: TransportError) -> timedelta:
+def pause(error: TransportError) -> timedelta:
+    """How long to leave a server alone after ``error``."""
     if error.stage is Stage.AUTHENTICATION and not error.transient:
         return PROBE_AFTER_REFUSED_LOGIN
     return PROBE_AFTER
 
 
 def _row(relay: Relay) -> uuid.UUID:
-    return uuid.uuid5(_ROWS, _print(relay))
+    return uuid.uuid5(_ROWS, fingerprint(relay))
 
 
-def _print(relay: Relay) -> str:
+def fingerprint(relay: Relay) -> str:
+    """64 hexadecimal digits, one for each server that can be in trouble of its own."""
     # Only what decides the conversation up to the first message; of the password only whether
     # there is one.
     facts: tuple[object, ...] = (

@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import urlsplit
 
 from .. import addresses
 from ..addresses import quoted
@@ -23,6 +24,8 @@ FALSE: Final = frozenset({"", "0", "n", "no", "off", "false"})
 _LONGEST: Final = 255  # characters of a name or a login
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _COLOUR: Final = re.compile("#[0-9a-f]{6}")
+_LONGEST_URL: Final = 2000  # characters
+_WEBHOOK: Final = "must be a complete https:// URL; http:// only to this machine (localhost)"
 _WRITE_IT: Final = "give a name such as mail.example.com, or an IP address"
 
 
@@ -116,6 +119,54 @@ def port(raw: object) -> int:
     if number is None or not 1 <= int(number[1]) <= 65535:
         raise WrongValue("must be a whole number from 1 to 65535; usual are 25, 587 and 465")
     return int(number[1])
+
+
+def number(usual: int, most: int) -> Callable[[object], int]:
+    """The cleaner of a whole number from 0 to ``most``; an empty text is the ``usual`` one."""
+
+    def clean(raw: object) -> int:
+        text = str(raw) if isinstance(raw, int) and not isinstance(raw, bool) else raw
+        text = _text(text).strip() if isinstance(text, str | None) else text
+        if text == "":
+            return usual
+        digits = re.fullmatch(r"0*([0-9]{1,6})", text) if isinstance(text, str) else None
+        if digits is None or int(digits[1]) > most:
+            raise WrongValue(f"must be a whole number from 0 to {most}")
+        return int(digits[1])
+
+    return clean
+
+
+def webhook(raw: object) -> str | None:
+    """The URL of a webhook: https, or http to this machine."""
+    text = _text(raw).strip()
+    if not text:
+        return None
+    if not text.isascii() or not text.isprintable() or re.search(r"""[\s"<>\\^`{|}]""", text):
+        raise WrongValue(f"{_WEBHOOK}; write other characters as %XX")
+    if len(text) > _LONGEST_URL:
+        raise WrongValue(f"must have at most {_LONGEST_URL} characters, not {len(text)}")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError as error:
+        raise WrongValue(_WEBHOOK) from error
+    if not parts.hostname or port == 0 or "#" in text:
+        raise WrongValue(_WEBHOOK)
+    if "@" in parts.netloc:
+        raise WrongValue("must not have a login in it: the signature says who sends")
+    server(parts.hostname)
+    if parts.scheme == "https" or (parts.scheme == "http" and is_this_machine(parts.hostname)):
+        return text
+    raise WrongValue(_WEBHOOK)
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether ``host`` is written as an address of the machine itself."""
+    if host == "localhost":
+        return True
+    address = _ip(host)
+    return address is not None and address.is_loopback
 
 
 def boolean(raw: object) -> bool:

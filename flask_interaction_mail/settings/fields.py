@@ -12,13 +12,13 @@ from contextlib import suppress
 
 from ..errors import AddressError, SettingsError
 from .cleaners import WrongValue
-from .model import SETTINGS
+from .model import SECRETS, SETTINGS
 from .secret import Secret
 from .setting import Setting
 
 
 def shielded(raw: Mapping[str, object]) -> dict[str, object]:
-    """``raw`` with the password wrapped in a ``Secret``, so that no later error can show it."""
+    """``raw`` with secrets wrapped in ``Secret``, so that no later error can show them."""
     return {name: _shielded(name, value) for name, value in raw.items()}
 
 
@@ -59,8 +59,8 @@ def clean_all(raw: Mapping[str, object]) -> dict[str, object]:
 
 
 def to_json(values: Mapping[str, object]) -> str:
-    """The JSON object of clean ``values``, always without the password."""
-    plain = {name: values[name] for name in SETTINGS if name in values and name != "password"}
+    """The JSON object of clean ``values``, always without secrets."""
+    plain = {n: values[n] for n in SETTINGS if n in values and n not in SECRETS}
     return json.dumps(plain)  # in ASCII, since not every database stores all letters
 
 
@@ -78,14 +78,14 @@ def from_json(text: str) -> tuple[dict[str, object], list[str]]:
         return {}, ["everything"]
     values: dict[str, object] = {}
     for name, setting in SETTINGS.items():
-        if name in plain and name != "password":
+        if name in plain and name not in SECRETS:
             with suppress(ValueError):
                 values[name] = _stored(setting, plain[name])
     return values, [name for name in plain if name not in values]
 
 
 def _shielded(name: str, raw: object) -> object:
-    return Secret(raw) if name == "password" and isinstance(raw, str) else raw
+    return Secret(raw) if name in SECRETS and isinstance(raw, str) else raw
 
 
 def _stored(setting: Setting, value: object) -> object:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import SecretUnreadable
 from .model import SETTINGS, MessagingSettings
 from .relay import Destination
-from .secret import Secret
+from .secret import BoundSecret, Secret
 
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet, MultiFernet
@@ -64,6 +64,19 @@ class Keyring:
         """
         payload = _decrypted(self._ring(), token)
         opened = _parsed(payload) if payload is not None else None
+        if opened is None:
+            raise SecretUnreadable(_NO_FIT)
+        return opened
+
+    def seal_bound(self, bound: BoundSecret) -> str:
+        """Encrypt a secret with the URL that it is for; raises as ``seal``."""
+        payload = json.dumps({"secret": bound.secret.reveal(), "to": bound.to}).encode("ascii")
+        return self._ring().encrypt(payload).decode("ascii")
+
+    def open_bound(self, token: str) -> BoundSecret:
+        """The secret in ``token`` with its URL; raises as ``open``."""
+        payload = _decrypted(self._ring(), token)
+        opened = _parsed_bound(payload) if payload is not None else None
         if opened is None:
             raise SecretUnreadable(_NO_FIT)
         return opened
@@ -157,6 +170,14 @@ def _parsed(payload: bytes) -> tuple[Secret, Destination] | None:
         values: dict[str, Any] = json.loads(payload)
         return Secret(str(values.pop("password"))), Destination(**values)
     except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _parsed_bound(payload: bytes) -> BoundSecret | None:
+    try:
+        values: dict[str, Any] = json.loads(payload)
+        return BoundSecret(Secret(str(values["secret"])), values["to"])
+    except (ValueError, TypeError, KeyError):
         return None
 
 

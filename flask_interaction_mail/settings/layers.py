@@ -16,9 +16,9 @@ from ..errors import SettingsError
 from . import rules
 from .cleaners import FALSE
 from .fields import clean
-from .model import BOUND_TO, SETTINGS, MessagingSettings, Origin, PasswordState
+from .model import BOUND_TO, SECRETS, SETTINGS, MessagingSettings, Origin, PasswordState
 from .relay import Destination, Encryption
-from .secret import Secret
+from .secret import BoundSecret, Secret
 
 _NAMED: Final = re.compile(r'\s*"?(?P<name>[^<>"]*?)"?\s*<(?P<address>[^<>]+)>\s*')
 
@@ -27,7 +27,7 @@ class Layer(NamedTuple):
     """Clean values of some fields, and the destination of a password among them.
 
     ``values`` has the key ``password`` if the layer has a password. ``bound_to`` is None if that
-    password cannot be read.
+    password cannot be read. ``alert_secret`` is a ``BoundSecret``, None if it cannot be read.
     """
 
     origin: Origin
@@ -83,7 +83,10 @@ def configured_layer(origin: Origin, values: Mapping[str, object]) -> Layer:
     Fields of the connection that are left out have their defaults, so a password without a
     server beside it is never used.
     """
-    return Layer(origin=origin, values=values, bound_to=_settings(values).destination)
+    settings = _settings(values)
+    if isinstance(secret := values.get("alert_secret"), Secret):
+        values = {**values, "alert_secret": BoundSecret(secret, settings.alert_url)}
+    return Layer(origin=origin, values=values, bound_to=settings.destination)
 
 
 def from_mail_config(config: Mapping[str, Any]) -> dict[str, object]:
@@ -114,6 +117,9 @@ def in_force(layers: Sequence[Layer], *, revision: int) -> InForce:
     state, unbound = _password_state(holder, settings.destination)
     if holder is not None and state is PasswordState.USABLE:
         settings = replace(settings, password=_secret(holder))
+    bound = values.get("alert_secret")
+    if isinstance(bound, BoundSecret) and bound.to == settings.alert_url:
+        settings = replace(settings, alert_secret=bound.secret)
     return InForce(
         settings=settings, revision=revision, origins=origins, password=state, unbound=unbound
     )
@@ -130,7 +136,7 @@ def layered(layers: Sequence[Layer]) -> tuple[dict[str, object], dict[str, Origi
 
 
 def _settings(values: Mapping[str, object]) -> MessagingSettings:
-    plain: dict[str, Any] = {name: value for name, value in values.items() if name != "password"}
+    plain: dict[str, Any] = {n: value for n, value in values.items() if n not in SECRETS}
     return MessagingSettings(**plain)
 
 

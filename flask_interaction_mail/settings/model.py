@@ -86,7 +86,8 @@ class MessagingSettings:
     """All settings, in the order in which they are listed (R46).
 
     Addresses are full or short. ``password`` is None unless it may be used with exactly this
-    connection. Values are not checked here: ``fields.clean`` checks what somebody typed.
+    connection, ``alert_secret`` unless it is for exactly this ``alert_url``. Values are not
+    checked here: ``fields.clean`` checks what somebody typed.
 
     Raises:
         ValueError: ``encryption`` or a policy is not one of its words.
@@ -226,6 +227,79 @@ class MessagingSettings:
         },
         command="Who is named as the author.",
     )
+    alert_url: str | None = setting(
+        None,
+        clean=cleaners.webhook,
+        section=Section.ALERTS,
+        label="Webhook for alerts",
+        help="A web address that is told when mail is in trouble and when that is over: of a chat, "
+        "a pager or a monitor, which must not depend on this mail.",
+        attributes={"inputmode": "url", "placeholder": "https://"},
+        command="URL that is told of alerts.",
+        allowed="an `https` URL, or an `http` URL of this machine",
+    )
+    alert_secret: Secret | None = setting(
+        None,
+        clean=_password,
+        section=Section.ALERTS,
+        label="Secret of the webhook",
+        help="Signs what is sent there, so that the receiver can tell it from a forgery. "
+        "It is used with this URL alone.",
+        widget=Widget.PASSWORD,
+        allowed="one line of text; required with `alert_url`",
+    )
+    alert_waiting: int = setting(
+        15,
+        clean=cleaners.number(15, 10_080),
+        section=Section.ALERTS,
+        label="Minutes that a message may wait",
+        help="There is an alert if one waits longer than that. 0 means never.",
+        attributes={"inputmode": "numeric", "maxlength": "6"},
+        command="Minutes that a message may be overdue before there is an alert.",
+        allowed="minutes, up to 10080; 0: no such alert",
+    )
+    alert_failures: int = setting(
+        10,
+        clean=cleaners.number(10, 100),
+        section=Section.ALERTS,
+        label="Percent of failed messages",
+        help="There is an alert if so many of an hour's messages fail, or more. 0 means never.",
+        attributes={"inputmode": "numeric", "maxlength": "3"},
+        command="Percent of an hour's messages that fail when there is an alert.",
+        allowed="1 to 100 percent; 0: no such alert",
+    )
+    alert_failures_of: int = setting(
+        20,
+        clean=cleaners.number(20, 100_000),
+        section=Section.ALERTS,
+        label="Of how many messages at least",
+        help="With fewer in an hour there is no alert: their share says little.",
+        attributes={"inputmode": "numeric", "maxlength": "6"},
+        beside="alert_failures",
+        command="Messages in an hour below which their share of failures is no alert.",
+        allowed="a number of messages, up to 100000",
+    )
+    alert_expiry: int = setting(
+        14,
+        clean=cleaners.number(14, 365),
+        section=Section.ALERTS,
+        label="Days before a certificate ends",
+        help="There is an alert from then on, until it is renewed. 0 means never.",
+        attributes={"inputmode": "numeric", "maxlength": "3"},
+        command="Days before the end of a certificate when there is an alert.",
+        allowed="days, up to 365; 0: no such alert",
+    )
+    probe_every: int = setting(
+        15,
+        clean=cleaners.number(15, 1_440),
+        section=Section.ALERTS,
+        label="Minutes between two probes",
+        help="If no mail has gone for so long, this application connects to the mail server and "
+        "logs in, without sending anything. 0 means never.",
+        attributes={"inputmode": "numeric", "maxlength": "4"},
+        command="Minutes without mail after which the server is tried.",
+        allowed="minutes, up to 1440; 0: no probes",
+    )
     ca_certificate: str | None = setting(
         None,
         clean=cleaners.certificate,
@@ -359,9 +433,10 @@ class MessagingSettings:
 
     def __post_init__(self) -> None:
         _set = object.__setattr__
-        # The password first: an error below may put this object into a log of local variables.
-        given: object = self.password
-        _set(self, "password", (Secret(given) if isinstance(given, str) else given) or None)
+        # Secrets first: an error below may put this object into a log of local variables.
+        for name in SECRETS:
+            given: object = getattr(self, name)
+            _set(self, name, (Secret(given) if isinstance(given, str) else given) or None)
         for name, words in _WORDS.items():
             _set(self, name, words(getattr(self, name)))
         for name in _TUPLES:
@@ -382,6 +457,8 @@ class MessagingSettings:
 SETTINGS: Final[dict[str, Setting]] = {
     entry.name: entry.metadata["setting"] for entry in fields(MessagingSettings)
 }
+# What is stored encrypted, and shown nowhere.
+SECRETS: Final = tuple(n for n, entry in SETTINGS.items() if entry.widget is Widget.PASSWORD)
 ADDRESSES: Final = tuple(name for name, entry in SETTINGS.items() if entry.clean is cleaners.email)
 # What a password is bound to: field of the settings -> field of Destination.
 BOUND_TO: Final = {

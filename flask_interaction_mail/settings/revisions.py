@@ -1,7 +1,7 @@
 """The rows of the settings: revisions, which are added and never changed.
 
-Only a password's encryption is renewed in place, when the keys are rotated. Each function works on
-the connection that it is given, or in a short transaction of its own.
+Only the encryption of secrets is renewed in place, when the keys are rotated. Each function works
+on the connection that it is given, or in a short transaction of its own.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ..logs import log
 from ..storage.tables import REVISION
 from ..storage.transactions import Transactions
 from .fields import from_json, to_json
+from .model import SECRETS
 
 _NEWEST_FIRST: Final = REVISION.c.revision.desc()
 # Built once: building it takes longer than running it.
@@ -39,14 +40,15 @@ class Stored:
     by: str = ""
     values: Mapping[str, object] = field(default_factory=dict)
     secret: str | None = None
+    alert_secret: str | None = None
 
     @property
     def mark(self) -> Mark:
         return self.revision, self.at
 
     def merged(self, changes: Mapping[str, object]) -> Stored:
-        """The row with ``changes`` over its values; a password among them is left out."""
-        changed = {name: value for name, value in changes.items() if name != "password"}
+        """The row with ``changes`` over its values; secrets among them are left out."""
+        changed = {name: value for name, value in changes.items() if name not in SECRETS}
         return replace(self, values={**self.values, **changed})
 
 
@@ -74,8 +76,8 @@ class Rows:
         return self._select(query)
 
     def with_secret(self) -> list[Stored]:
-        """All rows with a password, oldest first."""
-        has_secret = REVISION.c.secret.is_not(None)
+        """All rows with a secret, oldest first."""
+        has_secret = sa.or_(REVISION.c.secret.is_not(None), REVISION.c.alert_secret.is_not(None))
         return self._select(sa.select(REVISION).where(has_secret).order_by(REVISION.c.revision))
 
     def add(self, stored: Stored) -> None:
@@ -90,6 +92,7 @@ class Rows:
             "created_by": stored.by,
             "fields": to_json(stored.values),
             "secret": stored.secret,
+            "alert_secret": stored.alert_secret,
         }
         try:
             with self._database.writing() as connection:
@@ -97,11 +100,11 @@ class Rows:
         except IntegrityError as error:
             raise conflict(self.newest()) from error
 
-    def replace_secret(self, revision: int, secret: str) -> None:
-        """Store the same password under another key; commits."""
+    def replace_secrets(self, revision: int, **tokens: str | None) -> None:
+        """Store the same secrets under another key; commits."""
         with self._database.writing() as connection:
             change = sa.update(REVISION).where(REVISION.c.revision == revision)
-            connection.execute(change.values(secret=secret))
+            connection.execute(change.values(tokens))
 
     def _select(self, query: sa.Select[Any]) -> list[Stored]:
         with self._database.reading() as connection:
@@ -130,6 +133,7 @@ def _stored(row: Any) -> Stored:
         by=row.created_by,
         values=values,
         secret=row.secret,
+        alert_secret=row.alert_secret,
     )
 
 

@@ -11,6 +11,10 @@ from .certificates import canonical_pem, is_readable_pem
 from .model import ADDRESSES, SETTINGS, MessagingSettings, Origin, PasswordState
 from .relay import Encryption
 
+_NO_SIGNATURE: Final = (
+    "Enter the secret that signs what is sent to this webhook. "
+    "One that was stored for another URL is not used with this one."
+)
 _PORTS: Final = {Encryption.NONE: 25, Encryption.STARTTLS: 587, Encryption.TLS: 465}
 
 
@@ -41,6 +45,8 @@ def problems(
             "The CA certificate cannot be read, so nothing is sent: "
             "paste the whole text again, or empty the field."
         )
+    if settings.alert_url and not settings.alert_secret:
+        found["alert_secret"] = _NO_SIGNATURE
     if settings.use_authentication:
         found |= _authentication(settings)
         if password is not PasswordState.USABLE:

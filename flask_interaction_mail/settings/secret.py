@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 
 class Secret:
@@ -45,3 +45,10 @@ class Secret:
 
     def __reduce_ex__(self, protocol: object) -> NoReturn:
         raise TypeError("a Secret cannot be pickled")
+
+
+class BoundSecret(NamedTuple):
+    """A secret together with the one URL that it is for; it is used with no other."""
+
+    secret: Secret
+    to: str | None

@@ -18,6 +18,7 @@ class Section(enum.StrEnum):
     FROM = "from"
     LOOK = "look"  # what stands around the text of every message
     OPERATION = "operation"  # switches for a while: not how mail is sent, but whether
+    ALERTS = "alerts"  # folded, as the next one is
     ADVANCED = "advanced"  # folded while everything in it has its default
 
 

@@ -20,16 +20,16 @@ from ..storage.transactions import Transactions
 from .fields import clean_all, shielded
 from .keyring import Keyring
 from .layers import InForce, Layer, configured_layer, in_force
-from .model import SETTINGS, Origin, PasswordState
+from .model import SECRETS, SETTINGS, Origin, PasswordState
 from .revisions import Mark, Rows, Stored, conflict, read_mark, read_newest
-from .secret import Secret
+from .secret import BoundSecret, Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
     """One save: when (aware UTC), by whom, the fields it changed, and the values it stored.
 
-    ``former`` are the values before. Neither has the password; ``changed`` names it if it was
+    ``former`` are the values before. Neither has a secret; ``changed`` names those that were
     changed.
     """
 
@@ -119,7 +119,8 @@ class SettingsStore:
         drafted = self._draft(stored, values)
         _refuse_problems(drafted)
         secret = self._sealed(values, drafted) or self._resealed(stored.secret)
-        changed = replace(stored.merged(values), secret=secret)
+        alerts = self._sealed_alerts(values, drafted) or self._resealed(stored.alert_secret)
+        changed = replace(stored.merged(values), secret=secret, alert_secret=alerts)
         return self._add(changed, revision=stored.revision + 1, by=changed_by)
 
     def history(self, limit: int = 50, *, before: datetime | None = None) -> list[Revision]:
@@ -141,17 +142,21 @@ class SettingsStore:
         old = self._rows.get(revision)
         if old is None:
             raise SettingsError({"revision": f"there is no revision {revision}"})
-        _refuse_problems(self._draft(old, {}), ignore="password")
-        restored = replace(old, secret=self._resealed(old.secret))
+        _refuse_problems(self._draft(old, {}), *SECRETS)
+        restored = replace(
+            old,
+            secret=self._resealed(old.secret),
+            alert_secret=self._resealed(old.alert_secret),
+        )
         return self._add(restored, revision=self._rows.newest().revision + 1, by=changed_by)
 
     def rotate_keys(self) -> int:
-        """Encrypt all stored passwords under the newest key; commits each one separately.
+        """Encrypt all stored secrets under the newest key; commits each revision separately.
 
-        Returns how many were under an older key. May be interrupted and run again at any time.
+        Returns how many had one under an older key. May be interrupted and run again at any time.
 
         Raises:
-            SecretUnreadable: no key can read the newest revision's password, which comes last.
+            SecretUnreadable: no key can read the newest revision's secrets, which come last.
                 Unreadable older ones are left as they are, with a warning in the log.
         """
         newest = self._rows.newest().revision
@@ -165,6 +170,7 @@ class SettingsStore:
         return in_force([self._overrides, layer, self._fallback], revision=stored.revision)
 
     def _layer(self, stored: Stored) -> Layer:
+        stored = self._with_alert_secret(stored)
         if stored.secret is None:
             return Layer(origin=Origin.STORED, values=stored.values)
         try:
@@ -175,23 +181,37 @@ class SettingsStore:
         values = {**stored.values, "password": password}
         return Layer(origin=Origin.STORED, values=values, bound_to=bound_to)
 
+    def _with_alert_secret(self, stored: Stored) -> Stored:
+        if stored.alert_secret is None:
+            return stored
+        bound: BoundSecret | None = None
+        try:
+            bound = self.keyring.open_bound(stored.alert_secret)
+        except SecretUnreadable as error:
+            log.warning("settings.alert_secret_unreadable: %s", error)
+        return replace(stored, values={**stored.values, "alert_secret": bound})
+
     # -- drafts ---------------------------------------------------------------------
 
     def _cleaned(self, changes: Mapping[str, object]) -> dict[str, object]:
-        """The clean values of ``changes`` without overridden fields and an empty password."""
+        """The clean values of ``changes`` without overridden fields and empty secrets."""
         overridden = self._overrides.values
         counted = {name: raw for name, raw in shielded(changes).items() if name not in overridden}
         values = clean_all(counted)
-        return {name: value for name, value in values.items() if name != "password" or value}
+        return {name: value for name, value in values.items() if name not in SECRETS or value}
 
     def _draft(self, stored: Stored, values: Mapping[str, object]) -> InForce:
         merged = stored.merged(values)
-        if "password" not in values:
-            return self._in_force(stored, self._layer(merged))
-        # A typed password is for the connection that is shown beside it.
-        shown = self._in_force(stored, Layer(origin=Origin.STORED, values=merged.values))
-        typed = {**merged.values, "password": values["password"]}
-        layer = Layer(origin=Origin.STORED, values=typed, bound_to=shown.settings.destination)
+        typed = {name: values[name] for name in SECRETS if name in values}
+        layer = self._layer(replace(merged, secret=None) if "password" in typed else merged)
+        if not typed:
+            return self._in_force(stored, layer)
+        # A typed secret is for what is shown beside it.
+        shown = self._in_force(stored, Layer(origin=Origin.STORED, values=merged.values)).settings
+        if isinstance(secret := typed.get("alert_secret"), Secret):
+            typed["alert_secret"] = BoundSecret(secret, shown.alert_url)
+        bound_to = shown.destination if "password" in typed else layer.bound_to
+        layer = layer._replace(values={**layer.values, **typed}, bound_to=bound_to)
         return self._in_force(stored, layer)
 
     # -- passwords ------------------------------------------------------------------
@@ -205,6 +225,14 @@ class SettingsStore:
         except SecretUnreadable as error:
             raise SettingsError({"password": str(error)}) from error
 
+    def _sealed_alerts(self, values: Mapping[str, object], drafted: InForce) -> str | None:
+        if not isinstance(secret := values.get("alert_secret"), Secret):
+            return None
+        try:
+            return self.keyring.seal_bound(BoundSecret(secret, drafted.settings.alert_url))
+        except SecretUnreadable as error:
+            raise SettingsError({"alert_secret": str(error)}) from error
+
     def _resealed(self, secret: str | None) -> str | None:
         # Under the newest key, or a rotation that is running would miss the new row.
         try:
@@ -213,16 +241,17 @@ class SettingsStore:
             return secret  # until its key comes back
 
     def _rotate(self, row: Stored, *, in_force: bool) -> int:
+        before = {"secret": row.secret, "alert_secret": row.alert_secret}
         try:
-            secret = self.keyring.rotate(row.secret or "")
+            tokens = {n: token and self.keyring.rotate(token) for n, token in before.items()}
         except SecretUnreadable as error:
             if in_force:
                 raise
             log.warning("settings.rotation_skipped: revision %s: %s", row.revision, error)
             return 0
-        if secret == row.secret:
+        if tokens == before:
             return 0
-        self._rows.replace_secret(row.revision, secret)
+        self._rows.replace_secrets(row.revision, **tokens)
         return 1
 
     # -- rows -----------------------------------------------------------------------
@@ -239,8 +268,9 @@ class SettingsStore:
             for name, setting in SETTINGS.items()
             if row.values.get(name, setting.default) != former.values.get(name, setting.default)
         ]
-        if self._password(row) != self._password(former):
-            changed.append("password")
+        changed += [
+            name for name in SECRETS if self._secret(name, row) != self._secret(name, former)
+        ]
         return Revision(
             revision=row.revision,
             at=clock.from_db(row.at),
@@ -250,16 +280,20 @@ class SettingsStore:
             former=former.values,
         )
 
-    def _password(self, row: Stored) -> Secret | str | None:
-        # After a rotation the same password has another token.
+    def _secret(self, name: str, row: Stored) -> Secret | str | None:
+        # After a rotation the same secret has another token.
+        token = row.secret if name == "password" else row.alert_secret
+        if token is None:
+            return None
         try:
-            return self.keyring.open(row.secret)[0] if row.secret else None
+            if name == "password":
+                return self.keyring.open(token)[0]
+            return self.keyring.open_bound(token).secret
         except SecretUnreadable:
-            return row.secret
+            return token
 
 
-def _refuse_problems(drafted: InForce, *, ignore: str = "") -> None:
-    found = drafted.problems
-    found.pop(ignore, None)
+def _refuse_problems(drafted: InForce, *ignored: str) -> None:
+    found = {name: text for name, text in drafted.problems.items() if name not in ignored}
     if found:
         raise SettingsError(found)

@@ -97,8 +97,9 @@ REVISION: Final = sa.Table(
     _filled("revision", _COUNT, autoincrement=False),
     _filled("created_at", _INSTANT),
     _filled("created_by", _NAME),
-    _filled("fields", _JSON),  # the fields that this layer sets, without the password
+    _filled("fields", _JSON),  # the fields that this layer sets, without secrets
     sa.Column("secret", _TEXT),  # password and destination, encrypted
+    sa.Column("alert_secret", _TEXT),  # the webhook's and its URL, encrypted
     sa.PrimaryKeyConstraint("revision", name="pk_interaction_mail_settings"),
 )
 
@@ -167,6 +168,7 @@ DELIVERY: Final = sa.Table(
     sa.Index("ix_interaction_mail_delivery_created", "created_at"),
     _where_set("ix_interaction_mail_delivery_lease", "lease_until"),
     _where_set("ix_interaction_mail_delivery_provider_id", "provider_id"),
+    _where_set("ix_interaction_mail_delivery_finished", "status", "finished_at"),
 )
 # Each message beside what becomes of it.
 OUTBOX: Final = DELIVERY.join(MESSAGE, MESSAGE.c.id == DELIVERY.c.id)
@@ -234,6 +236,23 @@ CHECK: Final = sa.Table(
     sa.PrimaryKeyConstraint("id", name="pk_interaction_mail_check"),
     sa.Index("ix_interaction_mail_check_kind", "kind", "at"),
     sa.Index("ix_interaction_mail_check_fingerprint", "fingerprint"),
+)
+
+# Nothing in it was written by a stranger, and it holds no address: neither the purge nor *erase*
+# has anything to do here.
+ALERT: Final = sa.Table(
+    "interaction_mail_alert",
+    OURS,
+    _filled("name", _CODE),
+    _filled("began_at", _INSTANT),  # the last time
+    sa.Column("ended_at", _INSTANT),  # NULL while it holds
+    _filled("detail", sa.String(1000)),
+    # How often it has begun or ended, and the last of these that was told.
+    _filled("fence", sa.BigInteger()),
+    _filled("told", sa.BigInteger()),
+    _filled("tries", _COUNT),  # of telling the present one
+    _filled("due_at", _INSTANT),  # when it may be told: a worker that tells moves it on
+    sa.PrimaryKeyConstraint("name", name="pk_interaction_mail_alert"),
 )
 
 TABLES: Final[tuple[sa.Table, ...]] = tuple(OURS.sorted_tables)

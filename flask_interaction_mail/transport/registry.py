@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Final
 
 from ..settings.relay import SMTP, Relay
 from .base import Transport
 from .memory import MemoryTransport
 from .policy import ConnectPolicy
+from .smtp.look import look
 from .smtp.transport import ConnectionLimits, SmtpTransport
 
 
@@ -34,6 +36,18 @@ class Transports:
         ``mechanism`` is the one that its last test has logged in by, if that is known.
         """
         return _OPENED[relay.kind](self, relay, mechanism)
+
+    def look(self, relay: Relay, *, mechanism: str | None = None) -> datetime | None:
+        """Try ``relay`` without mail; gives when its certificate ends, naive UTC, None for none.
+
+        What stands in for a server is not asked.
+
+        Raises:
+            TransportError: the server does not work, or the way to it.
+        """
+        if relay.stands_in:
+            return None
+        return look(relay, policy=self.policy, mechanism=mechanism)
 
     def _smtp(self, relay: Relay, mechanism: str | None) -> Transport:
         return SmtpTransport(

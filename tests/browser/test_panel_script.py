@@ -45,7 +45,8 @@ POOR_CONTRAST = """
 """
 UNNAMED = """
 () => [...document.querySelectorAll(".im :is(input, select, textarea, button, iframe)")]
-  .filter(e => e.type !== "hidden" && !(e.labels && e.labels.length) && !e.title && !e.innerText)
+  .filter(e => e.type !== "hidden" && !(e.labels && e.labels.length))
+  .filter(e => !e.title && !e.textContent.trim())
   .map(e => e.outerHTML)
 """
 
@@ -198,6 +199,7 @@ def test_pages_fit_and_can_be_read(panel: Any, site: Site, width: int) -> None:
     panel.check("#im-use_authentication")
     panel.get_by_role("button", name="Save").click()
     panel.wait_for_load_state()
+    panel.locator("#im-alerts summary").click()
     for url in (None, site.outbox, site.outbox + "?q=x", site.panel + "history/"):
         if url:
             panel.goto(url)

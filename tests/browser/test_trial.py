@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from flask import Response
 
-from tests.browser.conftest import WIDTHS, Site
+from tests.browser.conftest import WIDTHS, Site, fits_the_width
 from tests.browser.test_main_path import fill_rightly
+from tests.servers.receiver import receiving
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Passing SelectField choices as tuples:DeprecationWarning",
@@ -105,6 +106,41 @@ def test_badge_and_verdict_agree(panel: Any, site: Site) -> None:
     panel.fill("#im-smtp_port", str(site.catcher.port))
     press_test(panel, "passed")
     assert panel.locator("[aria-invalid]").count() == 0
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_test_alert_is_shown_like_a_test(panel: Any, width: int) -> None:
+    """Beside the form, said once, its field marked; the badge of the mail server stays."""
+    panel.set_viewport_size({"width": width, "height": 900})
+    badge = panel.locator("#im-badge")
+    panel.locator("#im-alerts summary").click()
+    with receiving() as receiver:
+        panel.fill("#im-alert_url", receiver.url)
+        panel.fill("#im-alert_secret", "of the receiver")
+        press_test(panel, "passed")
+        before = badge.inner_text()
+        send_alert(panel, "The webhook has taken the test alert")
+        assert receiver.told() == [("test", "test")]
+        receiver.statuses.append(500)
+        send_alert(panel, "The webhook was not told")
+    error = panel.locator("#im-alert_url-error")
+    assert "answered 500" in error.inner_text()
+    assert panel.evaluate("document.activeElement.hasAttribute('data-im-alert-test')")
+    assert panel.input_value("#im-alert_secret") == "of the receiver"
+    assert badge.inner_text() == before
+    fits_the_width(panel)
+
+
+def send_alert(panel: Any, title: str) -> None:
+    """Press its button with the keyboard, and wait until the result is there and in sight."""
+    panel.focus("[data-im-alert-test]")
+    panel.keyboard.press("Enter")
+    found = panel.locator("#im-test h3", has_text=title)
+    found.wait_for()
+    panel.locator("[data-im-alert-test]:not([aria-disabled])").wait_for()
+    in_sight, *places = found.evaluate(IN_SIGHT)
+    assert in_sight, places
+    assert panel.locator("#im-test-said").inner_text().count(title) == 1
 
 
 @pytest.mark.parametrize(

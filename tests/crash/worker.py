@@ -48,6 +48,7 @@ class Plan:
     dies: tuple[str, int] | None = None
     waits: bool = False  # for a word on the pipe before it begins
     clock_is_off: timedelta = timedelta(0)
+    watch_every: float = 60.0  # s
     options: tuple[tuple[str, Any], ...] = ()  # configuration keys
 
 
@@ -84,6 +85,7 @@ def _ports(host: Host, plan: Plan) -> DispatcherPorts:
         lease=timedelta(seconds=plan.lease),
         connections=plan.connections,
         grace=plan.grace,
+        watch_every=plan.watch_every,
         **parts,
     )
 

@@ -27,7 +27,13 @@ pytest.importorskip("celery", reason="Celery is missing: pip install celery redi
 
 from flask_interaction_mail import clock, send_notification
 from flask_interaction_mail.contrib import wakeups
-from flask_interaction_mail.contrib.celery import DELIVER, PURGE, beat_schedule, celery_of
+from flask_interaction_mail.contrib.celery import (
+    DELIVER,
+    PURGE,
+    WATCH,
+    beat_schedule,
+    celery_of,
+)
 from flask_interaction_mail.delivery.modes import SyncDelivery
 from flask_interaction_mail.delivery.ports import StopCondition
 from flask_interaction_mail.errors import InteractionMailError
@@ -338,11 +344,26 @@ def test_the_sweep_finds_what_no_task_told_of(build: Callable[..., Site], redis:
     site.all_sent(2)
 
 
-def test_the_schedule_holds_the_sweep_and_the_purge() -> None:
+def test_the_schedule_holds_the_sweep_the_purge_and_the_watch() -> None:
     """What a host adds to its own beat schedule."""
     entries = beat_schedule(timedelta(seconds=10))
-    assert {one["task"] for one in entries.values()} == {DELIVER, PURGE}
+    assert {one["task"] for one in entries.values()} == {DELIVER, PURGE, WATCH}
     assert entries["interaction-mail-deliver"]["schedule"] == timedelta(seconds=10)
+
+
+def test_the_watch_runs_in_a_worker(build: Callable[..., Site], redis: Broker) -> None:
+    """An alert is told, as by every process that delivers."""
+    site = build(redis)
+    site.host.configure(alert_waiting=1, probe_every=0)
+    program = site.start()[0]
+    site.send(1)
+    site.all_sent(1)
+    with site.host.state.database.writing() as connection:
+        long_ago = clock.now() - timedelta(minutes=5)
+        late = {"status": "sending", "lease_until": long_ago, "finished_at": None}
+        connection.execute(sa.update(DELIVERY).values(late))
+    celery_of(site.host.app).send_task(WATCH, ignore_result=True)
+    program.wait_for("alert.begun: waiting")
 
 
 def test_the_purge_runs_in_a_worker(build: Callable[..., Site], redis: Broker) -> None:

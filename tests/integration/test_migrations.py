@@ -32,6 +32,7 @@ from flask_interaction_mail import InteractionMail, clock
 from flask_interaction_mail.errors import InteractionMailError
 from flask_interaction_mail.storage import migrations as migrate
 from flask_interaction_mail.storage.tables import (
+    ALERT,
     DELIVERY,
     MESSAGE,
     METADATA,
@@ -48,7 +49,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:'get_engine' is deprecated:Depre
 
 LONG = os.environ.get("FIM_LONG") == "1"
 NAMES = {table.name for table in TABLES}
-OLD = NAMES - {DELIVERY.name, METADATA.name}  # of the first version
+OLD = NAMES - {ALERT.name, DELIVERY.name, METADATA.name}  # of the first version
 
 
 @pytest.fixture(params=[*DIALECTS, "mariadb as mysql"])
@@ -515,6 +516,29 @@ def test_a_migration_that_was_stopped_is_run_again(engine: sa.Engine):
     assert writes > 15
 
 
+def test_the_step_to_alerts_that_was_stopped_is_run_again(engine: sa.Engine):
+    """Up and down, whichever statement was the last; what was there before is there after."""
+    migrate.upgrade(engine, "0004")
+    settings = _FIRST_ROWS["interaction_mail_settings"]
+    with engine.begin() as connection:
+        _insert(connection, "interaction_mail_settings", settings | {"secret": "token"})
+    writes = 0
+    stopped = True
+    while stopped:
+        stopped = stops_after(writes, engine, lambda: migrate.upgrade(engine, "0005"))
+        assert migrate.upgrade(engine, "0005") == "0005"
+        assert migrate.differences(engine) == [], writes
+
+        stopped |= stops_after(writes, engine, lambda: migrate.downgrade(engine, "0004"))
+        assert migrate.downgrade(engine, "0004") == "0004"
+        assert ALERT.name not in _tables(engine)
+        with engine.connect() as connection:
+            row = _one_row(connection, "interaction_mail_settings")
+        assert (row["secret"], "alert_secret" in row) == ("token", False)
+        writes += 1
+    assert writes >= 3
+
+
 class _Stopped(Exception):
     """Comes where a process would have been killed."""
 
@@ -652,14 +676,14 @@ def test_the_chain_can_be_written_as_sql(tmp_path: Path, dialect: str):
     """Alembic's ``--sql``: the statements make the same tables, and take them away."""
     with fresh_database(dialect, tmp_path) as url:
         engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-        for command, revisions in ((upgrade, "base:head"), (downgrade, "0004:0002")):
+        for command, revisions in ((upgrade, "base:head"), (downgrade, "0005:0002")):
             with migrate._migrating(engine, None) as (config, _):
                 config.output_buffer = io.StringIO()
                 command(config, revisions, sql=True)
             with engine.connect() as connection:
                 for statement in config.output_buffer.getvalue().split(";\n"):
                     connection.exec_driver_sql(statement)
-            assert migrate.current(engine) == ("0004" if command is upgrade else "0002")
+            assert migrate.current(engine) == ("0005" if command is upgrade else "0002")
             assert bool(migrate.differences(engine)) == (command is downgrade)
         engine.dispose()
 

@@ -252,7 +252,7 @@ def test_an_overridden_password_has_no_field(tmp_path: Path) -> None:
     }
     with opened_panel(tmp_path, INTERACTION_MAIL_OVERRIDES=overrides) as panel:
         page = panel.get()
-        assert page.select("input[type=password]") == []
+        assert page.select("input[type=password][name^=password]") == []
         assert "Set by this deployment" in page.find(id="im-password-origin").text  # type: ignore[union-attr]
         assert PASSWORD not in str(page)
         panel.save(smtp_server="fixed.example", login="crm", use_authentication="y")
@@ -558,3 +558,34 @@ def test_without_tables_the_page_says_how_to_make_them(tmp_path: Path) -> None:
         with panel.host.app.app_context():
             panel.host.db.drop_all()
         assert "flask db upgrade" in panel.get(status=503).text
+
+
+def test_the_secret_of_the_webhook_is_kept_and_never_shown(panel: Panel) -> None:
+    """Stored with a URL, kept while that stays, wanted again with another one."""
+    url, other = "https://hooks.example/a", "https://hooks.example/b"
+    assert panel.save(alert_url=url).status_code == 400
+    assert panel.save(alert_url=url, alert_secret=PASSWORD).status_code == 303
+    page = panel.get()
+    assert page.find("details", id="im-alerts").has_attr("open")  # type: ignore[union-attr]
+    assert PASSWORD not in str(page)
+    assert "A secret is stored. Leave empty to keep it." in page.text
+    assert panel.save(alert_waiting="30").status_code == 303
+    assert panel.in_force().settings.alert_secret.reveal() == PASSWORD
+    assert panel.in_force().settings.alert_waiting == 30
+    refused = panel.save(alert_url=other)
+    assert refused.status_code == 400
+    assert "Enter the secret" in refused.text
+    assert panel.in_force().settings.alert_url == url
+
+
+def test_where_the_webhook_is_set_is_named(tmp_path: Path) -> None:
+    """By the key of the configuration, and nobody is asked for a secret."""
+    keys = {"ALERT_URL": "https://hooks.example/", "ALERT_SECRET": PASSWORD}
+    config = {f"INTERACTION_MAIL_{key}": value for key, value in keys.items()}
+    with opened_panel(tmp_path, **config) as panel:
+        page = panel.get()
+        assert page.select("input[name=alert_secret]") == []
+        note = page.find(id="im-alert_url-origin")
+        assert note is not None
+        assert "INTERACTION_MAIL_ALERT_URL" in note.text
+        assert PASSWORD not in str(page)

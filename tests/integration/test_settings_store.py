@@ -475,8 +475,8 @@ class TestRotation:
         store = saved(sqlite)
         store.save({"paused": "y"}, base=1, changed_by="ada")
         both = store_on(sqlite, "new", "key")
-        replace = both._rows.replace_secret
-        monkeypatch.setattr(both._rows, "replace_secret", interrupted_after(1, replace))
+        replace = both._rows.replace_secrets
+        monkeypatch.setattr(both._rows, "replace_secrets", interrupted_after(1, replace))
         with pytest.raises(KeyboardInterrupt):
             both.rotate_keys()
         assert store_on(sqlite, "new", "key").current().password is PasswordState.USABLE
@@ -501,10 +501,10 @@ def interrupted_after(count: int, function):
     """``function``, which is interrupted when it is called once more than ``count`` times."""
     calls = iter(range(count))
 
-    def wrapper(*args: object) -> None:
+    def wrapper(*args: object, **named: object) -> None:
         if next(calls, None) is None:
             raise KeyboardInterrupt
-        function(*args)
+        function(*args, **named)
 
     return wrapper
 

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail import clock, send_notification
+from flask_interaction_mail import Directory, Party, clock, send_notification
 from flask_interaction_mail.addresses import Mailbox
 from flask_interaction_mail.admin.export import pieces, safe
 from flask_interaction_mail.messages import encoding
@@ -27,7 +27,7 @@ from tests import outbox_rows
 from tests.databases import DIALECTS, fresh_database
 from tests.host import ADA
 from tests.outbox_rows import Store, a_message
-from tests.panel import OUTBOX, Panel, opened_panel
+from tests.panel import COVERAGE, OUTBOX, Panel, opened_panel
 from tests.proofs import proved
 
 EXPORT = OUTBOX + "export.csv"
@@ -218,6 +218,18 @@ def test_no_cell_is_a_formula(panel: Panel) -> None:
     cells = [cell for line in lines for cell in line.values()]
     assert [cell for cell in cells if is_formula(cell)] == []
     proved("T6", "{} cells: 0 formulas", len(cells))
+
+
+def test_no_cell_of_those_who_move_is_a_formula(panel: Panel, rights: set[str]) -> None:
+    """Names, ids and addresses of a host's people, in the file of a new company domain."""
+    rights.add("explain")
+    tried = [*(start + text for start in FIRST for text in FORMULAS), *NAUGHTY]
+    people = [Party(text, "x", id=text) for text in tried] + [Party("x", text) for text in tried]
+    panel.host.state.people._directory = type("Host", (Directory,), {"parties": lambda _: people})()
+    answer = panel.client.get(f"{COVERAGE}moves.csv?domain=new.example", buffered=True)
+    lines = list(csv.reader(io.StringIO(answer.data.decode("utf-8-sig"), newline="")))[1:]
+    assert len(tried) < len(lines) <= len(people)
+    assert [cell for line in lines for cell in line if is_formula(cell)] == []
 
 
 @pytest.mark.parametrize("end", [",", ";", "\t", "\r\n", '";', '","', "\n"])

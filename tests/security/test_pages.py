@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail import Party, clock
+from flask_interaction_mail import Contact, Party, Role, clock
 from flask_interaction_mail.models import (
     AttemptRow,
     CheckRow,
@@ -24,7 +24,18 @@ from flask_interaction_mail.models import (
     SettingsRow,
 )
 from flask_interaction_mail.settings.model import SETTINGS
-from tests.panel import HOME, OUTBOX, TEMPLATES, TEST, TYPED, Panel, form_values, opened_panel
+from tests.panel import (
+    COVERAGE,
+    EXPLAIN,
+    HOME,
+    OUTBOX,
+    TEMPLATES,
+    TEST,
+    TYPED,
+    Panel,
+    form_values,
+    opened_panel,
+)
 from tests.proofs import proved
 from tests.security.corpora import NAUGHTY
 from tests.security.dom import MARKUP, links_of, shape_of
@@ -257,6 +268,59 @@ def refusable(texts: Sequence[str]) -> dict[str, str]:
     """What is typed into each field; neither port nor revision is a number, so it is refused."""
     typed = dict(zip(REFUSABLE, texts, strict=True))
     return typed | {name: typed[name] + "!" for name in ("smtp_port", "revision")}
+
+
+def test_t5_explain_and_coverage(panel: Panel) -> None:
+    """Names, addresses, ids and locations of a host, what is typed, and a message made of it."""
+    pages, allowed = 0, set[tuple[str, str]]()
+    right, wrong = [HARMLESS] * 9, [HARMLESS, "a b", *[HARMLESS] * 6, "a b"]
+    # What is listed depends on the texts: nothing may be of a new kind.
+    for texts in (right, wrong):
+        known_as(panel, texts)
+        allowed = allowed.union(*map(kinds_in, pages_about(panel, texts)))
+    for texts in several(TEXTS, 9):
+        known_as(panel, texts)
+        for html in pages_about(panel, texts):
+            harmless(html)
+            assert kinds_in(html) <= allowed
+            pages += 1
+    proved("T5", f"people: {len(TEXTS)} texts: {{}} pages without a new element", pages)
+
+
+def known_as(panel: Panel, texts: Sequence[str]) -> None:
+    """Have the host tell of people, a location and a contact that are called so."""
+    user, email, id, group, location, first, second, url, _ = texts
+    asked = Party(user, email, id=id, role=Role.SECRETARY)
+    people = panel.host.people
+    people.mergers = {location: [Party(group, None, kind="group"), asked]}
+    names = {"1": first, "2": second}
+    answers = {
+        "parties": lambda: [asked, Party(user, "short"), Party(user, f"x@{HARMLESS}.example")],
+        "find_contacts": lambda text, _limit: [people.contact(one) for one in names][: len(text)],
+        "contact": lambda one: (
+            Contact(one, names[one], location=location, url=url) if one in names else None
+        ),
+    }
+    for name, answer in answers.items():
+        setattr(people, name, answer)
+
+
+def pages_about(panel: Panel, texts: Sequence[str]) -> Iterator[str]:
+    """The pages with everything that can be asked of them."""
+    id, location, typed = texts[2], texts[4], texts[8]
+    for query in (
+        {"requester": id, "location": location},
+        {"requester": typed, "location": typed},
+        {"requester": "short", "contact": ["1", "2"]},
+        {"requester": HARMLESS, "contact": ["ab", typed]},
+    ):
+        yield panel.client.get(EXPLAIN, query_string=query).text
+    for domain in (typed, "new.example"):
+        yield panel.client.get(COVERAGE, query_string={"domain": domain, "selector": typed}).text
+    names = dict.fromkeys(("login", "default_from_name", "sender_name"), typed)
+    for others in (names, refusable([typed] * len(REFUSABLE))):
+        form = form_values(panel.get(HOME)) | others | {"location": location}
+        yield panel.client.post(EXPLAIN, data=form).text
 
 
 def test_t5_what_a_server_says(panel: Panel) -> None:

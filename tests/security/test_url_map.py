@@ -24,6 +24,8 @@ from flask_interaction_mail.values import Party
 from tests import outbox_rows
 from tests.host import ADA, Host
 from tests.panel import (
+    COVERAGE,
+    EXPLAIN,
     HISTORY,
     HOME,
     OUTBOX,
@@ -43,6 +45,9 @@ DETAILS = OUTBOX + "<uuid:id>/"
 PREVIEW = TEMPLATES + "preview/<path:which>"
 END = HOME + "end/<any(paused, divert_to):switch>"
 END_PAUSE = HOME + "end/paused"
+HEALTH = "/admin/messaging/health"
+ALERT = "/admin/messaging/alert"
+TOKEN = {"Authorization": "Bearer of-the-monitor"}
 STATIC = "/admin/messaging/{}static/<path:filename>"
 
 
@@ -65,6 +70,7 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("POST", HOME): needing("view", "edit", status=303, changes=True),
     ("GET", TEST): needing("view", "test"),
     ("POST", TEST): needing("view", "test", changes=True),
+    ("POST", ALERT): needing("view", "test"),
     ("POST", HOME + "preset"): needing("view", "edit"),
     ("POST", END): needing("view", "edit", status=303, changes=True),
     ("GET", OUTBOX): needing("outbox"),
@@ -74,17 +80,27 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("POST", DETAILS + "resend"): needing("outbox", "resend", status=303, changes=True),
     ("POST", DETAILS + "cancel"): needing("outbox", "resend", status=303, changes=True),
     ("POST", DETAILS + "release"): needing("outbox", "resend", status=303, changes=True),
+    ("GET", EXPLAIN): needing("explain"),
+    ("POST", EXPLAIN): needing("explain", "edit"),  # with settings of the form
+    ("GET", COVERAGE): needing("explain"),
+    ("GET", COVERAGE + "moves.csv"): needing("explain"),
     ("GET", TEMPLATES): needing("view"),
     ("GET", PREVIEW): needing("view"),
     ("POST", TEMPLATES + "send"): needing("view", "test", status=303),
     ("GET", HISTORY): needing("history"),
     ("GET", HISTORY + "<int:revision>/"): needing("history"),
     ("POST", HISTORY + "restore"): needing("history", "edit", status=303, changes=True),
+    # not for visitors, but for monitors with a token, which ``ask`` has
+    ("GET", HEALTH): needing(),
+    ("GET", HEALTH + "/"): needing(),
     # style and script: for everybody
     ("GET", STATIC.format("")): needing(),
     ("GET", STATIC.format("outbox/")): needing(),
+    ("GET", STATIC.format("explain/")): needing(),
+    ("GET", STATIC.format("coverage/")): needing(),
     ("GET", STATIC.format("templates/")): needing(),
     ("GET", STATIC.format("history/")): needing(),
+    ("GET", STATIC.format("health/")): needing(),
 }
 PAGES = [route for route in ROUTES if ROUTES[route].needs]
 POSTS = [route for route in ROUTES if route[0] == "POST"]
@@ -130,8 +146,9 @@ class Site:
     def filled(self, rule: str, panel: Panel | None = None) -> dict[str, str]:
         """What a visitor with all rights sends to ``rule``: valid in every respect."""
         self.grant(*Right)
-        of_form = rule in (HOME, TEST)
-        forms = {HOME: HOME, TEST: HOME, HISTORY + "restore": HISTORY + "1/"}
+        posted = (HOME, TEST, ALERT, EXPLAIN)
+        of_form = rule in posted
+        forms = dict.fromkeys(posted, HOME) | {HISTORY + "restore": HISTORY + "1/"}
         forms[TEMPLATES + "send"] = self.url(PREVIEW)
         values = form_values((panel or self.panel).get(forms.get(rule, self.url(DETAILS))))
         return values | TYPED | {"smtp_server": "127.0.0.1"} if of_form else values
@@ -139,7 +156,13 @@ class Site:
     def ask(self, method: str, rule: str, **data: str) -> TestResponse:
         """The answer to a request with ``data`` in its body, read to its end."""
         sent = data if method in ("POST", "PUT", "PATCH", "DELETE") else None
-        return self.panel.client.open(self.url(rule), method=method, data=sent, buffered=True)
+        return self.panel.client.open(
+            self.url(rule),
+            method=method,
+            data=sent,
+            headers=TOKEN if rule.startswith(HEALTH) else None,
+            buffered=True,
+        )
 
     def stored(self) -> str:
         """Everything in the database, but for what is kept of those who read and export."""
@@ -170,6 +193,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         admin=admin,
         access=lambda right: right in granted,
         MAIL_SUPPRESS_SEND=False,
+        INTERACTION_MAIL_HEALTH_TOKEN="of-the-monitor",
     )
     host.configure()
     site = Site(Panel(host), tmp_path / "crm.sqlite", granted)
@@ -425,7 +449,7 @@ def test_no_page_has_inline_script_or_style(site: Site) -> None:
             seen += 1
             assert part.select("script, style, [style]") == [], rule
             assert [n for tag in part.find_all(True) for n in tag.attrs if n[:2] == "on"] == []
-    assert seen == len(PAGES) - 2  # all but the file, and the text in its frame
+    assert seen == len(PAGES) - 3  # all but the files, and the text in its frame
 
 
 def test_an_html_text_has_no_power(site: Site) -> None:

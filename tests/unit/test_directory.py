@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from werkzeug.local import LocalProxy
 
-from flask_interaction_mail import Directory, Party
+from flask_interaction_mail import Contact, Directory, Party
 from flask_interaction_mail.directory import People
 
 ADA = Party("Ada Byron", "ada@firm.example", id=1)
+ACME = Contact(1, "Acme", location="Firm List")
 
 
 class Named(Party):
@@ -70,3 +71,37 @@ def test_what_is_no_sequence_is_no_answer(owners: object, caplog: pytest.LogCapt
     """One record says so."""
     assert people(folder_owners=owners).folder_owners("Customers") == ()
     assert len(caplog.records) == 1
+
+
+def test_no_more_is_taken_than_is_asked_for() -> None:
+    """Of a generator that has no end, as of many people."""
+
+    def endless() -> Iterator[Party]:
+        while True:
+            yield ADA
+
+    assert people(parties=endless()).parties(3) == (ADA, ADA, ADA)
+    assert people(locations=iter("abc")).locations(2) == ("a", "b")
+    assert len(people(find_parties=endless()).find_parties("a")) == 20
+    assert len(people(find_contacts=iter([ACME] * 30)).find_contacts("a")) == 20
+
+
+@pytest.mark.parametrize("found", ["a", {"id": 1}, ADA, RuntimeError("no database")])
+def test_what_is_no_contact_is_none(found: object, caplog: pytest.LogCaptureFixture) -> None:
+    """One record says so; a contact is taken as it is."""
+    assert people(contact=ACME).contact("1") == ACME
+    assert caplog.records == []
+    assert people(contact=found).contact("1") is None
+    assert len(caplog.records) == 1
+
+
+def test_what_the_host_has_written_itself_is_known() -> None:
+    """In a class or on an object; what the base class answers for it is not."""
+    assert people(parties=()).offers("parties")
+    assert not people(parties=()).offers("locations")
+    single = Directory()
+    single.locations = lambda: ()  # type: ignore[method-assign]
+    assert People(single).offers("locations")
+    assert not People(single).offers("parties")
+    assert not People(None).offers("contact")
+    assert not People(object()).offers("contact")  # type: ignore[arg-type]

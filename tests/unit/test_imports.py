@@ -50,6 +50,7 @@ LATE = (
     "inscriptis",
     "sqlalchemy.dialects.mysql",
     "sqlalchemy.dialects.postgresql",
+    "flask_interaction_mail.admin.explained",
     "flask_interaction_mail.admin.export",
     "flask_interaction_mail.admin.message_view",
     "flask_interaction_mail.admin.test_page",
@@ -71,7 +72,9 @@ LATE = (
     "flask_interaction_mail.delivery.factory",
     "flask_interaction_mail.delivery.modes",
     "flask_interaction_mail.delivery.notices",
+    "flask_interaction_mail.delivery.telling",
     "flask_interaction_mail.delivery.wakeup",
+    "flask_interaction_mail.delivery.watch",
     "flask_interaction_mail.diagnosis",
     "flask_interaction_mail.domains",
     "flask_interaction_mail.flask_mail.bridge",
@@ -79,17 +82,21 @@ LATE = (
     "flask_interaction_mail.messages.samples",
     "flask_interaction_mail.models",
     "flask_interaction_mail.monitoring",
+    "flask_interaction_mail.outbox.alerts",
     "flask_interaction_mail.outbox.breaker",
     "flask_interaction_mail.outbox.claim",
     "flask_interaction_mail.outbox.digests",
     "flask_interaction_mail.outbox.filters",
+    "flask_interaction_mail.outbox.probes",
     "flask_interaction_mail.outbox.queries",
     "flask_interaction_mail.outbox.rate_limit",
     "flask_interaction_mail.outbox.resends",
     "flask_interaction_mail.outbox.retention",
+    "flask_interaction_mail.outbox.vitals",
     "flask_interaction_mail.storage.migrations",
     "flask_interaction_mail.transport.registry",
     "flask_interaction_mail.transport.smtp",
+    "flask_interaction_mail.transport.webhook",
 )
 WORKER = """
 with app.app_context():
@@ -154,6 +161,25 @@ def test_a_request_that_sends_nothing_brings_no_dispatcher():
     assert too_early(modules, tuple(name for name in LATE if name not in hands_over)) == []
 
 
+def test_a_process_that_only_stores_tells_no_alerts(tmp_path):
+    """What it stores is delivered and watched over by others: no probe, no webhook, no socket."""
+    steps = """
+with app.app_context():
+    db.create_all()
+    send_notification("ada@firm.example", "Subject", text="Text", kind="request")
+    db.session.commit()
+    outbox = flask_interaction_mail.extension.tables.MESSAGE
+    assert db.session.execute(outbox.select()).all()
+"""
+    watching = ("delivery.watch", "delivery.telling", "delivery.factory", "monitoring")
+    wire = ("transport.webhook", "transport.smtp", "transport.registry", "outbox.vitals")
+    late = tuple(f"flask_interaction_mail.{name}" for name in (*watching, *wire))
+    mail = 'MAIL_SERVER="mail.example", MAIL_DEFAULT_SENDER="crm@firm.example", SECRET_KEY='
+    # A database in memory would be delivered from by the process itself.
+    host = HOST.replace("SECRET_KEY=", mail).replace("sqlite://", f"sqlite:///{tmp_path}/a.sqlite")
+    assert too_early(loaded(steps, host=host), late) == []
+
+
 def test_a_worker_loads_neither_diagnosis_nor_what_others_do():
     """Delivery without a password needs no cryptography, and checks no address anew."""
     modules = loaded(WORKER)
@@ -173,10 +199,11 @@ def test_a_worker_loads_neither_diagnosis_nor_what_others_do():
 
 
 def test_a_worker_without_work_has_not_what_messages_need():
-    """It checks no address before it has an outcome, and makes no digest before one is due."""
+    """It checks no address before an outcome, makes no digest before one is due, tells no alert."""
     modules = loaded(IDLE_WORKER)
     assert "flask_interaction_mail.delivery.agents" in modules
-    late = ("email_validator", "html.parser", "flask_interaction_mail.messages.digest_content")
+    ours = ("delivery.watch", "messages.digest_content", "transport.webhook")
+    late = ("email_validator", "html.parser", *(f"flask_interaction_mail.{one}" for one in ours))
     assert too_early(modules, late) == []
 
 

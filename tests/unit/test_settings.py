@@ -90,6 +90,8 @@ class TestValue:
                 "default_from_name",
                 "from_policy",
             ),
+            *("alert_url", "alert_secret", "alert_waiting", "alert_failures", "alert_failures_of"),
+            *("alert_expiry", "probe_every"),
             *(
                 "ca_certificate",
                 "allow_unencrypted_auth",

@@ -15,7 +15,7 @@ def settings(state: State) -> Finding:
     if not now.settings.configured:
         return Health.WRONG, "e-mail is not configured: a server and a default From are needed."
     found = now.problems
-    found.pop("password", None)
+    found.pop("password", None)  # has a line of its own
     if found:
         return Health.WRONG, " ".join(f"{name}: {text}" for name, text in found.items())
     told = f"complete, revision {now.revision}"

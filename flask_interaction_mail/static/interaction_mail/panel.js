@@ -2,6 +2,7 @@
 (function () {
   "use strict";
 
+  var TESTS = "[data-im-test], [data-im-alert-test]";
   var PORTS = { none: "25", starttls: "587", tls: "465" };
 
   function localTimes(root) {
@@ -155,10 +156,10 @@
   }
 
   // Show the result of a test in the page, without a frame, which a host might forbid. If that
-  // is not possible, the button opens the result in a tab of its own.
+  // is not possible, its button opens the result in a tab of its own.
   function followTest(form) {
-    var button = form.querySelector("[data-im-test]"), section = document.getElementById("im-test");
-    if (!button || !section || !window.fetch || !window.AbortController) { return; }
+    var section = document.getElementById("im-test");
+    if (!section || !window.fetch || !window.AbortController) { return; }
     var shown = document.getElementById("im-test-shown"), said = document.getElementById("im-test-said");
     var old = document.getElementById("im-test-old"), badge = document.getElementById("im-badge");
     var ofSaved = [...badge.childNodes], tested = false, apart = false;
@@ -176,7 +177,7 @@
       shown.replaceChildren(alert);
     }
 
-    function end() {
+    function end(button) {
       var verdict = shown.querySelector("[data-im-verdict]"), now = shown.querySelector("[data-im-badge]");
       var token = shown.querySelector("#im-token-now");
       shown.querySelectorAll(".im-running").forEach(function (text) { text.remove(); });
@@ -187,7 +188,9 @@
       if (now) { badge.replaceChildren(...now.childNodes); now.remove(); }
       localTimes(badge);
       tested = true;
-      tickTest(Boolean(verdict) && verdict.getAttribute("data-im-verdict") === "passed");
+      if (!button.hasAttribute("data-im-alert-test")) {
+        tickTest(Boolean(verdict) && verdict.getAttribute("data-im-verdict") === "passed");
+      }
       offerCopies(shown);
       var outcome = verdict || shown.querySelector("[role=alert]");
       if (!outcome) { lost(); return; }
@@ -201,7 +204,7 @@
       });
     }
 
-    async function run() {
+    async function run(button) {
       var stop = new AbortController(), timer = setTimeout(function () { stop.abort(); }, 60000), text = "", ours = false, answer;
       try {
         answer = await fetch(button.formAction, { method: "POST", body: new URLSearchParams(new FormData(form)), signal: stop.signal });
@@ -215,21 +218,22 @@
         apart = !answer;  // a policy of the host may forbid fetch: the next test opens a tab
       }
       clearTimeout(timer);
-      if (ours) { end(); } else { lost(); }
+      if (ours) { end(button); } else { lost(); }
       button.removeAttribute("aria-disabled");
     }
 
     form.addEventListener("submit", function (event) {
-      if (event.submitter !== button || apart) { return; }
+      var button = event.submitter;
+      if (!button || !button.matches(TESTS) || apart) { return; }
       event.preventDefault();
-      if (button.getAttribute("aria-disabled") === "true") { return; }
+      if (form.querySelector("[aria-disabled]")) { return; }
       button.setAttribute("aria-disabled", "true");
       unmarkFields();
       old.hidden = true;
       said.textContent = section.getAttribute("data-im-testing");
       shown.replaceChildren(said.textContent);
       section.scrollIntoView({ block: "nearest" });
-      run();
+      run(button);
     });
     form.addEventListener("input", function () {
       if (!tested) { return; }

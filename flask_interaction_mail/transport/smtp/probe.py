@@ -98,6 +98,15 @@ def untimely(pem: str | None, now: datetime) -> str:
     )
 
 
+def ends(pem: str) -> list[datetime]:
+    """When each of the CA certificates in ``pem`` ends, naive UTC; none if they are unreadable."""
+    try:
+        found = x509.load_pem_x509_certificates(canonical_pem(pem).encode())
+    except ValueError:
+        return []
+    return [certificate.not_valid_after_utc.replace(tzinfo=None) for certificate in found]
+
+
 def _end(found: x509.Certificate) -> str:
     return f"{found.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"
 

@@ -1,0 +1,158 @@
+"""The Coverage tab: whom mail reaches, what a new company domain moves, what DNS says of From."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from flask import Response, abort, request
+from flask.typing import ResponseReturnValue
+from flask_admin import expose
+
+from ..errors import SettingsError
+from ..settings.fields import clean
+from ..settings.model import SETTINGS, MessagingSettings
+from ..text import legible
+from ..values import Party, Right
+from . import texts
+from .csrf import is_same_origin
+from .panel_view import PanelView, state
+from .texts import gettext
+
+if TYPE_CHECKING:
+    from ..monitoring.coverage import Place
+    from ..monitoring.from_dns import Checked
+
+_LIMIT: Final = 320  # characters of what is typed
+_SELECTORS: Final = 5
+_COLUMNS: Final = ("kind", "id", "name", "from", "to", "problem")
+
+
+class CoverageView(PanelView):
+    """Who may merge where, who is reached, and what would be otherwise."""
+
+    right = Right.EXPLAIN
+    tab = "Coverage"
+
+    @expose("/")
+    def index(self) -> ResponseReturnValue:
+        """The page; ``domain`` previews another company domain, ``dns`` asks DNS."""
+        from ..monitoring import coverage  # late, as below: loaded with the first page
+
+        present = state().settings.current()
+        wanted = _Wanted.of(present.settings)
+        parties = state().people.parties(coverage.PARTIES + 1)
+        looked_at = parties[: coverage.PARTIES]
+        found = coverage.survey(looked_at, present.settings)
+        senders = coverage.senders(found, present.settings)
+        places = _places(present.settings)
+        page = self.page(
+            "coverage.html",
+            present=present,
+            places=sorted(places[: coverage.LOCATIONS], key=lambda place: place.own),
+            more_places=len(places) > coverage.LOCATIONS,
+            lacking=coverage.lacking(places),
+            parties=len(looked_at),
+            more_parties=len(parties) > coverage.PARTIES,
+            found=found,
+            senders=senders,
+            checked=_checked(looked_at, wanted.settings or present.settings),
+            selector=_typed("selector"),
+            wanted=wanted,
+            preview=coverage.preview(looked_at, found.full, present.settings, wanted.settings)
+            if wanted.settings
+            else None,
+            offers=state().people.offers,
+            names=SETTINGS,
+            legible=legible,
+        )
+        return page, 400 if wanted.error else 200
+
+    @expose("/moves.csv")
+    def moves(self) -> ResponseReturnValue:
+        """Everybody whose address ``domain`` would change, as CSV."""
+        from .export import table
+
+        now = state().settings.current().settings
+        wanted = _Wanted.of(now)
+        if wanted.error:
+            abort(400)
+        lines = _move_lines(now, wanted.settings or now)
+        return Response(
+            table(_COLUMNS, lines),
+            mimetype="text/csv",
+            headers={"Content-Disposition": 'attachment; filename="moves.csv"'},
+        )
+
+
+class _Wanted(NamedTuple):
+    """The company domain that was typed: the settings with it, or what is wrong with it."""
+
+    typed: str
+    settings: MessagingSettings | None = None
+    error: str = ""
+
+    @classmethod
+    def of(cls, now: MessagingSettings) -> _Wanted:
+        """Read it from the URL."""
+        typed = _typed("domain")
+        if not typed:
+            return cls("")
+        try:
+            domain: Any = clean("company_domain", typed)
+        except SettingsError as error:
+            label = gettext(SETTINGS["company_domain"].label)
+            return cls(typed, error=texts.sentence(label, error.errors["company_domain"]))
+        return cls(typed, replace(now, company_domain=domain, password=None))
+
+
+def _typed(name: str) -> str:
+    return request.args.get(name, "").strip()[:_LIMIT]
+
+
+def _places(settings: MessagingSettings) -> list[Place]:
+    """Each location, one more than are shown if there are more."""
+    from ..monitoring import coverage
+
+    people = state().people
+    return [
+        coverage.place(location, people.merge_recipients(location), settings)
+        for location in people.locations(coverage.LOCATIONS + 1)
+    ]
+
+
+def _checked(parties: Sequence[Party], settings: MessagingSettings) -> Checked | None:
+    """What DNS says, if a page of this site asks for it: it takes time, and others are asked."""
+    from ..monitoring import coverage, from_dns
+
+    if not request.args.get("dns") or not is_same_origin():
+        return None
+    senders = coverage.senders(coverage.survey(parties, settings), settings)
+    if senders is None:
+        return None
+    return from_dns.check(
+        senders,
+        relay=settings.smtp_server,
+        selectors=re.findall(r"[^\s,]+", _typed("selector"))[:_SELECTORS],
+        name_servers=state().config.name_servers,
+    )
+
+
+def _move_lines(now: MessagingSettings, then: MessagingSettings) -> Iterator[tuple[str, ...]]:
+    from ..monitoring import coverage
+
+    # All are read before the first line leaves, so that a file that begins is complete.
+    parties = state().people.parties()
+    return (
+        (
+            party.kind,
+            "" if party.id is None else str(party.id),
+            party.name,
+            move.before or "",
+            move.after or "",
+            move.problem,
+        )
+        for party, move in coverage.moves(parties, now, then)
+    )

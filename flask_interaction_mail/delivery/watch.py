@@ -1,0 +1,180 @@
+"""Watches over delivery: tries the server when no mail does, and tells what is in trouble.
+
+One turn a minute, aside from delivery, in each process that delivers; what has to be done once is
+claimed in the database. No transaction is open while the server or a webhook is talked to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+
+from ..config import DeliveryMode
+from ..errors import InteractionMailError, TransportError
+from ..logs import log
+from ..outbox import alerts, breaker, conditions, logins, probes, vitals
+from ..outbox.claim import Time
+from ..outbox.conditions import AlertName, Vitals
+from ..outcome import Stage
+from ..settings.model import MessagingSettings, relay_of
+from ..settings.relay import Relay
+from ..state import State
+from ..storage.database import in_short
+from ..transport.registry import Transports
+from .ports import worker_name
+from .telling import tell
+
+# The certificate is looked at so often, however much mail goes.
+_LOOK_EVERY: Final = timedelta(days=1)
+_SIGNED: Final = (DeliveryMode.WORKER, DeliveryMode.THREAD)  # whose processes leave signs of life
+_BEFORE_MAIL: Final = (
+    Stage.RESOLVE,
+    Stage.CONNECT,
+    Stage.GREETING,
+    Stage.ENCRYPTION,
+    Stage.AUTHENTICATION,
+)
+
+
+def turn(state: State, transports: Transports) -> None:
+    """Probe if it is time, find out what is in trouble, and tell it. Never raises."""
+    with _logged():
+        if state.suppressed:
+            return
+        settings = state.settings.current().settings
+        if settings.configured:
+            _probe(state, settings, transports)
+    with _logged():
+        check(state)
+
+
+def check(state: State) -> None:
+    """Find out what is in trouble, and tell what has begun or is over since; commits."""
+    settings = state.settings.current().settings
+    with state.database.reading() as connection:
+        found = take(connection, state, settings)
+        known = alerts.began(connection)
+    holding = holding_now(state, settings, found)
+    if holding.keys() != known.keys():
+        with state.database.writing() as connection:
+            alerts.write(connection, holding, known=known, now=found.now)
+    _tell(state, settings)
+
+
+def take(connection: sa.Connection, state: State, settings: MessagingSettings) -> Vitals:
+    """How mail is doing."""
+    return vitals.take(connection, settings, relay_of(settings, state.config.transport))
+
+
+def holding_now(state: State, settings: MessagingSettings, found: Vitals) -> dict[AlertName, str]:
+    """The alerts that hold; none where the application suppresses sending."""
+    if state.suppressed:
+        return {}
+    watched = state.config.delivery in _SIGNED
+    return conditions.holding(found, settings, ends=_ends(settings), watched=watched)
+
+
+def _ends(settings: MessagingSettings) -> list[tuple[str, datetime]]:
+    """When the certificates of the settings end."""
+    if not settings.ca_certificate:
+        return []
+    from ..transport.smtp import probe  # late: brings cryptography, and few have a CA of their own
+
+    return [("A CA certificate of the settings", at) for at in probe.ends(settings.ca_certificate)]
+
+
+def _tell(state: State, settings: MessagingSettings) -> None:
+    with state.database.reading() as connection:
+        now = Time().look(connection)
+        untold = alerts.untold(connection, now)
+    for change in untold:
+        with state.database.writing() as connection:
+            claimed = alerts.claim(connection, change, now)
+        if not claimed:
+            continue
+        done = tell(state, settings, change)
+        with state.database.writing() as connection:
+            if done:
+                alerts.told(connection, change)
+            elif not alerts.put_off(connection, change, Time().look(connection)):
+                log.error("alert.given_up: %s: the webhook was not told", change.name)
+
+
+def _probe(state: State, settings: MessagingSettings, transports: Transports) -> None:
+    relay = relay_of(settings, state.config.transport)
+    every = timedelta(minutes=settings.probe_every)
+    if relay.stands_in or not every:
+        return
+    with state.database.reading() as connection:
+        now = Time().look(connection)
+        known = probes.read(connection, relay)
+        needed = _is_needed(connection, relay, known, now, every)
+        mechanism = _mechanism(connection, state, relay)
+    if not needed:
+        return
+    with state.database.writing() as connection:
+        mine = probes.begin(connection, relay, every=every, worker=worker_name(), now=now)
+    if not mine:
+        return
+    try:
+        expires = transports.look(relay, mechanism=mechanism)
+    except TransportError as error:
+        log.warning("probe.failed: %s: %s", relay, error.stage)
+        _failed(state, relay, error, known, now)
+    else:
+        _passed(state, relay, expires, every, now)
+
+
+def _is_needed(
+    connection: sa.Connection,
+    relay: Relay,
+    known: probes.Probe | None,
+    now: datetime,
+    every: timedelta,
+) -> bool:
+    broken = breaker.read(connection, relay)
+    if broken is not None:  # delivery tries it with the mail that waits, if any does
+        return broken.until <= now and vitals.oldest(connection, now) is None
+    seen = known is not None and known.at > now - _LOOK_EVERY
+    return not (seen and vitals.sent_since(connection, now - every))
+
+
+def _mechanism(connection: sa.Connection, state: State, relay: Relay) -> str | None:
+    if not (relay.use_authentication and relay.secret):
+        return None
+    return logins.read(connection, state.settings.keyring, relay)
+
+
+def _failed(
+    state: State, relay: Relay, error: TransportError, known: probes.Probe | None, now: datetime
+) -> None:
+    with state.database.writing() as connection:
+        probes.failed(connection, relay, error, known=known, worker=worker_name(), now=now)
+
+
+def _passed(
+    state: State, relay: Relay, expires: datetime | None, every: timedelta, now: datetime
+) -> None:
+    with state.database.reading() as connection:
+        broken = breaker.read(connection, relay)
+    with state.database.writing() as connection:
+        probes.passed(connection, relay, expires, every=every, worker=worker_name(), now=now)
+        if broken is not None and broken.stage in _BEFORE_MAIL:
+            breaker.close(connection, relay)  # what stood in the way does so no more
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """Log what goes wrong: the next turn comes in a minute."""
+    try:
+        yield
+    except sa.exc.SQLAlchemyError as error:
+        log.warning("watch.database: %s", in_short(error))
+    except InteractionMailError as error:  # such as: there are no tables yet
+        log.warning("watch.held_up: %s", error)
+    except Exception:
+        log.exception("watch.failed: trying again in a minute")

@@ -1,0 +1,123 @@
+"""The alerts that hold, and what of them was told: a row for each, shared by all workers.
+
+An alert that begins or ends raises the *fence* of its row, in one statement that asks for the
+state before, so that one worker does it. What is not told yet is claimed for a minute by the
+worker that tells it, under that fence. If it stops in the middle, another one tells it. Functions
+work on the connection given; its owner commits. Times are naive UTC.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from ..storage.tables import ALERT
+from .conditions import AlertName
+
+_CLAIM: Final = timedelta(minutes=1)
+# Seconds until the webhook is tried again; after the last it is given up.
+_AGAIN: Final = (10, 60, 300, 900)
+_HOLDS: Final = ALERT.c.ended_at.is_(None)
+_UNTOLD: Final = ALERT.c.told < ALERT.c.fence
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """An alert that began or ended, and is to be told: the ``tries``-th time, from 0."""
+
+    name: AlertName
+    fence: int
+    detail: str
+    began_at: datetime
+    ended_at: datetime | None
+    tries: int
+
+
+def write(
+    connection: sa.Connection,
+    holding: Mapping[AlertName, str],
+    *,
+    known: Container[AlertName],
+    now: datetime,
+) -> None:
+    """Begin the alerts that are ``holding`` and are not ``known`` to, and end those that are over.
+
+    Another worker may have done either meanwhile; then nothing changes.
+    """
+    for name in AlertName:
+        if name in holding and name not in known:
+            _begin(connection, name, holding[name], now)
+        elif name in known and name not in holding:
+            over = sa.update(ALERT).where(ALERT.c.name == name, _HOLDS)
+            connection.execute(over.values(ended_at=now, **_to_tell(now)))
+
+
+def _begin(connection: sa.Connection, name: AlertName, detail: str, now: datetime) -> None:
+    again = sa.update(ALERT).where(ALERT.c.name == name, ~_HOLDS)
+    values: dict[str, Any] = {"began_at": now, "ended_at": None, "detail": detail}
+    if connection.execute(again.values(**values, **_to_tell(now))).rowcount:
+        return
+    first = values | {"name": name, "fence": 1, "told": 0, "tries": 0, "due_at": now}
+    try:
+        with connection.begin_nested():
+            connection.execute(sa.insert(ALERT).values(first))
+    except sa.exc.IntegrityError:
+        pass  # another worker has begun it at the same moment
+
+
+def _to_tell(now: datetime) -> dict[str, Any]:
+    return {"fence": ALERT.c.fence + 1, "tries": 0, "due_at": now}
+
+
+def began(connection: sa.Connection) -> dict[AlertName, datetime]:
+    """The alerts that hold, as far as a worker has noticed, and since when."""
+    query = sa.select(ALERT.c.name, ALERT.c.began_at).where(_HOLDS)
+    names = {str(name): name for name in AlertName}
+    return {names[n]: at for n, at in connection.execute(query) if n in names}
+
+
+def untold(connection: sa.Connection, now: datetime) -> list[Change]:
+    """What may be told now."""
+    rows = connection.execute(sa.select(ALERT).where(_UNTOLD, ALERT.c.due_at <= now))
+    names = {str(name): name for name in AlertName}  # a newer version may have others
+    return [_change(names[row.name], row) for row in rows if row.name in names]
+
+
+def claim(connection: sa.Connection, change: Change, now: datetime) -> bool:
+    """Whether the caller may tell ``change``: one of all workers."""
+    mine = _of(change).where(_UNTOLD, ALERT.c.due_at <= now)
+    return connection.execute(mine.values(due_at=now + _CLAIM)).rowcount == 1
+
+
+def told(connection: sa.Connection, change: Change) -> None:
+    """``change`` was told, or is given up."""
+    connection.execute(_of(change).values(told=change.fence))
+
+
+def put_off(connection: sa.Connection, change: Change, now: datetime) -> bool:
+    """Tell ``change`` again later; gives whether it will be."""
+    if change.tries >= len(_AGAIN):
+        told(connection, change)
+        return False
+    again = now + timedelta(seconds=_AGAIN[change.tries])
+    connection.execute(_of(change).values(tries=change.tries + 1, due_at=again))
+    return True
+
+
+def _of(change: Change) -> sa.Update:
+    return sa.update(ALERT).where(ALERT.c.name == change.name, ALERT.c.fence == change.fence)
+
+
+def _change(name: AlertName, row: Any) -> Change:
+    return Change(
+        name=name,
+        fence=row.fence,
+        detail=row.detail,
+        began_at=row.began_at,
+        ended_at=row.ended_at,
+        tries=row.tries,
+    )

@@ -1,0 +1,140 @@
+"""When mail is in trouble: which alerts hold, from how mail is doing and the settings."""
+
+from __future__ import annotations
+
+import enum
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from ..settings.model import MessagingSettings
+from ..text import cut, one_line
+
+MOST: Final = 10_000  # messages up to which are counted, unless more decides something
+_SOON: Final = timedelta(minutes=1)  # in which a worker that is being replaced comes back
+_ADDRESS: Final = re.compile(r"[^\s<>()\[\],;:\"']+@[^\s<>()\[\],;:\"']+")
+_LONGEST: Final = 1000
+
+
+class AlertName(enum.StrEnum):
+    """What an alert is about."""
+
+    SERVER = "server"  # the breaker is open, or the last probe failed
+    WAITING = "waiting"  # a message could have left long ago
+    FAILURES = "failures"  # a share of what ended within an hour
+    NOBODY = "nobody"  # mail waits, and no process delivers
+    EXPIRY = "expiry"  # of a certificate
+
+
+TITLES: Final[Mapping[AlertName, str]] = {
+    AlertName.SERVER: "The mail server is in trouble",
+    AlertName.WAITING: "Messages wait too long",
+    AlertName.FAILURES: "Many messages fail",
+    AlertName.NOBODY: "Nobody delivers",
+    AlertName.EXPIRY: "A certificate ends soon",
+}
+OVER: Final[Mapping[AlertName, str]] = {
+    AlertName.SERVER: "The mail server works again",
+    AlertName.WAITING: "No message waits too long any more",
+    AlertName.FAILURES: "Few messages fail now",
+    AlertName.NOBODY: "Mail is delivered again",
+    AlertName.EXPIRY: "The certificates are valid for long enough again",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vitals:
+    """How mail is doing at ``now``, the database's time; moments are naive UTC.
+
+    - ``oldest`` is since when the longest waiting message could have left. What waits for its
+      ``send_at``, or for its next attempt, is not late.
+    - ``waiting`` are counted up to ``MOST``; ``sent`` up to that or as far as it decides whether
+      the ``failed`` ones are many. Both ended within the last hour.
+    - ``trouble`` is why the breaker is open, ``probe_failed`` why the last probe failed, if no
+      mail has gone since. ``expires`` is when the server's certificate ends.
+    - ``here`` is how many processes deliver.
+    """
+
+    now: datetime
+    oldest: datetime | None = None
+    waiting: int = 0
+    sent: int = 0
+    failed: int = 0
+    trouble: str | None = None
+    probe_failed: str | None = None
+    expires: datetime | None = None
+    here: int = 0
+
+    @property
+    def late(self) -> timedelta:
+        """How long the longest waiting message waits."""
+        return self.now - self.oldest if self.oldest else timedelta(0)
+
+
+def holding(
+    vitals: Vitals,
+    settings: MessagingSettings,
+    *,
+    ends: Iterable[tuple[str, datetime]] = (),
+    watched: bool = True,
+) -> dict[AlertName, str]:
+    """The alerts that hold, each with a sentence about it.
+
+    ``ends`` are what ends when, beside the server's certificate. ``watched`` is whether the
+    processes that deliver leave signs of life.
+    """
+    if not settings.configured:
+        return {}
+    found = {
+        AlertName.SERVER: vitals.trouble or vitals.probe_failed or "",
+        AlertName.WAITING: _waiting(vitals, settings),
+        AlertName.FAILURES: _failures(vitals, settings),
+        AlertName.NOBODY: _nobody(vitals) if watched else "",
+        AlertName.EXPIRY: _expiry(vitals, settings, ends),
+    }
+    return {name: tellable(text) for name, text in found.items() if text}
+
+
+def _waiting(vitals: Vitals, settings: MessagingSettings) -> str:
+    minutes = vitals.late // timedelta(minutes=1)
+    if not settings.alert_waiting or minutes < settings.alert_waiting:
+        return ""
+    why = " Sending is paused in the settings." if settings.paused else ""
+    return f"A message that could have left has waited for {minutes} minutes.{why}"
+
+
+def _failures(vitals: Vitals, settings: MessagingSettings) -> str:
+    ended = vitals.sent + vitals.failed
+    share = 100 * vitals.failed
+    if not settings.alert_failures or ended < settings.alert_failures_of:
+        return ""
+    if not vitals.failed or share < settings.alert_failures * ended:
+        return ""
+    return f"{vitals.failed} of the {ended} messages that ended within the last hour have failed."
+
+
+def _nobody(vitals: Vitals) -> str:
+    if vitals.here or vitals.late < _SOON:
+        return ""
+    return "Mail waits, and no process that delivers was heard of for some minutes."
+
+
+def _expiry(
+    vitals: Vitals, settings: MessagingSettings, ends: Iterable[tuple[str, datetime]]
+) -> str:
+    limit = vitals.now + timedelta(days=settings.alert_expiry)
+    if not settings.alert_expiry:
+        return ""
+    servers = [("The certificate of the mail server", vitals.expires)] if vitals.expires else []
+    soon = [(what, at) for what, at in (*servers, *ends) if at <= limit]
+    return " ".join(f"{what} ends on {at:%Y-%m-%d at %H:%M} UTC." for what, at in soon)
+
+
+def tellable(text: str) -> str:
+    """``text`` in one line without addresses, which a server may have named.
+
+    What is told goes to other places than mail.
+    """
+    return cut(_ADDRESS.sub("(an address)", one_line(text)), _LONGEST)

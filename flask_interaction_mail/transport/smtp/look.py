@@ -1,0 +1,46 @@
+"""A look at the server: all that comes before mail, and no mail."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime
+from typing import Final
+
+from ...settings.relay import Relay
+from ..policy import ConnectPolicy
+from .session import Session
+from .timeouts import Timeouts, Until
+
+_WITHIN: Final = 60.0  # s, all steps together
+
+
+def look(relay: Relay, *, policy: ConnectPolicy, mechanism: str | None = None) -> datetime | None:
+    """Connect, say EHLO, encrypt, log in and say QUIT; gives when the certificate ends, naive UTC.
+
+    None where the connection is not encrypted. Takes a minute at most.
+
+    Raises:
+        TransportError: a step failed.
+    """
+    session = Session(
+        relay=relay,
+        policy=policy,
+        mechanism=mechanism,
+        timeouts=Timeouts(greeting=_WITHIN, command=_WITHIN),
+        until=Until.within(_WITHIN),
+    )
+    session.open()
+    try:
+        facts = session.stream.facts()
+    finally:
+        session.quit()
+    return _end(facts.expires) if facts is not None else None
+
+
+def _end(written: str) -> datetime | None:
+    """The moment that Python writes as ``Jun 26 21:41:46 2027 GMT``."""
+    try:
+        seconds = ssl.cert_time_to_seconds(written)
+    except ValueError:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
