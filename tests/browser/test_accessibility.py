@@ -52,7 +52,7 @@ def test_no_page_of_an_empty_panel_keeps_anybody_out(swatched: Any, site: Site) 
 
 
 def test_no_page_of_a_filled_panel_keeps_anybody_out(swatched: Any, site: Site) -> None:
-    """Each tab with messages of several states and hostile names, and the details of each."""
+    """Each tab with messages of several states and hostile names, each message, each template."""
     with site.app.app_context():
         server = {"smtp_server": site.catcher.host, "smtp_port": site.catcher.port}
         people = {"default_to": "mail@example.com", "default_from": "crm@example.com"}
@@ -67,9 +67,10 @@ def test_no_page_of_a_filled_panel_keeps_anybody_out(swatched: Any, site: Site) 
         db.session.commit()
     for url in _tabs(swatched, site):
         _look(swatched, url)
-    swatched.goto(site.outbox)
-    for url in _links(swatched, "main tbody a"):
-        _look(swatched, url)
+    for overview in (site.outbox, site.panel + "templates/"):
+        swatched.goto(overview)
+        for url in _links(swatched, "main tbody a"):
+            _look(swatched, url)
 
 
 def _tabs(page: Any, site: Site) -> list[str]:
