@@ -17,7 +17,11 @@ from flask_interaction_mail.models import Base
 
 PICTURE = Path(__file__).resolve().parent / "pictures" / "tables.svg"
 # Each stands under the one before; lines lead from the sides to the messages in the middle.
-COLUMNS = (("delivery", "settings"), ("message", "check"), ("recipient", "attempt", "metadata"))
+COLUMNS = (
+    ("delivery", "settings"),
+    ("message", "check"),
+    ("recipient", "attempt", "metadata", "activity"),
+)
 
 _WIDTH, _BOX_WIDTH, _MARGIN, _GAP = 940, 262, 14, 18  # pixels
 _HEAD, _LINE = 46, 15

@@ -1,0 +1,276 @@
+"""What is counted of mail, and how counts are merged. Pure; times are naive UTC.
+
+Each count has a place: what was counted, in which minute, and a name, such as a domain. Later the
+minutes of an hour become one count, and then the hours of a day.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import date, datetime, timedelta
+from itertools import accumulate
+from typing import Final, NamedTuple
+
+from ..outcome import Result
+from ..values import Status
+from .claimed import AttemptResult
+
+
+# What is counted. Plain words, because they are part of a key that is made for each message.
+TOTAL: Final = "total"  # messages; the name is empty
+KIND: Final = "kind"  # messages, by their kind
+DOMAIN: Final = "domain"  # recipients, by the domain of their address
+LATENCY: Final = "latency"  # messages that were sent, by the number of their bucket
+REFUSAL: Final = "refusal"  # attempts, by what the server said: "not now" deferred, "no" failed
+ALL: Final = (TOTAL, KIND, DOMAIN, LATENCY, REFUSAL)
+NAMED: Final = (KIND, DOMAIN, REFUSAL)  # whose names strangers choose
+MOST: Final = 200  # names of each of them in a day
+OTHER: Final = ""  # the name of all others
+
+MINUTE: Final = timedelta(minutes=1)
+HOUR: Final = timedelta(hours=1)
+DAY: Final = timedelta(days=1)
+MINUTES_KEPT: Final = timedelta(hours=2)
+_HOURS_KEPT: Final = timedelta(days=2)
+_HOURS_OF_TOTALS_KEPT: Final = timedelta(days=8)  # for the chart of a week
+# Who writes merged counts, instead of a process.
+HOURS: Final = uuid.UUID(int=1)
+DAYS: Final = uuid.UUID(int=2)
+
+_EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - as the database has it, in UTC
+_PLACES: Final[Mapping[str, int]] = {
+    Status.SENT: 0,
+    Status.DEFERRED: 1,
+    Status.FAILED: 2,
+    Status.HELD: 3,
+}
+_ZEROS: Final = [0] * len(_PLACES)
+COUNTED: Final = tuple(map(str, _PLACES))  # the columns, in their order
+
+
+def begin_of(step: timedelta, at: datetime) -> datetime:
+    """When the minute, hour or day began in which ``at`` lies."""
+    return at - (at - _EPOCH) % step
+
+
+def hours_before(now: datetime) -> datetime:
+    """The end of those minutes that are merged into hours."""
+    return begin_of(HOUR, now - MINUTES_KEPT)
+
+
+def days_before(what: str, now: datetime) -> datetime:
+    """The end of those hours that are merged into days."""
+    return begin_of(DAY, now - (_HOURS_OF_TOTALS_KEPT if what == TOTAL else _HOURS_KEPT))
+
+
+class Span(NamedTuple):
+    """Where a count stands once it is merged; ``writer`` is None for a minute."""
+
+    at: datetime
+    writer: uuid.UUID | None
+
+
+def span_of(what: str, at: datetime, now: datetime) -> Span:
+    """Where a count of the minute ``at`` stands ``now``."""
+    if at < days_before(what, now):
+        return Span(begin_of(DAY, at), DAYS)
+    if at < hours_before(now):
+        return Span(begin_of(HOUR, at), HOURS)
+    return Span(at, None)
+
+
+# -- times until a message was accepted ------------------------------------------------------
+
+_FIRST: Final = 0.001  # s
+_RATIO: Final = 1.2  # the middle of a bucket is at most 9.6 % away from what is in it
+# The upper bounds of the buckets, in seconds, up to three months. What is above is in a last one.
+BOUNDS: Final = tuple(accumulate([_FIRST, *[_RATIO] * 124], lambda bound, ratio: bound * ratio))
+
+
+def bucket_of(seconds: float) -> int:
+    """The number of the bucket for a time."""
+    return bisect_right(BOUNDS, seconds)
+
+
+def quantile(buckets: Mapping[int, int], share: float) -> float | None:
+    """The time in seconds within which ``share`` of all were; None if there were none.
+
+    It is at most 10 % off, for times from a millisecond up to three months.
+    """
+    wanted = share * sum(buckets.values())
+    seen = 0
+    for number in sorted(buckets):
+        seen += buckets[number]
+        if seen and seen >= wanted:
+            return _middle(number)
+    return None
+
+
+def _middle(number: int) -> float:
+    if number == 0:
+        return _FIRST
+    return BOUNDS[number - 1] * (1.0 if number == len(BOUNDS) else _RATIO**0.5)
+
+
+# -- what servers say ------------------------------------------------------------------------
+
+_BLANK: Final = "…"
+_CODES: Final = re.compile(r"[245]\d\d(?:[ -][245]\.\d{1,3}\.\d{1,3})?(?=\s|$)")
+_ADDRESS: Final = re.compile(r"\S*@\S*")
+# Numbers of a queue, addresses of machines and the like: another one in each reply.
+_OF_ITS_OWN: Final = re.compile(r"(?=\S{5})[\w.:\[\]()=-]*\d[\w.:\[\]()=-]*")
+_SHORTEST: Final = 3  # characters of a mailbox's name that is looked for by itself
+_LONGEST: Final = 255
+
+
+def in_common(reply: str, address: str = "") -> str:
+    """``reply`` without what is different for each message; it names nobody.
+
+    ``address`` is the recipient whom it is about, whose name may stand there without a domain.
+    """
+    plain = " ".join(reply.split())
+    codes = found[0] if (found := _CODES.match(plain)) else ""
+    words = _ADDRESS.sub(_BLANK, plain[len(codes) :])
+    if len(mailbox := address.rpartition("@")[0]) >= _SHORTEST:
+        alone = rf"(?<!\w){re.escape(mailbox)}(?!\w)"
+        words = re.sub(alone, _BLANK, words, flags=re.IGNORECASE)
+    return (codes + _OF_ITS_OWN.sub(_BLANK, words))[:_LONGEST]
+
+
+def refusals(result: str, reply: str | None, replies: Mapping[str, str]) -> set[str]:
+    """The different refusals in one attempt, each with what it has in common with others."""
+    refused = {in_common(text, to) for to, text in replies.items() if text[:1] in ("4", "5")}
+    if not refused and reply and result != Result.ACCEPTED:
+        refused = {in_common(reply)}
+    return refused
+
+
+def domain_of(address: str) -> str:
+    """The domain of ``address``, which is all that is kept of it."""
+    return address.rpartition("@")[2].lower()[:_LONGEST]
+
+
+# -- counting --------------------------------------------------------------------------------
+
+
+class Names:
+    """The names that were counted on each day, so that a day has few."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, date], set[str]] = {}
+
+    def add(self, what: str, day: date, names: Iterable[str]) -> None:
+        """Know that these were counted."""
+        self._known.setdefault((what, day), set()).update(names)
+
+    def forget_before(self, day: date) -> None:
+        """Forget the days before ``day``."""
+        self._known = {place: names for place, names in self._known.items() if place[1] >= day}
+
+    def of(self, what: str, at: datetime, name: str) -> str:
+        """``name``, or OTHER if its day has enough other names."""
+        known = self._known.setdefault((what, at.date()), set())
+        if name not in known:
+            if len(known) >= MOST:
+                return OTHER
+            known.add(name)
+        return name
+
+
+Place = tuple[str, datetime, str]  # what, the minute, the name
+
+
+class Counts:
+    """Events, summed up by their places."""
+
+    def __init__(self, names: Names) -> None:
+        self._names = names
+        self._sums: dict[Place, list[int]] = {}
+        self._examples: dict[Place, str] = {}
+        self._last = _EPOCH, _EPOCH  # a time and its minute
+
+    def __bool__(self) -> bool:
+        return bool(self._sums)
+
+    def message(self, at: datetime, kind: str, status: str, *, made_at: datetime) -> None:
+        """Count a message that was made, or was to leave, at ``made_at``."""
+        minute = self._minute(at)
+        self._add(TOTAL, minute, "", status)
+        self._add(KIND, minute, kind, status)
+        if status == Status.SENT:
+            bucket = bucket_of((at - made_at).total_seconds())
+            self._add(LATENCY, minute, str(bucket), status)
+
+    def recipient(self, at: datetime, address: str, status: str) -> None:
+        """Count what became of one recipient."""
+        self._add(DOMAIN, self._minute(at), domain_of(address), status)
+
+    def refused(self, at: datetime, said: Iterable[str], message: uuid.UUID) -> None:
+        """Count the ``refusals`` that ``message`` met."""
+        minute = self._minute(at)
+        for text in said:
+            status = Status.FAILED if text.startswith("5") else Status.DEFERRED
+            place = self._add(REFUSAL, minute, text, status)
+            self._examples[place] = message.hex
+
+    def _minute(self, at: datetime) -> datetime:
+        if at is not self._last[0]:  # most of a record has the same time
+            self._last = at, begin_of(MINUTE, at)
+        return self._last[1]
+
+    def _add(self, what: str, minute: datetime, name: str, status: str) -> Place:
+        if what in NAMED:
+            name = self._names.of(what, minute, name)
+        place = (what, minute, name)
+        if (column := _PLACES.get(status)) is not None:
+            self._sums.setdefault(place, [*_ZEROS])[column] += 1
+        return place
+
+    def rows(self, writer: uuid.UUID) -> list[tuple[object, ...]]:
+        """A row for each place, in the order of the table's columns and of its key."""
+        return [
+            (*place, writer, *self._sums[place], self._examples.get(place))
+            for place in sorted(self._sums)
+        ]
+
+    def merged(self, now: datetime, writer: uuid.UUID) -> list[tuple[object, ...]]:
+        """The same as it stands ``now``, with old minutes merged."""
+        sums: dict[tuple[object, ...], list[int]] = {}
+        examples: dict[tuple[object, ...], str | None] = {}
+        for what, minute, name in sorted(self._sums):
+            at, merged = span_of(what, minute, now)
+            place = (what, at, name, merged or writer)
+            both = zip(sums.get(place, _ZEROS), self._sums[what, minute, name], strict=True)
+            sums[place] = [before + more for before, more in both]
+            examples[place] = self._examples.get((what, minute, name), examples.get(place))
+        return [(*place, *sums[place], examples[place]) for place in sums]
+
+
+def add_results(counts: Counts, results: Iterable[AttemptResult], now: datetime) -> None:
+    """Count what was recorded ``now`` of attempts.
+
+    What was deferred, and what a server refused, belongs to the minute in which it was said. A
+    message that waits for its digest alone is counted when that is done.
+    """
+    for result in results:
+        claimed, attempt, status = result.claimed, result.attempt, result.status
+        at = now if attempt is None or status is not Status.DEFERRED else attempt.finished_at
+        if result.rest is None and not result.waits_for_digest:
+            made_at = claimed.due_at or claimed.created_at
+            counts.message(at, claimed.kind, status, made_at=made_at)
+        for address, its_own in _ended(result):
+            counts.recipient(at, address, its_own)
+        if attempt is not None and not result.shared:
+            said = refusals(attempt.result, attempt.reply, attempt.replies)
+            counts.refused(attempt.finished_at, said, claimed.id)
+
+
+def _ended(result: AttemptResult) -> Iterator[tuple[str, Status]]:
+    """What became of each recipient; one who is deferred is so at the end of the attempt."""
+    goes_on = result.rest is not None
+    for address, (status, _) in result.recipients.items():
+        if not (goes_on and status is Status.DEFERRED):
+            yield address, status
