@@ -18,7 +18,6 @@ from ..outcome import Result
 from ..values import Status
 from .claimed import AttemptResult
 
-
 # What is counted. Plain words, because they are part of a key that is made for each message.
 TOTAL: Final = "total"  # messages; the name is empty
 KIND: Final = "kind"  # messages, by their kind
