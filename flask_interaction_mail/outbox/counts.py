@@ -235,11 +235,15 @@ class Counts:
             for place in sorted(self._sums)
         ]
 
-    def merged(self, now: datetime, writer: uuid.UUID) -> list[tuple[object, ...]]:
-        """The same as it stands ``now``, with old minutes merged."""
+    def merged(
+        self, now: datetime, writer: uuid.UUID, before: datetime
+    ) -> list[tuple[object, ...]]:
+        """Those of the minutes ``before`` that, as they stand ``now``: old ones merged."""
         sums: dict[tuple[object, ...], list[int]] = {}
         examples: dict[tuple[object, ...], str | None] = {}
         for what, minute, name in sorted(self._sums):
+            if minute >= before:
+                continue
             at, merged = span_of(what, minute, now)
             place = (what, at, name, merged or writer)
             both = zip(sums.get(place, _ZEROS), self._sums[what, minute, name], strict=True)
