@@ -59,6 +59,7 @@ class Main(Commands):
 
 
 _MODULES: Final = {
+    "activity": "activity",
     "db": "tables",
     "doctor": "doctor",
     "domain": "domain",

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from itertools import accumulate
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ..outcome import Result
 from ..values import Status
@@ -180,6 +180,7 @@ class Names:
 
 
 Place = tuple[str, datetime, str]  # what, the minute, the name
+Row = tuple[Any, ...]  # of the table, in the order of its columns
 
 
 class Counts:
@@ -190,9 +191,6 @@ class Counts:
         self._sums: dict[Place, list[int]] = {}
         self._examples: dict[Place, str] = {}
         self._last = _EPOCH, _EPOCH  # a time and its minute
-
-    def __bool__(self) -> bool:
-        return bool(self._sums)
 
     def message(self, at: datetime, kind: str, status: str, *, made_at: datetime) -> None:
         """Count a message that was made, or was to leave, at ``made_at``."""
@@ -228,28 +226,40 @@ class Counts:
             self._sums.setdefault(place, [*_ZEROS])[column] += 1
         return place
 
-    def rows(self, writer: uuid.UUID) -> list[tuple[object, ...]]:
+    def rows(self, writer: uuid.UUID) -> list[Row]:
         """A row for each place, in the order of the table's columns and of its key."""
         return [
             (*place, writer, *self._sums[place], self._examples.get(place))
             for place in sorted(self._sums)
         ]
 
-    def merged(
-        self, now: datetime, writer: uuid.UUID, before: datetime
-    ) -> list[tuple[object, ...]]:
-        """Those of the minutes ``before`` that, as they stand ``now``: old ones merged."""
-        sums: dict[tuple[object, ...], list[int]] = {}
-        examples: dict[tuple[object, ...], str | None] = {}
-        for what, minute, name in sorted(self._sums):
-            if minute >= before:
-                continue
-            at, merged = span_of(what, minute, now)
-            place = (what, at, name, merged or writer)
-            both = zip(sums.get(place, _ZEROS), self._sums[what, minute, name], strict=True)
-            sums[place] = [before + more for before, more in both]
-            examples[place] = self._examples.get((what, minute, name), examples.get(place))
-        return [(*place, *sums[place], examples[place]) for place in sums]
+    def merged(self, now: datetime, writer: uuid.UUID, until: datetime) -> Iterator[Row]:
+        """Those of the minutes before ``until`` as they stand ``now``, the old ones merged."""
+        for place, sums in self._sums.items():
+            what, minute, name = place
+            if minute < until:
+                at, merged = span_of(what, minute, now)
+                yield (what, at, name, merged or writer, *sums, self._examples.get(place))
+
+
+class Sums:
+    """Rows of the table, summed up by its key."""
+
+    def __init__(self) -> None:
+        self._sums: dict[Row, list[int]] = {}
+        self._examples: dict[Row, object] = {}
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Add ``rows``; of their examples the last one stays."""
+        for *place, sent, deferred, failed, held, example in rows:
+            key, new = tuple(place), (sent, deferred, failed, held)
+            sums = self._sums.setdefault(key, [*_ZEROS])
+            self._sums[key] = [had + int(more) for had, more in zip(sums, new, strict=True)]
+            self._examples[key] = example or self._examples.get(key)
+
+    def rows(self) -> list[Row]:
+        """The sums."""
+        return [(*key, *sums, self._examples[key]) for key, sums in self._sums.items()]
 
 
 def add_results(counts: Counts, results: Iterable[AttemptResult], now: datetime) -> None:

@@ -20,7 +20,7 @@ from ..storage.tables import ATTEMPT, DELIVERY, MESSAGE, OUTBOX, RECIPIENT
 from ..storage.transactions import Transactions
 from ..values import Reason, Status
 from . import tally
-from .counts import MINUTE, Counts, Names, begin_of, refusals
+from .counts import MINUTE, Counts, Names, Sums, begin_of, refusals
 from .recipients import STATUS
 
 _AT_ONCE: Final = 1000  # messages
@@ -55,15 +55,17 @@ def rebuild(database: Transactions, now: datetime) -> int:
 
     Reads the outbox in short transactions, and commits one that writes.
     """
-    before = begin_of(MINUTE, now - _RECENT)
-    counts = Counts(Names())
+    until = begin_of(MINUTE, now - _RECENT)
+    names, sums, writer = Names(), Sums(), uuid.uuid4()
     number = 0
     for messages, recipients, attempts in _batches(database):
         number += len(messages)
+        counts = Counts(names)
         for message in messages:
             theirs = recipients.get(message.id, ())
             _Story(message, theirs, attempts.get(message.id, ())).count(counts)
-    tally.replace_before(database, before, counts.merged(now, uuid.uuid4(), before))
+        sums.add(counts.merged(now, writer, until))
+    tally.replace(database, until, sums.rows())
     return number
 
 

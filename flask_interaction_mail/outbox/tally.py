@@ -33,6 +33,7 @@ from .counts import (
     OTHER,
     Counts,
     Names,
+    Row,
     add_results,
     begin_of,
     days_before,
@@ -42,6 +43,7 @@ from .fenced import lock_rows_only
 
 _LOCK: Final = "merging"  # a row that only one process at a time can add to
 _LOCKED_AT: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - as the database has it, in UTC
+_TOGETHER: Final = 5000  # rows in one statement
 _COLUMNS: Final = [column.key for column in ACTIVITY.c]
 _GIVEN: Final = json_table(*ACTIVITY.c)
 # Without a condition SQLite takes ON CONFLICT for that of a join.
@@ -122,7 +124,7 @@ def _add_done_by_digest(
         counts.recipient(now, address, status)
 
 
-def _add(connection: sa.Connection, rows: Sequence[Sequence[object]]) -> None:
+def _add(connection: sa.Connection, rows: Sequence[Row]) -> None:
     """Add ``rows`` to what is there."""
     if rows:
         statement = _adding(connection.dialect.name)
@@ -267,12 +269,10 @@ def forget(database: Transactions, before: datetime) -> None:
         connection.execute(sa.delete(ACTIVITY).where(old))
 
 
-def replace_before(
-    database: Transactions, before: datetime, rows: Sequence[Sequence[object]]
-) -> None:
-    """Put ``rows`` in the place of all that was counted before that time; commits."""
+def replace(database: Transactions, until: datetime, rows: Sequence[Row]) -> None:
+    """Put ``rows`` in the place of all that was counted before ``until``; commits."""
+    old = sa.and_(ACTIVITY.c.at < until, ACTIVITY.c.what != _LOCK)
     with _alone(database) as connection:
-        connection.execute(
-            sa.delete(ACTIVITY).where(ACTIVITY.c.at < before, ACTIVITY.c.what != _LOCK)
-        )
-        _add(connection, rows)
+        connection.execute(sa.delete(ACTIVITY).where(old))
+        for start in range(0, len(rows), _TOGETHER):
+            _add(connection, rows[start : start + _TOGETHER])
