@@ -8,6 +8,7 @@ from flask import Flask
 from flask_admin import Admin
 
 from ..errors import InteractionMailError
+from .activity import ActivityView
 from .history import HistoryView
 from .messaging import MessagingView
 from .outbox import OutboxView
@@ -17,8 +18,9 @@ __all__ = ["add_views", "check"]
 
 _SETTINGS: Final = "interaction_mail"
 _OUTBOX: Final = "interaction_mail_outbox"
+_ACTIVITY: Final = "interaction_mail_activity"
 _HISTORY: Final = "interaction_mail_history"
-_ENDPOINTS: Final = frozenset({_SETTINGS, _OUTBOX, _HISTORY})
+_ENDPOINTS: Final = frozenset({_SETTINGS, _OUTBOX, _ACTIVITY, _HISTORY})
 
 
 def check(admin: Admin, app: Flask) -> None:
@@ -49,6 +51,7 @@ def add_views(admin: Admin, app: Flask) -> None:
     pages = (
         MessagingView(endpoint=_SETTINGS, url="messaging"),
         OutboxView(endpoint=_OUTBOX, url="messaging/outbox"),
+        ActivityView(endpoint=_ACTIVITY, url="messaging/activity"),
         HistoryView(endpoint=_HISTORY, url="messaging/history"),
     )
     for view in pages:

@@ -56,6 +56,32 @@ CONFLICT: Final = (
     "Somebody else has saved other settings since you opened this page. "
     "Nothing of yours was saved, nothing of theirs was overwritten."
 )
+PERIODS: Final = {
+    "hour": "Last hour",
+    "day": "Last day",
+    "week": "Last 7 days",
+    "month": "Last 30 days",
+}
+STEPS: Final = {
+    "hour": "minute",
+    "day": "hour",
+    "week": "six hours",
+    "month": "day",
+}
+# What the counts count, in the order of their columns.
+COUNTED: Final = {
+    "sent": "Sent",
+    "deferred": "Deferred",
+    "failed": "Failed",
+    "held": "Held",
+}
+# Kind of an event, and its verdict where that makes a difference.
+EVENTS: Final = {
+    "breaker open": "The mail server is in trouble since then",
+    "breaker closed": "Trouble with the mail server began, which is over now",
+    "probe": "A probe of the mail server",
+    "test": "A test of the settings",
+}
 # For each step of a test: a sign, and a word for screen readers.
 STEP_MARKS: Final = {
     "ok": ("✓", "done:"),
@@ -116,6 +142,21 @@ def time(instant: datetime) -> Markup:
     return Markup('<time datetime="{}">{} UTC</time>').format(
         aware.isoformat(timespec="seconds"), aware.strftime("%Y-%m-%d %H:%M")
     )
+
+
+def duration(seconds: float) -> str:
+    """A time in words, as exact as people care for: ``0.35 s``, ``12 s``, ``3 min``, ``2 h 5 min``."""
+    if seconds < 0.0015:
+        return gettext("1 ms or less")
+    if seconds < 1:
+        return f"{seconds * 1000:.2g} ms" if seconds < 0.1 else f"{seconds:.2g} s"
+    if seconds < 90:
+        return f"{seconds:.2g} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else gettext("%(days)s days", days=hours // 24)
 
 
 def status(word: str, reason: str | None = None) -> Markup:
