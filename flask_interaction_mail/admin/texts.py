@@ -145,18 +145,20 @@ def time(instant: datetime) -> Markup:
 
 
 def duration(seconds: float) -> str:
-    """A time in words, as exact as people care for: ``0.35 s``, ``12 s``, ``3 min``, ``2 h 5 min``."""
-    if seconds < 0.0015:
-        return gettext("1 ms or less")
+    """A time in words, to two digits: ``350 ms``, ``12 s``, ``3 min``, ``2 h 5 min``."""
     if seconds < 1:
-        return f"{seconds * 1000:.2g} ms" if seconds < 0.1 else f"{seconds:.2g} s"
+        return f"{_two_digits(seconds * 1000)} ms"
     if seconds < 90:
-        return f"{seconds:.2g} s"
+        return f"{_two_digits(seconds)} s"
     minutes = round(seconds / 60)
     if minutes < 90:
         return f"{minutes} min"
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes} min" if hours < 48 else gettext("%(days)s days", days=hours // 24)
+
+
+def _two_digits(value: float) -> str:
+    return f"{float(f'{value:.2g}'):g}"
 
 
 def status(word: str, reason: str | None = None) -> Markup:

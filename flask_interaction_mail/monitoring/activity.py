@@ -219,7 +219,7 @@ def _most_frequent(connection: sa.Connection, what: str, begin: datetime) -> lis
     found = [(row[0], Sums(*map(int, row[1:]))) for row in connection.execute(first)]
     whole = connection.execute(sa.select(*_ALL_SUMS).where(_since(what, begin))).one()
     shown = _total(sums for _, sums in found)
-    rest = Sums(*(int(all or 0) - some for all, some in zip(whole, shown, strict=True)))
+    rest = Sums(*(int(each or 0) - some for each, some in zip(whole, shown, strict=True)))
     return [*found, (OTHER, rest)] if any(rest) else found
 
 

@@ -6,6 +6,7 @@ minutes of an hour become one count, and then the hours of a day.
 
 from __future__ import annotations
 
+import math
 import re
 import uuid
 from bisect import bisect_right
@@ -111,7 +112,7 @@ def quantile(buckets: Mapping[int, int], share: float) -> float | None:
 def _middle(number: int) -> float:
     if number == 0:
         return _FIRST
-    return BOUNDS[number - 1] * (1.0 if number == len(BOUNDS) else _RATIO**0.5)
+    return BOUNDS[number - 1] * (1.0 if number == len(BOUNDS) else math.sqrt(_RATIO))
 
 
 # -- what servers say ------------------------------------------------------------------------
