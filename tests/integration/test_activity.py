@@ -23,7 +23,7 @@ from flask_interaction_mail.outbox.counts import DAYS, DOMAIN, HOURS, KIND, LATE
 from flask_interaction_mail.outbox.tally import Tally
 from flask_interaction_mail.outcome import Result, Stage
 from flask_interaction_mail.settings.model import MessagingSettings
-from flask_interaction_mail.storage.tables import ACTIVITY, DELIVERY
+from flask_interaction_mail.storage.tables import ACTIVITY, ATTEMPT, DELIVERY, MESSAGE
 from flask_interaction_mail.transport.base import TransportResult
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.values import Reason, Status
@@ -69,22 +69,29 @@ class Desk:
 
     def again(self, minutes: int = 2) -> None:
         """Let what was deferred be due, as if that many minutes had passed since."""
-        ago = timedelta(minutes=minutes)
+        deferred = DELIVERY.c.status.in_((Status.DEFERRED, Status.SENDING))
         with self.store.writing() as connection:
-            outbox_rows.change(connection, due_at=clock.now() - timedelta(seconds=1))
-            _earlier(connection, ago)
+            _earlier(connection, timedelta(minutes=minutes))
+            due = sa.update(DELIVERY).where(deferred, DELIVERY.c.due_at.is_not(None))
+            connection.execute(due.values(due_at=clock.now() - timedelta(seconds=1)))
         self.drain()
 
 
-def _earlier(connection: sa.Connection, ago: timedelta) -> None:
-    """Move all attempts and counts into the past, so that nothing happens at one moment."""
-    from flask_interaction_mail.storage.tables import ATTEMPT
+_TIMES = {
+    ATTEMPT: ("started_at", "finished_at"),
+    MESSAGE: ("created_at",),
+    DELIVERY: ("created_at", "finished_at", "started_at"),
+    ACTIVITY: ("at",),
+}
 
-    for table, columns in ((ATTEMPT, ("started_at", "finished_at")), (ACTIVITY, ("at",))):
-        rows = connection.execute(sa.select(table)).mappings().all()
-        for row in rows:
+
+def _earlier(connection: sa.Connection, ago: timedelta) -> None:
+    """Move all that has happened into the past."""
+    for table, columns in _TIMES.items():
+        for row in connection.execute(sa.select(table)).mappings().all():
             key = sa.and_(*(column == row[column.key] for column in table.primary_key))
-            moved = {name: row[name] - ago for name in columns if row[name].year > 1970}
+            given = {name: row[name] for name in columns if row[name] is not None}
+            moved = {name: at - ago for name, at in given.items() if at.year > 1970}
             if moved:
                 connection.execute(sa.update(table).where(key).values(moved))
 
@@ -365,7 +372,7 @@ def test_rebuilt_counts_go_where_merged_ones_are(store: Store) -> None:
         for id, days in zip(ids, (0, 1, 20), strict=True):
             then = now - timedelta(days=days, minutes=10)
             outbox_rows.change(connection, id, created_at=then, finished_at=then)
-    recount.rebuild(store, now)
+    recount.rebuild(store, now + timedelta(minutes=5))
     with store.reading() as connection:
         rows = connection.execute(
             sa.select(ACTIVITY).where(ACTIVITY.c.what == TOTAL).order_by(ACTIVITY.c.at)
