@@ -15,6 +15,7 @@ from tests.host import Host
 
 HOME = "/admin/messaging/"
 TEST = "/admin/messaging/test"
+ACTIVITY = "/admin/messaging/activity/"
 HISTORY = "/admin/messaging/history/"
 OUTBOX = "/admin/messaging/outbox/"
 TYPED = {

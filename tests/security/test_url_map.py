@@ -23,7 +23,7 @@ from flask_interaction_mail import Right, send_notification
 from flask_interaction_mail.values import Party
 from tests import outbox_rows
 from tests.host import ADA, Host
-from tests.panel import HISTORY, HOME, OUTBOX, TEST, TYPED, OpenIndex, Panel, form_values
+from tests.panel import ACTIVITY, HISTORY, HOME, OUTBOX, TEST, TYPED, OpenIndex, Panel, form_values
 from tests.proofs import proved
 
 SECRET = "canary-in-the-text"
@@ -63,12 +63,14 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("POST", DETAILS + "resend"): needing("outbox", "resend", status=303, changes=True),
     ("POST", DETAILS + "cancel"): needing("outbox", "resend", status=303, changes=True),
     ("POST", DETAILS + "release"): needing("outbox", "resend", status=303, changes=True),
+    ("GET", ACTIVITY): needing("activity"),
     ("GET", HISTORY): needing("history"),
     ("GET", HISTORY + "<int:revision>/"): needing("history"),
     ("POST", HISTORY + "restore"): needing("history", "edit", status=303, changes=True),
     # style and script: for everybody
     ("GET", STATIC.format("")): needing(),
     ("GET", STATIC.format("outbox/")): needing(),
+    ("GET", STATIC.format("activity/")): needing(),
     ("GET", STATIC.format("history/")): needing(),
 }
 PAGES = [route for route in ROUTES if ROUTES[route].needs]
