@@ -221,7 +221,10 @@ def test_only_this_page_loads_the_chart(panel: Panel) -> None:
     scripts = [str(script["src"]) for script in page.select("script[src]")]
     assert [src for src in scripts if "uPlot" in src or "activity.js" in src][1:] != []
     assert not [src for src in scripts if src.startswith(("http", "//"))]
-    assert panel.client.get(next(src for src in scripts if "uPlot" in src)).status_code == 200
+    assert (
+        panel.client.get(next(src for src in scripts if "uPlot" in src), buffered=True).status_code
+        == 200
+    )
     assert "uPlot" not in panel.client.get(OUTBOX).text
 
 
