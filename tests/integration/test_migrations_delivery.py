@@ -177,14 +177,14 @@ def test_every_state_is_carried_up_and_down_and_up(engine: sa.Engine, first: str
     before = rows(engine)
     assert len(before["delivery"]) == COUNT
 
-    assert migrate.upgrade(engine, "0004") == "0004"
+    assert migrate.upgrade(engine) == migrate.newest()
     assert migrate.differences(engine) == []
     assert rows(engine) == before
 
     assert migrate.downgrade(engine, first) == first
     assert rows(engine) == before
 
-    assert migrate.upgrade(engine, "0004") == "0004"
+    assert migrate.upgrade(engine) == migrate.newest()
     assert rows(engine) == before
 
 
@@ -268,9 +268,10 @@ def test_the_new_version_waits_until_everything_is_copied(engine: sa.Engine) -> 
             other.dispose()
 
     with before_each(engine, "INSERT INTO interaction_mail_delivery", look):
-        migrate.upgrade(engine, "0004")
+        migrate.upgrade(engine)
 
-    assert missing == [["The column interaction_mail_message.sender is missing."]]
+    (told,) = missing
+    assert "The column interaction_mail_message.sender is missing." in told
     with engine.connect() as connection:
         assert missing_parts(connection, None) == []
 
