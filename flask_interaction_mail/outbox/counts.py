@@ -10,6 +10,7 @@ import math
 import re
 import uuid
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import date, datetime, timedelta
 from itertools import accumulate
@@ -47,6 +48,7 @@ _PLACES: Final[Mapping[str, int]] = {
     Status.FAILED: 2,
     Status.HELD: 3,
 }
+_SENT: Final = 0
 _ZEROS: Final = [0] * len(_PLACES)
 COUNTED: Final = tuple(map(str, _PLACES))  # the columns, in their order
 
@@ -189,58 +191,72 @@ class Counts:
 
     def __init__(self, names: Names) -> None:
         self._names = names
-        self._sums: dict[Place, list[int]] = {}
-        self._examples: dict[Place, str] = {}
+        # What, the minute, the name or the number of a bucket, the column. Each message is
+        # several events, so that all else is done once for all of them: see ``_sums``.
+        self._events: defaultdict[tuple[str, datetime, str | int, int], int] = defaultdict(int)
+        self._examples: dict[tuple[datetime, str], str] = {}
         self._last = _EPOCH, _EPOCH  # a time and its minute
 
     def message(self, at: datetime, kind: str, status: str, *, made_at: datetime) -> None:
         """Count a message that was made, or was to leave, at ``made_at``."""
         minute = self._minute(at)
-        self._add(TOTAL, minute, "", status)
-        self._add(KIND, minute, kind, status)
-        if status == Status.SENT:
+        if (column := _column(status)) == _SENT:
             bucket = bucket_of((at - made_at).total_seconds())
-            self._add(LATENCY, minute, str(bucket), status)
+            self._events[LATENCY, minute, bucket, column] += 1
+        if column is not None:
+            self._events[KIND, minute, kind, column] += 1
 
     def recipient(self, at: datetime, address: str, status: str) -> None:
         """Count what became of one recipient."""
-        self._add(DOMAIN, self._minute(at), domain_of(address), status)
+        if (column := _column(status)) is not None:
+            self._events[DOMAIN, self._minute(at), domain_of(address), column] += 1
 
     def refused(self, at: datetime, said: Iterable[str], message: uuid.UUID) -> None:
         """Count the ``refusals`` that ``message`` met."""
         minute = self._minute(at)
         for text in said:
             status = Status.FAILED if text.startswith("5") else Status.DEFERRED
-            place = self._add(REFUSAL, minute, text, status)
-            self._examples[place] = message.hex
+            self._events[REFUSAL, minute, text, _PLACES[status]] += 1
+            self._examples[minute, text] = message.hex
+
+    def rows(self, writer: uuid.UUID) -> list[Row]:
+        """A row for each place, in the order of the table's columns and of its key."""
+        sums, examples = self._sums()
+        return [(*place, writer, *sums[place], examples.get(place)) for place in sorted(sums)]
+
+    def merged(self, now: datetime, writer: uuid.UUID, until: datetime) -> Iterator[Row]:
+        """Those of the minutes before ``until`` as they stand ``now``, the old ones merged."""
+        sums, examples = self._sums()
+        for place in sums:
+            what, minute, name = place
+            if minute < until:
+                at, merged = span_of(what, minute, now)
+                yield (what, at, name, merged or writer, *sums[place], examples.get(place))
 
     def _minute(self, at: datetime) -> datetime:
         if at is not self._last[0]:  # most of a record has the same time
             self._last = at, begin_of(MINUTE, at)
         return self._last[1]
 
-    def _add(self, what: str, minute: datetime, name: str, status: str) -> Place:
-        if what in NAMED:
-            name = self._names.of(what, minute, name)
-        place = (what, minute, name)
-        if (column := _PLACES.get(status)) is not None:
-            self._sums.setdefault(place, [*_ZEROS])[column] += 1
-        return place
+    def _sums(self) -> tuple[dict[Place, list[int]], dict[Place, str]]:
+        """The columns of each place, and an example of each refusal."""
+        sums: defaultdict[Place, list[int]] = defaultdict(_ZEROS.copy)
+        examples: dict[Place, str] = {}
+        for (what, minute, key, column), number in self._events.items():
+            name = str(key)
+            if what in NAMED:
+                name = self._names.of(what, minute, name)
+            sums[what, minute, name][column] += number
+            if what == KIND:
+                sums[TOTAL, minute, ""][column] += number
+            if what == REFUSAL:
+                examples[what, minute, name] = self._examples[minute, str(key)]
+        return sums, examples
 
-    def rows(self, writer: uuid.UUID) -> list[Row]:
-        """A row for each place, in the order of the table's columns and of its key."""
-        return [
-            (*place, writer, *self._sums[place], self._examples.get(place))
-            for place in sorted(self._sums)
-        ]
 
-    def merged(self, now: datetime, writer: uuid.UUID, until: datetime) -> Iterator[Row]:
-        """Those of the minutes before ``until`` as they stand ``now``, the old ones merged."""
-        for place, sums in self._sums.items():
-            what, minute, name = place
-            if minute < until:
-                at, merged = span_of(what, minute, now)
-                yield (what, at, name, merged or writer, *sums, self._examples.get(place))
+def _column(status: str) -> int | None:
+    """The place of its column, None for one that is not counted; mostly it is the first."""
+    return _SENT if status is Status.SENT else _PLACES.get(status)
 
 
 class Sums:
