@@ -119,7 +119,7 @@ def _middle(number: int) -> float:
 
 # -- what servers say ------------------------------------------------------------------------
 
-_BLANK: Final = "…"
+_BLANK: Final = "..."  # plain, as some databases have few letters
 _CODES: Final = re.compile(r"[245]\d\d(?:[ -][245]\.\d{1,3}\.\d{1,3})?(?=\s|$)")
 _ADDRESS: Final = re.compile(r"\S*@\S*")
 # Numbers of a queue, addresses of machines and the like: another one in each reply.

@@ -52,7 +52,7 @@ def busy(site: Site) -> Site:
         status = chance.choice([Status.DEFERRED, Status.FAILED, Status.HELD])
         found.message(at, "notification", status, made_at=at)
         found.recipient(at, "b@slow.example", status)
-        found.refused(at, ["450 4.2.0 Greylisted, see …", "550 5.1.1 … unknown"], uuid.uuid4())
+        found.refused(at, ["450 4.2.0 Greylisted, see ...", "550 5.1.1 ... unknown"], uuid.uuid4())
     server = {"smtp_server": "mail.firm.example", "company_domain": "firm.example"}
     people = {"default_to": "data-stewards", "default_from": "crm"}
     with site.app.app_context():

@@ -118,8 +118,8 @@ def test_counts_agree_with_the_rows(store: Store) -> None:
         "other.example": (0, 0, 1, 0),
     }
     assert of(store, REFUSAL) == {
-        "550 5.1.1 … unknown": (0, 0, 1, 0),
-        "450 4.2.1 Try again, job …": (0, 2, 0, 0),
+        "550 5.1.1 ... unknown": (0, 0, 1, 0),
+        "450 4.2.1 Try again, job ...": (0, 2, 0, 0),
     }
     assert sum(sums[0] for sums in of(store, LATENCY).values()) == 131
 
