@@ -18,6 +18,7 @@ from flask_interaction_mail.outbox.counts import (
     LATENCY,
     MINUTE,
     MOST,
+    RECIPIENTS,
     REFUSAL,
     TOTAL,
     Row,
@@ -33,6 +34,7 @@ _NAMES = {  # how many names of each there are, in every hour
     TOTAL: [""],
     KIND: [f"kind {number}" for number in range(10)],
     DOMAIN: [f"d{number}.example" for number in range(MOST)],
+    RECIPIENTS: [""],
     LATENCY: [str(number) for number in range(20, 60)],
     REFUSAL: [f"550 5.7.{number} No" for number in range(50)],
 }
@@ -49,12 +51,16 @@ def count(url: str) -> dict[str, float]:
 
 
 def _rows(what: str, names: list[str], now: Any) -> Iterator[Row]:
-    """Each minute of the last hours, and each hour before; the counts stand where they are then."""
+    """Totals of each minute of the last hours, all else of each hour, where they stand by now.
+
+    The last purge was nearly an hour ago.
+    """
     writers = [uuid.uuid4() for _ in range(_WORKERS)]
-    minutes = [begin_of(MINUTE, now) - ago * MINUTE for ago in range(150)]
-    hours = [begin_of(HOUR, now) - ago * HOUR for ago in range(3, 30 * 24)]
-    for at in (*minutes, *hours):
-        merged, writer = span_of(what, at, now)
+    minutes = 180 if what == TOTAL else 0
+    times = [begin_of(MINUTE, now) - ago * MINUTE for ago in range(minutes)]
+    times += [begin_of(HOUR, now) - ago * HOUR for ago in range(3 if minutes else 0, 30 * 24)]
+    for at in times:
+        merged, writer = span_of(what, at, now - HOUR)
         for name in names:
             for own in writers if writer is None else [writer]:
                 yield what, merged, name, own, 20, 2, 1, 1, None
@@ -70,7 +76,7 @@ def page(url: str, requests: int) -> dict[str, Any]:
             start = time.perf_counter()
             answer = client.get(f"/admin/messaging/activity/?last={period}")
             seconds = time.perf_counter() - start
-            if answer.status_code != 200 or b"d7.example" not in answer.data:
+            if answer.status_code != 200 or b"d0.example" not in answer.data:
                 raise SystemExit(f"{answer.status}: {answer.text[:500]}")
             if number:  # the first one loads the code and compiles the template
                 taken.setdefault(period, []).append(seconds * 1e3)

@@ -25,6 +25,7 @@ from ..outbox.counts import (
     LATENCY,
     MINUTE,
     OTHER,
+    RECIPIENTS,
     REFUSAL,
     TOTAL,
     begin_of,
@@ -107,10 +108,13 @@ class Activity:
 
     ``steps`` are the parts of the period, oldest first, each with its beginning. ``median`` and
     ``most`` are the seconds within which half and 95 % of the mail was accepted, None without any.
-    ``rate`` is in messages a minute. ``waiting`` is at most one more than ``MOST_WAITING``.
+    Times, kinds, domains and refusals are those ``since`` a whole hour, which is earlier where the
+    period is an hour. ``rate`` is in messages a minute. ``waiting`` is at most one more than
+    ``MOST_WAITING``.
     """
 
     period: Period
+    since: datetime
     steps: Sequence[tuple[datetime, Sums]]
     total: Sums
     median: float | None
@@ -133,24 +137,27 @@ def activity(state: State, name: str) -> Activity:
     """The activity within the period ``name``, or a day if there is none of this name."""
     now = clock.now()
     period = PERIODS.get(name, PERIODS[USUAL])
-    begin = period.begin(now)
+    since = begin_of(HOUR, period.begin(now))
     with state.database.reading() as connection:
-        minutes = _sums_by(connection, ACTIVITY.c.at, TOTAL, begin)
-        latency = _sums_by(connection, ACTIVITY.c.name, LATENCY, begin)
+        totals = _sums_by(connection, ACTIVITY.c.at, TOTAL, since)
+        recipients = _sums_by(connection, ACTIVITY.c.what, RECIPIENTS, since)
+        latency = _sums_by(connection, ACTIVITY.c.name, LATENCY, since)
         buckets = {int(number): sums.sent for number, sums in latency.items()}
         recent = _sums_by(connection, ACTIVITY.c.at, TOTAL, begin_of(MINUTE, now) - _OF_RATE)
+        steps = _steps(period, totals, now)
         return Activity(
             period=period,
-            steps=_steps(period, minutes, now),
-            total=_total(minutes.values()),
+            since=since,
+            steps=steps,
+            total=_total(sums for _, sums in steps),
             median=quantile(buckets, 0.5),
             most=quantile(buckets, 0.95),
             rate=_per_minute(recent, now),
             waiting=_waiting(connection),
-            kinds=_most_frequent(connection, KIND, begin),
-            domains=_most_frequent(connection, DOMAIN, begin),
-            refusals=_refusals(connection, begin),
-            events=_events(connection, begin),
+            kinds=_most_frequent(connection, KIND, since, _total(totals.values())),
+            domains=_most_frequent(connection, DOMAIN, since, _total(recipients.values())),
+            refusals=_refusals(connection, since),
+            events=_events(connection, since),
         )
 
 
@@ -207,19 +214,21 @@ def _waiting(connection: sa.Connection) -> int:
     return count
 
 
-def _most_frequent(connection: sa.Connection, what: str, begin: datetime) -> list[tuple[str, Sums]]:
-    """The most frequent names, and all others as OTHER if there are any."""
-    named = sa.select(ACTIVITY.c.name, *_ALL_SUMS).where(_since(what, begin))
+def _most_frequent(
+    connection: sa.Connection, what: str, begin: datetime, whole: Sums
+) -> list[tuple[str, Sums]]:
+    """The most frequent names, and what is left of the ``whole`` as OTHER, if anything is."""
     first = (
-        named.where(ACTIVITY.c.name != OTHER)
+        sa.select(ACTIVITY.c.name, *_ALL_SUMS)
+        .where(_since(what, begin), ACTIVITY.c.name != OTHER)
         .group_by(ACTIVITY.c.name)
         .order_by(_NUMBER.desc(), ACTIVITY.c.name)
         .limit(SHOWN)
     )
     found = [(row[0], Sums(*map(int, row[1:]))) for row in connection.execute(first)]
-    whole = connection.execute(sa.select(*_ALL_SUMS).where(_since(what, begin))).one()
     shown = _total(sums for _, sums in found)
-    rest = Sums(*(int(each or 0) - some for each, some in zip(whole, shown, strict=True)))
+    # A process may have counted more in between.
+    rest = Sums(*(max(0, each - some) for each, some in zip(whole, shown, strict=True)))
     return [*found, (OTHER, rest)] if any(rest) else found
 
 

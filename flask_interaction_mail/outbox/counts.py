@@ -1,7 +1,7 @@
 """What is counted of mail, and how counts are merged. Pure; times are naive UTC.
 
-Each count has a place: what was counted, in which minute, and a name, such as a domain. Later the
-minutes of an hour become one count, and then the hours of a day.
+Each count has a place: what was counted, in which minute or hour, and a name, such as a domain.
+Later the counts of an hour become one, and then those of a day.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ from ..values import Status
 from .claimed import AttemptResult
 
 # What is counted. Plain words, because they are part of a key that is made for each message.
-TOTAL: Final = "total"  # messages; the name is empty
+TOTAL: Final = "total"  # messages, by the minute; the name is empty. All others by the hour
 KIND: Final = "kind"  # messages, by their kind
 DOMAIN: Final = "domain"  # recipients, by the domain of their address
+RECIPIENTS: Final = "recipients"  # all of them; the name is empty
 LATENCY: Final = "latency"  # messages that were sent, by the number of their bucket
 REFUSAL: Final = "refusal"  # attempts, by what the server said: "not now" deferred, "no" failed
-ALL: Final = (TOTAL, KIND, DOMAIN, LATENCY, REFUSAL)
+ALL: Final = (TOTAL, KIND, DOMAIN, RECIPIENTS, LATENCY, REFUSAL)
 NAMED: Final = (KIND, DOMAIN, REFUSAL)  # whose names strangers choose
 MOST: Final = 200  # names of each of them in a day
 OTHER: Final = ""  # the name of all others
@@ -34,8 +35,8 @@ OTHER: Final = ""  # the name of all others
 MINUTE: Final = timedelta(minutes=1)
 HOUR: Final = timedelta(hours=1)
 DAY: Final = timedelta(days=1)
-MINUTES_KEPT: Final = timedelta(hours=2)
-_HOURS_KEPT: Final = timedelta(days=2)
+_MINUTES_KEPT: Final = timedelta(hours=1)
+_HOURS_KEPT: Final = timedelta(days=1)
 _HOURS_OF_TOTALS_KEPT: Final = timedelta(days=8)  # for the chart of a week
 # Who writes merged counts, instead of a process.
 HOURS: Final = uuid.UUID(int=1)
@@ -59,8 +60,8 @@ def begin_of(step: timedelta, at: datetime) -> datetime:
 
 
 def hours_before(now: datetime) -> datetime:
-    """The end of those minutes that are merged into hours."""
-    return begin_of(HOUR, now - MINUTES_KEPT)
+    """The end of those hours whose counts are merged; it was an hour ago, or more."""
+    return begin_of(HOUR, now - _MINUTES_KEPT)
 
 
 def days_before(what: str, now: datetime) -> datetime:
@@ -69,14 +70,14 @@ def days_before(what: str, now: datetime) -> datetime:
 
 
 class Span(NamedTuple):
-    """Where a count stands once it is merged; ``writer`` is None for a minute."""
+    """Where a count stands; ``writer`` is None until it is merged."""
 
     at: datetime
     writer: uuid.UUID | None
 
 
 def span_of(what: str, at: datetime, now: datetime) -> Span:
-    """Where a count of the minute ``at`` stands ``now``."""
+    """Where a count of the minute or hour ``at`` stands ``now``."""
     if at < days_before(what, now):
         return Span(begin_of(DAY, at), DAYS)
     if at < hours_before(now):
@@ -182,7 +183,7 @@ class Names:
         return name
 
 
-Place = tuple[str, datetime, str]  # what, the minute, the name
+Place = tuple[str, datetime, str]  # what, the minute or hour, the name
 Row = tuple[Any, ...]  # of the table, in the order of its columns
 
 
@@ -191,33 +192,34 @@ class Counts:
 
     def __init__(self, names: Names) -> None:
         self._names = names
-        # What, the minute, the name or the number of a bucket, the column. Each message is
-        # several events, so that all else is done once for all of them: see ``_sums``.
+        # What, the minute or hour, the name or the number of a bucket, the column. Each message
+        # is several events, so that all else is done once for all of them: see ``_sums``.
         self._events: defaultdict[tuple[str, datetime, str | int, int], int] = defaultdict(int)
         self._examples: dict[tuple[datetime, str], str] = {}
-        self._last = _EPOCH, _EPOCH  # a time and its minute
+        self._last = _EPOCH, _EPOCH, _EPOCH  # a time, its minute and its hour
 
     def message(self, at: datetime, kind: str, status: str, *, made_at: datetime) -> None:
         """Count a message that was made, or was to leave, at ``made_at``."""
-        minute = self._minute(at)
+        _, minute, hour = self._times(at)
         if (column := _column(status)) == _SENT:
             bucket = bucket_of((at - made_at).total_seconds())
-            self._events[LATENCY, minute, bucket, column] += 1
+            self._events[LATENCY, hour, bucket, column] += 1
         if column is not None:
-            self._events[KIND, minute, kind, column] += 1
+            self._events[TOTAL, minute, "", column] += 1
+            self._events[KIND, hour, kind, column] += 1
 
     def recipient(self, at: datetime, address: str, status: str) -> None:
         """Count what became of one recipient."""
         if (column := _column(status)) is not None:
-            self._events[DOMAIN, self._minute(at), domain_of(address), column] += 1
+            self._events[DOMAIN, self._times(at)[2], domain_of(address), column] += 1
 
     def refused(self, at: datetime, said: Iterable[str], message: uuid.UUID) -> None:
         """Count the ``refusals`` that ``message`` met."""
-        minute = self._minute(at)
+        _, _, hour = self._times(at)
         for text in said:
             status = Status.FAILED if text.startswith("5") else Status.DEFERRED
-            self._events[REFUSAL, minute, text, _PLACES[status]] += 1
-            self._examples[minute, text] = message.hex
+            self._events[REFUSAL, hour, text, _PLACES[status]] += 1
+            self._examples[hour, text] = message.hex
 
     def rows(self, writer: uuid.UUID) -> list[Row]:
         """A row for each place, in the order of the table's columns and of its key."""
@@ -225,32 +227,32 @@ class Counts:
         return [(*place, writer, *sums[place], examples.get(place)) for place in sorted(sums)]
 
     def merged(self, now: datetime, writer: uuid.UUID, until: datetime) -> Iterator[Row]:
-        """Those of the minutes before ``until`` as they stand ``now``, the old ones merged."""
+        """Those from before the hour ``until`` as they stand ``now``, the old ones merged."""
         sums, examples = self._sums()
         for place in sums:
-            what, minute, name = place
-            if minute < until:
-                at, merged = span_of(what, minute, now)
+            what, begin, name = place
+            if begin < until:
+                at, merged = span_of(what, begin, now)
                 yield (what, at, name, merged or writer, *sums[place], examples.get(place))
 
-    def _minute(self, at: datetime) -> datetime:
+    def _times(self, at: datetime) -> tuple[datetime, datetime, datetime]:
         if at is not self._last[0]:  # most of a record has the same time
-            self._last = at, begin_of(MINUTE, at)
-        return self._last[1]
+            self._last = at, begin_of(MINUTE, at), begin_of(HOUR, at)
+        return self._last
 
     def _sums(self) -> tuple[dict[Place, list[int]], dict[Place, str]]:
         """The columns of each place, and an example of each refusal."""
         sums: defaultdict[Place, list[int]] = defaultdict(_ZEROS.copy)
         examples: dict[Place, str] = {}
-        for (what, minute, key, column), number in self._events.items():
+        for (what, at, key, column), number in self._events.items():
             name = str(key)
             if what in NAMED:
-                name = self._names.of(what, minute, name)
-            sums[what, minute, name][column] += number
-            if what == KIND:
-                sums[TOTAL, minute, ""][column] += number
+                name = self._names.of(what, at, name)
+            sums[what, at, name][column] += number
+            if what == DOMAIN:
+                sums[RECIPIENTS, at, ""][column] += number
             if what == REFUSAL:
-                examples[what, minute, name] = self._examples[minute, str(key)]
+                examples[what, at, name] = self._examples[at, str(key)]
         return sums, examples
 
 
@@ -282,7 +284,7 @@ class Sums:
 def add_results(counts: Counts, results: Iterable[AttemptResult], now: datetime) -> None:
     """Count what was recorded ``now`` of attempts.
 
-    What was deferred, and what a server refused, belongs to the minute in which it was said. A
+    What was deferred, and what a server refused, belongs to the time when it was said. A
     message that waits for its digest alone is counted when that is done.
     """
     for result in results:

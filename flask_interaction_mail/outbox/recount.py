@@ -20,7 +20,7 @@ from ..storage.tables import ATTEMPT, DELIVERY, MESSAGE, OUTBOX, RECIPIENT
 from ..storage.transactions import Transactions
 from ..values import Reason, Status
 from . import tally
-from .counts import MINUTE, Counts, Names, Sums, begin_of, refusals
+from .counts import HOUR, Counts, Names, Sums, begin_of, refusals
 from .recipients import STATUS
 
 _AT_ONCE: Final = 1000  # messages
@@ -51,11 +51,11 @@ _ATTEMPTS: Final = sa.select(ATTEMPT).order_by(ATTEMPT.c.message_id, ATTEMPT.c.n
 
 
 def rebuild(database: Transactions, now: datetime) -> int:
-    """Replace all counts but those of the last minutes; gives how many messages were counted.
+    """Replace all counts but those of this hour; gives how many messages were looked at.
 
     Reads the outbox in short transactions, and commits one that writes.
     """
-    until = begin_of(MINUTE, now - _RECENT)
+    until = begin_of(HOUR, now - _RECENT)
     names, sums, writer = Names(), Sums(), uuid.uuid4()
     number = 0
     for messages, recipients, attempts in _batches(database):

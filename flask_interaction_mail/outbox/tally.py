@@ -1,7 +1,7 @@
 """Counts what comes of mail, in the transaction that says what came of it.
 
-A process adds to rows of its own for each minute, so that no two processes write one row. Who
-purges merges them later: minutes into hours, hours into days. What is counted, and what is merged
+A process adds to rows of its own for this minute and hour, so that no two processes write one row.
+Who purges merges them later, into hours and then into days. What is counted, and what is merged
 when, is in ``counts.py``. Times are naive UTC.
 """
 
@@ -174,7 +174,7 @@ _OLD: Final = ACTIVITY.alias("old")
 _INTO: Final = json_table(ACTIVITY.c.at, ACTIVITY.c.writer)
 
 
-def _minutes(table: sa.FromClause) -> sa.ColumnElement[bool]:
+def _unmerged(table: sa.FromClause) -> sa.ColumnElement[bool]:
     return table.c.writer.not_in((HOURS, DAYS))
 
 
@@ -208,13 +208,13 @@ def _merged(which: Which) -> sa.Select[Any]:
 
 
 def merge(database: Transactions, now: datetime) -> None:
-    """Merge old minutes into hours, and old hours into days; commits after each.
+    """Merge what processes have counted into hours, and old hours into days; commits after each.
 
-    Two processes may do it at the same time. Nobody adds to minutes that are merged: they ended
-    two hours ago.
+    Two processes may do it at the same time. Nobody adds to hours that are merged: they ended an
+    hour ago.
     """
     for what in ALL:
-        _merge(database, what, _minutes, hours_before(now), HOUR, HOURS)
+        _merge(database, what, _unmerged, hours_before(now), HOUR, HOURS)
         _merge(database, what, _hours, days_before(what, now), DAY, DAYS)
 
 

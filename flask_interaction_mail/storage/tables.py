@@ -239,9 +239,9 @@ CHECK: Final = sa.Table(
 ACTIVITY: Final = sa.Table(
     "interaction_mail_activity",
     OURS,
-    # total, kind, domain, latency, refusal: see outbox/counts.py
+    # total, kind, domain, recipients, latency, refusal: see outbox/counts.py
     _filled("what", _CODE),
-    _filled("at", _INSTANT),  # when the minute began; the hour or the day, once they are merged
+    _filled("at", _INSTANT),  # when the minute, hour or day began
     _filled("name", _NAME),  # which kind, domain, bucket or refusal
     _filled("writer", _ID),  # a process writes rows of its own, so that none waits for another
     _filled("sent", sa.BigInteger()),

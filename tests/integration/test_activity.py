@@ -19,7 +19,17 @@ from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.delivery.ports import StopCondition
 from flask_interaction_mail.outbox import claim as queue
 from flask_interaction_mail.outbox import counts, recount, retention, tally
-from flask_interaction_mail.outbox.counts import DAYS, DOMAIN, HOURS, KIND, LATENCY, REFUSAL, TOTAL
+from flask_interaction_mail.outbox.counts import (
+    DAYS,
+    DOMAIN,
+    HOUR,
+    HOURS,
+    KIND,
+    LATENCY,
+    REFUSAL,
+    TOTAL,
+    begin_of,
+)
 from flask_interaction_mail.outbox.tally import Tally
 from flask_interaction_mail.outcome import Result, Stage
 from flask_interaction_mail.settings.model import MessagingSettings
@@ -248,7 +258,7 @@ def test_minutes_become_hours_and_hours_days(store: Store) -> None:
         assert summed(store) == before
     merged = {place for place in spans(store, TOTAL) if place[1] in (HOURS, DAYS)}
     hours = {f"{at:%m-%d %H:%M}" for at, writer in merged if writer == HOURS}
-    assert hours == {"11-28 07:00", "11-25 10:00"}
+    assert hours == {"11-28 08:00", "11-28 07:00", "11-25 10:00"}
     assert {f"{at:%m-%d %H:%M}" for at, writer in merged if writer == DAYS} == {"11-19 00:00"}
     days = {at for at, writer in spans(store, DOMAIN) if writer == DAYS}
     assert {at.day for at in days} == {25, 19}
@@ -343,7 +353,7 @@ def test_rebuilt_counts_are_the_same(store: Store) -> None:
     assert counted[TOTAL, ""][3] == 1
     assert len(store.statuses()) == 3
 
-    later = clock.now() + timedelta(minutes=5)
+    later = clock.now() + timedelta(hours=2)
     assert recount.rebuild(store, later) == 26
     assert summed(store) == counted
     assert recount.rebuild(store, later) == 26
@@ -351,28 +361,28 @@ def test_rebuilt_counts_are_the_same(store: Store) -> None:
 
 
 def test_what_is_counted_while_it_is_rebuilt_stays(store: Store) -> None:
-    """The last minutes are those of the processes themselves."""
+    """This hour is that of the processes themselves."""
     desk = Desk(store)
     store.put(a_message(), a_message())
     desk.drain()
-    put_counts(store, clock.now() - timedelta(hours=1))  # of what is gone
+    put_counts(store, clock.now() - timedelta(hours=3))  # of what is gone
     recount.rebuild(store, clock.now())
     assert total(store) == (2, 0, 0, 0)
 
 
 def test_rebuilt_counts_go_where_merged_ones_are(store: Store) -> None:
-    """A message of last week counts for its day, one of this morning for its hour."""
+    """A message of last month counts for its day, one of yesterday for its hour."""
     desk = Desk(store)
     store.put(*(a_message() for _ in range(3)))
     desk.drain()
-    now = clock.now()
+    hour = begin_of(HOUR, clock.now())
     with store.reading() as connection:
         ids = connection.scalars(sa.select(DELIVERY.c.id)).all()
     with store.writing() as connection:
         for id, days in zip(ids, (0, 1, 20), strict=True):
-            then = now - timedelta(days=days, minutes=10)
+            then = hour - timedelta(days=days)
             outbox_rows.change(connection, id, created_at=then, finished_at=then)
-    recount.rebuild(store, now + timedelta(minutes=5))
+    recount.rebuild(store, hour + timedelta(minutes=65))
     with store.reading() as connection:
         rows = connection.execute(
             sa.select(ACTIVITY).where(ACTIVITY.c.what == TOTAL).order_by(ACTIVITY.c.at)

@@ -89,15 +89,15 @@ def test_nothing_has_no_quantile() -> None:
 @pytest.mark.parametrize(
     ("what", "ago", "span"),
     [
-        (TOTAL, timedelta(minutes=149), None),
-        (TOTAL, timedelta(minutes=151), HOURS),
+        (TOTAL, timedelta(minutes=89), None),
+        (TOTAL, timedelta(minutes=91), HOURS),
         (TOTAL, timedelta(days=8), HOURS),
         (TOTAL, timedelta(days=8, hours=11), DAYS),
-        (DOMAIN, timedelta(days=2), HOURS),
-        (DOMAIN, timedelta(days=2, hours=11), DAYS),
+        (DOMAIN, timedelta(days=1), HOURS),
+        (DOMAIN, timedelta(days=1, hours=11), DAYS),
     ],
 )
-def test_old_minutes_stand_in_hours_and_days(
+def test_old_counts_stand_in_hours_and_days(
     what: str, ago: timedelta, span: uuid.UUID | None
 ) -> None:
     """Totals by the hour for longer, because of the chart of a week."""
@@ -168,20 +168,25 @@ def test_a_day_has_two_hundred_names() -> None:
     assert names.of(DOMAIN, NOW, "one more") == "one more"
 
 
-def test_events_are_summed_by_minute_and_name() -> None:
-    """One row for all messages of a kind, whatever their number."""
+def test_events_are_summed_by_time_and_name() -> None:
+    """One row for all messages of a kind in an hour; totals have one for a minute."""
     found = Counts(Names())
     for second in range(3):
         at = NOW + timedelta(seconds=second)
         found.message(at, "request", Status.SENT, made_at=at - timedelta(seconds=1))
     found.message(NOW, "request", Status.HELD, made_at=NOW)
+    found.recipient(NOW, "ada@firm.example", Status.SENT)
+    found.recipient(NOW, "bob@other.example", Status.FAILED)
     found.refused(NOW, ["450 later"], uuid.UUID(int=7))
     writer = uuid.uuid4()
-    minute = begin_of(MINUTE, NOW)
+    minute, hour = begin_of(MINUTE, NOW), begin_of(HOUR, NOW)
     assert found.rows(writer) == [
-        (KIND, minute, "request", writer, 3, 0, 0, 1, None),
-        ("latency", minute, str(bucket_of(1.0)), writer, 3, 0, 0, 0, None),
-        (REFUSAL, minute, "450 later", writer, 0, 1, 0, 0, uuid.UUID(int=7).hex),
+        (DOMAIN, hour, "firm.example", writer, 1, 0, 0, 0, None),
+        (DOMAIN, hour, "other.example", writer, 0, 0, 1, 0, None),
+        (KIND, hour, "request", writer, 3, 0, 0, 1, None),
+        ("latency", hour, str(bucket_of(1.0)), writer, 3, 0, 0, 0, None),
+        ("recipients", hour, "", writer, 1, 0, 1, 0, None),
+        (REFUSAL, hour, "450 later", writer, 0, 1, 0, 0, uuid.UUID(int=7).hex),
         (TOTAL, minute, "", writer, 3, 0, 0, 1, None),
     ]
 
@@ -194,7 +199,7 @@ def test_what_is_too_new_is_left_to_others() -> None:
         found.message(NOW, "request", Status.FAILED, made_at=NOW)
         found.message(NOW - DAY, "request", Status.FAILED, made_at=NOW)
         found.refused(NOW - DAY, ["550 no"], uuid.UUID(int=number))
-        sums.add(found.merged(NOW, writer, begin_of(MINUTE, NOW)))
+        sums.add(found.merged(NOW, writer, begin_of(HOUR, NOW)))
     hour = begin_of(HOUR, NOW - DAY)
     assert sorted(sums.rows()) == [
         (KIND, hour, "request", HOURS, 0, 0, 2, 0, None),
