@@ -77,9 +77,14 @@ class Sums(NamedTuple):
     failed: int = 0
     held: int = 0
 
-    def plus(self, others: Iterable[int]) -> Sums:
+    def plus(self, other: Sums) -> Sums:
         """The sum of both."""
-        return Sums(*(mine + more for mine, more in zip(self, others, strict=True)))
+        return Sums(
+            self.sent + other.sent,
+            self.deferred + other.deferred,
+            self.failed + other.failed,
+            self.held + other.held,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,7 +148,6 @@ def activity(state: State, name: str) -> Activity:
         recipients = _sums_by(connection, ACTIVITY.c.what, RECIPIENTS, since)
         latency = _sums_by(connection, ACTIVITY.c.name, LATENCY, since)
         buckets = {int(number): sums.sent for number, sums in latency.items()}
-        recent = _sums_by(connection, ACTIVITY.c.at, TOTAL, begin_of(MINUTE, now) - _OF_RATE)
         steps = _steps(period, totals, now)
         return Activity(
             period=period,
@@ -152,7 +156,7 @@ def activity(state: State, name: str) -> Activity:
             total=_total(sums for _, sums in steps),
             median=quantile(buckets, 0.5),
             most=quantile(buckets, 0.95),
-            rate=_per_minute(recent, now),
+            rate=_per_minute(totals, now),
             waiting=_waiting(connection),
             kinds=_most_frequent(connection, KIND, since, _total(totals.values())),
             domains=_most_frequent(connection, DOMAIN, since, _total(recipients.values())),
@@ -198,20 +202,21 @@ def _steps(
     return [*sums.items()]
 
 
-def _per_minute(recent: Mapping[datetime, Sums], now: datetime) -> float:
-    """How many were sent a minute, in the last whole minutes."""
+def _per_minute(totals: Mapping[datetime, Sums], now: datetime) -> float:
+    """How many were sent a minute, in the last whole minutes, which nobody merges yet."""
     ended = begin_of(MINUTE, now)
-    sent = sum(sums.sent for minute, sums in recent.items() if minute < ended)
-    return sent / (_OF_RATE / MINUTE)
+    recent = (sums.sent for at, sums in totals.items() if ended - _OF_RATE <= at < ended)
+    return sum(recent) / (_OF_RATE / MINUTE)
 
 
 def _waiting(connection: sa.Connection) -> int:
-    count = 0
-    for status in UNDERWAY:
-        left = MOST_WAITING + 1 - count
-        some = sa.select(DELIVERY.c.status).where(DELIVERY.c.status == status).limit(left)
-        count += connection.scalar(sa.select(sa.func.count()).select_from(some.subquery())) or 0
-    return count
+    each = [
+        sa.select(DELIVERY.c.status).where(DELIVERY.c.status == status).limit(MOST_WAITING + 1)
+        for status in UNDERWAY
+    ]
+    counts = (sa.select(sa.func.count()).select_from(some.subquery()) for some in each)
+    found = connection.execute(sa.select(*(count.scalar_subquery() for count in counts))).one()
+    return min(sum(found), MOST_WAITING + 1)
 
 
 def _most_frequent(
