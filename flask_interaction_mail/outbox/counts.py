@@ -90,7 +90,9 @@ def span_of(what: str, at: datetime, now: datetime) -> Span:
 _FIRST: Final = 0.001  # s
 _RATIO: Final = 1.2  # the middle of a bucket is at most 9.6 % away from what is in it
 # The upper bounds of the buckets, in seconds, up to three months. What is above is in a last one.
-BOUNDS: Final = tuple(accumulate([_FIRST, *[_RATIO] * 124], lambda bound, ratio: bound * ratio))
+BOUNDS: Final[tuple[float, ...]] = tuple(
+    accumulate([_FIRST, *[_RATIO] * 124], lambda bound, ratio: bound * ratio)
+)
 
 
 def bucket_of(seconds: float) -> int:
