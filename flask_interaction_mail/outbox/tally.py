@@ -65,7 +65,7 @@ class Tally:
         self._names = Names()
         self._day: date | None = None  # of which the names are known
         # A claim and a record may be under way at the same time.
-        self._recorder, self._claimer = uuid.uuid4(), uuid.uuid4()
+        self._recorder, self._claimer = uuid.uuid4().hex, uuid.uuid4().hex
 
     def recorded(
         self, connection: sa.Connection, results: Sequence[AttemptResult], now: datetime

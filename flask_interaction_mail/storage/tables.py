@@ -250,6 +250,7 @@ ACTIVITY: Final = sa.Table(
     _filled("held", sa.BigInteger()),
     sa.Column("example", sa.String(32)),  # refusal: the id of a message that met it
     sa.PrimaryKeyConstraint("what", "at", "name", "writer", name="pk_interaction_mail_activity"),
+    sqlite_with_rowid=False,  # one tree instead of two: its rows are written with each record
 )
 
 TABLES: Final[tuple[sa.Table, ...]] = tuple(OURS.sorted_tables)

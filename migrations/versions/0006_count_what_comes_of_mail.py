@@ -37,6 +37,7 @@ def upgrade() -> None:
             sa.Column("example", sa.String(32)),
             sa.PrimaryKeyConstraint("what", "at", "name", "writer", name=f"pk_{_ACTIVITY}"),
             schema=schema,
+            sqlite_with_rowid=False,
             **options,
         )
 
