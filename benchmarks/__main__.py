@@ -21,6 +21,7 @@ FIGURES = (
     "startup",
     "idle",
     "shapes",
+    "activity",
     "builds",
     "claims",
 )

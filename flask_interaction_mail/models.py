@@ -22,6 +22,7 @@ from .storage import tables
 from .storage.tables import DELIVERY, MESSAGE, MOVED, RECIPIENT
 
 __all__ = [
+    "ActivityRow",
     "AlertRow",
     "AttemptRow",
     "CheckRow",
@@ -205,6 +206,23 @@ class AlertRow(Base):
     told: Mapped[int]
     tries: Mapped[int]
     due_at: Mapped[datetime]
+
+
+class ActivityRow(Base):
+    """How often something came of mail within a minute, an hour or a day."""
+
+    __table__ = tables.ACTIVITY
+    __tablename__ = __table__.name
+
+    what: Mapped[str]
+    at: Mapped[datetime]
+    name: Mapped[str]
+    writer: Mapped[uuid.UUID]
+    sent: Mapped[int]
+    deferred: Mapped[int]
+    failed: Mapped[int]
+    held: Mapped[int]
+    example: Mapped[str | None]
 
 
 def _add(row: type, name: str, value: sa.ColumnElement[object], id: sa.Column[object]) -> None:

@@ -350,3 +350,13 @@ def purge(state: State) -> Purged:
         bodies=state.config.body_retention,
         logs=state.config.log_retention,
     )
+
+
+def rebuild_activity(state: State) -> int:
+    """Count anew what the outbox still has; gives how many messages that were.
+
+    Commits a transaction of its own.
+    """
+    from .outbox import recount  # late: for mail from before there were counts
+
+    return recount.rebuild(state.database, clock.now())

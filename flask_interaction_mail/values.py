@@ -243,6 +243,7 @@ class Right(enum.StrEnum):
     OUTBOX = "outbox"  # see who was sent what, and what became of it
     BODY = "body"  # read messages, the links in them included
     RESEND = "resend"  # send again, release, cancel
+    ACTIVITY = "activity"  # see how much mail leaves, how fast, and what servers refuse
     EXPLAIN = "explain"  # see who may merge where, and who would get a request
     HISTORY = "history"  # see who changed which setting and did what with which message
     PURGE = "purge"  # remove messages before their time

@@ -20,6 +20,7 @@ from flask_interaction_mail import Directory, InteractionMail, Party, clock, ope
 from flask_interaction_mail.delivery import concurrency
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.delivery.factory import dispatcher_of
+from flask_interaction_mail.delivery.ports import NoTallies
 from flask_interaction_mail.messages.compose import Identity
 from flask_interaction_mail.messages.intent import Intent
 from flask_interaction_mail.messages.message import NewMessage, new_id
@@ -87,24 +88,25 @@ def composed(state: State, subject: str = messages.SUBJECT) -> NewMessage:
         return operations.compose(state, intent, Identity.fresh(), settings)
 
 
-def copies(message: NewMessage, count: int) -> list[NewMessage]:
+def copies(message: NewMessage, count: int, domains: int = 1) -> list[NewMessage]:
     """``message`` as ``count`` messages that are due now, each to a reader of its own.
 
-    So many to one person would exceed the rate.
+    So many to one person would exceed the rate. The readers are in so many ``domains``.
     """
     now = clock.now()
     (ada,) = message.recipients
     made = []
-    for id in (new_id() for _ in range(count)):
-        reader = replace(ada, address=f"{id.hex}@firm.example")
+    for number, id in enumerate(new_id() for _ in range(count)):
+        part = f"d{number % domains}." if domains > 1 else ""
+        reader = replace(ada, address=f"{id.hex}@{part}firm.example")
         made.append(
             replace(message, id=id, origin=id, created_at=now, due_at=now, recipients=(reader,))
         )
     return made
 
 
-def fill(url: str, port: int, count: int) -> dict[str, float]:
-    """Empty the outbox, then queue ``count`` messages."""
+def fill(url: str, port: int, count: int, domains: int = 1) -> dict[str, float]:
+    """Empty the outbox, then queue ``count`` messages to people in so many ``domains``."""
     state = host(url, port)
     message = replace(composed(state), content=messages.finished())
     with state.database.writing() as connection:
@@ -112,21 +114,25 @@ def fill(url: str, port: int, count: int) -> dict[str, float]:
             connection.execute(sa.text(f"DELETE FROM interaction_mail_{table}"))
     for start in range(0, count, 1000):
         with state.database.writing() as connection:
-            insert(connection, copies(message, min(1000, count - start)))
+            insert(connection, copies(message, min(1000, count - start), domains))
     return {}
 
 
-def drain(url: str, port: int, count: int, first: int | None = None) -> dict[str, Any]:
+def drain(
+    url: str, port: int, count: int, first: int | None = None, *, counted: bool = True
+) -> dict[str, Any]:
     """Deliver everything: messages a second, and how long their records took.
 
-    ``first`` is how many connections to begin with.
+    ``first`` is how many connections to begin with; ``counted`` says whether the page Activity
+    will know of it.
     ``recorded`` is about the time from the server's answer to the commit of its record.
     """
     concurrency._FIRST = first or concurrency._FIRST
     state = host(url, port)
     took: Counter[float] = Counter()
     ports = dispatcher_of(state)._ports
-    dispatcher = Dispatcher(replace(ports, announce=_noting(ports.announce, took)))
+    tally = ports.tally if counted else NoTallies()
+    dispatcher = Dispatcher(replace(ports, announce=_noting(ports.announce, took), tally=tally))
     gc.collect()
     gc.freeze()  # as `flask interaction-mail worker` does
     start = time.perf_counter()

@@ -8,6 +8,7 @@ from flask import Flask
 from flask_admin import Admin
 
 from ..errors import InteractionMailError
+from .activity import ActivityView
 from .coverage import CoverageView
 from .explain import ExplainView
 from .health import HealthView
@@ -23,6 +24,7 @@ __all__ = ["add_views", "check"]
 _PAGES: Final[dict[str, tuple[type[PanelView], str]]] = {
     "interaction_mail": (MessagingView, "messaging"),
     "interaction_mail_outbox": (OutboxView, "messaging/outbox"),
+    "interaction_mail_activity": (ActivityView, "messaging/activity"),
     "interaction_mail_explain": (ExplainView, "messaging/explain"),
     "interaction_mail_coverage": (CoverageView, "messaging/coverage"),
     "interaction_mail_previews": (TemplatesView, "messaging/templates"),

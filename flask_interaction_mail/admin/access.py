@@ -17,7 +17,7 @@ from ..text import one_line
 from ..values import Right
 
 # An access function of version 0.1 may raise for these on each page: it does so in the log once.
-_NEW_RIGHTS: Final = frozenset({Right.EXPLAIN, Right.HISTORY})
+_NEW_RIGHTS: Final = frozenset({Right.ACTIVITY, Right.EXPLAIN, Right.HISTORY})
 _TOLD: Final = "interaction_mail_told"  # in the app: what its log says already
 Callback = Callable[..., ResponseReturnValue | None]
 

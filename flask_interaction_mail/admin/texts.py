@@ -90,6 +90,32 @@ CONFLICT: Final = (
     "Somebody else has saved other settings since you opened this page. "
     "Nothing of yours was saved, nothing of theirs was overwritten."
 )
+PERIODS: Final = {
+    "hour": "Last hour",
+    "day": "Last day",
+    "week": "Last 7 days",
+    "month": "Last 30 days",
+}
+STEPS: Final = {
+    "hour": "minute",
+    "day": "hour",
+    "week": "six hours",
+    "month": "day",
+}
+# What the counts count, in the order of their columns.
+COUNTED: Final = {
+    "sent": "Sent",
+    "deferred": "Deferred",
+    "failed": "Failed",
+    "held": "Held",
+}
+# Kind of an event, and its verdict where that makes a difference.
+EVENTS: Final = {
+    "breaker open": "The mail server is in trouble since then",
+    "breaker closed": "Trouble with the mail server began, which is over now",
+    "probe": "A probe of the mail server",
+    "test": "A test of the settings",
+}
 # For each step of a test: a sign, and a word for screen readers.
 STEP_MARKS: Final = {
     "ok": ("✓", "done:"),
@@ -150,6 +176,23 @@ def time(instant: datetime) -> Markup:
     return Markup('<time datetime="{}">{} UTC</time>').format(
         aware.isoformat(timespec="seconds"), aware.strftime("%Y-%m-%d %H:%M")
     )
+
+
+def duration(seconds: float) -> str:
+    """A time in words, to two digits: ``350 ms``, ``12 s``, ``3 min``, ``2 h 5 min``."""
+    if seconds < 1:
+        return f"{_two_digits(seconds * 1000)} ms"
+    if seconds < 90:
+        return f"{_two_digits(seconds)} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 48 else gettext("%(days)s days", days=hours // 24)
+
+
+def _two_digits(value: float) -> str:
+    return f"{float(f'{value:.2g}'):g}"
 
 
 def status(word: str, reason: str | None = None) -> Markup:

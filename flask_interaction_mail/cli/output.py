@@ -59,6 +59,7 @@ class Main(Commands):
 
 
 _MODULES: Final = {
+    "activity": "activity",
     "alert": "alert",
     "db": "tables",
     "doctor": "doctor",

@@ -15,6 +15,7 @@ from .. import operations
 from ..config import DeliveryMode
 from ..outbox.claimed import AttemptResult
 from ..outbox.presence import How, Pulse
+from ..outbox.tally import Tally
 from ..settings.model import relay_of
 from ..state import State
 from ..transport.registry import Transports
@@ -73,6 +74,7 @@ def _ports(state: State) -> DispatcherPorts:
         watch=partial(_watch, state, transports),
         report=partial(notices.report, state),
         rate_limits=RateLimiter(state),
+        tally=Tally(),
     )
 
 

@@ -73,6 +73,28 @@ class NoRateLimits:
     def announce(self, *_: object) -> None: ...
 
 
+class Tallies(Protocol):
+    """Counts what comes of mail. The caller commits."""
+
+    def recorded(
+        self, connection: sa.Connection, results: Sequence[AttemptResult], now: datetime
+    ) -> None:
+        """Count ``results``, which were recorded ``now``."""
+        ...
+
+    def held(self, connection: sa.Connection, ids: Sequence[uuid.UUID], now: datetime) -> None:
+        """Count the messages ``ids``, which were held when they were to be claimed."""
+        ...
+
+
+class NoTallies:
+    """Counts nothing."""
+
+    def recorded(self, *_: object) -> None: ...
+
+    def held(self, *_: object) -> None: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatcherPorts:
     """What the dispatcher works with; every part can be replaced.
@@ -85,6 +107,7 @@ class DispatcherPorts:
     - ``lease`` is how long a claim holds. ``grace`` is how many seconds a message in flight gets
       when work has to stop.
     - ``suppressed`` is true while nothing may leave. ``rate_limits`` say how much may leave.
+    - ``tally`` counts what comes of mail.
     - ``listening`` is a context in which another process may set the event.
     - ``watch`` is called in a thread of its own, every ``watch_every`` seconds.
     - ``tidy`` is called once an hour, ``beat`` regularly as a sign of life, ``leave``
@@ -112,6 +135,7 @@ class DispatcherPorts:
     listening: Callable[[threading.Event], AbstractContextManager[None]] = lambda _: nullcontext()
     report: Callable[[sa.Connection, Sequence[AttemptResult]], None] = lambda *_: None
     rate_limits: RateLimits = field(default_factory=NoRateLimits)
+    tally: Tallies = field(default_factory=NoTallies)
     beat: Callable[[], object] = lambda: None
     leave: Callable[[], object] = lambda: None
     modest: bool = False

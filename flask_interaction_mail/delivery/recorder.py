@@ -113,6 +113,8 @@ class Recorder:
                 self._learn(connection, CONNECTIONS, self.connections, now)
             if news := [result for result in kept if is_for_default_to(result)]:
                 self._ports.report(connection, news)
+            # Last, as a claim that holds messages may wait for these rows.
+            self._ports.tally.recorded(connection, kept, now)
             written = time.monotonic()
             self._on_flushed()
         commit = time.monotonic() - written

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import zip_longest
 from typing import Any, Final, NamedTuple
@@ -29,6 +29,7 @@ from .transitions import CLAIMED, RETURNED, SET_ASIDE
 
 # Holds those of the messages just claimed that may not be sent now; gives their ids.
 RateFilter = Callable[[sa.Connection, Sequence[Claimed], datetime], Collection[uuid.UUID]]
+OnHeld = Callable[[sa.Connection, Sequence[uuid.UUID], datetime], None]  # gets ids of messages
 
 _MAX_BEGUN = 3  # claims that began with a message and never ended
 _MAX_BYTES = 8_000_000  # of content in one claim, so that large messages do not fill the memory
@@ -38,9 +39,12 @@ _PRESENT = {
     "mysql": sa.func.utc_timestamp(6),
     "mariadb": sa.func.utc_timestamp(6),
 }
-_COLUMNS = sa.select(DELIVERY.c.id, DELIVERY.c.size).where(
-    DELIVERY.c.size > sa.bindparam("over"), DELIVERY.c.size <= sa.bindparam("upto")
-)
+_COLUMNS = sa.select(
+    DELIVERY.c.id,
+    DELIVERY.c.size,
+    # Whether it was to leave later than it was made, or is tried again.
+    sa.case((DELIVERY.c.due_at > DELIVERY.c.created_at, DELIVERY.c.due_at)).label("later"),
+).where(DELIVERY.c.size > sa.bindparam("over"), DELIVERY.c.size <= sa.bindparam("upto"))
 _DUE = (
     _COLUMNS.where(
         DELIVERY.c.status == sa.bindparam("wanted"),
@@ -78,18 +82,24 @@ _TAKE = (
         worker=sa.bindparam("taker"),
     )
 )
+_NOW = sa.bindparam("now", type_=DELIVERY.c.finished_at.type)
 _ABANDONED = sa.update(DELIVERY).where(DELIVERY.c.lease_until < sa.bindparam("now"))
 _ASIDE: dict[str, Any] = {**SET_ASIDE.to(Status.HELD), "lease_until": None, "worker": None}
 _SET_ASIDE = _ABANDONED.values(
     **_ASIDE,
+    finished_at=_NOW,
     reason=Reason.AMBIGUOUS,
     detail="The worker stopped while it was sending: it may have left, or not.",
 )
 _POISON = DELIVERY.c.lost_leases >= _MAX_BEGUN
 _SET_POISON_ASIDE = _ABANDONED.where(_POISON).values(
     **_ASIDE,
+    finished_at=_NOW,
     reason=Reason.POISON,
     detail="Three workers in a row stopped while they were sending this message.",
+)
+_JUST_SET_ASIDE = sa.select(DELIVERY.c.id).where(
+    DELIVERY.c.status == Status.HELD, DELIVERY.c.finished_at == _NOW
 )
 _ANY_ABANDONED = (
     sa.select(DELIVERY.c.id).where(DELIVERY.c.lease_until < sa.bindparam("now")).limit(1)
@@ -132,21 +142,22 @@ class Time:
         return seen + timedelta(seconds=time.monotonic() - at)
 
 
-def recover(connection: sa.Connection, now: datetime, *, hold: bool) -> None:
+def recover(connection: sa.Connection, now: datetime, *, hold: bool) -> list[uuid.UUID]:
     """Hold messages whose lease has ended: their worker died, or stood still too long.
 
     With ``hold`` that is all of them, as they may have left; else only those that three workers in
-    a row had begun and not ended. The next claims take over the rest: the same bytes under the
-    same Message-ID.
+    a row had begun and not ended. Gives the ids of what is held. The next claims take over the
+    rest: the same bytes under the same Message-ID.
     """
     if connection.dialect.name in ("mysql", "mariadb"):
         # Their update waits for rows that another worker is recording, and that worker may wait
         # for this one: a deadlock. There is seldom anything, and a look waits for nobody.
         look = _ANY_ABANDONED if hold else _ANY_POISON
         if connection.execute(look, {"now": now}).first() is None:
-            return
+            return []
     # On SQLite, where rows are not locked, this write also locks the database for the claim.
-    connection.execute(_SET_ASIDE if hold else _SET_POISON_ASIDE, {"now": now})
+    held = connection.execute(_SET_ASIDE if hold else _SET_POISON_ASIDE, {"now": now})
+    return [*connection.scalars(_JUST_SET_ASIDE, {"now": now})] if held.rowcount else []
 
 
 def claim(
@@ -163,6 +174,7 @@ def claim(
     sizes: Sizes = ANY,
     reading: Reading | None = None,
     rate_filter: RateFilter = lambda *_: (),
+    on_held: OnHeld = lambda *_: None,
 ) -> list[Claimed]:
     """Take up to ``limit`` messages for ``lease``; no two workers get the same one.
 
@@ -172,28 +184,42 @@ def claim(
     should it die, only they may have been the reason. With ``only_fresh`` nothing else is looked
     for, as there was only fresh mail a moment ago. Messages of other ``sizes`` are left. With
     ``reading``, which any thread may call, the content of a large message is read when it is
-    needed. What ``rate_filter`` holds, in the same transaction, is not given. On MariaDB this is
-    the first statement of its transaction.
+    needed. What ``rate_filter`` holds, in the same transaction, is not given. ``on_held`` is called
+    at the end, in that transaction, if anything was held. On MariaDB this is the first statement of
+    its transaction.
     """
     lock_rows_only(connection)
     by_index(connection)
-    recover(connection, now, hold=hold)
-    lost = []
+    held = recover(connection, now, hold=hold)
+    lost: list[Picked] = []
     if only_fresh:
         due = _pick(connection, _PICK_DUE, limit, sizes, **_FRESH, now=now)
     else:
         lost = _pick(connection, _PICK_LATE, min(limit, late), sizes, now=now)
         due = _due(connection, now, limit - len(lost), sizes)
     ids, size = _within_bytes([*lost, *due])
-    if not ids:
-        return []
-    rows = wanted(ids, begun=max(len(lost), free))
-    connection.execute(_TAKE, {**rows, "until": now + lease, "taker": worker})
-    claimed, damaged = load(connection, ids, rows, size=size, reading=reading)
-    for id, problem in damaged.items():
-        _quarantine(connection, id, problem)
-    held = rate_filter(connection, claimed, now)
-    return [message for message in claimed if message.id not in held] if held else claimed
+    claimed: list[Claimed] = []
+    if ids:
+        rows = wanted(ids, begun=max(len(lost), free))
+        connection.execute(_TAKE, {**rows, "until": now + lease, "taker": worker})
+        claimed, damaged = load(connection, ids, rows, size=size, reading=reading)
+        _note_due({id: later for id, _, later in due if later}, claimed)
+        for id, problem in damaged.items():
+            _quarantine(connection, id, problem, now)
+        if above := rate_filter(connection, claimed, now):
+            claimed = [message for message in claimed if message.id not in above]
+        held += [*damaged, *above]
+    if held:
+        on_held(connection, held, now)
+    return claimed
+
+
+def _note_due(later: Mapping[uuid.UUID, datetime], claimed: Iterable[Claimed]) -> None:
+    """Note when those were due that were to leave ``later``, and were never claimed before."""
+    if later:
+        for message in claimed:
+            if message.fence == 1:
+                message.due_at = later.get(message.id)
 
 
 def is_due(by: datetime) -> sa.ColumnElement[bool]:
@@ -225,9 +251,15 @@ def waiting(connection: sa.Connection, now: datetime) -> Waiting:
     return Waiting(fresh, again or lost, any((size or 0) > LARGE.over for size in largest))
 
 
-def _due(
-    connection: sa.Connection, now: datetime, limit: int, sizes: Sizes
-) -> list[tuple[uuid.UUID, int]]:
+class Picked(NamedTuple):
+    """A message that is to be claimed: its size, and when it was due if that was ``later``."""
+
+    id: uuid.UUID
+    size: int
+    later: datetime | None
+
+
+def _due(connection: sa.Connection, now: datetime, limit: int, sizes: Sizes) -> list[Picked]:
     """Messages that are due, new and deferred in turn, so that neither waits for the other."""
     half = limit // 2
     again = _pick(connection, _PICK_DUE, half, sizes, **_AGAIN, now=now)
@@ -239,17 +271,17 @@ def _due(
 
 def _pick(
     connection: sa.Connection, query: JsonQuery, most: int, sizes: Sizes, **which: object
-) -> list[tuple[uuid.UUID, int]]:
+) -> list[Picked]:
     if most <= 0:
         return []
     rows = query.rows(connection, {**which, **sizes._asdict(), "most": most})
-    return [(id, size or 0) for id, size in rows]
+    return [Picked(id, size or 0, later) for id, size, later in rows]
 
 
-def _within_bytes(picked: Sequence[tuple[uuid.UUID, int]]) -> tuple[list[uuid.UUID], int]:
+def _within_bytes(picked: Sequence[Picked]) -> tuple[list[uuid.UUID], int]:
     ids: list[uuid.UUID] = []
     total = 0
-    for id, size in picked:
+    for id, size, _ in picked:
         if ids and total + size > _MAX_BYTES:
             break
         ids.append(id)
@@ -257,13 +289,14 @@ def _within_bytes(picked: Sequence[tuple[uuid.UUID, int]]) -> tuple[list[uuid.UU
     return ids, total
 
 
-def _quarantine(connection: sa.Connection, id: uuid.UUID, problem: str) -> None:
+def _quarantine(connection: sa.Connection, id: uuid.UUID, problem: str, now: datetime) -> None:
     log.error("message.poison: %s: %s", id, problem, extra=about(id))
     connection.execute(
         sa.update(DELIVERY)
         .where(DELIVERY.c.id == id)
         .values(
             **_ASIDE,
+            finished_at=now,
             reason=Reason.POISON,
             detail=f"This message cannot be sent: {problem}.",
         )

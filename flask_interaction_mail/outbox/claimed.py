@@ -43,6 +43,7 @@ class Claimed:
     attempts: int  # counted attempts so far
     created_at: datetime
     expires_at: datetime | None
+    kind: str
     source: str
     actor: str | None
     resent: bool  # an administrator asked for it
@@ -50,6 +51,7 @@ class Claimed:
     lost_before: bool  # another worker had claimed it and stopped
     places: tuple[tuple[int, str], ...]  # position and address of each recipient still to reach
     envelope: Envelope
+    due_at: datetime | None = None  # before the first claim, where it was to leave later
     digest: uuid.UUID | None = None  # not done yet: another recipient gets the message in it
     later: tuple[str, ...] = ()
     deferred: tuple[tuple[str, str | None], ...] = ()

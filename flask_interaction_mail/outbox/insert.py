@@ -18,6 +18,7 @@ from ..storage.json_rows import json_table, rows_parameter
 from ..storage.limits import DatabaseLimits
 from ..storage.tables import DELIVERY, MESSAGE, RECIPIENT
 from ..storage.write_conflicts import can_conflict, change_or_skip
+from ..values import Status
 
 # MariaDB's drivers send bytes as hexadecimal digits, twice as long; what is ASCII is its own text.
 _TEXTUAL: Final = {"content": sa.bindparam("content_as_text", type_=sa.Text())}
@@ -109,6 +110,10 @@ def insert(connection: sa.Connection, messages: Sequence[NewMessage]) -> list[Ne
         for start in range(0, len(fresh), _TOGETHER):
             _insert_fresh(connection, fresh[start : start + _TOGETHER])
         _insert_the_rest(connection, [*fresh, *keyed])
+    if failed := [message for message in (*fresh, *keyed) if message.status is Status.FAILED]:
+        from .tally import add_failed  # late: for those who deliver, and for what is seldom
+
+        add_failed(connection, (message.intent.kind for message in failed), failed[0].created_at)
     return [*fresh, *keyed]
 
 

@@ -73,6 +73,7 @@ def _messages(content: sa.ColumnElement[Any]) -> sa.Select[Any]:
         DELIVERY.c.attempts,
         DELIVERY.c.created_at,
         MESSAGE.c.expires_at,
+        MESSAGE.c.kind,
         MESSAGE.c.source,
         MESSAGE.c.actor,
         MESSAGE.c.resend_of,
@@ -215,14 +216,15 @@ def _claimed(
     before: Mapping[Status, str | None],
     digest: uuid.UUID | None,
 ) -> Claimed:
-    fence, attempts, created_at, expires_at, source, actor, resend_of, *others = others
-    lost_leases, sender, smtputf8 = others
+    fence, attempts, created_at, expires_at, kind, source, actor, *others = others
+    resend_of, lost_leases, sender, smtputf8 = others
     return Claimed(
         id=id,
         fence=fence,
         attempts=attempts,
         created_at=created_at,
         expires_at=expires_at,
+        kind=kind,
         source=source,
         actor=actor,
         resent=resend_of is not None,

@@ -31,7 +31,7 @@ from ..storage.tables import (
 )
 from ..storage.transactions import Transactions
 from ..values import ENDED, Reason, Status
-from . import digests
+from . import digests, tally
 from .fenced import lock_messages, lock_rows_only
 from .messages import cancel
 
@@ -63,9 +63,11 @@ class Erased:
 def purge(database: Transactions, *, now: datetime, bodies: timedelta, logs: timedelta) -> Purged:
     """Remove the texts of messages that ended ``bodies`` ago, and messages that ended ``logs`` ago.
 
-    Tests of the settings go at the age of ``logs``. What is held has not ended: it waits for
-    somebody, or for its digest. Commits.
+    Tests of the settings and counts go at the age of ``logs``. What is held has not ended: it waits
+    for somebody, or for its digest. Commits.
     """
+    tally.merge(database, now)
+    tally.forget(database, now - logs)
     messages = _delete_messages(database, _finished_before(now - logs))
     kept = sa.and_(_finished_before(now - bodies), MESSAGE.c.intent != PURGED)
     without = sa.update(MESSAGE).values(intent=PURGED, content=None)
@@ -136,7 +138,7 @@ def erase(database: Transactions, address: str, *, now: datetime) -> Erased:
 
     Messages that wait are called back first, those that are being sent are left alone. One that is
     in a digest for somebody else loses its text here and not there. That there was a message,
-    when, and what became of it stays.
+    when, and what became of it stays. Counts stay as well: they know domains and no addresses.
 
     Raises:
         AddressError: ``address`` is not a full address.

@@ -255,6 +255,23 @@ ALERT: Final = sa.Table(
     sa.PrimaryKeyConstraint("name", name="pk_interaction_mail_alert"),
 )
 
+ACTIVITY: Final = sa.Table(
+    "interaction_mail_activity",
+    OURS,
+    # total, kind, domain, recipients, latency, refusal: see outbox/counts.py
+    _filled("what", _CODE),
+    _filled("at", _INSTANT),  # when the minute, hour or day began
+    _filled("name", _NAME),  # which kind, domain, bucket or refusal
+    _filled("writer", _ID),  # a process writes rows of its own, so that none waits for another
+    _filled("sent", sa.BigInteger()),
+    _filled("deferred", sa.BigInteger()),
+    _filled("failed", sa.BigInteger()),
+    _filled("held", sa.BigInteger()),
+    sa.Column("example", sa.String(32)),  # refusal: the id of a message that met it
+    sa.PrimaryKeyConstraint("what", "at", "name", "writer", name="pk_interaction_mail_activity"),
+    sqlite_with_rowid=False,  # one tree instead of two: its rows are written with each record
+)
+
 TABLES: Final[tuple[sa.Table, ...]] = tuple(OURS.sorted_tables)
 # What stood in the table of messages up to version 0.1.
 MOVED: Final = (

@@ -22,7 +22,8 @@ import pytest
 import sqlalchemy as sa
 
 from flask_interaction_mail.messages.message import NewMessage
-from flask_interaction_mail.storage.tables import ATTEMPT, DELIVERY, MESSAGE
+from flask_interaction_mail.outbox.counts import COUNTED, TOTAL
+from flask_interaction_mail.storage.tables import ACTIVITY, ATTEMPT, DELIVERY, MESSAGE
 from tests.crash import worker
 from tests.crash.accounts import Account, account
 from tests.host import opened
@@ -190,6 +191,14 @@ class Site:
         query = sa.select(sa.func.count()).select_from(ATTEMPT)
         with self.store.reading() as connection:
             return connection.scalar(query.where(ATTEMPT.c.result == "ambiguous")) or 0
+
+    def counted(self) -> dict[str, int]:
+        """How many messages were counted for the page Activity, by what they came to."""
+        columns = [ACTIVITY.c[name] for name in COUNTED]
+        sums = sa.select(*(sa.func.sum(column) for column in columns))
+        with self.store.reading() as connection:
+            found = connection.execute(sums.where(ACTIVITY.c.what == TOTAL)).one()
+        return {name: int(number) for name, number in zip(COUNTED, found, strict=True) if number}
 
     def rows(self) -> list[Any]:
         with self.store.reading() as connection:

@@ -84,7 +84,7 @@ def test_a_worker_killed_at_any_point_repeats_at_most_the_message_after_its_dot(
     # Exactly: fewer would mean that the worker did not die where it was to.
     assert found.duplicated == (rounds if point in COPIES else 0)
     assert found.recovered == (0 if point in ("before claim", "after record") else rounds)
-    assert site.store.statuses() == {"sent": rounds}
+    assert site.store.statuses() == site.counted() == {"sent": rounds}
 
 
 def _one_round(site: Site, point: str, number: int) -> None:
@@ -143,6 +143,7 @@ def test_three_workers_that_die_over_one_message_are_enough(site: Site) -> None:
     row = site.store.message(poison.id)
     assert (row.status, row.reason) == ("held", "poison")
     assert site.store.message(good.id).status == "sent"
+    assert site.counted() == {"held": 1, "sent": 1}
     site.stop(heir)
 
 

@@ -32,6 +32,7 @@ from flask_interaction_mail import InteractionMail, clock
 from flask_interaction_mail.errors import InteractionMailError
 from flask_interaction_mail.storage import migrations as migrate
 from flask_interaction_mail.storage.tables import (
+    ACTIVITY,
     ALERT,
     DELIVERY,
     MESSAGE,
@@ -49,7 +50,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:'get_engine' is deprecated:Depre
 
 LONG = os.environ.get("FIM_LONG") == "1"
 NAMES = {table.name for table in TABLES}
-OLD = NAMES - {ALERT.name, DELIVERY.name, METADATA.name}  # of the first version
+OLD = NAMES - {ACTIVITY.name, ALERT.name, DELIVERY.name, METADATA.name}  # of the first version
 
 
 @pytest.fixture(params=[*DIALECTS, "mariadb as mysql"])
@@ -527,16 +528,24 @@ def test_the_step_to_alerts_that_was_stopped_is_run_again(engine: sa.Engine):
     while stopped:
         stopped = stops_after(writes, engine, lambda: migrate.upgrade(engine, "0005"))
         assert migrate.upgrade(engine, "0005") == "0005"
-        assert migrate.differences(engine) == [], writes
+        assert ALERT.name in _tables(engine), writes
+        assert _ended_index(engine), writes
 
         stopped |= stops_after(writes, engine, lambda: migrate.downgrade(engine, "0004"))
         assert migrate.downgrade(engine, "0004") == "0004"
         assert ALERT.name not in _tables(engine)
+        assert not _ended_index(engine)
         with engine.connect() as connection:
             row = _one_row(connection, "interaction_mail_settings")
         assert (row["secret"], "alert_secret" in row) == ("token", False)
         writes += 1
     assert writes >= 3
+
+
+def _ended_index(engine: sa.Engine) -> bool:
+    """Whether the index of what ended when is there."""
+    indexes = sa.inspect(engine).get_indexes(DELIVERY.name)
+    return "ix_interaction_mail_delivery_finished" in {index["name"] for index in indexes}
 
 
 class _Stopped(Exception):
@@ -560,6 +569,23 @@ def stops_after(writes: int, engine: sa.Engine, migration: Callable[[], object])
         sa.event.remove(engine, "before_cursor_execute", count)
         engine.dispose()  # its connections would have ended, too
     return False
+
+
+def test_the_step_to_counts_may_be_stopped_and_run_again(engine: sa.Engine):
+    """Up and down, whichever statement was the last; the rest of the tables stays as it is."""
+    newest = migrate.newest()
+    migrate.upgrade(engine, f"{newest}-1")
+    before, writes, stopped = _described(engine), 0, True
+    while stopped:
+        stopped = stops_after(writes, engine, lambda: migrate.upgrade(engine))
+        assert migrate.upgrade(engine) == newest
+        assert migrate.differences(engine) == []
+        stopped |= stops_after(writes, engine, lambda: migrate.downgrade(engine))
+        if migrate.current(engine) == newest:
+            migrate.downgrade(engine)
+        assert _described(engine) == before
+        writes += 1
+    assert writes > 2
 
 
 @pytest.mark.parametrize("schema", [None, "crm"])
@@ -676,14 +702,14 @@ def test_the_chain_can_be_written_as_sql(tmp_path: Path, dialect: str):
     """Alembic's ``--sql``: the statements make the same tables, and take them away."""
     with fresh_database(dialect, tmp_path) as url:
         engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-        for command, revisions in ((upgrade, "base:head"), (downgrade, "0005:0002")):
+        for command, revisions in ((upgrade, "base:head"), (downgrade, "head:0002")):
             with migrate._migrating(engine, None) as (config, _):
                 config.output_buffer = io.StringIO()
                 command(config, revisions, sql=True)
             with engine.connect() as connection:
                 for statement in config.output_buffer.getvalue().split(";\n"):
                     connection.exec_driver_sql(statement)
-            assert migrate.current(engine) == ("0005" if command is upgrade else "0002")
+            assert migrate.current(engine) == (migrate.newest() if command is upgrade else "0002")
             assert bool(migrate.differences(engine)) == (command is downgrade)
         engine.dispose()
 

@@ -255,6 +255,12 @@ MUTATIONS = (
     _m("T18", "an erased address is gone from content, too", "outbox/retention.py",
        '.values(intent=PURGED, content=None, route="[]"', '.values(intent=PURGED, route="[]"',
        "test_erase_leaves_nothing_in_the_file"),
+    _m("T18", "counts know no address", "outbox/counts.py",
+       "words = _ADDRESS.sub(_BLANK, plain[len(codes) :])", "words = plain[len(codes) :]",
+       "test_no_address_is_left"),
+    _m("T18", "of an address its domain alone is counted", "outbox/counts.py",
+       'return address.rpartition("@")[2].lower()[:_LONGEST]', "return address.lower()[:_LONGEST]",
+       "test_of_an_address_the_domain_is_kept"),
     # -- T19: attachments
     _m("T19", "attachments are bytes", "messages/attachments.py",
        "    if isinstance(data, bytes | bytearray | memoryview):",

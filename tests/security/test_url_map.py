@@ -24,6 +24,7 @@ from flask_interaction_mail.values import Party
 from tests import outbox_rows
 from tests.host import ADA, Host
 from tests.panel import (
+    ACTIVITY,
     COVERAGE,
     EXPLAIN,
     HISTORY,
@@ -87,6 +88,7 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("GET", TEMPLATES): needing("view"),
     ("GET", PREVIEW): needing("view"),
     ("POST", TEMPLATES + "send"): needing("view", "test", status=303),
+    ("GET", ACTIVITY): needing("activity"),
     ("GET", HISTORY): needing("history"),
     ("GET", HISTORY + "<int:revision>/"): needing("history"),
     ("POST", HISTORY + "restore"): needing("history", "edit", status=303, changes=True),
@@ -99,6 +101,7 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("GET", STATIC.format("explain/")): needing(),
     ("GET", STATIC.format("coverage/")): needing(),
     ("GET", STATIC.format("templates/")): needing(),
+    ("GET", STATIC.format("activity/")): needing(),
     ("GET", STATIC.format("history/")): needing(),
     ("GET", STATIC.format("health/")): needing(),
 }

@@ -104,7 +104,7 @@ def test_a_right_is_its_word() -> None:
     assert {"edit": 1}[Right.EDIT] == 1
     assert f"{Right.OUTBOX} {Right.TEST!s}" == "outbox test"
     old = ["view", "edit", "test", "outbox", "body", "resend"]
-    assert [*Right] == [*old, "explain", "history", "purge"]
+    assert [*Right] == [*old, "activity", "explain", "history", "purge"]
 
 
 def test_a_reason_of_another_version_is_none() -> None:

@@ -25,6 +25,7 @@ def claimed(*crowds: datetime) -> Claimed:
         attempts=0,
         created_at=NOW,
         expires_at=None,
+        kind="notification",
         source="call",
         actor=None,
         resent=False,

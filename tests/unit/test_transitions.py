@@ -171,6 +171,7 @@ def claimed(**changes: Any) -> Claimed:
         "attempts": 0,
         "created_at": NOW,
         "expires_at": None,
+        "kind": "notification",
         "source": "call",
         "actor": None,
         "resent": False,

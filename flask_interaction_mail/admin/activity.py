@@ -1,0 +1,25 @@
+"""The Activity tab: how much mail left, how fast, and what was in the way."""
+
+from __future__ import annotations
+
+from flask import request
+from flask.typing import ResponseReturnValue
+from flask_admin import expose
+
+from ..values import Right
+from .panel_view import PanelView, state
+
+
+class ActivityView(PanelView):
+    """Counts of an hour, a day, a week or a month, as a chart and as tables."""
+
+    right = Right.ACTIVITY
+    tab = "Activity"
+
+    @expose("/")
+    def index(self) -> ResponseReturnValue:
+        """The page for the period that the URL names."""
+        from ..monitoring import activity  # late: loaded with the first page that is opened
+
+        found = activity.activity(state(), request.args.get("last", ""))
+        return self.page("activity.html", activity=found, periods=tuple(activity.PERIODS))

@@ -1,0 +1,302 @@
+"""How much mail left within an hour, a day, a week or a month, how fast, and what was in the way.
+
+It is read from counts and from the ends of indexes, so that it costs the same however long the
+outbox is. Nothing here writes. Times are naive UTC.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from .. import clock
+from ..outbox.counts import (
+    COUNTED,
+    DAY,
+    DOMAIN,
+    HOUR,
+    KIND,
+    LATENCY,
+    MINUTE,
+    OTHER,
+    RECIPIENTS,
+    REFUSAL,
+    TOTAL,
+    begin_of,
+    quantile,
+)
+from ..state import State
+from ..storage.tables import ACTIVITY, CHECK, DELIVERY, MESSAGE
+from ..values import UNDERWAY
+
+SHOWN: Final = 20  # kinds and domains; what is left is shown as one
+REFUSALS: Final = 10
+EXAMPLES: Final = 3  # messages that met a refusal
+EVENTS: Final = 50
+MOST_WAITING: Final = 10_000  # more are not counted
+_OF_RATE: Final = timedelta(minutes=10)
+_EVENTS: Final = ("breaker", "probe", "test")
+
+
+class Period(NamedTuple):
+    """A time up to now, which begins with a whole minute, hour or day, and its steps."""
+
+    name: str
+    length: timedelta
+    step: timedelta
+    whole: timedelta
+
+    def begin(self, now: datetime) -> datetime:
+        """When it began."""
+        return begin_of(self.whole, now) + self.whole - self.length
+
+
+PERIODS: Final = {
+    period.name: period
+    for period in (
+        Period("hour", HOUR, MINUTE, MINUTE),
+        Period("day", DAY, HOUR, HOUR),
+        Period("week", 7 * DAY, 6 * HOUR, DAY),
+        Period("month", 30 * DAY, DAY, DAY),
+    )
+}
+USUAL: Final = "day"
+
+
+class Sums(NamedTuple):
+    """How many came to what."""
+
+    sent: int = 0
+    deferred: int = 0
+    failed: int = 0
+    held: int = 0
+
+    def plus(self, other: Sums) -> Sums:
+        """The sum of both."""
+        return Sums(
+            self.sent + other.sent,
+            self.deferred + other.deferred,
+            self.failed + other.failed,
+            self.held + other.held,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """What servers said, how often, and ids and subjects of messages that met it."""
+
+    text: str
+    deferred: int
+    failed: int
+    examples: Sequence[tuple[uuid.UUID, str]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """A trouble of the server, a probe or a test; ``why`` is empty where nothing is to be said."""
+
+    at: datetime
+    kind: str  # breaker, probe, test
+    verdict: str  # open, closed; a word of ``Outcome``
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Activity:
+    """What the page shows.
+
+    ``steps`` are the parts of the period, oldest first, each with its beginning. ``median`` and
+    ``most`` are the seconds within which half and 95 % of the mail was accepted, None without any.
+    Times, kinds, domains and refusals are those ``since`` a whole hour, which is earlier where the
+    period is an hour. ``rate`` is in messages a minute. ``waiting`` is at most one more than
+    ``MOST_WAITING``.
+    """
+
+    period: Period
+    since: datetime
+    steps: Sequence[tuple[datetime, Sums]]
+    total: Sums
+    median: float | None
+    most: float | None
+    rate: float
+    waiting: int
+    kinds: Sequence[tuple[str, Sums]]
+    domains: Sequence[tuple[str, Sums]]
+    refusals: Sequence[Refusal]
+    events: Sequence[Event]
+
+    @property
+    def shown_waiting(self) -> str:
+        """The number as it is shown."""
+        more = self.waiting > MOST_WAITING
+        return f"{MOST_WAITING:,}+" if more else f"{self.waiting:,}"
+
+
+def activity(state: State, name: str) -> Activity:
+    """The activity within the period ``name``, or a day if there is none of this name."""
+    now = clock.now()
+    period = PERIODS.get(name, PERIODS[USUAL])
+    since = begin_of(HOUR, period.begin(now))
+    with state.database.reading() as connection:
+        totals = _sums_by(connection, ACTIVITY.c.at, TOTAL, since)
+        recipients = _sums_by(connection, ACTIVITY.c.what, RECIPIENTS, since)
+        latency = _sums_by(connection, ACTIVITY.c.name, LATENCY, since)
+        buckets = {int(number): sums.sent for number, sums in latency.items()}
+        steps = _steps(period, totals, now)
+        return Activity(
+            period=period,
+            since=since,
+            steps=steps,
+            total=_total(sums for _, sums in steps),
+            median=quantile(buckets, 0.5),
+            most=quantile(buckets, 0.95),
+            rate=_per_minute(totals, now),
+            waiting=_waiting(connection),
+            kinds=_most_frequent(connection, KIND, since, _total(totals.values())),
+            domains=_most_frequent(connection, DOMAIN, since, _total(recipients.values())),
+            refusals=_refusals(connection, since),
+            events=_events(connection, since),
+        )
+
+
+_ALL_SUMS: Final = [sa.func.sum(ACTIVITY.c[name]).label(name) for name in COUNTED]
+_EACH: Final = ACTIVITY.c.sent + ACTIVITY.c.deferred + ACTIVITY.c.failed + ACTIVITY.c.held
+_NUMBER: Final = sa.func.sum(_EACH)
+
+
+def _since(what: str, begin: datetime) -> sa.ColumnElement[bool]:
+    return sa.and_(ACTIVITY.c.what == what, ACTIVITY.c.at >= begin)
+
+
+def _sums_by(
+    connection: sa.Connection, column: sa.ColumnElement[Any], what: str, begin: datetime
+) -> dict[Any, Sums]:
+    query = sa.select(column, *_ALL_SUMS).where(_since(what, begin)).group_by(column)
+    return {row[0]: Sums(*map(int, row[1:])) for row in connection.execute(query)}
+
+
+def _total(parts: Iterable[Sums]) -> Sums:
+    total = Sums()
+    for part in parts:
+        total = total.plus(part)
+    return total
+
+
+def _steps(
+    period: Period, minutes: Mapping[datetime, Sums], now: datetime
+) -> list[tuple[datetime, Sums]]:
+    at, sums = period.begin(now), dict[datetime, Sums]()
+    while at <= now:
+        sums[at] = Sums()
+        at += period.step
+    for minute, more in minutes.items():
+        begin = begin_of(period.step, minute)
+        if begin in sums:  # the clock of another machine may be ahead
+            sums[begin] = sums[begin].plus(more)
+    return [*sums.items()]
+
+
+def _per_minute(totals: Mapping[datetime, Sums], now: datetime) -> float:
+    """How many were sent a minute, in the last whole minutes, which nobody merges yet."""
+    ended = begin_of(MINUTE, now)
+    recent = (sums.sent for at, sums in totals.items() if ended - _OF_RATE <= at < ended)
+    return sum(recent) / (_OF_RATE / MINUTE)
+
+
+def _waiting(connection: sa.Connection) -> int:
+    each = [
+        sa.select(DELIVERY.c.status).where(DELIVERY.c.status == status).limit(MOST_WAITING + 1)
+        for status in UNDERWAY
+    ]
+    counts = (sa.select(sa.func.count()).select_from(some.subquery()) for some in each)
+    found = connection.execute(sa.select(*(count.scalar_subquery() for count in counts))).one()
+    return min(sum(found), MOST_WAITING + 1)
+
+
+def _most_frequent(
+    connection: sa.Connection, what: str, begin: datetime, whole: Sums
+) -> list[tuple[str, Sums]]:
+    """The most frequent names, and what is left of the ``whole`` as OTHER, if anything is."""
+    first = (
+        sa.select(ACTIVITY.c.name, *_ALL_SUMS)
+        .where(_since(what, begin), ACTIVITY.c.name != OTHER)
+        .group_by(ACTIVITY.c.name)
+        .order_by(_NUMBER.desc(), ACTIVITY.c.name)
+        .limit(SHOWN)
+    )
+    found = [(row[0], Sums(*map(int, row[1:]))) for row in connection.execute(first)]
+    shown = _total(sums for _, sums in found)
+    # A process may have counted more in between.
+    rest = Sums(*(max(0, each - some) for each, some in zip(whole, shown, strict=True)))
+    return [*found, (OTHER, rest)] if any(rest) else found
+
+
+def _refusals(connection: sa.Connection, begin: datetime) -> list[Refusal]:
+    found = connection.execute(
+        sa.select(ACTIVITY.c.name, *_ALL_SUMS)
+        .where(_since(REFUSAL, begin), ACTIVITY.c.name != OTHER)
+        .group_by(ACTIVITY.c.name)
+        .order_by(_NUMBER.desc(), ACTIVITY.c.name)
+        .limit(REFUSALS)
+    ).all()
+    examples = _examples(connection, [row.name for row in found], begin)
+    return [
+        Refusal(
+            text=row.name,
+            deferred=int(row.deferred),
+            failed=int(row.failed),
+            examples=examples.get(row.name, ()),
+        )
+        for row in found
+    ]
+
+
+def _examples(
+    connection: sa.Connection, texts: Sequence[str], begin: datetime
+) -> dict[str, list[tuple[uuid.UUID, str]]]:
+    """For each refusal the last messages that met it and are still there."""
+    if not texts:
+        return {}
+    newest = (
+        sa.select(ACTIVITY.c.name, ACTIVITY.c.example)
+        .where(_since(REFUSAL, begin), ACTIVITY.c.name.in_(texts))
+        .order_by(ACTIVITY.c.at.desc())
+        .limit(len(texts) * 10)
+    )
+    ids: dict[str, list[uuid.UUID]] = {}
+    for text, example in connection.execute(newest):
+        theirs = ids.setdefault(text, [])
+        if example and (id := uuid.UUID(example)) not in theirs and len(theirs) < EXAMPLES:
+            theirs.append(id)
+    wanted = [id for theirs in ids.values() for id in theirs]
+    named = sa.select(MESSAGE.c.id, MESSAGE.c.subject).where(MESSAGE.c.id.in_(wanted))
+    subjects = {row.id: row.subject for row in connection.execute(named)}
+    return {
+        text: [(id, subjects[id]) for id in theirs if id in subjects]
+        for text, theirs in ids.items()
+    }
+
+
+def _events(connection: sa.Connection, begin: datetime) -> list[Event]:
+    """Troubles of servers, probes and tests, newest first."""
+    found = (
+        sa.select(CHECK.c.at, CHECK.c.kind, CHECK.c.verdict, CHECK.c.steps)
+        .where(CHECK.c.kind.in_(_EVENTS), CHECK.c.at >= begin)
+        .order_by(CHECK.c.at.desc())
+        .limit(EVENTS)
+    )
+    return [
+        Event(at=row.at, kind=row.kind, verdict=row.verdict, why=_why(row.steps))
+        for row in connection.execute(found)
+    ]
+
+
+def _why(steps: str) -> str:
+    told = json.loads(steps)
+    return str(told.get("why", "")) if isinstance(told, dict) else ""

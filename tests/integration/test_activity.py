@@ -1,0 +1,407 @@
+"""The counts behind the page Activity: they agree with the rows, whatever happens in between."""
+
+from __future__ import annotations
+
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from flask_interaction_mail import clock
+from flask_interaction_mail.delivery.dispatcher import Dispatcher
+from flask_interaction_mail.delivery.ports import StopCondition
+from flask_interaction_mail.outbox import claim as queue
+from flask_interaction_mail.outbox import counts, recount, retention, tally
+from flask_interaction_mail.outbox.counts import (
+    DAYS,
+    DOMAIN,
+    HOUR,
+    HOURS,
+    KIND,
+    LATENCY,
+    REFUSAL,
+    TOTAL,
+    begin_of,
+)
+from flask_interaction_mail.outbox.tally import Tally
+from flask_interaction_mail.outcome import Result, Stage
+from flask_interaction_mail.settings.model import MessagingSettings
+from flask_interaction_mail.storage.tables import ACTIVITY, ATTEMPT, DELIVERY, MESSAGE
+from flask_interaction_mail.transport.base import TransportResult
+from flask_interaction_mail.transport.memory import MemoryTransport
+from flask_interaction_mail.values import Reason, Status
+from tests import outbox_rows
+from tests.outbox_rows import SETTINGS, Store, a_message
+
+LOST = TransportResult(
+    result=Result.AMBIGUOUS, stage=Stage.CONTENT, reply=None, verdicts={}, note="link lost"
+)
+NOW = datetime(2026, 11, 28, 10, 30)  # noqa: DTZ001 - as the database has it, in UTC
+Summed = dict[tuple[str, str], tuple[int, ...]]
+
+
+def summed(store: Store) -> Summed:
+    """What was counted, over all times and writers."""
+    sums = [sa.func.sum(ACTIVITY.c[name]) for name in counts.COUNTED]
+    query = sa.select(ACTIVITY.c.what, ACTIVITY.c.name, *sums).where(ACTIVITY.c.what != "merging")
+    with store.reading() as connection:
+        rows = connection.execute(query.group_by(ACTIVITY.c.what, ACTIVITY.c.name)).all()
+    return {(row[0], row[1]): tuple(map(int, row[2:])) for row in rows}
+
+
+def total(store: Store) -> tuple[int, ...]:
+    return summed(store).get((TOTAL, ""), (0, 0, 0, 0))
+
+
+def of(store: Store, what: str) -> dict[str, tuple[int, ...]]:
+    return {name: sums for (found, name), sums in summed(store).items() if found == what}
+
+
+class Desk:
+    """Deliveries from a store, counted."""
+
+    def __init__(self, store: Store, settings: MessagingSettings = SETTINGS) -> None:
+        self.store = store
+        self.transport = MemoryTransport()
+        self.ports = store.ports(
+            transport=lambda _: self.transport, settings=lambda: settings, tally=Tally()
+        )
+
+    def drain(self) -> None:
+        Dispatcher(self.ports).drain(StopCondition())
+
+    def again(self, minutes: int = 2) -> None:
+        """Let what was deferred be due, as if that many minutes had passed since."""
+        deferred = DELIVERY.c.status.in_((Status.DEFERRED, Status.SENDING))
+        with self.store.writing() as connection:
+            _earlier(connection, timedelta(minutes=minutes))
+            due = sa.update(DELIVERY).where(deferred, DELIVERY.c.due_at.is_not(None))
+            connection.execute(due.values(due_at=clock.now() - timedelta(seconds=1)))
+        self.drain()
+
+
+_TIMES = {
+    ATTEMPT: ("started_at", "finished_at"),
+    MESSAGE: ("created_at",),
+    DELIVERY: ("created_at", "finished_at", "started_at"),
+    ACTIVITY: ("at",),
+}
+
+
+def _earlier(connection: sa.Connection, ago: timedelta) -> None:
+    """Move all that has happened into the past."""
+    for table, columns in _TIMES.items():
+        for row in connection.execute(sa.select(table)).mappings().all():
+            key = sa.and_(*(column == row[column.key] for column in table.primary_key))
+            given = {name: row[name] for name in columns if row[name] is not None}
+            moved = {name: at - ago for name, at in given.items() if at.year > 1970}
+            if moved:
+                connection.execute(sa.update(table).where(key).values(moved))
+
+
+def test_counts_agree_with_the_rows(store: Store) -> None:
+    """Sent, deferred and failed, by kind, domain and refusal, over several attempts."""
+    desk = Desk(store)
+    desk.transport.refuse("eve@other.example", "550 5.1.1 <eve@other.example> unknown")
+    desk.transport.refuse("bob@slow.example", "450 4.2.1 Try again, job 8F3A11")
+    store.put(*(a_message(f"p{number}@firm.example") for number in range(130)))
+    store.put(a_message("eve@other.example"), a_message("bob@slow.example", "ada@firm.example"))
+    desk.drain()
+    assert total(store) == (130, 1, 1, 0)
+    desk.again()
+    desk.transport.refuse("bob@slow.example", "250 2.0.0 ok")
+    desk.again()
+
+    assert store.statuses() == {"sent": 131, "failed": 1}
+    assert total(store) == (131, 2, 1, 0)
+    assert of(store, KIND) == {"notification": (131, 2, 1, 0)}
+    assert of(store, DOMAIN) == {
+        "firm.example": (131, 0, 0, 0),
+        "slow.example": (1, 2, 0, 0),
+        "other.example": (0, 0, 1, 0),
+    }
+    assert of(store, REFUSAL) == {
+        "550 5.1.1 ... unknown": (0, 0, 1, 0),
+        "450 4.2.1 Try again, job ...": (0, 2, 0, 0),
+    }
+    assert sum(sums[0] for sums in of(store, LATENCY).values()) == 131
+
+
+def test_what_is_held_is_counted(store: Store) -> None:
+    """By the policy for an unknown outcome, and because its worker stopped."""
+    desk = Desk(store, replace(SETTINGS, on_ambiguous="hold"))
+    desk.transport.answer_with(LOST)
+    store.put(a_message("ada@firm.example"))
+    desk.drain()
+    assert total(store) == (0, 0, 0, 1)
+
+    store.put(a_message("bob@firm.example"))
+    with store.writing() as connection:
+        long_ago = clock.now() - timedelta(minutes=5)
+        queue.claim(connection, limit=1, worker="w", lease=timedelta(seconds=1), now=long_ago)
+        outbox_rows.change(connection, lease_until=long_ago)
+        late = sa.update(DELIVERY).where(DELIVERY.c.status == Status.QUEUED)
+        connection.execute(late.values(status="sending", due_at=None))
+        outbox_rows.change(connection, lease_until=None)
+        stopped = sa.update(DELIVERY).where(DELIVERY.c.status == Status.SENDING)
+        connection.execute(stopped.values(lease_until=long_ago, worker="w"))
+    store.put(a_message("cleo@firm.example"))
+    desk.drain()
+    assert store.statuses() == {"held": 2, "sent": 1}
+    assert total(store) == (1, 0, 0, 2)
+    assert of(store, KIND) == {"notification": (1, 0, 0, 2)}
+
+
+@contextmanager
+def failing_once(store: Store, when: str) -> Iterator[list[int]]:
+    """The first commit of a record fails: before it, or after the database has done it."""
+    failed: list[int] = []
+    writing = store.writing
+
+    @contextmanager
+    def breaking() -> Iterator[sa.Connection]:
+        recorded: list[bool] = []
+
+        def look(_c: Any, _u: Any, statement: str, *_: Any) -> None:
+            recorded.append("interaction_mail_activity" in statement)
+
+        with writing() as connection:
+            sa.event.listen(connection, "before_cursor_execute", look)
+            try:
+                yield connection
+                if when == "before" and any(recorded) and not failed:
+                    failed.append(1)
+                    raise sa.exc.OperationalError("", {}, Exception("gone"))
+            finally:
+                sa.event.remove(connection, "before_cursor_execute", look)
+        if when == "after" and any(recorded) and not failed:
+            failed.append(1)
+            raise sa.exc.OperationalError("", {}, Exception("gone"))
+
+    store.writing = breaking  # type: ignore[method-assign]
+    yield failed
+    store.writing = writing  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_record_is_counted_once_however_it_fails(store: Store, when: str) -> None:
+    """Counts are in the transaction of the record: both are there, or neither."""
+    desk = Desk(store)
+    store.put(*(a_message(f"p{number}@firm.example") for number in range(5)))
+    with failing_once(store, when) as failed:
+        desk.drain()
+    assert failed
+    assert store.statuses() == {"sent": 5}
+    assert total(store) == (5, 0, 0, 0)
+
+
+def test_a_claim_that_was_lost_is_not_counted(store: Store) -> None:
+    """Who records it later, counts it."""
+    desk = Desk(store)
+    store.put(a_message("ada@firm.example"))
+    with store.writing() as connection:
+        at = clock.now()
+        (mine,) = queue.claim(connection, limit=1, worker="w", lease=timedelta(seconds=0), now=at)
+    desk.again(0)
+    assert store.message(mine.id).status == "sent"
+    assert total(store) == (1, 0, 0, 0)
+
+
+def test_several_workers_write_rows_of_their_own(store: Store) -> None:
+    """Side by side from one queue, and the sum is that of the rows."""
+    store.put(*(a_message(f"p{number}@firm.example") for number in range(300)))
+    desks = [Desk(store) for _ in range(3)]
+    threads = [threading.Thread(target=desk.drain) for desk in desks]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert store.statuses() == {"sent": 300}
+    assert total(store) == (300, 0, 0, 0)
+    with store.reading() as connection:
+        writers = sa.select(ACTIVITY.c.writer).where(ACTIVITY.c.what == TOTAL).distinct()
+        assert 1 <= len(connection.scalars(writers).all()) <= 3
+
+
+def put_counts(store: Store, at: datetime, *, name: str = "firm.example") -> None:
+    """A message that was sent and one that was refused, by a process of its own."""
+    found = counts.Counts(counts.Names())
+    found.message(at, "request", Status.SENT, made_at=at - timedelta(seconds=2))
+    found.recipient(at, f"ada@{name}", Status.SENT)
+    found.refused(at, ["550 no"], uuid.uuid4())
+    with store.writing() as connection:
+        tally._add(connection, found.rows(uuid.uuid4()))
+
+
+def spans(store: Store, what: str) -> Counter[tuple[datetime, uuid.UUID]]:
+    with store.reading() as connection:
+        found = connection.execute(sa.select(ACTIVITY).where(ACTIVITY.c.what == what)).all()
+    return Counter((row.at, row.writer) for row in found)
+
+
+def test_minutes_become_hours_and_hours_days(store: Store) -> None:
+    """Each at its age; nothing is lost or counted twice, however often they are merged."""
+    minutes = [NOW - timedelta(minutes=m) for m in (1, 90, 150, 151, 200, 60 * 24 * 3, 60 * 24 * 9)]
+    for at in minutes:
+        put_counts(store, at)
+        put_counts(store, at)
+    before = summed(store)
+    for _ in range(2):
+        tally.merge(store, NOW)
+        assert summed(store) == before
+    merged = {place for place in spans(store, TOTAL) if place[1] in (HOURS, DAYS)}
+    hours = {f"{at:%m-%d %H:%M}" for at, writer in merged if writer == HOURS}
+    assert hours == {"11-28 08:00", "11-28 07:00", "11-25 10:00"}
+    assert {f"{at:%m-%d %H:%M}" for at, writer in merged if writer == DAYS} == {"11-19 00:00"}
+    days = {at for at, writer in spans(store, DOMAIN) if writer == DAYS}
+    assert {at.day for at in days} == {25, 19}
+
+
+def test_two_processes_may_merge_at_the_same_time(store: Store) -> None:
+    """One waits for the other, and finds nothing left to do."""
+    for minute in range(40):
+        put_counts(store, NOW - timedelta(hours=4, minutes=minute))
+    before = summed(store)
+    errors: list[Exception] = []
+
+    def merge() -> None:
+        try:
+            tally.merge(store, NOW)
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=merge) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert summed(store) == before
+
+
+def test_a_day_has_two_hundred_domains_and_others(store: Store) -> None:
+    """Of one process, and after the days of several were merged: the most frequent stay."""
+    at = NOW - timedelta(days=4)
+    for process in range(2):
+        found = counts.Counts(counts.Names())
+        for number in range(210):
+            found.recipient(at, f"a@d{process}-{number:03}.example", Status.SENT)
+        found.recipient(at, f"a@d{process}-000.example", Status.SENT)
+        with store.writing() as connection:
+            tally._add(connection, found.rows(uuid.uuid4()))
+    assert len(of(store, DOMAIN)) == 401
+    tally.merge(store, NOW)
+    domains = of(store, DOMAIN)
+    assert len(domains) == 201
+    assert sum(sums[0] for sums in domains.values()) == 422
+    assert domains["d0-000.example"] == domains["d1-000.example"] == (2, 0, 0, 0)
+
+
+def test_a_new_process_knows_the_domains_of_the_day(store: Store) -> None:
+    """It does not name two hundred more."""
+    first, second = Desk(store), Desk(store)
+    store.put(*(a_message(f"a@d{number}.example") for number in range(counts.MOST)))
+    first.drain()
+    store.put(a_message("a@d1.example"), a_message("a@new.example"))
+    second.drain()
+    domains = of(store, DOMAIN)
+    assert len(domains) == counts.MOST + 1
+    assert (domains["d1.example"][0], domains[counts.OTHER][0]) == (2, 1)
+
+
+def test_the_purge_forgets_old_counts(store: Store) -> None:
+    """At the age at which messages go."""
+    put_counts(store, NOW - timedelta(days=100))
+    put_counts(store, NOW - timedelta(days=80))
+    limits = {"bodies": timedelta(days=7), "logs": timedelta(days=90)}
+    retention.purge(store, now=NOW, **limits)
+    assert total(store) == (1, 0, 0, 0)
+
+
+def test_rebuilt_counts_are_the_same(store: Store) -> None:
+    """From the messages and attempts that are there: totals, kinds, domains, refusals, times."""
+    desk = Desk(store, replace(SETTINGS, on_ambiguous="hold"))
+    desk.transport.refuse("eve@other.example", "550 5.1.1 <eve@other.example> unknown")
+    desk.transport.refuse("bob@slow.example", "450 4.2.1 Try again later")
+    store.put(*(a_message(f"p{number}@firm.example") for number in range(20)))
+    store.put(
+        a_message("eve@other.example"),
+        a_message("bob@slow.example", "ada@firm.example", "eve@other.example"),
+        a_message("bob@slow.example", expires_at=clock.now() + timedelta(seconds=40)),
+        a_message("Mixed@FIRM.example"),
+    )
+    failed = replace(
+        a_message(status=Status.FAILED), reason=Reason.NOT_CONFIGURED, content=None, recipients=()
+    )
+    store.put(failed)
+    desk.drain()
+    desk.again()
+    with store.writing() as connection:
+        outbox_rows.change(connection, expires_at=clock.now() - timedelta(seconds=1))
+    desk.again()
+    desk.transport.answer_with(LOST)
+    store.put(a_message("dan@firm.example"))
+    desk.drain()
+    counted = summed(store)
+    assert counted[TOTAL, ""][3] == 1
+    assert len(store.statuses()) == 3
+
+    later = clock.now() + timedelta(hours=2)
+    assert recount.rebuild(store, later) == 26
+    assert summed(store) == counted
+    assert recount.rebuild(store, later) == 26
+    assert summed(store) == counted
+
+
+def test_what_is_counted_while_it_is_rebuilt_stays(store: Store) -> None:
+    """This hour is that of the processes themselves."""
+    desk = Desk(store)
+    store.put(a_message(), a_message())
+    desk.drain()
+    put_counts(store, clock.now() - timedelta(hours=3))  # of what is gone
+    recount.rebuild(store, clock.now())
+    assert total(store) == (2, 0, 0, 0)
+
+
+def test_rebuilt_counts_go_where_merged_ones_are(store: Store) -> None:
+    """A message of last month counts for its day, one of yesterday for its hour."""
+    desk = Desk(store)
+    store.put(*(a_message() for _ in range(3)))
+    desk.drain()
+    hour = begin_of(HOUR, clock.now())
+    with store.reading() as connection:
+        ids = connection.scalars(sa.select(DELIVERY.c.id)).all()
+    with store.writing() as connection:
+        for id, days in zip(ids, (0, 1, 20), strict=True):
+            then = hour - timedelta(days=days)
+            outbox_rows.change(connection, id, created_at=then, finished_at=then)
+    recount.rebuild(store, hour + timedelta(minutes=65))
+    with store.reading() as connection:
+        rows = connection.execute(
+            sa.select(ACTIVITY).where(ACTIVITY.c.what == TOTAL).order_by(ACTIVITY.c.at)
+        ).all()
+    assert [row.sent for row in rows] == [1, 1, 1]
+    assert [row.writer for row in rows][:2] == [DAYS, HOURS]
+    assert rows[2].writer not in (DAYS, HOURS)
+
+
+def test_what_was_to_leave_later_took_no_time_until_then(store: Store) -> None:
+    """Its time to be accepted begins when it was to leave."""
+    desk = Desk(store)
+    late = a_message()
+    store.put(replace(late, created_at=late.created_at - timedelta(days=1)))
+    store.put(replace(a_message(), created_at=late.created_at - timedelta(days=1)))
+    with store.writing() as connection:
+        due = sa.update(DELIVERY).where(DELIVERY.c.id != late.id)
+        connection.execute(due.values(due_at=DELIVERY.c.created_at))
+    desk.drain()
+    buckets = sorted(int(name) for name in of(store, LATENCY))
+    day = counts.bucket_of(24 * 3600)
+    assert [buckets[0] < counts.bucket_of(60), buckets[1] == day] == [True, True]

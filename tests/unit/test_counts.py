@@ -1,0 +1,208 @@
+"""What is counted of mail, and how it is merged: rules without a database."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from datetime import datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from flask_interaction_mail.outbox import counts
+from flask_interaction_mail.outbox.counts import (
+    BOUNDS,
+    DAY,
+    DAYS,
+    DOMAIN,
+    HOUR,
+    HOURS,
+    KIND,
+    MINUTE,
+    OTHER,
+    REFUSAL,
+    TOTAL,
+    Counts,
+    Names,
+    Span,
+    Sums,
+    begin_of,
+    bucket_of,
+    domain_of,
+    in_common,
+    quantile,
+    refusals,
+    span_of,
+)
+from flask_interaction_mail.values import Status
+
+NOW = datetime(2026, 11, 28, 10, 30, 12, 5)  # noqa: DTZ001 - as the database has it, in UTC
+TIMES = st.floats(min_value=0.001, max_value=3600 * 24 * 60)
+
+
+def exact(times: list[float], share: float) -> float:
+    """The time within which that share of them is."""
+    ordered = sorted(times)
+    wanted = share * len(ordered)
+    return next(time for number, time in enumerate(ordered, 1) if number >= wanted)
+
+
+def counted(times: list[float]) -> dict[int, int]:
+    buckets: dict[int, int] = {}
+    for time in times:
+        buckets[bucket_of(time)] = buckets.get(bucket_of(time), 0) + 1
+    return buckets
+
+
+@given(st.lists(TIMES, min_size=1, max_size=200), st.sampled_from([0.5, 0.95, 1.0]))
+def test_a_quantile_is_at_most_a_tenth_off(times: list[float], share: float) -> None:
+    """For any times from a millisecond to two months."""
+    found = quantile(counted(times), share)
+    assert found == pytest.approx(exact(times, share), rel=0.1)
+
+
+@pytest.mark.parametrize("middle", [0.02, 3.0, 900.0])
+def test_a_quantile_of_many_is_at_most_a_tenth_off(middle: float) -> None:
+    """For times that are spread as those of mail are: most short, some a thousand times longer."""
+    chance = random.Random(7)
+    times = [max(0.001, chance.lognormvariate(0, 2) * middle) for _ in range(5000)]
+    for share in (0.5, 0.95):
+        assert quantile(counted(times), share) == pytest.approx(exact(times, share), rel=0.1)
+
+
+def test_bounds_are_fixed() -> None:
+    """What is stored is the number of a bucket, so they may never change."""
+    assert BOUNDS[0] == 0.001
+    assert BOUNDS[40] == pytest.approx(1.4697715679690847)
+    assert len(BOUNDS) == 125
+    assert [bucket_of(time) for time in (-5.0, 0.0, 0.001, 1.0, 1e9)] == [0, 0, 1, 38, 125]
+
+
+def test_nothing_has_no_quantile() -> None:
+    """And what is beyond the last bound is said to be there."""
+    assert quantile({}, 0.5) is None
+    assert quantile({0: 0}, 0.5) is None
+    assert quantile({len(BOUNDS): 1}, 0.5) == BOUNDS[-1]
+
+
+@pytest.mark.parametrize(
+    ("what", "ago", "span"),
+    [
+        (TOTAL, timedelta(minutes=89), None),
+        (TOTAL, timedelta(minutes=91), HOURS),
+        (TOTAL, timedelta(days=8), HOURS),
+        (TOTAL, timedelta(days=8, hours=11), DAYS),
+        (DOMAIN, timedelta(days=1), HOURS),
+        (DOMAIN, timedelta(days=1, hours=11), DAYS),
+    ],
+)
+def test_old_counts_stand_in_hours_and_days(
+    what: str, ago: timedelta, span: uuid.UUID | None
+) -> None:
+    """Totals by the hour for longer, because of the chart of a week."""
+    at = begin_of(MINUTE, NOW - ago)
+    step = {None: MINUTE, HOURS: HOUR, DAYS: DAY}[span]
+    assert span_of(what, at, NOW) == Span(begin_of(step, at), span)
+
+
+@pytest.mark.parametrize(
+    ("reply", "address", "common"),
+    [
+        (
+            "550 5.1.1 <ada@firm.example>: User unknown",
+            "ada@firm.example",
+            "550 5.1.1 ... User unknown",
+        ),
+        ("550 5.1.1 No mailbox ADA.L here", "ada.l@firm.example", "550 5.1.1 No mailbox ... here"),
+        ("450 4.2.0 greylisted, see 4XyZ12ab", "", "450 4.2.0 greylisted, see ..."),
+        ("554 Blocked [192.0.2.7] (2001:db8::25)", "", "554 Blocked ... ..."),
+        ("421-4.7.0  Try\tlater\nplease", "", "421-4.7.0 Try later please"),
+        ("550 5.7.1 mail of ada-lovelace", "ada@firm.example", "550 5.7.1 mail of ...-lovelace"),
+        ("550 al", "al@firm.example", "550 al"),
+        ("The connection was lost.", "", "The connection was lost."),
+        ("", "", ""),
+    ],
+)
+def test_replies_are_told_apart_by_what_they_have_in_common(
+    reply: str, address: str, common: str
+) -> None:
+    """Without addresses, names of mailboxes, and what each reply has of its own."""
+    assert in_common(reply, address) == common
+
+
+@given(st.text(), st.emails())
+def test_no_address_is_left(text: str, address: str) -> None:
+    """Whatever stands around it; and it fits into the column."""
+    found = in_common(f"550 {text}{address} {text}", address)
+    assert address not in found
+    assert len(found) <= 255
+
+
+def test_each_refusal_counts_once_an_attempt() -> None:
+    """Those of recipients, or of the whole message; what was accepted is none."""
+    replies = {"a@x.test": "550 no", "b@x.test": "550 no", "c@x.test": "250 ok"}
+    assert refusals("accepted", "250 ok", replies) == {"550 no"}
+    assert refusals("transient", "451 later", {}) == {"451 later"}
+    assert refusals("transient", None, {}) == set()
+    assert refusals("accepted", "250 ok", {"c@x.test": "250 ok"}) == set()
+
+
+def test_of_an_address_the_domain_is_kept() -> None:
+    """In small letters; what is none has the name of its own."""
+    assert domain_of("Ada@Firm.EXAMPLE") == "firm.example"
+    assert domain_of('"a@b"@firm.example') == "firm.example"
+    assert len(domain_of("a@" + "x" * 400)) == 255
+
+
+def test_a_day_has_two_hundred_names() -> None:
+    """The others are one; another day, and another kind of name, has its own."""
+    names = Names()
+    for number in range(counts.MOST):
+        assert names.of(DOMAIN, NOW, f"d{number}") == f"d{number}"
+    assert names.of(DOMAIN, NOW, "one more") == OTHER
+    assert names.of(DOMAIN, NOW, "d7") == "d7"
+    assert names.of(KIND, NOW, "one more") == "one more"
+    assert names.of(DOMAIN, NOW + DAY, "one more") == "one more"
+    names.forget_before((NOW + DAY).date())
+    assert names.of(DOMAIN, NOW, "one more") == "one more"
+
+
+def test_events_are_summed_by_time_and_name() -> None:
+    """One row for all messages of a kind in an hour; totals have one for a minute."""
+    found = Counts(Names())
+    for second in range(3):
+        at = NOW + timedelta(seconds=second)
+        found.message(at, "request", Status.SENT, made_at=at - timedelta(seconds=1))
+    found.message(NOW, "request", Status.HELD, made_at=NOW)
+    found.recipient(NOW, "ada@firm.example", Status.SENT)
+    found.recipient(NOW, "bob@other.example", Status.FAILED)
+    found.refused(NOW, ["450 later"], uuid.UUID(int=7))
+    writer = uuid.uuid4()
+    minute, hour = begin_of(MINUTE, NOW), begin_of(HOUR, NOW)
+    assert found.rows(writer) == [
+        (DOMAIN, hour, "firm.example", writer, 1, 0, 0, 0, None),
+        (DOMAIN, hour, "other.example", writer, 0, 0, 1, 0, None),
+        (KIND, hour, "request", writer, 3, 0, 0, 1, None),
+        ("latency", hour, str(bucket_of(1.0)), writer, 3, 0, 0, 0, None),
+        ("recipients", hour, "", writer, 1, 0, 1, 0, None),
+        (REFUSAL, hour, "450 later", writer, 0, 1, 0, 0, uuid.UUID(int=7).hex),
+        (TOTAL, minute, "", writer, 3, 0, 0, 1, None),
+    ]
+
+
+def test_what_is_too_new_is_left_to_others() -> None:
+    """Sums over several batches keep the last example."""
+    sums, writer = Sums(), uuid.uuid4()
+    for number in range(2):
+        found = Counts(Names())
+        found.message(NOW, "request", Status.FAILED, made_at=NOW)
+        found.message(NOW - DAY, "request", Status.FAILED, made_at=NOW)
+        found.refused(NOW - DAY, ["550 no"], uuid.UUID(int=number))
+        sums.add(found.merged(NOW, writer, begin_of(HOUR, NOW)))
+    hour = begin_of(HOUR, NOW - DAY)
+    assert sorted(sums.rows()) == [
+        (KIND, hour, "request", HOURS, 0, 0, 2, 0, None),
+        (REFUSAL, hour, "550 no", HOURS, 0, 0, 2, 0, uuid.UUID(int=1).hex),
+        (TOTAL, hour, "", HOURS, 0, 0, 2, 0, None),
+    ]
