@@ -22,6 +22,7 @@ FIGURES = (
     "idle",
     "shapes",
     "builds",
+    "panel",
     "claims",
 )
 
