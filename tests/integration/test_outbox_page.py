@@ -11,14 +11,16 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from bs4 import BeautifulSoup
+from flask_admin import Admin
 
 from flask_interaction_mail import clock, request_merge, send_notification
 from flask_interaction_mail.models import AttemptRow, RecipientRow
 from flask_interaction_mail.outbox import listing
 from flask_interaction_mail.values import Party
 from tests import outbox_rows
-from tests.host import ADA, NAMELESS, a_merge
-from tests.panel import OUTBOX, Panel, form_values, opened_panel
+from tests.databases import DIALECTS, fresh_database
+from tests.host import ADA, NAMELESS, Host, a_merge
+from tests.panel import OUTBOX, OpenIndex, Panel, form_values, opened_panel
 
 EVERYTHING = {"view", "edit", "test", "outbox", "body", "resend"}
 
@@ -574,3 +576,34 @@ def test_what_changed_since_a_list_was_shown(panel: Panel) -> None:
     assert live.select_one("#im-newer").text == "1 newer: show them"  # type: ignore[union-attr]
     assert live.select_one("#im-states .im-number").text == "3"  # type: ignore[union-attr]
     assert panel.get(OUTBOX + "live?newest=rubbish").select_one("#im-newer").text == ""  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_every_database_gives_the_same_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dialect: str
+) -> None:
+    """Counts, pages of several states, a Message-ID, an address, a word, and what is newer."""
+    monkeypatch.setattr(listing, "PAGE", 2)
+    monkeypatch.setattr(listing, "MOST", 1)
+    with fresh_database(dialect, tmp_path) as url:
+        host = Host(url, admin=Admin(index_view=OpenIndex()))
+        host.configure()
+        panel = Panel(host)
+        for number, word in enumerate(("queued", "sent", "deferred", "sent", "queued", "sending")):
+            at = clock.to_db(_day(2020, 1, 1 + number))
+            change(panel, send(panel, f"m{number}"), status=word, created_at=at)
+        page = panel.get(OUTBOX + "?status=waiting")
+        assert [one.text for one in page.select(".im-number")][:3] == ["4+", "3+", "1+"]
+        seen = subjects(page)
+        seen += subjects(panel.get(str(page.find("a", rel="next")["href"])))  # type: ignore[index]
+        assert seen == ["m5", "m4", "m2", "m0"]
+        wanted = next(row for row in host.rows() if row.subject == "m3")
+        assert subjects(panel.get(f"{OUTBOX}?q={wanted.message_id[1:-1]}")) == ["m3"]
+        assert subjects(panel.get(f"{OUTBOX}?q=Ada@firm.example&kind=notification")) == ["m5", "m4"]
+        assert subjects(panel.get(f"{OUTBOX}?q=ada@firm.example&kind=other")) == []
+        assert subjects(panel.get(f"{OUTBOX}?q=M1")) == ["m1"]
+        assert subjects(panel.get(f"{OUTBOX}?since=2020-01-02&until=2020-01-02")) == ["m1"]
+        newer = f"{OUTBOX}live?newest={wanted.created_at.isoformat()}_{wanted.id.hex}"
+        assert panel.get(newer).select_one("#im-newer").text == "2 newer: show them"  # type: ignore[union-attr]
+        panel.get(f"{OUTBOX}{wanted.id}/")
+        host.close()
