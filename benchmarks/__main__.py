@@ -23,6 +23,7 @@ FIGURES = (
     "shapes",
     "activity",
     "builds",
+    "panel",
     "claims",
 )
 

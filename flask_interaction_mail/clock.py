@@ -1,8 +1,13 @@
-"""Instants: aware UTC for hosts, naive UTC in the database."""
+"""Instants: aware UTC for hosts, naive UTC in the database, a reader's zone on pages."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, tzinfo
+from typing import Final
+
+_ZONE: Final = re.compile(r"[A-Za-z][\w+-]*(/[A-Za-z][\w+-]*){0,2}", re.ASCII)
+_LONGEST: Final = 40  # characters in the name of a zone
 
 
 def now() -> datetime:
@@ -40,3 +45,15 @@ def from_text(text: str) -> datetime | None:
     except ValueError:
         return None
     return found if found.tzinfo is None else None
+
+
+def zone_named(name: str) -> tzinfo | None:
+    """The time zone with this IANA name; None where this machine knows none."""
+    if len(name) > _LONGEST or not _ZONE.fullmatch(name):
+        return None
+    from zoneinfo import ZoneInfo  # late: a process that shows no times does without it
+
+    try:
+        return ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # unknown, damaged, or a folder of zones
+        return None

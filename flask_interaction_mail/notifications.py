@@ -86,7 +86,7 @@ def cancel_notification(
     ):
         return True
     if connection is None:
-        return operations.cancel(state, *ids)
+        return bool(operations.cancel(state, *ids))
     cancel = partial(messages.cancel, connection, ids, Reason.WITHDRAWN, clock.now())
     cancelled = change_or_skip(connection, cancel)
     if cancelled:

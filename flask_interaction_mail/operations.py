@@ -30,7 +30,8 @@ from .messages.compose import Identity, RoutingContext, compose_message, failed_
 from .messages.explain import DryRun, explain
 from .messages.intent import Addressees, Intent, Texts
 from .messages.letterhead import letterhead_of
-from .messages.message import NewMessage
+from .messages.message import NewMessage, elsewhere, with_step
+from .messages.route import step
 from .outbox import messages
 from .outbox.insert import fitted, insert
 from .settings.layers import InForce
@@ -259,12 +260,19 @@ def compose_or_fail(
 
 
 def resend(
-    state: State, id: uuid.UUID, *, by: str | None = None, after: uuid.UUID | None = None
+    state: State,
+    id: uuid.UUID,
+    *,
+    by: str | None = None,
+    after: uuid.UUID | None = None,
+    to: str | None = None,
+    job: uuid.UUID | None = None,
 ) -> Notification:
     """Route the intent of message ``id`` again and queue it as a new message.
 
     ``by`` is the name of who asks. ``after`` is the latest resend that they know of, None if they
-    know of none. Commits a transaction of its own.
+    know of none. With ``to``, one address, the copy goes there and to nobody else. ``job`` is that
+    of which it is a part. Commits a transaction of its own.
 
     Raises:
         LookupError: there is no such message.
@@ -279,50 +287,68 @@ def resend(
         resends.check(connection, id, after)
         original = resends.original(connection, id)
         settings = state.settings.current(connection).settings
-    identity = Identity.again(original, resend_of=id, by=by)
+    if to is not None:
+        original = elsewhere(original, to)
+    identity = Identity.again(original, resend_of=id, by=by, job=job)
     message = compose(state, original.intent, identity, settings)
+    if to is not None:
+        to = message.recipients[0].address  # in full, so that it can be found and erased
+        message = with_step(message, step("elsewhere", who=by or "somebody", address=to))
     with state.database.writing() as connection:
         resends.lock(connection, id)
         resends.check(connection, id, after)
         if not insert(connection, [message]):
             raise StillWaiting("Another message with its key was made meanwhile: look at that.")
-        _note(connection, "resent", by, [id])
+        _note(connection, "resent", by, [id], job, detail=to or "")
     return _announce(state, [message.id])[message.id]
 
 
-def cancel(state: State, *ids: uuid.UUID, by: str | None = None) -> bool:
-    """Cancel those of the messages that have not left; True if there were any.
+def cancel(
+    state: State, *ids: uuid.UUID, by: str | None = None, job: uuid.UUID | None = None
+) -> list[uuid.UUID]:
+    """Cancel those of the messages that have not left; gives those that were.
 
-    ``by`` is the name of who asks, for the history; None for the host's own code.
+    ``by`` is the name of who asks, for the history; None for the host's own code. ``job`` is that
+    of which it is a part.
 
     Commits a transaction of its own.
     """
     with state.database.writing() as connection:
         cancelled = messages.cancel(connection, ids, Reason.WITHDRAWN, clock.now())
-        _note(connection, "cancelled", by, cancelled)
+        _note(connection, "cancelled", by, cancelled, job)
     _announce(state, cancelled)
-    return bool(cancelled)
+    return cancelled
 
 
-def release(state: State, id: uuid.UUID, *, by: str | None = None) -> bool:
-    """Queue a held message unchanged; False if it is not held any more.
+def release(
+    state: State, *ids: uuid.UUID, by: str | None = None, job: uuid.UUID | None = None
+) -> list[uuid.UUID]:
+    """Queue held messages unchanged; gives those that were still held.
 
-    ``by`` is the name of who asks, for the history.
+    ``by`` is the name of who asks, for the history. ``job`` is that of which it is a part.
 
     Commits a transaction of its own.
     """
     with state.database.writing() as connection:
-        released = messages.release(connection, [id], clock.now())
-        _note(connection, "released", by, released)
+        released = messages.release(connection, ids, clock.now())
+        _note(connection, "released", by, released, job)
     _announce(state, released)
-    return bool(released)
+    return released
 
 
-def _note(connection: sa.Connection, what: str, by: str | None, ids: Iterable[uuid.UUID]) -> None:
+def _note(
+    connection: sa.Connection,
+    what: str,
+    by: str | None,
+    ids: Iterable[uuid.UUID],
+    job: uuid.UUID | None,
+    *,
+    detail: str = "",
+) -> None:
     if by is not None:
         from .outbox import deeds  # late: what an administrator does is rare
 
-        deeds.note(connection, deeds.What(what), by, ids, clock.now())
+        deeds.note(connection, deeds.What(what), by, ids, clock.now(), job=job, detail=detail)
 
 
 def _announce(state: State, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Notification]:

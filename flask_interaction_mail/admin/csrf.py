@@ -7,6 +7,7 @@ import secrets
 from typing import Any
 
 from flask import current_app, request, session
+from itsdangerous import URLSafeSerializer
 from wtforms import Form, ValidationError
 from wtforms.csrf.core import CSRF
 from wtforms.meta import DefaultMeta
@@ -26,9 +27,7 @@ class SessionToken(CSRF):
 
     def generate_csrf_token(self, csrf_token_field: Any) -> str:  # noqa: ARG002
         """The token of the present session."""
-        if not isinstance(session.get(_NONCE), str):
-            session[_NONCE] = secrets.token_hex(32)
-        return hmac.new(_key(), session[_NONCE].encode(), "sha256").hexdigest()
+        return hmac.new(_key(), _nonce(), "sha256").hexdigest()
 
     def validate_csrf_token(self, form: Any, field: Any) -> None:  # noqa: ARG002
         """Raise ``ValidationError`` unless the token is that of the present session."""
@@ -93,6 +92,11 @@ class PanelForm(Form):
         return self[self.meta.csrf_field_name]
 
 
+def signer(purpose: str) -> URLSafeSerializer:
+    """Signs what a page carries for ``purpose``, valid as long as the visitor's session."""
+    return URLSafeSerializer(_key() + _nonce(), salt=f"interaction-mail {purpose}")
+
+
 def is_same_origin() -> bool:
     """Whether a page of this site sent the request; True for old browsers, which do not say.
 
@@ -110,6 +114,13 @@ def _stale() -> ValidationError:
 def _host_protects() -> bool:
     protection = current_app.extensions.get("csrf")
     return type(protection).__module__.partition(".")[0] == "flask_wtf"
+
+
+def _nonce() -> bytes:
+    """What only this session knows; made with the first page that needs it."""
+    if not isinstance(session.get(_NONCE), str):
+        session[_NONCE] = secrets.token_hex(32)
+    return str(session[_NONCE]).encode()
 
 
 def _key() -> bytes:

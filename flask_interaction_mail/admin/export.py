@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy as sa
 
-from ..outbox import listing
+from ..outbox import exporting
 from ..outbox.filters import Filters
-from ..values import RecipientVerdict
 from .message_view import from_of
 
-COLUMNS: Final = (
-    *("created (UTC)", "finished (UTC)", "status", "reason", "details", "kind", "subject"),
+_TIMES: Final = ("created", "finished")
+_OTHERS: Final = (
+    *("status", "reason", "details", "kind", "subject"),
     *("from", "to", "cc", "bcc", "replies", "attempts", "message id", "number"),
 )
 _LINES: Final = 500  # of a piece
@@ -30,24 +29,34 @@ _STARTS: Final = r"=+\-@\uff1d\uff0b\uff0d\uff20\ufe66\ufe62\ufe63\ufe6b\u2212"
 # A formula may follow blanks, quotes and the like. It may also follow what a spreadsheet with
 # other settings takes for the end of a cell.
 _RISKY: Final = re.compile(rf"(?:\A|(?<=[;,\t\r\n]))(?=[^\w;,\t\r\n]*[{_STARTS}])|\A(?=[\t\r\n])")
+# Most cells are one, which this sees at once: no such character before the first letter or digit,
+# and nothing that could end the cell.
+_HARMLESS: Final = re.compile(rf"(?:[^\w;,\t\r\n{_STARTS}]*\w[^;,\t\r\n]*)?")
+Recipient = Sequence[Any]  # field, name, address, status, reply
 
 
 def pieces(
-    reading: Callable[[], AbstractContextManager[sa.Connection]], filters: Filters
+    reading: Callable[[], AbstractContextManager[sa.Connection]],
+    filters: Filters,
+    zone: tzinfo = UTC,
 ) -> Iterator[str]:
-    """The file in pieces of up to 500 messages, newest first.
+    """The file in pieces, newest first, with times in ``zone``.
 
     No transaction is open while a piece is on its way to the reader.
     """
-    mark, head = _BOM, [COLUMNS]
+    mark, head, local = _BOM, [columns(zone)], _local(zone)
     while True:
         with reading() as connection:
-            page = listing.export_page(connection, filters)
-        if head or page.lines:  # an empty piece could be taken for the end
-            yield mark + _text([*head, *(map(safe, _cells(line)) for line in page.lines)])
-        if not page.older:
+            piece = exporting.piece(connection, filters)
+        lines = [
+            _cells(row, recipients, local)
+            for row, recipients in zip(piece.rows, piece.recipients, strict=True)
+        ]
+        if head or lines:  # an empty piece could be taken for the end
+            yield mark + _text([*head, *lines])
+        if not piece.older:
             return
-        mark, head, filters = "", [], replace(filters, before=page.older)
+        mark, head, filters = "", [], replace(filters, before=piece.older)
 
 
 def table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> Iterator[str]:
@@ -58,51 +67,63 @@ def table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> Iterator[st
         yield _text(map(safe, line) for line in piece)
 
 
+def columns(zone: tzinfo = UTC) -> tuple[str, ...]:
+    """The names of the columns."""
+    return (*(f"{name} ({zone})" for name in _TIMES), *_OTHERS)
+
+
 def safe(text: str) -> str:
     """``text`` as a cell that no spreadsheet takes for a formula, with an apostrophe in front.
 
     Source: OWASP, "CSV Injection".
     """
-    return _RISKY.sub("'", text)
+    return text if _HARMLESS.fullmatch(text) else _RISKY.sub("'", text)
+
+
+_word: Final = lru_cache(maxsize=1024)(safe)  # thousands of messages have a few of these
 
 
 def _text(lines: Iterable[Iterable[str]]) -> str:
-    written = io.StringIO(newline="")
-    csv.writer(written, quoting=csv.QUOTE_ALL).writerows(lines)
-    return written.getvalue()
+    return "".join(map(_line, lines))
 
 
-def _cells(line: listing.Line) -> tuple[str, ...]:
-    row = line.row
+def _line(cells: Iterable[str]) -> str:
+    """A line of quoted cells (RFC 4180 §2), in a fifth of the time of ``csv.writer``."""
+    quoted = '","'.join([cell.replace('"', '""') for cell in cells])
+    return f'"{quoted}"\r\n'
+
+
+def _cells(
+    row: Any, recipients: Sequence[Recipient], local: Callable[[datetime], datetime]
+) -> tuple[str, ...]:
+    """Those of a message; what is neither a time nor a number may come from anybody."""
+    _, created, finished, status, reason, detail, attempts, kind, subject, message_id, *more = row
+    sender, head = more
+    people: dict[str, list[str]] = {"to": [], "cc": [], "bcc": []}
+    verdicts = []
+    for field, name, address, verdict, reply in recipients:
+        if field in people:
+            people[field].append(f"{name} <{address}>" if name else address)
+        verdicts.append(f"{address}: {verdict} ({reply})" if reply else f"{address}: {verdict}")
     return (
-        _instant(row.created_at),
-        _instant(row.finished_at),
-        row.status,
-        row.reason or "",
-        row.detail or "",
-        row.kind,
-        row.subject,
-        row.sender or from_of(row.head),
-        *(_people(line.recipients, field) for field in ("to", "cc", "bcc")),
-        "; ".join(map(_verdict, line.recipients)),
-        str(row.attempts),
-        row.message_id or "",
+        local(created).isoformat(" ", "seconds"),
+        local(finished).isoformat(" ", "seconds") if finished else "",
+        _word(status),
+        _word(reason or ""),
+        safe(detail) if detail else "",
+        _word(kind),
+        safe(subject),
+        _word(sender or from_of(head)),
+        *[safe(", ".join(named)) if named else "" for named in people.values()],
+        safe("; ".join(verdicts)) if verdicts else "",
+        str(attempts),
+        safe(message_id) if message_id else "",
         str(row.id),
     )
 
 
-def _instant(instant: datetime | None) -> str:
-    return instant.isoformat(" ", "seconds") if instant else ""
-
-
-def _people(recipients: Iterable[RecipientVerdict], field: str) -> str:
-    return ", ".join(
-        f"{recipient.name} <{recipient.address}>" if recipient.name else recipient.address
-        for recipient in recipients
-        if recipient.field == field
-    )
-
-
-def _verdict(recipient: RecipientVerdict) -> str:
-    reply = f" ({recipient.reply})" if recipient.reply else ""
-    return f"{recipient.address}: {recipient.status}{reply}"
+def _local(zone: tzinfo) -> Callable[[datetime], datetime]:
+    """What gives a naive time in UTC as one in ``zone``."""
+    if zone is UTC:
+        return lambda instant: instant
+    return lambda instant: instant.replace(tzinfo=UTC).astimezone(zone).replace(tzinfo=None)

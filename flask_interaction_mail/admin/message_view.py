@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from email import message_from_bytes, policy
-from email.message import EmailMessage
+from email.message import EmailMessage, Message
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from ..messages.intent import Intent
+from ..text import one_line
 
 _FROM: Final = re.compile(rb"^From:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)", re.MULTILINE)
+_WITH_FILES: Final = ("multipart/mixed", "multipart/related")
 
 
 # For srcdoc, which works where a host forbids all frames. The sandbox, and this policy ahead of
@@ -22,11 +25,20 @@ _FRAMED: Final = (
 )
 
 
+class File(NamedTuple):
+    """A file in a message, under a name in one line."""
+
+    name: str
+    content_type: str
+    data: bytes
+
+
 class Body(NamedTuple):
-    """The texts of a message; both None after they were purged."""
+    """The texts of a message, both None after they were purged, and its files."""
 
     text: str | None
     html: str | None
+    files: tuple[File, ...] = ()
 
     @property
     def framed(self) -> str:
@@ -49,15 +61,19 @@ def from_of(head: bytes | None) -> str:
 
 
 def body_of(content: bytes | None, intent: str) -> Body:
-    """The texts of the message that is sent; of its intent if routing has not succeeded."""
+    """What is in the message that is sent; in its intent if routing has not succeeded."""
     if content:
         message = _parsed(content)
-        return Body(text=_part(message, "plain"), html=_part(message, "html"))
+        files = tuple(_files(message))
+        return Body(text=_part(message, "plain"), html=_part(message, "html"), files=files)
     try:
         intended = Intent.from_json(intent)
     except ValueError:
         return Body(text=None, html=None)
-    return Body(text=intended.text, html=intended.html)
+    attached = (
+        File(one_line(file.filename), file.content_type, file.data) for file in intended.attachments
+    )
+    return Body(text=intended.text, html=intended.html, files=tuple(attached))
 
 
 @lru_cache(maxsize=256)  # thousands of messages have a few senders
@@ -72,3 +88,24 @@ def _parsed(content: bytes) -> EmailMessage:
 def _part(message: EmailMessage, kind: Literal["plain", "html"]) -> str | None:
     part = message.get_body((kind,))
     return str(part.get_content()) if part is not None else None
+
+
+def _files(message: EmailMessage) -> Iterator[File]:
+    for part in message.walk():
+        if part.get_content_type() in _WITH_FILES:
+            for file in part.iter_attachments():
+                yield File(
+                    one_line(file.get_filename() or ""), file.get_content_type(), _data(file)
+                )
+
+
+def _data(part: EmailMessage) -> bytes:
+    data = part.get_payload(decode=True)
+    if isinstance(data, bytes):
+        return data
+    inner = part.get_payload()  # a message, or several parts
+    return b"".join(map(_bytes, inner)) if isinstance(inner, list) else b""
+
+
+def _bytes(part: object) -> bytes:
+    return part.as_bytes() if isinstance(part, Message) else str(part).encode()

@@ -3,44 +3,40 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlencode
 
-import sqlalchemy as sa
 from flask import Response, abort, flash, redirect, request, stream_with_context, url_for
 from flask.typing import ResponseReturnValue
 from flask_admin import expose
 
 from .. import clock, operations
 from ..errors import InteractionMailError, SentAgain
-from ..logs import log
-from ..text import one_line
 from ..values import Kind, Reason, Right, Status
+from .asked import filters_asked, id_from
+from .body_pages import BodyPages, keep, note_reading
+from .bulk_pages import BulkPages
 from .csrf import PanelForm
-from .panel_view import PanelView, current_actor, may, need, state, token_is_valid
-from .texts import OUT_OF_DATE, gettext
+from .panel_view import current_actor, may, need, state, token_is_valid
+from .texts import OUT_OF_DATE, TABS, badge, gettext, reader_zone
 
 if TYPE_CHECKING:
     from ..outbox.filters import Filters
+    from ..outbox.listing import Tally
     from .message_view import Body
-
-# Nothing is loaded and nothing runs: only the styles within the message itself apply.
-_BODY_POLICY = (
-    "default-src 'none'; style-src 'unsafe-inline'; sandbox; frame-ancestors 'self'; "
-    "base-uri 'none'; form-action 'none'"
-)
 
 _TOO_LATE: Final = (
     "Too late: it has left, is on its way together with others, or was called back already."
 )
 _NOT_HELD: Final = "It is not held any more, or is on its way together with others."
+_MOVING: Final = (Status.QUEUED, Status.SENDING, Status.DEFERRED, Status.HELD)
+_FOLLOWED: Final = 60  # messages that a page asks about
 
 
-class OutboxView(PanelView):
+class OutboxView(BulkPages, BodyPages):
     """The list of all messages, the details of each, and what can be done with it."""
 
     right = Right.OUTBOX
@@ -50,17 +46,48 @@ class OutboxView(PanelView):
     def index_view(self) -> ResponseReturnValue:
         """The list, newest first."""
         from ..outbox import listing  # late, as below: loaded with the first page that is opened
+        from ..outbox.filters import SIZES
 
-        filters = _filters()
+        filters, seen = filters_asked(), clock.now()
         with state().database.reading() as connection:
             page = listing.page(connection, filters)
+            counted = listing.counts(connection, filters)
         return self.page(
             "outbox.html",
             page=page,
             filters=filters,
-            statuses=tuple(Status),
+            seen=seen.isoformat(),
+            tabs_of_states=_tabs(filters, counted),
+            total=listing.tally(counted, filters.statuses) if counted else None,
+            newest=page.newest if not filters.place else "",
+            moving=_MOVING,
             reasons=tuple(Reason),
             kinds=tuple(Kind),
+            sizes=SIZES,
+            zone=reader_zone(),
+            form=PanelForm(),
+        )
+
+    @expose("/live")
+    def live(self) -> ResponseReturnValue:
+        """What has changed since a list was shown: its messages, the counts, and newer ones."""
+        from ..outbox import listing
+        from ..outbox.filters import place_from
+
+        filters, place = filters_asked(), place_from(request.args.get("newest", ""))
+        ids = [id_from(text) for text in request.args.getlist("row")[:_FOLLOWED]]
+        with state().database.reading() as connection:
+            rows = listing.rows_of(connection, [id for id in ids if id is not None])
+            counted = listing.counts(connection, filters)
+            newer = listing.newer(connection, filters, place) if place else 0
+        return self.render(
+            "interaction_mail/admin/outbox_live.html",
+            state_badge=badge,
+            rows=rows,
+            newer=newer,
+            filters=filters,
+            moving=_MOVING,
+            tabs_of_states=_tabs(filters, counted),
         )
 
     @expose("/export.csv")
@@ -69,11 +96,11 @@ class OutboxView(PanelView):
         from ..outbox import deeds
         from .export import pieces
 
-        filters = replace(_filters(), before="")
-        pieces_left = pieces(state().database.reading, filters)
+        filters = replace(filters_asked(), before="")
+        pieces_left = pieces(state().database.reading, filters, reader_zone())
         first = next(pieces_left)  # an error comes before the response begins
-        asked = urlencode(filters.arguments())
-        _keep(lambda connection, by, now: deeds.note_export(connection, by, asked, now))
+        asked = urlencode(filters.arguments(size="", at=""), safe="@")  # for who erases one
+        keep(lambda connection, by, now: deeds.note_export(connection, by, asked, now))
         return Response(
             stream_with_context(chain((first,), pieces_left)),
             mimetype="text/csv",
@@ -83,7 +110,9 @@ class OutboxView(PanelView):
     @expose("/<uuid:id>/")
     def details_view(self, id: uuid.UUID) -> ResponseReturnValue:
         """Everything about one message; its body only with the right to see it."""
+        from ..messages.route import grouped
         from ..outbox import queries
+        from ..outbox.timeline import timelines
         from .message_view import body_of, headers_of
 
         with state().database.reading() as connection:
@@ -94,29 +123,17 @@ class OutboxView(PanelView):
         return self.page(
             "message.html",
             details=details,
+            timelines=timelines(details),
+            why=grouped(details.route),
             headers=headers_of(content),
             body=_read(id, body_of(content, intent)) if may(Right.BODY) else None,
             form=PanelForm(),
-            back=_filters().arguments(),
+            back=filters_asked().arguments(),
         )
-
-    @expose("/<uuid:id>/html")
-    def html_view(self, id: uuid.UUID) -> ResponseReturnValue:
-        """The HTML text of one message, for the frame in its details."""
-        from ..outbox import queries
-        from .message_view import body_of
-
-        need(Right.BODY)
-        with state().database.reading() as connection:
-            found = queries.stored(connection, id)
-        html = _read(id, body_of(*found)).html if found else None
-        if html is None:
-            abort(404)
-        return Response(html, headers={"Content-Security-Policy": _BODY_POLICY})
 
     @expose("/<uuid:id>/resend", methods=("POST",))
     def resend(self, id: uuid.UUID) -> ResponseReturnValue:
-        """Route the message again and send it as a new one."""
+        """Route the message again and send it as a new one; with ``to``, to that address alone."""
         return self._act(id, self._resend)
 
     @expose("/<uuid:id>/cancel", methods=("POST",))
@@ -140,12 +157,16 @@ class OutboxView(PanelView):
                 abort(404)
             except (InteractionMailError, ValueError) as error:
                 flash(str(error), "error")
-        back: dict[str, Any] = {"id": id, **_filters().arguments()}
+        back: dict[str, Any] = {"id": id, **filters_asked().arguments()}
         return redirect(url_for(".details_view", **back), 303)
 
     def _resend(self, id: uuid.UUID) -> uuid.UUID:
+        to = request.form.get("to", "").strip() or None
+        if to is not None:
+            need(Right.BODY)  # whoever gets the copy reads it
+        after = id_from(request.form.get("after", ""))  # the latest resend that was on the page
         try:
-            new = operations.resend(state(), id, by=current_actor(), after=_known_resend())
+            new = operations.resend(state(), id, by=current_actor(), after=after, to=to)
         except SentAgain as error:
             flash(f"{error} {gettext('Nothing was sent now.')}", "warning")
             return id
@@ -167,36 +188,25 @@ class OutboxView(PanelView):
         return id
 
 
+def _tabs(
+    filters: Filters, counted: Mapping[Status, int] | None
+) -> list[tuple[str, str, Tally | None]]:
+    """Word, name and number of messages of each state that has a tab, and of one that is shown."""
+    from ..outbox import listing
+
+    words = [*TABS, *(() if filters.status in TABS or not filters.statuses else (filters.status,))]
+    return [
+        (
+            word,
+            TABS.get(word, word),
+            listing.tally(counted, replace(filters, status=word).statuses) if counted else None,
+        )
+        for word in words
+    ]
+
+
 def _read(id: uuid.UUID, body: Body) -> Body:
     """The texts of a message, which the visitor now sees; that is written down."""
-    from ..outbox import deeds
-
     if body.text is not None or body.html is not None:
-        _keep(lambda connection, by, now: deeds.note_reading(connection, by, id, now))
+        note_reading(id)
     return body
-
-
-def _keep(note: Callable[[sa.Connection, str, datetime], None]) -> None:
-    """Write down what the visitor does; if that fails it is in the log alone."""
-    if request.method == "HEAD":
-        return  # nobody sees anything
-    try:
-        with state().database.writing() as connection:
-            note(connection, current_actor(), clock.now())
-    except sa.exc.SQLAlchemyError:
-        log.exception("deed.unrecorded: %s at %s", one_line(current_actor()), request.path)
-
-
-def _filters() -> Filters:
-    """The filters in the URL."""
-    from ..outbox.filters import Filters
-
-    return Filters.of(request.args)
-
-
-def _known_resend() -> uuid.UUID | None:
-    """The latest resend that was on the page when the button was pressed."""
-    try:
-        return uuid.UUID(request.form.get("after", ""))
-    except ValueError:
-        return None

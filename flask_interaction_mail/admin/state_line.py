@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -9,7 +10,7 @@ from ..config import DeliveryMode
 from .texts import gettext
 
 if TYPE_CHECKING:
-    from ..monitoring.overview import Overview
+    from ..outbox.presence import Presence
 
 _DELIVERS: Final = {
     DeliveryMode.THREAD: "The application delivers by itself",
@@ -29,17 +30,17 @@ class Told(NamedTuple):
     at: datetime | None = None
 
 
-def who_delivers(mode: DeliveryMode, now: Overview) -> Told:
+def who_delivers(mode: DeliveryMode, at_work: Sequence[Presence], called: datetime | None) -> Told:
     """Who delivers, from the signs of life that processes gave within a day."""
-    if now.at_work:
-        since = min(process.since for process in now.at_work)
-        if (count := len(now.at_work)) > 1:
+    if at_work:
+        since = min(process.since for process in at_work)
+        if (count := len(at_work)) > 1:
             return Told(
                 gettext("%(count)s processes deliver, the first since", count=count), True, since
             )
-        return Told(gettext("%(who)s delivers since", who=now.at_work[0].who), True, since)
+        return Told(gettext("%(who)s delivers since", who=at_work[0].who), True, since)
     if mode is not DeliveryMode.WORKER:
         return Told(gettext(_DELIVERS[mode]), True)
-    if now.called is not None:
-        return Told(gettext("A worker is called from time to time, last at"), True, now.called)
+    if called is not None:
+        return Told(gettext("A worker is called from time to time, last at"), True, called)
     return Told(gettext("Nobody delivers: start “flask interaction-mail worker”"), False)

@@ -5,16 +5,17 @@ What is not here is in the templates and in the table of settings.
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
-from flask import current_app
+from flask import current_app, has_request_context, request
 from markupsafe import Markup
 
 from .. import clock
 from ..settings.model import PasswordState
 from ..values import Reason, Status
 
+ZONE_COOKIE: Final = "interaction_mail_zone"  # set by pages.js
 PASSWORD_HINTS: Final = {
     PasswordState.USABLE: "A password is stored. Leave empty to keep it.",
     PasswordState.UNBOUND: (
@@ -72,6 +73,79 @@ WHICH: Final = {
     "tests": "Tests",
     "messages": "What was done with messages",
 }
+TABS: Final = {
+    "": "All",
+    "waiting": "Waiting",
+    "sent": "Sent",
+    "failed": "Failed",
+    "held": "Held",
+    "suppressed": "Suppressed",
+    "cancelled": "Cancelled",
+}
+NOTHING: Final = {  # what would be under a tab
+    "waiting": "Messages stand here until the mail server has taken them.",
+    "sent": "Messages that the mail server has taken are listed here.",
+    "failed": "Messages that could not be sent are listed here, with the reason.",
+    "held": "Messages that wait for your decision, or for others to the same person, are here.",
+    "suppressed": "Messages that were deliberately not sent are listed here, with the reason.",
+    "cancelled": "Messages that were called back before they left are listed here.",
+}
+FILTER_PROBLEMS: Final = {
+    "status": "There is no such state, so messages of all states are shown.",
+    "reason": "There is no such reason, so messages with any reason are shown.",
+    "apart": "No message in this state has this reason, so nothing can match. Choose only one.",
+    "since": "“From day” is no day, such as 2026-11-29, so it narrows nothing.",
+    "until": "“To day” is no day, such as 2026-11-29, so it narrows nothing.",
+    "order": "“From day” is after “To day”, so nothing can match.",
+}
+FILTERS: Final = {  # as a question names them
+    "q": "Search:",
+    "status": "State:",
+    "reason": "Reason:",
+    "kind": "Kind:",
+    "since": "From day:",
+    "until": "To day:",
+    "zone": "Time zone:",
+}
+EVENTS: Final = {
+    "stored": "The application stored it.",
+    "claimed": "It was handed to the mail server",
+    "accepted": "The server took it.",
+    "transient": "The server could not take it yet.",
+    "permanent": "The server refused it.",
+    "server": "The server, or the way to it, was in trouble.",
+    "ambiguous": "The connection broke at the very end: nobody knows whether the server took it.",
+}
+ENDS: Final = {  # the last event of a recipient, by status
+    "queued": "It waits for its turn",
+    "deferred": "It will be tried again",
+    "sending": "It is being sent now.",
+    "sent": "It is the mail server's now. Whether it arrived, only the recipient knows.",
+    "failed": "It was not sent.",
+    "held": "It waits.",
+    "suppressed": "It was deliberately not sent.",
+    "cancelled": "It was called back.",
+}
+ACTIONS: Final = {  # with several messages
+    "resend": "Resend",
+    "cancel": "Cancel",
+    "release": "Release",
+}
+ASKED: Final = {
+    "resend": "Send these messages again? Recipients and sender are decided anew.",
+    "cancel": "Cancel these messages? They will not be sent.",
+    "release": "Release these messages? They are sent as they are.",
+}
+DONE: Final = {"resend": "sent again", "cancel": "cancelled", "release": "released"}
+LEFT_OUT: Final = {
+    "again": "were sent again before: open one to send it once more",
+    "waiting": "still wait, or are in a digest that does: release or cancel them first",
+    "changed": "have changed since you saw them: look at them again",
+    "gone": "are not in the outbox any more",
+    "left": "have left, are on their way with others, or were called back already",
+    "free": "are not held, are on their way with others, or have no content to send",
+    "unfit": "cannot be sent again: open one and press Resend to see why",
+}
 DEEDS: Final = {
     "resent": "sent again",
     "cancelled": "called back",
@@ -110,7 +184,7 @@ COUNTED: Final = {
     "held": "Held",
 }
 # Kind of an event, and its verdict where that makes a difference.
-EVENTS: Final = {
+SERVER_EVENTS: Final = {
     "breaker open": "The mail server is in trouble since then",
     "breaker closed": "Trouble with the mail server began, which is over now",
     "probe": "A probe of the mail server",
@@ -170,11 +244,18 @@ def gettext(text: str, **values: Any) -> str:
     return text % values if values else text
 
 
+def reader_zone() -> tzinfo:
+    """The time zone of the reader's browser, as the script of an earlier page told it; else UTC."""
+    named = request.cookies.get(ZONE_COOKIE, "") if has_request_context() else ""
+    return clock.zone_named(named) or UTC
+
+
 def time(instant: datetime) -> Markup:
-    """An instant in naive UTC; the script of the page converts it to the reader's time zone."""
+    """An instant (naive UTC) in the reader's time zone; the script gives it the reader's form."""
     aware = clock.from_db(instant)
-    return Markup('<time datetime="{}">{} UTC</time>').format(
-        aware.isoformat(timespec="seconds"), aware.strftime("%Y-%m-%d %H:%M")
+    return Markup('<time datetime="{}">{}</time>').format(
+        instant.isoformat(timespec="seconds") + "Z",
+        aware.astimezone(reader_zone()).strftime("%Y-%m-%d %H:%M %Z"),
     )
 
 
@@ -197,13 +278,21 @@ def _two_digits(value: float) -> str:
 
 def status(word: str, reason: str | None = None) -> Markup:
     """The status of a message or a recipient: its word, and what it means."""
-    automatic = leaves_by_itself(word, reason)
-    text = STATUS.get(word, "")
-    if word == Status.HELD:
-        text = _HELD_FOR_RATE if automatic else _HELD_FOR_DECISION
-    return Markup('<span class="im-status im-status-{}">{}</span> {}').format(
-        "queued" if automatic else word, word, gettext(text)
+    return Markup("{} {}").format(badge(word, reason), gettext(_meaning(word, reason)))
+
+
+def badge(word: str, reason: str | None = None) -> Markup:
+    """The word of a status, which says what it means to whoever points at it."""
+    shown = "queued" if leaves_by_itself(word, reason) else word
+    return Markup('<span class="im-status im-status-{}" title="{}">{}</span>').format(
+        shown, gettext(_meaning(word, reason)), word
     )
+
+
+def _meaning(word: str, reason: str | None) -> str:
+    if word == Status.HELD:
+        return _HELD_FOR_RATE if leaves_by_itself(word, reason) else _HELD_FOR_DECISION
+    return STATUS.get(word, "")
 
 
 def leaves_by_itself(word: str, reason: str | None) -> bool:

@@ -66,7 +66,7 @@ def show(id: uuid.UUID, as_json: bool) -> None:
     if details is None:
         fail(f"There is no message {id}.")
     values = _plain(details.row._mapping)
-    values["route"] = details.route
+    values["route"] = [str(step) for step in details.route]
     if as_json:
         dump(_all_of(details, values))
         return

@@ -65,9 +65,21 @@ class Identity:
         return cls(id=id, origin=id, **others)  # type: ignore[arg-type]  # names checked by the dataclass
 
     @classmethod
-    def again(cls, original: Original, *, resend_of: uuid.UUID, by: str | None) -> Identity:
-        """The identity of a resend of ``original``, with the same key."""
+    def again(
+        cls,
+        original: Original,
+        *,
+        resend_of: uuid.UUID,
+        by: str | None,
+        job: uuid.UUID | None = None,
+    ) -> Identity:
+        """The identity of a resend of ``original``, with the same key.
+
+        What has none gets one in a ``job``, so that no job sends anything again twice.
+        """
         origin, key = new_id(), original.key
+        if key is None and job is not None:
+            key = f"bulk:{job.hex}:{resend_of.hex}"
         return cls(
             id=origin if key is None else id_of_key(key, original.number),
             origin=origin,

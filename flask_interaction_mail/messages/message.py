@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from .. import clock
 from ..text import storable
-from ..values import NORMAL_PRIORITY, Notification, Reason, RecipientVerdict, Status
+from ..values import NORMAL_PRIORITY, Notification, Party, Reason, RecipientVerdict, Status
 from .intent import Intent
 from .route import RouteStep
 
@@ -168,3 +168,27 @@ class Original(NamedTuple):
     actor: str | None
     key: str | None
     number: int
+
+
+def elsewhere(original: Original, address: str) -> Original:
+    """``original`` as a copy for ``address`` alone.
+
+    It stands for itself: whoever asks for the key, the pair of contacts or the digest of the
+    original does not mean the copy.
+    """
+    source = "resend" if original.intent.source == "digest" else original.intent.source
+    nobody: tuple[Party, ...] = ()
+    intent = replace(
+        original.intent,
+        to=(Party("", address),),
+        cc=nobody,
+        bcc=nobody,
+        locations=(),
+        source=source,
+    )
+    return original._replace(intent=intent, pair=None, key=None, number=0)
+
+
+def with_step(message: NewMessage, step: RouteStep) -> NewMessage:
+    """``message`` with ``step`` ahead of its route."""
+    return replace(message, route=(step, *message.route))

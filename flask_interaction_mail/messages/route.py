@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -27,6 +27,7 @@ SENTENCES: Mapping[str, str] = {
         "It was for {who} (message {id}), but the mail server does not accept such characters "
         "before the @, and there was no other recipient."
     ),
+    "elsewhere": "{who} sent it again, to {address} alone.",
     "no_default_to": "Nobody is asked for this location: {problem}",
     "from_policy": "By the From policy it comes from the default From ({address}).",
     "from_nobody": "No user is known, so it comes from the default From ({address}).",
@@ -86,6 +87,14 @@ class RouteStep(NamedTuple):
 def step(code: str, **values: str) -> RouteStep:
     """A step whose values are made legible in one line each."""
     return RouteStep(code, {name: one_line(value) for name, value in values.items()})
+
+
+def grouped(steps: Iterable[RouteStep]) -> list[tuple[str, tuple[str, ...]]]:
+    """The sentences of ``steps``, each with the others of its kind, in the order of the first."""
+    kinds: dict[str, list[str]] = {}
+    for one in steps:
+        kinds.setdefault(one.code, []).append(str(one))
+    return [(first, tuple(others)) for first, *others in kinds.values()]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

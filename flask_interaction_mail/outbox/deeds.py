@@ -50,18 +50,47 @@ class Deed:
 
 
 def note(
-    connection: sa.Connection, what: What, by: str, messages: Iterable[uuid.UUID], now: datetime
+    connection: sa.Connection,
+    what: What,
+    by: str,
+    messages: Iterable[uuid.UUID],
+    now: datetime,
+    *,
+    job: uuid.UUID | None = None,
+    detail: str = "",
 ) -> None:
     """Write down that ``by`` did it with each of ``messages``, a microsecond after the other.
 
-    Each has a time of its own, so that a page can begin anywhere.
+    Each has a time of its own, so that a page can begin anywhere. ``job`` is that of which it was a
+    part: what is written down for it is found again by ``done_in``.
     """
+    more = {"detail": detail} if detail else {}
     rows = [
-        _row(uuid.uuid4(), what, by, now + number * timedelta.resolution, message=message.hex)
+        _row(
+            _id_in(job, message) if job else uuid.uuid4(),
+            what,
+            by,
+            now + number * timedelta.resolution,
+            message=message.hex,
+            **more,
+        )
         for number, message in enumerate(messages)
     ]
     if rows:
         connection.execute(sa.insert(CHECK), rows)
+
+
+def done_in(
+    connection: sa.Connection, job: uuid.UUID, messages: Iterable[uuid.UUID]
+) -> set[uuid.UUID]:
+    """Those of ``messages`` with which something was done as a part of ``job``."""
+    ids = {_id_in(job, message): message for message in messages}
+    found = sa.select(CHECK.c.id).where(CHECK.c.id.in_([*ids]))
+    return {ids[id] for id in connection.scalars(found)}
+
+
+def _id_in(job: uuid.UUID, message: uuid.UUID) -> uuid.UUID:
+    return uuid.uuid5(job, message.hex)
 
 
 def note_export(connection: sa.Connection, by: str, filters: str, now: datetime) -> None:

@@ -7,20 +7,27 @@ import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from typing import Final
 
 import sqlalchemy as sa
 
 from .. import addresses, clock
 from ..errors import AddressError
 from ..storage.tables import DELIVERY, MESSAGE, RECIPIENT
-from ..values import Reason, Status
+from ..values import UNDERWAY, Reason, Status
 
-_LONGEST = 320  # characters; nothing that can be found is longer
-_STATUSES = frozenset(status.value for status in Status)
-_REASONS = frozenset(reason.value for reason in Reason)
-_WHOLE = re.compile(r"[^\s@<>\"]+@[^\s@<>\"]+")
-_STATUS_OF = {  # not of "rate": what was held for that keeps it when its digest has left
+_LONGEST: Final = 320  # characters; nothing that can be found is longer
+WAITING: Final = "waiting"  # in place of a status: nothing final has become of it yet
+SIZES: Final = (25, 50, 100)  # lines of a page
+_STATUSES: Final[Mapping[str, tuple[Status, ...]]] = {
+    WAITING: UNDERWAY,
+    **{status.value: (status,) for status in Status},
+}
+_REASONS: Final = frozenset(reason.value for reason in Reason)
+_WHOLE: Final = re.compile(r"[^\s@<>\"]+@[^\s@<>\"]+")
+_MESSAGE_ID: Final = re.compile(r"(<)?([^\s<>]+@[^\s<>]+)(?(1)>)")
+_STATUS_OF: Final = {  # not of "rate": what was held for that keeps it when its digest has left
     Reason.AMBIGUOUS: Status.HELD,
     Reason.POISON: Status.HELD,
     Reason.INELIGIBLE: Status.SUPPRESSED,
@@ -39,25 +46,29 @@ Place = tuple[datetime, uuid.UUID]
 class Filters:
     """The filters of the list, as typed; what cannot be understood filters nothing.
 
-    ``since`` and ``until`` are days in UTC, both included. ``before`` names the last message
-    of the page that was left for the next one.
+    ``since`` and ``until`` are days in ``zone``, both included; without a zone that is known they
+    are days in UTC. ``before`` names the last message of the page that was left for the next one,
+    whose first line has the number ``at``.
     """
 
     q: str = ""
-    status: str = ""
+    status: str = ""  # of a Status, or WAITING
     reason: str = ""
     kind: str = ""
     since: str = ""
     until: str = ""
+    zone: str = ""
     anywhere: str = ""  # a whole address is looked for in subjects and parts of addresses, too
+    size: str = ""
     before: str = ""
+    at: str = ""
 
     @classmethod
     def of(cls, args: Mapping[str, str]) -> Filters:
         """The filters in the arguments of a URL."""
         return cls(
             **{
-                name: args.get(name, "").replace("\0", "").strip()[:_LONGEST]
+                name: str(args.get(name, "")).replace("\0", "").strip()[:_LONGEST]
                 for name in cls.__slots__
             }
         )
@@ -65,12 +76,30 @@ class Filters:
     @property
     def active(self) -> bool:
         """Whether the list is narrowed."""
-        return any((self.q, self.status, self.reason, self.kind, self.since, self.until))
+        return bool(self.q or self.status or self.folded)
+
+    @property
+    def folded(self) -> bool:
+        """Whether one of the filters narrows that stand below the search line."""
+        return any((self.reason, self.kind, self.since, self.until))
 
     def arguments(self, **changes: str) -> dict[str, str]:
         """The arguments of a URL with these filters; empty ones are left out."""
         named = {name: getattr(self, name) for name in self.__slots__} | changes
+        if not (named["since"] or named["until"]):
+            del named["zone"]
         return {name: value for name, value in named.items() if value}
+
+    @property
+    def lines(self) -> int | None:
+        """How many lines a page has; None for as many as it has by itself."""
+        return next((size for size in SIZES if str(size) == self.size), None)
+
+    @property
+    def first(self) -> int:
+        """The number of the page's first line."""
+        known = self.place and self.at.isascii() and self.at.isdigit() and len(self.at) < 10
+        return max(int(self.at), 1) if known else 1
 
     @property
     def addresses(self) -> tuple[str, ...]:
@@ -84,22 +113,52 @@ class Filters:
         return tuple(sorted(found))
 
     @property
+    def message_id(self) -> str | None:
+        """The Message-ID that is searched for, with or without its brackets."""
+        found = None if self.anywhere else _MESSAGE_ID.fullmatch(self.q)
+        return f"<{found[2]}>" if found else None
+
+    @property
     def place(self) -> Place | None:
         """Where the page begins; None for the newest message."""
         return place_from(self.before)
 
+    @property
+    def statuses(self) -> tuple[Status, ...] | None:
+        """The statuses that match; None for all of them, () where two filters exclude each other.
+
+        Each of them has an index by itself.
+        """
+        wanted = _STATUSES.get(self.status)
+        if self.reason not in _STATUS_OF:
+            return wanted
+        of_reason = _STATUS_OF[Reason(self.reason)]
+        return (of_reason,) if wanted is None or of_reason in wanted else ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What makes no sense: words for which the page has sentences."""
+        days = _day(self.since), _day(self.until)
+        found = {
+            "status": bool(self.status) and self.status not in _STATUSES,
+            "reason": bool(self.reason) and self.reason not in _REASONS,
+            "apart": self.statuses == (),
+            "since": bool(self.since) and days[0] is None,
+            "until": bool(self.until) and days[1] is None,
+            "order": None not in days and days[0] > days[1],  # type: ignore[operator]
+        }
+        return tuple(word for word, is_so in found.items() if is_so)
+
     def narrowing(self) -> list[sa.ColumnElement[bool]]:
-        """What an index answers, in SQL; without the place."""
+        """What an index answers, in SQL; without the place and the statuses."""
         found: list[sa.ColumnElement[bool]] = []
+        zone = clock.zone_named(self.zone) or UTC
         if self.reason in _STATUS_OF:
             found.append(DELIVERY.c.reason == self.reason)
-            found.append(DELIVERY.c.status == _STATUS_OF[Reason(self.reason)])  # has an index
-        if self.status in _STATUSES:
-            found.append(DELIVERY.c.status == self.status)
         if since := _day(self.since):
-            found.append(DELIVERY.c.created_at >= since)
+            found.append(DELIVERY.c.created_at >= _midnight(since, zone))
         if until := _day(self.until):
-            found.append(DELIVERY.c.created_at < until + timedelta(days=1))
+            found.append(DELIVERY.c.created_at < _midnight(until + timedelta(days=1), zone))
         return found
 
     def comparing(self) -> list[sa.ColumnElement[bool]]:
@@ -162,11 +221,21 @@ def older_than(place: Place) -> sa.ColumnElement[bool]:
     )
 
 
-def _day(text: str) -> datetime | None:
-    try:
+def newer_than(place: Place) -> sa.ColumnElement[bool]:
+    """The messages before ``place`` in the list; the first comparison leads into the index."""
+    instant, id = place
+    return sa.and_(
+        DELIVERY.c.created_at >= instant,
+        sa.or_(DELIVERY.c.created_at > instant, DELIVERY.c.id > id),
+    )
+
+
+def _day(text: str) -> date | None:
+    with suppress(ValueError):
         day = date.fromisoformat(text)
-    except ValueError:
-        return None
-    if not 1970 <= day.year <= 9998:
-        return None
-    return datetime.combine(day, time(), UTC).replace(tzinfo=None)
+        return day if 1970 <= day.year <= 9998 else None
+    return None
+
+
+def _midnight(day: date, zone: tzinfo) -> datetime:
+    return clock.to_db(datetime.combine(day, time(), zone))

@@ -1,47 +1,41 @@
 """The list of the outbox, page by page, at the same cost wherever the page begins.
 
-A filter that an index serves takes one query. A filter that has to scan, such as a word in a
-subject, goes from the newest message back in steps, until the page is full or its time is up.
-Nothing here writes.
+A filter that an index serves takes one query for each status. A filter that has to scan, such as a
+word in a subject, goes from the newest message back in steps, until the page is full or its time is
+up. Nothing here writes.
 """
 
 from __future__ import annotations
 
+import heapq
 import time
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Final
+from itertools import islice
+from typing import Any, Final, Literal, NamedTuple
 
 import sqlalchemy as sa
 
 from ..storage.tables import DELIVERY, MESSAGE, OUTBOX, RECIPIENT
-from ..values import RecipientVerdict
-from .filters import Filters, Place, older_than, place_text, to_any
+from ..values import RecipientVerdict, Status
+from .filters import Filters, Place, newer_than, older_than, place_text, to_any
 from .queries import LISTED
 from .recipients import recipients_of
 
 PAGE = 50  # messages
-BATCH = 500  # messages of an export that are read at once
 STEP = 1000  # messages of the first step
 SECONDS = 0.15  # that a search for a word may take, as far as its steps can be foreseen
 SECONDS_OF_KIND = 0.02  # the same if only kind or reason have to be compared
+MOST: Final = 10_000  # messages that are counted; of more is only known that there are more
+_NEWER: Final = 99
 _FEW: Final = 1000  # messages to one address, up to which a query names each by its id
 _FIRST: Final = uuid.UUID(int=0)
-_HEAD: Final = 2048  # bytes of a message, with From among its first fields
-_BEGINNING: Final = sa.func.substr(MESSAGE.c.content, 1, _HEAD, type_=sa.LargeBinary())
 _NEWEST_FIRST: Final = (DELIVERY.c.created_at.desc(), DELIVERY.c.id.desc())
-_EXPORTED: Final = (
-    *LISTED,
-    DELIVERY.c.finished_at,
-    DELIVERY.c.attempts,
-    MESSAGE.c.message_id,
-    MESSAGE.c.sender,
-    # Up to version 0.1 it stood there alone.
-    sa.case((MESSAGE.c.sender.is_(None), _BEGINNING)).label("head"),
-)
+_CHOSEN: Final = (MESSAGE.c.id, DELIVERY.c.created_at)  # what a place in the list is made of
 Conditions = Sequence[sa.ColumnElement[bool]]
+Exact = Literal["", "address", "message_id"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,62 +47,114 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Page:
-    """Lines of the list, newest first; ``older`` is the place of the next page, or "".
+class Found:
+    """Rows of the list, newest first; ``older`` is the place of the next page, or "".
 
     ``searched_to`` (naive UTC) is set if time was up before the page was full. ``exact`` is set
-    if the filter was one whole address.
+    if the filter was one whole address, or one Message-ID.
     """
+
+    rows: Sequence[Any]
+    older: str
+    searched_to: datetime | None
+    exact: Exact
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Lines of the list with their recipients; the rest as in ``Found``."""
 
     lines: tuple[Line, ...]
     older: str
     searched_to: datetime | None
-    exact: bool
+    exact: Exact
+
+    @property
+    def newest(self) -> str:
+        """The place of the first line, "" if there is none."""
+        row = self.lines[0].row if self.lines else None
+        return place_text((row.created_at, row.id)) if row else ""
+
+
+class Tally(NamedTuple):
+    """How many messages there are; ``more`` says that there are more than the ``number``."""
+
+    number: int
+    more: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Query:
-    """A filter in two parts: what an index serves, and what has to scan; see ``Filters``."""
+    """A filter in parts: statuses, what else an index serves, and what has to scan.
+
+    ``named`` says that the messages are few, and each is named by its id. See ``Filters``.
+    """
 
     columns: Sequence[Any]
+    statuses: Sequence[Status] | None
     narrowing: Conditions
     sifting: Conditions
+    named: bool = False
+
+    @property
+    def branches(self) -> list[Conditions]:
+        """What narrows: for each status by itself, so that the index gives them in order."""
+        if self.statuses is None:
+            return [self.narrowing]
+        return [[DELIVERY.c.status == status, *self.narrowing] for status in self.statuses]
 
     def rows(self, connection: sa.Connection, within: Conditions, limit: int) -> Sequence[Any]:
         """The newest rows that match, among those ``within``."""
-        return connection.execute(
-            sa.select(*self.columns)
-            .select_from(OUTBOX)
-            .where(*self.narrowing, *self.sifting, *within)
-            .order_by(*_NEWEST_FIRST)
-            .limit(limit)
-        ).all()
+        matching = sa.select(*self.columns).select_from(OUTBOX).where(*self.sifting, *within)
+        newest = matching.order_by(*_NEWEST_FIRST).limit(limit)
+        found = [connection.execute(newest.where(*branch)).all() for branch in self.branches]
+        return found[0] if len(found) == 1 else _merged(found, limit)
 
     def end_of_step(self, connection: sa.Connection, behind: Conditions, step: int) -> Any:
         """When the last of the next ``step`` messages was created; None if fewer are left."""
-        return connection.scalar(
-            sa.select(DELIVERY.c.created_at)
-            .where(*self.narrowing, *behind)
-            .order_by(DELIVERY.c.created_at.desc())
-            .offset(step)
-            .limit(1)
+        ends = (
+            connection.scalar(
+                sa.select(DELIVERY.c.created_at)
+                .where(*branch, *behind)
+                .order_by(DELIVERY.c.created_at.desc())
+                .offset(step)
+                .limit(1)
+            )
+            for branch in self.branches
         )
+        return max((end for end in ends if end is not None), default=None)
+
+
+def _merged(found: Iterable[Sequence[Any]], limit: int) -> list[Any]:
+    newest_first = heapq.merge(*found, key=lambda row: (row.created_at, row.id), reverse=True)
+    return list(islice(newest_first, limit))
 
 
 def page(connection: sa.Connection, filters: Filters) -> Page:
     """A page of the list."""
-    seconds = SECONDS if filters.q else SECONDS_OF_KIND
-    return _listing(connection, filters, LISTED, PAGE, seconds)
+    found = search(connection, filters, LISTED, filters.lines or PAGE)
+    recipients = recipients_of(connection, [row.id for row in found.rows])
+    return Page(
+        lines=tuple(Line(row=row, recipients=recipients.get(row.id, ())) for row in found.rows),
+        older=found.older,
+        searched_to=found.searched_to,
+        exact=found.exact,
+    )
 
 
-def export_page(connection: sa.Connection, filters: Filters) -> Page:
-    """A page of up to ``BATCH`` lines, with all columns of an export."""
-    return _listing(connection, filters, _EXPORTED, BATCH, SECONDS)
+def search(
+    connection: sa.Connection,
+    filters: Filters,
+    columns: Sequence[Any] = _CHOSEN,
+    size: int = PAGE,
+    seconds: float | None = None,
+) -> Found:
+    """Up to ``size`` rows behind the place of ``filters``, with id and created_at among theirs.
 
-
-def _listing(
-    connection: sa.Connection, filters: Filters, columns: Sequence[Any], size: int, seconds: float
-) -> Page:
+    A search takes about ``seconds`` if it has to scan.
+    """
+    if seconds is None:
+        seconds = SECONDS if filters.q else SECONDS_OF_KIND
     query, exact = _query(connection, filters, columns)
     rows: Sequence[Any]
     if query.sifting:
@@ -116,30 +162,92 @@ def _listing(
     else:
         rows, reached = query.rows(connection, _behind(filters.place), size + 1), None
     shown, full = rows[:size], len(rows) > size
-    recipients = recipients_of(connection, [row.id for row in shown])
     end = (shown[-1].created_at, shown[-1].id) if full else reached
-    return Page(
-        lines=tuple(Line(row=row, recipients=recipients.get(row.id, ())) for row in shown),
+    return Found(
+        rows=shown,
         older=place_text(end) if end else "",
         searched_to=None if full or reached is None else reached[0],
         exact=exact,
     )
 
 
+def counts(connection: sa.Connection, filters: Filters) -> Mapping[Status, int] | None:
+    """How many messages match by status, whichever status is wanted; each up to ``MOST`` + 1.
+
+    None where that would take a scan.
+    """
+    query, _ = _query(connection, replace(filters, status=""), _CHOSEN)
+    if query.sifting or filters.reason:
+        return None
+    if query.named:
+        each = sa.select(DELIVERY.c.status, sa.func.count()).group_by(DELIVERY.c.status)
+        named = {row[0]: row[1] for row in connection.execute(each.where(*query.narrowing))}
+        return {status: named.get(status, 0) for status in Status}
+    branches = replace(query, statuses=tuple(Status)).branches
+    # Of columns that are in the index, so that no row is read.
+    wanted = sa.select(DELIVERY.c.created_at)
+    limited = (wanted.where(*branch).limit(MOST + 1) for branch in branches)
+    counted = (sa.select(sa.func.count()).select_from(one.subquery()) for one in limited)
+    row = connection.execute(sa.select(*(one.scalar_subquery() for one in counted))).one()
+    return dict(zip(Status, row, strict=True))
+
+
+def tally(counted: Mapping[Status, int], statuses: Sequence[Status] | None) -> Tally:
+    """How many of those that are ``counted`` have one of ``statuses``; all if that is None."""
+    wanted = [counted[status] for status in (Status if statuses is None else statuses)]
+    return Tally(sum(min(count, MOST) for count in wanted), any(count > MOST for count in wanted))
+
+
+def newer(connection: sa.Connection, filters: Filters, place: Place) -> int:
+    """How many messages match that are newer than ``place``, up to 99; 0 if that takes a scan."""
+    query, _ = _query(connection, filters, _CHOSEN)
+    if query.sifting:
+        return 0
+    return len(query.rows(connection, [newer_than(place)], _NEWER))
+
+
+def rows_of(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> Sequence[Any]:
+    """What the list shows of the messages ``ids``, as far as they exist; in no order."""
+    return connection.execute(
+        sa.select(*LISTED).select_from(OUTBOX).where(DELIVERY.c.id.in_(ids))
+    ).all()
+
+
 def _query(
     connection: sa.Connection, filters: Filters, columns: Sequence[Any]
-) -> tuple[_Query, bool]:
-    narrowing, sifting = filters.narrowing(), filters.sifting()
+) -> tuple[_Query, Exact]:
+    query = _Query(
+        columns=columns,
+        statuses=filters.statuses,
+        narrowing=filters.narrowing(),
+        sifting=filters.sifting(),
+    )
+    rest = filters.comparing()
+    if ids := _with_message_id(connection, filters.message_id):
+        return _of(query, ids, rest), "message_id"
     found = _to_address(connection, filters.addresses)
     if not found:
-        return _Query(columns=columns, narrowing=narrowing, sifting=sifting), False
-    rest = filters.comparing()
+        return query, ""
     if len(found) <= _FEW:
-        named = DELIVERY.c.id.in_(found)
-        return _Query(columns=columns, narrowing=[*narrowing, named, *rest], sifting=()), True
+        return _of(query, found, rest), "address"
     # Messages to this address are so frequent that a scan finds some soon.
     to_it = to_any(RECIPIENT.c.address.in_(filters.addresses))
-    return _Query(columns=columns, narrowing=narrowing, sifting=[to_it, *rest]), True
+    return replace(query, sifting=[to_it, *rest]), "address"
+
+
+def _of(query: _Query, ids: Sequence[uuid.UUID], rest: Conditions) -> _Query:
+    narrowing = [*query.narrowing, DELIVERY.c.id.in_(ids)]
+    if rest:  # of so few it takes no scan
+        of_message = sa.select(MESSAGE.c.id).where(MESSAGE.c.id == DELIVERY.c.id, *rest)
+        narrowing.append(of_message.correlate(DELIVERY).exists())
+    return replace(query, narrowing=narrowing, sifting=(), named=True)
+
+
+def _with_message_id(connection: sa.Connection, message_id: str | None) -> list[uuid.UUID]:
+    if message_id is None:
+        return []
+    bearing_it = sa.select(MESSAGE.c.id).where(MESSAGE.c.message_id == message_id)
+    return list(connection.scalars(bearing_it.limit(_FEW)))
 
 
 def _to_address(connection: sa.Connection, addresses: Sequence[str]) -> list[uuid.UUID]:

@@ -83,9 +83,14 @@ def _snapshot(row: Any, recipients: tuple[RecipientVerdict, ...]) -> Notificatio
     )
 
 
+def read_steps(text: str) -> tuple[RouteStep, ...]:
+    """The steps of a stored route."""
+    return tuple(map(RouteStep.from_json, json.loads(text)))
+
+
 def read_route(text: str) -> tuple[str, ...]:
     """The sentences of a stored route."""
-    return tuple(str(RouteStep.from_json(step)) for step in json.loads(text))
+    return tuple(map(str, read_steps(text)))
 
 
 class Earlier(NamedTuple):

@@ -6,18 +6,20 @@ import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 
+from ..messages.route import RouteStep
 from ..outcome import Result, Stage
-from ..storage.tables import ATTEMPT, DELIVERY, MESSAGE, OUTBOX
+from ..storage.tables import ATTEMPT, DELIVERY, MESSAGE, OUTBOX, RECIPIENT
 from ..values import ENDED, RecipientVerdict, Status
 from . import messages, resends
 from .in_digest import IN_DIGEST, PARTLY_IN_DIGEST
 from .recipients import recipients_of
 from .transitions import CANCELLED, RELEASED
 
+MEMBERS: Final = 100  # messages of a digest that its details name
 LISTED = (  # what the list shows of each message, too
     MESSAGE.c.id,
     DELIVERY.c.created_at,
@@ -74,10 +76,11 @@ class Details:
     """All about one message except its content."""
 
     row: Any
-    route: tuple[str, ...]
+    route: tuple[RouteStep, ...]
     recipients: tuple[RecipientVerdict, ...]
     attempts: tuple[Attempt, ...]
     resends: tuple[resends.Resend, ...]  # newest first
+    members: Sequence[Any]  # what went out in it, where it is a digest: id and subject
     has_content: bool
 
     @property
@@ -125,10 +128,11 @@ def details(connection: sa.Connection, id: uuid.UUID) -> Details | None:
     recipients = recipients_of(connection, [id]).get(id, ())
     return Details(
         row=row,
-        route=messages.read_route(row.route),
+        route=messages.read_steps(row.route),
         recipients=recipients,
         attempts=_attempts(connection, id, recipients),
         resends=resends.resends_of(connection, id),
+        members=_members(connection, id) if row.source == "digest" else (),
         has_content=bool(row.has_content),
     )
 
@@ -139,6 +143,12 @@ def stored(connection: sa.Connection, id: uuid.UUID) -> tuple[bytes | None, str]
         sa.select(MESSAGE.c.content, MESSAGE.c.intent).where(MESSAGE.c.id == id)
     ).first()
     return None if row is None else (row.content, row.intent)
+
+
+def _members(connection: sa.Connection, digest: uuid.UUID) -> Sequence[Any]:
+    in_it = sa.select(RECIPIENT.c.message_id).where(RECIPIENT.c.digest_id == digest)
+    named = sa.select(MESSAGE.c.id, MESSAGE.c.subject).where(MESSAGE.c.id.in_(in_it))
+    return connection.execute(named.order_by(MESSAGE.c.id).limit(MEMBERS + 1)).all()
 
 
 def _attempts(

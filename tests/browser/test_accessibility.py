@@ -71,6 +71,16 @@ def test_no_page_of_a_filled_panel_keeps_anybody_out(swatched: Any, site: Site) 
         swatched.goto(overview)
         for url in _links(swatched, "main tbody a"):
             _look(swatched, url)
+    swatched.goto(f"{site.outbox}?status=sent&reason=refused&since=x")
+    _look(swatched)
+    swatched.goto(site.outbox)
+    swatched.check("#im-all")
+    swatched.get_by_role("button", name="Resend").click()
+    swatched.get_by_role("heading", name="Resend: 2 messages").wait_for()
+    _look(swatched)
+    swatched.get_by_role("button", name="Yes, go on").click()
+    swatched.get_by_role("heading", name="Left out").wait_for()
+    _look(swatched)
 
 
 def _tabs(page: Any, site: Site) -> list[str]:

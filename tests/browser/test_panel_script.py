@@ -104,7 +104,7 @@ def test_instants_are_shown_in_the_readers_zone(panel: Any, site: Site) -> None:
         time.dateTime = '2026-01-01T12:00:00+00:00';
         document.querySelector('main').append(time);
     }""")
-    source = panel.locator("script[src*='panel.js']").get_attribute("src")
+    source = panel.locator("script[src*='pages.js']").get_attribute("src")
     panel.add_script_tag(url=site.url.rstrip("/") + source + "&again")
     assert "13:00" in panel.locator("main > time").inner_text()
 

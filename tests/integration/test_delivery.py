@@ -555,8 +555,8 @@ def test_held_messages_are_told_and_can_be_released(tmp_path: Path, catcher: Cat
             host.dispatcher().drain()
         assert told == ["held"]
         with host.app.app_context():
-            assert operations.release(host.state, queued.id) is True
-            assert operations.release(host.state, queued.id) is False
+            assert operations.release(host.state, queued.id) == [queued.id]
+            assert operations.release(host.state, queued.id) == []
         assert host.dispatcher().drain().sent == 1
     assert {mail.message["Message-ID"] for mail in catcher.mails} == {queued.message_id}
     assert len({mail.content for mail in catcher.mails}) == 1

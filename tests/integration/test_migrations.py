@@ -530,6 +530,7 @@ def test_the_step_to_alerts_that_was_stopped_is_run_again(engine: sa.Engine):
         assert migrate.upgrade(engine, "0005") == "0005"
         assert ALERT.name in _tables(engine), writes
         assert _ended_index(engine), writes
+        assert "alert_secret" in _columns(engine, "interaction_mail_settings"), writes
 
         stopped |= stops_after(writes, engine, lambda: migrate.downgrade(engine, "0004"))
         assert migrate.downgrade(engine, "0004") == "0004"
@@ -540,6 +541,10 @@ def test_the_step_to_alerts_that_was_stopped_is_run_again(engine: sa.Engine):
         assert (row["secret"], "alert_secret" in row) == ("token", False)
         writes += 1
     assert writes >= 3
+
+
+def _columns(engine: sa.Engine, table: str) -> set[str]:
+    return {column["name"] for column in sa.inspect(engine).get_columns(table)}
 
 
 def _ended_index(engine: sa.Engine) -> bool:

@@ -110,5 +110,5 @@ def test_it_says_who_delivers(
     """In every mode of delivery, with and without signs of life."""
     now = Overview(at_work=at_work, called=called, broken=None, oldest=None, attention=0)
     with Flask(__name__).app_context():
-        told = who_delivers(DeliveryMode(mode), now)
+        told = who_delivers(DeliveryMode(mode), now.at_work, now.called)
     assert told == (text, fine, at)

@@ -19,7 +19,7 @@ from flask_interaction_mail import Directory, Party, clock, send_notification
 from flask_interaction_mail.addresses import Mailbox
 from flask_interaction_mail.admin.export import pieces, safe
 from flask_interaction_mail.messages import encoding
-from flask_interaction_mail.outbox import listing
+from flask_interaction_mail.outbox import exporting
 from flask_interaction_mail.outbox.filters import Filters
 from flask_interaction_mail.outbox.insert import insert
 from flask_interaction_mail.storage import tables
@@ -181,7 +181,7 @@ def test_the_page_offers_what_it_shows(panel: Panel) -> None:
 
 def test_a_long_outbox_comes_in_batches(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every message once, in pieces; no transaction is open between them."""
-    monkeypatch.setattr(listing, "BATCH", 3)
+    monkeypatch.setattr(exporting, "BATCH", 3)
     for number in range(8):
         send(panel, f"m{number}")
     response = panel.client.get(EXPORT)
@@ -255,7 +255,7 @@ def test_every_database_gives_the_same_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dialect: str
 ) -> None:
     """From stands in the first bytes of the content, which each reads in its own way."""
-    monkeypatch.setattr(listing, "BATCH", 2)
+    monkeypatch.setattr(exporting, "BATCH", 2)
     with fresh_database(dialect, tmp_path) as url:
         store = Store(url)
         content = (

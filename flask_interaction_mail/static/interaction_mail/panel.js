@@ -1,18 +1,12 @@
-// Makes the panel more comfortable. Everything works without it.
+// Makes the form of the settings more comfortable. Everything works without it.
 (function () {
   "use strict";
 
   var TESTS = "[data-im-test], [data-im-alert-test]";
   var PORTS = { none: "25", starttls: "587", tls: "465" };
 
-  function localTimes(root) {
-    root.querySelectorAll("time[datetime]").forEach(function (element) {
-      var instant = new Date(element.dateTime);
-      if (isNaN(instant)) { return; }
-      element.title = element.textContent;
-      element.textContent = instant.toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
-    });
-  }
+  // What is new in the page gets what pages.js gives to all of it.
+  function added(element) { element.dispatchEvent(new Event("im-added", { bubbles: true })); }
 
   // A change of encryption proposes the usual port, unless the port is an unusual one.
   function proposePort(form) {
@@ -80,22 +74,6 @@
   function tickTest(passed) {
     var tick = document.querySelector("[data-im-needs-test] .im-tick");
     if (tick) { tick.textContent = passed ? "☑" : "☐"; }
-  }
-
-  function offerCopies(root) {
-    if (!navigator.clipboard) { return; }
-    root.querySelectorAll("[data-im-copy]").forEach(function (button) { button.hidden = false; });
-  }
-
-  function copyOnClick() {
-    document.addEventListener("click", function (event) {
-      var button = event.target.closest("[data-im-copy]");
-      var text = button && document.getElementById(button.getAttribute("data-im-copy"));
-      if (!text) { return; }
-      navigator.clipboard.writeText(text.textContent).then(function () {
-        button.textContent = button.getAttribute("data-im-copied");
-      });
-    });
   }
 
   function showAuthentication(form) {
@@ -186,12 +164,12 @@
         markField(one.getAttribute("data-im-field"), one.querySelector("[data-im-mark]").textContent);
       });
       if (now) { badge.replaceChildren(...now.childNodes); now.remove(); }
-      localTimes(badge);
+      added(badge);
       tested = true;
       if (!button.hasAttribute("data-im-alert-test")) {
         tickTest(Boolean(verdict) && verdict.getAttribute("data-im-verdict") === "passed");
       }
-      offerCopies(shown);
+      added(shown);
       var outcome = verdict || shown.querySelector("[role=alert]");
       if (!outcome) { lost(); return; }
       outcome.removeAttribute("role");  // the live region says it, once
@@ -263,9 +241,6 @@
   }
 
   function begin() {
-    localTimes(document);
-    offerCopies(document);
-    copyOnClick();
     var form = document.querySelector("form[data-im-settings]");
     if (!form) { return; }
     proposePort(form);

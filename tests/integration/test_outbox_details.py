@@ -1,0 +1,295 @@
+"""The page of one message: what happened to each recipient, its parts, a copy elsewhere."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from datetime import timedelta
+from email import message_from_bytes, policy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from flask_interaction_mail import clock, send_notification
+from flask_interaction_mail.models import AttemptRow, CheckRow, MessageRow, RecipientRow
+from flask_interaction_mail.outbox import retention
+from flask_interaction_mail.values import Party
+from tests import outbox_rows
+from tests.host import ADA
+from tests.panel import HISTORY, OUTBOX, Panel, form_values, opened_panel
+
+EVERYTHING = {"view", "edit", "test", "outbox", "body", "resend", "history"}
+FILE = ("plan; “a”.txt", "text/plain", b"secret plan")
+
+
+@pytest.fixture
+def rights() -> set[str]:
+    return set(EVERYTHING)
+
+
+@pytest.fixture
+def panel(tmp_path: Path, rights: set[str]) -> Iterator[Panel]:
+    with opened_panel(tmp_path, access=lambda right: right in rights) as opened:
+        opened.host.configure()
+        yield opened
+
+
+def send(panel: Panel, subject: str, to: Any = ADA, **others: Any) -> uuid.UUID:
+    """Queue a message and commit."""
+    with panel.host.app.app_context():
+        sent = send_notification(to, subject, **{"text": "Good day", **others})
+        panel.host.db.session.commit()
+        return sent.id
+
+
+def write(panel: Panel, *statements: Any) -> None:
+    with panel.host.app.app_context(), panel.host.state.database.writing() as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def change(panel: Panel, id: uuid.UUID, **values: Any) -> None:
+    with panel.host.app.app_context(), panel.host.state.database.writing() as connection:
+        outbox_rows.change(connection, id, **values)
+
+
+def attempt(id: uuid.UUID, number: int, result: str, replies: dict[str, str], **more: Any) -> Any:
+    moment = clock.now() - timedelta(minutes=10 - number)
+    row = {"message_id": id, "number": number, "started_at": moment, "finished_at": moment}
+    row |= {"server": f"mail{number}.example:25", "worker": "w", "result": result}
+    row |= {"stage": "recipient", "reply": None, "verdicts": json.dumps(replies)}
+    return sa.insert(AttemptRow).values(**(row | more))
+
+
+def of_recipient(address: str, **values: Any) -> Any:
+    return sa.update(RecipientRow).where(RecipientRow.address == address).values(**values)
+
+
+def lines_of(panel: Panel, id: uuid.UUID) -> dict[str, list[str]]:
+    """The events on the page, by the heading of each line of events."""
+    section = panel.get(f"{OUTBOX}{id}/").select_one('section[aria-labelledby="im-h-recipients"]')
+    assert section is not None
+    headings = [" ".join(one.text.split()) for one in section.select("h3")]
+    events = [
+        [" ".join(event.text.split()) for event in one.select("li")] for one in section.select("ol")
+    ]
+    return dict(zip(headings, events, strict=True))
+
+
+def test_each_recipient_has_a_line_of_events_of_their_own(panel: Panel) -> None:
+    """Who was accepted at first takes no part in what comes later for somebody else."""
+    id = send(panel, "partly", [Party("Ada", "ada"), Party("Zoe", "zoe@else.example")])
+    ok, later, no = "250 2.1.5 fine", "451 4.7.1 greylisted", "550 5.1.1 no such user"
+    write(
+        panel,
+        attempt(id, 1, "accepted", {"ada@firm.example": ok, "zoe@else.example": later}),
+        attempt(id, 2, "transient", {}, reply="421 closing", stage="greeting"),
+        attempt(id, 3, "permanent", {"zoe@else.example": no}),
+        of_recipient("ada@firm.example", status="sent", reply=ok),
+        of_recipient("zoe@else.example", status="failed", reply=no),
+    )
+    change(panel, id, status="failed", reason="refused", due_at=None, finished_at=clock.now())
+    lines = lines_of(panel, id)
+    ada, zoe = lines["Ada ada@firm.example sent"], lines["Zoe zoe@else.example failed"]
+    assert "The application stored it." in ada[0]
+    assert "handed to the mail server mail1.example:25" in ada[1]
+    assert ada[2].endswith(f"The server took it. {ok}")
+    assert "the mail server's now" in ada[3]
+    assert len(ada) == 4
+    assert [ours for ours in zoe if "451 4.7.1 greylisted" in ours] == [zoe[2]]
+    assert "could not take it yet" in zoe[2]
+    assert "421 closing" in zoe[4]
+    assert "The server refused it." in zoe[6]
+    assert zoe[6].endswith(no)
+    assert zoe[7].endswith("It was not sent.")
+
+
+def test_recipients_with_the_same_fate_share_a_line(panel: Panel) -> None:
+    """Sixty people are one line of events, with all of them below it."""
+    people = [Party(f"P{number}", f"p{number}@x.example") for number in range(60)]
+    id = send(panel, "many", people)
+    (heading,) = lines_of(panel, id)
+    assert "and 57 more" in heading
+    page = panel.get(f"{OUTBOX}{id}/")
+    assert "p59@x.example" in page.text
+
+
+def test_who_waits_sees_until_when(panel: Panel) -> None:
+    """A deferred recipient has the time of the next try, one that is being sent has none."""
+    id = send(panel, "later")
+    write(panel, of_recipient("ada@firm.example", status="deferred", reply="451 later"))
+    change(panel, id, status="deferred", due_at=clock.now() + timedelta(hours=1))
+    (events,) = lines_of(panel, id).values()
+    assert "It will be tried again until" in events[-1]
+    assert "451 later" in events[-1]
+    change(panel, id, status="sending")
+    (events,) = lines_of(panel, id).values()
+    assert events[-1].startswith("It is being sent now.")
+
+
+def test_the_same_reason_is_told_once(panel: Panel) -> None:
+    """Fifty-nine people who get no mail for one reason are not fifty-nine lines."""
+    id = send(panel, "why")
+    steps = [{"code": "no_address", "name": f"P{number}"} for number in range(60)]
+    write(panel, sa.update(MessageRow).values(route=json.dumps(steps)))
+    route = panel.get(f"{OUTBOX}{id}/").select_one(".im-route")
+    assert route is not None
+    assert [one.text for one in route.select("summary")] == ["and 59 more like it"]
+    assert len(route.find_all("li", recursive=False)) == 1
+    assert "P59 has no address." in route.text
+
+
+def test_files_and_source_are_for_those_who_may_read(panel: Panel, rights: set[str]) -> None:
+    """Each as a download that no browser opens by itself, and noted as reading (T4)."""
+    id = send(panel, "Plan", html="<p>x</p>", attachments=[FILE])
+    page = panel.get(f"{OUTBOX}{id}/")
+    link = page.find("a", string=FILE[0])
+    assert link is not None
+    file = panel.client.get(str(link["href"]))  # type: ignore[index]
+    assert file.data == FILE[2]
+    assert file.headers["Content-Type"] == "application/octet-stream"
+    assert file.headers["Content-Disposition"].startswith("attachment; filename")
+    source = panel.client.get(f"{OUTBOX}{id}/message.eml")
+    assert source.data == panel.host.rows()[0].content
+    assert message_from_bytes(source.data, policy=policy.default)["Subject"] == "Plan"
+    for answer in (file, source):
+        assert "sandbox" in answer.headers["Content-Security-Policy"]
+    rights.discard("body")
+    for url in ("files/0", "message.eml"):
+        assert panel.client.get(f"{OUTBOX}{id}/{url}").status_code == 403
+    hidden = panel.get(f"{OUTBOX}{id}/").text
+    assert FILE[0] not in hidden
+    assert ".eml" not in hidden
+
+
+def test_whoever_downloads_is_in_the_history(panel: Panel) -> None:
+    """The source of a message is a text that somebody read."""
+    id = send(panel, "Plan")
+    panel.client.get(f"{OUTBOX}{id}/message.eml")
+    assert "read the text of" in panel.get(HISTORY + "?which=messages").text
+
+
+def test_files_of_what_has_not_been_routed_are_listed(panel: Panel) -> None:
+    """They stand in what the application wanted to say."""
+    id = send(panel, "Plan", attachments=[FILE])
+    change(panel, id, content=None)
+    assert FILE[0] in panel.get(f"{OUTBOX}{id}/").text
+    assert panel.client.get(f"{OUTBOX}{id}/files/0").data == FILE[2]
+    assert panel.client.get(f"{OUTBOX}{id}/files/1").status_code == 404
+    assert panel.client.get(f"{OUTBOX}{id}/message.eml").status_code == 404
+
+
+def resend_to(panel: Panel, id: uuid.UUID, address: str) -> Any:
+    values = form_values(panel.get(f"{OUTBOX}{id}/")) | {"to": address}
+    return panel.client.post(f"{OUTBOX}{id}/resend", data=values)
+
+
+def test_a_copy_goes_to_another_address_alone(panel: Panel) -> None:
+    """The history and the copy's own route name it; key and pair stay with the original."""
+    id = send(panel, "Plan", [ADA, "zoe@else.example"], cc="cy@else.example", key="k")
+    change(panel, id, status="sent", due_at=None, finished_at=clock.now())
+    answer = resend_to(panel, id, "kim")
+    (copy,) = [row for row in panel.host.rows() if row.resend_of == id]
+    assert str(copy.id) in answer.location
+    assert (copy.key, copy.pair) == (None, None)
+    sent = message_from_bytes(copy.content, policy=policy.default)
+    assert (sent["To"], sent["Cc"]) == ("kim@firm.example", None)
+    page = panel.get(f"{OUTBOX}{copy.id}/")
+    assert "Ada Byron sent it again, to kim@firm.example alone." in page.text
+    assert panel.get(f"{OUTBOX}{id}/").find("a", string="a later message")
+    history = panel.get(HISTORY + "?which=messages").text
+    assert "sent again" in history
+    assert "kim@firm.example" in history
+
+
+def test_an_erased_address_is_gone_from_what_was_done_with_it(panel: Panel) -> None:
+    """Of a copy that went there, and of an export of the messages to it (T18)."""
+    id = send(panel, "Plan")
+    change(panel, id, status="sent", due_at=None, finished_at=clock.now())
+    resend_to(panel, id, "kim")
+    panel.client.get(f"{OUTBOX}export.csv?q=kim@firm.example", buffered=True)
+    with panel.host.app.app_context():
+        retention.erase(panel.host.state.database, "kim@firm.example", now=clock.now())
+        with panel.host.state.database.reading() as connection:
+            deeds = connection.scalars(sa.select(CheckRow.steps)).all()
+    assert [one for one in deeds if "kim" in one] == []
+    assert "kim" not in panel.get(HISTORY).text
+
+
+def test_a_copy_needs_the_right_to_read_it(panel: Panel, rights: set[str]) -> None:
+    """Whoever may resend, and not read, cannot send it to themselves (T4)."""
+    id = send(panel, "Reset")
+    change(panel, id, status="sent", due_at=None, finished_at=clock.now())
+    rights.discard("body")
+    assert resend_to(panel, id, "me@else.example").status_code == 403
+    assert len(panel.host.rows()) == 1
+    assert panel.get(f"{OUTBOX}{id}/").select_one("#im-to") is None
+    assert resend_to(panel, id, "").status_code == 303
+    assert len(panel.host.rows()) == 2
+
+
+@pytest.mark.parametrize("address", ["no address", "a@b@c", "x@x.example, y@x.example", "<x>"])
+def test_a_copy_to_what_is_no_address_is_refused(panel: Panel, address: str) -> None:
+    """With a sentence; nothing is sent."""
+    id = send(panel, "Plan")
+    change(panel, id, status="sent", due_at=None, finished_at=clock.now())
+    page = panel.get(resend_to(panel, id, address).location)
+    assert "address" in page.select_one(".alert").text  # type: ignore[union-attr]
+    assert len(panel.host.rows()) == 1
+
+
+def test_a_digest_and_what_is_in_it_lead_to_each_other(panel: Panel) -> None:
+    """The message names its digest, and the digest its messages."""
+    inner, digest = send(panel, "inner"), send(panel, "digest")
+    write(
+        panel,
+        of_recipient("ada@firm.example", status="held"),
+        sa.update(RecipientRow).where(RecipientRow.message_id == inner).values(digest_id=digest),
+        sa.update(MessageRow).where(MessageRow.id == digest).values(source="digest"),
+    )
+    change(panel, inner, status="held", reason="rate", due_at=None)
+    links = [one["href"] for one in panel.get(f"{OUTBOX}{inner}/").select("main ol a")]
+    assert f"{OUTBOX}{digest}/" in links
+    links = [one["href"] for one in panel.get(f"{OUTBOX}{digest}/").select("main ul a")]
+    assert f"{OUTBOX}{inner}/" in links
+
+
+def test_a_copy_of_a_digest_is_none(panel: Panel) -> None:
+    """What becomes of the copy is not what becomes of the messages in the digest."""
+    id = send(panel, "digest")
+    row = panel.host.rows()[0]
+    intent = json.dumps(json.loads(row.intent) | {"source": "digest"})
+    write(panel, sa.update(MessageRow).values(source="digest", intent=intent))
+    change(panel, id, status="sent", due_at=None, finished_at=clock.now())
+    resend_to(panel, id, "kim")
+    (copy,) = [row for row in panel.host.rows() if row.resend_of == id]
+    assert copy.source == "resend"
+
+
+def test_a_name_from_outside_is_text_in_every_part(panel: Panel) -> None:
+    """Of a file, a recipient, a reply and somebody who resent it (T5)."""
+    naughty = '"><img src=x onerror=alert(1)>'
+    file = (naughty, "text/plain", b"x")
+    id = send(panel, naughty, Party(naughty, "ada"), attachments=[file])
+    write(
+        panel,
+        attempt(
+            id, 1, naughty[:32], {"ada@firm.example": naughty}, server=naughty, stage=naughty[:32]
+        ),
+        of_recipient("ada@firm.example", reply=naughty),
+    )
+    page = panel.get(f"{OUTBOX}{id}/")
+    assert page.select("main img") == []
+    assert page.text.count("onerror=alert(1)>") > 4
+
+
+def test_nobody_reads_by_a_head_request(panel: Panel) -> None:
+    """What nobody sees is not written down."""
+    id = send(panel, "Plan")
+    panel.client.head(f"{OUTBOX}{id}/message.eml")
+    with panel.host.app.app_context(), panel.host.state.database.reading() as connection:
+        count = sa.select(sa.func.count()).select_from(CheckRow).where(CheckRow.kind == "deed")
+        assert connection.scalar(count) == 0
