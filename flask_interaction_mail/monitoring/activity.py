@@ -287,7 +287,7 @@ def _events(connection: sa.Connection, begin: datetime) -> list[Event]:
     """Troubles of servers, probes and tests, newest first."""
     found = (
         sa.select(CHECK.c.at, CHECK.c.kind, CHECK.c.verdict, CHECK.c.steps)
-        .where(CHECK.c.kind.in_(_EVENTS), CHECK.c.at >= begin)
+        .where(CHECK.c.kind.in_(_EVENTS), CHECK.c.at >= begin, CHECK.c.verdict != "none")
         .order_by(CHECK.c.at.desc())
         .limit(EVENTS)
     )
@@ -299,4 +299,4 @@ def _events(connection: sa.Connection, begin: datetime) -> list[Event]:
 
 def _why(steps: str) -> str:
     told = json.loads(steps)
-    return str(told.get("why", "")) if isinstance(told, dict) else ""
+    return str(told.get("why") or "") if isinstance(told, dict) else ""

@@ -187,17 +187,21 @@ def test_troubles_probes_and_tests_are_on_a_line(panel: Panel) -> None:
         breaker.trip(connection, relay, error, worker="w", now=now - HOUR)
         for kind, verdict, ago in (
             ("probe", "failed", HOUR / 2),
+            ("probe", "none", MINUTE),
             ("test", "passed", MINUTE),
             ("test", "passed", 3 * DAY),
             ("room", "known", MINUTE),
         ):
-            values = {"id": uuid.uuid4(), "kind": kind, "at": now - ago, "by": "x", "steps": "[]"}
+            steps = "[]" if kind == "test" else '{"why": null}'
+            if verdict == "failed":
+                steps = '{"why": "The login was refused."}'
+            values = {"id": uuid.uuid4(), "kind": kind, "at": now - ago, "by": "x", "steps": steps}
             row = values | {"fingerprint": "", "verdict": verdict}
             connection.execute(sa.insert(CHECK).values(row))
     lines = [words(line) for line in panel.get(ACTIVITY).select(".im-history > li")]
     assert [line.partition("UTC ")[2] for line in lines] == [
         "A test of the settings: passed",
-        "A probe of the mail server: did not pass",
+        "A probe of the mail server: did not pass: The login was refused.",
         "The mail server is in trouble since then: Nobody answers at the port.",
     ]
     with state.database.writing() as connection:
