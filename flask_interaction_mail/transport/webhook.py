@@ -107,7 +107,7 @@ class _Exchange:
             opened.settimeout(max(self.until.left, 0.001))
             self._socket = opened = context_for(None).wrap_socket(opened, server_hostname=self.host)
         opened.settimeout(max(self.until.left, 0.001))
-        client = http.client.HTTPConnection(self.host)
+        client = http.client.HTTPConnection(self.host, self._port)  # without one it looks for it
         client.sock = opened
         path = (self.url.path or "/") + (f"?{self.url.query}" if self.url.query else "")
         fields = {"Host": self.url.netloc, "Content-Type": "application/json", **headers}
@@ -121,8 +121,12 @@ class _Exchange:
                 opened.shutdown(socket.SHUT_RDWR)
             opened.close()
 
+    @property
+    def _port(self) -> int:
+        return self.url.port or _PORTS[self.url.scheme]
+
     def _connect(self) -> socket.socket:
-        port = self.url.port or _PORTS[self.url.scheme]
+        port = self._port
         errors: list[OSError] = []
         endpoints = resolve(self.host, port, self._policy, self.until)
         for at, endpoint in enumerate(endpoints):

@@ -47,6 +47,19 @@ def test_it_is_one_post(receiver: Receiver) -> None:
     assert hook.headers["webhook-id"] == "1"
 
 
+def test_the_host_may_be_any_ipv6_address(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also one whose last group could be a port, or is no number."""
+    here = (Endpoint(socket.AF_INET, ("127.0.0.1", receiver.port)),)
+    monkeypatch.setattr(webhook, "resolve", lambda *_: here)
+    for address in ("fd00::abcd", "fd00::1", "fd00::"):
+        send(f"http://[{address}]:{receiver.port}/")
+    assert [hook.headers["host"] for hook in receiver.hooks] == [
+        f"[{address}]:{receiver.port}" for address in ("fd00::abcd", "fd00::1", "fd00::")
+    ]
+
+
 def test_the_signature_is_that_of_standard_webhooks() -> None:
     """The example of its specification, made with the library of its authors."""
     secret = Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
