@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 from . import cleaners
 from .cleaners import WrongValue
 from .relay import SMTP, Destination, Encryption, Relay
-from .secret import Secret
+from .secret import Secret, signing_key
 from .setting import Section, Setting, Widget
 
 T = TypeVar("T")
@@ -67,6 +67,16 @@ def _password(raw: object) -> Secret | None:
     if re.search("[\0\r\n\ud800-\udfff]", raw.reveal()):
         raise WrongValue("must be one line of characters that can be typed")
     return raw or None
+
+
+def _webhook_secret(raw: object) -> Secret | None:
+    """The cleaner of a webhook's secret, in which ``whsec_`` announces a key in base64."""
+    secret = _password(raw)
+    try:
+        return secret if secret is None or signing_key(secret) else None
+    except ValueError:
+        # Without its cause, which may quote the secret.
+        raise WrongValue("must have a key in base64 after whsec_: copy all of it again") from None
 
 
 def setting(default: T, **about: Any) -> T:
@@ -240,7 +250,7 @@ class MessagingSettings:
     )
     alert_secret: Secret | None = setting(
         None,
-        clean=_password,
+        clean=_webhook_secret,
         section=Section.ALERTS,
         label="Secret of the webhook",
         help="Signs what is sent there, so that the receiver can tell it from a forgery. "

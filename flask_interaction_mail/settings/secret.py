@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hmac
-from typing import NamedTuple, NoReturn
+from typing import Final, NamedTuple, NoReturn
+
+_CODED: Final = "whsec_"  # before a key in base64
 
 
 class Secret:
@@ -52,3 +55,18 @@ class BoundSecret(NamedTuple):
 
     secret: Secret
     to: str | None
+
+
+def signing_key(secret: Secret) -> bytes:
+    """The key with which ``secret`` signs: what follows ``whsec_`` in base64, else its UTF-8.
+
+    Raises:
+        ValueError: there is ``whsec_`` and no key behind it.
+    """
+    text = secret.reveal()
+    if not text.startswith(_CODED):
+        return text.encode("utf-8", "surrogatepass")
+    key = base64.b64decode(text.removeprefix(_CODED), validate=True)
+    if not key:
+        raise ValueError("no key")
+    return key

@@ -12,7 +12,6 @@ languages have a library.
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import hmac
 import http.client
@@ -24,14 +23,13 @@ from urllib.parse import SplitResult, urlsplit
 
 from ..errors import InteractionMailError, TransportError
 from ..outcome import Fault
-from ..settings.secret import Secret
+from ..settings.secret import Secret, signing_key
 from .policy import ConnectPolicy
 from .smtp.connect import Endpoint, connected, resolve, unconnected, within
 from .smtp.timeouts import Until
 from .smtp.tls import context_for, explain
 
 LIMIT: Final = 10.0  # s, from the name service to the status of the answer
-_PREFIX: Final = "whsec_"  # of a key in base64
 _PORTS: Final = {"https": 443, "http": 80}
 
 
@@ -42,11 +40,10 @@ class WebhookFailed(InteractionMailError):
 def signed(secret: Secret, *, id: str, timestamp: int, body: bytes) -> dict[str, str]:
     """The header fields that say who sends ``body``, and when (``timestamp``, seconds of UTC).
 
-    HMAC-SHA256 of ``id.timestamp.body``. The key is what follows ``whsec_`` in base64, or the
-    secret itself in UTF-8.
+    HMAC-SHA256 of ``id.timestamp.body``.
     """
     content = f"{id}.{timestamp}.".encode() + body
-    digest = base64.b64encode(hmac.digest(_key(secret), content, "sha256")).decode("ascii")
+    digest = base64.b64encode(hmac.digest(signing_key(secret), content, "sha256")).decode("ascii")
     return {
         "webhook-id": id,
         "webhook-timestamp": str(timestamp),
@@ -142,14 +139,6 @@ class _Exchange:
 
 def _is_here(endpoint: Endpoint) -> bool:
     return ip_address(endpoint.address).is_loopback
-
-
-def _key(secret: Secret) -> bytes:
-    text = secret.reveal()
-    if text.startswith(_PREFIX):
-        with contextlib.suppress(binascii.Error, ValueError):
-            return base64.b64decode(text.removeprefix(_PREFIX), validate=True)
-    return text.encode("utf-8", "surrogatepass")
 
 
 def _refused(host: str, error: TransportError) -> str:

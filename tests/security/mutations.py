@@ -292,6 +292,8 @@ MUTATIONS = (
     _m("T20", "a webhook is not saved without its secret", "settings/rules.py",
        "if settings.alert_url and not settings.alert_secret:", "if False:",
        "test_a_webhook_needs_a_secret"),
+    _m("T20", "an empty key signs nothing", "settings/secret.py",
+       "    if not key:\n", "    if False:\n", "test_a_key_that_signs_nothing_is_refused"),
     _m("T20", "in the open only to this machine", "settings/cleaners.py",
        'parts.scheme == "http" and is_this_machine(parts.hostname)', 'parts.scheme == "http"',
        "test_other_urls_are_refused"),

@@ -13,6 +13,7 @@ from flask_interaction_mail.outbox.conditions import OVER, TITLES, AlertName, Vi
 from flask_interaction_mail.settings.fields import clean
 from flask_interaction_mail.settings.model import MessagingSettings, PasswordState
 from flask_interaction_mail.settings.rules import problems
+from flask_interaction_mail.settings.secret import Secret
 
 NOW = datetime(2026, 5, 4, 12, tzinfo=UTC).replace(tzinfo=None)
 SETTINGS = MessagingSettings(smtp_server="mail.example", default_from="crm@firm.example")
@@ -147,3 +148,15 @@ def test_a_webhook_needs_a_secret() -> None:
     assert "alert_secret" in problems(url, password=PasswordState.NONE)
     signed = replace(url, alert_secret="s")  # type: ignore[arg-type]
     assert "alert_secret" not in problems(signed, password=PasswordState.NONE)
+
+
+@pytest.mark.parametrize("typed", ["whsec_", "whsec_=", "whsec_not base64!", "whsec_abc"])
+def test_a_key_that_signs_nothing_is_refused(typed: str) -> None:
+    """Anybody could forge with an empty one; a broken one would fit no receiver."""
+    with pytest.raises(SettingsError, match="must have a key in base64"):
+        clean("alert_secret", Secret(typed))
+
+
+@pytest.mark.parametrize("typed", ["whsec_AAAA", "AAAA", "é", "of whsec_"])
+def test_other_secrets_sign(typed: str) -> None:
+    assert clean("alert_secret", Secret(typed)) == Secret(typed)
