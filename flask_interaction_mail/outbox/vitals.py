@@ -40,7 +40,9 @@ def take(connection: sa.Connection, settings: MessagingSettings, relay: Relay) -
     """How mail to ``relay`` is doing."""
     now = Time().look(connection)
     failed = _ended(connection, Status.FAILED, now - LATELY, _decisive(settings))
-    broken, probe = breaker.read(connection, relay), probes.read(connection, relay)
+    broken = breaker.read(connection, relay)
+    # Without probes what the last one found would be true for ever.
+    probe = probes.read(connection, relay) if settings.probe_every else None
     return Vitals(
         now=now,
         oldest=oldest(connection, now),

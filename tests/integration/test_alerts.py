@@ -462,6 +462,22 @@ def test_probes_can_be_switched_off(site: Host, server: Scripted) -> None:
     assert server.connections == 0
 
 
+def test_what_the_last_probe_found_is_forgotten_without_probes(
+    site: Host, receiver: Receiver
+) -> None:
+    """No probe would ever find out that the server works again, or has another certificate."""
+    with scripted() as gone:
+        port = gone.port
+    site.configure(smtp_port=port, alert_url=receiver.url, alert_secret=SECRET)
+    turn(site)
+    let_time_pass(site, CHECK, minutes=15)
+    turn(site)
+    assert receiver.told() == [("server", "begun")]
+    site.configure(smtp_port=port, probe_every=0)
+    turn(site)
+    assert receiver.told()[1:] == [("server", "over")]
+
+
 def test_no_transaction_is_open_while_the_network_is_used(
     site: Host, server: Scripted, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
