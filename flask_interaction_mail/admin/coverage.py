@@ -14,7 +14,7 @@ from flask_admin import expose
 from ..errors import SettingsError
 from ..settings.fields import clean
 from ..settings.model import SETTINGS, MessagingSettings
-from ..text import legible
+from ..text import legible, storable
 from ..values import Party, Right
 from . import texts
 from .csrf import is_same_origin
@@ -67,6 +67,7 @@ class CoverageView(PanelView):
             offers=state().people.offers,
             names=SETTINGS,
             legible=legible,
+            storable=storable,
         )
         return page, 400 if wanted.error else 200
 

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from ..outbox import exporting
 from ..outbox.filters import Filters
+from ..text import storable
 from .message_view import from_of
 
 _TIMES: Final = ("created", "finished")
@@ -64,7 +65,8 @@ def table(columns: Sequence[str], lines: Iterable[Sequence[str]]) -> Iterator[st
     rest = iter(lines)
     yield _BOM + _text([columns])
     while piece := list(islice(rest, _LINES)):
-        yield _text(map(safe, line) for line in piece)
+        # Names of the host may hold what no file can.
+        yield storable(_text(map(safe, line) for line in piece))
 
 
 def columns(zone: tzinfo = UTC) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from ..errors import TablesMissing
 from ..state import KEY, State
+from ..text import storable
 from ..values import Party, Right
 from . import access, csrf, security_headers, texts
 from .csrf import PanelForm
@@ -85,12 +86,15 @@ class PanelView(BaseView):
             return make_response(text, 503)
 
     def page(self, template: str, **values: Any) -> str:
-        """Render ``interaction_mail/admin/<template>`` with what all pages need."""
+        """Render ``interaction_mail/admin/<template>`` with what all pages need.
+
+        Names of the host may hold characters that no encoding carries.
+        """
         from ..monitoring.overview import overview  # late: loaded with the first page
 
         present = values.pop("present", None) or state().settings.current()
         now = overview(state(), present)
-        return self.render(
+        html = self.render(
             f"interaction_mail/admin/{template}",
             present=present,
             settings=present.settings,
@@ -109,6 +113,7 @@ class PanelView(BaseView):
             buttons=PanelForm(),
             **values,
         )
+        return storable(html)
 
     def stream_values(self) -> dict[str, Any]:
         """What a streamed page needs in its template, because Flask-Admin does not render it."""

@@ -374,3 +374,17 @@ def test_a_host_that_fails_is_no_reason_to_fail(
         setattr(people, method, broken)
     asked(panel, domain="new.example")
     assert "Directory.parties raised" in caplog.text
+
+
+@pytest.mark.parametrize("path", ["", "moves.csv"])
+def test_a_name_that_no_page_can_carry_hides_nothing(panel: Panel, path: str) -> None:
+    """Half a surrogate pair, as from a directory in another encoding: everybody else is shown."""
+    broken = Party("Zo\udce9", "zo\udce9", id="z\udce9")
+    group = Party("Gro\udcfcpe", None, id=7, kind="group")
+    with_people(panel, broken, EVE, ADA, group, **{"Caf\udce9": [group]})
+    answer = panel.client.get(COVERAGE + path, query_string={"domain": "new.example"})
+    assert answer.status_code == 200
+    assert "ada@new.example" in answer.text
+    if not path:
+        assert "Zo\ufffd" in answer.text
+        assert "Caf\ufffd" in answer.text

@@ -352,3 +352,12 @@ def test_an_overridden_setting_stays_as_it_is(tmp_path: Path) -> None:
         page = press_explain(panel, company_domain="evil.example")
         page = ask(panel, page, location="Firm List", company_domain="evil.example")
         assert facts(page)["Goes to"][1] == ["Data Stewards <stewards@firm.example>"]
+
+
+def test_a_name_that_no_page_can_carry_is_explained(panel: Panel) -> None:
+    """Half a surrogate pair, as from a directory in another encoding."""
+    broken = Party("Zo\udce9", "zoe", id=9)
+    searched(panel, Searched(mergers={"Firm List": [STEWARDS]}, users=[broken]))
+    page = explained(panel, "requester=9&location=Firm+List")
+    assert "Zo\ufffd (zoe)" in page.text
+    assert facts(page)["Answers go to"] == [["Zo <zoe@firm.example>"]]
