@@ -36,6 +36,8 @@ ASCII_ONLY = (
 
 _QUOTED = 80  # characters of a wrong text that an error quotes
 _PARSED = 1000  # characters at most of a "Name <address>"
+# Valid as it is; the validator takes a hundred times as long to say so.
+_PLAIN_LOCAL = re.compile(r"[A-Za-z0-9_]+(?:[.-][A-Za-z0-9_]+)*")
 _CONTROL = "It has a line break or another control character."
 _NAMED = re.compile(r'(?P<name>"(?:[^"\\]|\\.)*" *|[^"<>@,;:()\[\]\\]*)<(?P<address>[^<>]*)>')
 _TWICE = re.compile(
@@ -287,11 +289,14 @@ def _clean_local(local: str) -> str:
         raise ValueError("An encoded word may not stand before the @.")
     if len(local.encode()) > LOCAL_LIMIT:
         raise ValueError(f"The part before the @ is longer than {LOCAL_LIMIT} bytes.")
+    if _PLAIN_LOCAL.fullmatch(local):
+        return local
     _validate(f"{local}@a.com")
     # Not the validator's result, which has names such as Info in lower case.
     return unicodedata.normalize("NFC", local)
 
 
+@lru_cache(maxsize=1024)  # many people share a domain
 def _clean_domain(domain: str) -> str:
     if not domain:
         raise ValueError("There is nothing after the @.")

@@ -6,6 +6,7 @@ import json
 import unicodedata
 from pathlib import Path
 
+import email_validator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -398,6 +399,14 @@ def test_any_display_name_is_harmless(name):
     assert not addresses.has_forbidden(shown)
     assert len(shown) <= NAME_LIMIT
     assert display_name(shown) == shown
+
+
+@given(st.from_regex(addresses._PLAIN_LOCAL, fullmatch=True).filter(lambda text: len(text) <= 64))
+def test_the_validator_takes_what_is_plain_without_it(local):
+    """It finds no fault in it, and would change at most its case."""
+    found = email_validator.validate_email(f"{local}@a.com", check_deliverability=False)
+    assert found.local_part.casefold() == clean_email(local).casefold()
+    assert clean_email(local) == local
 
 
 @given(st.text(st.characters(exclude_categories=())) | st.sampled_from(NAUGHTY))

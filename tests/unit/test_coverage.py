@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from flask_interaction_mail import MessagingSettings, Party, Role
+from flask_interaction_mail import MessagingSettings, Party, Role, addresses
 from flask_interaction_mail.monitoring import coverage
 
 FIRM = MessagingSettings(
@@ -159,3 +159,21 @@ def test_without_a_default_from_nobody_is_shown() -> None:
     settings = replace(FIRM, default_from=None)
     assert coverage.senders(coverage.survey([ADA], settings), settings) is None
     assert coverage.preview([], coverage.survey([], settings).full, settings, NEW).left == {}
+
+
+def test_many_people_cost_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The validator, which takes most of the time, is asked once for each domain."""
+    asked: list[str] = []
+    validate = addresses._validate
+
+    def counted(address: str) -> object:
+        asked.append(address)
+        return validate(address)
+
+    monkeypatch.setattr(addresses, "_validate", counted)
+    domains = [f"many{number}.example" for number in range(10)]
+    short = [Party("Many", f"many.{number}") for number in range(1000)]
+    full = [Party("Many", f"many_{number}@{domains[number % 10]}") for number in range(1000)]
+    found = coverage.survey([*short, *full], FIRM)
+    assert sum(each.count for each in found.domains.values()) == 2000
+    assert len(asked) <= len(domains) + 1
