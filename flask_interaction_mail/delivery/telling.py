@@ -68,10 +68,14 @@ def _alert(change: Change) -> Alert:
         name=change.name,
         state="over" if over else "begun",
         title=titles[change.name],
-        text="" if over else change.detail,
+        text=_began(change.began_at) if over else change.detail,
         began_at=clock.from_db(change.began_at),
         at=clock.from_db(change.ended_at or change.began_at),
     )
+
+
+def _began(at: datetime) -> str:
+    return f"It began on {at:%Y-%m-%d at %H:%M} UTC."
 
 
 def _log_and_signal(state: State, alert: Alert) -> None:

@@ -158,6 +158,12 @@ def test_what_the_webhook_gets(site: Host, receiver: Receiver) -> None:
     }
     assert datetime.fromisoformat(begun.json["at"]).tzinfo == UTC
     assert begun.headers["webhook-signature"].startswith("v1,")
+    site.dispatcher().drain()
+    turn(site)
+    over = receiver.hooks[-1].json
+    began = datetime.fromisoformat(begun.json["at"])
+    assert (over["state"], over["began_at"]) == ("over", begun.json["began_at"])
+    assert over["text"] == f"It began on {began:%Y-%m-%d at %H:%M} UTC."
     assert "@" not in begun.body.decode()
 
 
