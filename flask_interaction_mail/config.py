@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import ipaddress
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
@@ -15,6 +16,7 @@ from .settings.fields import clean
 from .settings.secret import Secret
 
 _MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
+_TOKEN: Final = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750 §2.1
 PREFIX: Final = "INTERACTION_MAIL_"
 AUTO: Final = 16  # connections at most where the configuration leaves it to us
 ALERTS: Final = ("alert_url", "alert_secret")  # settings that have keys of their own
@@ -220,10 +222,11 @@ def _setting(key: str, raw: object) -> object:
 
 
 def _token(key: str, raw: object) -> Secret:
-    if not isinstance(raw, str) or not raw.isascii() or not raw.isprintable() or " " in raw.strip():
-        raise SettingsError({key: "must be a text of visible ASCII characters without spaces"})
-    if not raw.strip():
+    if isinstance(raw, str) and not raw.strip():
         raise SettingsError({key: "must not be empty: without the key the page is closed"})
+    if not isinstance(raw, str) or not _TOKEN.fullmatch(raw.strip()):
+        why = "must be a text of letters, digits and - . _ ~ + /, at its end also ="
+        raise SettingsError({key: f"{why}: others do not fit in an Authorization header"})
     return Secret(raw.strip())
 
 

@@ -184,7 +184,7 @@ def test_a_database_that_is_broken_is_503(host: Host) -> None:
         assert (answer.status_code, answer.json) == (503, {"status": "unknown"})
 
 
-@pytest.mark.parametrize("token", ["", "  ", "two words", "ümlaut", "a\nb", 5])
+@pytest.mark.parametrize("token", ["", "  ", "two words", "ümlaut", "a\nb", 5, "a=b", "a,b"])
 def test_a_token_that_no_header_can_carry_is_refused(token: object) -> None:
     """At the start, and without showing it."""
     with pytest.raises(SettingsError, match="INTERACTION_MAIL_HEALTH_TOKEN") as caught:
