@@ -14,7 +14,10 @@ from ..text import cut, one_line
 
 MOST: Final = 10_000  # messages up to which are counted, unless more decides something
 _SOON: Final = timedelta(minutes=1)  # in which a worker that is being replaced comes back
-_ADDRESS: Final = re.compile(r"[^\s<>()\[\],;:\"']+@[^\s<>()\[\],;:\"']+")
+# As servers write them, quoted ones and literals included (RFC 5321 §4.1.2, §4.1.3).
+_ADDRESS: Final = re.compile(
+    r"""(?:"[^"]*"|[^\s<>()\[\],;:"]*)[@\uff20\ufe6b](?:\[[^\]]*\]|[^\s<>()\[\],;:"']*)"""
+)
 _LONGEST: Final = 1000
 
 

@@ -238,8 +238,8 @@ CHECK: Final = sa.Table(
     sa.Index("ix_interaction_mail_check_fingerprint", "fingerprint"),
 )
 
-# Nothing in it was written by a stranger, and it holds no address: neither the purge nor *erase*
-# has anything to do here.
+# It holds no address, also where it quotes a server, and a row for each kind of alert: neither the
+# purge nor *erase* has anything to do here.
 ALERT: Final = sa.Table(
     "interaction_mail_alert",
     OURS,

@@ -7,9 +7,18 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from flask_interaction_mail.errors import SettingsError
-from flask_interaction_mail.outbox.conditions import OVER, TITLES, AlertName, Vitals, holding
+from flask_interaction_mail.outbox.conditions import (
+    OVER,
+    TITLES,
+    AlertName,
+    Vitals,
+    holding,
+    tellable,
+)
 from flask_interaction_mail.settings.fields import clean
 from flask_interaction_mail.settings.model import MessagingSettings, PasswordState
 from flask_interaction_mail.settings.rules import problems
@@ -100,6 +109,28 @@ def test_no_address_is_told() -> None:
     assert text.isprintable()
     assert "sender refused" in text
     assert len(text) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("550 <ada@firm.example>: no", "550 <(an address)>: no"),
+        ('550 "ada byron"@firm.example no', "550 (an address) no"),
+        ("550 ada@[192.0.2.1] no", "550 (an address) no"),
+        ("550 ada'o@firm.example, bob@firm.example no", "550 (an address), (an address) no"),
+        ("550 dept:ada@firm.example no", "550 dept:(an address) no"),
+        ("550 ada@ no @firm.example", "550 (an address) no (an address)"),
+        ("550 ada\uff20firm.example no", "550 (an address) no"),
+    ],
+)
+def test_an_address_in_any_form_is_left_out(said: str, told: str) -> None:
+    """Nothing of it stays, and the words around it do."""
+    assert tellable(said) == told
+
+
+@given(st.text() | st.text("@a\"[]<> "))
+def test_no_text_has_an_address(text: str) -> None:
+    assert "@" not in tellable(text)
 
 
 def test_each_alert_has_its_sentences() -> None:
