@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from flask import url_for
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import ColumnElement, func, or_
 
 from flask_interaction_mail import Contact as MergeContact
 from flask_interaction_mail import Directory, Party
@@ -50,9 +50,14 @@ class CrmDirectory(Directory):
         yield from map(group_party, db.session.scalars(db.select(Group).order_by(Group.id)))
 
     def find_parties(self, text: str, limit: int = 20) -> Sequence[Party]:
-        """The users and groups with this id, or with the text in their name or address."""
+        """Those with this id or address, then those with the text in their name or address."""
         users, groups = (
-            db.session.scalars(db.select(kind).where(_matches(kind, text)).limit(limit))
+            db.session.scalars(
+                db.select(kind)
+                .where(or_(_is(kind, text), _has(kind, text)))
+                .order_by(_is(kind, text).desc(), kind.id)
+                .limit(limit)
+            )
             for kind in (User, Group)
         )
         return [*map(user_party, users), *map(group_party, groups)][:limit]
@@ -100,9 +105,13 @@ def _is_id(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) < 10
 
 
-def _matches(kind: type[User] | type[Group], text: str) -> ColumnElement[bool]:
-    texts = [column.icontains(text, autoescape=True) for column in (kind.name, kind.email)]
-    return or_(*texts, kind.id == int(text)) if _is_id(text) else or_(*texts)
+def _is(kind: type[User] | type[Group], text: str) -> ColumnElement[bool]:
+    address = func.coalesce(kind.email, "") == text
+    return or_(address, kind.id == int(text)) if _is_id(text) else address
+
+
+def _has(kind: type[User] | type[Group], text: str) -> ColumnElement[bool]:
+    return or_(*(column.icontains(text, autoescape=True) for column in (kind.name, kind.email)))
 
 
 def _folder(name: str) -> Folder | None:

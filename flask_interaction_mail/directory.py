@@ -48,7 +48,8 @@ class Directory:
     def find_parties(self, text: str, limit: int = FOUND) -> Iterable[Party]:
         """Up to ``limit`` users and groups whose name, address or id ``text`` is or is in.
 
-        *Explain* asks for it. Without it a user is looked for among the first ``parties``.
+        Those whose id or address it is come first. *Explain* asks for it; without it a user is
+        looked for among the first ``parties``.
         """
         return ()
 

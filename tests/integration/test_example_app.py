@@ -380,6 +380,21 @@ def test_a_foreign_host_name_is_refused(app):
     assert app.test_client().get("/login", headers={"Host": "evil.test"}).status_code == 400
 
 
+def test_who_is_named_exactly_is_found_first(app):
+    """However many others have the text in their name or address, so that a choice leads on."""
+    directory = app.extensions["interaction_mail"].people
+    with app.app_context():
+        for number in range(900, 930):
+            user = User(id=number, login=f"x{number}", name=f"Room 931 {number}", email="a931")
+            db.session.add(user)
+        last = User(id=931, login="last", name="Last", email="room")
+        db.session.add(last)
+        db.session.flush()
+        for typed in ("931", "room"):
+            assert directory.find_parties(typed)[0].name == "Last"
+        assert len(directory.find_parties("931")) == 20
+
+
 def test_seeding_twice_changes_nothing(app):
     """The data is added once."""
     with app.app_context():
