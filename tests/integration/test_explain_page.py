@@ -303,6 +303,18 @@ def test_a_form_without_a_change_says_so(panel: Panel) -> None:
     assert not page.select(".im-differs")
 
 
+def test_each_wrong_field_is_named_once(panel: Panel) -> None:
+    """An error quotes what was typed, or begins with the name of its field."""
+    wrong = {"smtp_server": "bad host", "alert_waiting": "soon"}
+    answer = panel.client.post(EXPLAIN, data=panel.fields() | wrong)
+    page = BeautifulSoup(answer.text, "lxml")
+    said = [item.get_text() for item in page.select(".im-alert-bad li")]
+    assert [text[:12] for text in said] == ["SMTP server:", "Minutes that"]
+    assert [
+        text.count(name) for text, name in zip(said, ("SMTP server", "Minutes that"), strict=True)
+    ] == [1, 1]
+
+
 def test_a_form_that_cannot_be_read_is_refused_with_the_reason(panel: Panel) -> None:
     """The settings in force are explained alone."""
     sent = form_values(panel.get()) | {"smtp_port": "70000", "location": "Firm List"}
