@@ -89,11 +89,10 @@ def _ends(settings: MessagingSettings) -> list[tuple[str, datetime]]:
 
 def _tell(state: State, settings: MessagingSettings) -> None:
     with state.database.reading() as connection:
-        now = Time().look(connection)
-        untold = alerts.untold(connection, now)
+        untold = alerts.untold(connection, Time().look(connection))
     for change in untold:
         with state.database.writing() as connection:
-            claimed = alerts.claim(connection, change, now)
+            claimed = alerts.claim(connection, change, Time().look(connection))
         if not claimed:
             continue
         done = tell(state, settings, change)

@@ -18,6 +18,7 @@ from flask_interaction_mail.delivery import watch
 from flask_interaction_mail.delivery.factory import pulse_of
 from flask_interaction_mail.monitoring import alerts as monitoring
 from flask_interaction_mail.outbox import alerts, breaker, probes
+from flask_interaction_mail.outbox.claim import Time
 from flask_interaction_mail.outbox.conditions import AlertName
 from flask_interaction_mail.outbox.presence import How
 from flask_interaction_mail.settings.model import relay_of
@@ -216,6 +217,31 @@ def test_what_a_stopped_worker_had_claimed_is_told_by_another(
         alerts.told(connection, change)
     with store.reading() as connection:
         assert [found.fence for found in alerts.untold(connection, later)] == [2]
+
+
+def test_a_slow_receiver_of_one_change_leaves_the_minute_of_the_next_whole(
+    site: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or another worker would tell the next one at the same time."""
+    passed, left = [timedelta(0)], []
+
+    class Later(Time):
+        def look(self, connection: sa.Connection) -> datetime:
+            return super().look(connection) + passed[0]
+
+    def slow(_: object, __: object, change: alerts.Change) -> bool:
+        left.append(rows(site)[change.name].due_at - clock.now() - passed[0])
+        passed[0] += timedelta(seconds=70)
+        return True
+
+    monkeypatch.setattr(watch, "Time", Later)
+    monkeypatch.setattr(watch, "tell", slow)
+    with site.state.database.writing() as connection:
+        both = {AlertName.SERVER: "x", AlertName.NOBODY: "y"}
+        alerts.write(connection, both, known=(), now=clock.now())
+    watch._tell(site.state, site.state.settings.current().settings)
+    assert len(left) == 2
+    assert min(left) > timedelta(seconds=50)
 
 
 def test_a_webhook_that_fails_is_tried_again(
