@@ -42,6 +42,7 @@ class ExplainView(PanelView):
             return self._page(present, request.args)
         compares = "smtp_server" in request.form
         if compares:
+            need(Right.VIEW)  # as the values in force stand beside those of the form
             need(Right.EDIT)
         if not token_is_valid():
             return self._page(present, {}, problem=gettext(OUT_OF_DATE)), 400

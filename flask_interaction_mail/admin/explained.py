@@ -67,13 +67,13 @@ def _facts(state: State, run: DryRun) -> dict[str, Sequence[str]]:
 
 
 def _server(settings: MessagingSettings) -> str:
-    login = settings.login if settings.use_authentication else None
+    authenticated = settings.use_authentication and settings.login
     return gettext(
         "%(server)s, port %(port)s, %(encryption)s, %(login)s",
         server=settings.smtp_server,
         port=settings.smtp_port,
         encryption=gettext(_ENCRYPTED[settings.encryption]),
-        login=gettext("login %(login)s", login=login) if login else gettext("without a login"),
+        login=gettext("with a login") if authenticated else gettext("without a login"),
     )
 
 

@@ -282,7 +282,7 @@ def test_the_settings_in_the_form_are_explained_beside_those_in_force(panel: Pan
         ["Data Stewards <stewards@new.example>"],
     ]
     assert found["From"] == [["Ada Byron <ada@firm.example>"], ["crm@new.example"]]
-    assert found["Mail server"][1][0].endswith("login crm")
+    assert found["Mail server"][1][0].endswith("with a login")
     assert found["What then becomes of it"][0] == found["What then becomes of it"][1]
     marked = page.select(".im-compare tr.im-differs th")
     assert "What then becomes of it" not in [each.contents[0] for each in marked]
@@ -330,6 +330,20 @@ def test_a_form_that_could_not_be_saved_is_explained_all_the_same(panel: Panel) 
     page = ask(panel, press_explain(panel, default_to=""), location="Leavers")
     assert facts(page)["Goes to"] == [["merge-desk@firm.example"], ["nobody"]]
     assert "no default To is set" in page.select_one(".im-alert-bad").text  # type: ignore[union-attr]
+
+
+def test_who_may_not_see_the_settings_sees_none_of_them(panel: Panel, rights: set[str]) -> None:
+    """Neither the login beside the server, nor values beside others that were made up."""
+    login: dict[str, Any] = {"use_authentication": True, "login": "mailer7", "password": PASSWORD}
+    panel.host.configure(**login, allow_unencrypted_auth=True)
+    data = panel.fields() | {"location": "Firm List", "smtp_server": "", "login": ""}
+    rights -= {"view"}
+    answer = panel.client.post(EXPLAIN, data=data)
+    assert answer.status_code == 403
+    assert "mailer7" not in answer.text
+    page = explained(panel, "location=Firm+List")
+    assert facts(page)["Mail server"] == [["127.0.0.1, port 25, not encrypted, with a login"]]
+    assert "mailer7" not in page.text
 
 
 def test_only_who_may_change_the_settings_may_try_others(panel: Panel, rights: set[str]) -> None:

@@ -71,6 +71,9 @@ MUTATIONS = (
        'if not request.args.get("dns") or not is_same_origin():',
        'if not request.args.get("dns"):', "test_dns_is_asked_by_the_button_alone"),
     # -- T4: closed by default
+    _m("T4", "other settings stand beside those in force for those who may see them",
+       "admin/explain.py", "            need(Right.VIEW)  #", "            pass  #",
+       "test_who_may_not_see_the_settings_sees_none_of_them"),
     _m("T4", "other settings are tried by those who may change them", "admin/explain.py",
        "            need(Right.EDIT)\n", "            pass\n",
        "test_r7_each_page_opens_to_those_with_its_rights_alone"),

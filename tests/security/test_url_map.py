@@ -89,7 +89,7 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("POST", DETAILS + "cancel"): needing("outbox", "resend", status=303, changes=True),
     ("POST", DETAILS + "release"): needing("outbox", "resend", status=303, changes=True),
     ("GET", EXPLAIN): needing("explain"),
-    ("POST", EXPLAIN): needing("explain", "edit"),  # with settings of the form
+    ("POST", EXPLAIN): needing("explain", "view", "edit"),  # beside settings of the form
     ("GET", COVERAGE): needing("explain"),
     ("GET", COVERAGE + "moves.csv"): needing("explain"),
     ("GET", TEMPLATES): needing("view"),
