@@ -20,7 +20,7 @@ from ..settings.layers import InForce
 from ..settings.model import relay_of
 from ..state import State
 from ..storage.tables import DELIVERY
-from ..values import Reason, Status
+from ..values import UNDERWAY, Reason, Status
 
 _MOST: Final = 99
 _TODAY: Final = timedelta(days=1)
@@ -71,16 +71,17 @@ def oldest_waiting(connection: sa.Connection, now: datetime) -> datetime | None:
 
     What waits for its ``send_at`` is not late, however long ago it was made.
     """
-    queued = sa.select(DELIVERY.c.created_at).where(
-        DELIVERY.c.status == Status.QUEUED, DELIVERY.c.due_at <= now
-    )
-    begun = [
-        sa.select(DELIVERY.c.created_at).where(DELIVERY.c.status == status)
-        for status in (Status.SENDING, Status.DEFERRED)
-    ]
+    could_leave = {Status.QUEUED: DELIVERY.c.due_at <= now}
     firsts = [
-        connection.scalar(query.order_by(DELIVERY.c.created_at).limit(1))
-        for query in (queued, *begun)
+        connection.scalar(
+            sa.select(DELIVERY.c.created_at)
+            # A range, and its order: else PostgreSQL looks through all that was sent before, by
+            # another index.
+            .where(DELIVERY.c.status.between(status, status), could_leave.get(status, sa.true()))
+            .order_by(DELIVERY.c.status, DELIVERY.c.created_at)
+            .limit(1)
+        )
+        for status in UNDERWAY
     ]
     return min((first for first in firsts if first is not None), default=None)
 
