@@ -22,6 +22,7 @@ USERS = (
     ("sklein", "Sara Klein", "sklein", Role.SECRETARY, True),
     ("tweber", "Tom Weber", "tweber", Role.SECRETARY, False),
     ("guest", "Gus Guest", None, Role.PROFESSIONAL, False),
+    ("hlund", "Henrik Lund", "hlund", Role.ADMINISTRATOR, False),
 )
 # name, owner's login
 FOLDERS = (("Client List", "olindt"), ("Firm List", "olindt"), ("Events", "norsini"))

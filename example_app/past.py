@@ -1,0 +1,149 @@
+"""A past for the demo: what happens now is made to have happened some time ago.
+
+Nothing else of the demo knows how. A story is played from its first day to the present, with the
+extension at work. Whenever time is to pass, all that is stored becomes older by as much. So each
+moment of the story is the present while it is played: a message that is tried again in five
+minutes is tried again five minutes later.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime, parsedate_to_datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from flask import Flask
+from flask_login import login_user  # type: ignore[import-untyped]
+
+from flask_interaction_mail.state import state_of
+
+from .database import db
+from .models import User
+
+_OURS: Final = "interaction_mail_"
+_DATE: Final = re.compile(rb"^Date: (.+)\r\n", re.MULTILINE)
+
+
+class Past:
+    """The time in which a story of ``app`` is played; it begins ``ago`` before the present.
+
+    ``app`` delivers at the end of each app context. ``url`` is where its pages are.
+    """
+
+    def __init__(self, app: Flask, url: str, ago: timedelta) -> None:
+        self.app = app
+        self._url = url
+        self._left = ago  # until the present is reached
+        self._written: dict[uuid.UUID, timedelta] = {}  # message -> what was left
+
+    @property
+    def now(self) -> datetime:
+        """The present of the story."""
+        return datetime.now(UTC) - self._left
+
+    def real(self, moment: datetime) -> datetime:
+        """A moment of the story as the application is to be told it now."""
+        return moment + self._left
+
+    def go_to(self, moment: datetime) -> None:
+        """Let time pass until ``moment``; what falls due on the way is delivered in time."""
+        self._note_messages()
+        while (due := self._next_due()) is not None and due < moment:
+            self._pass(due - self.now)
+            self.deliver()
+        self._pass(moment - self.now)
+
+    def end(self) -> None:
+        """Reach the present, and write into each message the date that it would bear."""
+        self.go_to(datetime.now(UTC) - timedelta(seconds=1))
+        self._pass(self._left)
+        self._date_messages()
+
+    @contextmanager
+    def request_of(self, login: str | None) -> Iterator[User | None]:
+        """A request by the user with that login, or by nobody; commits, then delivers."""
+        with self.app.test_request_context(base_url=self._url):
+            user = db.session.scalar(db.select(User).filter_by(login=login)) if login else None
+            if user:
+                login_user(user)
+            yield user
+            db.session.commit()
+
+    def deliver(self) -> None:
+        """Deliver what is due."""
+        with self.app.app_context():
+            state_of().delivery.wake()
+            state_of().delivery.context_ends()
+
+    def _pass(self, span: timedelta) -> None:
+        span = max(span, timedelta(0))
+        with self.app.app_context(), db.engine.begin() as connection:
+            for table in _tables():
+                _age(connection, table, span)
+        self._left -= span
+
+    def _next_due(self) -> datetime | None:
+        """When, in the story, the next message is due."""
+        due = _table("delivery").c.due_at
+        with self.app.app_context(), db.engine.connect() as connection:
+            first = connection.scalar(sa.select(sa.func.min(due)))
+        return first.replace(tzinfo=UTC) - self._left if first else None
+
+    def _note_messages(self) -> None:
+        with self.app.app_context(), db.engine.connect() as connection:
+            for id in connection.scalars(sa.select(_table("message").c.id)):
+                self._written.setdefault(id, self._left)
+
+    def _date_messages(self) -> None:
+        message = _table("message")
+        change = sa.update(message).where(message.c.id == sa.bindparam("of"))
+        with self.app.app_context(), db.engine.begin() as connection:
+            found = sa.select(message.c.id, message.c.content).where(message.c.content.is_not(None))
+            rows = [
+                {"of": id, "content": dated(content, self._written.get(id, timedelta(0)))}
+                for id, content in connection.execute(found)
+            ]
+            connection.execute(change, rows)
+
+
+def dated(content: bytes, ago: timedelta) -> bytes:
+    """The message ``content`` as it would be if it had been written ``ago``."""
+
+    def earlier(found: re.Match[bytes]) -> bytes:
+        moment = parsedate_to_datetime(found[1].decode("ascii")) - ago
+        return b"Date: " + format_datetime(moment).encode("ascii") + b"\r\n"
+
+    return _DATE.sub(earlier, content, count=1)
+
+
+def _tables() -> list[sa.Table]:
+    return [table for table in db.metadata.sorted_tables if table.name.startswith(_OURS)]
+
+
+def _table(name: str) -> sa.Table:
+    return db.metadata.tables[_OURS + name]
+
+
+def _age(connection: sa.Connection, table: sa.Table, span: timedelta) -> None:
+    """Make every moment in the rows of ``table`` earlier by ``span``."""
+    moments = [column for column in table.c if isinstance(column.type, sa.DateTime)]
+    if not moments:
+        return
+    keys = [*table.primary_key]
+    rows = connection.execute(sa.select(*keys, *moments)).all()
+    change = sa.update(table).where(*(key == sa.bindparam(f"of_{key.name}") for key in keys))
+    values: list[dict[str, Any]] = [
+        {f"of_{key.name}": row[n] for n, key in enumerate(keys)}
+        | {
+            column.name: value and value - span
+            for column, value in zip(moments, row[len(keys) :], strict=True)
+        }
+        for row in rows
+    ]
+    if values:
+        connection.execute(change.values({c.name: sa.bindparam(c.name) for c in moments}), values)
