@@ -17,7 +17,6 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from .inbox import Inbox
 
-
 DROPPED: Final = ""  # in place of an answer: the connection breaks
 
 

@@ -1,8 +1,8 @@
 """The demo: ``python -m example_app.demo`` goes from an empty folder to a delivered request.
 
-It makes a database with people and duplicates, starts an SMTP server that keeps what it gets,
-sets up e-mail in the Messaging panel as an administrator would, tries a merge as somebody who
-may not, waits for the request to arrive, prints it, and then serves the site.
+It makes a database with people, duplicates and a week of mail, starts an SMTP server that keeps
+what it gets, sets up e-mail in the Messaging panel as an administrator would, tries a merge as
+somebody who may not, waits for the request to arrive, prints it, and then serves the site.
 
 Nothing leaves the machine: both servers listen on the loopback interface only.
 """
@@ -19,10 +19,11 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from flask import Flask
 
-from . import create_app, secret_key
+from . import create_app, secret_key, week
 from .catcher import Catcher
 from .extensions import db
 from .inbox import Inbox
@@ -76,6 +77,8 @@ def _play(folder: Path, options: argparse.Namespace) -> None:
         serving(app, _ports(options)) as url,
     ):
         _print_start(app, catcher, url)
+        week.refuse_as_usual(catcher)
+        _have_a_past(folder, url, catcher)
         _print_delivery(deliver_a_request(app, url, catcher))
         if not options.no_serve:
             _print_site(url)
@@ -92,15 +95,7 @@ def _ports(options: argparse.Namespace) -> tuple[int, ...]:
 @contextmanager
 def _application(folder: Path) -> Iterator[Flask]:
     """Make the application with a database of its own and data in it."""
-    url = os.environ.get("EXAMPLE_DATABASE_URL") or f"sqlite:///{folder / 'crm.sqlite'}"
-    app = create_app(
-        {
-            "SQLALCHEMY_DATABASE_URI": url,
-            "SECRET_KEY": secret_key(folder),
-            "EXAMPLE_INBOX": str(folder / "inbox"),
-            "INTERACTION_MAIL_DELIVERY": "thread",
-        }
-    )
+    app = create_app(_configuration(folder) | {"INTERACTION_MAIL_DELIVERY": "thread"})
     with app.app_context():
         db.create_all()
         seed()
@@ -111,6 +106,25 @@ def _application(folder: Path) -> Iterator[Flask]:
         app.extensions["interaction_mail"].delivery.stop()
         with app.app_context():
             db.engine.dispose()
+
+
+def _configuration(folder: Path) -> dict[str, Any]:
+    url = os.environ.get("EXAMPLE_DATABASE_URL") or f"sqlite:///{folder / 'crm.sqlite'}"
+    return {
+        "SQLALCHEMY_DATABASE_URI": url,
+        "SECRET_KEY": secret_key(folder),
+        "EXAMPLE_INBOX": str(folder / "inbox"),
+    }
+
+
+def _have_a_past(folder: Path, url: str, catcher: Catcher) -> None:
+    """Fill a new database with the week before; one that was in use stays as it is."""
+    own = {"INTERACTION_MAIL_DELIVERY": "sync", "INTERACTION_MAIL_OVERRIDES": {}}
+    app = create_app(_configuration(folder) | own)
+    if not week.has_mail(app):
+        week.play(app, url, catcher)
+    with app.app_context():
+        db.engine.dispose()
 
 
 def _print_start(app: Flask, catcher: Catcher, url: str) -> None:

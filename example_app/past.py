@@ -65,14 +65,19 @@ class Past:
         self._date_messages()
 
     @contextmanager
-    def request_of(self, login: str | None) -> Iterator[User | None]:
-        """A request by the user with that login, or by nobody; commits, then delivers."""
+    def request(self) -> Iterator[None]:
+        """A request by nobody; commits, then delivers."""
         with self.app.test_request_context(base_url=self._url):
-            user = db.session.scalar(db.select(User).filter_by(login=login)) if login else None
-            if user:
-                login_user(user)
-            yield user
+            yield
             db.session.commit()
+
+    @contextmanager
+    def request_of(self, login: str) -> Iterator[User]:
+        """A request by the user with that login; commits, then delivers."""
+        with self.request():
+            user = db.session.scalars(db.select(User).filter_by(login=login)).one()
+            login_user(user)
+            yield user
 
     def deliver(self) -> None:
         """Deliver what is due."""
@@ -88,10 +93,11 @@ class Past:
         self._left -= span
 
     def _next_due(self) -> datetime | None:
-        """When, in the story, the next message is due."""
+        """When, in the story, the next message is due that is not due yet."""
         due = _table("delivery").c.due_at
+        later = sa.select(sa.func.min(due)).where(due > datetime.now(UTC).replace(tzinfo=None))
         with self.app.app_context(), db.engine.connect() as connection:
-            first = connection.scalar(sa.select(sa.func.min(due)))
+            first = connection.scalar(later)
         return first.replace(tzinfo=UTC) - self._left if first else None
 
     def _note_messages(self) -> None:

@@ -1,0 +1,331 @@
+"""The week before the demo: what people sent, what servers said, and who looked after it.
+
+All of it is done with the extension, each thing at its time (see ``past.py``), and delivered to
+the demo's own mail server. Only what that server answers is made up.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, time, timedelta
+from itertools import repeat
+from typing import Any, Final
+
+from flask import Flask
+from flask_mail import Message
+
+from flask_interaction_mail import (
+    Notification,
+    Party,
+    merge_completed,
+    request_merge,
+    send_notification,
+)
+
+from .administration import Administration
+from .catcher import DROPPED, Catcher
+from .contacts import mail
+from .database import db
+from .directory import user_party
+from .merging import describe, describe_done, merge
+from .models import Contact, Folder, User
+from .past import Past
+from .seed import COMPANY_DOMAIN
+
+DAYS: Final = 7
+ALICE, HENRIK = "Alice Moreau", "Henrik Lund"
+UNKNOWN: Final = "j.hartmann@northwind.example"
+FULL: Final = "events@borges.example"
+STRICT: Final = "office@borges.example"
+GREYLISTING: Final = "press@contoso.example"
+SHAKY: Final = "notary@smith.example"
+LATER: Final = "451 4.7.1 Greylisting in action, please try again in 5 minutes"
+BUSY: Final = "421 4.3.2 The system is being updated, please try again later"
+
+# When, to whom, about what, and the text: every day.
+ROUTINE: Final = (
+    (time(7), "olindt", "Your folders yesterday", "Client List: 12 changes.\nFirm List: 3."),
+    (time(7, 1), "norsini", "Your folders yesterday", "Events: 5 changes, one new contact."),
+    (time(8, 15), "dstewart", "Calls to make today", "Café Müller\nContoso plc\nSmith, Jane"),
+    (time(17, 45), "sklein", "Contacts without an e-mail address", "Borges and Partners"),
+)
+# Names that a nightly job took for duplicates.
+DUPLICATES: Final = (
+    *("Adatum Corp", "Bellows College", "Coho Vineyard", "Datum Institute", "Fourth Coffee"),
+    *("Graphic Design", "Humongous Insurance", "Litware Inc", "Lucerne Publishing", "Munson Farms"),
+    *("Proseware Ltd", "Tailspin Toys", "Trey Research"),
+)
+
+
+def refuse_as_usual(catcher: Catcher) -> None:
+    """Have the mail server say of some addresses what servers say."""
+    catcher.refusals |= {
+        UNKNOWN: repeat(f"550 5.1.1 <{UNKNOWN}>: User unknown in virtual mailbox table"),
+        FULL: repeat(f"452 4.2.2 <{FULL}>: The mailbox is over its quota"),
+    }
+    catcher.endings[STRICT] = repeat("554 5.7.1 Message rejected: it looks like advertising")
+
+
+def has_mail(app: Flask) -> bool:
+    """Whether anything was ever sent or set up in the database of ``app``."""
+    used = (db.metadata.tables[f"interaction_mail_{name}"] for name in ("message", "settings"))
+    with app.app_context():
+        return any(db.session.execute(db.select(table).limit(1)).first() for table in used)
+
+
+def play(app: Flask, url: str, catcher: Catcher) -> None:
+    """Let a week pass that ends now.
+
+    ``app`` delivers at the end of each app context. ``url`` is what links in messages begin with.
+    """
+    with _silence():
+        week = Week(app, url, catcher)
+        for part in (
+            _setting_up,
+            _first_days,
+            _outage,
+            _nightly_job,
+            _maintenance,
+            _odd_answers,
+            _yesterday,
+            _today,
+        ):
+            part(week)
+        week.past.end()
+
+
+class Week:
+    """The week as it is played, and what people can do in it."""
+
+    def __init__(self, app: Flask, url: str, catcher: Catcher) -> None:
+        self.end = datetime.now(UTC).astimezone()
+        self.past = Past(app, url, timedelta(days=DAYS + 1))
+        self.panel = Administration(app)
+        self.catcher = catcher
+        self._routine = [
+            (self._moment(day, at), to, subject, text)
+            for day in range(DAYS - 1, 0, -1)
+            for at, to, subject, text in ROUTINE
+        ]
+
+    def at(self, days_ago: int, hour: int, minute: int) -> None:
+        """Go on to a time of day."""
+        self._go_to(self._moment(days_ago, time(hour, minute)))
+
+    def ago(self, minutes: int) -> None:
+        """Go on to shortly before the end."""
+        self._go_to(self.end - timedelta(minutes=minutes))
+
+    def send(
+        self, to: Any, subject: str, text: str, *, by: str | None = None, **more: Any
+    ) -> Notification:
+        """Send a notification to logins or addresses."""
+        with self.past.request_of(by) if by else self.past.request():
+            return send_notification(_parties(to), subject, text=text, **more)
+
+    def mail_contact(self, by: str, name: str) -> None:
+        """Send a contact to oneself, the Flask-Mail way."""
+        with self.past.request_of(by) as user:
+            address = f"{user.email}@{COMPANY_DOMAIN}"
+            mail.send(Message(f"Contact: {name}", recipients=[address], body=name))
+
+    def ask(self, by: str, first: str, second: str, reason: str) -> Notification | None:
+        """Try a merge without the right."""
+        with self.past.request_of(by) as user:
+            return request_merge(describe(_contact(first), _contact(second), user, reason))
+
+    def merge(self, by: str, survivor: str, other: str) -> None:
+        """Merge two contacts."""
+        with self.past.request_of(by) as user:
+            kept, gone = _contact(survivor), _contact(other)
+            done = describe_done(kept, gone, user)
+            merge(kept, gone)
+            merge_completed.send(self.past.app, merge=done)
+
+    def add_contacts(self, folder: str, *names: str) -> None:
+        """Enter contacts."""
+        with self.past.request():
+            place = db.session.scalars(db.select(Folder).filter_by(name=folder)).one()
+            db.session.add_all(Contact(name=name, folder=place) for name in names)
+
+    def _go_to(self, moment: datetime) -> None:
+        while self._routine and self._routine[0][0] < moment:
+            at, *message = self._routine.pop(0)
+            self.past.go_to(at)
+            self.send(*message)
+        self.past.go_to(moment)
+
+    def _moment(self, days_ago: int, at: time) -> datetime:
+        return datetime.combine(self.end.date() - timedelta(days=days_ago), at, self.end.tzinfo)
+
+
+def _setting_up(week: Week) -> None:
+    """Nothing is set up yet; a request fails, and is sent again as soon as it can be."""
+    week.at(7, 8, 41)
+    early = week.ask("emroberts", "Smith, Jane", "Jane Smith", "She moved to the Leeds office.")
+    settings: dict[str, object] = {
+        "company_domain": COMPANY_DOMAIN,
+        "smtp_server": week.catcher.host,
+        "smtp_port": week.catcher.port,
+        "encryption": "none",
+        "default_to": "mailadmin",
+        "default_from": "crm",
+    }
+    week.at(7, 9, 2)
+    week.panel.test(ALICE, **settings | {"encryption": "starttls"})
+    week.at(7, 9, 6)
+    week.panel.test(ALICE, **settings)
+    week.at(7, 9, 7)
+    week.panel.save(ALICE, **settings)
+    week.at(7, 9, 10)
+    if early:
+        week.panel.resend(ALICE, early)
+    week.at(7, 10, 32)
+    rows = ("import.csv", "text/csv", b"name,city\r\nContoso plc,Dublin\r\n")
+    week.send("amoreau", "Your import has finished", "412 contacts, 3 to look at.",
+              attachments=[rows], kind="import")  # fmt: skip
+    week.at(7, 14, 15)
+    week.mail_contact("sklein", "Northwind GmbH")
+
+
+def _first_days(week: Week) -> None:
+    """Ordinary mail: a request for two folders, one to a server that wants to be asked again."""
+    week.at(6, 9, 30)
+    week.send(("olindt", "norsini"), "Contacts: the week in figures", "31 new, 4 merged.",
+              html="<h1>The week in figures</h1><p><b>31</b> new, <b>4</b> merged.</p>",
+              cc=["mailadmin"])  # fmt: skip
+    week.at(6, 11, 20)
+    week.ask("emroberts", "Northwind GmbH", "Northwind", "One of them has the old address.")
+    week.catcher.refusals[GREYLISTING] = iter((LATER, LATER))
+    week.at(6, 11, 48)
+    week.send(GREYLISTING, "Press list: please check your details", "Are these still right?",
+              by="dstewart")  # fmt: skip
+    week.at(6, 16, 5)
+    week.send("tweber", "Your contacts were reviewed", "Nothing to do.")
+    week.at(6, 16, 20)
+    week.ask("emroberts", "Café Müller", "Cafe Muller", "Gleiche Adresse, Zürich")
+
+
+def _outage(week: Week) -> None:
+    """The server is away for forty minutes: what waits, what is too late, what is not needed."""
+    week.at(5, 8, 28)
+    week.add_contacts("Client List", "Fabrikam Inc", "Fabrikam, Inc.")
+    week.panel.watch()
+    week.catcher.trouble = BUSY
+    week.at(5, 8, 31)
+    expires = week.past.real(week.past.now + timedelta(minutes=25))
+    week.send(("dstewart", "emroberts"), "Meeting at 9:00: another room", "Room 4, not room 2.",
+              by="sklein", expires_at=expires, kind="reminder")  # fmt: skip
+    week.panel.watch()
+    week.at(5, 8, 40)
+    week.ask("emroberts", "Fabrikam Inc", "Fabrikam, Inc.", "The same company.")
+    week.at(5, 8, 52)
+    week.merge("amoreau", "Fabrikam Inc", "Fabrikam, Inc.")
+    week.at(5, 9, 10)
+    week.catcher.trouble = None
+    week.past.deliver()
+    week.panel.watch()
+    week.at(5, 15, 30)
+    week.send(UNKNOWN, "Invitation: autumn reception", "We would be glad to see you.",
+              by="emroberts", reply_to="events@example.com")  # fmt: skip
+
+
+def _nightly_job(week: Week) -> None:
+    """Other settings, and a job that sends more at once than one reader should get."""
+    week.at(4, 10, 0)
+    week.panel.test(HENRIK)
+    week.at(4, 10, 4)
+    week.panel.save(HENRIK, from_policy="default_from", on_ambiguous="hold", alert_waiting=30)
+    week.at(4, 22, 0)
+    for name in DUPLICATES:
+        week.send("dstewart", f"Possible duplicate: {name}", f"{name} is there twice.")
+
+
+def _maintenance(week: Week) -> None:
+    """Sending is paused for an hour."""
+    week.at(3, 19, 58)
+    week.panel.save(HENRIK, paused=True)
+    week.at(3, 20, 20)
+    week.send("norsini", "Guest list for Thursday", "48 guests, 3 without a table.", by="sklein")
+    week.at(3, 21, 2)
+    week.panel.save(HENRIK, paused=False)
+    week.past.deliver()
+
+
+def _odd_answers(week: Week) -> None:
+    """A message that is refused for its text, and one of which nobody knows whether it arrived."""
+    week.at(2, 9, 45)
+    week.send(STRICT, "Special offer for our partners", "Only this week.", by="emroberts")
+    week.catcher.endings[SHAKY] = iter((DROPPED,))
+    week.at(2, 13, 12)
+    uncertain = week.send(SHAKY, "Contract Smith: the signed copy", "As agreed.", by="dstewart")
+    week.at(2, 13, 40)
+    week.panel.release(HENRIK, uncertain)
+    week.at(2, 17, 30)
+    week.panel.export(ALICE, "status=failed")
+
+
+def _yesterday(week: Week) -> None:
+    """A message is called back, another one waits for somebody to decide."""
+    week.at(1, 9, 15)
+    tomorrow = week.past.real(week.past.now + timedelta(days=1))
+    early = week.send("mailadmin", "Newsletter for November", "Draft, please do not forward.",
+                      by="emroberts", send_at=tomorrow, kind="newsletter")  # fmt: skip
+    week.at(1, 10, 3)
+    week.panel.cancel(HENRIK, early)
+    week.at(1, 11, 25)
+    week.send((Party("نادية حداد", "n.haddad@contoso.example"), "olindt"), "دعوة: Autumn reception",
+              "You are welcome.", by="emroberts")  # fmt: skip
+    week.catcher.endings[SHAKY] = iter((DROPPED,))
+    week.at(1, 15, 50)
+    week.send(SHAKY, "Contract Smith: a correction on page 3", "Please replace it.", by="dstewart")
+
+
+def _today(week: Week) -> None:
+    """A full mailbox, a wrong address beside a right one, a probe that fails, what is to come."""
+    week.ago(285)
+    week.send(FULL, "Your seats at the reception", "Row 2, seats 4 and 5.", by="sklein")
+    week.ago(204)
+    week.send(("olindt", UNKNOWN), "Minutes of the meeting", "See below.", by="dstewart")
+    week.ago(150)
+    week.panel.test(HENRIK)
+    week.ago(75)
+    week.catcher.trouble = BUSY
+    week.panel.watch()
+    week.catcher.trouble = None
+    week.ago(58)
+    week.send("olindt", "Three contacts were deleted", "Look whether that was right.")
+    week.panel.watch()
+    week.ago(21)
+    tomorrow = week.past.real(week.past.now + timedelta(days=1))
+    week.send("dstewart", "Reminder: quarterly review", "Please look through your contacts.",
+              send_at=tomorrow, kind="reminder")  # fmt: skip
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep old troubles out of the terminal."""
+    log = logging.getLogger("flask_interaction_mail")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        log.setLevel(level)
+
+
+def _parties(names: str | Party | tuple[str | Party, ...]) -> list[Party | str]:
+    several = names if isinstance(names, tuple) else (names,)
+    return [_party(name) if isinstance(name, str) else name for name in several]
+
+
+def _party(name: str) -> Party | str:
+    """The user with that login; an address stays one."""
+    user = db.session.scalar(db.select(User).filter_by(login=name))
+    return user_party(user) if user else name
+
+
+def _contact(name: str) -> Contact:
+    return db.session.scalars(db.select(Contact).filter_by(name=name)).one()
