@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from email import message_from_bytes, policy
 from email.header import decode_header, make_header
 from email.message import EmailMessage
@@ -62,10 +63,17 @@ class Inbox:
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def store(self, content: bytes, *, sender: str, recipients: Sequence[str]) -> str:
-        """Keep a message and return its key."""
+    def store(
+        self,
+        content: bytes,
+        *,
+        sender: str,
+        recipients: Sequence[str],
+        ago: timedelta = timedelta(0),
+    ) -> str:
+        """Keep a message, which came ``ago``, and return its key."""
         envelope = f"{ENVELOPE_FROM}: {sender}\r\n{ENVELOPE_TO}: {', '.join(recipients)}\r\n"
-        key = f"{time.time_ns():020d}"
+        key = f"{time.time_ns() - ago // timedelta(microseconds=1) * 1000:020d}"
         draft = self.folder / f"{key}.part"
         draft.write_bytes(envelope.encode() + content)
         os.replace(draft, self._path(key))  # a reader sees all of it or nothing

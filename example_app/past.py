@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
+from pathlib import Path
 from typing import Any, Final
 
 import sqlalchemy as sa
@@ -22,7 +23,9 @@ from flask_login import login_user  # type: ignore[import-untyped]
 
 from flask_interaction_mail.state import state_of
 
+from .catcher import Catcher
 from .database import db
+from .inbox import Inbox
 from .models import User
 
 _OURS: Final = "interaction_mail_"
@@ -40,6 +43,7 @@ class Past:
         self._url = url
         self._left = ago  # until the present is reached
         self._written: dict[uuid.UUID, timedelta] = {}  # message -> what was left
+        _trust_the_system(app)
 
     @property
     def now(self) -> datetime:
@@ -79,6 +83,16 @@ class Past:
             login_user(user)
             yield user
 
+    @contextmanager
+    def receiving(self, catcher: Catcher) -> Iterator[None]:
+        """Have what ``catcher`` takes come in at its time."""
+        present = catcher.inbox
+        catcher.inbox = _InboxOfThePast(present.folder, lambda: self._left)
+        try:
+            yield
+        finally:
+            catcher.inbox = present
+
     def deliver(self) -> None:
         """Deliver what is due."""
         with self.app.app_context():
@@ -86,7 +100,8 @@ class Past:
             state_of().delivery.context_ends()
 
     def _pass(self, span: timedelta) -> None:
-        span = max(span, timedelta(0))
+        if span <= timedelta(0):
+            return
         with self.app.app_context(), db.engine.begin() as connection:
             for table in _tables():
                 _age(connection, table, span)
@@ -117,6 +132,25 @@ class Past:
             connection.execute(change, rows)
 
 
+class _InboxOfThePast(Inbox):
+    """The same folder, with messages that came as long ago as ``left`` says."""
+
+    def __init__(self, folder: Path, left: Callable[[], timedelta]) -> None:
+        super().__init__(folder)
+        self._left = left
+
+    def store(
+        self,
+        content: bytes,
+        *,
+        sender: str,
+        recipients: Sequence[str],
+        ago: timedelta = timedelta(0),
+    ) -> str:
+        ago += self._left()
+        return super().store(dated(content, ago), sender=sender, recipients=recipients, ago=ago)
+
+
 def dated(content: bytes, ago: timedelta) -> bytes:
     """The message ``content`` as it would be if it had been written ``ago``."""
 
@@ -125,6 +159,17 @@ def dated(content: bytes, ago: timedelta) -> bytes:
         return b"Date: " + format_datetime(moment).encode("ascii") + b"\r\n"
 
     return _DATE.sub(earlier, content, count=1)
+
+
+def _trust_the_system(app: Flask) -> None:
+    """Do not wait for the disk: a past that is lost with the power is made again."""
+    with app.app_context():
+        if db.engine.dialect.name == "sqlite":
+            sa.event.listen(db.engine, "connect", _write_without_waiting)
+
+
+def _write_without_waiting(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA synchronous = OFF")
 
 
 def _tables() -> list[sa.Table]:

@@ -80,18 +80,9 @@ def play(app: Flask, url: str, catcher: Catcher) -> None:
 
     ``app`` delivers at the end of each app context. ``url`` is what links in messages begin with.
     """
-    with _silence():
-        week = Week(app, url, catcher)
-        for part in (
-            _setting_up,
-            _first_days,
-            _outage,
-            _nightly_job,
-            _maintenance,
-            _odd_answers,
-            _yesterday,
-            _today,
-        ):
+    week = Week(app, url, catcher)
+    with _silence(), week.past.receiving(catcher):
+        for part in PARTS:
             part(week)
         week.past.end()
 
@@ -302,6 +293,18 @@ def _today(week: Week) -> None:
     tomorrow = week.past.real(week.past.now + timedelta(days=1))
     week.send("dstewart", "Reminder: quarterly review", "Please look through your contacts.",
               send_at=tomorrow, kind="reminder")  # fmt: skip
+
+
+PARTS: Final = (
+    _setting_up,
+    _first_days,
+    _outage,
+    _nightly_job,
+    _maintenance,
+    _odd_answers,
+    _yesterday,
+    _today,
+)
 
 
 @contextmanager
