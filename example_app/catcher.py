@@ -85,7 +85,7 @@ class Catcher:
         if not isinstance(content, bytes):
             return "451 4.3.0 not received as bytes"
         for ending in (_next(self.endings, address) for address in envelope.rcpt_tos):
-            if ending == DROPPED and server.transport:
+            if ending == DROPPED and isinstance(server.transport, asyncio.Transport):
                 server.transport.abort()
             if ending is not None:
                 return ending

@@ -29,6 +29,8 @@ from .inbox import Inbox
 from .models import User
 
 _OURS: Final = "interaction_mail_"
+# A date says which second had begun; nothing in a story takes as long.
+_SECOND: Final = timedelta(seconds=1) - timedelta.resolution
 _DATE: Final = re.compile(rb"^Date: (.+)\r\n", re.MULTILINE)
 
 
@@ -155,7 +157,7 @@ def dated(content: bytes, ago: timedelta) -> bytes:
     """The message ``content`` as it would be if it had been written ``ago``."""
 
     def earlier(found: re.Match[bytes]) -> bytes:
-        moment = parsedate_to_datetime(found[1].decode("ascii")) - ago
+        moment = parsedate_to_datetime(found[1].decode("ascii")) - ago + _SECOND
         return b"Date: " + format_datetime(moment).encode("ascii") + b"\r\n"
 
     return _DATE.sub(earlier, content, count=1)

@@ -331,4 +331,5 @@ def _party(name: str) -> Party | str:
 
 
 def _contact(name: str) -> Contact:
-    return db.session.scalars(db.select(Contact).filter_by(name=name)).one()
+    found: Contact = db.session.scalars(db.select(Contact).filter_by(name=name)).one()
+    return found
