@@ -58,7 +58,6 @@ class Past:
 
     def go_to(self, moment: datetime) -> None:
         """Let time pass until ``moment``; what falls due on the way is delivered in time."""
-        self._note_messages()
         while (due := self._next_due()) is not None and due < moment:
             self._pass(due - self.now)
             self.deliver()
@@ -104,6 +103,7 @@ class Past:
     def _pass(self, span: timedelta) -> None:
         if span <= timedelta(0):
             return
+        self._note_messages()
         with self.app.app_context(), db.engine.begin() as connection:
             for table in _tables():
                 _age(connection, table, span)

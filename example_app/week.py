@@ -214,9 +214,11 @@ def _outage(week: Week) -> None:
     week.ask("emroberts", "Fabrikam Inc", "Fabrikam, Inc.", "The same company.")
     week.at(5, 8, 52)
     week.merge("amoreau", "Fabrikam Inc", "Fabrikam, Inc.")
-    week.at(5, 9, 10)
+    week.at(5, 9, 9)
     week.catcher.trouble = None
-    week.past.deliver()
+    for minute in (10, 12):  # the first one may only find out that the server works again
+        week.at(5, 9, minute)
+        week.past.deliver()
     week.panel.watch()
     week.at(5, 15, 30)
     week.send(UNKNOWN, "Invitation: autumn reception", "We would be glad to see you.",
@@ -331,5 +333,6 @@ def _party(name: str) -> Party | str:
 
 
 def _contact(name: str) -> Contact:
-    found: Contact = db.session.scalars(db.select(Contact).filter_by(name=name)).one()
-    return found
+    # Some databases take "Café" and "Cafe" for the same.
+    alike = db.session.scalars(db.select(Contact).filter_by(name=name))
+    return next(contact for contact in alike if contact.name == name)

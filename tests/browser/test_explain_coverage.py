@@ -112,7 +112,7 @@ def test_coverage_with_keys_alone(visitor: Any, ready: Site) -> None:
     page.get_by_label("New company domain").focus()
     page.keyboard.type("new.example")
     page.keyboard.press("Enter")
-    page.get_by_text("6 users and 1 group would get another address.").wait_for()
+    page.get_by_text("7 users and 1 group would get another address.").wait_for()
     page.wait_for_load_state()  # which moves the focus to the fragment
     assert page.url.endswith("#im-domain")
     with page.expect_download() as download:
