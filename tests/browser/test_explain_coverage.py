@@ -118,7 +118,7 @@ def test_coverage_with_keys_alone(visitor: Any, ready: Site) -> None:
     with page.expect_download() as download:
         page.get_by_role("link", name="All of them as CSV").press("Enter")
     text = download.value.path().read_text("utf-8-sig")
-    assert text.count("\n") == 8
+    assert text.count("\n") == 9
     assert "datastewards@new.example" in text
     fits(page)
 
