@@ -188,7 +188,8 @@ def _age(connection: sa.Connection, table: sa.Table, span: timedelta) -> None:
     if not moments:
         return
     keys = [*table.primary_key]
-    rows = connection.execute(sa.select(*keys, *moments)).all()
+    # The earliest first, so that where a moment is a part of the key none meets another.
+    rows = connection.execute(sa.select(*keys, *moments).order_by(*keys)).all()
     change = sa.update(table).where(*(key == sa.bindparam(f"of_{key.name}") for key in keys))
     values: list[dict[str, Any]] = [
         {f"of_{key.name}": row[n] for n, key in enumerate(keys)}

@@ -193,8 +193,6 @@ def _first_days(week: Week) -> None:
     week.at(6, 11, 48)
     week.send(GREYLISTING, "Press list: please check your details", "Are these still right?",
               by="dstewart")  # fmt: skip
-    week.at(6, 16, 5)
-    week.send("tweber", "Your contacts were reviewed", "Nothing to do.")
     week.at(6, 16, 20)
     week.ask("emroberts", "Café Müller", "Cafe Muller", "Gleiche Adresse, Zürich")
 
@@ -261,7 +259,7 @@ def _odd_answers(week: Week) -> None:
 
 
 def _yesterday(week: Week) -> None:
-    """A message is called back, another one waits for somebody to decide."""
+    """A message is called back, one is for somebody who gets no mail, one waits for a decision."""
     week.at(1, 9, 15)
     tomorrow = week.past.real(week.past.now + timedelta(days=1))
     early = week.send("mailadmin", "Newsletter for November", "Draft, please do not forward.",
@@ -271,6 +269,8 @@ def _yesterday(week: Week) -> None:
     week.at(1, 11, 25)
     week.send((Party("نادية حداد", "n.haddad@contoso.example"), "olindt"), "دعوة: Autumn reception",
               "You are welcome.", by="emroberts")  # fmt: skip
+    week.at(1, 14, 5)
+    week.send("tweber", "Your contacts were reviewed", "Nothing to do.")
     week.catcher.endings[SHAKY] = iter((DROPPED,))
     week.at(1, 15, 50)
     week.send(SHAKY, "Contract Smith: a correction on page 3", "Please replace it.", by="dstewart")
