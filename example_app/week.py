@@ -7,7 +7,7 @@ the demo's own mail server. Only what that server answers is made up.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, time, timedelta
 from itertools import repeat
@@ -334,5 +334,5 @@ def _party(name: str) -> Party | str:
 
 def _contact(name: str) -> Contact:
     # Some databases take "Café" and "Cafe" for the same.
-    alike = db.session.scalars(db.select(Contact).filter_by(name=name))
+    alike: Iterable[Contact] = db.session.scalars(db.select(Contact).filter_by(name=name))
     return next(contact for contact in alike if contact.name == name)
