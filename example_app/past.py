@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime, parsedate_to_datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -164,7 +165,7 @@ def dated(content: bytes, ago: timedelta) -> bytes:
 
 
 def _trust_the_system(app: Flask) -> None:
-    """Do not wait for the disk: a past that is lost with the power is made again."""
+    """Do not wait for the disk: if the power goes meanwhile, the next demo begins anew anyway."""
     with app.app_context():
         if db.engine.dialect.name == "sqlite":
             sa.event.listen(db.engine, "connect", _write_without_waiting)
@@ -175,7 +176,7 @@ def _write_without_waiting(connection: Any, _record: object) -> None:
 
 
 def _tables() -> list[sa.Table]:
-    return [table for table in db.metadata.sorted_tables if table.name.startswith(_OURS)]
+    return [table for name, table in db.metadata.tables.items() if name.startswith(_OURS)]
 
 
 def _table(name: str) -> sa.Table:
@@ -184,20 +185,28 @@ def _table(name: str) -> sa.Table:
 
 def _age(connection: sa.Connection, table: sa.Table, span: timedelta) -> None:
     """Make every moment in the rows of ``table`` earlier by ``span``."""
-    moments = [column for column in table.c if isinstance(column.type, sa.DateTime)]
-    if not moments:
-        return
-    keys = [*table.primary_key]
-    # The earliest first, so that where a moment is a part of the key none meets another.
-    rows = connection.execute(sa.select(*keys, *moments).order_by(*keys)).all()
-    change = sa.update(table).where(*(key == sa.bindparam(f"of_{key.name}") for key in keys))
+    keys, moments, look, change = _aging(table)
     values: list[dict[str, Any]] = [
-        {f"of_{key.name}": row[n] for n, key in enumerate(keys)}
+        dict(zip(keys, row[: len(keys)], strict=True))
         | {
-            column.name: value and value - span
-            for column, value in zip(moments, row[len(keys) :], strict=True)
+            name: moment and moment - span
+            for name, moment in zip(moments, row[len(keys) :], strict=True)
         }
-        for row in rows
+        for row in (connection.execute(look) if moments else ())
     ]
     if values:
-        connection.execute(change.values({c.name: sa.bindparam(c.name) for c in moments}), values)
+        connection.execute(change, values)
+
+
+@cache
+def _aging(table: sa.Table) -> tuple[list[str], list[str], sa.Select[Any], sa.Update]:
+    """The parameters for keys and moments of a row, what reads both, and what changes moments."""
+    moments = [column for column in table.c if isinstance(column.type, sa.DateTime)]
+    keys = {f"of_{key.name}": key for key in table.primary_key}
+    # The earliest first, so that where a moment is a part of the key none meets another.
+    look = sa.select(*keys.values(), *moments).order_by(*keys.values())
+    same = (key == sa.bindparam(name) for name, key in keys.items())
+    change = sa.update(table).where(*same)
+    if moments:
+        change = change.values({column: sa.bindparam(column.name) for column in moments})
+    return [*keys], [column.name for column in moments], look, change
