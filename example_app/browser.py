@@ -60,7 +60,7 @@ class Browser:
             response = error
         with response:
             html = response.read().decode()
-            return Page(response.url, response.status, html, _forms(html))
+            return Page(response.url, response.status, html, forms_of(html))
 
 
 class _FormReader(HTMLParser):
@@ -116,7 +116,8 @@ class _FormReader(HTMLParser):
             self._area = None
 
 
-def _forms(html: str) -> tuple[Form, ...]:
+def forms_of(html: str) -> tuple[Form, ...]:
+    """The forms of a page, as they would be sent."""
     reader = _FormReader()
     reader.feed(html)
     reader.close()

@@ -22,7 +22,8 @@ import sqlalchemy as sa
 from flask import Flask
 from flask_login import login_user  # type: ignore[import-untyped]
 
-from flask_interaction_mail.state import state_of
+from flask_interaction_mail.delivery import watch
+from flask_interaction_mail.transport.registry import Transports
 
 from .catcher import Catcher
 from .database import db
@@ -46,6 +47,8 @@ class Past:
         self._url = url
         self._left = ago  # until the present is reached
         self._written: dict[uuid.UUID, timedelta] = {}  # message -> what was left
+        self._state = app.extensions["interaction_mail"]
+        self._transports = Transports(self._state.connect_policy)
         _trust_the_system(app)
 
     @property
@@ -98,8 +101,13 @@ class Past:
     def deliver(self) -> None:
         """Deliver what is due."""
         with self.app.app_context():
-            state_of().delivery.wake()
-            state_of().delivery.context_ends()
+            self._state.delivery.wake()
+            self._state.delivery.context_ends()
+
+    def watch(self) -> None:
+        """Look whether mail is in trouble, as a process that delivers does each minute."""
+        with self.app.app_context():
+            watch.turn(self._state, self._transports)
 
     def _pass(self, span: timedelta) -> None:
         if span <= timedelta(0):

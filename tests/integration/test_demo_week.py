@@ -29,6 +29,7 @@ from flask_interaction_mail.state import state_of
 from tests.databases import DIALECTS, fresh_database
 
 URL = "http://127.0.0.1:5000/"
+ALICE, HENRIK = "Alice Moreau", "Henrik Lund"
 SECOND = timedelta(seconds=1)
 
 
@@ -149,13 +150,13 @@ def test_two_people_have_looked_after_it(played: Played) -> None:
     events = played.history()
     revisions = [event for event in events if isinstance(event, Revision)]
     assert [event.revision for event in revisions] == [4, 3, 2, 1]
-    assert {event.by for event in revisions} == {week.ALICE, week.HENRIK}
+    assert {event.by for event in revisions} == {ALICE, HENRIK}
     deeds = {(event.what, event.by) for event in events if isinstance(event, Deed)}
     assert deeds == {
-        ("resent", week.ALICE),
-        ("exported", week.ALICE),
-        ("released", week.HENRIK),
-        ("cancelled", week.HENRIK),
+        ("resent", ALICE),
+        ("exported", ALICE),
+        ("released", HENRIK),
+        ("cancelled", HENRIK),
     }
     verdicts = {event.verdict for event in events if not isinstance(event, Revision | Deed)}
     assert verdicts == {"passed", "failed"}
@@ -178,7 +179,7 @@ def test_the_server_was_in_trouble_and_is_not(played: Played) -> None:
 @pytest.mark.parametrize(
     ("path", "words"),
     [
-        ("", f"Tested by {week.HENRIK}"),
+        ("", f"Tested by {HENRIK}"),
         ("outbox/", "Your seats at the reception"),
         ("history/", "Henrik Lund"),
         ("coverage/", "Librarians"),

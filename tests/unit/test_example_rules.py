@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 
 from example_app.auth import own_path
-from example_app.browser import _forms
+from example_app.browser import forms_of
 from example_app.duplicates import name_key, suggest
 from example_app.inbox import Inbox
 
@@ -71,7 +71,7 @@ def test_a_login_leads_back_to_the_page_asked_for():
 
 def test_the_browser_sends_what_a_person_would_send():
     """Hidden values, chosen options, ticked boxes and texts go along; buttons do not."""
-    (form,) = _forms(
+    (form,) = forms_of(
         """<form action="/x"><input type=hidden name=t value="a&amp;b"><input name=empty>
         <input type=checkbox name=off><input type=checkbox name=on value=y checked>
         <input type=radio name=r value=1><input type=radio name=r value=2 checked>
