@@ -176,11 +176,21 @@ def test_the_server_was_in_trouble_and_is_not(played: Played) -> None:
         assert alerts.health(state_of()).fine
 
 
+def test_what_was_counted_is_what_was_sent(played: Played) -> None:
+    """The counts went back in time with the messages, and none met another on the way."""
+    count = models.ActivityRow
+    query = sa.select(sa.func.sum(count.sent), sa.func.min(count.at)).where(count.what == "total")
+    ((sent, first),) = played.rows(query)
+    assert sent == sum(row.status == Status.SENT for row in played.messages())
+    assert first < played.now - timedelta(days=week.DAYS - 1)
+
+
 @pytest.mark.parametrize(
     ("path", "words"),
     [
         ("", f"Tested by {HENRIK}"),
         ("outbox/", "Your seats at the reception"),
+        ("activity/?last=week", "The mailbox is over its quota"),
         ("history/", "Henrik Lund"),
         ("coverage/", "Librarians"),
     ],
