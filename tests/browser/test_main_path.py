@@ -99,7 +99,7 @@ def test_r56_typed_values_survive_a_test_without_javascript(chromium: Any, site:
     with page.expect_popup() as opened:
         page.get_by_role("button", name="Test Settings").click()
     opened.value.locator("[data-im-verdict=passed]").wait_for()
-    assert not opened.value.is_visible(".im-running")
+    opened.value.locator(".im-running").wait_for(state="hidden")
     assert page.url == site.panel
     assert page.input_value("#im-password") == "typed-once"
     assert page.input_value("#im-smtp_port") == str(site.catcher.port)
