@@ -76,6 +76,24 @@ def test_a_line_is_one_line_and_no_address_is_broken(outbox: Any, site: Site) ->
         assert outbox.locator(".im-address").first.bounding_box()["height"] <= 1.2 * line
 
 
+def test_no_time_is_cut(chromium: Any, site: Site) -> None:
+    """Whatever the language writes around it."""
+    send(site, 1)
+    site.app.extensions["interaction_mail"].access = lambda _right: True
+    for locale in ("en-US", "pt-BR", "vi", "de"):
+        context = chromium.new_context(locale=locale)
+        page = context.new_page()
+        site.log_in(page, "amoreau")
+        page.goto(site.outbox)
+        for width in (800, 992, 1280):
+            page.set_viewport_size({"width": width, "height": 900})
+            room, needed = page.locator("tbody td:has(> time)").first.evaluate(
+                "cell => [cell.clientWidth, cell.scrollWidth]"
+            )
+            assert needed <= room, (locale, width)
+        context.close()
+
+
 @pytest.mark.parametrize("width", [320, *WIDTHS, 1920])
 def test_every_page_fits_and_can_be_read(outbox: Any, site: Site, width: int) -> None:
     """The list with a mistaken filter, the details, the question: no sideways, no faint text."""
