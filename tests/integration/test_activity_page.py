@@ -169,7 +169,7 @@ def test_refusals_are_shown_with_the_mail_that_met_them(panel: Panel, rights: se
     first, second = panel.get(ACTIVITY).select(".im-refusals > li")
     assert "550 5.7.1 Blocked" in words(first)
     assert "“No”: 2 times." in words(first)
-    assert "“Not now”: 1 times." in words(second)
+    assert "“Not now”: once." in words(second)
     assert [link["href"] for link in first.select("a")] == [f"{OUTBOX}{sent.id}/"]
     assert second.select("a") == []
     rights.remove("outbox")

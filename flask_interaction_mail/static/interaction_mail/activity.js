@@ -33,6 +33,7 @@
     return {
       width: place.clientWidth,
       height: HEIGHT,
+      padding: [8, 32, 0, 0], // half of the last time stands beside the axis
       legend: { show: false },
       cursor: { drag: { x: false, y: false } },
       scales: { y: { range: function (_, low, high) { return [0, Math.max(high || 0, 1) * 1.05]; } } },
