@@ -122,7 +122,7 @@ ENDS: Final = {  # the last event of a recipient, by status
     "sending": "It is being sent now.",
     "sent": "It is the mail server's now. Whether it arrived, only the recipient knows.",
     "failed": "It was not sent.",
-    "held": "It waits.",
+    "held": "It waits",
     "suppressed": "It was deliberately not sent.",
     "cancelled": "It was called back.",
 }

@@ -170,7 +170,8 @@ def test_t9_content_arrives_as_it_was_given(
     assert len(name) <= NAME_LIMIT
     for kind, body_given in (("plain", text), ("html", html)):
         part = message.get_body((kind,))
-        assert (part is None) == (body_given is None)
+        made_of_html = kind == "plain" and text is None
+        assert (part is None) == (body_given is None and not made_of_html)
         if part is not None and body_given is not None:
             lines_given = re.sub(r"\r\n?", "\n", body_given).removesuffix("\n")
             assert re.sub(r"\r\n?", "\n", part.get_content()).removesuffix("\n") == lines_given
