@@ -98,6 +98,7 @@ def _look(page: Any, url: str | None = None) -> None:
     """Wide and narrow: nothing lies outside of the window, and axe-core has nothing to say."""
     if url:
         page.goto(url)
+    page.wait_for_load_state()
     for width in (WIDTHS[0], 320):
         page.set_viewport_size({"width": width, "height": 900})
         fits_the_width(page)

@@ -114,6 +114,7 @@ def test_every_page_fits_and_can_be_read(outbox: Any, site: Site, width: int) ->
 
 
 def seen_well(page: Any) -> None:
+    page.wait_for_load_state()  # a heading may be there before the style sheets
     page.evaluate("document.querySelectorAll('.im details').forEach(part => { part.open = true; })")
     fits_the_width(page)
     assert page.evaluate(POOR_CONTRAST) == []
