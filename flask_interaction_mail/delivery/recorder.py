@@ -13,8 +13,9 @@ from ..outbox import breaker, claim
 from ..outbox.claimed import AttemptResult, Claimed
 from ..outbox.record import record
 from ..outbox.server_limits import CONNECTIONS, RECIPIENTS, ServerLimit, learn
+from ..outbox.tally import uncounted
 from ..settings.relay import Relay
-from ..storage.database import AWAY, in_short
+from ..storage.database import AWAY, in_short, is_away
 from .claimer import Claimer
 from .ports import DispatcherPorts, DrainStats, StopCondition
 from .resolution import in_ascii, is_for_default_to
@@ -73,7 +74,7 @@ class Recorder:
         said: str | None = None
         while True:
             try:
-                return self._write_down(results)
+                return self._counted_or_not(results)
             except AWAY as error:
                 if self._until.reached():
                     last_try = last_try or time.monotonic() + self._until.grace(self._ports.grace)
@@ -85,6 +86,17 @@ class Recorder:
             except sa.exc.SQLAlchemyError as error:
                 log.error("dispatcher.record: refused with %s", in_short(error))
                 return self._otherwise(results)
+
+    def _counted_or_not(self, results: Sequence[AttemptResult]) -> list[AttemptResult]:
+        """What was accepted must not leave twice because the database refuses counts."""
+        try:
+            return self._write_down(results)
+        except sa.exc.SQLAlchemyError as error:
+            if is_away(error):
+                raise
+            kept = self._write_down(results, counted=False)
+            uncounted(error)
+            return kept
 
     def _otherwise(self, results: Sequence[AttemptResult]) -> list[AttemptResult]:
         """What the database does not take as it is: one by one, and then without accents."""
@@ -98,7 +110,9 @@ class Recorder:
             return []
         return self._patiently([plain])
 
-    def _write_down(self, results: Sequence[AttemptResult]) -> list[AttemptResult]:
+    def _write_down(
+        self, results: Sequence[AttemptResult], *, counted: bool = True
+    ) -> list[AttemptResult]:
         began = time.monotonic()
         with self._ports.store.writing() as connection:
             now = self._time.now()
@@ -113,8 +127,8 @@ class Recorder:
                 self._learn(connection, CONNECTIONS, self.connections, now)
             if news := [result for result in kept if is_for_default_to(result)]:
                 self._ports.report(connection, news)
-            # Last, as a claim that holds messages may wait for these rows.
-            self._ports.tally.recorded(connection, kept, now)
+            if counted:  # last, as a claim that holds messages may wait for these rows
+                self._ports.tally.recorded(connection, kept, now)
             written = time.monotonic()
             self._on_flushed()
         commit = time.monotonic() - written

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import date, datetime, timedelta
 from functools import cache
 from typing import Any, Final
 
 import sqlalchemy as sa
 
+from ..logs import log
+from ..storage.database import in_short, is_away
 from ..storage.json_rows import json_table, rows_parameter
 from ..storage.tables import ACTIVITY, DELIVERY, MESSAGE, OUTBOX, RECIPIENT
 from ..storage.transactions import Transactions
@@ -80,12 +82,13 @@ class Tally:
         _add(connection, counts.rows(self._recorder))
 
     def held(self, connection: sa.Connection, ids: Sequence[uuid.UUID], now: datetime) -> None:
-        """Count the messages ``ids``, which were held when they were to be claimed."""
-        counts = self._counts(connection, now)
-        kinds = sa.select(MESSAGE.c.kind).where(MESSAGE.c.id.in_(ids))
-        for kind in connection.scalars(kinds):
-            counts.message(now, kind, Status.HELD, made_at=now)
-        _add(connection, counts.rows(self._claimer))
+        """Count the messages ``ids``, which were held when they were to be claimed, if possible."""
+        with _if_possible(connection):
+            counts = self._counts(connection, now)
+            kinds = sa.select(MESSAGE.c.kind).where(MESSAGE.c.id.in_(ids))
+            for kind in connection.scalars(kinds):
+                counts.message(now, kind, Status.HELD, made_at=now)
+            _add(connection, counts.rows(self._claimer))
 
     def _counts(self, connection: sa.Connection, now: datetime) -> Counts:
         if (day := now.date()) != self._day:
@@ -97,14 +100,39 @@ class Tally:
 
 
 def add_failed(connection: sa.Connection, kinds: Iterable[str], now: datetime) -> None:
-    """Count messages of these kinds that had failed when they were stored.
+    """Count messages of these kinds that had failed when they were stored, if possible.
 
     That is done in the transactions of a host, so each has rows of its own.
     """
     counts = Counts(Names())
     for kind in kinds:
         counts.message(now, kind, Status.FAILED, made_at=now)
-    _add(connection, counts.rows(uuid.uuid4()))
+    with _if_possible(connection):
+        _add(connection, counts.rows(uuid.uuid4()))
+
+
+@contextmanager
+def _if_possible(connection: sa.Connection) -> Iterator[None]:
+    """Where the database refuses counts, the transaction goes on without them.
+
+    While it is away, or too busy, all of the transaction fails.
+    """
+    # A statement that fails ends the whole transaction on PostgreSQL alone.
+    may_end = connection.dialect.name == "postgresql"
+    try:
+        with connection.begin_nested() if may_end else nullcontext():
+            yield
+    except sa.exc.SQLAlchemyError as error:
+        if is_away(error):
+            raise
+        uncounted(error)
+
+
+def uncounted(error: Exception) -> None:
+    """Write into the log that the database refused counts, and why."""
+    log.error(
+        "activity.uncounted: %s; later: flask interaction-mail activity rebuild", in_short(error)
+    )
 
 
 def _add_done_by_digest(

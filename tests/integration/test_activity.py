@@ -405,3 +405,55 @@ def test_what_was_to_leave_later_took_no_time_until_then(store: Store) -> None:
     buckets = sorted(int(name) for name in of(store, LATENCY))
     day = counts.bucket_of(24 * 3600)
     assert [buckets[0] < counts.bucket_of(60), buckets[1] == day] == [True, True]
+
+
+@contextmanager
+def without_counts(store: Store) -> Iterator[None]:
+    """The table of counts cannot be used meanwhile, as where a right to it is missing."""
+    name = ACTIVITY.name
+    with store.writing() as connection:
+        connection.execute(sa.text(f"ALTER TABLE {name} RENAME TO {name}_gone"))
+    yield
+    with store.writing() as connection:
+        connection.execute(sa.text(f"ALTER TABLE {name}_gone RENAME TO {name}"))
+
+
+def test_mail_leaves_once_where_nothing_can_be_counted(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a server accepted is written down at once, and never sent again for want of a count."""
+    desk = Desk(store)
+    store.put(*(a_message(f"p{number}@firm.example") for number in range(5)))
+    with without_counts(store):
+        desk.drain()
+        assert store.statuses() == {"sent": 5}
+    assert len(desk.transport.messages) == 5
+    assert "activity.uncounted" in caplog.text
+    assert "dispatcher.unrecorded" not in caplog.text
+    store.put(a_message("ada@firm.example"))
+    desk.drain()
+    assert total(store) == (1, 0, 0, 0)
+
+
+def test_a_claim_goes_on_where_nothing_can_be_counted(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A message that is held does not keep the others from leaving."""
+    desk = Desk(store)
+    store.put(a_message("ada@firm.example"), a_message("bob@firm.example"))
+    with store.writing() as connection:
+        now = clock.now()
+        (lost,) = queue.claim(connection, limit=1, worker="w", lease=timedelta(0), now=now)
+        outbox_rows.change(connection, lost.id, lost_leases=3)
+    with without_counts(store):
+        desk.drain()
+        assert store.statuses() == {"held": 1, "sent": 1}
+    assert "activity.uncounted" in caplog.text
+
+
+def test_a_host_commits_where_nothing_can_be_counted(store: Store) -> None:
+    """A message that has failed when it is stored is stored with the host's own work."""
+    with without_counts(store):
+        store.put(a_message("ada@firm.example", status=Status.FAILED))
+        assert store.statuses() == {"failed": 1}
+    assert total(store) == (0, 0, 0, 0)
