@@ -13,6 +13,8 @@ from ..messages.intent import Intent
 from ..text import one_line
 
 _FROM: Final = re.compile(rb"^From:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)", re.MULTILINE)
+# Fields that are folded anew are read before that, which fails with some from outside.
+_AS_IT_IS: Final = policy.compat32.clone(max_line_length=None, linesep="\r\n")
 _WITH_FILES: Final = ("multipart/mixed", "multipart/related")
 
 
@@ -91,12 +93,13 @@ def _part(message: EmailMessage, kind: Literal["plain", "html"]) -> str | None:
 
 
 def _files(message: EmailMessage) -> Iterator[File]:
-    for part in message.walk():
-        if part.get_content_type() in _WITH_FILES:
-            for file in part.iter_attachments():
-                yield File(
-                    one_line(file.get_filename() or ""), file.get_content_type(), _data(file)
-                )
+    """The files of a message; another one that is attached is one file, whatever is in it."""
+    if message.get_content_type() in _WITH_FILES:
+        for file in message.iter_attachments():
+            yield File(one_line(file.get_filename() or ""), file.get_content_type(), _data(file))
+    if message.get_content_maintype() == "multipart":
+        for part in message.iter_parts():
+            yield from _files(part)
 
 
 def _data(part: EmailMessage) -> bytes:
@@ -108,4 +111,4 @@ def _data(part: EmailMessage) -> bytes:
 
 
 def _bytes(part: object) -> bytes:
-    return part.as_bytes() if isinstance(part, Message) else str(part).encode()
+    return part.as_bytes(policy=_AS_IT_IS) if isinstance(part, Message) else str(part).encode()

@@ -182,6 +182,25 @@ def test_files_of_what_has_not_been_routed_are_listed(panel: Panel) -> None:
     assert panel.client.get(f"{OUTBOX}{id}/message.eml").status_code == 404
 
 
+@pytest.mark.parametrize(
+    "field", [f"Subject: =?utf-8?b?gICA?={'a' * 120}", f"To: {'a' * 120} :;@@", "X: y"]
+)
+def test_an_attached_message_is_one_file_whatever_is_in_it(panel: Panel, field: str) -> None:
+    """Somebody else wrote it: its fields and its own files are not read, and come out unchanged."""
+    lines = (
+        *("From: a@other.example", field, "Content-Type: multipart/mixed; boundary=Z", ""),
+        *("--Z", "Content-Type: text/plain", "Content-Disposition: attachment; filename=in.txt"),
+        *("", "inside", "--Z--", ""),
+    )
+    data = "\r\n".join(lines).encode()
+    id = send(panel, "Fwd", attachments=[("mail.eml", "message/rfc822", data)])
+    page = panel.get(f"{OUTBOX}{id}/").text
+    assert "mail.eml" in page
+    assert "in.txt" not in page
+    assert panel.client.get(f"{OUTBOX}{id}/files/0").data == data
+    assert panel.client.get(f"{OUTBOX}{id}/files/1").status_code == 404
+
+
 def resend_to(panel: Panel, id: uuid.UUID, address: str) -> Any:
     values = form_values(panel.get(f"{OUTBOX}{id}/")) | {"to": address}
     return panel.client.post(f"{OUTBOX}{id}/resend", data=values)
