@@ -181,19 +181,19 @@ def _fates(
 ) -> Fates:
     """What becomes of ``ids``, or of the first of them if the time is up."""
     known = {row.id: row for row in rows}
-    fates = act(job, [known[id] for id in ids if id in known], until)
+    # One of them may be held again by now: it is not for this job to release it once more.
+    fates = dict.fromkeys(_done_before(state, job, ids), DONE)
+    fates |= act(job, [known[id] for id in ids if id in known and id not in fates], until)
     end = next((at for at, id in enumerate(ids) if id in known and id not in fates), len(ids))
     found = {id: fates.get(id, "gone") for id in ids[:end]}
     doubtful = [id for id, why in found.items() if why != DONE]
-    if doubtful:
-        with state.database.reading() as connection:
-            found |= dict.fromkeys(_done_before(connection, job, doubtful), DONE)
-    return found
+    return found | dict.fromkeys(_done_before(state, job, doubtful), DONE)
 
 
-def _done_before(
-    connection: sa.Connection, job: Job, ids: Sequence[uuid.UUID]
-) -> Sequence[uuid.UUID]:
-    """Those of ``ids`` that an earlier try of the same step has done."""
-    done = deeds.done_in(connection, uuid.UUID(job.id), ids)
+def _done_before(state: State, job: Job, ids: Sequence[uuid.UUID]) -> Sequence[uuid.UUID]:
+    """Those of ``ids`` that another try of the same step has done."""
+    if not ids:
+        return ()
+    with state.database.reading() as connection:
+        done = deeds.done_in(connection, uuid.UUID(job.id), ids)
     return [id for id in ids if id in done]

@@ -402,3 +402,17 @@ def done_in(page: BeautifulSoup) -> int:
     found = re.search(r"looked at: (\d+)", told(page))
     assert found is not None
     return int(found[1])
+
+
+def test_a_step_may_be_repeated_after_a_message_is_held_again(any_panel: Panel) -> None:
+    """What this job has released is not released once more by the same job: nothing is an error."""
+    panel = any_panel
+    (id,) = send(panel, 1)
+    change(panel, id, status="held", reason="ambiguous", due_at=None)
+    form = asked(panel, "release", id)
+    steps(panel, form)
+    assert statuses(panel) == {"m0": "queued"}
+    change(panel, id, status="held", reason="ambiguous", due_at=None)
+    (page,) = steps(panel, form)
+    assert "1 of 1 looked at: 1 released." in told(page)
+    assert statuses(panel) == {"m0": "held"}
