@@ -173,7 +173,8 @@ class Names:
 
     def forget_before(self, day: date) -> None:
         """Forget the days before ``day``."""
-        self._known = {place: names for place, names in self._known.items() if place[1] >= day}
+        known = self._known.copy()  # at once, as another thread may add to it
+        self._known = {place: names for place, names in known.items() if place[1] >= day}
 
     def of(self, what: str, at: datetime, name: str) -> str:
         """``name``, or OTHER if its day has enough other names."""

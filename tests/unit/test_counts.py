@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -166,6 +166,20 @@ def test_a_day_has_two_hundred_names() -> None:
     assert names.of(DOMAIN, NOW + DAY, "one more") == "one more"
     names.forget_before((NOW + DAY).date())
     assert names.of(DOMAIN, NOW, "one more") == "one more"
+
+
+def test_a_day_may_end_while_another_thread_counts() -> None:
+    """A claim and a record of one process share the names, and neither fails for the other."""
+    names = Names()
+    names.of(DOMAIN, NOW, "d1")
+
+    class Meanwhile(date):
+        def __le__(self, other: date) -> bool:
+            names.of(KIND, NOW + DAY, "of the other thread")
+            return date(self.year, self.month, self.day) <= other
+
+    names.forget_before(Meanwhile(NOW.year, NOW.month, NOW.day))
+    assert names.of(DOMAIN, NOW, "d1") == "d1"
 
 
 def test_events_are_summed_by_time_and_name() -> None:
