@@ -292,15 +292,21 @@ def _limit_names(connection: sa.Connection, what: str, day: datetime) -> None:
 
 def forget(database: Transactions, before: datetime) -> None:
     """Remove what was counted before that time; commits."""
-    old = sa.and_(ACTIVITY.c.at < before, ACTIVITY.c.what != _LOCK)
     with database.writing() as connection:
-        connection.execute(sa.delete(ACTIVITY).where(old))
+        lock_rows_only(connection)
+        _delete_before(connection, before)
 
 
 def replace(database: Transactions, until: datetime, rows: Sequence[Row]) -> None:
     """Put ``rows`` in the place of all that was counted before ``until``; commits."""
-    old = sa.and_(ACTIVITY.c.at < until, ACTIVITY.c.what != _LOCK)
     with _alone(database) as connection:
-        connection.execute(sa.delete(ACTIVITY).where(old))
+        _delete_before(connection, until)
         for start in range(0, len(rows), _TOGETHER):
             _add(connection, rows[start : start + _TOGETHER])
+
+
+def _delete_before(connection: sa.Connection, end: datetime) -> None:
+    """Delete by the beginning of the key: a scan would wait for all who count at this moment."""
+    for what in ALL:
+        old = sa.and_(ACTIVITY.c.what == what, ACTIVITY.c.at < end)
+        connection.execute(sa.delete(ACTIVITY).where(old))

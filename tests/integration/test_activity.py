@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,6 +39,7 @@ from flask_interaction_mail.transport.base import TransportResult
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.values import Reason, Status
 from tests import outbox_rows
+from tests.databases import fresh_database
 from tests.outbox_rows import SETTINGS, Store, a_message
 
 LOST = TransportResult(
@@ -457,3 +459,36 @@ def test_a_host_commits_where_nothing_can_be_counted(store: Store) -> None:
         store.put(a_message("ada@firm.example", status=Status.FAILED))
         assert store.statuses() == {"failed": 1}
     assert total(store) == (0, 0, 0, 0)
+
+
+@pytest.mark.parametrize("dialect", ["postgresql", "mariadb"])  # where several can write
+def test_old_counts_go_without_waiting_for_new_ones(dialect: str, tmp_path: Path) -> None:
+    """Who counts at this moment has rows that no purge looks at, and keeps it from nothing."""
+    now = clock.now()
+    with fresh_database(dialect, tmp_path) as url:
+        store = Store(url)
+        with store.writing() as connection:
+            for days in range(1, 120):
+                tally.add_failed(connection, ["old"], now - timedelta(days=days))
+        with store.engine.connect() as counting, counting.begin():
+            tally.add_failed(counting, ["new"], now)
+            with impatient(store):
+                tally.forget(store, begin_of(HOUR, now - timedelta(days=90)))
+        assert of(store, KIND) == {"old": (0, 0, 90, 0), "new": (0, 0, 1, 0)}
+        store.engine.dispose()
+
+
+@contextmanager
+def impatient(store: Store) -> Iterator[None]:
+    """New connections wait for a lock for a second at most."""
+    say = {
+        "postgresql": "SET lock_timeout = '1s'",
+        "mariadb": "SET SESSION innodb_lock_wait_timeout = 1",
+    }[store.engine.dialect.name]
+
+    def begin(connection: sa.Connection) -> None:
+        connection.exec_driver_sql(say)
+
+    sa.event.listen(store.engine, "begin", begin)
+    yield
+    sa.event.remove(store.engine, "begin", begin)
