@@ -64,13 +64,20 @@ def listed(state: State) -> list[Listed]:
     start, end, env = f"{FOLDER}/", SUBJECT, state.app.jinja_env
     names = [
         path[len(start) : -len(end)]
-        for path in env.list_templates()
+        for path in _paths(env)
         if path.startswith(start) and path.endswith(end)
     ]
     return [
         Listed(name, own=_is_own(env, name), ships=name in samples.SHIPPED)
         for name in sorted(names)
     ]
+
+
+def _paths(env: jinja2.Environment) -> list[str]:
+    try:
+        return env.list_templates()
+    except TypeError:  # a loader of the host makes templates by name, and has no list
+        return [f"{FOLDER}/{name}{SUBJECT}" for name in samples.SHIPPED]
 
 
 def find(state: State, name: str) -> Listed | None:
@@ -186,4 +193,6 @@ def _file_of(env: jinja2.Environment, path: str) -> str | None:
         _, file, _ = (env.loader or jinja2.DictLoader({})).get_source(env, path)
     except jinja2.TemplateNotFound:
         return None
+    except UnicodeError:  # it is in another encoding than ours are
+        return ""
     return file or ""

@@ -7,6 +7,7 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
 
+import jinja2
 import pytest
 from bs4 import BeautifulSoup
 
@@ -306,3 +307,17 @@ def test_a_copy_of_a_hosts_template_has_its_sample(
     panel.save(**server.typed)
     assert "accepted" in press(panel, "import_done")
     assert sent(server.box).get_content() == "412 rows, {{ more }}\r\n"
+
+
+def test_a_template_that_cannot_be_read_is_listed_and_says_why(panel: Panel, folder: Path) -> None:
+    """One file in another encoding does not take the others from the list."""
+    own(folder, "reminder")
+    (folder / "reminder.subject.txt").write_bytes(b"Gr\xfc\xdfe")
+    assert "your application" in rows(panel)[PREVIEW + "reminder"]
+    assert "interaction_mail/mail/reminder.subject.txt" in panel.get(PREVIEW + "reminder").text
+
+
+def test_templates_are_listed_where_a_loader_has_no_list(panel: Panel) -> None:
+    """Such as one that makes them by name: what ships is there."""
+    panel.host.app.jinja_loader = jinja2.FunctionLoader(lambda _: None)
+    assert PREVIEW + "merge_request" in rows(panel)
