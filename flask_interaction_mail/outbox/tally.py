@@ -271,7 +271,7 @@ def _merge(
 
 @contextmanager
 def _alone(database: Transactions) -> Iterator[sa.Connection]:
-    """A transaction that begins when no other process merges."""
+    """A transaction that begins when no other process merges, or deletes counts."""
     with database.writing() as connection:
         lock_rows_only(connection)
         _add(connection, [(_LOCK, _LOCKED_AT, "", HOURS, 1, 0, 0, 0, None)])
@@ -292,8 +292,7 @@ def _limit_names(connection: sa.Connection, what: str, day: datetime) -> None:
 
 def forget(database: Transactions, before: datetime) -> None:
     """Remove what was counted before that time; commits."""
-    with database.writing() as connection:
-        lock_rows_only(connection)
+    with _alone(database) as connection:
         _delete_before(connection, before)
 
 

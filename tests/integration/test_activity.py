@@ -288,6 +288,19 @@ def test_two_processes_may_merge_at_the_same_time(store: Store) -> None:
     assert summed(store) == before
 
 
+def test_old_counts_go_when_nobody_merges(store: Store) -> None:
+    """Two purges at once: whoever deletes waits for who merges, or MariaDB finds a deadlock."""
+    put_counts(store, NOW - timedelta(days=100))
+    before = NOW - timedelta(days=90)
+    forgetting = threading.Thread(target=tally.forget, args=(store, before))
+    with tally._alone(store):
+        forgetting.start()
+        forgetting.join(0.5)
+        assert total(store) != (0, 0, 0, 0)
+    forgetting.join()
+    assert total(store) == (0, 0, 0, 0)
+
+
 def test_a_day_has_two_hundred_domains_and_others(store: Store) -> None:
     """Of one process, and after the days of several were merged: the most frequent stay."""
     at = NOW - timedelta(days=4)
