@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from email import message_from_bytes, policy
-from email.message import EmailMessage, Message
+from email.message import EmailMessage, Message, MIMEPart
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
@@ -92,7 +92,7 @@ def _part(message: EmailMessage, kind: Literal["plain", "html"]) -> str | None:
     return str(part.get_content()) if part is not None else None
 
 
-def _files(message: EmailMessage) -> Iterator[File]:
+def _files(message: MIMEPart) -> Iterator[File]:
     """The files of a message; another one that is attached is one file, whatever is in it."""
     if message.get_content_type() in _WITH_FILES:
         for file in message.iter_attachments():
