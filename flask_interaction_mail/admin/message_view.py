@@ -102,7 +102,7 @@ def _files(message: MIMEPart) -> Iterator[File]:
             yield from _files(part)
 
 
-def _data(part: EmailMessage) -> bytes:
+def _data(part: MIMEPart) -> bytes:
     data = part.get_payload(decode=True)
     if isinstance(data, bytes):
         return data

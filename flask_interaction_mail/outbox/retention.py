@@ -66,8 +66,6 @@ def purge(database: Transactions, *, now: datetime, bodies: timedelta, logs: tim
     Tests of the settings and counts go at the age of ``logs``. What is held has not ended: it waits
     for somebody, or for its digest. Commits.
     """
-    tally.merge(database, now)
-    tally.forget(database, now - logs)
     messages = _delete_messages(database, _finished_before(now - logs))
     kept = sa.and_(_finished_before(now - bodies), MESSAGE.c.intent != PURGED)
     without = sa.update(MESSAGE).values(intent=PURGED, content=None)
@@ -79,6 +77,9 @@ def purge(database: Transactions, *, now: datetime, bodies: timedelta, logs: tim
     old = sa.and_(CHECK.c.at < now - logs, sa.not_(in_use))
     with database.writing() as connection:
         checks = connection.execute(sa.delete(CHECK).where(old)).rowcount
+    # Last, so that nobody's data is kept because counts cannot be merged.
+    tally.merge(database, now)
+    tally.forget(database, now - logs)
     return Purged(bodies=texts, messages=messages, checks=checks)
 
 

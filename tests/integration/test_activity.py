@@ -466,6 +466,16 @@ def test_a_claim_goes_on_where_nothing_can_be_counted(
     assert "activity.uncounted" in caplog.text
 
 
+def test_old_mail_goes_where_nothing_can_be_counted(store: Store) -> None:
+    """Personal data is not kept because counts cannot be merged (T18)."""
+    store.put(a_message("ada@firm.example"))
+    Desk(store).drain()
+    long = timedelta(days=90)
+    with without_counts(store), pytest.raises(sa.exc.DBAPIError):
+        retention.purge(store, now=clock.now() + timedelta(days=91), bodies=long, logs=long)
+    assert store.statuses() == {}
+
+
 def test_a_host_commits_where_nothing_can_be_counted(store: Store) -> None:
     """A message that has failed when it is stored is stored with the host's own work."""
     with without_counts(store):
