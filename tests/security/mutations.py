@@ -275,6 +275,11 @@ MUTATIONS = (
     _m("T18", "an erased address is gone from content, too", "outbox/retention.py",
        '.values(intent=PURGED, content=None, route="[]"', '.values(intent=PURGED, route="[]"',
        "test_erase_leaves_nothing_in_the_file"),
+    _m("T18", "mail is removed before counts are merged", "outbox/retention.py",
+       "    messages = _delete_messages(database, _finished_before(now - logs))",
+       "    tally.merge(database, now)\n"
+       "    messages = _delete_messages(database, _finished_before(now - logs))",
+       "test_old_mail_goes_where_nothing_can_be_counted"),
     _m("T18", "counts know no address", "outbox/counts.py",
        "words = _ADDRESS.sub(_BLANK, plain[len(codes) :])", "words = plain[len(codes) :]",
        "test_no_address_is_left"),
