@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from typing import Any
 
@@ -173,19 +174,27 @@ def test_a_job_goes_on_step_by_step_until_somebody_stops_it(
     outbox: Any, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The button says Stop meanwhile, and Go on afterwards."""
+    stopped, step = threading.Event(), bulk._next
+
+    def slow_at_first(*args: Any) -> bulk.Job:
+        stopped.wait(30)
+        return step(*args)
+
     monkeypatch.setattr(bulk, "SECONDS", 0)
     monkeypatch.setattr(bulk, "TOGETHER", 1)
-    send(site, 30)
+    monkeypatch.setattr(bulk, "_next", slow_at_first)
+    send(site, 5)
     outbox.goto(site.outbox)
     outbox.check("#im-all")
     outbox.get_by_role("button", name="Cancel").click()
     outbox.get_by_role("button", name="Yes, go on").click()
     outbox.get_by_role("button", name="Stop").click()
+    stopped.set()
     outbox.get_by_role("button", name="Go on", exact=True).wait_for()
-    assert 0 < statuses(site).count("cancelled") < 30
+    assert 0 < statuses(site).count("cancelled") < 5
     outbox.get_by_role("button", name="Go on", exact=True).click()
     outbox.get_by_role("heading", name="Done").wait_for()
-    assert "30 of 30 looked at: 30 cancelled." in outbox.locator("#im-bulk").inner_text()
+    assert "5 of 5 looked at: 5 cancelled." in outbox.locator("#im-bulk").inner_text()
 
 
 def test_a_step_without_an_answer_loses_nothing(outbox: Any, site: Site) -> None:
