@@ -109,9 +109,15 @@ def test_every_page_fits_and_can_be_read(outbox: Any, site: Site, width: int) ->
         seen_well(outbox)
     outbox.goto(site.outbox)
     outbox.check("#im-all")
-    outbox.get_by_role("button", name="Resend").click()
+    ask(outbox, "Resend")
     outbox.get_by_role("heading", name="Resend: 3 messages").wait_for()
     seen_well(outbox)
+
+
+def ask(page: Any, action: str) -> None:
+    """Press the button of the list, and wait for the question with its script."""
+    page.get_by_role("button", name=action).click()
+    page.wait_for_load_state()
 
 
 def seen_well(page: Any) -> None:
@@ -163,7 +169,7 @@ def test_all_on_a_page_are_chosen_at_once_and_cancelled(outbox: Any, site: Site)
     send(site, 3)
     outbox.goto(site.outbox)
     outbox.check("#im-all-here")
-    outbox.get_by_role("button", name="Cancel").click()
+    ask(outbox, "Cancel")
     outbox.get_by_role("button", name="Yes, go on").click()
     outbox.get_by_role("heading", name="Done").wait_for()
     assert "3 of 3 looked at: 3 cancelled." in outbox.locator("#im-bulk").inner_text()
@@ -186,7 +192,7 @@ def test_a_job_goes_on_step_by_step_until_somebody_stops_it(
     send(site, 5)
     outbox.goto(site.outbox)
     outbox.check("#im-all")
-    outbox.get_by_role("button", name="Cancel").click()
+    ask(outbox, "Cancel")
     outbox.get_by_role("button", name="Yes, go on").click()
     outbox.get_by_role("button", name="Stop").click()
     stopped.set()
@@ -202,7 +208,7 @@ def test_a_step_without_an_answer_loses_nothing(outbox: Any, site: Site) -> None
     send(site, 2)
     outbox.goto(site.outbox)
     outbox.check("#im-all")
-    outbox.get_by_role("button", name="Cancel").click()
+    ask(outbox, "Cancel")
     outbox.route("**/bulk*", lambda route: route.abort())
     outbox.get_by_role("button", name="Yes, go on").click()
     outbox.get_by_role("alert").filter(has_text="Nothing is lost").wait_for()
