@@ -121,16 +121,8 @@ def send_notification(
         texts, routing = _rendered(state, whom, routing, subject, template, context)
     else:
         raise ContentError("give template=, or text= and html=, but not both")
-    intent = Intent(
-        kind=whom.kind,
-        source=whom.source,
-        subject=texts.subject,
-        text=texts.text,
-        html=texts.html,
-        why=texts.why,
-        to=whom.to,
-        cc=whom.cc,
-        bcc=whom.bcc,
+    intent = replace(
+        Intent.of(texts, whom),
         reply_to=arguments.parties("reply_to", reply_to),
         user=state.people.current_user() if sender is CURRENT_USER else None,
         sender=_named(sender),

@@ -124,16 +124,7 @@ def complete_merge(merge: Merge) -> None:
     texts, context = operations.written(
         state, "merge_completed", names, whom, context, locale=locale
     )
-    intent = Intent(
-        kind=whom.kind,
-        source=whom.source,
-        subject=texts.subject,
-        text=texts.text,
-        html=texts.html,
-        why=texts.why,
-        to=owners,
-        user=actor,
-    )
+    intent = replace(Intent.of(texts, whom), user=actor)
     identity = Identity.fresh(actor=actor_of(actor))
     message = operations.compose_or_fail(state, intent, identity, context)
     session_events.register_message(message, state)

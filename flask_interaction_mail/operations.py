@@ -198,18 +198,8 @@ def request_intent(
     names = merge_content.context_of(merge, context.settings)
     locale = templates.shared_locale(readers)
     texts, context = written(state, "merge_request", names, whom, context, locale=locale)
-    intent = Intent(
-        kind=whom.kind,
-        source=whom.source,
-        subject=texts.subject,
-        text=texts.text,
-        html=texts.html,
-        why=texts.why,
-        locations=locations,
-        user=merge.requester,
-        in_reply_to=in_reply_to,
-    )
-    return intent, context
+    intent = Intent.of(texts, whom)
+    return replace(intent, user=merge.requester, in_reply_to=in_reply_to), context
 
 
 def dry_runs(state: State, merge: Merge, drafts: Sequence[MessagingSettings]) -> list[DryRun]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
@@ -105,14 +105,5 @@ def _composed(state: State, connection: sa.Connection, held: HeldMessages) -> Ne
         texts, context = operations.written(
             state, SOURCE, summary.context(), whom, context, locale=summary.locale
         )
-    intent = Intent(
-        kind=whom.kind,
-        source=whom.source,
-        subject=texts.subject,
-        text=texts.text,
-        html=texts.html,
-        why=texts.why,
-        to=whom.to,
-        attachments=summary.attachments,
-    )
+    intent = replace(Intent.of(texts, whom), attachments=summary.attachments)
     return operations.compose_in(state, intent, Identity.fresh(), context)

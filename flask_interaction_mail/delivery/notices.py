@@ -97,17 +97,9 @@ def _notice(
         texts, context = operations.written(
             state, "not_delivered", names, whom, context, locale=None
         )
-    intent = Intent(
-        kind=whom.kind,
-        source=whom.source,
-        subject=texts.subject,
-        text=texts.text,
-        html=texts.html,
-        why=texts.why,
-    )
     key = f"interaction-mail:given-up:{id}"
     identity = Identity(id=id_of_key(key), origin=new_id(), key=key)
-    return operations.compose_or_fail(state, intent, identity, context)
+    return operations.compose_or_fail(state, Intent.of(texts, whom), identity, context)
 
 
 def _missed(result: AttemptResult) -> list[tuple[str, str | None]]:

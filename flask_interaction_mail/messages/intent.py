@@ -79,6 +79,17 @@ class Intent:
     in_reply_to: str | None = None
     why: str = ""  # as in ``Texts``
 
+    @classmethod
+    def of(cls, texts: Texts, whom: Addressees) -> Intent:
+        """What ``texts`` say to ``whom``; the other fields have their defaults."""
+        return cls(
+            **whom._asdict(),
+            subject=texts.subject,
+            text=texts.text,
+            html=texts.html,
+            why=texts.why,
+        )
+
     def to_json(self) -> str:
         """The intent as JSON, without the fields that have their default."""
         given = zip(_NAMES, _VALUES(self), _DEFAULTS, strict=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
@@ -100,7 +101,7 @@ def preview(state: State, template: Listed, *, locale: str | None = None) -> Pre
     context = operations.routing_context(state, settings, ())
     context = context._replace(candidates=samples.CANDIDATES)
     texts = _texts(state, template.name, sample, context, locale)
-    intent = _intent(sample, texts)
+    intent = replace(Intent.of(texts, sample.whom), user=sample.user)
     content = compose.compose_message(intent, Identity.fresh(), context).content or b""
     message = message_from_bytes(content, policy=policy.default)
     return Preview(
@@ -146,21 +147,6 @@ def _texts(
         routing = compose.route(sample.whom, context)
         given = {"why": compose.why(sample.whom, routing, settings), **given}
     return templates.render_with(state.app, env, name, given, locale)
-
-
-def _intent(sample: Sample, texts: Texts) -> Intent:
-    whom = sample.whom
-    return Intent(
-        kind=whom.kind,
-        source=whom.source,
-        subject=texts.subject,
-        text=texts.text,
-        html=texts.html,
-        to=whom.to,
-        cc=whom.cc,
-        locations=whom.locations,
-        user=sample.user,
-    )
 
 
 def _part(message: EmailMessage, kind: Literal["plain", "html"]) -> str | None:
