@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +12,9 @@ from bs4 import BeautifulSoup, Tag
 from flask_admin import Admin, AdminIndexView
 from werkzeug.test import TestResponse
 
-from tests.host import Host
+from flask_interaction_mail import send_notification
+from tests import outbox_rows
+from tests.host import ADA, Host
 
 HOME = "/admin/messaging/"
 TEST = "/admin/messaging/test"
@@ -113,3 +116,17 @@ def opened_panel(folder: Path, *, access: Any = None, **config: Any) -> Iterator
         yield Panel(host)
     finally:
         host.close()
+
+
+def send(panel: Panel, subject: str, to: Any = ADA, **others: Any) -> uuid.UUID:
+    """Queue a message and commit."""
+    with panel.host.app.app_context():
+        sent = send_notification(to, subject, **{"text": "Good day", **others})
+        panel.host.db.session.commit()
+        return sent.id
+
+
+def change(panel: Panel, id: uuid.UUID, **values: Any) -> None:
+    """Bring a message into another state, as delivery would."""
+    with panel.host.app.app_context(), panel.host.state.database.writing() as connection:
+        outbox_rows.change(connection, id, **values)

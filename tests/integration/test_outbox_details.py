@@ -13,13 +13,12 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail import clock, send_notification
+from flask_interaction_mail import clock
 from flask_interaction_mail.models import AttemptRow, CheckRow, MessageRow, RecipientRow
 from flask_interaction_mail.outbox import retention
 from flask_interaction_mail.values import Party
-from tests import outbox_rows
 from tests.host import ADA
-from tests.panel import HISTORY, OUTBOX, Panel, form_values, opened_panel
+from tests.panel import HISTORY, OUTBOX, Panel, change, form_values, opened_panel, send
 
 EVERYTHING = {"view", "edit", "test", "outbox", "body", "resend", "history"}
 FILE = ("plan; “a”.txt", "text/plain", b"secret plan")
@@ -37,23 +36,10 @@ def panel(tmp_path: Path, rights: set[str]) -> Iterator[Panel]:
         yield opened
 
 
-def send(panel: Panel, subject: str, to: Any = ADA, **others: Any) -> uuid.UUID:
-    """Queue a message and commit."""
-    with panel.host.app.app_context():
-        sent = send_notification(to, subject, **{"text": "Good day", **others})
-        panel.host.db.session.commit()
-        return sent.id
-
-
 def write(panel: Panel, *statements: Any) -> None:
     with panel.host.app.app_context(), panel.host.state.database.writing() as connection:
         for statement in statements:
             connection.execute(statement)
-
-
-def change(panel: Panel, id: uuid.UUID, **values: Any) -> None:
-    with panel.host.app.app_context(), panel.host.state.database.writing() as connection:
-        outbox_rows.change(connection, id, **values)
 
 
 def attempt(id: uuid.UUID, number: int, result: str, replies: dict[str, str], **more: Any) -> Any:

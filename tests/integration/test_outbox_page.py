@@ -13,14 +13,13 @@ import sqlalchemy as sa
 from bs4 import BeautifulSoup
 from flask_admin import Admin
 
-from flask_interaction_mail import clock, request_merge, send_notification
+from flask_interaction_mail import clock, request_merge
 from flask_interaction_mail.models import AttemptRow, RecipientRow
 from flask_interaction_mail.outbox import listing
 from flask_interaction_mail.values import Party
-from tests import outbox_rows
 from tests.databases import DIALECTS, fresh_database
 from tests.host import ADA, NAMELESS, Host, a_merge
-from tests.panel import OUTBOX, OpenIndex, Panel, form_values, opened_panel
+from tests.panel import OUTBOX, OpenIndex, Panel, change, form_values, opened_panel, send
 
 EVERYTHING = {"view", "edit", "test", "outbox", "body", "resend"}
 
@@ -35,20 +34,6 @@ def panel(tmp_path: Path, rights: set[str]) -> Iterator[Panel]:
     with opened_panel(tmp_path, access=lambda right: right in rights) as opened:
         opened.host.configure()
         yield opened
-
-
-def send(panel: Panel, subject: str, to: Any = ADA, **others: Any) -> uuid.UUID:
-    """Queue a message and commit."""
-    with panel.host.app.app_context():
-        sent = send_notification(to, subject, **{"text": "Good day", **others})
-        panel.host.db.session.commit()
-        return sent.id
-
-
-def change(panel: Panel, id: uuid.UUID, **values: Any) -> None:
-    """Bring a message into another state, as delivery would."""
-    with panel.host.app.app_context(), panel.host.state.database.writing() as connection:
-        outbox_rows.change(connection, id, **values)
 
 
 def status(panel: Panel, id: uuid.UUID) -> str:

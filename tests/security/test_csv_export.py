@@ -6,16 +6,14 @@ import csv
 import io
 import json
 import unicodedata
-import uuid
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail import Directory, Party, clock, send_notification
+from flask_interaction_mail import Directory, Party, clock
 from flask_interaction_mail.addresses import Mailbox
 from flask_interaction_mail.admin.export import pieces, safe
 from flask_interaction_mail.messages import encoding
@@ -27,7 +25,7 @@ from tests import outbox_rows
 from tests.databases import DIALECTS, fresh_database
 from tests.host import ADA
 from tests.outbox_rows import Store, a_message
-from tests.panel import COVERAGE, OUTBOX, Panel, opened_panel
+from tests.panel import COVERAGE, OUTBOX, Panel, opened_panel, send
 from tests.proofs import proved
 
 EXPORT = OUTBOX + "export.csv"
@@ -48,14 +46,6 @@ def panel(tmp_path: Path, rights: set[str]) -> Iterator[Panel]:
     with opened_panel(tmp_path, access=lambda right: right in rights) as opened:
         opened.host.configure()
         yield opened
-
-
-def send(panel: Panel, subject: str, to: Any = ADA, **others: Any) -> uuid.UUID:
-    """Queue a message and commit."""
-    with panel.host.app.app_context():
-        sent = send_notification(to, subject, **{"text": "secret-text", **others})
-        panel.host.db.session.commit()
-        return sent.id
 
 
 def exported(panel: Panel, query: str = "") -> list[dict[str, str]]:
