@@ -92,6 +92,11 @@ def link(url: str | None) -> str | None:
     return whole if _LINK.fullmatch(whole) and whole.isprintable() else None
 
 
+def counted(number: int, most: int) -> str:
+    """``number`` as it is shown; "99+" if it is above a ``most`` of 99, as no more are counted."""
+    return f"{most:,}+" if number > most else f"{number:,}"
+
+
 def cut(text: str, limit: int) -> str:
     """At most ``limit`` characters of a legible ``text``, which stays legible."""
     return text if len(text) <= limit else text[:limit].rstrip(f" {_JOINERS}")

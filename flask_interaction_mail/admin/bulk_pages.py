@@ -113,7 +113,7 @@ def _of_all(action: Action) -> Job:
     with state().database.reading() as connection:
         counted = listing.counts(connection, filters)
     if counted is not None:
-        matching = listing.tally(counted, filters.statuses)
+        matching = listing.total(counted, filters.statuses)
         total = None if matching.more else matching.number
     return Job.of_all(action, filters, total, **_who())
 

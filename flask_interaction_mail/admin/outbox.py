@@ -25,7 +25,7 @@ from .texts import OUT_OF_DATE, TABS, badge, gettext, reader_zone
 
 if TYPE_CHECKING:
     from ..outbox.filters import Filters
-    from ..outbox.listing import Tally
+    from ..outbox.listing import Total
     from .message_view import Body
 
 _TOO_LATE: Final = (
@@ -58,7 +58,7 @@ class OutboxView(BulkPages, BodyPages):
             filters=filters,
             seen=seen.isoformat(),
             tabs_of_states=_tabs(filters, counted),
-            total=listing.tally(counted, filters.statuses) if counted else None,
+            total=listing.total(counted, filters.statuses) if counted else None,
             newest=page.newest if not filters.place else "",
             moving=_MOVING,
             reasons=tuple(Reason),
@@ -190,7 +190,7 @@ class OutboxView(BulkPages, BodyPages):
 
 def _tabs(
     filters: Filters, counted: Mapping[Status, int] | None
-) -> list[tuple[str, str, Tally | None]]:
+) -> list[tuple[str, str, Total | None]]:
     """Word, name and number of messages of each state that has a tab, and of one that is shown."""
     from ..outbox import listing
 
@@ -199,7 +199,7 @@ def _tabs(
         (
             word,
             TABS.get(word, word),
-            listing.tally(counted, replace(filters, status=word).statuses) if counted else None,
+            listing.total(counted, replace(filters, status=word).statuses) if counted else None,
         )
         for word in words
     ]

@@ -33,6 +33,7 @@ from ..outbox.counts import (
 )
 from ..state import State
 from ..storage.tables import ACTIVITY, CHECK, DELIVERY, MESSAGE
+from ..text import counted
 from ..values import UNDERWAY
 
 SHOWN: Final = 20  # kinds and domains; what is left is shown as one
@@ -134,8 +135,7 @@ class Activity:
     @property
     def shown_waiting(self) -> str:
         """The number as it is shown."""
-        more = self.waiting > MOST_WAITING
-        return f"{MOST_WAITING:,}+" if more else f"{self.waiting:,}"
+        return counted(self.waiting, MOST_WAITING)
 
 
 def activity(state: State, name: str) -> Activity:

@@ -20,6 +20,7 @@ from ..settings.layers import InForce
 from ..settings.model import relay_of
 from ..state import State
 from ..storage.tables import DELIVERY
+from ..text import counted
 from ..values import UNDERWAY, Reason, Status
 
 _MOST: Final = 99
@@ -45,8 +46,7 @@ class Overview:
     @property
     def shown_attention(self) -> str:
         """The count as it is shown, such as "99+" for all that are not counted."""
-        more = self.attention > _MOST
-        return f"{_MOST}+" if more else str(self.attention)
+        return counted(self.attention, _MOST)
 
 
 def overview(state: State, present: InForce) -> Overview:

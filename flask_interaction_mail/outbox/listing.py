@@ -76,7 +76,7 @@ class Page:
         return place_text((row.created_at, row.id)) if row else ""
 
 
-class Tally(NamedTuple):
+class Total(NamedTuple):
     """How many messages there are; ``more`` says that there are more than the ``number``."""
 
     number: int
@@ -192,10 +192,10 @@ def counts(connection: sa.Connection, filters: Filters) -> Mapping[Status, int] 
     return dict(zip(Status, row, strict=True))
 
 
-def tally(counted: Mapping[Status, int], statuses: Sequence[Status] | None) -> Tally:
+def total(counted: Mapping[Status, int], statuses: Sequence[Status] | None) -> Total:
     """How many of those that are ``counted`` have one of ``statuses``; all if that is None."""
     wanted = [counted[status] for status in (Status if statuses is None else statuses)]
-    return Tally(sum(min(count, MOST) for count in wanted), any(count > MOST for count in wanted))
+    return Total(sum(min(count, MOST) for count in wanted), any(count > MOST for count in wanted))
 
 
 def newer(connection: sa.Connection, filters: Filters, place: Place) -> int:
