@@ -55,7 +55,7 @@ def test_messages_share_a_connection_and_arrive_as_they_are(ehlo):
         assert server.connections == 1
         assert [message.content for message in server.messages] == [content] * 3
         assert server.messages[0].recipients == ["a@x.test", "b@x.test"]
-        assert server.count("QUIT") == 1
+        assert until(lambda: server.count("QUIT") == 1)
 
 
 @BOTH
