@@ -37,7 +37,7 @@ CELERY = "tests/integration/test_celery.py"
 PARTS = (
     (("tests/security", "tests/integration", "tests/unit", f"--ignore={CELERY}"), sys.maxsize),
     ((CELERY, "tests/browser"), 3),
-    (("tests/crash",), 5),  # they wait two thirds of their time
+    (("tests/crash",), 4),  # they wait most of their time, and measure how soon others go on
 )
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - for a folder of our own
