@@ -38,7 +38,7 @@
       cursor: { drag: { x: false, y: false } },
       scales: { y: { range: function (_, low, high) { return [0, Math.max(high || 0, 1) * 1.05]; } } },
       axes: [
-        { stroke: "#1b1b1b", values: function (_, splits) { return splits.map(at); } },
+        { stroke: "#1b1b1b", space: 90, values: function (_, splits) { return splits.map(at); } },
         { stroke: "#1b1b1b", incrs: WHOLE, size: 56, values: function (_, splits) { return splits.map(function (value) { return value.toLocaleString(); }); } }
       ],
       series: [{}].concat(LINES.map(function (line) {
