@@ -130,12 +130,12 @@ class RouteStep(NamedTuple):
 
 
 def _said(item: tuple[str, str]) -> tuple[str, str]:
-    """Name and value in the reader's language, as far as the value is of our words.
+    """Name and value, in the reader's language if the value is a text of ours.
 
-    The problem of a step that was stored is one if it is always the same.
+    That is a marked one, and of those that were stored what always has the same words.
     """
     name, value = item
-    if name == "problem" or value in _WORDS:
+    if type(value) is str and (name == "problem" or value in _WORDS):
         return name, gettext(value)
     return name, translated(value)
 

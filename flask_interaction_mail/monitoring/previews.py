@@ -166,7 +166,10 @@ def _own_sample(env: jinja2.Environment, name: str) -> Mapping[str, Any]:
         text = mark("%(path)s is not JSON: %(why)s", path=path, why=str(error))
         raise TemplateMissing(text) from error
     if not isinstance(given, dict):
-        text = mark('%(path)s must hold an object, such as {"count": 412}.', path=path)
+        example = '{"count": 412}'
+        text = mark(
+            "%(path)s must hold an object, such as %(example)s.", path=path, example=example
+        )
         raise TemplateMissing(text)
     return given
 

@@ -115,8 +115,5 @@ def _row(connection: sa.Connection, id: uuid.UUID, columns: Sequence[sa.ColumnEl
 
 
 def _sentence(newest: Resend) -> str:
-    return mark(
-        "It was sent again on %(at)s UTC by %(by)s.",
-        at=f"{clock.from_db(newest.at):%Y-%m-%d %H:%M}",
-        by=newest.by or SOMEBODY,
-    )
+    at = f"{clock.from_db(newest.at):%Y-%m-%d %H:%M}"
+    return mark("It was sent again on %(at)s UTC by %(by)s.", at=at, by=newest.by or SOMEBODY)

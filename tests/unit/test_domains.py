@@ -586,3 +586,17 @@ def test_every_sentence_can_be_translated():
             assert all(name.isidentifier() for name in names), code
         assert code.startswith(text.topic.lower())
         assert text.term
+
+
+@pytest.mark.usefixtures("brackets")
+def test_a_finding_is_told_in_the_readers_language():
+    """Counted, with the technical word, and with what was wrong in a record."""
+    several = spf.examine(FIRM, answers({FIRM: ["TXT v=spf1 -all", "TXT v=spf1 ~all"]})).findings[0]
+    assert several.text.startswith(f"⟦{FIRM} has 2 lists of servers")
+    assert several.term.startswith("⟦SPF permerror")
+    assert several.to_json()["topic"] == "SPF"
+    key = {f"one._domainkey.{FIRM}": ["TXT v=DKIM1; p=!"]}
+    wrong = dkim.examine(FIRM, answers(key), ["one"]).findings[0]
+    assert "cannot be read (⟦p= is not base64, or was cut⟧)" in wrong.text
+    fine = spf.examine(FIRM, answers({FIRM: ["TXT v=spf1 -all"]})).findings[0]
+    assert "; ⟦mail from others is to be refused⟧." in fine.text

@@ -169,8 +169,8 @@ def unable_to_carry(envelope: Envelope, offered: Capabilities) -> TransportResul
             Fault.TOO_BIG,
             mark(
                 "The message has %(size)s bytes, and the server takes at most %(most)s.",
-                size=f"{envelope.size:,}",
-                most=f"{offered.size:,}",
+                size=format(envelope.size, ","),
+                most=format(offered.size, ","),
             ),
         )
     try:
