@@ -55,9 +55,9 @@ class Marked(str):
 
 
 def said_by(error: BaseException) -> str:
-    """The text of ``error``, still marked."""
+    """The text of ``error``, still marked if it was."""
     text = error.args[0] if error.args else ""
-    return text if isinstance(text, Marked) else Marked(str(error))
+    return text if isinstance(text, Marked) else str(error)
 
 
 def _as_text(value: Any) -> Any:

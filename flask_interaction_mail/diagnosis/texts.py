@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from ..language import gettext, mark, translated
+from ..language import mark, translated
 from ..outcome import Fault, Stage
 
 
@@ -26,7 +26,7 @@ class Advice:
         """The same in the reader's language, with "…" for placeholders without a value."""
         said = _Lenient({name: translated(value) for name, value in values.items()})
         parts = (self.title, self.explanation, self.advice)
-        return Advice(*(gettext(part).format_map(said) for part in parts))
+        return Advice(*(translated(part).format_map(said) for part in parts))
 
 
 class _Lenient(dict[str, str]):
