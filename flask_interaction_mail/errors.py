@@ -17,7 +17,8 @@
     ├── SecretUnreadable            the stored password cannot be decrypted with the keys at hand
     └── TransportError              the server, or the way to it, failed
 
-A message says what happened and what to do about it. None contains a password.
+A message says what happened and what to do about it. None contains a password. As text each is
+English, which is what is logged and stored; ``language.translated`` tells it to a reader.
 """
 
 from __future__ import annotations

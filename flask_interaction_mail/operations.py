@@ -23,6 +23,7 @@ from .errors import (
     NoRecipient,
     StillWaiting,
 )
+from .language import mark, translated
 from .logs import about, log
 from .messages import compose as composing
 from .messages import merge_content, templates
@@ -31,7 +32,7 @@ from .messages.explain import DryRun, explain
 from .messages.intent import Addressees, Intent, Texts
 from .messages.letterhead import letterhead_of
 from .messages.message import NewMessage, elsewhere, with_step
-from .messages.route import step
+from .messages.route import SOMEBODY, step
 from .outbox import messages
 from .outbox.insert import fitted, insert
 from .settings.layers import InForce
@@ -216,14 +217,14 @@ def _dry_run(state: State, merge: Merge, context: RoutingContext) -> DryRun:
     try:
         found = explain(context, merge.requester)
     except (MessagingNotConfigured, AddressError) as problem:
-        return DryRun(settings=settings, error=str(problem))
+        return DryRun(settings=settings, error=translated(problem))
     content, error = None, found.error
     if error is None:
         try:
             intent, context = request_intent(state, merge, context)
             content = compose_message(intent, Identity.fresh(), context).content
         except InteractionMailError as problem:
-            error = str(problem)
+            error = translated(problem)
     return DryRun(
         settings=settings,
         to=found.to,
@@ -283,12 +284,14 @@ def resend(
     message = compose(state, original.intent, identity, settings)
     if to is not None:
         to = message.recipients[0].address  # in full, so that it can be found and erased
-        message = with_step(message, step("elsewhere", who=by or "somebody", address=to))
+        message = with_step(message, step("elsewhere", who=by or SOMEBODY, address=to))
     with state.database.writing() as connection:
         resends.lock(connection, id)
         resends.check(connection, id, after)
         if not insert(connection, [message]):
-            raise StillWaiting("Another message with its key was made meanwhile: look at that.")
+            raise StillWaiting(
+                mark("Another message with its key was made meanwhile: look at that.")
+            )
         _note(connection, "resent", by, [id], job, detail=to or "")
     return _announce(state, [message.id])[message.id]
 

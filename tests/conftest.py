@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import gettext
 import os
 from collections.abc import Generator, Iterator
 from typing import Any
@@ -48,6 +49,20 @@ def catcher() -> Iterator[Catcher]:
     """A server that takes mail and keeps it."""
     with catching() as catcher:
         yield catcher
+
+
+@pytest.fixture
+def brackets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reader's language has each of our texts in brackets: ⟦Sent⟧."""
+
+    def one(_: object, text: str) -> str:
+        return f"⟦{text}⟧"
+
+    def several(_: object, one: str, many: str, count: int) -> str:
+        return f"⟦{one if count == 1 else many}⟧"
+
+    monkeypatch.setattr(gettext.NullTranslations, "gettext", one)
+    monkeypatch.setattr(gettext.NullTranslations, "ngettext", several)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from ..errors import AddressError, HeaderError
+from ..language import mark
 from ..text import display_name
 from .faults import FORBIDDEN, WRITE_IT, fault_in, fault_in_domain
 
@@ -29,7 +30,7 @@ PASTED = (
 LOCAL_LIMIT = 64  # bytes before the @ (RFC 5321 §4.5.3.1.1)
 
 ADDRESS_LIMIT = 254  # bytes of a full address (RFC 5321 §4.5.3.1.3)
-ASCII_ONLY = (
+ASCII_ONLY = mark(
     "It may have only ASCII letters before the @: it stands in every message, and many mail "
     "servers do not carry others."
 )
@@ -38,7 +39,7 @@ _QUOTED = 80  # characters of a wrong text that an error quotes
 _PARSED = 1000  # characters at most of a "Name <address>"
 # Valid as it is; the validator takes a hundred times as long to say so.
 _PLAIN_LOCAL = re.compile(r"[A-Za-z0-9_]+(?:[.-][A-Za-z0-9_]+)*")
-_CONTROL = "It has a line break or another control character."
+_CONTROL = mark("It has a line break or another control character.")
 _NAMED = re.compile(r'(?P<name>"(?:[^"\\]|\\.)*" *|[^"<>@,;:()\[\]\\]*)<(?P<address>[^<>]*)>')
 _TWICE = re.compile(
     r"(?P<name>(?P<same>[^<>\s\",;:()\[\]\\]+)) *<(?P<address>(?P=same))>", re.IGNORECASE
@@ -131,8 +132,12 @@ def clean_domain(raw: str) -> str:
     except ValueError as error:
         why = "" if has_forbidden(domain) else fault_in_domain(domain[:_PARSED])
         raise AddressError(
-            f"{quoted(raw)} is not a valid domain. {why or _sentence(error)} "
-            "Write only the part after the @, like firm.example."
+            mark(
+                "%(domain)s is not a valid domain. %(why)s "
+                "Write only the part after the @, like firm.example.",
+                domain=quoted(raw),
+                why=why or error,
+            )
         ) from error
 
 
@@ -154,8 +159,9 @@ def clean_email(raw: str, *, own_domains: tuple[str, ...] = ()) -> str:
             return _clean_short(email)
         return _clean_full(email, own_domains)
     except ValueError as error:
-        why = fault_in(email[:_PARSED]) or f"{_sentence(error)} {WRITE_IT}"
-        raise AddressError(f"{quoted(raw)} is not a valid e-mail address. {why}") from error
+        raise AddressError(
+            _invalid(raw, fault_in(email[:_PARSED]) or _with_advice(error))
+        ) from error
 
 
 @lru_cache(maxsize=8192)
@@ -173,8 +179,11 @@ def complete(email: str, *, company_domain: str | None, own_domains: tuple[str, 
     if company:
         return _joined(email, cleaned, company)
     raise AddressError(
-        f"{quoted(email)} has no part after the @, and no company domain is set. "
-        "Write the full address, or set the domain in Configuration → Messaging."
+        mark(
+            "%(address)s has no part after the @, and no company domain is set. "
+            "Write the full address, or set the domain in Configuration → Messaging.",
+            address=quoted(email),
+        )
     )
 
 
@@ -229,7 +238,7 @@ def _split(raw: str) -> tuple[str, str]:
         _refuse_open_name(raw, text)
         return "", raw
     if has_forbidden(text):
-        raise AddressError(f"{quoted(raw)} is not a valid e-mail address. {_CONTROL} {WRITE_IT}")
+        raise AddressError(_invalid(raw, _with_advice(ValueError(_CONTROL))))
     name = found["name"].strip()
     if name.startswith('"'):
         name = re.sub(r"\\(.)", r"\1", name[1:-1])
@@ -241,17 +250,27 @@ def _refuse_open_name(raw: str, text: str) -> None:
     found = _LOOSELY_NAMED.fullmatch(text)
     special = _SPECIAL.search(found["name"]) if found else None
     if special and not has_forbidden(text):
-        raise AddressError(
-            f"{quoted(raw)} is not a valid e-mail address. The name has {special[0]!r} in it: put "
-            'quotation marks around the name, as in "Lovelace, Ada" <ada@firm.example>.'
+        why = mark(
+            "The name has %(sign)s in it: put quotation marks around the name, as in "
+            '"Lovelace, Ada" <ada@firm.example>.',
+            sign=repr(special[0]),
         )
+        raise AddressError(_invalid(raw, why))
+
+
+def _invalid(raw: str, why: str) -> str:
+    return mark("%(address)s is not a valid e-mail address. %(why)s", address=quoted(raw), why=why)
+
+
+def _with_advice(error: ValueError) -> str:
+    return mark("%(fault)s %(advice)s", fault=error, advice=WRITE_IT)
 
 
 def _clean_short(local: str) -> str:
     if not local:
-        raise ValueError("It is empty.")
+        raise ValueError(mark("It is empty."))
     if "\uff20" in local or "\ufe6b" in local:
-        raise ValueError("Its @ is not the ordinary one.")
+        raise ValueError(mark("Its @ is not the ordinary one."))
     return _clean_local(local)
 
 
@@ -259,12 +278,14 @@ def _clean_full(email: str, own_domains: tuple[str, ...]) -> str:
     local, _, domain = email.rpartition("@")
     _fitting(email)
     if "@" in local:
-        raise ValueError("It has more than one @.")
+        raise ValueError(mark("It has more than one @."))
     cleaned = _clean_domain(domain)
     if "." not in cleaned and cleaned not in own_domains:
         raise ValueError(
-            "The part after the @ has no dot, and is neither the company domain nor one of the "
-            "listed own domains."
+            mark(
+                "The part after the @ has no dot, and is neither the company domain nor one of the "
+                "listed own domains."
+            )
         )
     return _fitting(f"{_clean_local(local)}@{cleaned}")
 
@@ -273,22 +294,30 @@ def _joined(email: str, local: str, domain: str) -> str:
     try:
         return _fitting(f"{local}@{domain}")
     except ValueError as error:
-        raise AddressError(f"{quoted(email)} cannot be completed with {domain}. {error}") from error
+        raise AddressError(
+            mark(
+                "%(address)s cannot be completed with %(domain)s. %(why)s",
+                address=quoted(email),
+                domain=domain,
+                why=error,
+            )
+        ) from error
 
 
 def _fitting(address: str) -> str:
     """Return ``address`` if it fits in an SMTP path."""
     if len(address.encode()) > ADDRESS_LIMIT:
-        raise ValueError(f"It is longer than {ADDRESS_LIMIT} bytes.")
+        raise ValueError(mark("It is longer than %(limit)s bytes.", limit=ADDRESS_LIMIT))
     return address
 
 
 def _clean_local(local: str) -> str:
     if "=?" in local and "?=" in local:
         # Some servers decode an encoded word (RFC 2047) and deliver to the address inside.
-        raise ValueError("An encoded word may not stand before the @.")
+        raise ValueError(mark("An encoded word may not stand before the @."))
     if len(local.encode()) > LOCAL_LIMIT:
-        raise ValueError(f"The part before the @ is longer than {LOCAL_LIMIT} bytes.")
+        text = mark("The part before the @ is longer than %(limit)s bytes.", limit=LOCAL_LIMIT)
+        raise ValueError(text)
     if _PLAIN_LOCAL.fullmatch(local):
         return local
     _validate(f"{local}@a.com")
@@ -299,20 +328,20 @@ def _clean_local(local: str) -> str:
 @lru_cache(maxsize=1024)  # many people share a domain
 def _clean_domain(domain: str) -> str:
     if not domain:
-        raise ValueError("There is nothing after the @.")
+        raise ValueError(mark("There is nothing after the @."))
     # Internal mail uses special-use names (RFC 6761) and single labels. The validator refuses
     # them at the end of a domain only, so another label is put behind them.
     found = _validate(f"a@{domain}.com")
     unicode_form = found.domain.removesuffix(".com")
     ascii_form = (found.ascii_domain or "").removesuffix(".com")
     if ascii_form.rpartition(".")[2].isdigit():  # RFC 3696 §2
-        raise ValueError("The part after the @ ends in a number; a domain ends in a word.")
+        raise ValueError(mark("The part after the @ ends in a number; a domain ends in a word."))
     # ⓔxample.org would become example.org: only the case may change.
     if unicodedata.normalize("NFC", domain).casefold() not in (
         unicode_form.casefold(),
         ascii_form,
     ):
-        raise ValueError("The part after the @ has characters that stand for others.")
+        raise ValueError(mark("The part after the @ has characters that stand for others."))
     if not domain.isascii():
         _refuse_disguise(unicode_form)
     return ascii_form
@@ -323,11 +352,7 @@ def _refuse_disguise(domain: str) -> None:
         letters = filter(str.isalpha, label)
         scripts = {unicodedata.name(letter, "").partition(" ")[0] for letter in letters}
         if len(scripts & _LOOK_ALIKES) > 1:
-            raise ValueError("The part after the @ mixes alphabets whose letters look alike.")
-
-
-def _sentence(error: ValueError) -> str:
-    return f"{str(error).rstrip('.')}."
+            raise ValueError(mark("The part after the @ mixes alphabets whose letters look alike."))
 
 
 def _validate(address: str) -> email_validator.ValidatedEmail:
@@ -338,4 +363,4 @@ def _validate(address: str) -> email_validator.ValidatedEmail:
     try:
         return email_validator.validate_email(address, check_deliverability=False)
     except email_validator.EmailNotValidError as error:
-        raise ValueError(f"{error}") from error
+        raise ValueError(f"{str(error).rstrip('.')}.") from error

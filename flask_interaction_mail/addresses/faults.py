@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
-WRITE_IT = "Write it like name@firm.example, or only the part before the @."
+from ..language import mark
+
+WRITE_IT = mark("Write it like name@firm.example, or only the part before the @.")
 # C0, DEL, C1 (with U+0085), the two separators, and surrogates, which no encoding can carry.
 FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
@@ -29,25 +31,25 @@ def fault_in(text: str) -> str:
 def fault_in_domain(text: str) -> str:
     """A sentence for the first common mistake in a domain, without advice; "" if there is none."""
     if "/" in text:
-        return "It is the address of a web page."
+        return mark("It is the address of a web page.")
     if "@" in text.strip("@"):
-        return "It is a whole address, or several."
+        return mark("It is a whole address, or several.")
     if re.search(r"[,;]", text):
-        return "There are several domains in it."
+        return mark("There are several domains in it.")
     if hidden := _hidden(text):
-        return f"There is an invisible character {hidden}."
+        return mark("There is an invisible character (%(code)s) %(place)s.", **hidden)
     if blank := re.search(r"\s", text):
-        return f"There is a space {_place(text, blank.start())}."
+        return mark("There is a space %(place)s.", place=_place(text, blank.start()))
     if ".." in text or text.startswith("."):
-        return "A word is missing before or after a dot."
+        return mark("A word is missing before or after a dot.")
     return ""
 
 
 def _control(text: str) -> str:
     if found := FORBIDDEN.search(text):
-        return (
-            f"It has a line break or another control character {_place(text, found.start())}. "
-            "Remove it."
+        return mark(
+            "It has a line break or another control character %(place)s. Remove it.",
+            place=_place(text, found.start()),
         )
     return ""
 
@@ -56,48 +58,55 @@ def _name(text: str) -> str:
     found = _WITH_NAME.fullmatch(text)
     if found is None or "@" in found["name"]:
         return ""
-    return f"A name stands before the address. {_alone(found['address'])}"
+    return mark("A name stands before the address. %(advice)s", advice=_alone(found["address"]))
 
 
 def _frame(text: str) -> str:
     if len(text) > 2 and _FRAMES.get(text[0]) == text[-1]:
-        return f"{text[0]} and {text[-1]} stand around it. {_alone(text[1:-1])}"
+        signs = {"first": text[0], "last": text[-1]}
+        alone = _alone(text[1:-1])
+        return mark("%(first)s and %(last)s stand around it. %(advice)s", advice=alone, **signs)
     return ""
 
 
 def _prefix(text: str) -> str:
     if found := _PREFIX.match(text):
-        return f"{found[0].strip()} stands before the address. {_alone(text[found.end() :])}"
+        prefix, alone = found[0].strip(), _alone(text[found.end() :])
+        return mark("%(prefix)s stands before the address. %(advice)s", prefix=prefix, advice=alone)
     if "://" in text:
-        return f"It is the address of a web page. {WRITE_IT}"
+        return mark("It is the address of a web page. %(advice)s", advice=WRITE_IT)
     return ""
 
 
 def _several(text: str) -> str:
     parts = [part for part in re.split(r"[\s,;]+", text) if "@" in part.strip("@")]
     if len(parts) > 1:
-        return f"There are {len(parts)} addresses in it. Only one belongs here."
-    if found := re.search("[,;]", text):
-        sign = "comma" if found[0] == "," else "semicolon"
-        return f"There is a {sign} {_place(text, found.start())}. Only one address belongs here."
-    return ""
+        return mark("There are several addresses in it. Only one belongs here.")
+    found = re.search("[,;]", text)
+    if found is None:
+        return ""
+    place = _place(text, found.start())
+    if found[0] == ",":
+        return mark("There is a comma %(place)s. Only one address belongs here.", place=place)
+    return mark("There is a semicolon %(place)s. Only one address belongs here.", place=place)
 
 
 def _invisible(text: str) -> str:
     if hidden := _hidden(text):
-        return (
-            f"There is an invisible character {hidden}. "
-            "Delete it, or type the address instead of pasting it."
+        return mark(
+            "There is an invisible character (%(code)s) %(place)s. "
+            "Delete it, or type the address instead of pasting it.",
+            **hidden,
         )
     return ""
 
 
-def _hidden(text: str) -> str:
-    """The first invisible character of ``text`` and its place; "" if there is none."""
+def _hidden(text: str) -> dict[str, str]:
+    """The first invisible character of ``text`` and its place; {} if there is none."""
     for at, character in enumerate(text):
         if unicodedata.category(character) == "Cf":
-            return f"(U+{ord(character):04X}) {_place(text, at)}"
-    return ""
+            return {"code": _code(character), "place": _place(text, at)}
+    return {}
 
 
 def _blank(text: str) -> str:
@@ -105,26 +114,33 @@ def _blank(text: str) -> str:
     if found is None:
         return ""
     if "@" not in text:
-        return f"It has a space but no @, so it looks like a name. {WRITE_IT}"
-    code = "" if found[0] == " " else f" (U+{ord(found[0]):04X})"
-    return f"There is a space{code} {_place(text, found.start())}. An address has none."
+        advice = WRITE_IT
+        return mark("It has a space but no @, so it looks like a name. %(advice)s", advice=advice)
+    code, place = _code(found[0]), _place(text, found.start())
+    if found[0] == " ":
+        return mark("There is a space %(place)s. An address has none.", place=place)
+    return mark(
+        "There is a space (%(code)s) %(place)s. An address has none.", code=code, place=place
+    )
 
 
 def _at_sign(text: str) -> str:
     if any(sign in text for sign in _LOOKS_ALIKE):
-        return f"Its @ is not the ordinary one. {WRITE_IT}"
+        return mark("Its @ is not the ordinary one. %(advice)s", advice=WRITE_IT)
     return ""
 
 
 def _dot(text: str) -> str:
     if "@" in text and text.endswith("."):
-        return f"It ends in a dot. {_alone(text.rstrip('.'))}"
+        return mark("It ends in a dot. %(advice)s", advice=_alone(text.rstrip(".")))
     return ""
 
 
 def _ip(text: str) -> str:
     if re.search(r"@(?:\[.*\]|[\d.]*\d)$", text):
-        return "There is an IP address after the @. A domain belongs there, like firm.example."
+        return mark(
+            "There is an IP address after the @. A domain belongs there, like firm.example."
+        )
     return ""
 
 
@@ -135,9 +151,14 @@ _CHECKS = (_control, _name, _frame, _prefix, _several, _invisible, _blank, _at_s
 def _alone(address: str) -> str:
     address = address.strip()
     if _USUAL.fullmatch(address) and len(address) <= 254:
-        return f"Write {address} alone."
-    return "Write the address alone, like name@firm.example."
+        return mark("Write %(address)s alone.", address=address)
+    return mark("Write the address alone, like name@firm.example.")
 
 
 def _place(text: str, at: int) -> str:
-    return f"after {text[max(0, at - _SHOWN) : at]!r}" if at else "at its beginning"
+    before = repr(text[max(0, at - _SHOWN) : at])
+    return mark("after %(before)s", before=before) if at else mark("at its beginning")
+
+
+def _code(character: str) -> str:
+    return f"U+{ord(character):04X}"

@@ -8,7 +8,7 @@ from flask import abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_admin import expose
 
-from .. import clock, operations
+from .. import clock, language, operations
 from ..errors import InteractionMailError, SettingsError
 from ..settings.model import SECRETS, SETTINGS
 from ..values import Right
@@ -81,7 +81,7 @@ class HistoryView(PanelView):
                 " ".join(f"{_label(name)}: {text}." for name, text in error.errors.items()), "error"
             )
         except InteractionMailError as error:
-            flash(str(error), "error")
+            flash(language.translated(error), "error")
         else:
             flash(gettext("Restored: these settings are in force again."), "success")
             if advice := restored.login_advice:

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from flask_admin import expose
 from werkzeug.exceptions import Forbidden
 
-from .. import operations
+from .. import language, operations
 from ..errors import InteractionMailError, SettingsConflict, SettingsError
 from ..logs import log
 from ..settings.layers import InForce
@@ -143,7 +143,7 @@ class MessagingView(PanelView):
         try:
             operations.save_settings(state(), off, base=None, changed_by=current_actor())
         except InteractionMailError as error:
-            flash(str(error), "error")
+            flash(language.translated(error), "error")
         else:
             flash(gettext(ENDED[switch]), "success")
 
@@ -174,7 +174,7 @@ class MessagingView(PanelView):
         try:
             told = alerts.send_test(state(), drafted.settings, by=by)
         except InteractionMailError as error:
-            why = str(error)
+            why = language.translated(error)
         return self.page("test_alert.html", present=present, told=told, why=why)
 
     def _save(self, present: InForce) -> ResponseReturnValue:
@@ -199,7 +199,7 @@ class MessagingView(PanelView):
             form.add_errors(error.errors)
             return self._form(form, present), 400
         except InteractionMailError as error:
-            flash(str(error), "error")
+            flash(language.translated(error), "error")
             return self._form(form, present), 503
         flash(gettext("Saved. Every message from now on is sent with these settings."), "success")
         return redirect(url_for(".index"), 303)

@@ -13,7 +13,7 @@ from flask import Response, abort, flash, redirect, request, stream_with_context
 from flask.typing import ResponseReturnValue
 from flask_admin import expose
 
-from .. import clock, operations
+from .. import clock, language, operations
 from ..errors import InteractionMailError, SentAgain
 from ..values import Kind, Reason, Right, Status
 from .asked import filters_asked, id_from
@@ -156,7 +156,7 @@ class OutboxView(BulkPages, BodyPages):
             except LookupError:
                 abort(404)
             except (InteractionMailError, ValueError) as error:
-                flash(str(error), "error")
+                flash(language.translated(error), "error")
         back: dict[str, Any] = {"id": id, **filters_asked().arguments()}
         return redirect(url_for(".details_view", **back), 303)
 

@@ -8,6 +8,7 @@ from flask import abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_admin import expose
 
+from .. import language
 from ..errors import InteractionMailError
 from ..logs import log
 from ..text import one_line
@@ -58,7 +59,7 @@ class TemplatesView(PanelView):
         try:
             shown = previews.preview(state(), template)
         except InteractionMailError as error:
-            problem = str(error)
+            problem = language.translated(error)
         return self.page(
             "template.html",
             listed=template,
@@ -101,7 +102,7 @@ def _sent(template: Listed, visitor: Party) -> tuple[str, str]:
     try:
         end = previews.send(state(), template, visitor)
     except InteractionMailError as error:
-        return str(error), "error"
+        return language.translated(error), "error"
     log.info("template.sent: %s, %s, to %s", end.outcome, template.name, one_line(by))
     return _in_words(end)
 

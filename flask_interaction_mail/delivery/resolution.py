@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ..errors import TransportError
+from ..language import mark
 from ..outbox.claimed import Attempt, AttemptResult, Claimed
 from ..outbox.rates import in_digest
 from ..outcome import Fault, Result, Stage
@@ -22,7 +23,7 @@ NOBODY_KNOWS = TransportResult(
     stage=Stage.CONTENT,
     reply=None,
     verdicts={},
-    note="The worker had to stop while it was waiting for the server.",
+    note=mark("The worker had to stop while it was waiting for the server."),
 )
 _LONGEST = 1000  # characters of a text that is stored
 # A message is not finished while a recipient is still to be tried, or waits for the administrator,
@@ -213,7 +214,7 @@ def expired(claimed: Claimed, now: datetime) -> AttemptResult | None:
         claimed=claimed,
         status=Status.FAILED,
         reason=Reason.EXPIRED,
-        detail="Its time was over before it could be sent.",
+        detail=str(mark("Its time was over before it could be sent.")),
         due_at=now,
         counted=False,
         recipients=dict.fromkeys(claimed.envelope.recipients, (Status.FAILED, None)),

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from .. import clock, signals
 from ..errors import InteractionMailError
+from ..language import mark
 from ..logs import log
 from ..outbox.alerts import Change
 from ..outbox.conditions import OVER, TITLES, tellable
@@ -87,7 +88,7 @@ def _log_and_signal(state: State, alert: Alert) -> None:
 def _post(state: State, settings: MessagingSettings, alert: Alert) -> None:
     if settings.alert_url is None or settings.alert_secret is None:
         raise InteractionMailError(
-            "The webhook was not told: its secret is missing, or is for another URL."
+            mark("The webhook was not told: its secret is missing, or is for another URL.")
         )
     body = json.dumps(_plain(state, alert)).encode("ascii")
     timestamp = int(clock.from_db(clock.now()).timestamp())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
 from ..errors import TransportError
+from ..language import mark, said_by
 from ..outcome import Fault, Reply, Stage
 from ..settings.model import MessagingSettings
 from ..settings.relay import Encryption, Relay
@@ -128,7 +129,7 @@ class Report:
         return self.failed(
             error.stage,
             error.fault or Fault.LOST,
-            detail=str(error),
+            detail=said_by(error),
             facts=facts,
             recipient=recipient,
             reply=error.reply,
@@ -141,11 +142,11 @@ class Report:
         ends = ssl.cert_time_to_seconds(found.expires) if found.expires else None
         expires = f"{datetime.fromtimestamp(ends, UTC):%Y-%m-%d %H:%M} UTC" if ends else ""
         facts = {
-            "protocol": found.protocol,
-            "cipher": found.cipher,
-            "certificate": ", ".join(found.names),
-            "issuer": found.issuer,
-            "expires": expires,
+            mark("protocol"): found.protocol,
+            mark("cipher"): found.cipher,
+            mark("certificate"): ", ".join(found.names),
+            mark("issuer"): found.issuer,
+            mark("expires"): expires,
         }
         if ends is not None and ends - time.time() < _SOON:
             return self.step(
@@ -162,9 +163,9 @@ class Report:
         if logged_in is None:
             return self.step(Stage.AUTHENTICATION, "no_login", state=StepState.SKIPPED)
         openly = self.relay.encryption is Encryption.NONE
-        facts = {"mechanism": logged_in.mechanism}
+        facts = {mark("mechanism"): logged_in.mechanism}
         if logged_in.instead_of is not None:
-            facts["refused before"] = str(logged_in.instead_of)
+            facts[mark("refused before")] = str(logged_in.instead_of)
         return self.step(
             Stage.AUTHENTICATION,
             "logged_in_openly" if openly else "logged_in",
@@ -221,7 +222,7 @@ class Report:
         return {
             "accepted": ", ".join(accepted),
             "refused": ", ".join(refused),
-            "mailboxes": " and ".join(f"the mailbox {address}" for address in accepted),
+            "mailboxes": _listed(accepted),
         }
 
     def _values(self, detail: str, recipient: str | None) -> dict[str, str]:
@@ -245,20 +246,33 @@ class Report:
         return seconds
 
 
+def _listed(addresses: Sequence[str]) -> str:
+    """The mailboxes of ``addresses``; "" if there are none."""
+    said = ""
+    for address in addresses:
+        mailbox = mark("the mailbox %(address)s", address=address)
+        said = mark("%(others)s and %(last)s", others=said, last=mailbox) if said else mailbox
+    return said
+
+
 def _in_words(offered: Capabilities) -> dict[str, str]:
-    size = "no limit announced" if offered.size is None else f"{offered.size / 1e6:,.1f} MB"
+    size = offered.size
     return {
-        "largest message": size,
-        "encryption on request (STARTTLS)": _yes(offered.starttls),
-        "ways to log in (AUTH)": ", ".join(offered.auth) or "none",
-        "addresses with letters beyond ASCII (SMTPUTF8)": _yes(offered.smtputf8),
-        "text as it is (8BITMIME)": _yes(offered.eight_bit),
-        "several commands at once (PIPELINING)": _yes(offered.pipelining),
+        mark("largest message"): mark("no limit announced") if size is None else _megabytes(size),
+        mark("encryption on request (STARTTLS)"): _yes(offered.starttls),
+        mark("ways to log in (AUTH)"): ", ".join(offered.auth) or mark("none"),
+        mark("addresses with letters beyond ASCII (SMTPUTF8)"): _yes(offered.smtputf8),
+        mark("text as it is (8BITMIME)"): _yes(offered.eight_bit),
+        mark("several commands at once (PIPELINING)"): _yes(offered.pipelining),
     }
 
 
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
 def _yes(offered: bool) -> str:
-    return "yes" if offered else "no"
+    return mark("yes") if offered else mark("no")
 
 
 def _code_of(failed: Step) -> str:

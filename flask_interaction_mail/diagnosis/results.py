@@ -6,6 +6,7 @@ import enum
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..language import gettext
 from ..outcome import Reply, Stage
 from .texts import NOT_SENT, NOTES, OPENINGS, Advice, text_of
 
@@ -48,7 +49,7 @@ class Step:
 
     @property
     def texts(self) -> Advice:
-        """Title, explanation and advice, in English."""
+        """Title, explanation and advice, in the reader's language."""
         return text_of(self.code).filled(self.values)
 
     def to_json(self) -> dict[str, object]:
@@ -113,7 +114,7 @@ class Diagnosis:
 
     @property
     def texts(self) -> Advice:
-        """Title, explanation and advice about the whole, in English.
+        """Title, explanation and advice about the whole, in the reader's language.
 
         If the test failed, they come from the step that failed.
         """
@@ -126,8 +127,8 @@ class Diagnosis:
 
     @property
     def note_texts(self) -> tuple[str, ...]:
-        """The settings that this test ignored, in English."""
-        return tuple(NOTES[note].format_map(self.values) for note in self.notes)
+        """The settings that this test ignored, in the reader's language."""
+        return tuple(gettext(NOTES[note]).format_map(self.values) for note in self.notes)
 
     def to_json(self) -> dict[str, object]:
         """All but the transcript as JSON values, fit to be stored."""

@@ -8,6 +8,7 @@ from typing import Final
 
 from .. import clock
 from ..errors import InteractionMailError, TransportError
+from ..language import mark, said_by
 from ..outcome import Fault, Reply, Stage
 from ..settings.model import MessagingSettings
 from ..settings.relay import Encryption, Relay
@@ -128,7 +129,9 @@ class _Runner:
         except InteractionMailError as error:
             missing = not (settings.default_to and settings.default_from)
             fault = Fault.SETTINGS_INCOMPLETE if missing else Fault.ADDRESS_UNUSABLE
-            raise _Stop(self._report.failed(Stage.SETTINGS, fault, detail=str(error))) from error
+            raise _Stop(
+                self._report.failed(Stage.SETTINGS, fault, detail=said_by(error))
+            ) from error
         self._report.sample = sample
         return sample.envelope
 
@@ -185,7 +188,7 @@ class _Runner:
         dated = error.fault in (Fault.CERTIFICATE_EXPIRED, Fault.CERTIFICATE_NOT_YET)
         if dated and found and probe.is_timely(found, now):
             if ended := probe.untimely(self._relay.ca_certificate, now):
-                facts["end of the CA certificate"] = ended
+                facts[mark("end of the CA certificate")] = ended
             error.fault = Fault.CERTIFICATE_ABOVE
         return self._report.broken(error, facts=facts)
 
@@ -245,8 +248,8 @@ class _Runner:
         except TransportError as error:
             raise self._unconfirmed(error) from error
         if 300 <= reply.code < 400:  # no such reply is defined here, so the outcome is unknown
-            detail = f'The server gave an answer that makes no sense ("{reply}").'
-            raise _Stop(self._report.failed(Stage.ACCEPTED, Fault.CONFIRMATION_LOST, detail=detail))
+            text = mark('The server gave an answer that makes no sense ("%(reply)s").', reply=reply)
+            raise _Stop(self._report.failed(Stage.ACCEPTED, Fault.CONFIRMATION_LOST, detail=text))
         if not reply.positive:
             raise _Stop(self._report.refused(Stage.ACCEPTED, reply))
         return self._report.step(Stage.ACCEPTED, "accepted", reply=reply)
@@ -255,7 +258,7 @@ class _Runner:
         """The server may have the whole message, and did not say so (RFC 1047)."""
         silent = error.fault is Fault.SILENT
         fault = Fault.UNKNOWN_OUTCOME if silent else Fault.CONFIRMATION_LOST
-        return _Stop(self._report.failed(Stage.ACCEPTED, fault, detail=str(error)))
+        return _Stop(self._report.failed(Stage.ACCEPTED, fault, detail=said_by(error)))
 
     def _ask(self, command: bytes, stage: Stage, recipient: str | None = None) -> Reply:
         try:

@@ -10,6 +10,7 @@ import enum
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from ..language import gettext
 from ..settings.model import ForeignSender, FromPolicy
 from .dmarc import Dmarc, Policy
 from .findings import Finding, finding
@@ -112,11 +113,11 @@ def _in_words(each: FromDomain, envelope: str) -> Finding:
         case Prospect.UNKNOWN:
             return finding("from_unknown", domain=each.domain, count=each.addresses)
         case Prospect.FAILS:
-            treated = "refused" if each.policy is Policy.REJECT else "put into spam"
+            refused = each.policy is Policy.REJECT
             return finding(
                 "from_fails",
                 domain=each.domain,
                 count=each.addresses,
                 envelope=envelope,
-                treated=treated,
+                treated=gettext("refused") if refused else gettext("put into spam"),
             )

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ..language import gettext
 from .answers import Ask
 from .findings import Finding, Kind, Topic, finding, unknown
 from .providers import Provider, usual_selectors
@@ -32,7 +33,7 @@ class Dkim:
 
 
 class WrongKey(ValueError):
-    """A record that holds no usable key; the text says why, in a few words."""
+    """A record that holds no usable key; the text says why, in a few words for the reader."""
 
 
 def examine(
@@ -83,11 +84,11 @@ def _of_record(selector: str, record: str) -> Iterator[Finding]:
     tags = tags_of(record)
     try:
         if tags is None:
-            raise WrongKey("a tag stands there twice")
+            raise WrongKey(gettext("a tag stands there twice"))
         if "v" in tags and (tags["v"] != "DKIM1" or next(iter(tags)) != "v"):
-            raise WrongKey("it does not begin with v=DKIM1")
+            raise WrongKey(gettext("it does not begin with v=DKIM1"))
         if "p" not in tags:
-            raise WrongKey("there is no p=")
+            raise WrongKey(gettext("there is no p="))
         if not tags["p"]:
             yield finding("dkim_revoked", selector=selector)
             return
@@ -104,7 +105,7 @@ def _of_length(selector: str, kind: str, bits: int) -> Finding:
         return finding(
             "dkim_weak" if bits >= _LEAST else "dkim_short", selector=selector, bits=bits
         )
-    key = f"RSA, {bits} bits" if kind == "rsa" else "Ed25519"
+    key = gettext("RSA, %(bits)s bits", bits=bits) if kind == "rsa" else "Ed25519"
     return finding("dkim_fine", selector=selector, key=key)
 
 
@@ -128,13 +129,13 @@ def _key(kind: str, value: str) -> tuple[str, int]:
     try:
         raw = base64.b64decode("".join(value.split()), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise WrongKey("p= is not base64, or was cut") from error
+        raise WrongKey(gettext("p= is not base64, or was cut")) from error
     if kind == "ed25519":
         if len(raw) != _ED25519:
-            raise WrongKey("p= is not an Ed25519 key")
+            raise WrongKey(gettext("p= is not an Ed25519 key"))
         return kind, 8 * _ED25519
     if kind != "rsa":
-        raise WrongKey(f"k={kind} is not a kind of key")
+        raise WrongKey(gettext("k=%(kind)s is not a kind of key", kind=kind))
     return kind, _rsa_bits(raw)
 
 
@@ -146,7 +147,7 @@ def _rsa_bits(raw: bytes) -> int:
     try:
         key = load_der_public_key(raw)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise WrongKey("p= is not an RSA key, or was cut") from error
+        raise WrongKey(gettext("p= is not an RSA key, or was cut")) from error
     if not isinstance(key, RSAPublicKey):
-        raise WrongKey("p= is not an RSA key")
+        raise WrongKey(gettext("p= is not an RSA key"))
     return key.key_size

@@ -14,6 +14,7 @@ import dns.resolver
 from dns.rdtypes.ANY.MX import MX
 from dns.rdtypes.ANY.TXT import TXT
 
+from ..language import gettext
 from .answers import Answer, Found
 
 _TRY: Final = 1.5  # s that one name server gets for one try
@@ -56,7 +57,7 @@ class Resolver:
         try:
             target = _name(name)
         except (dns.exception.DNSException, UnicodeError):
-            return _unknown(name, kind, "not a name that can be asked for")
+            return _unknown(name, kind, gettext("not a name that can be asked for"))
         for _ in range(_ALIASES):
             try:
                 return _read(name, kind, self._resolve(target, kind))
@@ -69,7 +70,7 @@ class Resolver:
                 target = alias
             except (dns.exception.DNSException, OSError, ValueError) as error:
                 return _unknown(name, kind, _said(error))
-        return _unknown(name, kind, "too many aliases")
+        return _unknown(name, kind, gettext("too many aliases"))
 
     def _resolve(self, name: dns.name.Name, kind: str) -> dns.resolver.Answer:
         left = self._until - monotonic() - _PAUSE
@@ -113,10 +114,10 @@ def _name(text: str) -> dns.name.Name:
 
 def _read(name: str, kind: str, answer: dns.resolver.Answer) -> Answer:
     if len(answer) > _RECORDS:
-        return _unknown(name, kind, f"more than {_RECORDS} records")
+        return _unknown(name, kind, gettext("more than %(count)s records", count=_RECORDS))
     records = tuple(map(_text, answer))
     if sum(map(len, records)) > _CHARACTERS:
-        return _unknown(name, kind, f"more than {_CHARACTERS} characters")
+        return _unknown(name, kind, gettext("more than %(count)s characters", count=_CHARACTERS))
     return Answer(name=name, type=kind, found=Found.RECORDS, records=records)
 
 
@@ -138,15 +139,15 @@ def _said(error: Exception) -> str:
     """Why there is no answer, in a few words."""
     match error:
         case _TimeIsUp():
-            return "there was no time left"
+            return gettext("there was no time left")
         case dns.resolver.NoResolverConfiguration():
-            return "this machine has no name server"
+            return gettext("this machine has no name server")
         case dns.exception.Timeout():
-            return _each(error.kwargs.get("errors", ())) or "no answer in time"
+            return _each(error.kwargs.get("errors", ())) or gettext("no answer in time")
         case dns.resolver.NoNameservers():
-            return _each(error.kwargs.get("errors", ())) or "no name server answers"
+            return _each(error.kwargs.get("errors", ())) or gettext("no name server answers")
         case _:
-            return "the answer makes no sense"
+            return gettext("the answer makes no sense")
 
 
 def _each(errors: Iterable[tuple[object, ...]]) -> str:
@@ -159,8 +160,8 @@ def _word(said: object) -> str:
         case str():
             return said  # SERVFAIL, REFUSED
         case dns.exception.Timeout():
-            return "no answer in time"
+            return gettext("no answer in time")
         case OSError():
-            return "not reached"
+            return gettext("not reached")
         case _:
-            return "the answer makes no sense"
+            return gettext("the answer makes no sense")

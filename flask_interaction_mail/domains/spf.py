@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from ..language import gettext, mark
 from . import mx
 from .answers import Answer, Ask
 from .findings import Finding, Record, Topic, finding, unknown
@@ -23,10 +24,10 @@ _MOST_HOSTS: Final = 10  # servers of one "mx"
 _COUNTED: Final = 40  # look-ups after which nobody cares how many there are
 _ASKING: Final = frozenset({"include", "a", "mx", "ptr", "exists", "redirect"})
 _RESTS: Final = {
-    "-": "mail from others is to be refused",
-    "~": "mail from others is suspicious",
-    "?": "nothing is said about others",
-    "+": "everybody else may, too",
+    "-": mark("mail from others is to be refused"),
+    "~": mark("mail from others is suspicious"),
+    "?": mark("nothing is said about others"),
+    "+": mark("everybody else may, too"),
 }
 
 
@@ -50,7 +51,7 @@ def examine(domain: str, ask: Ask, provider: Provider | None = None) -> Spf:
     if record is not None and rest == "+":
         findings.append(finding("spf_open", domain=domain))
     if record is not None and not findings:
-        said = _RESTS[rest]
+        said = gettext(_RESTS[rest])
         findings.append(finding("spf_fine", domain=domain, lookups=walk.lookups, rest=said))
     findings += _about(domain, record, walk, provider)
     return Spf(
@@ -170,7 +171,8 @@ class _Walk:
 
 def _limits(walk: _Walk) -> Iterator[Finding]:
     if walk.lookups > MOST_LOOKUPS:
-        count = f"more than {_COUNTED}" if walk.lookups > _COUNTED else walk.lookups
+        uncounted = walk.lookups > _COUNTED
+        count = gettext("more than %(count)s", count=_COUNTED) if uncounted else walk.lookups
         yield finding("spf_lookups", domain=walk.domain, count=count)
     if len(walk.voids) > MOST_VOIDS:
         names = ", ".join(dict.fromkeys(walk.voids))

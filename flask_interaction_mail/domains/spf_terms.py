@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final
 
+from ..language import gettext
+
 VERSION: Final = "v=spf1"
 
 _MACRO = r"%(?:\{[slodiphv][0-9]*r?[.+,/_=-]*\}|[%_-])"
@@ -57,7 +59,7 @@ def terms(record: str) -> tuple[Term, ...]:
     found = tuple(map(_term, record[len(VERSION) :].split(" ")))
     for name in ("redirect", "exp"):
         if sum(term.name == name for term in found if term) > 1:
-            raise WrongTerm(f"{name}= a second time")
+            raise WrongTerm(gettext("%(name)s= a second time", name=name))
     return tuple(term for term in found if term is not None)
 
 

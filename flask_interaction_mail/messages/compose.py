@@ -17,6 +17,7 @@ from markupsafe import escape
 from .. import addresses
 from ..addresses import Mailbox
 from ..errors import AddressError, MessagingNotConfigured, NoRecipient
+from ..language import mark
 from ..settings.model import MessagingSettings
 from ..text import storable
 from ..values import Party, Reason, RecipientVerdict, Status
@@ -183,14 +184,19 @@ def _explained(intent: Intent, routing: Routing, settings: MessagingSettings) ->
 
 def not_configured_text(settings: MessagingSettings) -> str:
     """Say what is missing, and where to set it."""
-    needed = {
-        "an SMTP server": settings.smtp_server,
-        "a default From": settings.default_from,
-    }
-    missing = [name for name, value in needed.items() if not value]
-    return (
-        f"E-mail is not configured: {' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} "
-        "missing. An administrator can set this in Configuration → Messaging."
+    if settings.default_from:
+        return mark(
+            "E-mail is not configured: an SMTP server is missing. "
+            "An administrator can set this in Configuration → Messaging."
+        )
+    if settings.smtp_server:
+        return mark(
+            "E-mail is not configured: a default From is missing. "
+            "An administrator can set this in Configuration → Messaging."
+        )
+    return mark(
+        "E-mail is not configured: an SMTP server and a default From are missing. "
+        "An administrator can set this in Configuration → Messaging."
     )
 
 

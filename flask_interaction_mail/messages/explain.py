@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import AddressError, MessagingNotConfigured, NoRecipient
+from ..language import translated
 from ..settings.model import MessagingSettings
 from ..values import Party
 from .compose import RoutingContext, not_configured_text
@@ -15,7 +16,10 @@ from .sender import choose_sender
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """The recipients, the sender, and the sentences that say why; ``error`` if nobody is asked."""
+    """The recipients, the sender, and the sentences that say why; ``error`` if nobody is asked.
+
+    All sentences are in the language that is spoken.
+    """
 
     to: tuple[str, ...]
     sender: SenderHeaders
@@ -52,8 +56,9 @@ def explain(context: RoutingContext, requester: Party | None) -> Explanation:
     error = None
     try:
         routing = route_merge(context.candidates, settings)
-        to, route = tuple(map(str, routing.to)), tuple(map(str, routing.steps))
+        to, route = tuple(map(str, routing.to)), tuple(step.text for step in routing.steps)
     except (NoRecipient, AddressError) as problem:
-        error = str(problem)
+        error = translated(problem)
     sender = choose_sender(settings, user=requester, via=context.organisation)
-    return Explanation(to=to, sender=sender, route=(*route, *map(str, sender.steps)), error=error)
+    route += tuple(step.text for step in sender.steps)
+    return Explanation(to=to, sender=sender, route=route, error=error)

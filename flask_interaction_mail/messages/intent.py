@@ -10,6 +10,7 @@ from dataclasses import dataclass, fields
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
+from ..language import mark
 from ..values import Party, Role
 
 PURGED: Final = "{}"  # the stored intent of a message whose body has been purged
@@ -108,7 +109,8 @@ class Intent:
             raw.pop("gathers", None)  # version 0.1 named what was in a digest here
             return cls(**{name: _READERS.get(name, _same)(value) for name, value in raw.items()})
         except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"the stored intent cannot be read: {error}") from error
+            text = mark("the stored intent cannot be read: %(why)s", why=str(error))
+            raise ValueError(text) from error
 
 
 _NAMES = tuple(field.name for field in fields(Intent))

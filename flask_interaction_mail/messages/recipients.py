@@ -8,16 +8,16 @@ from typing import Final, NamedTuple
 from .. import addresses
 from ..addresses import Mailbox
 from ..errors import AddressError, NoRecipient
+from ..language import mark, said_by
 from ..settings.model import MessagingSettings
 from ..text import display_name, one_line
-from ..values import Kind, Party, Role
-from .route import RouteStep, step
+from ..values import Kind, Party
+from .route import ROLES, UNNAMED, RouteStep, step
 from .why import Ground
 
-_ROLES = {Role.PROFESSIONAL: "professional", Role.SECRETARY: "secretary"}
-_NO_DEFAULT_TO = (
-    "no default To is set. Set one in Configuration → Messaging, so that every request has "
-    "somewhere to go."
+_NOBODY: Final = mark(
+    "There is nobody to send this to, and no default To is set. Set one in Configuration → "
+    "Messaging, so that every request has somewhere to go."
 )
 
 
@@ -41,12 +41,12 @@ def who(mailbox: Mailbox) -> str:
 
 def name_of(party: Party) -> str:
     """The name of ``party`` in a sentence; never empty."""
-    return one_line(party.name) or one_line(party.email or "") or f"An unnamed {party.kind}"
+    return one_line(party.name) or one_line(party.email or "") or UNNAMED[party.kind]
 
 
 def eligible(party: Party) -> bool:
     """Whether ``party`` may be mailed (R6)."""
-    return party.kind == "group" or party.role not in _ROLES or party.uses_desktop_client
+    return party.kind == "group" or party.role not in ROLES or party.uses_desktop_client
 
 
 def resolve(party: Party, settings: MessagingSettings) -> Mailbox:
@@ -56,7 +56,7 @@ def resolve(party: Party, settings: MessagingSettings) -> Mailbox:
         AddressError: its address is missing, not valid, or short without a company domain.
     """
     if addresses.is_blank(party.email):
-        raise AddressError(f"{name_of(party)} has no e-mail address.")
+        raise AddressError(mark("%(name)s has no e-mail address.", name=name_of(party)))
     return addresses.named(complete(party.email or "", settings), party.name)
 
 
@@ -93,11 +93,12 @@ def default_to(settings: MessagingSettings) -> Mailbox:
         AddressError: it is not valid, or short without a company domain.
     """
     if addresses.is_blank(settings.default_to):
-        raise NoRecipient(f"There is nobody to send this to, and {_NO_DEFAULT_TO}")
+        raise NoRecipient(_NOBODY)
     try:
         return Mailbox(complete_setting(settings.default_to or "", settings))
     except AddressError as error:
-        raise AddressError(f"The default To cannot be used: {error}") from error
+        text = mark("The default To cannot be used: %(why)s", why=error)
+        raise AddressError(text) from error
 
 
 def route_merge(
@@ -123,7 +124,7 @@ def route_merge(
         except (NoRecipient, AddressError) as error:
             # Another location may have a recipient, who can act for both.
             trouble = error
-            plan.say("no_default_to", problem=str(error))
+            plan.say("no_default_to", problem=said_by(error))
     if trouble is not None and not plan.to:
         raise trouble
     return plan.routing()
@@ -214,13 +215,13 @@ class _Plan:
         try:
             return resolve(party, self._settings)
         except AddressError as error:
-            self.say("bad_address", name=name_of(party), problem=str(error))
+            self.say("bad_address", name=name_of(party), problem=said_by(error))
             return None
 
     def _may_be_mailed(self, party: Party) -> bool:
         if eligible(party):
             return True
-        role = _ROLES[party.role] if party.role else ""
+        role = ROLES[party.role] if party.role else ""
         self.say("ineligible", name=name_of(party), role=role)
         return False
 

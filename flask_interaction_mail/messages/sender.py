@@ -13,6 +13,7 @@ from dataclasses import replace
 from .. import addresses
 from ..addresses import Mailbox
 from ..errors import AddressError, MessagingNotConfigured
+from ..language import mark, said_by
 from ..settings.model import ForeignSender, FromPolicy, MessagingSettings
 from ..text import display_name
 from ..values import Party
@@ -91,16 +92,22 @@ def default_from(settings: MessagingSettings) -> Mailbox:
     """
     if addresses.is_blank(settings.default_from):
         raise MessagingNotConfigured(
-            "E-mail is not configured: there is no default From. "
-            "An administrator can set it in Configuration → Messaging."
+            mark(
+                "E-mail is not configured: there is no default From. "
+                "An administrator can set it in Configuration → Messaging."
+            )
         )
     try:
         address = complete_setting(settings.default_from or "", settings)
     except AddressError as error:
-        raise AddressError(f"The default From cannot be used: {error}") from error
+        raise AddressError(_unusable_default(error)) from error
     if addresses.needs_smtputf8(address):
-        raise AddressError(f"The default From cannot be used: {addresses.ASCII_ONLY}")
+        raise AddressError(_unusable_default(addresses.ASCII_ONLY))
     return addresses.named(address, settings.default_from_name or "")
+
+
+def _unusable_default(why: AddressError | str) -> str:
+    return mark("The default From cannot be used: %(why)s", why=why)
 
 
 def is_own(address: str, default: Mailbox, settings: MessagingSettings) -> bool:
@@ -133,7 +140,7 @@ def _person(
     except AddressError as error:
         if named is not None:
             raise
-        said = {"name": name_of(party), "address": default.address, "problem": str(error)}
+        said = {"name": name_of(party), "address": default.address, "problem": said_by(error)}
         return None, (step("from_bad_address", **said),)
 
 
@@ -237,7 +244,8 @@ def _unusable(
     reply_to: tuple[Mailbox, ...],
 ) -> SenderHeaders:
     """The default From instead of a ``sender`` such as ``no-reply@localhost``."""
-    steps = (step("from_host_unusable", who=sender, address=default.address, problem=str(error)),)
+    said = {"who": sender, "address": default.address, "problem": said_by(error)}
+    steps = (step("from_host_unusable", **said),)
     headers = SenderHeaders(envelope_sender=default.address, from_=default, steps=steps)
     try:
         answers = addresses.parse(sender)

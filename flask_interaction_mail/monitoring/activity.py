@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from .. import clock
+from ..language import gettext
 from ..outbox.counts import (
     COUNTED,
     DAY,
@@ -100,7 +101,10 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """A trouble of the server, a probe or a test; ``why`` is empty where nothing is to be said."""
+    """A trouble of the server, a probe or a test; ``why`` is empty where nothing is to be said.
+
+    It is in the reader's language where it is always the same.
+    """
 
     at: datetime
     kind: str  # breaker, probe, test
@@ -292,7 +296,7 @@ def _events(connection: sa.Connection, begin: datetime) -> list[Event]:
         .limit(EVENTS)
     )
     return [
-        Event(at=row.at, kind=row.kind, verdict=row.verdict, why=_why(row.steps))
+        Event(at=row.at, kind=row.kind, verdict=row.verdict, why=gettext(_why(row.steps)))
         for row in connection.execute(found)
     ]
 

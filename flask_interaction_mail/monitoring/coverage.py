@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 
 from .. import addresses
 from ..errors import AddressError, MessagingNotConfigured, NoRecipient
+from ..language import translated
 from ..messages import sender
 from ..messages.recipients import complete, complete_setting, eligible, name_of, route_merge
 from ..settings.model import ADDRESSES, ForeignSender, FromPolicy, MessagingSettings
@@ -49,14 +50,14 @@ def place(location: str, parties: Sequence[Party], settings: MessagingSettings) 
     try:
         routing = route_merge([(location, parties)], settings)
     except (NoRecipient, AddressError) as error:
-        why: tuple[str, ...] = (str(error),)
+        why: tuple[str, ...] = (translated(error),)
     else:
         steps = [step for step in routing.steps if step.code != "location"]
-        to, why = tuple(map(str, routing.to)), tuple(map(str, steps))
+        to, why = tuple(map(str, routing.to)), tuple(step.text for step in steps)
         own = any(step.code == "chosen" for step in steps)
     return Place(
         location=location,
-        who=tuple(map(name_of, parties)),
+        who=tuple(translated(name_of(party)) for party in parties),
         to=to,
         why=why,
         own=own,
@@ -144,7 +145,7 @@ def _completed(email: str, settings: MessagingSettings) -> tuple[str | None, str
     try:
         return complete(email, settings), ""
     except AddressError as error:
-        return None, str(error)
+        return None, translated(error)
 
 
 # -- From ------------------------------------------------------------------------------

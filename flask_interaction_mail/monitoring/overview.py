@@ -7,13 +7,14 @@ however long the outbox is. Nothing here writes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 import sqlalchemy as sa
 
 from .. import clock
+from ..language import gettext
 from ..outbox import breaker, presence
 from ..outbox.presence import How, Presence
 from ..settings.layers import InForce
@@ -58,12 +59,16 @@ def overview(state: State, present: InForce) -> Overview:
         return Overview(
             at_work=[process for process in heard_of if process.here],
             called=next(calls, None),
-            broken=breaker.read(connection, relay_of(present.settings, state.config.transport))
-            if present.settings.configured
-            else None,
+            broken=_broken(connection, state, present) if present.settings.configured else None,
             oldest=oldest_waiting(connection, now),
             attention=_attention(connection, now),
         )
+
+
+def _broken(connection: sa.Connection, state: State, present: InForce) -> breaker.Open | None:
+    """The trouble of the server; why is in the reader's language where it is always the same."""
+    found = breaker.read(connection, relay_of(present.settings, state.config.transport))
+    return found and replace(found, why=gettext(found.why))
 
 
 def oldest_waiting(connection: sa.Connection, now: datetime) -> datetime | None:

@@ -14,6 +14,7 @@ import jinja2
 
 from .. import operations
 from ..errors import TemplateMissing
+from ..language import mark
 from ..messages import compose, samples, templates
 from ..messages.compose import Identity, RoutingContext
 from ..messages.intent import Intent, Texts
@@ -162,9 +163,14 @@ def _own_sample(env: jinja2.Environment, name: str) -> Mapping[str, Any]:
     except jinja2.TemplateNotFound:
         return {}
     except ValueError as error:
-        raise TemplateMissing(f"{path} is not JSON: {error}") from error
+        text = mark("%(path)s is not JSON: %(why)s", path=path, why=str(error))
+        raise TemplateMissing(text) from error
     if not isinstance(given, dict):
-        raise TemplateMissing(f'{path} must hold an object, such as {{"count": 412}}.')
+        example = '{"count": 412}'
+        text = mark(
+            "%(path)s must hold an object, such as %(example)s.", path=path, example=example
+        )
+        raise TemplateMissing(text)
     return given
 
 

@@ -18,6 +18,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from .. import clock
+from ..language import mark
 from ..logs import about, log
 from ..storage.json_rows import JsonQuery, joined_update, json_table
 from ..storage.tables import DELIVERY
@@ -89,14 +90,14 @@ _SET_ASIDE = _ABANDONED.values(
     **_ASIDE,
     finished_at=_NOW,
     reason=Reason.AMBIGUOUS,
-    detail="The worker stopped while it was sending: it may have left, or not.",
+    detail=str(mark("The worker stopped while it was sending: it may have left, or not.")),
 )
 _POISON = DELIVERY.c.lost_leases >= _MAX_BEGUN
 _SET_POISON_ASIDE = _ABANDONED.where(_POISON).values(
     **_ASIDE,
     finished_at=_NOW,
     reason=Reason.POISON,
-    detail="Three workers in a row stopped while they were sending this message.",
+    detail=str(mark("Three workers in a row stopped while they were sending this message.")),
 )
 _JUST_SET_ASIDE = sa.select(DELIVERY.c.id).where(
     DELIVERY.c.status == Status.HELD, DELIVERY.c.finished_at == _NOW

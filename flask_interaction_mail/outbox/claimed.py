@@ -141,7 +141,7 @@ class Attempt:
     ) -> Attempt:
         """The attempt that had this ``outcome``."""
         last = outcome.reply
-        said = str(last) if last else outcome.note
+        said = str(last) if last else outcome.note and str(outcome.note)
         return cls(
             started_at=started_at,
             finished_at=finished_at,

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from .. import clock
+from ..language import mark
 from ..messages.intent import PURGED
 from ..messages.message import earlier
 from ..messages.route import RouteStep
@@ -32,8 +33,8 @@ _HAS_CONTENT: Final = (
 )
 _RELEASABLE: Final = sa.and_(RELEASED.possible, _HAS_CONTENT, ~IN_DIGEST)
 _IN_NO_DIGEST: Final = RECIPIENT.c.digest_id.is_(None)
-_CALLED_BACK_IN_PART: Final = (
-    "It was cancelled for everybody but those who get it in a digest, which is on its way."
+_CALLED_BACK_IN_PART: Final = str(
+    mark("It was cancelled for everybody but those who get it in a digest, which is on its way.")
 )
 
 

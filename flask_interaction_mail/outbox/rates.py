@@ -14,6 +14,9 @@ from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
 
+from ..language import mark
+
+_IN_NAMELESS: Final = str(mark("It is in a digest."))
 NAMELESS: Final = uuid.UUID(int=0)  # a digest of version 0.1, which recipients do not name
 WINDOW: Final = timedelta(minutes=1)
 _IN_TIME: Final = timedelta(seconds=5)  # before it expires, a held message leaves
@@ -122,4 +125,4 @@ def why(by: By, rates: Rates, at: datetime) -> str:
 
 def in_digest(digest: uuid.UUID) -> str:
     """Why a message that is in ``digest`` is still held, for an administrator."""
-    return "It is in a digest." if digest == NAMELESS else f"It is in the digest {digest}."
+    return _IN_NAMELESS if digest == NAMELESS else f"It is in the digest {digest}."

@@ -15,8 +15,10 @@ import sqlalchemy as sa
 
 from .. import clock
 from ..errors import SentAgain, StillWaiting
+from ..language import mark
 from ..messages.intent import PURGED, Intent
 from ..messages.message import Original
+from ..messages.route import SOMEBODY
 from ..storage.tables import DELIVERY, MESSAGE, OUTBOX
 from ..values import ENDED, Status
 from . import keys
@@ -28,8 +30,8 @@ _OF: Final = (
     .order_by(MESSAGE.c.created_at.desc(), MESSAGE.c.id.desc())
     .limit(20)
 )
-_WAITING: Final = "It is still waiting: release it or call it back first."
-_ON_ITS_WAY: Final = (
+_WAITING: Final = mark("It is still waiting: release it or call it back first.")
+_ON_ITS_WAY: Final = mark(
     "It is still waiting for what the server says, or is in a digest that is: look again later."
 )
 
@@ -59,8 +61,10 @@ def original(connection: sa.Connection, id: uuid.UUID) -> Original:
     row = _row(connection, id, columns)
     if row.intent == PURGED:
         raise ValueError(
-            "The text of this message is gone: it was kept only for the time that "
-            "INTERACTION_MAIL_BODY_RETENTION gives, or came through Flask-Mail."
+            mark(
+                "The text of this message is gone: it was kept only for the time that "
+                "INTERACTION_MAIL_BODY_RETENTION gives, or came through Flask-Mail."
+            )
         )
     return Original(
         intent=Intent.from_json(row.intent),
@@ -111,5 +115,5 @@ def _row(connection: sa.Connection, id: uuid.UUID, columns: Sequence[sa.ColumnEl
 
 
 def _sentence(newest: Resend) -> str:
-    by = newest.by or "somebody"
-    return f"It was sent again on {clock.from_db(newest.at):%Y-%m-%d %H:%M} UTC by {by}."
+    at = f"{clock.from_db(newest.at):%Y-%m-%d %H:%M}"
+    return mark("It was sent again on %(at)s UTC by %(by)s.", at=at, by=newest.by or SOMEBODY)

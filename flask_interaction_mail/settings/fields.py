@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from ..errors import AddressError, SettingsError
+from ..language import translated
 from .cleaners import WrongValue
 from .model import SECRETS, SETTINGS
 from .secret import Secret
@@ -36,7 +37,7 @@ def clean(name: str, raw: object) -> object:
     try:
         return SETTINGS[name].clean(raw)
     except (WrongValue, AddressError) as error:
-        raise SettingsError({name: str(error)}) from error
+        raise SettingsError({name: translated(error)}) from error
 
 
 def clean_all(raw: Mapping[str, object]) -> dict[str, object]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from .. import addresses
+from .. import addresses, language
 from ..errors import AddressError
 from .certificates import canonical_pem, is_readable_pem
 from .model import ADDRESSES, SETTINGS, MessagingSettings, Origin, PasswordState
@@ -98,7 +98,7 @@ def _incomplete_addresses(settings: MessagingSettings) -> dict[str, str]:
                     own_domains=settings.own_domains,
                 )
             except AddressError as error:
-                found[name] = str(error)
+                found[name] = language.translated(error)
             if name == "default_from" and addresses.needs_smtputf8(email):
                 found[name] = addresses.ASCII_ONLY
     return found

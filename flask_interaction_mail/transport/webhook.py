@@ -22,6 +22,7 @@ from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from ..errors import InteractionMailError, TransportError
+from ..language import mark, said_by
 from ..outcome import Fault
 from ..settings.secret import Secret, signing_key
 from .policy import ConnectPolicy
@@ -65,6 +66,7 @@ def post(
         WebhookFailed: it was not answered with 2xx, or may not be connected to.
     """
     exchange = _Exchange(urlsplit(url), policy, Until.within(limit))
+    about = {"host": exchange.host}
     try:
         status = within(exchange.until, lambda: exchange.run(body, headers))
     except TransportError as error:
@@ -74,16 +76,25 @@ def post(
     finally:
         exchange.close()
     if status is None:
-        raise WebhookFailed(f"{exchange.host} did not answer within {limit:.0f} seconds.")
+        seconds = f"{limit:.0f}"
+        text = mark("%(host)s did not answer within %(seconds)s seconds.", seconds=seconds, **about)
+        raise WebhookFailed(text)
+    about["status"] = str(status)
     if 300 <= status < 400:
         raise WebhookFailed(
-            f"{exchange.host} answered {status}, a redirect, which is not followed: "
-            "enter the URL that it leads to."
+            mark(
+                "%(host)s answered %(status)s, a redirect, which is not followed: "
+                "enter the URL that it leads to.",
+                **about,
+            )
         )
     if not 200 <= status < 300:
         raise WebhookFailed(
-            f"{exchange.host} answered {status} instead of 2xx: it has not taken the message. "
-            "Whoever runs it can see why."
+            mark(
+                "%(host)s answered %(status)s instead of 2xx: it has not taken the message. "
+                "Whoever runs it can see why.",
+                **about,
+            )
         )
 
 
@@ -128,7 +139,8 @@ class _Exchange:
         endpoints = resolve(self.host, port, self._policy, self.until)
         for at, endpoint in enumerate(endpoints):
             if self.url.scheme == "http" and not _is_here(endpoint):
-                raise WebhookFailed(f"{self.host} is another machine, which needs https.")
+                text = mark("%(host)s is another machine, which needs https.", host=self.host)
+                raise WebhookFailed(text)
             share = self.until.left / (len(endpoints) - at)
             try:
                 return connected(endpoint, self.until.step(share))
@@ -143,17 +155,19 @@ def _is_here(endpoint: Endpoint) -> bool:
 
 def _refused(host: str, error: TransportError) -> str:
     if error.fault is Fault.ADDRESS_FORBIDDEN:
-        return (
-            f"Connections to {host} are not allowed: no receiver can have its address, or "
-            "INTERACTION_MAIL_DENY_NETWORKS or INTERACTION_MAIL_DENY_PORTS forbids it."
+        return mark(
+            "Connections to %(host)s are not allowed: no receiver can have its address, or "
+            "INTERACTION_MAIL_DENY_NETWORKS or INTERACTION_MAIL_DENY_PORTS forbids it.",
+            host=host,
         )
-    return str(error)
+    return said_by(error)
 
 
 def _broken(host: str, error: Exception) -> str:
     if isinstance(error, TimeoutError):
-        return f"{host} did not answer in time."
+        return mark("%(host)s did not answer in time.", host=host)
     if isinstance(error, http.client.HTTPException):
-        return f"The answer of {host} is not that of a web server."
-    _, said = explain(error)
-    return said if hasattr(error, "verify_code") else f"The connection to {host} broke."
+        return mark("The answer of %(host)s is not that of a web server.", host=host)
+    if hasattr(error, "verify_code"):
+        return explain(error)[1]
+    return mark("The connection to %(host)s broke.", host=host)

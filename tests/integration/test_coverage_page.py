@@ -321,10 +321,10 @@ def test_users_whose_from_would_fail_and_what_to_choose(panel: Panel, server: Na
     server.add("_dmarc.else.example", 'TXT "v=DMARC1; p=reject"')
     page = asked(panel, dns="1")
     text = part(page, "from")
-    assert "Mail from else.example (1 addresses) fits neither the envelope" in text
+    assert "Mail from else.example (1 address) fits neither the envelope" in text
     assert "Let users with an address elsewhere be sent for via the default From" in text
     panel.host.configure(foreign_sender="via")
-    assert "else.example (1 addresses)" not in part(asked(panel, dns="1"), "from")
+    assert "else.example (1 address)" not in part(asked(panel, dns="1"), "from")
     assert ["else.example", "1: Eve", "the default From; answers go to them"] in cells(
         asked(panel), "from"
     )

@@ -530,3 +530,24 @@ def test_every_fault_has_an_advice():
         filled = advice.filled(known)
         assert all((filled.title, filled.explanation, filled.advice))
         assert "…" not in f"{filled.title}{filled.explanation}{filled.advice}"
+
+
+@pytest.mark.usefixtures("brackets")
+def test_a_test_is_told_in_the_readers_language_and_stored_in_english():
+    """Its steps, the facts beside them, what failed, and what it came to."""
+    with scripted() as server:
+        passed = diagnosis_of(settings(server.port))
+    mailboxes = "⟦⟦the mailbox admin@x.test⟧ and ⟦the mailbox crm@x.test⟧⟧"
+    assert f"Look into {mailboxes}, including" in passed.texts.explanation
+    assert all(step.texts.title.startswith("⟦") for step in passed.steps)
+    with scripted({"GREETING": close}) as server:
+        lost = diagnosis_of(settings(server.port))
+    assert lost.failure is not None
+    ended = "ended the connection. ⟦The server ended the connection.⟧⟧"
+    assert lost.failure.texts.explanation.endswith(ended)
+    assert lost.texts.title == "⟦The connection was cut⟧"
+    assert lost.texts.explanation.startswith("⟦The test message was not sent.⟧ ⟦The server, or a")
+    for end in (passed, lost):
+        assert "⟦" not in json.dumps(end.to_json(), ensure_ascii=False)
+    missing = diagnosis_of(settings(1, default_to=None)).texts
+    assert "a default From. ⟦There is nobody to send this to, and" in missing.explanation

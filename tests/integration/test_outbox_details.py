@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from bs4 import BeautifulSoup
 
-from flask_interaction_mail import clock
+from flask_interaction_mail import Contact, Merge, clock, request_merge
 from flask_interaction_mail.models import AttemptRow, CheckRow, MessageRow, RecipientRow
 from flask_interaction_mail.outbox import retention
 from flask_interaction_mail.values import Party
@@ -298,3 +299,38 @@ def test_nobody_reads_by_a_head_request(panel: Panel) -> None:
     with panel.host.app.app_context(), panel.host.state.database.reading() as connection:
         count = sa.select(sa.func.count()).select_from(CheckRow).where(CheckRow.kind == "deed")
         assert connection.scalar(count) == 0
+
+
+@pytest.mark.usefixtures("brackets")
+def test_what_an_administrator_does_is_stored_in_english(panel: Panel) -> None:
+    """Whatever their language: a resend, its route, a cancellation, and what was in the way."""
+    first, second = (send(panel, subject, Party("", "bob")) for subject in ("One", "Two"))
+    page = panel.get(f"{OUTBOX}{first}/")
+    assert page.select("#im-h-route ~ ol li")[0].text == "⟦It is addressed to bob@firm.example.⟧"
+    panel.client.post(f"{OUTBOX}{first}/cancel", data=form_values(page))
+    waits = panel.client.post(f"{OUTBOX}{second}/resend", data=form_values(page))
+    told = BeautifulSoup(panel.client.get(waits.location).text, "lxml").text
+    assert "⟦It is still waiting: release it or call it back first.⟧" in told
+    panel.client.post(f"{OUTBOX}{first}/resend", data=form_values(page) | {"to": "z"})
+    panel.client.post(f"{OUTBOX}{first}/resend", data=form_values(page) | {"to": "y"})
+    change(panel, second, status="held", reason="ambiguous")
+    panel.client.post(f"{OUTBOX}{second}/release", data=form_values(page))
+    with panel.host.app.app_context(), panel.host.db.engine.connect() as connection:
+        rows = [
+            str(row)
+            for name in sa.inspect(connection).get_table_names()
+            for row in connection.execute(sa.text(f"SELECT * FROM {name}"))
+        ]
+    assert any('"elsewhere"' in row for row in rows)
+    assert [row for row in rows if "⟦" in row] == []
+
+
+@pytest.mark.usefixtures("brackets")
+def test_a_message_that_cannot_be_sent_says_why_in_english(tmp_path: Path) -> None:
+    """Also one that a receiver of a signal sends while an administrator's page is made."""
+    contacts = Contact(1, "A", location="Nowhere"), Contact(2, "B", location="Nowhere")
+    with opened_panel(tmp_path) as panel:
+        with panel.host.app.app_context():
+            request_merge(Merge(contacts))
+        (row,) = panel.host.rows()
+    assert row.detail.startswith("E-mail is not configured: an SMTP server and a default From are")

@@ -12,8 +12,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from flask_interaction_mail import addresses
-from flask_interaction_mail.addresses import Mailbox, clean_domain, clean_email, complete
+from flask_interaction_mail.addresses import (
+    WRITE_IT,
+    Mailbox,
+    clean_domain,
+    clean_email,
+    complete,
+)
 from flask_interaction_mail.errors import AddressError, HeaderError
+from flask_interaction_mail.language import translated
+from flask_interaction_mail.messages.recipients import default_to
+from flask_interaction_mail.settings.model import MessagingSettings
 from flask_interaction_mail.text import NAME_LIMIT, display_name
 
 CORPORA = Path(__file__).parents[1] / "corpora"
@@ -226,8 +235,8 @@ ONE = "Only one"
         ("crm team@firm.example", "a space after 'crm'", "An address has none."),
         ("crm@ firm.example", "a space after 'crm@'", "An address has none."),
         ("crm\xa0@firm.example", "a space (U+00A0) after 'crm'", "An address has none."),
-        ("a@firm.example, b@firm.example", "There are 2 addresses", ONE),
-        ("a@firm.example;b@x.org c@x.org", "There are 3 addresses", ONE),
+        ("a@firm.example, b@firm.example", "There are several addresses", ONE),
+        ("a@firm.example;b@x.org c@x.org", "There are several addresses", ONE),
         ("ada, bob", "a comma after 'ada'", ONE),
         ("ada;bob", "a semicolon after 'ada'", ONE),
         ("crm\u200b@firm.example", "an invisible character (U+200B) after 'crm'", "Delete it"),
@@ -431,3 +440,34 @@ def test_control_characters_may_stand_in_no_header(character):
 def test_a_line_is_given_back():
     """An ordinary line, accents included, passes."""
     assert addresses.check_line("subject", "Grüße, 世界") == "Grüße, 世界"
+
+
+@pytest.mark.usefixtures("brackets")
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ("ada@firm.example.", "⟦It ends in a dot. ⟦Write ada@firm.example alone.⟧⟧"),
+        ("a b@firm.example", "⟦There is a space ⟦after 'a'⟧. An address has none.⟧"),
+        ("a@@firm.example", "⟦⟦It has more than one @.⟧ ⟦{advice}⟧⟧"),
+        ("a" * 65, "⟦⟦The part before the @ is longer than 64 bytes.⟧ ⟦{advice}⟧⟧"),
+    ],
+)
+def test_an_error_is_told_in_the_readers_language_and_stored_in_english(wrong: str, told: str):
+    """With the sentences that it is made of."""
+    with pytest.raises(AddressError) as caught:
+        clean_email(wrong)
+    error, said = caught.value, told.format(advice=WRITE_IT)
+    assert translated(error) == f"⟦{wrong!r} is not a valid e-mail address. {said}⟧"
+    assert "⟦" not in f"{error}{error.args[0]}{json.dumps(error.args, ensure_ascii=False)}"
+    assert type(str(error)) is type(f"{error.args[0]}") is str
+
+
+@pytest.mark.usefixtures("brackets")
+def test_what_a_domain_or_a_setting_lacks_is_told_in_the_readers_language():
+    """Also in an error that quotes another one."""
+    with pytest.raises(AddressError) as caught:
+        clean_domain("a,b")
+    assert "⟦There are several domains in it.⟧ Write only" in translated(caught.value)
+    with pytest.raises(AddressError) as caught:
+        default_to(MessagingSettings(default_to="ada"))
+    assert translated(caught.value).startswith("⟦The default To cannot be used: ⟦'ada' has no")

@@ -554,6 +554,8 @@ def test_which_policy_to_choose():
     assert (advice.from_policy, advice.foreign_sender) == (None, ForeignSender.VIA)
     told = {one.code: one.text for one in advice.findings}
     assert "(12 addresses)" in told["from_fails"]
+    alone = advise({"other.example": 1}, envelope=FIRM, own=[FIRM], rules=found).findings
+    assert "(1 address)" in alone[0].text
     assert "into spam" in told["from_fails"]
     assert [*told][-1] == "from_choose_via"
 
@@ -578,7 +580,23 @@ def test_no_hostile_answer_gets_into_a_sentence_as_it_is():
 def test_every_sentence_can_be_translated():
     """A sentence has no placeholder without a name, and each topic can be unknown."""
     for code, text in findings._TEXTS.items():
-        names = [name for _, name, _, _ in Formatter().parse(text.sentence) if name is not None]
-        assert all(name.isidentifier() for name in names), code
+        if isinstance(text.sentence, str):  # else a function, which names its values
+            parts = Formatter().parse(text.sentence)
+            names = [name for _, name, _, _ in parts if name is not None]
+            assert all(name.isidentifier() for name in names), code
         assert code.startswith(text.topic.lower())
         assert text.term
+
+
+@pytest.mark.usefixtures("brackets")
+def test_a_finding_is_told_in_the_readers_language():
+    """Counted, with the technical word, and with what was wrong in a record."""
+    several = spf.examine(FIRM, answers({FIRM: ["TXT v=spf1 -all", "TXT v=spf1 ~all"]})).findings[0]
+    assert several.text.startswith(f"⟦{FIRM} has 2 lists of servers")
+    assert several.term.startswith("⟦SPF permerror")
+    assert several.to_json()["topic"] == "SPF"
+    key = {f"one._domainkey.{FIRM}": ["TXT v=DKIM1; p=!"]}
+    wrong = dkim.examine(FIRM, answers(key), ["one"]).findings[0]
+    assert "cannot be read (⟦p= is not base64, or was cut⟧)" in wrong.text
+    fine = spf.examine(FIRM, answers({FIRM: ["TXT v=spf1 -all"]})).findings[0]
+    assert "; ⟦mail from others is to be refused⟧." in fine.text

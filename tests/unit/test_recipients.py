@@ -6,10 +6,10 @@ import json
 
 import pytest
 
-from flask_interaction_mail.addresses import Mailbox
+from flask_interaction_mail.addresses import WRITE_IT, Mailbox
 from flask_interaction_mail.errors import AddressError, NoRecipient
 from flask_interaction_mail.messages.recipients import resolve, route_merge, route_parties
-from flask_interaction_mail.messages.route import RouteStep
+from flask_interaction_mail.messages.route import RouteStep, grouped
 from flask_interaction_mail.settings.model import MessagingSettings
 from flask_interaction_mail.values import Party, Role
 
@@ -310,3 +310,43 @@ def test_a_step_of_another_version_is_still_readable():
     """An unknown code shows itself and its values instead of failing."""
     assert str(RouteStep.from_json({"code": "by_moon", "phase": "full"})) == "by_moon, full"
     assert str(RouteStep("location", {})) == "location"
+
+
+@pytest.mark.usefixtures("brackets")
+def test_a_step_is_told_in_the_readers_language_and_stored_in_english():
+    """With its role, and with a problem while it is known from what it was made."""
+    wrong = Party("Will Wrong", "a b", role=Role.ADMINISTRATOR)
+    steps = route_merge([("Firm List", [Party(""), LAWYER, wrong])], SETTINGS).steps
+    told = [step.text for step in steps]
+    assert told == [
+        "⟦Contacts are in Firm List.⟧",
+        "⟦⟦An unnamed user⟧ has no address.⟧",
+        "⟦Lea Lawyer is a ⟦professional⟧ who does not use the desktop client, so gets no mail.⟧",
+        "⟦The address of Will Wrong cannot be used: ⟦'a b' is not a valid e-mail address. ⟦It has "
+        f"a space but no @, so it looks like a name. ⟦{WRITE_IT}⟧⟧⟧⟧",
+        f"⟦Nobody else is left, so the default To ({DESK}) is used.⟧",
+    ]
+    stored = json.dumps([step.to_json() for step in steps], ensure_ascii=False)
+    assert "⟦" not in stored + "".join(map(str, steps))
+    again = [RouteStep.from_json(step) for step in json.loads(stored)]
+    assert [step.text for step in again[:3]] == told[:3]
+    assert "⟦'a b' is not a valid e-mail address. It has a space" in again[3].text
+    assert again[3].text.startswith("⟦The address of Will Wrong cannot be used: ")
+
+
+@pytest.mark.usefixtures("brackets")
+def test_a_name_is_not_translated():
+    """Though it is one of our texts, such as of a group of this name."""
+    routing = route_parties([Party("Sent", "s", kind="group")], kind="request", settings=SETTINGS)
+    assert [step.text for step in routing.steps] == ["⟦It is addressed to Sent (s@firm.example).⟧"]
+
+
+@pytest.mark.usefixtures("brackets")
+def test_steps_of_one_kind_are_told_together():
+    """The page of a message lists them so."""
+    people = [STEWARDS, DESKTOP, DESKTOP]
+    steps = route_parties(people, kind="request", settings=SETTINGS).steps
+    (first, others), *rest = grouped(steps)
+    assert first.startswith("⟦It is addressed to Data Stewards")
+    assert (len(others), len(rest)) == (2, 1)
+    assert all(text.startswith("⟦") for text in others)

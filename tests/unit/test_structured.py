@@ -105,7 +105,7 @@ def test_many_references_are_folded_between_them():
         ("List-Id", "our news", "an id like"),
         ("Errors-To", "desk", "not a full address"),
         ("Errors-To", "dä@x.org", "only some servers"),
-        ("Errors-To", "a@x.org b@x.org", "2 addresses"),
+        ("Errors-To", "a@x.org b@x.org", "several addresses"),
         ("Errors-To", '"Ada <a@x.org>', "no partner"),
         ("Errors-To", ",", "no value"),
         ("Precedence", "", "no value"),

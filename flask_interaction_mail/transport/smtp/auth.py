@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from ...errors import TransportError
+from ...language import mark
 from ...outcome import Fault, Reply, Stage
 from ...settings.relay import Relay
 from ...settings.secret import Secret
@@ -79,30 +80,33 @@ def exchanges(
     if not (encrypted or relay.allow_unencrypted_auth):
         _fail(
             Fault.AUTH_UNENCRYPTED,
-            "The connection is not encrypted: the password would be readable on the network.",
+            mark("The connection is not encrypted: the password would be readable on the network."),
         )
     return [_SPOKEN[mechanism](login, password) for mechanism in _usable(offered, first)]
 
 
 def _credentials(relay: Relay) -> tuple[str, Secret]:
     if not relay.login:
-        _fail(Fault.LOGIN_MISSING, "Authentication is on, but no login is set.")
+        _fail(Fault.LOGIN_MISSING, mark("Authentication is on, but no login is set."))
     if not relay.secret:
-        _fail(Fault.PASSWORD_MISSING, "There is no password for this server: enter it again.")
+        _fail(Fault.PASSWORD_MISSING, mark("There is no password for this server: enter it again."))
     if "\0" in relay.login or "\0" in relay.secret.reveal():
-        _fail(Fault.AUTH_REJECTED, "Login and password cannot contain a NUL character.")
+        _fail(Fault.AUTH_REJECTED, mark("Login and password cannot contain a NUL character."))
     return relay.login, relay.secret
 
 
 def _usable(offered: Sequence[str], first: str | None) -> list[str]:
     if not offered:
-        _fail(Fault.AUTH_NOT_OFFERED, "The server does not offer authentication here.")
+        _fail(Fault.AUTH_NOT_OFFERED, mark("The server does not offer authentication here."))
     usable = [mechanism for mechanism in _SPOKEN if mechanism in offered]
     if not usable:
         _fail(
             Fault.AUTH_MECHANISM,
-            f"The server offers only {', '.join(offered)[:200]} for authentication, "
-            f"and this program knows {' and '.join(_SPOKEN)}.",
+            mark(
+                "The server offers only %(offered)s for authentication, "
+                "and this program knows PLAIN and LOGIN.",
+                offered=", ".join(offered)[:200],
+            ),
         )
     return sorted(usable, key=lambda mechanism: mechanism != first)
 
@@ -156,7 +160,7 @@ def refusal(reply: Reply) -> TransportError:
     transient = not reply.permanent
     fault = Fault.AUTH_TRANSIENT if transient else _why(reply)
     return TransportError(
-        f"The server did not accept login and password: {reply}",
+        mark("The server did not accept login and password: %(reply)s", reply=str(reply)),
         stage=Stage.AUTHENTICATION,
         reply=reply,
         transient=transient,

@@ -11,6 +11,7 @@ import re
 from typing import Final
 
 from ...errors import AddressError, ContentError
+from ...language import mark
 from ..base import Envelope
 from .replies import Capabilities
 
@@ -37,14 +38,18 @@ def check(envelope: Envelope) -> None:
     for address in envelope.recipients:
         check_address(address)
     if not envelope.recipients:
-        raise AddressError("The message has no recipient.")
+        raise AddressError(mark("The message has no recipient."))
     if not _canonical(envelope.content):
         raise ContentError(
-            "The content has a line end that is not CR LF, or a NUL character. "
-            "A server could read it as more than one message, so it is not sent."
+            mark(
+                "The content has a line end that is not CR LF, or a NUL character. "
+                "A server could read it as more than one message, so it is not sent."
+            )
         )
     if _has_long_line(envelope.content):
-        raise ContentError(f"The content has a line of more than {MAX_LINE} bytes.")
+        raise ContentError(
+            mark("The content has a line of more than %(limit)s bytes.", limit=MAX_LINE)
+        )
 
 
 def _canonical(content: bytes) -> bool:
@@ -71,13 +76,20 @@ def check_address(address: str) -> None:
     """
     if _FORBIDDEN.search(address):
         raise AddressError(
-            f"{address!r} cannot be used: it contains a blank, an angle bracket "
-            "or a control character."
+            mark(
+                "%(address)s cannot be used: it contains a blank, an angle bracket "
+                "or a control character.",
+                address=repr(address),
+            )
         )
     local, _, domain = address.rpartition("@")
     if not (local and domain):
         raise AddressError(
-            f"{address!r} is not a complete e-mail address: it needs a part before and after the @."
+            mark(
+                "%(address)s is not a complete e-mail address: "
+                "it needs a part before and after the @.",
+                address=repr(address),
+            )
         )
 
 

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from ...errors import AddressError, ContentError, TransportError
+from ...language import mark, said_by
 from ...outcome import Fault, Reply, Result, Stage, result_of
 from ..base import Envelope, TransportResult
 from . import commands
 from .faults import fault_of, named_by, refuses_us
 from .replies import Capabilities
 
-_UNKNOWN_OUTCOME: Final = (
+_UNKNOWN_OUTCOME: Final = mark(
     "The whole message was handed over, then the connection ended or stayed silent. "
     "Whether the server took it is unknown."
 )
@@ -32,11 +33,19 @@ NOT_ASKED: Final = Reply(
 _ABOUT_ADDRESS: Final = re.compile(r"5\.1\.\d")
 
 _REFUSED: Final = {
-    Fault.CLIENT_REFUSED: "this machine",
-    Fault.HELO_REFUSED: "the name that this machine gives in EHLO",
-    Fault.AUTH_REQUIRED: "mail without a login that may send it",
-    Fault.ENCRYPTION_REQUIRED: "mail without encryption",
+    Fault.CLIENT_REFUSED: mark("The server does not accept this machine: %(reply)s"),
+    Fault.HELO_REFUSED: mark(
+        "The server does not accept the name that this machine gives in EHLO: %(reply)s"
+    ),
+    Fault.AUTH_REQUIRED: mark(
+        "The server does not accept mail without a login that may send it: %(reply)s"
+    ),
+    Fault.ENCRYPTION_REQUIRED: mark(
+        "The server does not accept mail without encryption: %(reply)s"
+    ),
 }
+_REFUSED_SENDER: Final = mark("The server does not accept mail from %(sender)s: %(reply)s")
+_REFUSED_THIS: Final = mark("The server does not accept this: %(reply)s")
 
 
 def too_many(reply: Reply) -> bool:
@@ -158,27 +167,32 @@ def unable_to_carry(envelope: Envelope, offered: Capabilities) -> TransportResul
         return _unable(
             Stage.CONTENT,
             Fault.TOO_BIG,
-            f"The message has {envelope.size:,} bytes, "
-            f"and the server takes at most {offered.size:,}.",
+            mark(
+                "The message has %(size)s bytes, and the server takes at most %(most)s.",
+                size=format(envelope.size, ","),
+                most=format(offered.size, ","),
+            ),
         )
     try:
         commands.check(envelope)
     except AddressError as error:
-        return _unable(Stage.RECIPIENT, Fault.ADDRESS_UNUSABLE, str(error))
+        return _unable(Stage.RECIPIENT, Fault.ADDRESS_UNUSABLE, said_by(error))
     except ContentError as error:
-        return _unable(Stage.CONTENT, Fault.CONTENT_UNSAFE, str(error))
+        return _unable(Stage.CONTENT, Fault.CONTENT_UNSAFE, said_by(error))
     if not offered.smtputf8 and (envelope.smtputf8 or not envelope.sender.isascii()):
         return _unable(
             Stage.SENDER,
             Fault.SMTPUTF8_MISSING,
-            "An address in its header has international characters before the @, and the server "
-            "does not support those (SMTPUTF8).",
+            mark(
+                "An address in its header has international characters before the @, and the "
+                "server does not support those (SMTPUTF8)."
+            ),
         )
     if not (offered.eight_bit or envelope.content.isascii()):
         return _unable(
             Stage.CONTENT,
             Fault.CONTENT_UNSAFE,
-            "The content is not encoded in 7 bits, and the server accepts nothing else.",
+            mark("The content is not encoded in 7 bits, and the server accepts nothing else."),
         )
     return None
 
@@ -200,8 +214,11 @@ def _beyond(address: str) -> Reply:
     return Reply(
         553,
         "5.6.7",
-        f"{address} was not tried: it has international characters before the @, and the server "
-        "does not support those (it does not offer SMTPUTF8).",
+        mark(
+            "%(address)s was not tried: it has international characters before the @, and the "
+            "server does not support those (it does not offer SMTPUTF8).",
+            address=address,
+        ),
     )
 
 
@@ -312,9 +329,9 @@ def trouble(envelope: Envelope, outcome: TransportResult, login: str) -> Transpo
 
 
 def _trouble(envelope: Envelope, stage: Stage, reply: Reply, fault: Fault | None) -> TransportError:
-    what = _REFUSED.get(fault, f"mail from {envelope.sender}") if fault else "this"
+    text = _REFUSED.get(fault, _REFUSED_SENDER) if fault else _REFUSED_THIS
     return TransportError(
-        f"The server does not accept {what}: {reply}",
+        mark(text, reply=str(reply), sender=envelope.sender),
         stage=stage,
         reply=reply,
         transient=reply.transient,

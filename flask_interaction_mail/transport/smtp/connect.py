@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 
 from ... import threads
 from ...errors import TransportError
+from ...language import mark
 from ...outcome import Fault, Stage
 from ..policy import ConnectPolicy
 from .timeouts import Until
@@ -88,11 +89,14 @@ def unconnected(errors: Iterable[OSError], server: str, port: int) -> TransportE
     """
     found = set(map(fault_of, errors))
     if Fault.REFUSED in found:
-        text, fault = f"The machine was reached, but nothing answers on port {port}.", Fault.REFUSED
+        fault = Fault.REFUSED
+        text = mark("The machine was reached, but nothing answers on port %(port)s.", port=port)
     elif Fault.CONNECT_TIMEOUT in found:
-        text, fault = f"{server} does not react on port {port}.", Fault.CONNECT_TIMEOUT
+        fault = Fault.CONNECT_TIMEOUT
+        text = mark("%(server)s does not react on port %(port)s.", server=server, port=port)
     else:
-        text, fault = f"There is no way to {server} from here.", Fault.UNREACHABLE
+        fault = Fault.UNREACHABLE
+        text = mark("There is no way to %(server)s from here.", server=server)
     return TransportError(text, stage=Stage.CONNECT, fault=fault)
 
 
@@ -183,8 +187,13 @@ def _allowed(
     )
     if not allowed:
         raise TransportError(
-            f"Connections to {server} on port {port} are not allowed: no mail server can have its "
-            "address, or INTERACTION_MAIL_DENY_NETWORKS or INTERACTION_MAIL_DENY_PORTS forbids it.",
+            mark(
+                "Connections to %(server)s on port %(port)s are not allowed: no mail server can "
+                "have its address, or INTERACTION_MAIL_DENY_NETWORKS or "
+                "INTERACTION_MAIL_DENY_PORTS forbids it.",
+                server=server,
+                port=port,
+            ),
             stage=Stage.RESOLVE,
             transient=False,
             fault=Fault.ADDRESS_FORBIDDEN,
@@ -196,13 +205,15 @@ def _unknown(server: str, error: Exception) -> TransportError:
     if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
         return _name_service(server)
     return TransportError(
-        f"The name {server} is not known.", stage=Stage.RESOLVE, fault=Fault.NAME_UNKNOWN
+        mark("The name %(server)s is not known.", server=server),
+        stage=Stage.RESOLVE,
+        fault=Fault.NAME_UNKNOWN,
     )
 
 
 def _name_service(server: str) -> TransportError:
     return TransportError(
-        f"The name service gave no answer for {server}.",
+        mark("The name service gave no answer for %(server)s.", server=server),
         stage=Stage.RESOLVE,
         fault=Fault.NAME_SERVICE,
     )

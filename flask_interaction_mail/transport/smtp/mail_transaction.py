@@ -12,6 +12,7 @@ from time import monotonic
 from typing import Final
 
 from ...errors import TransportError
+from ...language import mark
 from ...outcome import Fault, Reply, Stage
 from ..base import Envelope, TransportResult
 from . import commands, conclusions
@@ -331,7 +332,7 @@ def _refused_data(answers: Answers) -> TransportResult:
     reply = answers.data
     if reply is None or reply.positive:
         raise TransportError(
-            f"The server's answer to DATA makes no sense: {reply}",
+            mark("The server's answer to DATA makes no sense: %(reply)s", reply=str(reply)),
             stage=Stage.CONTENT,
             reply=reply,
             fault=Fault.NOT_SMTP,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from ...errors import TransportError
+from ...language import mark, said_by
 from ...outcome import Fault, Reply, Stage
 from ...settings.relay import Encryption, Relay
 from ..policy import ConnectPolicy
@@ -71,7 +72,9 @@ class Session:
     def stream(self) -> Stream:
         """The open connection."""
         if self._stream is None:
-            raise TransportError("There is no connection.", stage=Stage.CONNECT, fault=Fault.LOST)
+            raise TransportError(
+                mark("There is no connection."), stage=Stage.CONNECT, fault=Fault.LOST
+            )
         return self._stream
 
     def steps(self) -> Iterator[tuple[Stage, Callable[[], object]]]:
@@ -97,7 +100,7 @@ class Session:
         """Find the server's addresses that the policy allows."""
         if not self.server:
             raise TransportError(
-                "No server is set.",
+                mark("No server is set."),
                 stage=Stage.SETTINGS,
                 transient=False,
                 fault=Fault.SETTINGS_INCOMPLETE,
@@ -253,14 +256,14 @@ class Session:
     def _ask_for_tls(self) -> None:
         if not self.offered.starttls:
             raise TransportError(
-                "The server does not offer STARTTLS.",
+                mark("The server does not offer STARTTLS."),
                 stage=Stage.ENCRYPTION,
                 fault=Fault.STARTTLS_NOT_OFFERED,
             )
         reply = self.ask(b"STARTTLS\r\n", Stage.ENCRYPTION)
         if reply.code != 220:
             raise TransportError(
-                f"The server refused STARTTLS: {reply}",
+                mark("The server refused STARTTLS: %(reply)s", reply=str(reply)),
                 stage=Stage.ENCRYPTION,
                 reply=reply,
                 fault=Fault.STARTTLS_REFUSED,
@@ -277,14 +280,14 @@ def _context(relay: Relay) -> ssl.SSLContext:
         return tls.context_for(relay.ca_certificate)
     except tls.CertificateUnreadable as error:
         raise TransportError(
-            str(error), stage=Stage.ENCRYPTION, transient=False, fault=Fault.CA_UNREADABLE
+            said_by(error), stage=Stage.ENCRYPTION, transient=False, fault=Fault.CA_UNREADABLE
         ) from error
 
 
 def _unwelcome(reply: Reply) -> TransportError:
     refused = reply.permanent
     return TransportError(
-        f"The server does not accept the connection: {reply}",
+        mark("The server does not accept the connection: %(reply)s", reply=str(reply)),
         stage=Stage.GREETING,
         reply=reply,
         transient=not refused,

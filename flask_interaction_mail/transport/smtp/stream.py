@@ -15,6 +15,7 @@ from time import monotonic
 from typing import Final, Literal
 
 from ...errors import TransportError
+from ...language import mark
 from ...outcome import Fault, Reply, Stage
 from . import tls
 from .replies import MAX_BYTES, MAX_LINES, ReplyLine, assemble, one_line, parse_line, safe_text
@@ -131,11 +132,14 @@ class Stream:
             raw = self._line(stage, until)
             size += len(raw)
             if (line := parse_line(raw)) is None:
-                text = f"The answer is not that of a mail server: {safe_text(raw)!r}."
+                text = mark(
+                    "The answer is not that of a mail server: %(answer)s.",
+                    answer=repr(safe_text(raw)),
+                )
                 raise StreamError(stage, Fault.NOT_SMTP, text)
             lines.append(line)
             if len(lines) > MAX_LINES or size > MAX_BYTES:
-                raise StreamError(stage, Fault.NOT_SMTP, "The server's answer does not end.")
+                raise StreamError(stage, Fault.NOT_SMTP, mark("The server's answer does not end."))
         return assemble(lines), lines
 
     def encrypt(self, host: str, context: ssl.SSLContext, until: Until) -> None:
@@ -145,7 +149,9 @@ class Stream:
             StreamError: data arrived before the encryption, or the handshake failed.
         """
         if self._lines or self._rest:
-            text = "Data arrived before the encryption, as an attacker in between would send it."
+            text = mark(
+                "Data arrived before the encryption, as an attacker in between would send it."
+            )
             raise StreamError(Stage.ENCRYPTION, Fault.TLS_INJECTION, text)
         try:
             self._limit = max(until.left, 0.001)
@@ -202,10 +208,10 @@ class Stream:
                 view = memoryview(view)[sent:]
             except (TimeoutError, BlockingIOError):
                 if not until.left:
-                    text = "The server stopped reading what is sent to it."
+                    text = mark("The server stopped reading what is sent to it.")
                     return StreamError(stage, Fault.SILENT, text, unsent=len(view))
             except (OSError, ValueError) as error:
-                text = f"The connection was lost ({_reason(error)})."
+                text = mark("The connection was lost (%(why)s).", why=_reason(error))
                 return StreamError(stage, Fault.LOST, text, unsent=len(view))
         return None
 
@@ -219,7 +225,7 @@ class Stream:
         while not self._lines:
             if len(self._rest) > _MAX_LINE:
                 raise StreamError(
-                    stage, Fault.NOT_SMTP, "The server sent a line that does not end."
+                    stage, Fault.NOT_SMTP, mark("The server sent a line that does not end.")
                 )
             lines = (self._rest + self._receive(stage, until)).split(b"\n")
             self._rest = lines.pop()
@@ -236,13 +242,13 @@ class Stream:
                 self._heard = True
             except (TimeoutError, BlockingIOError) as error:
                 if not until.left:
-                    text = "The server does not answer in time."
+                    text = mark("The server does not answer in time.")
                     raise StreamError(stage, Fault.SILENT, text) from error
             except (OSError, ValueError) as error:
-                text = f"The connection was lost ({_reason(error)})."
+                text = mark("The connection was lost (%(why)s).", why=_reason(error))
                 raise StreamError(stage, Fault.LOST, text) from error
         if not received:
-            raise StreamError(stage, Fault.LOST, "The server ended the connection.")
+            raise StreamError(stage, Fault.LOST, mark("The server ended the connection."))
         return received
 
     def _wait(self, until: Until) -> None:

@@ -7,6 +7,7 @@ import ssl
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ...language import mark
 from ...outcome import Fault
 from ...settings.certificates import canonical_pem
 from .replies import safe_text
@@ -50,7 +51,7 @@ def context_for(ca_certificate: str | None) -> ssl.SSLContext:
             context.load_verify_locations(cadata=canonical_pem(ca_certificate))
         except (ssl.SSLError, ValueError, TypeError) as error:
             raise CertificateUnreadable(
-                "The CA certificate of the settings cannot be read."
+                mark("The CA certificate of the settings cannot be read.")
             ) from error
     return context
 
@@ -112,13 +113,18 @@ def explain(error: Exception) -> tuple[Fault, str]:
         fault = _CERTIFICATE.get(error.verify_code, Fault.CERTIFICATE_OTHER)
         # OpenSSL knows which certificate in the chain it is, but Python does not say.
         dated = fault in (Fault.CERTIFICATE_EXPIRED, Fault.CERTIFICATE_NOT_YET)
-        which = "certificate, or one above it," if dated else "certificate"
-        return fault, f"The server's {which} is not accepted: {safe_text(error.verify_message)}."
+        why = safe_text(error.verify_message)
+        if dated:
+            return fault, mark(
+                "The server's certificate, or one above it, is not accepted: %(why)s.", why=why
+            )
+        return fault, mark("The server's certificate is not accepted: %(why)s.", why=why)
     if isinstance(error, TimeoutError):
-        return Fault.SILENT, "The server does not finish the start of the encryption in time."
+        text = mark("The server does not finish the start of the encryption in time.")
+        return Fault.SILENT, text
     reason = str(getattr(error, "reason", None) or "").upper()
     fault = next((fault for word, fault in _HANDSHAKE if word in reason), Fault.TLS_FAILED)
     said = (
         reason.replace("_", " ").lower() or getattr(error, "strerror", "") or type(error).__name__
     )
-    return fault, f"The encryption could not be started: {safe_text(said)}."
+    return fault, mark("The encryption could not be started: %(why)s.", why=safe_text(said))
