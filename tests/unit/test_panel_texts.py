@@ -54,9 +54,8 @@ def written(node: nodes.Node) -> Iterator[str]:
 
 def sentences(node: nodes.Node) -> Iterator[str]:
     """The texts in expressions that nothing translates and that begin like a sentence."""
-    if isinstance(node, nodes.Call) and isinstance(node.node, nodes.Name):
-        if node.node.name in TRANSLATED:
-            return
+    if isinstance(node, nodes.Call) and getattr(node.node, "name", "") in TRANSLATED:
+        return
     if isinstance(node, nodes.Const) and re.match(r"[A-Z]\w* [a-z]", str(node.value)):
         yield node.value
     for child in node.iter_child_nodes():
