@@ -286,12 +286,12 @@ def _refuse_extras(text: str) -> None:
             "%(typed)s contains spaces: give a name such as mail.example.com, or an IP address",
             typed=typed,
         )
-    elif hidden := next((character for character in text if not character.isprintable()), ""):
+    elif number := next((f"{ord(one):04X}" for one in text if not one.isprintable()), ""):
         said = gettext(
             "%(typed)s contains an invisible character, U+%(number)s: "
             "give a name such as mail.example.com, or an IP address",
             typed=typed,
-            number=f"{ord(hidden):04X}",
+            number=number,
         )
     else:
         return

@@ -86,7 +86,7 @@ _PRESETS: Final = (
     # https://techcommunity.microsoft.com/blog/exchange/updated-exchange-online-smtp-auth-basic-authentication-deprecation-timeline/4489835
     Preset(
         key="microsoft365",
-        name="Microsoft 365",
+        name=mark("Microsoft 365"),
         smtp_server="smtp.office365.com",
         login_hint=_MAILBOX,
         wants=(
@@ -145,7 +145,7 @@ _PRESETS: Final = (
     # The server has no value: a login of another region is refused like a wrong password.
     Preset(
         key="amazon_ses",
-        name="Amazon SES",
+        name=mark("Amazon SES"),
         server_hint=mark(
             "The SMTP endpoint of your region, such as "
             "email-smtp.eu-west-1.amazonaws.com; the SES console shows it under SMTP settings."
@@ -163,7 +163,7 @@ _PRESETS: Final = (
     # https://www.twilio.com/docs/sendgrid/api-reference/senders
     Preset(
         key="sendgrid",
-        name="SendGrid",
+        name=mark("SendGrid"),
         smtp_server="smtp.sendgrid.net",
         login="apikey",
         wants=(_SENDGRID,),
@@ -172,7 +172,7 @@ _PRESETS: Final = (
     # From memory: the name of the server.
     Preset(
         key="sendgrid_eu",
-        name="SendGrid (EU)",
+        name=mark("SendGrid (EU)"),
         smtp_server="smtp.eu.sendgrid.net",
         login="apikey",
         wants=(_SENDGRID, mark("Key and domain have to belong to an EU subuser.")),
@@ -181,7 +181,7 @@ _PRESETS: Final = (
     # https://documentation.mailgun.com/docs/mailgun/user-manual/smtp-protocol/smtp-relay
     Preset(
         key="mailgun",
-        name="Mailgun (US)",
+        name=mark("Mailgun (US)"),
         smtp_server="smtp.mailgun.org",
         login_hint=mark("The SMTP user of the sending domain, such as postmaster@mg.example.com."),
         wants=(_MAILGUN,),
@@ -190,7 +190,7 @@ _PRESETS: Final = (
     # https://cloud.google.com/compute/docs/tutorials/sending-mail/using-mailgun (the server)
     Preset(
         key="mailgun_eu",
-        name="Mailgun (EU)",
+        name=mark("Mailgun (EU)"),
         smtp_server="smtp.eu.mailgun.org",
         login_hint=mark("The SMTP user of the sending domain, such as postmaster@mg.example.com."),
         wants=(_MAILGUN,),
@@ -200,7 +200,7 @@ _PRESETS: Final = (
     # https://postmarkapp.com/developer/user-guide/managing-your-account/managing-sender-signatures
     Preset(
         key="postmark",
-        name="Postmark",
+        name=mark("Postmark"),
         smtp_server="smtp.postmarkapp.com",
         login_hint=mark("The API token of your Postmark server."),
         wants=(
@@ -214,7 +214,7 @@ _PRESETS: Final = (
     # From memory: smtppro for paid plans, and the servers of the regions.
     Preset(
         key="zoho",
-        name="Zoho Mail",
+        name=mark("Zoho Mail"),
         smtp_server="smtppro.zoho.com",
         smtp_port=465,
         encryption=Encryption.TLS,
@@ -231,7 +231,7 @@ _PRESETS: Final = (
     # 2026-11-29: as above
     Preset(
         key="zoho_eu",
-        name="Zoho Mail (EU)",
+        name=mark("Zoho Mail (EU)"),
         smtp_server="smtppro.zoho.eu",
         smtp_port=465,
         encryption=Encryption.TLS,
@@ -243,7 +243,7 @@ _PRESETS: Final = (
     # TLS only: that page has no STARTTLS.
     Preset(
         key="fastmail",
-        name="Fastmail",
+        name=mark("Fastmail"),
         smtp_server="smtp.fastmail.com",
         smtp_port=465,
         encryption=Encryption.TLS,

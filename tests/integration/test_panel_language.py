@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from babel.messages.extract import extract_from_dir
 from bs4 import BeautifulSoup, NavigableString
 
+import flask_interaction_mail
 from flask_interaction_mail import clock
 from flask_interaction_mail.models import AttemptRow
 from flask_interaction_mail.values import Party
@@ -37,21 +39,55 @@ from tests.panel import (
 
 OPEN, CLOSE = "⟦", "⟧"
 ZOE = Party("Ζωή", "zoe", id=2)  # what is not ours has no Latin letters, but for addresses
+WRONG = {
+    "smtp_server": "a b",
+    "smtp_port": "x",
+    "encryption": "none",
+    "use_authentication": "y",
+    "login": "a\x01",
+    "password": "a",
+    "password_confirm": "b",
+    "alert_waiting": "99999",
+    "mail_colour": "red",
+    "ca_certificate": "x",
+}
 SPOKEN = ("title", "aria-label", "placeholder", "alt", "label", "data-label")
 
 
+KEYWORDS = {
+    "mark": None,
+    "gettext": None,
+    "_gettext": None,
+    "ngettext": (1, 2),
+    "_ngettext": (1, 2),
+}
+
+
 @pytest.fixture(autouse=True)
-def brackets(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A language in which each text is the English one in brackets."""
+def looked_up(monkeypatch: pytest.MonkeyPatch) -> set[str]:
+    """Speak a language in which each text is the English one in brackets; gives those texts."""
+    found: set[str] = set()
 
     def one(_: object, text: str) -> str:
+        found.add(text)
         return f"{OPEN}{text}{CLOSE}"
 
     def several(_: object, one: str, many: str, count: int) -> str:
+        found.update((one, many))
         return f"{OPEN}{one if count == 1 else many}{CLOSE}"
 
     monkeypatch.setattr(gettext.NullTranslations, "gettext", one)
     monkeypatch.setattr(gettext.NullTranslations, "ngettext", several)
+    return found
+
+
+def extracted() -> set[str]:
+    """The texts that translators are given, as they are found in the source."""
+    package = Path(flask_interaction_mail.__file__).parent
+    methods = [("**.py", "python"), ("templates/**", "jinja2")]
+    rows = extract_from_dir(package, methods, keywords=KEYWORDS)
+    texts = (row[2] for row in rows)
+    return {one for text in texts for one in (text if isinstance(text, tuple) else (text,))}
 
 
 @pytest.fixture
@@ -132,13 +168,10 @@ def test_a_page_says_nothing_in_english(urls: tuple[str, ...], used: Panel) -> N
 
 def test_an_error_at_a_field_comes_in_the_readers_language(panel: Panel) -> None:
     """Of a cleaner, of a rule and of the form; the values in it are filled in."""
-    wrong = {"smtp_port": "x", "mail_colour": "red", "alert_waiting": "99999", "login": "a\x01"}
-    wrong |= {"smtp_server": "a b", "password": "a", "password_confirm": "b", "ca_certificate": "x"}
-    page = parsed(panel.post(**{**TYPED, **wrong}, use_authentication="y", encryption="none").text)
+    page = parsed(panel.post(**TYPED | WRONG).text)
     assert english(page) == []
-    for name in (*wrong, "encryption"):
-        if name != "password":
-            assert error_at(page, name).startswith(OPEN), name
+    for name in WRONG.keys() - {"password", "use_authentication"}:
+        assert error_at(page, name).startswith(OPEN), name
     assert f"{OPEN}'a b' contains spaces" in error_at(page, "smtp_server")
     assert "from 0 to 10080" in error_at(page, "alert_waiting")
 
@@ -223,3 +256,17 @@ def test_a_file_of_moved_addresses_has_english_names_of_columns(panel: Panel) ->
     panel.host.state.people._directory = People(user=ZOE)
     file = panel.client.get(COVERAGE + "moves.csv?domain=other.example").text
     assert file.splitlines()[0].endswith('"kind","id","name","from","to","problem"')
+
+
+def test_translators_are_given_every_text_that_is_looked_up(
+    used: Panel, looked_up: set[str]
+) -> None:
+    """None is made of parts, and none stands in a table without its mark."""
+    (id,) = [row.id for row in used.host.rows()]
+    for url in (HOME, OUTBOX, f"{OUTBOX}{id}/", ACTIVITY, HISTORY, TEMPLATES, COVERAGE, EXPLAIN):
+        used.get(url)
+    used.post(TEST, **TYPED)
+    used.post(**WRONG)
+    used.client.post(OUTBOX + "bulk", data=form_values(used.get(OUTBOX)) | {"do": "resend"})
+    assert len(looked_up) > 300
+    assert looked_up - extracted() == set()
