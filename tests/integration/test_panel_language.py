@@ -69,7 +69,8 @@ def looked_up(monkeypatch: pytest.MonkeyPatch) -> set[str]:
     found: set[str] = set()
 
     def one(_: object, text: str) -> str:
-        found.add(text)
+        if OPEN not in text:  # what an error says may be in that language already
+            found.add(text)
         return f"{OPEN}{text}{CLOSE}"
 
     def several(_: object, one: str, many: str, count: int) -> str:
