@@ -17,6 +17,7 @@ from .. import clock, operations
 from ..errors import InteractionMailError, SentAgain
 from ..language import gettext, mark
 from ..values import Kind, Reason, Right, Status
+from . import texts
 from .asked import filters_asked, id_from
 from .body_pages import BodyPages, keep, note_reading
 from .bulk_pages import BulkPages
@@ -83,6 +84,7 @@ class OutboxView(BulkPages, BodyPages):
             newer = listing.newer(connection, filters, place) if place else 0
         return self.render(
             "interaction_mail/admin/outbox_live.html",
+            wording=texts,
             state_badge=badge,
             rows=rows,
             newer=newer,

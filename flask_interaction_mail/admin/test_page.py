@@ -90,7 +90,7 @@ def page(
         running=RUNNING,
         settings=drafted.settings,
         stands_in=state.config.transport.stands_in,
-        marks=texts.STEP_MARKS,
+        wording=texts,
         suspects=suspects,
         badge_of=lambda end: test_history.badge_after(state, drafted, present, by, end),
         time=texts.time,

@@ -396,7 +396,12 @@ def size(count: int) -> str:
 
 
 def _two_digits(value: float) -> str:
-    return f"{float(f'{value:.2g}'):g}"
+    return number(float(f"{value:.2g}"), "g")
+
+
+def number(value: float, form: str = ",") -> str:
+    """``value`` with separators; ``form`` is that of ``format``."""
+    return format(value, form)
 
 
 def status(word: str, reason: str | None = None) -> Markup:
