@@ -6,6 +6,7 @@ from flask import request
 from flask.typing import ResponseReturnValue
 from flask_admin import expose
 
+from ..language import mark
 from ..values import Right
 from .panel_view import PanelView, state
 
@@ -14,7 +15,7 @@ class ActivityView(PanelView):
     """Counts of an hour, a day, a week or a month, as a chart and as tables."""
 
     right = Right.ACTIVITY
-    tab = "Activity"
+    tab = mark("Activity")
 
     @expose("/")
     def index(self) -> ResponseReturnValue:

@@ -15,20 +15,23 @@ from itsdangerous import BadData
 
 from .. import clock, operations
 from ..errors import InteractionMailError, SentAgain, StillWaiting
+from ..language import gettext, mark
 from ..storage.database import DatabaseBusy
 from ..values import Right
 from . import texts
 from .asked import filters_asked, id_from
 from .csrf import signer
 from .panel_view import PanelView, asset, current_actor, need, state, token_is_valid
-from .texts import FILTERS, OUT_OF_DATE, gettext
+from .texts import FILTERS, OUT_OF_DATE, filter_shown
 
 if TYPE_CHECKING:
     from .bulk import Action, Fates, Job
 
 _PURPOSE: Final = "bulk"
-_NONE_CHOSEN: Final = "No message was chosen: tick some, or “all that match”, then press again."
-_NONE_FOUND: Final = "No message matches any more, so there is nothing to do."
+_NONE_CHOSEN: Final = mark(
+    "No message was chosen: tick some, or “all that match”, then press again."
+)
+_NONE_FOUND: Final = mark("No message matches any more, so there is nothing to do.")
 
 
 class BulkPages(PanelView):
@@ -91,7 +94,9 @@ class BulkPages(PanelView):
             begun=begun,
             back=job.filters,
             narrowed=[
-                (FILTERS[name], job.filters[name]) for name in FILTERS if name in job.filters
+                (FILTERS[name], filter_shown(name, job.filters[name]))
+                for name in FILTERS
+                if name in job.filters
             ],
             named=_named(job) if job.is_over else (),
         )

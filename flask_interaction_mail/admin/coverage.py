@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 from flask_admin import expose
 
 from ..errors import SettingsError
+from ..language import gettext, mark
 from ..settings.fields import clean
 from ..settings.model import SETTINGS, MessagingSettings
 from ..text import legible, storable
@@ -19,7 +20,6 @@ from ..values import Party, Right
 from . import texts
 from .csrf import is_same_origin
 from .panel_view import PanelView, state
-from .texts import gettext
 
 if TYPE_CHECKING:
     from ..monitoring.coverage import Place
@@ -34,7 +34,7 @@ class CoverageView(PanelView):
     """Who may merge where, who is reached, and what would be otherwise."""
 
     right = Right.EXPLAIN
-    tab = "Coverage"
+    tab = mark("Coverage")
 
     @expose("/")
     def index(self) -> ResponseReturnValue:

@@ -12,11 +12,12 @@ from wtforms import Form, ValidationError
 from wtforms.csrf.core import CSRF
 from wtforms.meta import DefaultMeta
 
+from ..language import gettext, mark
 from ..logs import log
 
 FIELD = "csrf_token"
 _NONCE = "_interaction_mail_csrf"
-_STALE = (
+_STALE = mark(
     "Your session has ended since this page was opened, or cookies are switched off. Nothing was "
     "done: try again."
 )
@@ -108,7 +109,7 @@ def is_same_origin() -> bool:
 def _stale() -> ValidationError:
     # It may come from another site, through the visitor's browser.
     log.warning("access.token: no right token, so nothing was done: %r", request.path)
-    return ValidationError(_STALE)
+    return ValidationError(gettext(_STALE))
 
 
 def _host_protects() -> bool:

@@ -12,12 +12,13 @@ from flask_admin import expose
 from werkzeug.datastructures import MultiDict
 
 from .. import operations
+from ..language import gettext, mark
 from ..settings.layers import InForce
 from ..settings.model import SECRETS, MessagingSettings
 from ..values import Contact, Merge, Party, Right
 from .forms import SettingsForm, differences
 from .panel_view import PanelView, need, state, token_is_valid
-from .texts import OUT_OF_DATE, gettext
+from .texts import OUT_OF_DATE
 
 if TYPE_CHECKING:
     from ..messages.explain import DryRun
@@ -32,7 +33,7 @@ class ExplainView(PanelView):
     """A dry run with the settings in force, and beside it with those in the form."""
 
     right = Right.EXPLAIN
-    tab = "Explain"
+    tab = mark("Explain")
 
     @expose("/", methods=("GET", "POST"))
     def index(self) -> ResponseReturnValue:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from ..language import gettext, mark
 from ..messages.explain import DryRun
 from ..settings.model import MessagingSettings
 from ..settings.relay import Encryption
 from ..state import State
 from .message_view import body_of, headers_of
-from .texts import gettext
 
 _ENCRYPTED: Final = {
-    Encryption.STARTTLS: "encrypted with STARTTLS",
-    Encryption.TLS: "encrypted from the start (TLS)",
-    Encryption.NONE: "not encrypted",
+    Encryption.STARTTLS: mark("encrypted with STARTTLS"),
+    Encryption.TLS: mark("encrypted from the start (TLS)"),
+    Encryption.NONE: mark("not encrypted"),
 }
 # Header fields that say nothing about who gets it and as whom.
 _OMITTED: Final = frozenset({"date", "message-id", "mime-version"})

@@ -18,6 +18,7 @@ from ..outbox.filters import Filters
 from ..text import storable
 from .message_view import from_of
 
+# Names of columns and words of states are English in every language: programs read them.
 _TIMES: Final = ("created", "finished")
 _OTHERS: Final = (
     *("status", "reason", "details", "kind", "subject"),

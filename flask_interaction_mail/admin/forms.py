@@ -11,6 +11,7 @@ from wtforms import BooleanField, HiddenField
 
 from ..config import PREFIX
 from ..errors import SettingsError
+from ..language import gettext, mark
 from ..settings.fields import clean
 from ..settings.layers import InForce
 from ..settings.model import ADDRESSES, SECRETS, SETTINGS, MessagingSettings, Origin, PasswordState
@@ -28,7 +29,7 @@ class SettingsForm(PanelForm):
     """A field for each setting, and two fields that only the form has."""
 
     revision = HiddenField()
-    password_confirm = NewPasswordField("Password, once more")
+    password_confirm = NewPasswordField(mark("Password, once more"))
     overridden: frozenset[str] = frozenset()
 
     @classmethod
@@ -103,9 +104,9 @@ class SettingsForm(PanelForm):
         if name in SECRETS:
             return ""
         if isinstance(field, ChoiceField):
-            return texts.gettext(field.options.get(str(field.data), ""))
+            return gettext(field.options.get(str(field.data), ""))
         if isinstance(field, BooleanField):
-            return texts.gettext("yes") if field.data else texts.gettext("no")
+            return gettext("yes") if field.data else gettext("no")
         return str(field.data or "")
 
     @property
@@ -141,14 +142,14 @@ class SettingsForm(PanelForm):
     def confirm_password(self) -> None:
         """Add an error unless the password was typed twice in the same way (R20)."""
         if (self["password"].data or "") != (self.password_confirm.data or ""):
-            self.add_errors({"password_confirm": texts.MISMATCH})
+            self.add_errors({"password_confirm": gettext(texts.MISMATCH)})
 
     def add_errors(self, errors: Mapping[str, str]) -> None:
         """Put ``errors`` at their fields; a field keeps its first error."""
         for name, text in errors.items():
             field = self[name if name in self._fields else "smtp_server"]
             if not field.errors:
-                field.errors = [texts.sentence(str(field.label.text), text)]
+                field.errors = [texts.sentence(gettext(str(field.label.text)), text)]
 
     def opens(self, section: str) -> bool:
         """Whether a field of ``section`` has an error, or another value than its default."""
@@ -189,7 +190,7 @@ def revision_number(text: str) -> int | None:
 def differences(present: SettingsForm, other: SettingsForm) -> list[tuple[str, str, str]]:
     """Label and both values of each setting but secrets in which the two forms differ."""
     return [
-        (texts.gettext(setting.label), present.shown(name), other.shown(name))
+        (gettext(setting.label), present.shown(name), other.shown(name))
         for name, setting in SETTINGS.items()
         if present.comparable(name) != other.comparable(name)
     ]
@@ -217,11 +218,15 @@ def origin_notes(present: InForce) -> dict[str, str]:
 
 def _origin_note(name: str, origin: Origin) -> str:
     if origin is Origin.OVERRIDE:
-        text = "Set by this deployment, in %(place)s; it cannot be changed here."
-        return texts.gettext(text, place=_override(name))
+        place = _override(name)
+        return gettext(
+            "Set by this deployment, in %(place)s; it cannot be changed here.", place=place
+        )
     if origin is Origin.CONFIG:
-        text = "Taken from %(key)s in the application's configuration; Save stores it here."
-        return texts.gettext(text, key=SETTINGS[name].mail_key)
+        return gettext(
+            "Taken from %(key)s in the application's configuration; Save stores it here.",
+            key=SETTINGS[name].mail_key,
+        )
     return ""
 
 
@@ -229,7 +234,9 @@ def _override(name: str) -> str:
     if (key := PREFIX + name.upper()) in current_app.config:
         return key
     variable = f"FLASK_{_OVERRIDES}__{name}"  # of Flask's from_prefixed_env, if the host calls that
-    return f"the variable {variable}" if variable in os.environ else f"{_OVERRIDES}, key “{name}”"
+    if variable in os.environ:
+        return gettext("the variable %(name)s", name=variable)
+    return gettext("%(setting)s, key “%(name)s”", setting=_OVERRIDES, name=name)
 
 
 def _values(present: InForce) -> dict[str, object]:

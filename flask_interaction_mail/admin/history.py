@@ -10,24 +10,28 @@ from flask_admin import expose
 
 from .. import clock, language, operations
 from ..errors import InteractionMailError, SettingsError
+from ..language import gettext, mark
 from ..settings.model import SECRETS, SETTINGS
 from ..values import Right
 from .csrf import PanelForm
 from .forms import SettingsForm, differences, revision_number
 from .panel_view import PanelView, current_actor, need, state, token_is_valid
-from .texts import OUT_OF_DATE, gettext
+from .texts import OUT_OF_DATE
 
 if TYPE_CHECKING:
     from ..settings.store import Revision
 
 _NO_NUMBER: Final = 2**31  # of a revision: the column is an integer
+_CHANGED: Final = mark(
+    "Somebody has saved other settings meanwhile. Look at what would change now."
+)
 
 
 class HistoryView(PanelView):
     """Who did what, newest first; earlier settings can be restored."""
 
     right = Right.HISTORY
-    tab = "History"
+    tab = mark("History")
 
     @expose("/")
     def index(self) -> ResponseReturnValue:
@@ -67,8 +71,7 @@ class HistoryView(PanelView):
         if not token_is_valid():
             flash(gettext(OUT_OF_DATE), "error")
         elif base != state().settings.current().revision:
-            text = "Somebody has saved other settings meanwhile. Look at what would change now."
-            flash(gettext(text), "warning")
+            flash(gettext(_CHANGED), "warning")
         else:
             return self._restore(revision)
         return redirect(url_for(".revision", revision=revision), 303)
@@ -85,7 +88,7 @@ class HistoryView(PanelView):
         else:
             flash(gettext("Restored: these settings are in force again."), "success")
             if advice := restored.login_advice:
-                flash(gettext(advice), "warning")
+                flash(advice, "warning")
         return redirect(url_for(".index"), 303)
 
 

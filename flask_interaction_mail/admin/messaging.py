@@ -12,6 +12,7 @@ from werkzeug.exceptions import Forbidden
 
 from .. import language, operations
 from ..errors import InteractionMailError, SettingsConflict, SettingsError
+from ..language import gettext, mark
 from ..logs import log
 from ..settings.layers import InForce
 from ..settings.model import SETTINGS, MessagingSettings
@@ -30,7 +31,7 @@ from .panel_view import (
     token_is_valid,
     visitor_with_address,
 )
-from .texts import ENDED, OUT_OF_DATE, gettext
+from .texts import ENDED, OUT_OF_DATE
 
 if TYPE_CHECKING:
     from .save_conflict import Conflict
@@ -44,7 +45,7 @@ class MessagingView(PanelView):
     """The settings in one form (R7)."""
 
     right = Right.VIEW
-    tab = "Settings"
+    tab = mark("Settings")
 
     def _handle_view(self, name: str, **kwargs: Any) -> ResponseReturnValue | None:
         if request.method != "POST" or not SettingsForm.typed_here():

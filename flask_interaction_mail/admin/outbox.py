@@ -15,23 +15,25 @@ from flask_admin import expose
 
 from .. import clock, language, operations
 from ..errors import InteractionMailError, SentAgain
+from ..language import gettext, mark
 from ..values import Kind, Reason, Right, Status
+from . import texts
 from .asked import filters_asked, id_from
 from .body_pages import BodyPages, keep, note_reading
 from .bulk_pages import BulkPages
 from .csrf import PanelForm
 from .panel_view import current_actor, may, need, state, token_is_valid
-from .texts import OUT_OF_DATE, TABS, badge, gettext, reader_zone
+from .texts import OUT_OF_DATE, STATES, TABS, badge, reader_zone
 
 if TYPE_CHECKING:
     from ..outbox.filters import Filters
     from ..outbox.listing import Total
     from .message_view import Body
 
-_TOO_LATE: Final = (
+_TOO_LATE: Final = mark(
     "Too late: it has left, is on its way together with others, or was called back already."
 )
-_NOT_HELD: Final = "It is not held any more, or is on its way together with others."
+_NOT_HELD: Final = mark("It is not held any more, or is on its way together with others.")
 _MOVING: Final = (Status.QUEUED, Status.SENDING, Status.DEFERRED, Status.HELD)
 _FOLLOWED: Final = 60  # messages that a page asks about
 
@@ -40,7 +42,7 @@ class OutboxView(BulkPages, BodyPages):
     """The list of all messages, the details of each, and what can be done with it."""
 
     right = Right.OUTBOX
-    tab = "Outbox"
+    tab = mark("Outbox")
 
     @expose("/")
     def index_view(self) -> ResponseReturnValue:
@@ -82,6 +84,7 @@ class OutboxView(BulkPages, BodyPages):
             newer = listing.newer(connection, filters, place) if place else 0
         return self.render(
             "interaction_mail/admin/outbox_live.html",
+            wording=texts,
             state_badge=badge,
             rows=rows,
             newer=newer,
@@ -168,7 +171,7 @@ class OutboxView(BulkPages, BodyPages):
         try:
             new = operations.resend(state(), id, by=current_actor(), after=after, to=to)
         except SentAgain as error:
-            flash(f"{error} {gettext('Nothing was sent now.')}", "warning")
+            flash(" ".join((str(error), gettext("Nothing was sent now."))), "warning")
             return id
         flash(gettext("Queued as a new message: this is it."), "success")
         return new.id
@@ -198,7 +201,7 @@ def _tabs(
     return [
         (
             word,
-            TABS.get(word, word),
+            TABS.get(word) or STATES.get(word, word),
             listing.total(counted, replace(filters, status=word).statuses) if counted else None,
         )
         for word in words

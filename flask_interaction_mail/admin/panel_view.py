@@ -119,15 +119,17 @@ class PanelView(BaseView):
         """What a streamed page needs in its template, because Flask-Admin does not render it."""
         nonce = self.admin.csp_nonce_generator if self.admin else None
         return {
-            "_gettext": texts.gettext,
+            "_gettext": texts.page_gettext,
+            "_ngettext": texts.page_ngettext,
             "asset": asset,
             "admin_csp_nonce_attribute": Markup('nonce="{}"').format(nonce()) if nonce else "",
         }
 
     def render(self, template: str, **kwargs: Any) -> str:
-        """Flask-Admin's rendering, with our ``gettext``."""
+        """Flask-Admin's rendering, with our texts in the language that is spoken."""
         arguments: dict[str, Any] = self._template_args
-        arguments["_gettext"] = texts.gettext
+        arguments["_gettext"] = texts.page_gettext
+        arguments["_ngettext"] = texts.page_ngettext
         return super().render(template, **kwargs)
 
 

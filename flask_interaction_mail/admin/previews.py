@@ -10,6 +10,7 @@ from flask_admin import expose
 
 from .. import language
 from ..errors import InteractionMailError
+from ..language import gettext, mark
 from ..logs import log
 from ..text import one_line
 from ..values import Party, Right
@@ -22,7 +23,7 @@ from .panel_view import (
     token_is_valid,
     visitor_with_address,
 )
-from .texts import COPY_ACCEPTED, NO_ADDRESS, OUT_OF_DATE, TOO_MANY, gettext
+from .texts import COPY_ACCEPTED, NO_ADDRESS, OUT_OF_DATE, TOO_MANY
 
 if TYPE_CHECKING:
     from ..diagnosis.results import Diagnosis
@@ -33,7 +34,7 @@ class TemplatesView(PanelView):
     """The templates that ship and those of the host, each with a preview."""
 
     right = Right.VIEW
-    tab = "Templates"
+    tab = mark("Templates")
 
     @expose("/")
     def index(self) -> ResponseReturnValue:

@@ -7,40 +7,49 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ..config import DeliveryMode
-from .texts import gettext
+from ..language import gettext, mark
+from . import texts
+from .texts import page_gettext as _gettext
+from .texts import page_ngettext as _ngettext
 
 if TYPE_CHECKING:
     from ..outbox.presence import Presence
 
 _DELIVERS: Final = {
-    DeliveryMode.THREAD: "The application delivers by itself",
-    DeliveryMode.SYNC: "Each request delivers at its end",
-    DeliveryMode.CELERY: "Celery delivers",
+    DeliveryMode.THREAD: mark("The application delivers by itself"),
+    DeliveryMode.SYNC: mark("Each request delivers at its end"),
+    DeliveryMode.CELERY: mark("Celery delivers"),
 }
 
 
 class Told(NamedTuple):
-    """A fact in the line of state: in words, whether all is well, and the time after the words.
-
-    The time is naive UTC.
-    """
+    """A fact in the line of state: in words, and whether all is well."""
 
     text: str
     fine: bool
-    at: datetime | None = None
 
 
 def who_delivers(mode: DeliveryMode, at_work: Sequence[Presence], called: datetime | None) -> Told:
     """Who delivers, from the signs of life that processes gave within a day."""
     if at_work:
-        since = min(process.since for process in at_work)
-        if (count := len(at_work)) > 1:
-            return Told(
-                gettext("%(count)s processes deliver, the first since", count=count), True, since
-            )
-        return Told(gettext("%(who)s delivers since", who=at_work[0].who), True, since)
+        return Told(_at_work(at_work), True)
     if mode is not DeliveryMode.WORKER:
         return Told(gettext(_DELIVERS[mode]), True)
     if called is not None:
-        return Told(gettext("A worker is called from time to time, last at"), True, called)
+        at = texts.time(called)
+        return Told(
+            _gettext("A worker is called from time to time, last at %(time)s", time=at), True
+        )
     return Told(gettext("Nobody delivers: start “flask interaction-mail worker”"), False)
+
+
+def _at_work(processes: Sequence[Presence]) -> str:
+    since = texts.time(min(process.since for process in processes))
+    if len(processes) == 1:
+        return _gettext("%(who)s delivers since %(time)s", who=processes[0].who, time=since)
+    return _ngettext(
+        "%(count)s process delivers, since %(time)s",
+        "%(count)s processes deliver, the first since %(time)s",
+        len(processes),
+        time=since,
+    )

@@ -9,6 +9,7 @@ from flask import stream_template
 
 from ..diagnosis.results import Diagnosis, Step, StepState
 from ..diagnosis.texts import RUNNING
+from ..language import gettext
 from ..logs import log
 from ..monitoring import test_history
 from ..outcome import Fault, Stage
@@ -79,7 +80,7 @@ def page(
     def suspects(end: Diagnosis) -> list[tuple[str, str, str]]:
         """Name and label of each suspect field, and the title of the step that points to it."""
         return [
-            (name, texts.gettext(str(form[name].label.text)), title)
+            (name, gettext(str(form[name].label.text)), title)
             for name, title in _suspect_fields(end).items()
         ]
 
@@ -89,7 +90,7 @@ def page(
         running=RUNNING,
         settings=drafted.settings,
         stands_in=state.config.transport.stands_in,
-        marks=texts.STEP_MARKS,
+        wording=texts,
         suspects=suspects,
         badge_of=lambda end: test_history.badge_after(state, drafted, present, by, end),
         time=texts.time,

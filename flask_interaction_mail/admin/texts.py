@@ -5,243 +5,357 @@ What is not here is in the templates and in the table of settings.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
-from flask import current_app, has_request_context, request
-from markupsafe import Markup
+from flask import has_request_context, request
+from jinja2.filters import do_filesizeformat
+from markupsafe import Markup, escape
 
 from .. import clock
+from ..language import gettext, mark, ngettext
 from ..settings.model import PasswordState
 from ..values import Reason, Status
 
 ZONE_COOKIE: Final = "interaction_mail_zone"  # set by pages.js
 PASSWORD_HINTS: Final = {
-    PasswordState.USABLE: "A password is stored. Leave empty to keep it.",
-    PasswordState.UNBOUND: (
+    PasswordState.USABLE: mark("A password is stored. Leave empty to keep it."),
+    PasswordState.UNBOUND: mark(
         "The stored password was entered for another connection and is not used with this one: "
         "enter the password of this server."
     ),
-    PasswordState.UNREADABLE: (
+    PasswordState.UNREADABLE: mark(
         "The stored password cannot be read with the secret key of this application: "
         "enter it again."
     ),
 }
-WEBHOOK_HINT: Final = "A secret is stored. Leave empty to keep it."
-MISMATCH: Final = "The two passwords differ: type the same one twice."
-OUT_OF_DATE: Final = "This page was out of date. Nothing was done: try again."
-NO_ADDRESS: Final = (
+WEBHOOK_HINT: Final = mark("A secret is stored. Leave empty to keep it.")
+MISMATCH: Final = mark("The two passwords differ: type the same one twice.")
+OUT_OF_DATE: Final = mark("This page was out of date. Nothing was done: try again.")
+NO_ADDRESS: Final = mark(
     "Nothing was sent: this application knows no e-mail address of yours. The people who run it "
     "can add one."
 )
-TOO_MANY: Final = (
+TOO_MANY: Final = mark(
     "Nothing was sent: at most %(limit)s tests a minute are allowed. Wait a minute, then try again."
 )
-COPY_ACCEPTED: Final = (
+COPY_ACCEPTED: Final = mark(
     "The mail server accepted the message for %(address)s. Accepted does not yet mean arrived: "
     "look into that mailbox, including the junk folder."
 )
+OTHER_TEMPLATE: Final = mark("A message of your application.")  # what one of the host's is for
 TEMPLATES: Final = {  # of those that ship: title, and what the message is for
     "merge_request": (
-        "Merge request",
-        "Asks somebody who may merge two contacts to do it, when a user was not allowed to.",
+        mark("Merge request"),
+        mark("Asks somebody who may merge two contacts to do it, when a user was not allowed to."),
     ),
     "merge_completed": (
-        "Contacts merged",
-        "Tells the owners of folders that two of their contacts are one now.",
+        mark("Contacts merged"),
+        mark("Tells the owners of folders that two of their contacts are one now."),
     ),
     "digest": (
-        "Several messages together",
-        "What came for somebody within a minute above the rate, in one message.",
+        mark("Several messages together"),
+        mark("What came for somebody within a minute above the rate, in one message."),
     ),
     "not_delivered": (
-        "Not delivered",
-        "Tells the default To that the mail server did not take a message, after all attempts.",
+        mark("Not delivered"),
+        mark(
+            "Tells the default To that the mail server did not take a message, after all attempts."
+        ),
     ),
     "settings_test": (
-        "Test message",
-        "What Test Settings sends.",
+        mark("Test message"),
+        mark("What Test Settings sends."),
     ),
 }
 ENDED: Final = {
-    "paused": "Sending goes on: what waits is sent now.",
-    "divert_to": "Mail goes to its own recipients again.",
+    "paused": mark("Sending goes on: what waits is sent now."),
+    "divert_to": mark("Mail goes to its own recipients again."),
 }
 WHICH: Final = {
-    "": "All",
-    "settings": "Settings",
-    "tests": "Tests",
-    "messages": "What was done with messages",
+    "": mark("All"),
+    "settings": mark("Settings"),
+    "tests": mark("Tests"),
+    "messages": mark("What was done with messages"),
 }
 TABS: Final = {
-    "": "All",
-    "waiting": "Waiting",
-    "sent": "Sent",
-    "failed": "Failed",
-    "held": "Held",
-    "suppressed": "Suppressed",
-    "cancelled": "Cancelled",
+    "": mark("All"),
+    "waiting": mark("Waiting"),
+    "sent": mark("Sent"),
+    "failed": mark("Failed"),
+    "held": mark("Held"),
+    "suppressed": mark("Suppressed"),
+    "cancelled": mark("Cancelled"),
 }
 NOTHING: Final = {  # what would be under a tab
-    "waiting": "Messages stand here until the mail server has taken them.",
-    "sent": "Messages that the mail server has taken are listed here.",
-    "failed": "Messages that could not be sent are listed here, with the reason.",
-    "held": "Messages that wait for your decision, or for others to the same person, are here.",
-    "suppressed": "Messages that were deliberately not sent are listed here, with the reason.",
-    "cancelled": "Messages that were called back before they left are listed here.",
+    "waiting": mark("Messages stand here until the mail server has taken them."),
+    "sent": mark("Messages that the mail server has taken are listed here."),
+    "failed": mark("Messages that could not be sent are listed here, with the reason."),
+    "held": mark(
+        "Messages that wait for your decision, or for others to the same person, are here."
+    ),
+    "suppressed": mark(
+        "Messages that were deliberately not sent are listed here, with the reason."
+    ),
+    "cancelled": mark("Messages that were called back before they left are listed here."),
 }
 FILTER_PROBLEMS: Final = {
-    "status": "There is no such state, so messages of all states are shown.",
-    "reason": "There is no such reason, so messages with any reason are shown.",
-    "apart": "No message in this state has this reason, so nothing can match. Choose only one.",
-    "since": "“From day” is no day, such as 2026-11-29, so it narrows nothing.",
-    "until": "“To day” is no day, such as 2026-11-29, so it narrows nothing.",
-    "order": "“From day” is after “To day”, so nothing can match.",
+    "status": mark("There is no such state, so messages of all states are shown."),
+    "reason": mark("There is no such reason, so messages with any reason are shown."),
+    "apart": mark(
+        "No message in this state has this reason, so nothing can match. Choose only one."
+    ),
+    "since": mark("“From day” is no day, such as 2026-11-29, so it narrows nothing."),
+    "until": mark("“To day” is no day, such as 2026-11-29, so it narrows nothing."),
+    "order": mark("“From day” is after “To day”, so nothing can match."),
 }
 FILTERS: Final = {  # as a question names them
-    "q": "Search:",
-    "status": "State:",
-    "reason": "Reason:",
-    "kind": "Kind:",
-    "since": "From day:",
-    "until": "To day:",
-    "zone": "Time zone:",
+    "q": mark("Search:"),
+    "status": mark("State:"),
+    "reason": mark("Reason:"),
+    "kind": mark("Kind:"),
+    "since": mark("From day:"),
+    "until": mark("To day:"),
+    "zone": mark("Time zone:"),
 }
 EVENTS: Final = {
-    "stored": "The application stored it.",
-    "claimed": "It was handed to the mail server",
-    "accepted": "The server took it.",
-    "transient": "The server could not take it yet.",
-    "permanent": "The server refused it.",
-    "server": "The server, or the way to it, was in trouble.",
-    "ambiguous": "The connection broke at the very end: nobody knows whether the server took it.",
+    "stored": mark("The application stored it."),
+    "claimed": mark("It was handed to the mail server"),
+    "accepted": mark("The server took it."),
+    "transient": mark("The server could not take it yet."),
+    "permanent": mark("The server refused it."),
+    "server": mark("The server, or the way to it, was in trouble."),
+    "ambiguous": mark(
+        "The connection broke at the very end: nobody knows whether the server took it."
+    ),
 }
-ENDS: Final = {  # the last event of a recipient, by status
-    "queued": "It waits for its turn",
-    "deferred": "It will be tried again",
-    "sending": "It is being sent now.",
-    "sent": "It is the mail server's now. Whether it arrived, only the recipient knows.",
-    "failed": "It was not sent.",
-    "held": "It waits",
-    "suppressed": "It was deliberately not sent.",
-    "cancelled": "It was called back.",
+WAITS: Final = {  # the last event of a recipient who still waits, by status
+    "queued": mark("It waits for its turn"),
+    "deferred": mark("It will be tried again"),
+    "held": mark("It waits"),
+}
+WAITS_UNTIL: Final = {
+    "queued": mark("It waits for its turn until %(time)s"),
+    "deferred": mark("It will be tried again until %(time)s"),
+    "held": mark("It waits until %(time)s"),
+}
+ENDS: Final = {  # the last event of another one
+    "sending": mark("It is being sent now."),
+    "sent": mark("It is the mail server's now. Whether it arrived, only the recipient knows."),
+    "failed": mark("It was not sent."),
+    "suppressed": mark("It was deliberately not sent."),
+    "cancelled": mark("It was called back."),
 }
 ACTIONS: Final = {  # with several messages
-    "resend": "Resend",
-    "cancel": "Cancel",
-    "release": "Release",
+    "resend": mark("Resend"),
+    "cancel": mark("Cancel"),
+    "release": mark("Release"),
 }
 ASKED: Final = {
-    "resend": "Send these messages again? Recipients and sender are decided anew.",
-    "cancel": "Cancel these messages? They will not be sent.",
-    "release": "Release these messages? They are sent as they are.",
+    "resend": mark("Send these messages again? Recipients and sender are decided anew."),
+    "cancel": mark("Cancel these messages? They will not be sent."),
+    "release": mark("Release these messages? They are sent as they are."),
 }
-DONE: Final = {"resend": "sent again", "cancel": "cancelled", "release": "released"}
-LEFT_OUT: Final = {
-    "again": "were sent again before: open one to send it once more",
-    "waiting": "still wait, or are in a digest that does: release or cancel them first",
-    "changed": "have changed since you saw them: look at them again",
-    "gone": "are not in the outbox any more",
-    "left": "have left, are on their way with others, or were called back already",
-    "free": "are not held, are on their way with others, or have no content to send",
-    "unfit": "cannot be sent again: open one and press Resend to see why",
+DONE: Final[Mapping[str, Callable[[int], str]]] = {  # how many messages were done so
+    "resend": lambda count: ngettext("%(count)s sent again", "%(count)s sent again", count),
+    "cancel": lambda count: ngettext("%(count)s cancelled", "%(count)s cancelled", count),
+    "release": lambda count: ngettext("%(count)s released", "%(count)s released", count),
+}
+LEFT_OUT: Final[Mapping[str, Callable[[int], str]]] = {  # how many were left out, and why
+    "again": lambda count: ngettext(
+        "%(count)s was sent again before: open it to send it once more",
+        "%(count)s were sent again before: open one to send it once more",
+        count,
+    ),
+    "waiting": lambda count: ngettext(
+        "%(count)s still waits, or is in a digest that does: release or cancel it first",
+        "%(count)s still wait, or are in a digest that does: release or cancel them first",
+        count,
+    ),
+    "changed": lambda count: ngettext(
+        "%(count)s has changed since you saw it: look at it again",
+        "%(count)s have changed since you saw them: look at them again",
+        count,
+    ),
+    "gone": lambda count: ngettext(
+        "%(count)s is not in the outbox any more",
+        "%(count)s are not in the outbox any more",
+        count,
+    ),
+    "left": lambda count: ngettext(
+        "%(count)s has left, is on its way with others, or was called back already",
+        "%(count)s have left, are on their way with others, or were called back already",
+        count,
+    ),
+    "free": lambda count: ngettext(
+        "%(count)s is not held, is on its way with others, or has no content to send",
+        "%(count)s are not held, are on their way with others, or have no content to send",
+        count,
+    ),
+    "unfit": lambda count: ngettext(
+        "%(count)s cannot be sent again: open it and press Resend to see why",
+        "%(count)s cannot be sent again: open one and press Resend to see why",
+        count,
+    ),
 }
 DEEDS: Final = {
-    "resent": "sent again",
-    "cancelled": "called back",
-    "released": "released",
-    "exported": "exported the list of messages",
-    "read": "read the text of",
+    "resent": mark("%(who)s sent again %(message)s"),
+    "cancelled": mark("%(who)s called back %(message)s"),
+    "released": mark("%(who)s released %(message)s"),
+    "exported": mark("%(who)s exported the list of messages"),
+    "read": mark("%(who)s read the text of %(message)s"),
 }
 VERDICTS: Final = {
-    "passed": "passed",
-    "partial": "passed for some recipients only",
-    "failed": "did not pass",
-    "no_answer": "got no answer in time",
-    "suppressed": "nothing was sent, as this application suppresses sending",
+    "passed": mark("passed"),
+    "partial": mark("passed for some recipients only"),
+    "failed": mark("did not pass"),
+    "no_answer": mark("got no answer in time"),
+    "suppressed": mark("nothing was sent, as this application suppresses sending"),
 }
-CONFLICT: Final = (
+CONFLICT: Final = mark(
     "Somebody else has saved other settings since you opened this page. "
     "Nothing of yours was saved, nothing of theirs was overwritten."
 )
 PERIODS: Final = {
-    "hour": "Last hour",
-    "day": "Last day",
-    "week": "Last 7 days",
-    "month": "Last 30 days",
+    "hour": mark("Last hour"),
+    "day": mark("Last day"),
+    "week": mark("Last 7 days"),
+    "month": mark("Last 30 days"),
 }
-STEPS: Final = {
-    "hour": "minute",
-    "day": "hour",
-    "week": "six hours",
-    "month": "day",
+STEPS: Final = {  # of the table, by period
+    "hour": mark(
+        "Messages by the minute, oldest first. A message that is deferred twice and then sent "
+        "counts three times."
+    ),
+    "day": mark(
+        "Messages by the hour, oldest first. A message that is deferred twice and then sent "
+        "counts three times."
+    ),
+    "week": mark(
+        "Messages by the six hours, oldest first. A message that is deferred twice and then sent "
+        "counts three times."
+    ),
+    "month": mark(
+        "Messages by the day, oldest first. A message that is deferred twice and then sent "
+        "counts three times."
+    ),
 }
 # What the counts count, in the order of their columns.
 COUNTED: Final = {
-    "sent": "Sent",
-    "deferred": "Deferred",
-    "failed": "Failed",
-    "held": "Held",
+    "sent": mark("Sent"),
+    "deferred": mark("Deferred"),
+    "failed": mark("Failed"),
+    "held": mark("Held"),
 }
 # Kind of an event, and its verdict where that makes a difference.
 SERVER_EVENTS: Final = {
-    "breaker open": "The mail server is in trouble since then",
-    "breaker closed": "Trouble with the mail server began, which is over now",
-    "probe": "A probe of the mail server",
-    "test": "A test of the settings",
+    "breaker open": mark("The mail server is in trouble since then"),
+    "breaker closed": mark("Trouble with the mail server began, which is over now"),
+    "probe": mark("A probe of the mail server"),
+    "test": mark("A test of the settings"),
 }
 # For each step of a test: a sign, and a word for screen readers.
 STEP_MARKS: Final = {
-    "ok": ("✓", "done:"),
-    "warning": ("!", "with a warning:"),
-    "skipped": ("–", "left out:"),
-    "failed": ("✗", "failed:"),
+    "ok": ("✓", mark("done:")),
+    "warning": ("!", mark("with a warning:")),
+    "skipped": ("–", mark("left out:")),
+    "failed": ("✗", mark("failed:")),
 }
-STATUS: Final = {
-    "queued": "waits to be sent",
-    "sending": "is being sent",
-    "sent": "taken by the server",
-    "deferred": "will be tried again",
-    "failed": "not sent",
-    "held": "kept back for now",
-    "suppressed": "deliberately not sent",
-    "cancelled": "called back",
+STATES: Final = {  # the word of a status
+    "queued": mark("queued"),
+    "sending": mark("sending"),
+    "sent": mark("sent"),
+    "deferred": mark("deferred"),
+    "failed": mark("failed"),
+    "held": mark("held"),
+    "suppressed": mark("suppressed"),
+    "cancelled": mark("cancelled"),
+}
+STAGES: Final = {  # the step of a conversation at which an attempt ended
+    "settings": mark("settings"),
+    "resolve": mark("resolve"),
+    "connect": mark("connect"),
+    "greeting": mark("greeting"),
+    "encryption": mark("encryption"),
+    "authentication": mark("authentication"),
+    "sender": mark("sender"),
+    "recipient": mark("recipient"),
+    "content": mark("content"),
+    "accepted": mark("accepted"),
+}
+STATUS: Final = {  # what it means
+    "queued": mark("waits to be sent"),
+    "sending": mark("is being sent"),
+    "sent": mark("taken by the server"),
+    "deferred": mark("will be tried again"),
+    "failed": mark("not sent"),
+    "held": mark("kept back for now"),
+    "suppressed": mark("deliberately not sent"),
+    "cancelled": mark("called back"),
 }
 # For held messages, instead of the text of the status: above its rate, or for another reason.
-_HELD_FOR_RATE: Final = "will be sent automatically, together with others"
-_HELD_FOR_DECISION: Final = "waits for you"
+_HELD_FOR_RATE: Final = mark("will be sent automatically, together with others")
+_HELD_FOR_DECISION: Final = mark("waits for you")
 REASON: Final = {
-    "ambiguous": "The connection broke at the very end: nobody knows whether the server took it.",
-    "rate": "Too many messages within a minute: they will be sent together, in one message.",
-    "poison": "The program that tried to send it crashed each time.",
-    "ineligible": "No recipient uses the desktop client.",
-    "testing": "This application suppresses sending (MAIL_SUPPRESS_SEND).",
-    "refused": "The server refused it.",
-    "expired": "It was tried for as long as possible, or until its own time limit.",
-    "not_configured": "E-mail was not configured: no server or no default From.",
-    "unaddressed": "No recipient has an address, and there is no default To.",
-    "merged": "The contacts were merged meanwhile.",
-    "withdrawn": "It was called back before it was sent.",
+    "ambiguous": mark(
+        "The connection broke at the very end: nobody knows whether the server took it."
+    ),
+    "rate": mark("Too many messages within a minute: they will be sent together, in one message."),
+    "poison": mark("The program that tried to send it crashed each time."),
+    "ineligible": mark("No recipient uses the desktop client."),
+    "testing": mark("This application suppresses sending (MAIL_SUPPRESS_SEND)."),
+    "refused": mark("The server refused it."),
+    "expired": mark("It was tried for as long as possible, or until its own time limit."),
+    "not_configured": mark("E-mail was not configured: no server or no default From."),
+    "unaddressed": mark("No recipient has an address, and there is no default To."),
+    "merged": mark("The contacts were merged meanwhile."),
+    "withdrawn": mark("It was called back before it was sent."),
+}
+
+
+FINDINGS: Final = {  # what a look at DNS came to
+    "fine": mark("fine"),
+    "missing": mark("missing"),
+    "wrong": mark("wrong"),
+    "could not be checked": mark("could not be checked"),
 }
 
 
 def sentence(label: str, text: str) -> str:
-    """Make a sentence of an error: one that begins with a verb gets ``label`` as its subject."""
+    """Make a sentence of an error: one that begins with a verb gets ``label`` as its subject.
+
+    A translation that begins with a capital, or in another script, is a sentence by itself.
+    """
     if text[:1].islower():
-        text = f"{label} {text}"
+        text = gettext("%(label)s %(error)s", label=label, error=text)
     return text if text.endswith((".", "!", "?", ":")) else f"{text}."
 
 
-def gettext(text: str, **values: Any) -> str:
-    """``text`` in the visitor's language if the host uses Flask-Babel, else unchanged.
+def filter_shown(name: str, value: str) -> str:
+    """The value of a filter as a question names it."""
+    return gettext({**TABS, **STATES}.get(value, value)) if name == "status" else value
 
-    Flask-Admin's own function fails where Flask-Babel is installed but not in use.
-    """
-    if "babel" in current_app.extensions:
-        from flask_admin.babel import gettext as translate
 
-        return str(translate(text, **values))
-    return text % values if values else text
+def page_gettext(text: str, **values: Any) -> Markup:
+    """``gettext`` for pages: ``values`` may be markup, such as a link or a time."""
+    return _filled(gettext(text), text, values)
+
+
+def page_ngettext(one: str, many: str, count: int, **values: Any) -> Markup:
+    """``ngettext`` for pages: ``values`` may be markup."""
+    kept = {name: f"%({name})s" for name in values}
+    said = ngettext(one, many, count, **kept)
+    return _filled(said, said, values)
+
+
+def _filled(said: str, english: str, values: Mapping[str, Any]) -> Markup:
+    if not values:
+        return escape(said)
+    try:
+        return escape(said) % values
+    except (KeyError, TypeError, ValueError):  # a catalogue with a broken placeholder
+        return escape(english) % values
 
 
 def reader_zone() -> tzinfo:
@@ -262,18 +376,32 @@ def time(instant: datetime) -> Markup:
 def duration(seconds: float) -> str:
     """A time in words, to two digits: ``350 ms``, ``12 s``, ``3 min``, ``2 h 5 min``."""
     if seconds < 1:
-        return f"{_two_digits(seconds * 1000)} ms"
+        return gettext("%(number)s ms", number=_two_digits(seconds * 1000))
     if seconds < 90:
-        return f"{_two_digits(seconds)} s"
+        return gettext("%(number)s s", number=_two_digits(seconds))
     minutes = round(seconds / 60)
     if minutes < 90:
-        return f"{minutes} min"
+        return gettext("%(minutes)s min", minutes=minutes)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 48 else gettext("%(days)s days", days=hours // 24)
+    if hours < 48:
+        return gettext("%(hours)s h %(minutes)s min", hours=hours, minutes=minutes)
+    return ngettext("%(count)s day", "%(count)s days", hours // 24)
+
+
+def size(count: int) -> str:
+    """A number of bytes in words, such as ``12 Bytes`` or ``1.5 KiB``."""
+    if count < 1024:
+        return ngettext("%(count)s Byte", "%(count)s Bytes", count)
+    return do_filesizeformat(count, binary=True)
 
 
 def _two_digits(value: float) -> str:
-    return f"{float(f'{value:.2g}'):g}"
+    return number(float(f"{value:.2g}"), "g")
+
+
+def number(value: float, form: str = ",") -> str:
+    """``value`` with separators; ``form`` is that of ``format``."""
+    return format(value, form)
 
 
 def status(word: str, reason: str | None = None) -> Markup:
@@ -285,7 +413,7 @@ def badge(word: str, reason: str | None = None) -> Markup:
     """The word of a status, which says what it means to whoever points at it."""
     shown = "queued" if leaves_by_itself(word, reason) else word
     return Markup('<span class="im-status im-status-{}" title="{}">{}</span>').format(
-        shown, gettext(_meaning(word, reason)), word
+        shown, gettext(_meaning(word, reason)), gettext(STATES.get(word, word))
     )
 
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from .. import addresses
 from ..addresses import quoted
 from ..errors import AddressError
+from ..language import gettext, mark
 from .certificates import canonical_pem, is_readable_pem
 
 _TRUE: Final = frozenset({"1", "y", "yes", "on", "true"})
@@ -25,8 +26,10 @@ _LONGEST: Final = 255  # characters of a name or a login
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _COLOUR: Final = re.compile("#[0-9a-f]{6}")
 _LONGEST_URL: Final = 2000  # characters
-_WEBHOOK: Final = "must be a complete https:// URL; http:// only to this machine (localhost)"
-_WRITE_IT: Final = "give a name such as mail.example.com, or an IP address"
+_WEBHOOK: Final = mark("must be a complete https:// URL; http:// only to this machine (localhost)")
+_NO_SERVER: Final = mark(
+    "%(typed)s is not the name of a server: give a name such as mail.example.com, or an IP address"
+)
 
 
 class WrongValue(ValueError):
@@ -37,9 +40,9 @@ def line(raw: object) -> str | None:
     """One line of text."""
     text = _text(raw)
     if addresses.has_forbidden(text):
-        raise WrongValue("must be one line without control characters")
+        raise WrongValue(gettext("must be one line without control characters"))
     if len(text) > _LONGEST:
-        raise WrongValue(f"must have at most {_LONGEST} characters, not {len(text)}")
+        raise WrongValue(_too_long(text, _LONGEST))
     return text or None
 
 
@@ -52,7 +55,9 @@ def colour(raw: object) -> str | None:
     """A colour as ``#rrggbb``, in lower case."""
     text = _text(raw).lower()
     if text and not _COLOUR.fullmatch(text):
-        raise WrongValue("must be a # and six digits or letters from a to f, such as #1f5fae")
+        raise WrongValue(
+            gettext("must be a # and six digits or letters from a to f, such as #1f5fae")
+        )
     return text or None
 
 
@@ -105,7 +110,12 @@ def helo(raw: object) -> str | None:
         return f"[{prefix}{address.compressed}]"
     name = _host_name(text)
     if "_" in name:
-        raise AddressError(f"{quoted(text)} is not a host name: servers refuse an underscore in it")
+        raise AddressError(
+            gettext(
+                "%(typed)s is not a host name: servers refuse an underscore in it",
+                typed=quoted(text),
+            )
+        )
     return name
 
 
@@ -117,7 +127,9 @@ def port(raw: object) -> int:
         return 25
     number = re.fullmatch(r"0*([0-9]{1,5})", text) if isinstance(text, str) else None
     if number is None or not 1 <= int(number[1]) <= 65535:
-        raise WrongValue("must be a whole number from 1 to 65535; usual are 25, 587 and 465")
+        raise WrongValue(
+            gettext("must be a whole number from 1 to 65535; usual are 25, 587 and 465")
+        )
     return int(number[1])
 
 
@@ -131,7 +143,7 @@ def number(usual: int, most: int) -> Callable[[object], int]:
             return usual
         digits = re.fullmatch(r"0*([0-9]{1,6})", text) if isinstance(text, str) else None
         if digits is None or int(digits[1]) > most:
-            raise WrongValue(f"must be a whole number from 0 to {most}")
+            raise WrongValue(gettext("must be a whole number from 0 to %(most)s", most=most))
         return int(digits[1])
 
     return clean
@@ -143,22 +155,27 @@ def webhook(raw: object) -> str | None:
     if not text:
         return None
     if not text.isascii() or not text.isprintable() or re.search(r"""[\s"<>\\^`{|}]""", text):
-        raise WrongValue(f"{_WEBHOOK}; write other characters as %XX")
+        raise WrongValue(
+            gettext(
+                "must be a complete https:// URL; http:// only to this machine (localhost); "
+                "write other characters as %XX"
+            )
+        )
     if len(text) > _LONGEST_URL:
-        raise WrongValue(f"must have at most {_LONGEST_URL} characters, not {len(text)}")
+        raise WrongValue(_too_long(text, _LONGEST_URL))
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
-        raise WrongValue(_WEBHOOK) from error
+        raise WrongValue(gettext(_WEBHOOK)) from error
     if not parts.hostname or port == 0 or "#" in text:
-        raise WrongValue(_WEBHOOK)
+        raise WrongValue(gettext(_WEBHOOK))
     if "@" in parts.netloc:
-        raise WrongValue("must not have a login in it: the signature says who sends")
+        raise WrongValue(gettext("must not have a login in it: the signature says who sends"))
     server(parts.hostname)
     if parts.scheme == "https" or (parts.scheme == "http" and is_this_machine(parts.hostname)):
         return text
-    raise WrongValue(_WEBHOOK)
+    raise WrongValue(gettext(_WEBHOOK))
 
 
 def is_this_machine(host: str) -> bool:
@@ -178,7 +195,7 @@ def boolean(raw: object) -> bool:
         return False
     if word in _TRUE:
         return True
-    raise WrongValue("must be yes or no")
+    raise WrongValue(gettext("must be yes or no"))
 
 
 def word(words: type[enum.StrEnum]) -> Callable[[object], enum.StrEnum]:
@@ -188,7 +205,8 @@ def word(words: type[enum.StrEnum]) -> Callable[[object], enum.StrEnum]:
         try:
             return words(str(raw).strip().lower())
         except ValueError as error:
-            raise WrongValue(f"must be one of {', '.join(words)}") from error
+            said = gettext("must be one of %(words)s", words=", ".join(words))
+            raise WrongValue(said) from error
 
     return cleaner
 
@@ -199,17 +217,24 @@ def certificate(raw: object) -> str | None:
     if not text:
         return None
     if "PRIVATE KEY" in given:
-        raise WrongValue("holds a private key, which must stay secret: paste certificates only")
+        raise WrongValue(
+            gettext("holds a private key, which must stay secret: paste certificates only")
+        )
     if not is_readable_pem(text):
         raise WrongValue(
-            "is not a certificate: paste the whole text, "
-            "from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----"
+            gettext(
+                "is not a certificate: paste the whole text, "
+                "from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----"
+            )
         )
     return text
 
 
 def not_text(raw: object, spelled: str) -> str:
-    """Why ``raw`` is refused where text is expected; ``spelled`` is its JSON."""
+    """Why ``raw`` is refused where text is expected; ``spelled`` is its JSON.
+
+    In English: nobody types it, it comes from a configuration.
+    """
     if not isinstance(raw, bool | int | float):
         return f"must be text, not {type(raw).__name__}"
     # What Flask's from_prefixed_env made of an environment variable.
@@ -217,6 +242,12 @@ def not_text(raw: object, spelled: str) -> str:
     return (
         f"must be text, but is {kind}: put it in quotes; "
         f"in an environment variable in both kinds of quotes, '\"{spelled}\"'"
+    )
+
+
+def _too_long(text: str, most: int) -> str:
+    return gettext(
+        "must have at most %(most)s characters, not %(count)s", most=most, count=len(text)
     )
 
 
@@ -237,34 +268,66 @@ def _ip(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _refuse_extras(text: str) -> None:
+    typed = quoted(text)
     if "/" in text:
-        raise AddressError(f"{quoted(text)} looks like a web address: {_WRITE_IT}")
-    if "@" in text:
-        raise AddressError(f"{quoted(text)} looks like an e-mail address: {_WRITE_IT}")
-    if any(character.isspace() for character in text):
-        raise AddressError(f"{quoted(text)} contains spaces: {_WRITE_IT}")
-    if hidden := next((character for character in text if not character.isprintable()), ""):
-        raise AddressError(
-            f"{quoted(text)} contains an invisible character, U+{ord(hidden):04X}: {_WRITE_IT}"
+        said = gettext(
+            "%(typed)s looks like a web address: "
+            "give a name such as mail.example.com, or an IP address",
+            typed=typed,
         )
+    elif "@" in text:
+        said = gettext(
+            "%(typed)s looks like an e-mail address: "
+            "give a name such as mail.example.com, or an IP address",
+            typed=typed,
+        )
+    elif any(character.isspace() for character in text):
+        said = gettext(
+            "%(typed)s contains spaces: give a name such as mail.example.com, or an IP address",
+            typed=typed,
+        )
+    elif number := next((f"{ord(one):04X}" for one in text if not one.isprintable()), ""):
+        said = gettext(
+            "%(typed)s contains an invisible character, U+%(number)s: "
+            "give a name such as mail.example.com, or an IP address",
+            typed=typed,
+            number=number,
+        )
+    else:
+        return
+    raise AddressError(said)
 
 
 def _refuse_port(text: str) -> None:
     host, colon, port = text.rpartition(":")
     if colon and port.isdecimal() and (":" not in host or host.endswith("]")):
-        raise AddressError(f"{quoted(text)} contains a port: put {port} into the port field")
+        raise AddressError(
+            gettext(
+                "%(typed)s contains a port: put %(port)s into the port field",
+                typed=quoted(text),
+                port=port,
+            )
+        )
     if colon or text.startswith("["):
-        raise AddressError(f"{quoted(text)} is not an IPv6 address: {_WRITE_IT}")
+        raise AddressError(
+            gettext(
+                "%(typed)s is not an IPv6 address: "
+                "give a name such as mail.example.com, or an IP address",
+                typed=quoted(text),
+            )
+        )
 
 
 def _host_name(text: str) -> str:
     name = _a_labels(text).lower().removesuffix(".")
     labels = name.split(".")
     if len(name) > 253 or not all(_LABEL.fullmatch(label) for label in labels):
-        raise AddressError(f"{quoted(text)} is not the name of a server: {_WRITE_IT}")
+        raise AddressError(gettext(_NO_SERVER, typed=quoted(text)))
     # Resolvers read 127.1, 0177.0.0.1 and 2130706433 as 127.0.0.1, which nobody means.
     if re.fullmatch(r"[0-9]+|0x[0-9a-f]*", labels[-1]):
-        raise AddressError(f"{quoted(text)} is not an IP address: write one like 192.0.2.25")
+        raise AddressError(
+            gettext("%(typed)s is not an IP address: write one like 192.0.2.25", typed=quoted(text))
+        )
     return name
 
 
@@ -274,4 +337,4 @@ def _a_labels(text: str) -> str:
     try:
         return addresses.clean_domain(text)
     except AddressError as error:
-        raise AddressError(f"{quoted(text)} is not the name of a server: {_WRITE_IT}") from error
+        raise AddressError(gettext(_NO_SERVER, typed=quoted(text))) from error

@@ -19,6 +19,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import SecretUnreadable
+from ..language import mark
 from .model import SETTINGS, MessagingSettings
 from .relay import Destination
 from .secret import BoundSecret, Secret
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 Keys = Sequence[str | bytes]
 
-_NO_KEY: Final = (
+# The panel translates it; elsewhere it is English, as in the log.
+_NO_KEY: Final = mark(
     "there is no key to encrypt the password with: set SECRET_KEY, "
     "or INTERACTION_MAIL_SECRET_KEYS, in the application's configuration"
 )

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, TypeVar
 
+from ..language import gettext, mark
 from . import cleaners
 from .cleaners import WrongValue
 from .relay import SMTP, Destination, Encryption, Relay
@@ -65,7 +66,7 @@ def _password(raw: object) -> Secret | None:
     if not isinstance(raw, Secret):
         raise WrongValue(cleaners.not_text(raw, "…"))
     if re.search("[\0\r\n\ud800-\udfff]", raw.reveal()):
-        raise WrongValue("must be one line of characters that can be typed")
+        raise WrongValue(gettext("must be one line of characters that can be typed"))
     return raw or None
 
 
@@ -76,7 +77,8 @@ def _webhook_secret(raw: object) -> Secret | None:
         return secret if secret is None or signing_key(secret) else None
     except ValueError:
         # Without its cause, which may quote the secret.
-        raise WrongValue("must have a key in base64 after whsec_: copy all of it again") from None
+        text = gettext("must have a key in base64 after whsec_: copy all of it again")
+        raise WrongValue(text) from None
 
 
 def setting(default: T, **about: Any) -> T:
@@ -107,9 +109,11 @@ class MessagingSettings:
         None,
         clean=cleaners.domain,
         section=Section.DOMAIN,
-        label="Company domain",
-        help="The part after the @. Once it is set, people and groups need only the part before: "
-        "ada becomes ada@example.com when a message is sent.",
+        label=mark("Company domain"),
+        help=mark(
+            "The part after the @. Once it is set, people and groups need only the part before: "
+            "ada becomes ada@example.com when a message is sent."
+        ),
         attributes={"placeholder": "example.com"},
         command="Completes short addresses: the part after the @.",
         allowed="a domain; a leading `@`, spaces and a trailing dot are removed",
@@ -119,50 +123,59 @@ class MessagingSettings:
         None,
         clean=cleaners.server,
         section=Section.SERVER,
-        label="SMTP server",
-        help="The server that takes your mail: a name or an IP address. "
-        "Your mail provider or your IT department knows it.",
+        label=mark("SMTP server"),
+        help=mark(
+            "The server that takes your mail: a name or an IP address. "
+            "Your mail provider or your IT department knows it."
+        ),
         attributes={"placeholder": "mail.example.com"},
         command="Name or IP address of the SMTP server.",
         allowed="a host name, a single label, an IPv4 or IPv6 address",
-        required="Enter the name or the address of the SMTP server, such as mail.example.com.",
-        part="server",
+        required=mark(
+            "Enter the name or the address of the SMTP server, such as mail.example.com."
+        ),
+        bound_to="server",
+        part=mark("server"),
         mail_key="MAIL_SERVER",
     )
     smtp_port: int = setting(
         25,
         clean=cleaners.port,
         section=Section.SERVER,
-        label="Port",
-        help="From 1 to 65535; 25 if left empty. "
-        "Usual are 587 with STARTTLS, 465 with TLS, and 25 without.",
+        label=mark("Port"),
+        help=mark(
+            "From 1 to 65535; 25 if left empty. "
+            "Usual are 587 with STARTTLS, 465 with TLS, and 25 without."
+        ),
         attributes={"inputmode": "numeric", "maxlength": "8"},
         beside="encryption",
         command="1 to 65535; usual are 25, 587 and 465.",
         allowed="1 to 65535; empty means 25",
-        part="port",
+        bound_to="port",
+        part=mark("port"),
         mail_key="MAIL_PORT",
     )
     encryption: Encryption = setting(
         Encryption.STARTTLS,
         section=Section.SERVER,
-        label="Encryption",
-        help="Once chosen, nothing less is accepted.",
+        label=mark("Encryption"),
+        help=mark("Once chosen, nothing less is accepted."),
         widget=Widget.SELECT,
         choices={
-            Encryption.STARTTLS: "STARTTLS (usual)",
-            Encryption.TLS: "TLS from the start",
-            Encryption.NONE: "None: readable on its way",
+            Encryption.STARTTLS: mark("STARTTLS (usual)"),
+            Encryption.TLS: mark("TLS from the start"),
+            Encryption.NONE: mark("None: readable on its way"),
         },
         command="How the connection is protected.",
-        part="encryption",
+        bound_to="encryption",
+        part=mark("encryption"),
         mail_key="MAIL_USE_TLS, MAIL_USE_SSL",
     )
     use_authentication: bool = setting(
         False,
         section=Section.AUTHENTICATION,
-        label="Use SMTP authentication",
-        help="Tick this if the server wants a login before it takes mail.",
+        label=mark("Use SMTP authentication"),
+        help=mark("Tick this if the server wants a login before it takes mail."),
         command="Log in before sending.",
         allowed="while no, no login is sent, even if one is stored",
         tested=True,
@@ -172,19 +185,20 @@ class MessagingSettings:
         None,
         clean=cleaners.line,
         section=Section.AUTHENTICATION,
-        label="Login",
-        help="Often the full e-mail address of the mailbox.",
+        label=mark("Login"),
+        help=mark("Often the full e-mail address of the mailbox."),
         attributes={"autocomplete": "off"},
         command="Login name at the server.",
         allowed="one line of text; required with authentication",
-        part="login",
+        bound_to="login",
+        part=mark("login"),
         mail_key="MAIL_USERNAME",
     )
     password: Secret | None = setting(
         None,
         clean=_password,
         section=Section.AUTHENTICATION,
-        label="Password",
+        label=mark("Password"),
         widget=Widget.PASSWORD,
         allowed="one line of text; required with authentication",
         mail_key="MAIL_PASSWORD",
@@ -193,24 +207,28 @@ class MessagingSettings:
         None,
         clean=cleaners.email,
         section=Section.ADDRESSES,
-        label="Default To",
-        help="Gets every message whose recipient has no address, and the test message. "
-        "It should be read by somebody who can act on them.",
+        label=mark("Default To"),
+        help=mark(
+            "Gets every message whose recipient has no address, and the test message. "
+            "It should be read by somebody who can act on them."
+        ),
         command="Gets what has no other recipient.",
         allowed="a full or short address",
-        required="Enter the address for mail whose recipient has no address.",
+        required=mark("Enter the address for mail whose recipient has no address."),
         tested=True,
     )
     default_from: str | None = setting(
         None,
         clean=cleaners.email,
         section=Section.ADDRESSES,
-        label="Default From",
-        help="The address that your mail is sent from. Somebody must read this mailbox: "
-        "messages that cannot be delivered (bounces) come back to it.",
+        label=mark("Default From"),
+        help=mark(
+            "The address that your mail is sent from. Somebody must read this mailbox: "
+            "messages that cannot be delivered (bounces) come back to it."
+        ),
         command="Sends the mail, and gets what cannot be delivered.",
         allowed="a full or short address",
-        required="Enter the address that mail comes from. Somebody must read that mailbox.",
+        required=mark("Enter the address that mail comes from. Somebody must read that mailbox."),
         tested=True,
         mail_key="MAIL_DEFAULT_SENDER",
     )
@@ -218,9 +236,11 @@ class MessagingSettings:
         None,
         clean=cleaners.name,
         section=Section.ADDRESSES,
-        label="Name of the default From",
-        help="Shown with that address when a message comes from no user, such as “Acme Support”. "
-        "Leave it empty to show only the address.",
+        label=mark("Name of the default From"),
+        help=mark(
+            "Shown with that address when a message comes from no user, such as “Acme Support”. "
+            "Leave it empty to show only the address."
+        ),
         command="Shown with the default From.",
         allowed="a name; shown when From is the default From itself",
         unset="the name in `MAIL_DEFAULT_SENDER`, else none",
@@ -229,11 +249,11 @@ class MessagingSettings:
     from_policy: FromPolicy = setting(
         FromPolicy.CURRENT_USER,
         section=Section.FROM,
-        label="Messages come from",
-        help="Who is named as the author of a message.",
+        label=mark("Messages come from"),
+        help=mark("Who is named as the author of a message."),
         choices={
-            FromPolicy.CURRENT_USER: "the user who caused the message",
-            FromPolicy.DEFAULT_FROM: "always the default From address",
+            FromPolicy.CURRENT_USER: mark("the user who caused the message"),
+            FromPolicy.DEFAULT_FROM: mark("always the default From address"),
         },
         command="Who is named as the author.",
     )
@@ -241,9 +261,11 @@ class MessagingSettings:
         None,
         clean=cleaners.webhook,
         section=Section.ALERTS,
-        label="Webhook for alerts",
-        help="A web address that is told when mail is in trouble and when that is over: of a chat, "
-        "a pager or a monitor, which must not depend on this mail.",
+        label=mark("Webhook for alerts"),
+        help=mark(
+            "A web address that is told when mail is in trouble and when that is over: of a chat, "
+            "a pager or a monitor, which must not depend on this mail."
+        ),
         attributes={"inputmode": "url", "placeholder": "https://"},
         command="URL that is told of alerts.",
         allowed="an `https` URL, or an `http` URL of this machine",
@@ -252,9 +274,11 @@ class MessagingSettings:
         None,
         clean=_webhook_secret,
         section=Section.ALERTS,
-        label="Secret of the webhook",
-        help="Signs what is sent there, so that the receiver can tell it from a forgery. "
-        "It is used with this URL alone.",
+        label=mark("Secret of the webhook"),
+        help=mark(
+            "Signs what is sent there, so that the receiver can tell it from a forgery. "
+            "It is used with this URL alone."
+        ),
         widget=Widget.PASSWORD,
         allowed="one line of text; required with `alert_url`",
     )
@@ -262,8 +286,8 @@ class MessagingSettings:
         15,
         clean=cleaners.number(15, 10_080),
         section=Section.ALERTS,
-        label="Minutes that a message may wait",
-        help="There is an alert if one waits longer than that. 0 means never.",
+        label=mark("Minutes that a message may wait"),
+        help=mark("There is an alert if one waits longer than that. 0 means never."),
         attributes={"inputmode": "numeric", "maxlength": "6"},
         command="Minutes that a message may be overdue before there is an alert.",
         allowed="minutes, up to 10080; 0: no such alert",
@@ -272,8 +296,10 @@ class MessagingSettings:
         10,
         clean=cleaners.number(10, 100),
         section=Section.ALERTS,
-        label="Percent of failed messages",
-        help="There is an alert if so many of an hour's messages fail, or more. 0 means never.",
+        label=mark("Percent of failed messages"),
+        help=mark(
+            "There is an alert if so many of an hour's messages fail, or more. 0 means never."
+        ),
         attributes={"inputmode": "numeric", "maxlength": "3"},
         command="Percent of an hour's messages that fail when there is an alert.",
         allowed="1 to 100 percent; 0: no such alert",
@@ -282,8 +308,8 @@ class MessagingSettings:
         20,
         clean=cleaners.number(20, 100_000),
         section=Section.ALERTS,
-        label="Of how many messages at least",
-        help="With fewer in an hour there is no alert: their share says little.",
+        label=mark("Of how many messages at least"),
+        help=mark("With fewer in an hour there is no alert: their share says little."),
         attributes={"inputmode": "numeric", "maxlength": "6"},
         beside="alert_failures",
         command="Messages in an hour below which their share of failures is no alert.",
@@ -293,8 +319,8 @@ class MessagingSettings:
         14,
         clean=cleaners.number(14, 365),
         section=Section.ALERTS,
-        label="Days before a certificate ends",
-        help="There is an alert from then on, until it is renewed. 0 means never.",
+        label=mark("Days before a certificate ends"),
+        help=mark("There is an alert from then on, until it is renewed. 0 means never."),
         attributes={"inputmode": "numeric", "maxlength": "3"},
         command="Days before the end of a certificate when there is an alert.",
         allowed="days, up to 365; 0: no such alert",
@@ -303,9 +329,11 @@ class MessagingSettings:
         15,
         clean=cleaners.number(15, 1_440),
         section=Section.ALERTS,
-        label="Minutes between two probes",
-        help="If no mail has gone for so long, this application connects to the mail server and "
-        "logs in, without sending anything. 0 means never.",
+        label=mark("Minutes between two probes"),
+        help=mark(
+            "If no mail has gone for so long, this application connects to the mail server and "
+            "logs in, without sending anything. 0 means never."
+        ),
         attributes={"inputmode": "numeric", "maxlength": "4"},
         command="Minutes without mail after which the server is tried.",
         allowed="minutes, up to 1440; 0: no probes",
@@ -314,21 +342,24 @@ class MessagingSettings:
         None,
         clean=cleaners.certificate,
         section=Section.ADVANCED,
-        label="CA certificate",
-        help="Only for a server with a certificate of your own authority: paste the authority's "
-        "certificate, from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----.",
+        label=mark("CA certificate"),
+        help=mark(
+            "Only for a server with a certificate of your own authority: paste the authority's "
+            "certificate, from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE-----."
+        ),
         widget=Widget.AREA,
         attributes={"rows": "4", "spellcheck": "false"},
         command="Certificate of a private authority: @FILE, or its PEM text.",
         allowed="PEM text of a private certificate authority, or of several; "
         "only the certificates are kept",
-        part="CA certificate",
+        bound_to="ca_certificate",
+        part=mark("CA certificate"),
     )
     allow_unencrypted_auth: bool = setting(
         False,
         section=Section.ADVANCED,
-        label="Allow authentication without encryption",
-        help="Careful: without encryption, everybody on the way can read the password.",
+        label=mark("Allow authentication without encryption"),
+        help=mark("Careful: without encryption, everybody on the way can read the password."),
         command="Log in even without encryption.",
         tested=True,
     )
@@ -336,9 +367,11 @@ class MessagingSettings:
         None,
         clean=cleaners.helo,
         section=Section.ADVANCED,
-        label="Name of this machine",
-        help="How this machine introduces itself to the server. Leave it empty unless the server "
-        "complains about HELO or EHLO.",
+        label=mark("Name of this machine"),
+        help=mark(
+            "How this machine introduces itself to the server. Leave it empty unless the server "
+            "complains about HELO or EHLO."
+        ),
         command="How this machine introduces itself.",
         allowed="a host name",
         unset="this machine's full name, else the default From's domain",
@@ -348,8 +381,8 @@ class MessagingSettings:
         None,
         clean=cleaners.name,
         section=Section.ADVANCED,
-        label="Name of the sender",
-        help="Follows “via” when a message is sent on behalf of a user.",
+        label=mark("Name of the sender"),
+        help=mark("Follows “via” when a message is sent on behalf of a user."),
         command="Follows 'via' in From.",
         allowed='a name, for "Ada via …"',
         unset="the name of the Flask-Admin object",
@@ -359,9 +392,11 @@ class MessagingSettings:
         (),
         clean=cleaners.domains,
         section=Section.ADVANCED,
-        label="Other domains of your own",
-        help="Further domains that your server may send for, separated by commas. "
-        "The company domain and the default From's domain count anyway.",
+        label=mark("Other domains of your own"),
+        help=mark(
+            "Further domains that your server may send for, separated by commas. "
+            "The company domain and the default From's domain count anyway."
+        ),
         widget=Widget.LIST,
         command="Further domains of your own, separated by commas.",
         allowed="domains, separated by spaces or commas",
@@ -370,23 +405,25 @@ class MessagingSettings:
     foreign_sender: ForeignSender = setting(
         ForeignSender.VIA,
         section=Section.ADVANCED,
-        label="Users with an address elsewhere",
-        help="How to send for a user whose address is in none of your own domains.",
+        label=mark("Users with an address elsewhere"),
+        help=mark("How to send for a user whose address is in none of your own domains."),
         choices={
-            ForeignSender.VIA: "send via the default From address; answers go to the user",
-            ForeignSender.AS: "send as the user; the server must be allowed to do so",
+            ForeignSender.VIA: mark("send via the default From address; answers go to the user"),
+            ForeignSender.AS: mark("send as the user; the server must be allowed to do so"),
         },
         command="How users in other domains are named.",
     )
     on_ambiguous: OnAmbiguous = setting(
         OnAmbiguous.RETRY,
         section=Section.ADVANCED,
-        label="When nobody knows whether a message arrived",
-        help="What to do if the connection breaks after the whole message was handed over, "
-        "but before the server confirmed it.",
+        label=mark("When nobody knows whether a message arrived"),
+        help=mark(
+            "What to do if the connection breaks after the whole message was handed over, "
+            "but before the server confirmed it."
+        ),
         choices={
-            OnAmbiguous.RETRY: "send it again: twice is better than never",
-            OnAmbiguous.HOLD: "hold it until an administrator decides",
+            OnAmbiguous.RETRY: mark("send it again: twice is better than never"),
+            OnAmbiguous.HOLD: mark("hold it until an administrator decides"),
         },
         command="What to do when the server's last answer is lost.",
     )
@@ -394,8 +431,10 @@ class MessagingSettings:
         None,
         clean=cleaners.email,
         section=Section.OPERATION,
-        label="Divert all mail to",
-        help="For trying things out: every message goes to this address instead of its recipients.",
+        label=mark("Divert all mail to"),
+        help=mark(
+            "For trying things out: every message goes to this address instead of its recipients."
+        ),
         command="Send everything there instead.",
         allowed="a full or short address; all mail goes there",
     )
@@ -403,9 +442,11 @@ class MessagingSettings:
         None,
         clean=cleaners.name,
         section=Section.LOOK,
-        label="Header of messages",
-        help="Stands at the top of each message, such as the name of your company. "
-        "If it is empty, the name of the sender stands there.",
+        label=mark("Header of messages"),
+        help=mark(
+            "Stands at the top of each message, such as the name of your company. "
+            "If it is empty, the name of the sender stands there."
+        ),
         command="Stands at the top of each message with HTML.",
         allowed="one line of text",
         unset="the name of the sender",
@@ -414,9 +455,11 @@ class MessagingSettings:
         None,
         clean=cleaners.name,
         section=Section.LOOK,
-        label="Footer of messages",
-        help="Stands at the end of each message, such as the address of your company, or whom to "
-        "ask.",
+        label=mark("Footer of messages"),
+        help=mark(
+            "Stands at the end of each message, such as the address of your company, or whom to "
+            "ask."
+        ),
         command="Stands at the end of each message.",
         allowed="one line of text",
     )
@@ -424,9 +467,11 @@ class MessagingSettings:
         None,
         clean=cleaners.colour,
         section=Section.LOOK,
-        label="Colour of messages",
-        help="The colour of buttons, and of the line at the top: a # and six digits or letters "
-        "from a to f.",
+        label=mark("Colour of messages"),
+        help=mark(
+            "The colour of buttons, and of the line at the top: a # and six digits or letters "
+            "from a to f."
+        ),
         attributes={"placeholder": "#1f5fae"},
         command="Colour of buttons and of the line at the top.",
         allowed="`#` and six hexadecimal digits",
@@ -435,8 +480,8 @@ class MessagingSettings:
     paused: bool = setting(
         False,
         section=Section.OPERATION,
-        label="Pause sending",
-        help="Messages are kept, and are sent once you switch this off.",
+        label=mark("Pause sending"),
+        help=mark("Messages are kept, and are sent once you switch this off."),
         command="Keep messages, send none.",
         allowed="mail waits in the outbox",
     )
@@ -471,9 +516,7 @@ SETTINGS: Final[dict[str, Setting]] = {
 SECRETS: Final = tuple(n for n, entry in SETTINGS.items() if entry.widget is Widget.PASSWORD)
 ADDRESSES: Final = tuple(name for name, entry in SETTINGS.items() if entry.clean is cleaners.email)
 # What a password is bound to: field of the settings -> field of Destination.
-BOUND_TO: Final = {
-    name: entry.part.lower().replace(" ", "_") for name, entry in SETTINGS.items() if entry.part
-}
+BOUND_TO: Final = {name: entry.bound_to for name, entry in SETTINGS.items() if entry.bound_to}
 _WORDS: Final = {name: entry.kind for name, entry in SETTINGS.items() if entry.choices}
 _TUPLES: Final = tuple(name for name, entry in SETTINGS.items() if entry.kind is tuple)
 

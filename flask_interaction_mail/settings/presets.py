@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
+from ..language import gettext, mark
 from .relay import Encryption
 
 _FIELDS: Final = ("smtp_server", "smtp_port", "encryption", "use_authentication", "login")
-_MAILBOX: Final = "The full e-mail address of the mailbox."
-_ONE_MAILBOX: Final = (
+_MAILBOX: Final = mark("The full e-mail address of the mailbox.")
+_ONE_MAILBOX: Final = mark(
     "Mail leaves only from addresses of that mailbox: enter one as default From, and choose that "
     "messages always come from it."
 )
@@ -25,7 +26,8 @@ _ONE_MAILBOX: Final = (
 class Preset:
     """One provider: values for the form, and sentences for whoever fills in the rest.
 
-    A value that is None is left to the administrator; its hint says what to enter.
+    A value that is None is left to the administrator; its hint says what to enter. Sentences are
+    English here, and ``note`` and ``hints`` in the reader's language.
     """
 
     key: str
@@ -37,7 +39,7 @@ class Preset:
     use_authentication: bool | None = True
     login: str | None = None
     login_hint: str = ""
-    wants: str  # what else has to be done before mail leaves
+    wants: tuple[str, ...]  # what else has to be done before mail leaves
     missing: str = ""  # the way to log in that the provider asks for and this version lacks
 
     @property
@@ -55,22 +57,26 @@ class Preset:
     def hints(self) -> dict[str, str]:
         """What to enter in the fields that stay empty."""
         hints = {"smtp_server": self.server_hint, "login": self.login_hint}
-        return {name: hint for name, hint in hints.items() if hint}
+        return {name: gettext(hint) for name, hint in hints.items() if hint}
+
+    @property
+    def note(self) -> str:
+        """What else has to be done before mail leaves."""
+        return " ".join(map(gettext, self.wants))
 
 
-_SENDGRID: Final = (
+_SENDGRID: Final = mark(
     "The password is an API key with the permission to send mail. "
     "Mail leaves only from verified senders: authenticate your domain at SendGrid, or verify the "
     "default From address and choose that messages always come from it."
 )
-_MAILGUN: Final = (
+_MAILGUN: Final = mark(
     "Each sending domain has SMTP credentials of its own (Sending, Domain settings, "
     "SMTP credentials); an API key or the password of your account does not work. "
     "Verify the domain first: a sandbox domain reaches only recipients who agreed beforehand."
 )
-_ZOHO: Final = (
-    "With two-factor authentication, create an application-specific password and enter that one. "
-    f"{_ONE_MAILBOX}"
+_ZOHO: Final = mark(
+    "With two-factor authentication, create an application-specific password and enter that one."
 )
 
 _PRESETS: Final = (
@@ -80,25 +86,37 @@ _PRESETS: Final = (
     # https://techcommunity.microsoft.com/blog/exchange/updated-exchange-online-smtp-auth-basic-authentication-deprecation-timeline/4489835
     Preset(
         key="microsoft365",
-        name="Microsoft 365",
+        name=mark("Microsoft 365"),
         smtp_server="smtp.office365.com",
         login_hint=_MAILBOX,
-        wants="An administrator has to tick Authenticated SMTP for the mailbox (Users, Active "
-        "users, Mail, Manage email apps), and neither security defaults nor multi-factor "
-        f"authentication may forbid the login. {_ONE_MAILBOX}",
-        missing="From the end of December 2026, logins with a password are off by default; an "
-        "administrator can switch them on again. The login with OAuth that Microsoft wants "
-        "instead is not built into this version yet.",
+        wants=(
+            mark(
+                "An administrator has to tick Authenticated SMTP for the mailbox (Users, Active "
+                "users, Mail, Manage email apps), and neither security defaults nor multi-factor "
+                "authentication may forbid the login."
+            ),
+            _ONE_MAILBOX,
+        ),
+        missing=mark(
+            "From the end of December 2026, logins with a password are off by default; an "
+            "administrator can switch them on again. The login with OAuth that Microsoft wants "
+            "instead is not built into this version yet."
+        ),
     ),
     # 2026-11-29: https://support.google.com/a/answer/2956491
     Preset(
         key="google_relay",
-        name="Google Workspace (SMTP relay)",
+        name=mark("Google Workspace (SMTP relay)"),
         smtp_server="smtp-relay.gmail.com",
         use_authentication=False,
-        wants="An administrator has to set up the SMTP relay service (Apps, Google Workspace, "
-        "Gmail, Routing), and allow it for addresses in your domains and for the public IP "
-        "address of this machine. It needs no password then, and mail can come from each user.",
+        wants=(
+            mark(
+                "An administrator has to set up the SMTP relay service (Apps, Google Workspace, "
+                "Gmail, Routing), and allow it for addresses in your domains and for the public IP "
+                "address of this machine. It needs no password then, and mail can come from each "
+                "user."
+            ),
+        ),
     ),
     # 2026-11-29: https://knowledge.workspace.google.com/kb/how-to-generate-an-app-passwords-000009237
     # From memory: server and port (https://support.google.com/a/answer/176600), that passwords of
@@ -106,14 +124,20 @@ _PRESETS: Final = (
     # account's address (https://support.google.com/mail/answer/22370).
     Preset(
         key="google",
-        name="Google Workspace or Gmail (app password)",
+        name=mark("Google Workspace or Gmail (app password)"),
         smtp_server="smtp.gmail.com",
         login_hint=_MAILBOX,
-        wants="Switch 2-Step Verification on for the account, create an app password and enter "
-        "that one; an administrator may have to allow it. "
-        f"{_ONE_MAILBOX}",
-        missing="Google does not take the account's own password. The login with OAuth that "
-        "Google recommends is not built into this version yet.",
+        wants=(
+            mark(
+                "Switch 2-Step Verification on for the account, create an app password and enter "
+                "that one; an administrator may have to allow it."
+            ),
+            _ONE_MAILBOX,
+        ),
+        missing=mark(
+            "Google does not take the account's own password. The login with OAuth that "
+            "Google recommends is not built into this version yet."
+        ),
     ),
     # 2026-11-29: https://docs.aws.amazon.com/ses/latest/dg/smtp-connect.html
     # https://docs.aws.amazon.com/ses/latest/dg/smtp-credentials.html
@@ -121,104 +145,129 @@ _PRESETS: Final = (
     # The server has no value: a login of another region is refused like a wrong password.
     Preset(
         key="amazon_ses",
-        name="Amazon SES",
-        server_hint="The SMTP endpoint of your region, such as "
-        "email-smtp.eu-west-1.amazonaws.com; the SES console shows it under SMTP settings.",
-        login_hint="The SMTP user name from the SES console.",
-        wants="Create SMTP credentials in the SES console; they work in one region only, and AWS "
-        "access keys do not work. Verify the domain that mail comes from, and request production "
-        "access: in the sandbox only verified addresses get mail.",
+        name=mark("Amazon SES"),
+        server_hint=mark(
+            "The SMTP endpoint of your region, such as "
+            "email-smtp.eu-west-1.amazonaws.com; the SES console shows it under SMTP settings."
+        ),
+        login_hint=mark("The SMTP user name from the SES console."),
+        wants=(
+            mark(
+                "Create SMTP credentials in the SES console; they work in one region only, and AWS "
+                "access keys do not work. Verify the domain that mail comes from, and request "
+                "production access: in the sandbox only verified addresses get mail."
+            ),
+        ),
     ),
     # 2026-11-29: https://www.twilio.com/docs/sendgrid/for-developers/sending-email/integrating-with-the-smtp-api
     # https://www.twilio.com/docs/sendgrid/api-reference/senders
     Preset(
         key="sendgrid",
-        name="SendGrid",
+        name=mark("SendGrid"),
         smtp_server="smtp.sendgrid.net",
         login="apikey",
-        wants=_SENDGRID,
+        wants=(_SENDGRID,),
     ),
     # 2026-11-29: https://www.twilio.com/docs/sendgrid/data-residency/migrate-subusers
     # From memory: the name of the server.
     Preset(
         key="sendgrid_eu",
-        name="SendGrid (EU)",
+        name=mark("SendGrid (EU)"),
         smtp_server="smtp.eu.sendgrid.net",
         login="apikey",
-        wants=f"{_SENDGRID} Key and domain have to belong to an EU subuser.",
+        wants=(_SENDGRID, mark("Key and domain have to belong to an EU subuser.")),
     ),
     # 2026-11-29: https://documentation.mailgun.com/docs/mailgun/user-manual/sending-messages/send-smtp
     # https://documentation.mailgun.com/docs/mailgun/user-manual/smtp-protocol/smtp-relay
     Preset(
         key="mailgun",
-        name="Mailgun (US)",
+        name=mark("Mailgun (US)"),
         smtp_server="smtp.mailgun.org",
-        login_hint="The SMTP user of the sending domain, such as postmaster@mg.example.com.",
-        wants=_MAILGUN,
+        login_hint=mark("The SMTP user of the sending domain, such as postmaster@mg.example.com."),
+        wants=(_MAILGUN,),
     ),
     # 2026-11-29: https://documentation.mailgun.com/docs/mailgun/api-reference (regions)
     # https://cloud.google.com/compute/docs/tutorials/sending-mail/using-mailgun (the server)
     Preset(
         key="mailgun_eu",
-        name="Mailgun (EU)",
+        name=mark("Mailgun (EU)"),
         smtp_server="smtp.eu.mailgun.org",
-        login_hint="The SMTP user of the sending domain, such as postmaster@mg.example.com.",
-        wants=_MAILGUN,
+        login_hint=mark("The SMTP user of the sending domain, such as postmaster@mg.example.com."),
+        wants=(_MAILGUN,),
     ),
     # 2026-11-29: https://postmarkapp.com/support/article/811-what-are-the-smtp-details-api-tokens-i-should-be-using
     # https://postmarkapp.com/support/article/1084-how-does-the-account-approval-process-work
     # https://postmarkapp.com/developer/user-guide/managing-your-account/managing-sender-signatures
     Preset(
         key="postmark",
-        name="Postmark",
+        name=mark("Postmark"),
         smtp_server="smtp.postmarkapp.com",
-        login_hint="The API token of your Postmark server.",
-        wants="The password is the same API token again. Verify the domain that mail comes from, "
-        "and request approval: until then mail reaches only your own verified domains.",
+        login_hint=mark("The API token of your Postmark server."),
+        wants=(
+            mark(
+                "The password is the same API token again. Verify the domain that mail comes from, "
+                "and request approval: until then mail reaches only your own verified domains."
+            ),
+        ),
     ),
     # 2026-11-29: https://www.zoho.com/mail/help/zoho-smtp.html (an older state of it)
     # From memory: smtppro for paid plans, and the servers of the regions.
     Preset(
         key="zoho",
-        name="Zoho Mail",
+        name=mark("Zoho Mail"),
         smtp_server="smtppro.zoho.com",
         smtp_port=465,
         encryption=Encryption.TLS,
         login_hint=_MAILBOX,
-        wants=f"{_ZOHO} Without a paid plan, the server is smtp.zoho.com. In other regions it ends "
-        "like the address at which you log in to Zoho, such as smtppro.zoho.in.",
+        wants=(
+            _ZOHO,
+            _ONE_MAILBOX,
+            mark(
+                "Without a paid plan, the server is smtp.zoho.com. In other regions it ends "
+                "like the address at which you log in to Zoho, such as smtppro.zoho.in."
+            ),
+        ),
     ),
     # 2026-11-29: as above
     Preset(
         key="zoho_eu",
-        name="Zoho Mail (EU)",
+        name=mark("Zoho Mail (EU)"),
         smtp_server="smtppro.zoho.eu",
         smtp_port=465,
         encryption=Encryption.TLS,
         login_hint=_MAILBOX,
-        wants=f"{_ZOHO} Without a paid plan, the server is smtp.zoho.eu.",
+        wants=(_ZOHO, _ONE_MAILBOX, mark("Without a paid plan, the server is smtp.zoho.eu.")),
     ),
     # 2026-11-29: https://www.fastmail.com/help/technical/servernamesandports.html
     # https://www.fastmail.help/hc/en-us/articles/1500000280401
     # TLS only: that page has no STARTTLS.
     Preset(
         key="fastmail",
-        name="Fastmail",
+        name=mark("Fastmail"),
         smtp_server="smtp.fastmail.com",
         smtp_port=465,
         encryption=Encryption.TLS,
         login_hint=_MAILBOX,
-        wants="Create an app password in the settings of Fastmail and enter that one; your own "
-        f"password does not work. {_ONE_MAILBOX}",
+        wants=(
+            mark(
+                "Create an app password in the settings of Fastmail and enter that one; your own "
+                "password does not work."
+            ),
+            _ONE_MAILBOX,
+        ),
     ),
     Preset(
         key="own",
-        name="A mail server of your own",
-        server_hint="Its name or IP address, such as mail.example.com.",
+        name=mark("A mail server of your own"),
+        server_hint=mark("Its name or IP address, such as mail.example.com."),
         use_authentication=None,
-        login_hint="Often the full e-mail address of the mailbox.",
-        wants="Your IT department knows the server and whether it wants a login. A server that "
-        "takes mail from your own network without one often listens on port 25.",
+        login_hint=mark("Often the full e-mail address of the mailbox."),
+        wants=(
+            mark(
+                "Your IT department knows the server and whether it wants a login. A server that "
+                "takes mail from your own network without one often listens on port 25."
+            ),
+        ),
     ),
 )
 

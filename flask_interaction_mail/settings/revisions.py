@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from ..errors import SettingsConflict
+from ..language import gettext
 from ..logs import log
 from ..storage.tables import REVISION
 from ..storage.transactions import Transactions
@@ -141,12 +142,17 @@ def conflict(newest: Stored) -> SettingsConflict:
     """The error of a save whose base is older than ``newest``."""
     if not newest.revision:
         return SettingsConflict(
-            "The settings that you began with are gone from the database. Nothing was saved: "
-            "open the page again and check what is in force."
+            gettext(
+                "The settings that you began with are gone from the database. Nothing was saved: "
+                "open the page again and check what is in force."
+            )
         )
-    when = f"{newest.at:%Y-%m-%d %H:%M} UTC"
     return SettingsConflict(
-        f"{newest.by or 'Somebody'} saved other settings on {when}, after you opened these. "
-        "Nothing of yours was saved, and nothing of theirs was overwritten: open the page again, "
-        "check what is in force, and make your changes there."
+        gettext(
+            "%(who)s saved other settings on %(when)s, after you opened these. "
+            "Nothing of yours was saved, and nothing of theirs was overwritten: open the page "
+            "again, check what is in force, and make your changes there.",
+            who=newest.by or gettext("Somebody"),
+            when=f"{newest.at:%Y-%m-%d %H:%M} UTC",
+        )
     )

@@ -7,11 +7,12 @@ from typing import Final
 
 from .. import addresses, language
 from ..errors import AddressError
+from ..language import gettext, mark
 from .certificates import canonical_pem, is_readable_pem
 from .model import ADDRESSES, SETTINGS, MessagingSettings, Origin, PasswordState
 from .relay import Encryption
 
-_NO_SIGNATURE: Final = (
+_NO_SIGNATURE: Final = mark(
     "Enter the secret that signs what is sent to this webhook. "
     "One that was stored for another URL is not used with this one."
 )
@@ -35,18 +36,18 @@ def problems(
     ``password``, ``origin`` (of the password) and ``unbound`` are as in ``InForce``.
     """
     found = {
-        name: setting.required
+        name: gettext(setting.required)
         for name, setting in SETTINGS.items()
         if setting.required and not getattr(settings, name)
     }
     found |= _incomplete_addresses(settings)
     if settings.ca_certificate and not is_readable_pem(canonical_pem(settings.ca_certificate)):
-        found["ca_certificate"] = (
+        found["ca_certificate"] = gettext(
             "The CA certificate cannot be read, so nothing is sent: "
             "paste the whole text again, or empty the field."
         )
     if settings.alert_url and not settings.alert_secret:
-        found["alert_secret"] = _NO_SIGNATURE
+        found["alert_secret"] = gettext(_NO_SIGNATURE)
     if settings.use_authentication:
         found |= _authentication(settings)
         if password is not PasswordState.USABLE:
@@ -58,33 +59,43 @@ def password_advice(
     state: PasswordState, *, origin: Origin = Origin.STORED, unbound: Collection[str] = ()
 ) -> str:
     """Why the password cannot be used, and what to do; "" if it can."""
-    other = " and ".join(SETTINGS[name].part for name in unbound) or "connection"
     match state, origin:
         case PasswordState.USABLE, _:
             return ""
         case PasswordState.NONE, _:
-            return "Enter the password that belongs to the login."
+            return gettext("Enter the password that belongs to the login.")
         case PasswordState.UNREADABLE, _:
-            return (
+            return gettext(
                 "The stored password cannot be read with the secret key of this application. "
                 "Enter it again, or restore the former key."
             )
         case _, Origin.OVERRIDE:
-            return (
+            return gettext(
                 "Password needed for this server: the password in INTERACTION_MAIL_OVERRIDES is "
                 "used only with a connection that is set beside it. "
-                f"Set {', '.join(unbound) or 'the connection'} there too."
+                "Set %(names)s there too.",
+                names=", ".join(unbound) or gettext("the connection"),
             )
         case _, Origin.CONFIG:
-            return (
-                f"Password needed for this server: MAIL_PASSWORD is for another {other}. "
-                "Enter the password that belongs to this one."
+            return gettext(
+                "Password needed for this server: MAIL_PASSWORD is for another %(parts)s. "
+                "Enter the password that belongs to this one.",
+                parts=_parts(unbound),
             )
         case _:
-            return (
-                f"Password needed for this server: the stored one was entered for another {other}. "
-                "Enter the password that belongs to this one."
+            return gettext(
+                "Password needed for this server: the stored one was entered for another "
+                "%(parts)s. Enter the password that belongs to this one.",
+                parts=_parts(unbound),
             )
+
+
+def _parts(unbound: Collection[str]) -> str:
+    """The parts of the connection that these settings are, as a list in words."""
+    first, *others = [gettext(SETTINGS[name].part) for name in unbound] or [gettext("connection")]
+    for other in others:
+        first = gettext("%(first)s and %(other)s", first=first, other=other)
+    return first
 
 
 def _incomplete_addresses(settings: MessagingSettings) -> dict[str, str]:
@@ -100,16 +111,16 @@ def _incomplete_addresses(settings: MessagingSettings) -> dict[str, str]:
             except AddressError as error:
                 found[name] = language.translated(error)
             if name == "default_from" and addresses.needs_smtputf8(email):
-                found[name] = addresses.ASCII_ONLY
+                found[name] = gettext(addresses.ASCII_ONLY)
     return found
 
 
 def _authentication(settings: MessagingSettings) -> dict[str, str]:
     found = {}
     if not settings.login:
-        found["login"] = "Enter the login, or switch SMTP authentication off."
+        found["login"] = gettext("Enter the login, or switch SMTP authentication off.")
     if settings.encryption is Encryption.NONE and not settings.allow_unencrypted_auth:
-        found["encryption"] = (
+        found["encryption"] = gettext(
             "Choose STARTTLS or TLS: without encryption others could read the password. "
             "If the network is safe, allow authentication without encryption under Advanced."
         )

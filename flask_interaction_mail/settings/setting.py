@@ -38,7 +38,8 @@ class Setting(NamedTuple):
     """One setting: its values and every text about it.
 
     The form, the options of ``settings set``, overrides, revisions and ``docs/settings.md`` are
-    made from it. Texts are in English; the page translates ``label``, ``help`` and ``choices``.
+    made from it. Texts are in English, and translated where an administrator reads them, but for
+    ``command``, ``allowed`` and ``unset``.
     """
 
     default: object
@@ -60,8 +61,9 @@ class Setting(NamedTuple):
 
     # Rules and groups
     required: str = ""  # what to enter if it is empty; "" if it may be empty
-    part: str = ""  # of the connection that a password is bound to: "server", "CA certificate"
-    tested: bool = False  # whether a test's result depends on it; it always does on a ``part``
+    bound_to: str = ""  # the field of ``Destination`` that a password is bound to
+    part: str = ""  # the name of that in sentences about the password
+    tested: bool = False  # whether a test's result depends on it; it always does on ``bound_to``
     mail_key: str = ""  # the Flask-Mail key that also sets it
 
     @property

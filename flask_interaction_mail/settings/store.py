@@ -15,6 +15,7 @@ import sqlalchemy as sa
 
 from .. import clock
 from ..errors import SecretUnreadable, SettingsError
+from ..language import gettext
 from ..logs import log
 from ..storage.transactions import Transactions
 from .fields import clean_all, shielded
@@ -141,7 +142,8 @@ class SettingsStore:
         """
         old = self._rows.get(revision)
         if old is None:
-            raise SettingsError({"revision": f"there is no revision {revision}"})
+            text = gettext("there is no revision %(number)s", number=revision)
+            raise SettingsError({"revision": text})
         _refuse_problems(self._draft(old, {}), *SECRETS)
         restored = replace(
             old,
@@ -223,7 +225,7 @@ class SettingsStore:
         try:
             return self.keyring.seal(password, drafted.settings.destination)
         except SecretUnreadable as error:
-            raise SettingsError({"password": str(error)}) from error
+            raise SettingsError({"password": gettext(str(error))}) from error
 
     def _sealed_alerts(self, values: Mapping[str, object], drafted: InForce) -> str | None:
         if not isinstance(secret := values.get("alert_secret"), Secret):
@@ -231,7 +233,7 @@ class SettingsStore:
         try:
             return self.keyring.seal_bound(BoundSecret(secret, drafted.settings.alert_url))
         except SecretUnreadable as error:
-            raise SettingsError({"alert_secret": str(error)}) from error
+            raise SettingsError({"alert_secret": gettext(str(error))}) from error
 
     def _resealed(self, secret: str | None) -> str | None:
         # Under the newest key, or a rotation that is running would miss the new row.

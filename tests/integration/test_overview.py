@@ -9,6 +9,7 @@ from flask import Flask
 
 from flask_interaction_mail import clock, send_notification
 from flask_interaction_mail.admin.state_line import who_delivers
+from flask_interaction_mail.admin.texts import time
 from flask_interaction_mail.config import DeliveryMode
 from flask_interaction_mail.monitoring.overview import Overview, overview
 from flask_interaction_mail.outbox.presence import How, Presence
@@ -111,4 +112,5 @@ def test_it_says_who_delivers(
     now = Overview(at_work=at_work, called=called, broken=None, oldest=None, attention=0)
     with Flask(__name__).app_context():
         told = who_delivers(DeliveryMode(mode), now.at_work, now.called)
-    assert told == (text, fine, at)
+        when = f" {time(at)}" if at else ""
+    assert told == (f"{text}{when}", fine)

@@ -38,7 +38,7 @@ MUTATIONS = (
        "if getattr(bound_to, part) != getattr(destination, part)", "if False",
        GROUP),
     _m("T1", "the CA certificate belongs to the connection", "settings/model.py",
-       '        part="CA certificate",\n', "",
+       '        bound_to="ca_certificate",\n', "",
        GROUP),
     _m("T1", "a changed connection is not saved without its password", "settings/rules.py",
        "if password is not PasswordState.USABLE:", "if password is PasswordState.NONE:",

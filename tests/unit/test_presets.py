@@ -58,7 +58,7 @@ def test_a_password_is_never_sent_in_the_clear(preset: Preset):
 @each
 def test_a_server_is_a_full_name(preset: Preset):
     """Also the examples in its sentences: each can be entered as it is."""
-    text = f"{preset.server_hint} {preset.wants}"
+    text = f"{preset.server_hint} {preset.note}"
     servers = re.findall(r"(?<!@)\b(?:e?mail|smtp)[\w-]*(?:\.[\w-]+)*\.(?:com|in|eu)\b", text)
     for server in [preset.smtp_server or "mail.example.com", *servers]:
         assert clean_all({"smtp_server": server}) == {"smtp_server": server}
@@ -70,7 +70,7 @@ def test_a_server_is_a_full_name(preset: Preset):
 def test_texts_are_sentences(preset: Preset):
     """From a capital to a full stop, with single spaces."""
     assert preset.wants
-    for text in (preset.wants, preset.missing, preset.server_hint, preset.login_hint):
+    for text in (*preset.wants, preset.missing, preset.server_hint, preset.login_hint):
         assert re.fullmatch(r"(\w\S*( \S+)*\.)?", text)
         assert text[:1] == text[:1].upper()
 

@@ -68,7 +68,10 @@
       added(now);
     });
     var range = document.getElementById("im-range"), end = fresh.getElementById("im-range");
-    if (range && end) { range.textContent = range.textContent.split("–")[0] + "–" + end.textContent.split("–")[1]; }
+    if (range && end) {
+      end.querySelector("[data-im-first]").textContent = range.querySelector("[data-im-first]").textContent;
+      put(range, end);
+    }
     if (rest) { put(document.getElementById("im-rest"), rest); }
   }
 
@@ -172,7 +175,7 @@
         for (var piece = await reader.read(); !piece.done; piece = await reader.read()) {
           parts.push(piece.value);
           piece.value.forEach(function (byte) { lines += byte === 10 ? 1 : 0; });
-          count.textContent = link.getAttribute("data-im-export") + " " + Math.max(lines - 1, 0).toLocaleString();
+          count.textContent = link.getAttribute("data-im-export").replace("%(count)s", Math.max(lines - 1, 0).toLocaleString());
         }
         var file = document.createElement("a");
         file.href = URL.createObjectURL(new Blob(parts, { type: "text/csv" }));
