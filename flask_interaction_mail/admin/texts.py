@@ -9,9 +9,10 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
 from flask import current_app, has_request_context, request
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
-from .. import clock
+from .. import clock, language
+from ..language import gettext as gettext
 from ..settings.model import PasswordState
 from ..values import Reason, Status
 
@@ -232,16 +233,24 @@ def sentence(label: str, text: str) -> str:
     return text if text.endswith((".", "!", "?", ":")) else f"{text}."
 
 
-def gettext(text: str, **values: Any) -> str:
-    """``text`` in the visitor's language if the host uses Flask-Babel, else unchanged.
+def page_gettext(text: str, **values: Any) -> Markup:
+    """``gettext`` for pages: all is escaped except values that are markup already.
 
-    Flask-Admin's own function fails where Flask-Babel is installed but not in use.
+    Flask-Admin's layouts ask here for their own texts, too. Its function fails where Flask-Babel
+    is installed but not in use.
     """
-    if "babel" in current_app.extensions:
+    said = gettext(text)
+    if "babel" in current_app.extensions and not language.is_known(text):
         from flask_admin.babel import gettext as translate
 
-        return str(translate(text, **values))
-    return text % values if values else text
+        said = str(translate(text))
+    return escape(said) % values if values else escape(said)
+
+
+def page_ngettext(one: str, many: str, count: int, **values: Any) -> Markup:
+    """``ngettext`` for pages, which escapes as ``page_gettext`` does."""
+    said = escape(language.plural(one, many, count))
+    return said % {"count": language.number(count), **values}
 
 
 def reader_zone() -> tzinfo:
