@@ -86,7 +86,7 @@ class PanelView(BaseView):
 
     def _run_view(self, fn: Any, *args: Any, **kwargs: Any) -> Response:
         try:
-            return make_response(fn(self, *args, **kwargs))
+            return visitor_language.kept(make_response(fn(self, *args, **kwargs)), state())
         except TablesMissing as error:
             text = self.render("interaction_mail/admin/problem.html", text=str(error))
             return make_response(text, 503)

@@ -1,15 +1,16 @@
 """The language of a page: the one that Flask-Babel chooses for its visitor, where a host uses it.
 
-It is spoken from the first look at a request to its teardown, which is after the last piece of a
-streamed page.
+It is spoken from the first look at a request to its teardown, and once more while a streamed page
+is read.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from typing import Final
+from typing import Any, Final
 
-from flask import request
+from flask import Response, request
 
 from .. import language
 from ..state import State
@@ -27,6 +28,20 @@ def begin(state: State) -> None:
 def end(_error: BaseException | None) -> None:
     """Speak what was spoken before."""
     request.environ.pop(_KEY, ExitStack()).close()
+
+
+def kept(response: Response, state: State) -> Response:
+    """``response``, whose pieces are made in the language that is spoken now, if it is streamed."""
+    if response.is_streamed:
+        pieces = response.response
+        response.call_on_close(getattr(pieces, "close", lambda: None))
+        response.response = _spoken(pieces, language.spoken(), state.translations)
+    return response
+
+
+def _spoken(pieces: Iterable[Any], tag: str, translations: Sequence[str]) -> Iterator[Any]:
+    with language.speaking(tag, *translations):
+        yield from pieces
 
 
 def _chosen(state: State) -> str | None:
