@@ -30,12 +30,12 @@ _KEYWORDS: Final[dict[str, Any]] = {
 _HEADER: Final = frozenset(
     ("MIME-Version", "Content-Type", "Content-Transfer-Encoding", "Language", "Plural-Forms")
 )
-_AT: Final = datetime(2026, 1, 1, tzinfo=UTC)
+_AT: Final = datetime(2026, 1, 1, tzinfo=UTC)  # a date has to be given for compiled ones
 
 
 def extracted(*folders: str) -> Catalog:
     """The texts of the package; with ``folders``, only those of files whose paths begin so."""
-    catalog = Catalog(charset="utf-8", fuzzy=False, creation_date=_AT)
+    catalog = Catalog(charset="utf-8", fuzzy=False)
     found = extract_from_dir(
         PACKAGE, _READ, _STRICT, _KEYWORDS, ["Translators:"], strip_comment_tags=True
     )
@@ -56,7 +56,9 @@ def updated(path: Path, template: Catalog) -> Catalog:
 def read(path: Path) -> Catalog:
     """The catalogue in the file ``path``, named after its language."""
     with path.open("rb") as file:
-        return read_po(file, locale=path.parents[1].name)
+        catalog = read_po(file, locale=path.parents[1].name)
+    catalog.creation_date = catalog.revision_date = _AT
+    return catalog
 
 
 def catalogues() -> list[Path]:
