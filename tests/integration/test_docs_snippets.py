@@ -338,6 +338,6 @@ def test_a_hosts_template_has_texts_in_the_readers_language(tmp_path: Path) -> N
             user = Party("<Ada>", "ada", locale="de")
             told = {"user": user, "count": 1234}
             send_notification(user, template="done", context=told)
-            (row,) = host.rows()
+        (row,) = host.rows()
     assert b"Dear &lt;Ada&gt;," in row.content
     assert b"1.234 contacts came in." in row.content
