@@ -50,6 +50,10 @@ def updated(path: Path, template: Catalog) -> Catalog:
     catalog = read(path)
     catalog.update(template, no_fuzzy_matching=True)
     catalog.obsolete.clear()
+    for message in catalog:
+        if message.fuzzy:  # it has got plural forms, or lost them
+            message.flags.discard("fuzzy")
+            message.string = ("",) * catalog.num_plurals if message.pluralizable else ""
     return catalog
 
 
@@ -58,6 +62,15 @@ def read(path: Path) -> Catalog:
     with path.open("rb") as file:
         catalog = read_po(file, locale=path.parents[1].name)
     catalog.creation_date = catalog.revision_date = _AT
+    return catalog
+
+
+def _translated(catalog: Catalog) -> Catalog:
+    """``catalog`` without texts that have no translation, of which Babel would write the English."""
+    for message in list(catalog):
+        forms = message.string if message.pluralizable else (message.string,)
+        if message.id and not all(forms):
+            catalog.delete(message.id)
     return catalog
 
 
@@ -88,7 +101,7 @@ def main() -> None:
     for path in catalogues():
         path.write_bytes(written(updated(path, template)))
         with path.with_suffix(".mo").open("wb") as file:
-            write_mo(file, read(path))
+            write_mo(file, _translated(read(path)))
 
 
 if __name__ == "__main__":
