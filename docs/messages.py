@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -36,13 +37,19 @@ _AT: Final = datetime(2026, 1, 1, tzinfo=UTC)  # a date has to be given for comp
 def extracted(*folders: str) -> Catalog:
     """The texts of the package; with ``folders``, only those of files whose paths begin so."""
     catalog = Catalog(charset="utf-8", fuzzy=False)
-    found = extract_from_dir(
-        PACKAGE, _READ, _STRICT, _KEYWORDS, ["Translators:"], strip_comment_tags=True
-    )
-    for path, _, text, comments, _ in found:
+    for path, _, text, comments, _ in _found():
         if path.startswith(folders or ""):
             catalog.add(text, auto_comments=comments)
     return catalog
+
+
+@cache
+def _found() -> list[tuple[Any, ...]]:
+    return list(
+        extract_from_dir(
+            PACKAGE, _READ, _STRICT, _KEYWORDS, ["Translators:"], strip_comment_tags=True
+        )
+    )
 
 
 def updated(path: Path, template: Catalog) -> Catalog:
@@ -66,7 +73,7 @@ def read(path: Path) -> Catalog:
 
 
 def _translated(catalog: Catalog) -> Catalog:
-    """``catalog`` without texts that have no translation, of which Babel would write the English."""
+    """``catalog`` without untranslated texts: of plural ones Babel would write the English."""
     for message in list(catalog):
         forms = message.string if message.pluralizable else (message.string,)
         if message.id and not all(forms):
