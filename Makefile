@@ -23,7 +23,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help bench coverage demo test lint layers format unit integration celery mutants browser servers node-servers docs \
-	requirements settings shape wheel clean
+	messages requirements settings shape wheel clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -86,6 +86,9 @@ requirements: $(VENV)/.test ## write docs/requirements.md from the names of the 
 
 settings: $(VENV)/.test ## write the table of docs/settings.md from the settings
 	$(BIN)/python docs/settings.py
+
+messages: $(VENV)/.test ## collect the texts, bring the catalogues up to date and compile them
+	$(BIN)/python docs/messages.py
 
 shape: $(VENV)/.test ## the package in figures: modules, chains, circles, sizes; draws its layers and tables for the docs
 	$(BIN)/python docs/shape.py --write

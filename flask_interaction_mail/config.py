@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from os import PathLike
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -80,6 +81,7 @@ class Config(NamedTuple):
     deny_networks: tuple[Network, ...] = ()  # where no connection is made to
     deny_ports: frozenset[int] = frozenset()
     name_servers: tuple[tuple[str, int], ...] = ()  # IP address and port; () for the system's
+    translations: tuple[str, ...] = ("translations",)  # folders with catalogues of the host
     health_token: Secret | None = None  # of monitors; None: the page is closed
     celery: Any = None  # the Celery object, or "package.module:name"
 
@@ -212,6 +214,14 @@ def _name_server(raw: object) -> tuple[str, int]:
     return str(ipaddress.ip_address(address)), _port(port)
 
 
+def _folders(key: str, raw: object) -> tuple[str, ...]:
+    given = raw if isinstance(raw, list | tuple) else (raw,)
+    if not all(isinstance(folder, str | PathLike) for folder in given):
+        text = f'must be a folder such as "translations", or a list of folders, not {raw!r}'
+        raise SettingsError({key: text})
+    return tuple(map(str, given))
+
+
 def _setting(key: str, raw: object) -> object:
     """The value of the setting that the key is named after."""
     name = key.removeprefix(PREFIX).lower()
@@ -267,6 +277,7 @@ _PARSERS: Final[dict[str, Callable[[str, object], object]]] = {
     "deny_networks": _networks,
     "deny_ports": _ports,
     "name_servers": _name_servers,
+    "translations": _folders,
     "health_token": _token,
     **dict.fromkeys(ALERTS, _setting),
     "celery": lambda _key, raw: raw,  # looked at when it is needed: Celery is an extra

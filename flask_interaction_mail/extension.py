@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -157,6 +158,7 @@ class InteractionMail:
             )
         _check_default_bind(app, database)
         config = parse(app.config)
+        _check_translations(app, config)
         if config.delivery is DeliveryMode.CELERY:
             _import_celery()
         return _state(
@@ -227,6 +229,16 @@ def _dialects(app: Flask) -> Iterable[str]:
     uri = app.config.get("SQLALCHEMY_DATABASE_URI")
     own = tables.FITTED if uri is None else (sa.make_url(uri).get_backend_name(),)
     return tables.FITTED if "alembic" in sys.modules else own
+
+
+def _check_translations(app: Flask, config: Config) -> None:
+    """Refuse a folder that is not there; only the default need not be."""
+    root = Path(app.root_path)
+    missing = [folder for folder in config.translations if not (root / folder).is_dir()]
+    if missing and config.translations != Config().translations:
+        raise InteractionMailError(
+            f"INTERACTION_MAIL_TRANSLATIONS: there is no folder {missing[0]!r} in {root}"
+        )
 
 
 def _check_default_bind(app: Flask, db: SQLAlchemy) -> None:

@@ -8,18 +8,33 @@ What is stored or logged is never translated.
 from __future__ import annotations
 
 import gettext as library
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
+
+from .logs import log
 
 DOMAIN: Final = "interaction_mail"
 SOURCE: Final = "en"
-_FOLDER: Final = Path(__file__).parent / "translations"
-_ENGLISH: Final = library.NullTranslations()
-_spoken: ContextVar[library.NullTranslations] = ContextVar("interaction_mail_language")
+FOLDER: Final = Path(__file__).parent / "translations"
+_FILE: Final = f"LC_MESSAGES/{DOMAIN}.mo"
+# Such as de, de-AT, zh_Hans_TW; what follows in a POSIX name, as in de_DE.UTF-8, is left out.
+_LOCALE: Final = re.compile(r"([A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3})(?:[.@].*)?", re.DOTALL)
+_PLACE: Final = re.compile(r"%\(\w+\)s|\{\w*\}")
+_FORMATTING: Final = re.compile("[%{}]")
+
+
+class _Language(NamedTuple):
+    tag: str
+    catalogue: library.NullTranslations
+
+
+_ENGLISH: Final = _Language(SOURCE, library.NullTranslations())
+_spoken: ContextVar[_Language] = ContextVar("interaction_mail_language", default=_ENGLISH)
 
 
 def mark(text: str, **values: Any) -> str:
@@ -33,7 +48,9 @@ def mark(text: str, **values: Any) -> str:
 
 def gettext(text: str, **values: Any) -> str:
     """``text`` in the reader's language, with ``values`` in the places of its ``%(name)s``."""
-    said = _spoken.get(_ENGLISH).gettext(text) if text else text
+    said = _spoken.get().catalogue.gettext(text) if text else text
+    if said is not text and not _fits(said, text):
+        said = text
     return said % values if values else said
 
 
@@ -75,28 +92,125 @@ def translated(said: object) -> str:
 
 def ngettext(one: str, many: str, count: int, **values: Any) -> str:
     """The form of a text for ``count``, which ``%(count)s`` shows."""
-    return _spoken.get(_ENGLISH).ngettext(one, many, count) % {"count": f"{count:,}", **values}
+    return plural(one, many, count) % {"count": number(count), **values}
+
+
+def plural(one: str, many: str, count: int) -> str:
+    """The form of a text for ``count``, with the places of its values."""
+    english = one if count == 1 else many
+    said = _spoken.get().catalogue.ngettext(one, many, count)
+    if said is not english and not _fits(said, one, many):
+        said = english
+    return said
+
+
+def is_known(text: str) -> bool:
+    """Whether the reader's language has a text of its own for ``text``."""
+    return _spoken.get().catalogue.gettext(text) is not text
+
+
+def number(value: float, form: str = ",") -> str:
+    """``value`` with the separators of the reader's language; ``form`` is that of ``format``."""
+    # Translators: a number as your language writes it, with its separators.
+    pattern = re.fullmatch(r"1(.?)234(.)5", gettext("1,234.5"))
+    written = format(value, form)
+    if pattern is None or pattern[0] == "1,234.5":
+        return written
+    return written.translate({ord(","): pattern[1], ord("."): pattern[2]})
+
+
+def spoken() -> str:
+    """The language in which texts are said, as HTML names it: ``de``, ``pt-BR``."""
+    return _spoken.get().tag
 
 
 @contextmanager
 def speaking(locale: str | None, *folders: str) -> Iterator[None]:
     """Say texts in ``locale`` meanwhile, such as ``de`` or ``pt_BR``; None is English.
 
-    The catalogues of a host in ``folders`` come before ours. A language without a catalogue is
-    English.
+    The catalogues of a host in ``folders`` come before ours. A text without a translation is said
+    as in the language without its region, at last in English.
     """
-    token = _spoken.set(_catalogues(locale or SOURCE, folders))
+    token = _spoken.set(_language(locale or SOURCE, folders))
     try:
         yield
     finally:
         _spoken.reset(token)
 
 
-@cache
-def _catalogues(locale: str, folders: tuple[str, ...]) -> library.NullTranslations:
+def available(*folders: str) -> list[str]:
+    """The languages that there are catalogues for in ``folders`` and ours, English among them."""
+    found = {
+        path.parents[1].name
+        for folder in (*folders, str(FOLDER))
+        for path in Path(folder).glob(f"*/{_FILE}")
+    }
+    return sorted({SOURCE, *(name.replace("_", "-") for name in found if _forms(name))})
+
+
+def name_of(locale: str, *folders: str) -> str:
+    """The name of the language in the language itself, such as ``Deutsch``; else ``locale``."""
+    with speaking(locale, *folders):
+        # Translators: the name of your language, in your language.
+        name = gettext("English")
+        return name if spoken() == SOURCE or is_known("English") else locale
+
+
+@lru_cache(maxsize=64)  # locales may come from anywhere
+def _language(locale: str, folders: tuple[str, ...]) -> _Language:
+    found = [
+        (form, catalogue)
+        for form in dict.fromkeys((*_forms(locale), SOURCE))
+        for folder in (*folders, str(FOLDER))
+        if (catalogue := _read(Path(folder, form, _FILE))) is not None
+    ]
     first = library.NullTranslations()
-    for folder in (*folders, str(_FOLDER)):
-        first.add_fallback(
-            library.translation(DOMAIN, folder, [locale.replace("-", "_")], fallback=True)
-        )
-    return first
+    for _, catalogue in found:
+        first.add_fallback(catalogue)
+    return _Language(found[0][0].replace("_", "-") if found else SOURCE, first)
+
+
+def _forms(locale: str) -> list[str]:
+    """The names of its folders, from the narrowest: ``de_AT``, ``de``; none if it is no locale."""
+    if (found := _LOCALE.fullmatch(locale)) is None:
+        return []
+    language, *others = found[1].replace("-", "_").split("_")
+    parts = [language.lower(), *map(_part, others)]
+    return ["_".join(parts[:end]) for end in range(len(parts), 0, -1)]
+
+
+def _part(text: str) -> str:
+    """A region is in capitals, a script begins with one (RFC 5646 §2.1.1)."""
+    return text.title() if len(text) == 4 else text.upper()
+
+
+def _read(path: Path) -> library.GNUTranslations | None:
+    try:
+        with path.open("rb") as file:
+            catalogue = library.GNUTranslations(file)
+        for count in range(1000):
+            catalogue.plural(count)  # type: ignore[attr-defined]  # its rule may divide by zero
+        return catalogue
+    except FileNotFoundError:
+        return None
+    except Exception:  # whatever is in a file of the host, its pages and mails are needed
+        log.exception("language.unreadable: %s is no catalogue; its texts are English", path)
+        return None
+
+
+@lru_cache(maxsize=4096)
+def _fits(said: str, *english: str) -> bool:
+    """Whether a translation has the places of its English text, so that it can be filled, too.
+
+    A form of several may leave some out: "one message".
+    """
+    places = {place for text in english for place in _PLACE.findall(text)}
+    own = set(_PLACE.findall(said))
+    if not said or own - places or (len(english) == 1 and places - own):
+        return False
+    return not places or _rest(said) <= {sign for text in english for sign in _rest(text)}
+
+
+def _rest(text: str) -> set[str]:
+    """The signs of formatting beside the places."""
+    return set(_FORMATTING.findall(_PLACE.sub("", text).replace("%%", "")))

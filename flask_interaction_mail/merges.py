@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from flask import Flask
 from sqlalchemy.orm import Session
 
-from . import operations, signals
+from . import language, operations, signals
 from .api import actor_of
 from .clock import from_db, now
 from .errors import TablesMissing
@@ -120,7 +120,9 @@ def complete_merge(merge: Merge) -> None:
     settings = operations.settings_for(state, session)
     context = operations.routing_context(state, settings, ())
     whom = Addressees(kind=Kind.NOTIFICATION, source="merge_completed", to=owners)
-    names, locale = merge_content.context_of(merge, settings), templates.shared_locale(owners)
+    locale = templates.shared_locale(owners)
+    with language.speaking(locale, *context.translations):
+        names = merge_content.context_of(merge, settings)
     texts, context = operations.written(
         state, "merge_completed", names, whom, context, locale=locale
     )

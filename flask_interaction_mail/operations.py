@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from . import clock, signals
+from . import clock, language, signals
 from .errors import (
     AddressError,
     InteractionMailError,
@@ -122,6 +122,7 @@ def routing_context(
         organisation=state.organisation,
         candidates=[(location, state.people.merge_recipients(location)) for location in locations],
         suppressed=state.suppressed,
+        translations=state.translations,
     )
 
 
@@ -134,27 +135,22 @@ def written(
     *,
     locale: str | None,
 ) -> tuple[Texts, RoutingContext]:
-    """Render the template ``name`` for ``whom``; it may use ``names`` and ``why``.
+    """Render the template ``name`` in ``locale``; it may use ``names``, and why ``whom`` gets it.
 
     The context that is returned knows the route, so that it is not decided twice.
 
     Raises:
         TemplateMissing: there is no such template, or it cannot be rendered.
     """
-    why = ""
-    with suppress(NoRecipient, AddressError):  # which composing reports
-        routing = composing.route(whom, context)
-        why = composing.why(whom, routing, context.settings)
-        context = context._replace(routing=routing)
-    texts = templates.render(
-        state.app,
-        name,
-        {"why": why, **names},
-        locale=locale,
-        letterhead=letterhead_of(context.settings, context.organisation),
-    )
+    why, letterhead = "", letterhead_of(context.settings, context.organisation)
+    with templates.speaking(state.app, locale, *context.translations):
+        with suppress(NoRecipient, AddressError):  # which composing reports
+            routing = composing.route(whom, context)
+            why = composing.why(whom, routing, context.settings)
+            context = context._replace(routing=routing)
+        texts = templates.render(state.app, name, {"why": why, **names}, letterhead=letterhead)
     # A sentence of the host's own stays as it is, whoever gets the message in a resend.
-    return replace(texts, why="" if "why" in names else why), context
+    return replace(texts, why="" if "why" in names else why, locale=locale), context
 
 
 def compose(
@@ -196,8 +192,9 @@ def request_intent(
     locations = tuple(location for location, _ in context.candidates)
     whom = Addressees(kind=Kind.REQUEST, source="merge_denied", locations=locations)
     readers = [party for _, parties in context.candidates for party in parties]
-    names = merge_content.context_of(merge, context.settings)
     locale = templates.shared_locale(readers)
+    with language.speaking(locale, *context.translations):
+        names = merge_content.context_of(merge, context.settings)
     texts, context = written(state, "merge_request", names, whom, context, locale=locale)
     intent = Intent.of(texts, whom)
     return replace(intent, user=merge.requester, in_reply_to=in_reply_to), context

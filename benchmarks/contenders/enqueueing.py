@@ -29,7 +29,6 @@ _PAIR: dict[str, Any] = {
     "requester": "Bob Stone",
     "requester_address": "bob@firm.example",
     "reason": "They have the same telephone number.",
-    "locale": None,
 }
 
 
@@ -37,7 +36,7 @@ def texts() -> dict[str, Any]:
     """The merge request as rendered, for those who render nothing."""
     state = host("sqlite://")
     with state.app.app_context():
-        found = templates.render(state.app, "merge_request", _PAIR, locale=None)
+        found = templates.render(state.app, "merge_request", _PAIR)
     return {"subject": found.subject, "text": found.text, "html": found.html}
 
 

@@ -16,11 +16,12 @@ from flask.typing import ResponseReturnValue
 from flask_admin import BaseView
 from markupsafe import Markup
 
+from .. import language
 from ..errors import TablesMissing
 from ..state import KEY, State
 from ..text import storable
 from ..values import Party, Right
-from . import access, csrf, security_headers, texts
+from . import access, csrf, security_headers, texts, visitor_language
 from .csrf import PanelForm
 from .state_line import who_delivers
 
@@ -66,21 +67,26 @@ class PanelView(BaseView):
     def _handle_view(self, name: str, **kwargs: Any) -> ResponseReturnValue | None:
         if KEY not in current_app.extensions:
             return abort(404)
+        visitor_language.begin(state())
         if self.is_accessible():
             return None
         access.turned_away(state(), self.right)
         return access.refusal(state(), name, **kwargs)
 
     def create_blueprint(self, admin: Any) -> Any:
-        """Flask-Admin's blueprint, with our header fields on refusals and errors too."""
+        """Flask-Admin's blueprint, with our header fields on refusals and errors too.
+
+        Its request ends with the language of its visitor.
+        """
         blueprint = super().create_blueprint(admin)
         blueprint.url_value_preprocessor(csrf.exempt_from_host_check)
         blueprint.after_request(security_headers.mark)
+        blueprint.teardown_request(visitor_language.end)
         return blueprint
 
     def _run_view(self, fn: Any, *args: Any, **kwargs: Any) -> Response:
         try:
-            return make_response(fn(self, *args, **kwargs))
+            return visitor_language.kept(make_response(fn(self, *args, **kwargs)), state())
         except TablesMissing as error:
             text = self.render("interaction_mail/admin/problem.html", text=str(error))
             return make_response(text, 503)
@@ -121,16 +127,17 @@ class PanelView(BaseView):
         return {
             "_gettext": texts.page_gettext,
             "_ngettext": texts.page_ngettext,
+            "page_language": language.spoken(),
             "asset": asset,
             "admin_csp_nonce_attribute": Markup('nonce="{}"').format(nonce()) if nonce else "",
         }
 
     def render(self, template: str, **kwargs: Any) -> str:
-        """Flask-Admin's rendering, with our texts in the language that is spoken."""
+        """Flask-Admin's rendering, with our texts in the visitor's language."""
         arguments: dict[str, Any] = self._template_args
         arguments["_gettext"] = texts.page_gettext
         arguments["_ngettext"] = texts.page_ngettext
-        return super().render(template, **kwargs)
+        return super().render(template, page_language=language.spoken(), **kwargs)
 
 
 def pages_of(admin: Any) -> list[PanelView]:

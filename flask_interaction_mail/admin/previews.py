@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING
 
 from flask import abort, flash, redirect, request, url_for
@@ -52,13 +53,15 @@ class TemplatesView(PanelView):
 
     @expose("/preview/<path:which>")
     def preview(self, which: str) -> ResponseReturnValue:
-        """One message with sample data: header fields, HTML and text."""
+        """One message with sample data, in a language: header fields, HTML and text."""
         from ..monitoring import previews
         from .message_view import Body
 
         template, shown, problem = _found(which), None, ""
+        languages = previews.languages(state())
+        chosen = _chosen(request.args, languages)
         try:
-            shown = previews.preview(state(), template)
+            shown = previews.preview(state(), template, locale=chosen)
         except InteractionMailError as error:
             problem = language.translated(error)
         return self.page(
@@ -67,6 +70,8 @@ class TemplatesView(PanelView):
             shown=shown,
             body=Body(text=shown.text, html=shown.html) if shown else None,
             problem=problem,
+            languages=languages,
+            chosen=chosen,
             visitor=visitor_with_address(),
             form=PanelForm(),
         )
@@ -75,15 +80,19 @@ class TemplatesView(PanelView):
     def send(self) -> ResponseReturnValue:
         """Send a message with sample data to the visitor, and to nobody else."""
         need(Right.TEST)
+        from ..monitoring import previews
+
         template = _found(request.form.get("name", ""))
+        chosen = _chosen(request.form, previews.languages(state()))
         visitor = visitor_with_address()
         if not token_is_valid():
             flash(gettext(OUT_OF_DATE), "error")
         elif visitor is None:
             flash(gettext(NO_ADDRESS), "error")
         else:
-            flash(*_sent(template, visitor))
-        return redirect(url_for(".preview", which=template.name), 303)
+            flash(*_sent(template, visitor, chosen))
+        other = chosen if chosen != language.spoken() else None
+        return redirect(url_for(".preview", which=template.name, language=other), 303)
 
 
 def _found(name: str) -> Listed:
@@ -92,7 +101,13 @@ def _found(name: str) -> Listed:
     return previews.find(state(), name) or abort(404)
 
 
-def _sent(template: Listed, visitor: Party) -> tuple[str, str]:
+def _chosen(given: Mapping[str, str], languages: Container[str]) -> str:
+    """The language that the visitor asks for, else that of the page."""
+    asked = given.get("language", "")
+    return asked if asked in languages else language.spoken()
+
+
+def _sent(template: Listed, visitor: Party, chosen: str) -> tuple[str, str]:
     """Send the message of ``template``; returns what came of it, and the kind of that news."""
     from ..monitoring import previews, test_history
 
@@ -101,7 +116,7 @@ def _sent(template: Listed, visitor: Party) -> tuple[str, str]:
         log.warning("test.too_many: %s sends samples again and again", one_line(by))
         return gettext(TOO_MANY, limit=test_history.PER_MINUTE), "error"
     try:
-        end = previews.send(state(), template, visitor)
+        end = previews.send(state(), template, visitor, locale=chosen)
     except InteractionMailError as error:
         return language.translated(error), "error"
     log.info("template.sent: %s, %s, to %s", end.outcome, template.name, one_line(by))

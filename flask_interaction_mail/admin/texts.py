@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
-from flask import has_request_context, request
+from flask import current_app, has_request_context, request
 from jinja2.filters import do_filesizeformat
 from markupsafe import Markup, escape
 
-from .. import clock
-from ..language import gettext, mark, ngettext
+from .. import clock, language
+from ..language import gettext, mark, ngettext, number
 from ..settings.model import PasswordState
 from ..values import Reason, Status
 
@@ -338,24 +338,23 @@ def filter_shown(name: str, value: str) -> str:
 
 
 def page_gettext(text: str, **values: Any) -> Markup:
-    """``gettext`` for pages: ``values`` may be markup, such as a link or a time."""
-    return _filled(gettext(text), text, values)
+    """``gettext`` for pages: all is escaped except values that are markup already.
+
+    Flask-Admin's layouts ask here for their own texts, too. Its function fails where Flask-Babel
+    is installed but not in use.
+    """
+    said = gettext(text)
+    if "babel" in current_app.extensions and not language.is_known(text):
+        from flask_admin.babel import gettext as translate
+
+        said = str(translate(text))
+    return escape(said) % values if values else escape(said)
 
 
 def page_ngettext(one: str, many: str, count: int, **values: Any) -> Markup:
-    """``ngettext`` for pages: ``values`` may be markup."""
-    kept = {name: f"%({name})s" for name in values}
-    said = ngettext(one, many, count, **kept)
-    return _filled(said, said, values)
-
-
-def _filled(said: str, english: str, values: Mapping[str, Any]) -> Markup:
-    if not values:
-        return escape(said)
-    try:
-        return escape(said) % values
-    except (KeyError, TypeError, ValueError):  # a catalogue with a broken placeholder
-        return escape(english) % values
+    """``ngettext`` for pages, which escapes as ``page_gettext`` does."""
+    said = escape(language.plural(one, many, count))
+    return said % {"count": language.number(count), **values}
 
 
 def reader_zone() -> tzinfo:
@@ -397,11 +396,6 @@ def size(count: int) -> str:
 
 def _two_digits(value: float) -> str:
     return number(float(f"{value:.2g}"), "g")
-
-
-def number(value: float, form: str = ",") -> str:
-    """``value`` with separators; ``form`` is that of ``format``."""
-    return format(value, form)
 
 
 def status(word: str, reason: str | None = None) -> Markup:

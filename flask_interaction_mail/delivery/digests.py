@@ -97,7 +97,7 @@ def _composed(state: State, connection: sa.Connection, held: HeldMessages) -> Ne
 
     contents = digests.contents(connection, held.ids[:IN_FULL])
     names = digests.names(connection, held.ids)
-    summary = summary_of(contents, names)
+    summary = summary_of(contents, names, state.translations)
     settings = state.settings.current(connection).settings
     context = operations.routing_context(state, settings, ())
     whom = Addressees(kind=summary.kind, source=SOURCE, to=(Party(held.name, held.address),))

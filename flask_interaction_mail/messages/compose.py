@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from markupsafe import escape
 
-from .. import addresses
+from .. import addresses, language
 from ..addresses import Mailbox
 from ..errors import AddressError, MessagingNotConfigured, NoRecipient
 from ..language import mark
@@ -40,6 +40,7 @@ class RoutingContext(NamedTuple):
     candidates: Sequence[tuple[str, Sequence[Party]]] = ()
     suppressed: bool = False  # MAIL_SUPPRESS_SEND
     routing: Routing | None = None  # the route for which the texts were written
+    translations: tuple[str, ...] = ()  # folders with catalogues of the host
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +113,7 @@ def compose_message(intent: Intent, identity: Identity, context: RoutingContext)
         identity.id, addresses.domain_of(sender.envelope_sender)
     )
     content = mime.build(
-        intent if context.routing else _explained(intent, routing, settings),
+        intent if context.routing else _explained(intent, routing, context),
         sender=sender,
         to=routing.to,
         cc=cc,
@@ -170,11 +171,13 @@ def why(intent: Intent | Addressees, routing: Routing, settings: MessagingSettin
     return sentence_of(grounds, _copies(intent.cc, settings))
 
 
-def _explained(intent: Intent, routing: Routing, settings: MessagingSettings) -> Intent:
+def _explained(intent: Intent, routing: Routing, context: RoutingContext) -> Intent:
     """``intent`` with the reason of this route, if its texts give that of an earlier one."""
     if not intent.why:
         return intent
-    now, text, html = why(intent, routing, settings), intent.text, intent.html
+    with language.speaking(intent.locale, *context.translations):
+        now = why(intent, routing, context.settings)
+    text, html = intent.text, intent.html
     return replace(
         intent,
         text=text and text.replace(intent.why, now),

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from ..clock import from_db
+from ..language import gettext, mark, speaking
 from ..text import one_line
 from ..values import Kind, Party
 from .attachments import files_of
@@ -22,7 +23,7 @@ IN_FULL: Final = 20  # messages
 _SUBJECTS: Final = 100  # different subjects of the others
 _TEXT_LIMIT: Final = 4000  # characters of each text
 _ATTACHMENTS_LIMIT: Final = 5_000_000  # bytes
-_UNREADABLE: Final = "(The text of this message can no longer be read.)"
+_UNREADABLE: Final = mark("(The text of this message can no longer be read.)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,29 +72,36 @@ class Summary:
             "messages": self.entries,
             "others": self.others,
             "further": self.further,
-            "locale": self.locale,
         }
 
 
-def summary_of(contents: Sequence[Content], names: Sequence[tuple[str, str]]) -> Summary:
+def summary_of(
+    contents: Sequence[Content],
+    names: Sequence[tuple[str, str]],
+    translations: Sequence[str] = (),
+) -> Summary:
     """The summary of the messages with these ``names`` (subject, kind), oldest first.
 
-    ``contents`` are those of the first ``IN_FULL`` messages.
+    ``contents`` are those of the first ``IN_FULL`` messages, ``translations`` folders with
+    catalogues of the host.
     """
     intents = [_read(content.intent) for content in contents]
     others = Counter(subject for subject, _ in names[len(contents) :])
     listed = others.most_common(_SUBJECTS)
     kinds = {kind for _, kind in names}
     locales = {party.locale for intent in intents if intent for party in intent.to}
+    locale = locales.pop() if len(locales) == 1 else None
     carried: list[Attachment] = []
+    with speaking(locale, *translations):
+        entries = tuple(map(_entry, contents, intents, _loaded(intents, carried)))
     return Summary(
         kind=kinds.pop() if len(kinds) == 1 else Kind.NOTIFICATION,
         count=len(names),
-        entries=tuple(map(_entry, contents, intents, _loaded(intents, carried))),
+        entries=entries,
         others=tuple(listed),
         further=others.total() - sum(number for _, number in listed),
         attachments=tuple(carried),
-        locale=locales.pop() if len(locales) == 1 else None,
+        locale=locale,
     )
 
 
@@ -105,7 +113,7 @@ def _read(text: str) -> Intent | None:
 
 
 def _entry(content: Content, intent: Intent | None, carries: int) -> Entry:
-    text = _UNREADABLE if intent is None else _text_of(intent)
+    text = gettext(_UNREADABLE) if intent is None else _text_of(intent)
     filenames = [attached.filename for attached in files_of(intent)] if intent else []
     return Entry(
         subject=content.subject,

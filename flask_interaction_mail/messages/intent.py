@@ -31,13 +31,15 @@ class Attachment:
 class Texts:
     """What was written: a subject in one line, and text, HTML or both.
 
-    ``why`` is the sentence in them that says why their reader gets them, "" if there is none.
+    ``why`` is the sentence in them that says why their reader gets them, "" if there is none, and
+    ``locale`` its language, None for English.
     """
 
     subject: str
     text: str | None
     html: str | None
     why: str = ""
+    locale: str | None = None
 
 
 class Addressees(NamedTuple):
@@ -78,7 +80,8 @@ class Intent:
     attachments: tuple[Attachment, ...] = ()
     alternatives: tuple[tuple[str, str], ...] = ()  # content type and text, beside text and HTML
     in_reply_to: str | None = None
-    why: str = ""  # as in ``Texts``
+    why: str = ""  # as in ``Texts``, and its language
+    locale: str | None = None
 
     @classmethod
     def of(cls, texts: Texts, whom: Addressees) -> Intent:
@@ -89,6 +92,7 @@ class Intent:
             text=texts.text,
             html=texts.html,
             why=texts.why,
+            locale=texts.locale,
         )
 
     def to_json(self) -> str:

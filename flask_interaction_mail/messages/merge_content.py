@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from ..errors import AddressError
+from ..language import gettext
 from ..settings.model import MessagingSettings
 from ..text import cut, link, one_line
 from ..values import Contact, Merge, Party
@@ -32,12 +33,11 @@ def context_of(merge: Merge, settings: MessagingSettings) -> dict[str, Any]:
     return {
         "contacts": (_shown(first), _shown(second)),
         "comparison": _compared(first.fields, second.fields),
-        "requester": one_line(requester.name) if requester else "Somebody",
+        "requester": one_line(requester.name) if requester else gettext("Somebody"),
         "requester_address": (address := _address(requester, settings)),
         "requester_link": address and f"mailto:{quote(address, safe='@')}",
         "reason": one_line(merge.reason) if merge.reason else None,
         "url": link(merge.url),
-        "locale": one_line(requester.locale) if requester and requester.locale else None,
     }
 
 

@@ -1,4 +1,4 @@
-"""Sample data for the messages that ship, and stand-ins for the rest. Pure."""
+"""Sample data for the messages that ship, and stand-ins for the rest, in the language spoken."""
 
 from __future__ import annotations
 
@@ -8,39 +8,16 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
+from ..language import gettext
 from ..settings.model import MessagingSettings
 from ..values import Contact, Kind, Merge, Party
 from . import merge_content
 from .digest_content import Entry, Summary
 from .intent import Addressees
 
-_LOCATION: Final = "Customers"
-_STEWARDS: Final = Party("Data Stewards", "data-stewards@example.com", kind="group")
 _BEN: Final = Party("Ben Okafor", "ben.okafor@example.com", id="sample")
 _ADA: Final = Party("Ada Moreau", "ada.moreau@example.com", id="another sample")
 _AT: Final = datetime(2026, 3, 14, 9, 26, tzinfo=UTC)
-_MERGE: Final = Merge(
-    (
-        Contact(
-            "17",
-            "Hopper, Grace",
-            location=_LOCATION,
-            url="https://crm.example.com/contacts/17",
-            fields={"Phone": "+1 202 555 0117", "City": "Arlington", "Born": None},
-        ),
-        Contact(
-            "42",
-            "Grace Hopper",
-            location=_LOCATION,
-            url="https://crm.example.com/contacts/42",
-            fields={"Phone": "+1 202 555 0117", "City": "New York", "Born": "9 December 1906"},
-        ),
-    ),
-    requester=_BEN,
-    reason="They have the same telephone number.",
-    url="https://crm.example.com/merge?a=17&b=42",
-)
-CANDIDATES: Final = ((_LOCATION, (_STEWARDS,)),)  # who may merge the sample contacts
 
 
 class Sample(NamedTuple):
@@ -57,6 +34,12 @@ def sample_of(name: str, settings: MessagingSettings) -> Sample:
     return make(settings) if make else Sample(user=_BEN)
 
 
+def candidates() -> tuple[tuple[str, tuple[Party, ...]], ...]:
+    """Who may merge the sample contacts."""
+    stewards = Party(gettext("Data Stewards"), "data-stewards@example.com", kind="group")
+    return ((_location(), (stewards,)),)
+
+
 def complete(settings: MessagingSettings) -> MessagingSettings:
     """``settings``, with examples where they lack what a message needs."""
     return replace(
@@ -68,29 +51,64 @@ def complete(settings: MessagingSettings) -> MessagingSettings:
     )
 
 
+def _location() -> str:
+    return gettext("Customers")
+
+
+def _contact(id: str, name: str, city: str, born: str | None) -> Contact:
+    return Contact(
+        id,
+        name,
+        location=_location(),
+        url=f"https://crm.example.com/contacts/{id}",
+        fields={
+            gettext("Phone"): "+1 202 555 0117",
+            gettext("City"): city,
+            gettext("Born"): born,
+        },
+    )
+
+
+def _merge() -> Merge:
+    return Merge(
+        (
+            _contact("17", "Hopper, Grace", "Arlington", None),
+            _contact("42", "Grace Hopper", "New York", gettext("9 December 1906")),
+        ),
+        requester=_BEN,
+        reason=gettext("They have the same telephone number."),
+        url="https://crm.example.com/merge?a=17&b=42",
+    )
+
+
 def _request(settings: MessagingSettings) -> Sample:
-    whom = Addressees(kind=Kind.REQUEST, source="merge_denied", locations=(_LOCATION,))
-    return Sample(names=merge_content.context_of(_MERGE, settings), whom=whom, user=_BEN)
+    whom = Addressees(kind=Kind.REQUEST, source="merge_denied", locations=(_location(),))
+    return Sample(names=merge_content.context_of(_merge(), settings), whom=whom, user=_BEN)
 
 
 def _completed(settings: MessagingSettings) -> Sample:
     whom = Addressees(kind=Kind.NOTIFICATION, source="merge_completed", to=(_ADA,))
-    return Sample(names=merge_content.context_of(_MERGE, settings), whom=whom, user=_BEN)
+    return Sample(names=merge_content.context_of(_merge(), settings), whom=whom, user=_BEN)
 
 
 def _digest(_: MessagingSettings) -> Sample:
-    subject = "Please merge: Hopper, Grace and Grace Hopper"
-    text = "Ben Okafor would like to merge these two contacts, which look like duplicates"
+    first, second = (contact.name for contact in _merge().contacts)
+    subject = gettext("Please merge: %(first)s and %(second)s", first=first, second=second)
+    text = gettext(
+        "%(requester)s would like to merge these two contacts, which look like duplicates, but "
+        "isn't allowed to:",
+        requester=_BEN.name,
+    )
     summary = Summary(
         kind=Kind.REQUEST,
         count=4,
         entries=(
             Entry(subject=subject, who=_BEN.name, at=_AT, text=text, cut=True),
             Entry(
-                subject="The import is done",
+                subject=gettext("The import is done"),
                 who=None,
                 at=_AT,
-                text="412 contacts came in.",
+                text=gettext("412 contacts came in."),
                 cut=False,
                 files=("log.txt",),
                 missing=("all.csv",),
@@ -106,7 +124,7 @@ def _digest(_: MessagingSettings) -> Sample:
 
 def _not_delivered(_: MessagingSettings) -> Sample:
     names = {
-        "subject": "The import is done",
+        "subject": gettext("The import is done"),
         "attempts": 12,
         "written": _AT,
         "missed": [("ada.moreau@example.com", "550 5.1.1 No such user here")],

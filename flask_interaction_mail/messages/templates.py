@@ -1,19 +1,22 @@
 """The texts of messages: ``interaction_mail/mail/<name>.subject.txt``, ``.txt`` and ``.html``.
 
 A host's own template of the same name wins. A context may hold data of strangers, so HTML is
-escaped and a subject becomes one line.
+escaped and a subject becomes one line. Texts are in the language that ``speaking`` has chosen.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from typing import Any, Final
 
 import jinja2
 from flask import Flask
+from jinja2.nodes import EvalContext
+from markupsafe import escape
 
+from .. import language
 from ..errors import TemplateMissing
 from ..logs import log
 from ..values import Party
@@ -26,33 +29,47 @@ _STYLE: Final = "<style"
 _KEPT: Final = "<style data-kept>"  # of the letterhead: what no attribute can say, as dark mode
 
 
+@jinja2.pass_eval_context
+def gettext(page: EvalContext, text: str, **values: Any) -> str:
+    """``_gettext`` of templates: in HTML all is escaped except values that are HTML already."""
+    return fill(page, language.gettext(text), values)
+
+
+@jinja2.pass_eval_context
+def ngettext(page: EvalContext, one: str, many: str, count: int, **values: Any) -> str:
+    """``_ngettext`` of templates: the form for ``count``, which ``%(count)s`` shows."""
+    said = language.plural(one, many, count)
+    return fill(page, said, {"count": language.number(count), **values})
+
+
+def fill(page: EvalContext, text: str, values: Mapping[str, Any]) -> str:
+    """``text`` with ``values`` in it, escaped where ``page`` is HTML."""
+    said = escape(text) if page.autoescape else text
+    return said % values if values else said
+
+
+_TEXTS: Final[Mapping[str, Any]] = {"_gettext": gettext, "_ngettext": ngettext}
+
+
 def render(
-    app: Flask,
-    name: str,
-    context: Mapping[str, Any],
-    *,
-    locale: str | None,
-    letterhead: Letterhead = PLAIN,
+    app: Flask, name: str, context: Mapping[str, Any], *, letterhead: Letterhead = PLAIN
 ) -> Texts:
-    """Render the template ``name``, in ``locale`` if the host uses Flask-Babel.
+    """Render the template ``name``.
 
     A message with HTML alone gets a text that is made of it.
 
     Raises:
         TemplateMissing: there is no subject, or neither text nor HTML, or one cannot be rendered.
     """
-    return render_with(app, app.jinja_env, name, {"letterhead": letterhead, **context}, locale)
+    return render_with(app.jinja_env, name, {"letterhead": letterhead, **context})
 
 
-def render_with(
-    app: Flask, env: jinja2.Environment, name: str, context: Mapping[str, Any], locale: str | None
-) -> Texts:
+def render_with(env: jinja2.Environment, name: str, context: Mapping[str, Any]) -> Texts:
     """Render as ``render`` does, by the rules of ``env`` for names that are missing."""
-    names = {**env.globals, **context}
-    with nullcontext() if locale is None else _speaking(app, locale):
-        subject = _render(env, f"{name}{SUBJECT}", names)
-        text = _render(env, f"{name}.txt", names)
-        html = _render(env, f"{name}.html", names)
+    names = {**env.globals, **_TEXTS, "locale": language.spoken(), **context}
+    subject = _render(env, f"{name}{SUBJECT}", names)
+    text = _render(env, f"{name}.txt", names)
+    html = _render(env, f"{name}.html", names)
     if subject is None:
         raise TemplateMissing(_missing(name, SUBJECT))
     if html is not None:
@@ -127,8 +144,18 @@ def _missing(name: str, what: str) -> str:
 
 
 @contextmanager
-def _speaking(app: Flask, locale: str) -> Iterator[None]:
-    if "babel" not in app.extensions:
+def speaking(app: Flask, locale: str | None, *folders: str) -> Iterator[None]:
+    """Write messages in ``locale`` meanwhile, with the catalogues of ``folders`` before ours.
+
+    None is English. Where the host uses Flask-Babel, it has that locale in templates, too.
+    """
+    with language.speaking(locale, *folders), _babel_speaking(app, locale):
+        yield
+
+
+@contextmanager
+def _babel_speaking(app: Flask, locale: str | None) -> Iterator[None]:
+    if locale is None or "babel" not in app.extensions:
         yield
         return
     from babel import Locale, UnknownLocaleError  # type: ignore[import-not-found, unused-ignore]

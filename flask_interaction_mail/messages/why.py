@@ -6,37 +6,35 @@ from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from ..addresses import Mailbox
+from ..language import gettext, mark, ngettext
 from ..text import one_line
 
 # The sentence of each ground; the placeholders are its name and its locations.
 SENTENCES: Final[Mapping[str, str]] = {
-    "may_merge": "You get this because you have the right to merge contacts in {location}.",
-    "member_may_merge": (
+    "may_merge": mark("You get this because you have the right to merge contacts in {location}."),
+    "member_may_merge": mark(
         "You get this because you belong to {name}, who may merge contacts in {location}."
     ),
-    "nobody_may_merge": (
+    "nobody_may_merge": mark(
         "You get this because nobody with an e-mail address may merge contacts in {location}. "
         "Such requests go to this mailbox."
     ),
-    "owner": "You get this because you own a folder that contained one of them.",
-    "member": "You get this because you belong to {name}.",
-    "stands_in": (
+    "owner": mark("You get this because you own a folder that contained one of them."),
+    "member": mark("You get this because you belong to {name}."),
+    "stands_in": mark(
         "You get this because {name} has no e-mail address. Such messages go to this mailbox."
     ),
-    "nobody": (
+    "nobody": mark(
         "You get this because there is nobody else to send it to. Such messages go to this mailbox."
     ),
-    "reported": "You get this because such reports go to this mailbox.",
+    "reported": mark("You get this because such reports go to this mailbox."),
 }
 # Some messages go to people, or to the default To, for a reason of their own.
 _OF_SOURCE: Final[Mapping[str, Mapping[str, str]]] = {
     "merge_completed": {"named": "owner", "member": "owner"},
     "notice": {"nobody": "reported"},
 }
-_FOR: Final = "{who}: {sentence}"
-_COPIES: Final = "Copies go to {who}."
 _NAMED: Final = 5  # recipients in one sentence
-_MORE: Final = "{number} more"
 
 
 class Ground(NamedTuple):
@@ -69,32 +67,39 @@ def sentence_of(grounds: Sequence[Ground], copies: Sequence[Mailbox]) -> str:
     """
     if len(grounds) == 1 and not copies:  # nearly always
         _, code, name, location = grounds[0]
-        return SENTENCES.get(code, "").format(name=name, location=one_line(location))
+        return _said(code, name, one_line(location))
     places: dict[tuple[Mailbox, str, str], list[str]] = {}
     for ground in grounds:
         places.setdefault((ground.mailbox, ground.code, ground.name), []).append(ground.location)
     said: dict[str, list[Mailbox]] = {}
     for (mailbox, code, name), locations in places.items():
-        text = SENTENCES.get(code, "").format(name=name, location=_listed(locations))
+        text = _said(code, name, _listed(locations))
         said.setdefault(text, []).append(mailbox)
     alone = len(said) == 1
     sentences = [
-        text if alone else _FOR.format(who=_who(mailboxes), sentence=text)
+        text if alone else gettext("%(who)s: %(sentence)s", who=_who(mailboxes), sentence=text)
         for text, mailboxes in said.items()
         if text
     ]
     if copies:
-        sentences.append(_COPIES.format(who=_who(copies)))
+        sentences.append(gettext("Copies go to %(who)s.", who=_who(copies)))
     return " ".join(sentences)
+
+
+def _said(code: str, name: str, location: str) -> str:
+    return gettext(SENTENCES.get(code, "")).format(name=name, location=location)
 
 
 def _who(mailboxes: Sequence[Mailbox]) -> str:
     names = [mailbox.name or mailbox.address for mailbox in mailboxes]
     if len(names) > _NAMED:
-        names[_NAMED - 1 :] = [_MORE.format(number=len(names) - _NAMED + 1)]
+        further = len(names) - _NAMED + 1
+        names[_NAMED - 1 :] = [ngettext("%(count)s more", "%(count)s more", further)]
     return _listed(names)
 
 
 def _listed(names: Sequence[str]) -> str:
     *others, last = [one_line(name) for name in names]
-    return f"{', '.join(others)} and {last}" if others else last
+    if not others:
+        return last
+    return gettext("%(others)s and %(last)s", others=", ".join(others), last=last)

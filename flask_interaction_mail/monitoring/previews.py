@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import jinja2
 
-from .. import operations
+from .. import language, operations
 from ..errors import TemplateMissing
 from ..language import mark
 from ..messages import compose, samples, templates
@@ -21,6 +21,7 @@ from ..messages.intent import Intent, Texts
 from ..messages.letterhead import letterhead_of
 from ..messages.samples import Sample
 from ..messages.templates import FOLDER, SUBJECT
+from ..settings.model import MessagingSettings
 from ..state import State
 from ..values import Party
 
@@ -98,10 +99,7 @@ def preview(state: State, template: Listed, *, locale: str | None = None) -> Pre
         HeaderError, ContentError, AddressError: its message cannot be composed.
     """
     settings = samples.complete(state.settings.current().settings)
-    sample = samples.sample_of(template.name, settings)
-    context = operations.routing_context(state, settings, ())
-    context = context._replace(candidates=samples.CANDIDATES)
-    texts = _texts(state, template.name, sample, context, locale)
+    texts, sample, context = _written(state, template.name, settings, locale)
     intent = replace(Intent.of(texts, sample.whom), user=sample.user)
     content = compose.compose_message(intent, Identity.fresh(), context).content or b""
     message = message_from_bytes(content, policy=policy.default)
@@ -115,7 +113,13 @@ def preview(state: State, template: Listed, *, locale: str | None = None) -> Pre
     )
 
 
-def send(state: State, template: Listed, to: Party) -> Diagnosis:
+def languages(state: State) -> dict[str, str]:
+    """The names of the languages in which there are messages, by their tags."""
+    folders = state.translations
+    return {tag: language.name_of(tag, *folders) for tag in language.available(*folders)}
+
+
+def send(state: State, template: Listed, to: Party, *, locale: str | None = None) -> Diagnosis:
     """Send the message of ``template`` with sample data to ``to`` alone, as a test is sent.
 
     It comes from the default From, whoever the sample names.
@@ -126,28 +130,28 @@ def send(state: State, template: Listed, to: Party) -> Diagnosis:
     from . import test_history  # late: it brings what a test needs
 
     settings = state.settings.current().settings
-    whole = samples.complete(settings)
-    sample = samples.sample_of(template.name, whole)
-    context = operations.routing_context(state, whole, ())
-    context = context._replace(candidates=samples.CANDIDATES)
-    texts = _texts(state, template.name, sample, context, to.locale)
+    texts, *_ = _written(state, template.name, samples.complete(settings), locale)
     return test_history.send_copy(state, settings, texts, to)
 
 
-def _texts(
-    state: State, name: str, sample: Sample, context: RoutingContext, locale: str | None
-) -> Texts:
+def _written(
+    state: State, name: str, settings: MessagingSettings, locale: str | None
+) -> tuple[Texts, Sample, RoutingContext]:
+    """The texts of the template ``name``, with the sample and for the route that are in them."""
     env = state.app.jinja_env.overlay(undefined=_Shown)
-    settings = context.settings
-    given = {
-        "letterhead": letterhead_of(settings, state.organisation),
-        **sample.names,
-        **_own_sample(env, name),
-    }
-    if name != _NOT_ROUTED:
-        routing = compose.route(sample.whom, context)
-        given = {"why": compose.why(sample.whom, routing, settings), **given}
-    return templates.render_with(state.app, env, name, given, locale)
+    context = operations.routing_context(state, settings, ())
+    with templates.speaking(state.app, locale, *context.translations):
+        context = context._replace(candidates=samples.candidates())
+        sample = samples.sample_of(name, settings)
+        given = {
+            "letterhead": letterhead_of(settings, state.organisation),
+            **sample.names,
+            **_own_sample(env, name),
+        }
+        if name != _NOT_ROUTED:
+            routing = compose.route(sample.whom, context)
+            given = {"why": compose.why(sample.whom, routing, settings), **given}
+        return templates.render_with(env, name, given), sample, context
 
 
 def _part(message: EmailMessage, kind: Literal["plain", "html"]) -> str | None:

@@ -138,9 +138,8 @@ def _now() -> datetime:
 def _written(state: State, settings: MessagingSettings, names: Mapping[str, Any]) -> Texts:
     letterhead = letterhead_of(settings, state.organisation)
     try:
-        return templates.render(
-            state.app, "settings_test", names, locale=None, letterhead=letterhead
-        )
+        with templates.speaking(state.app, None, *state.translations):
+            return templates.render(state.app, "settings_test", names, letterhead=letterhead)
     except TemplateMissing:
         log.exception("test.template: the test message is sent without its template")
         return Texts(subject="Test message", text="This is a test message.\n", html=None)

@@ -5,21 +5,30 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
 from flask import Flask
 from flask_admin import Admin
 from flask_login import LoginManager
 from flask_sqlalchemy import SQLAlchemy
 from jinja2 import DictLoader
 
-from flask_interaction_mail import InteractionMail, Party, operations, send_notification
+from flask_interaction_mail import (
+    InteractionMail,
+    Party,
+    operations,
+    request_merge,
+    send_notification,
+)
 from tests.catcher import Catcher, Mail
 from tests.documentation import shown
-from tests.host import ADA, SETTINGS, Host, People, opened
+from tests.host import ADA, SETTINGS, Host, People, a_merge, opened
 from tests.terminal import done
 
 BOB = Party("Bob Stone", "bob")
@@ -296,3 +305,39 @@ def test_each_site_has_an_outbox_of_its_own(tmp_path: Path) -> None:
         with app.app_context():
             found[site] = db.session.scalar(count)
     assert found == {"east": 0, "west": 1}
+
+
+def test_a_hosts_catalogue_says_single_texts_otherwise(tmp_path: Path) -> None:
+    """The catalogue of the page about languages, compiled, in the folder that the page names."""
+    path = tmp_path / "translations" / "de" / "LC_MESSAGES" / "interaction_mail.mo"
+    path.parent.mkdir(parents=True)
+    written = read_po(BytesIO(shown("docs/languages.md", "Dubletten?", "po").encode()), locale="de")
+    with path.open("wb") as file:
+        write_mo(file, written)
+    folder = str(tmp_path / "translations")
+    reader = Party("Heike Huber", "heike", locale="de")
+    with opened(f"sqlite:///{tmp_path}/host.sqlite", INTERACTION_MAIL_TRANSLATIONS=folder) as host:
+        host.configure()
+        host.people.mergers["Firm List"] = (reader,)
+        with host.app.app_context():
+            asked = request_merge(a_merge(requester=ADA))
+    assert asked is not None
+    assert asked.subject == "Dubletten? Acme Ltd und ACME Limited"
+
+
+def test_a_hosts_template_has_texts_in_the_readers_language(tmp_path: Path) -> None:
+    """Values are escaped, and a text without translation is said as it stands."""
+    html = shown("docs/languages.md", "Dear %(name)s", "html+jinja")
+    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
+        host.configure()
+        templates = {"done.subject.txt": "Done", "done.html": html}
+        host.app.jinja_loader = DictLoader(
+            {f"interaction_mail/mail/{name}": text for name, text in templates.items()}
+        )
+        with host.app.app_context():
+            user = Party("<Ada>", "ada", locale="de")
+            told = {"user": user, "count": 1234}
+            send_notification(user, template="done", context=told)
+        (row,) = host.rows()
+    assert b"Dear &lt;Ada&gt;," in row.content
+    assert b"1.234 contacts came in." in row.content

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from babel.numbers import format_decimal
 
 from flask_interaction_mail import Party, send_notification
 from tests.host import Host, opened
@@ -34,7 +35,7 @@ def host(tmp_path: Path) -> Iterator[Host]:
     ("locales", "subject"),
     [
         (["de"], "1.234,5"),
-        (["de-CH"], "1’234.5"),
+        (["de-CH"], format_decimal(1234.5, locale="de_CH")),
         (["de", "de"], "1.234,5"),
         (["de", "fr"], "1,234.5"),
         ([None], "1,234.5"),

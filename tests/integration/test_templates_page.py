@@ -260,7 +260,7 @@ def test_who_may_not_test_is_offered_no_copy(
     rights.remove("test")
     page = panel.get(PREVIEW + "digest").main
     assert page is not None
-    assert page.select("form") == []
+    assert page.select("form[method=post]") == []
     assert panel.client.post(SEND, data=values).status_code == 403
     assert server.box.envelopes == []
 
@@ -272,7 +272,7 @@ def test_who_has_no_address_is_told(panel: Panel, server: Server) -> None:
     page = panel.get(PREVIEW + "digest").main
     assert page is not None
     assert "knows no e-mail address of yours" in page.text
-    assert page.select("main button") == []
+    assert page.select("form[method=post] button") == []
     assert "knows no e-mail address of yours" in press(panel, "digest")
     panel.host.people.user = Party("Ada Byron", "a da@@")
     assert "a da@@" in press(panel, "digest")
@@ -287,6 +287,25 @@ def test_what_stands_in_the_way_is_said_as_by_a_test(panel: Panel) -> None:
     assert "refuse" in said or "nothing answers" in said.lower()
     panel.host.app.config["MAIL_SUPPRESS_SEND"] = True
     assert "Not sent: suppressed" in press(panel)
+
+
+def test_a_preview_and_its_copy_are_in_the_language_that_is_chosen(
+    panel: Panel, server: Server
+) -> None:
+    """That of the page until somebody chooses another one; what is no language is not chosen."""
+    panel.save(**server.typed)
+    for query in ("", "?language=xx", "?language=../../de", "?language="):
+        page = panel.get(PREVIEW + "digest" + query)
+        assert "4 requests for you" in page.select_one("pre.im-text[lang=en]").text  # type: ignore[union-attr]
+    options = page.select("#im-language option")
+    assert [(one["value"], one.text) for one in options] == [("de", "Deutsch"), ("en", "English")]
+    page = panel.get(PREVIEW + "digest?language=de")
+    assert page.select_one("option[selected]")["value"] == "de"  # type: ignore[index]
+    assert "4 Anfragen an Sie" in page.select_one("pre.im-text[lang=de]").text  # type: ignore[union-attr]
+    assert '<html lang="de">' in str(page.iframe["srcdoc"])  # type: ignore[index]
+    answer = panel.client.post(SEND, data=form_values(page))
+    assert answer.location == PREVIEW + "digest?language=de"
+    assert sent(server.box)["Subject"] == "4 Anfragen"
 
 
 def test_ten_copies_a_minute_are_allowed(panel: Panel, server: Server) -> None:

@@ -50,7 +50,7 @@ _APP = Flask("clients", template_folder=str(Path(templates.__file__).parents[1] 
 
 
 def _written(names: Mapping[str, Any]) -> Texts:
-    return templates.render(_APP, "settings_test", names, locale=None)
+    return templates.render(_APP, "settings_test", names)
 
 
 def steps_of_test(settings: MessagingSettings, **options: Any) -> Iterator[Step | Diagnosis]:

@@ -1,0 +1,175 @@
+"""Which catalogue a text comes from, and what no catalogue can do to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from flask_interaction_mail import language
+from flask_interaction_mail.language import (
+    gettext,
+    mark,
+    name_of,
+    ngettext,
+    number,
+    speaking,
+    spoken,
+)
+from tests.catalogues import write_catalogue
+
+HELLO = mark("Hello %(name)s")
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    """No catalogue of a test is remembered by the next one."""
+    yield
+    language._language.cache_clear()
+
+
+def test_nobody_has_to_choose(tmp_path: Path) -> None:
+    """Outside a page and a mail all is English."""
+    write_catalogue(tmp_path, "de", {HELLO: "Hallo %(name)s"})
+    assert (gettext(HELLO, name="Ada"), spoken()) == ("Hello Ada", "en")
+    assert ngettext("%(count)s dog", "%(count)s dogs", 1200) == "1,200 dogs"
+    with speaking("de", str(tmp_path)):
+        assert (gettext(HELLO, name="Ada"), spoken()) == ("Hallo Ada", "de")
+        with speaking(None, str(tmp_path)):
+            assert (gettext(HELLO, name="Ada"), spoken()) == ("Hello Ada", "en")
+    assert gettext(HELLO, name="Ada") == "Hello Ada"
+
+
+@pytest.mark.parametrize(
+    ("locale", "said", "tag"),
+    [
+        ("de_AT", "Servus", "de-AT"),
+        ("de-at", "Servus", "de-AT"),
+        ("de_AT.UTF-8", "Servus", "de-AT"),
+        ("de_CH", "Hallo", "de"),
+        ("DE", "Hallo", "de"),
+        ("zh-hans-TW", "你好", "zh-Hans"),
+        ("zh_TW", "Hello", "en"),
+        ("fr", "Hello", "en"),
+        ("../x/de", "Hello", "en"),
+        ("german", "Hello", "en"),
+        ("de\n", "Hello", "en"),
+        ("\0", "Hello", "en"),
+        ("", "Hello", "en"),
+    ],
+)
+def test_the_narrowest_catalogue_is_taken(tmp_path: Path, locale: str, said: str, tag: str) -> None:
+    """A region's, else the language's, else English; a name that is no locale reads no file."""
+    folder = tmp_path / "translations"
+    for name, hello in (("de", "Hallo"), ("de_AT", "Servus"), ("zh_Hans", "你好")):
+        write_catalogue(folder, name, {"Hello": hello})
+    write_catalogue(tmp_path / "x", "de", {"Hello": "outside"})
+    with speaking(locale, str(folder)):
+        assert (gettext("Hello"), spoken()) == (said, tag)
+
+
+def test_a_region_takes_from_its_language_what_it_lacks(tmp_path: Path) -> None:
+    """And the language from English."""
+    write_catalogue(tmp_path, "de_AT", {"Hello": "Servus"})
+    write_catalogue(tmp_path, "de", {"Hello": "Hallo", "January": "Januar"})
+    with speaking("de_AT", str(tmp_path)):
+        assert [gettext(text) for text in ("Hello", "January", "May")] == [
+            "Servus",
+            "Januar",
+            "May",
+        ]
+
+
+def test_a_hosts_catalogue_comes_before_ours(tmp_path: Path) -> None:
+    """For single texts, in folders one after the other, in English too."""
+    for folder, said in (("first", "Probe"), ("second", "Versuch")):
+        write_catalogue(tmp_path / folder, "de", {"Test message": said})
+    write_catalogue(tmp_path / "second", "en", {"Test message": "Trial", "(empty)": "–"})
+    folders = (str(tmp_path / "first"), str(tmp_path / "second"))
+    with speaking("de", *folders):
+        assert (gettext("Test message"), gettext("(differs)")) == ("Probe", "(abweichend)")
+        assert gettext("(empty)") == "(leer)"
+    with speaking("de", folders[1]):
+        assert gettext("Test message") == "Versuch"
+    with speaking(None, *folders):
+        assert (gettext("Test message"), gettext("(empty)"), spoken()) == ("Trial", "–", "en")
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["Hallo", "Hallo %(nam)s", "Hallo %(name)d", "Hallo %(name)s %", "%s", "%(name)s %(x)s", ""],
+)
+def test_a_translation_that_cannot_be_filled_is_not_said(tmp_path: Path, said: str) -> None:
+    """English is, as one that lost its value would say less than is known."""
+    write_catalogue(tmp_path, "de", {HELLO: said, "No {who} in %(place)s": "Kein {wer}"})
+    with speaking("de", str(tmp_path)):
+        assert gettext(HELLO, name="Ada") == "Hello Ada"
+        assert gettext("No {who} in %(place)s", place="it") == "No {who} in it"
+
+
+@pytest.mark.parametrize("said", ["Kein {who.__class__}", "Kein {who", "Kein {0} {who}", "Kein {}"])
+def test_places_in_braces_are_the_same_as_well(tmp_path: Path, said: str) -> None:
+    """A translation of a host cannot reach into the values."""
+    write_catalogue(tmp_path, "de", {"No {who}": said, "Yes {who}": "{who}: ja"})
+    with speaking("de", str(tmp_path)):
+        assert gettext("No {who}") == "No {who}"
+        assert gettext("Yes {who}") == "{who}: ja"
+
+
+def test_plural_forms_are_those_of_the_language(tmp_path: Path) -> None:
+    """Polish has three; one that cannot be filled is English, and one may leave out the count."""
+    files = ("%(count)s file", "%(count)s files")
+    write_catalogue(tmp_path, "pl", {files: ("plik", "%(count)s pliki", "%(count)s plików")})
+    write_catalogue(tmp_path, "de", {files: ("eine Datei", "%(counts)s Dateien")})
+    with speaking("pl", str(tmp_path)):
+        assert [ngettext(*files, n) for n in (1, 2, 5)] == ["plik", "2 pliki", "5 plików"]
+    with speaking("de", str(tmp_path)):
+        assert [ngettext(*files, n) for n in (1, 2)] == ["eine Datei", "2 files"]
+
+
+@pytest.mark.parametrize(
+    ("part", "other"),
+    [
+        (b"(n != 1)", b"(n % 0) "),
+        (b"(n != 1)", b"n/(n-7) "),
+        (b"(n != 1)", b"(((((((("),
+        (b"charset=utf-8", b"charset=utf-9"),
+        (b"\xde\x12\x04\x95", b"\xde\x12\x04\x96"),
+        (b"Probe", b""),
+    ],
+)
+def test_a_file_that_is_no_catalogue_is_left_out(
+    tmp_path: Path, part: bytes, other: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever is in it: the next one is asked, and the log names the file."""
+    write_catalogue(tmp_path, "de", {"Test message": "Probe"})
+    path = tmp_path / "de" / "LC_MESSAGES" / "interaction_mail.mo"
+    content = path.read_bytes()
+    assert content.count(part) == 1
+    path.write_bytes(content.replace(part, other))
+    with speaking("de", str(tmp_path)):
+        assert gettext("Test message") == "Testnachricht"
+        assert ngettext("%(count)s message", "%(count)s messages", 7) == "7 Nachrichten"
+    assert str(path) in caplog.text
+
+
+def test_numbers_have_the_separators_of_the_language() -> None:
+    """In counts as well; a catalogue that does not say which has the English ones."""
+    with speaking("de"):
+        assert (number(1234.5, ",.1f"), number(12)) == ("1.234,5", "12")
+        assert ngettext("%(count)s message", "%(count)s messages", 12345) == "12.345 Nachrichten"
+    assert number(1234567.25, ",.2f") == "1,234,567.25"
+
+
+def test_the_languages_there_are(tmp_path: Path) -> None:
+    """Ours and the host's, each by its own name; folders that are no languages do not count."""
+    write_catalogue(tmp_path, "nl", {"English": "Nederlands"})
+    write_catalogue(tmp_path, "pt_BR", {"Hello": "Olá"})
+    (tmp_path / "nl").rename(tmp_path / "x y")
+    write_catalogue(tmp_path, "nl", {"English": "Nederlands"})
+    folders = (str(tmp_path), str(tmp_path / "missing"))
+    found = language.available(*folders)
+    assert found == ["de", "en", "nl", "pt-BR"]
+    names = [name_of(tag, *folders) for tag in found]
+    assert names == ["Deutsch", "English", "Nederlands", "pt-BR"]
