@@ -8,6 +8,7 @@ What is stored or logged is never translated.
 from __future__ import annotations
 
 import gettext as library
+import logging
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from .logs import log
+log: Final = logging.getLogger(__package__)
 
 DOMAIN: Final = "interaction_mail"
 SOURCE: Final = "en"

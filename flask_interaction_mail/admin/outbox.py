@@ -171,7 +171,8 @@ class OutboxView(BulkPages, BodyPages):
         try:
             new = operations.resend(state(), id, by=current_actor(), after=after, to=to)
         except SentAgain as error:
-            flash(" ".join((str(error), gettext("Nothing was sent now."))), "warning")
+            told = language.translated(error), gettext("Nothing was sent now.")
+            flash(" ".join(told), "warning")
             return id
         flash(gettext("Queued as a new message: this is it."), "success")
         return new.id
