@@ -258,7 +258,7 @@ def _odd_answers(week: Week) -> None:
 
 
 def _yesterday(week: Week) -> None:
-    """A message is called back, one is for somebody who gets no mail, one waits for a decision."""
+    """A message is cancelled, one is for somebody who gets no mail, one waits for a decision."""
     week.at(1, 9, 15)
     tomorrow = week.past.real(week.past.now + timedelta(days=1))
     early = week.send("mailadmin", "Newsletter for November", "Draft, please do not forward.",

@@ -185,7 +185,7 @@ class _Asked:
         if match.several:
             said = gettext("“%(typed)s” can mean several: choose one.", typed=text)
         elif match.one is None:
-            said = gettext("Nobody and nothing is found for “%(typed)s”.", typed=text)
+            said = gettext("Nothing is found for “%(typed)s”.", typed=text)
         else:
             return
         self.troubles.append(said)

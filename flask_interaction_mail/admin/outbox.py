@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .message_view import Body
 
 _TOO_LATE: Final = mark(
-    "Too late: it has left, is on its way together with others, or was called back already."
+    "Too late: it has left, is on its way together with others, or was cancelled already."
 )
 _NOT_HELD: Final = mark("It is not held any more, or is on its way together with others.")
 _MOVING: Final = (Status.QUEUED, Status.SENDING, Status.DEFERRED, Status.HELD)
@@ -179,7 +179,7 @@ class OutboxView(BulkPages, BodyPages):
 
     def _cancel(self, id: uuid.UUID) -> uuid.UUID:
         if operations.cancel(state(), id, by=current_actor()):
-            flash(gettext("Called back: it will not be sent."), "success")
+            flash(gettext("Cancelled: it will not be sent."), "success")
         else:
             flash(gettext(_TOO_LATE), "warning")
         return id

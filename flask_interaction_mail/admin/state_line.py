@@ -46,7 +46,7 @@ def who_delivers(mode: DeliveryMode, at_work: Sequence[Presence], called: dateti
 def _at_work(processes: Sequence[Presence]) -> str:
     since = texts.time(min(process.since for process in processes))
     if len(processes) == 1:
-        return _gettext("%(who)s delivers since %(time)s", who=processes[0].who, time=since)
+        return _gettext("%(who)s has delivered since %(time)s", who=processes[0].who, time=since)
     return _ngettext(
         "%(count)s process delivers, since %(time)s",
         "%(count)s processes deliver, the first since %(time)s",

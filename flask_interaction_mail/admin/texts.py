@@ -98,7 +98,7 @@ NOTHING: Final = {  # what would be under a tab
     "suppressed": mark(
         "Messages that were deliberately not sent are listed here, with the reason."
     ),
-    "cancelled": mark("Messages that were called back before they left are listed here."),
+    "cancelled": mark("Messages that were cancelled before they left are listed here."),
 }
 FILTER_PROBLEMS: Final = {
     "status": mark("There is no such state, so messages of all states are shown."),
@@ -136,8 +136,8 @@ WAITS: Final = {  # the last event of a recipient who still waits, by status
     "held": mark("It waits"),
 }
 WAITS_UNTIL: Final = {
-    "queued": mark("It waits for its turn until %(time)s"),
-    "deferred": mark("It will be tried again until %(time)s"),
+    "queued": mark("It waits for its turn at %(time)s"),
+    "deferred": mark("Next try: %(time)s"),
     "held": mark("It waits until %(time)s"),
 }
 ENDS: Final = {  # the last event of another one
@@ -145,11 +145,11 @@ ENDS: Final = {  # the last event of another one
     "sent": mark("It is the mail server's now. Whether it arrived, only the recipient knows."),
     "failed": mark("It was not sent."),
     "suppressed": mark("It was deliberately not sent."),
-    "cancelled": mark("It was called back."),
+    "cancelled": mark("It was cancelled."),
 }
 ACTIONS: Final = {  # with several messages
     "resend": mark("Resend"),
-    "cancel": mark("Cancel"),
+    "cancel": mark("Cancel sending"),
     "release": mark("Release"),
 }
 ASKED: Final = {
@@ -184,8 +184,8 @@ LEFT_OUT: Final[Mapping[str, Callable[[int], str]]] = {  # how many were left ou
         count,
     ),
     "left": lambda count: ngettext(
-        "%(count)s has left, is on its way with others, or was called back already",
-        "%(count)s have left, are on their way with others, or were called back already",
+        "%(count)s has left, is on its way with others, or was cancelled already",
+        "%(count)s have left, are on their way with others, or were cancelled already",
         count,
     ),
     "free": lambda count: ngettext(
@@ -201,7 +201,7 @@ LEFT_OUT: Final[Mapping[str, Callable[[int], str]]] = {  # how many were left ou
 }
 DEEDS: Final = {
     "resent": mark("%(who)s sent again %(message)s"),
-    "cancelled": mark("%(who)s called back %(message)s"),
+    "cancelled": mark("%(who)s cancelled %(message)s"),
     "released": mark("%(who)s released %(message)s"),
     "exported": mark("%(who)s exported the list of messages"),
     "read": mark("%(who)s read the text of %(message)s"),
@@ -250,7 +250,7 @@ COUNTED: Final = {
 }
 # Kind of an event, and its verdict where that makes a difference.
 SERVER_EVENTS: Final = {
-    "breaker open": mark("The mail server is in trouble since then"),
+    "breaker open": mark("Trouble with the mail server began and goes on"),
     "breaker closed": mark("Trouble with the mail server began, which is over now"),
     "probe": mark("A probe of the mail server"),
     "test": mark("A test of the settings"),
@@ -292,7 +292,7 @@ STATUS: Final = {  # what it means
     "failed": mark("not sent"),
     "held": mark("kept back for now"),
     "suppressed": mark("deliberately not sent"),
-    "cancelled": mark("called back"),
+    "cancelled": mark("cancelled"),
 }
 # For held messages, instead of the text of the status: above its rate, or for another reason.
 _HELD_FOR_RATE: Final = mark("will be sent automatically, together with others")
@@ -310,7 +310,7 @@ REASON: Final = {
     "not_configured": mark("E-mail was not configured: no server or no default From."),
     "unaddressed": mark("No recipient has an address, and there is no default To."),
     "merged": mark("The contacts were merged meanwhile."),
-    "withdrawn": mark("It was called back before it was sent."),
+    "withdrawn": mark("It was cancelled before it was sent."),
 }
 
 

@@ -177,7 +177,7 @@ def cancel(ids: Sequence[uuid.UUID]) -> None:
                 f"{id} does not wait any more, is in a digest that is on its way, "
                 "or there is no such message."
             )
-        return f"{id} is called back."
+        return f"{id} is cancelled."
 
     _each(ids, one)
 
@@ -207,7 +207,7 @@ def purge() -> None:
 def erase(address: str) -> None:
     """Remove ADDRESS, and what was sent to it or on its behalf, from all messages.
 
-    Messages to it that still wait are called back.
+    Messages to it that still wait are cancelled.
     """
     state = state_of()
     erased = retention.erase(state.database, address, now=clock.now())

@@ -216,7 +216,7 @@ FAULTS: Final[Mapping[str, Advice]] = {
         mark("The mail server refuses to talk to this machine, or does not accept its name."),
         mark(
             "Read what the server said. Often the machine's IP address has to be allowed there, or "
-            "the name in the greeting (under Advanced) has to be a full host name."
+            "“Name of this machine” (under Advanced) has to be a full host name."
         ),
     ),
     Fault.STARTTLS_NOT_OFFERED: Advice(
@@ -463,7 +463,7 @@ FAULTS: Final[Mapping[str, Advice]] = {
         mark("The server does not accept this machine's name"),
         mark("The server refuses the name that this machine gives in its greeting (EHLO)."),
         mark(
-            "Under Advanced, enter a full host name as the name in the greeting, such as "
+            "Under Advanced, enter a full host name as the “Name of this machine”, such as "
             "app.example.com. The name service (DNS) has to know it."
         ),
     ),

@@ -327,8 +327,8 @@ _TEXTS: Final[Mapping[str, _Text]] = {
         Kind.FINE,
         mark("DKIM key record (RFC 6376 §3.6.1)"),
         mark(
-            "There is a key for signatures under {selector}: {key}. Whether your server signs with "
-            "it shows a mail that arrived."
+            "There is a key for signatures under {selector}: {key}. A mail that arrived shows "
+            "whether your server signs with it."
         ),
     ),
     "dkim_none": _Text(
@@ -355,8 +355,8 @@ _TEXTS: Final[Mapping[str, _Text]] = {
         Kind.WRONG,
         mark("DKIM selector (RFC 6376 §3.1)"),
         mark(
-            "{selector} cannot be the name of a key. It consists of letters, digits and hyphens, "
-            "with dots between."
+            "{selector} cannot be the name of a key. It consists of letters, digits, "
+            "hyphens and underscores, with dots between."
         ),
     ),
     "dkim_several": _Text(

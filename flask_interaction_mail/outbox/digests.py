@@ -204,7 +204,7 @@ def _rows(ids: Iterable[uuid.UUID]) -> dict[str, str]:
 _TEXT_OF: Final = {  # the worst first
     Status.FAILED: "It was in the digest {digest}, which failed.",
     Status.SENT: "It went out in the digest {digest}.",
-    Status.CANCELLED: "It was in the digest {digest}, which was called back.",
+    Status.CANCELLED: "It was in the digest {digest}, which was cancelled.",
 }
 _WORST = DIGEST_DONE.choose(
     (_has_one(Status.FAILED), Status.FAILED),
@@ -290,7 +290,7 @@ def apply_outcome(
 ) -> list[uuid.UUID]:
     """Write down of all messages in ``digest`` what became of it; gives the ids of those it ends.
 
-    Where a digest had failed or was called back, what becomes of it when it is sent again counts.
+    Where a digest had failed or was cancelled, what becomes of it when it is sent again counts.
     """
     original = _original(connection, digest)
     ids = _members_of(connection, original) or _adopt(connection, original)

@@ -137,7 +137,7 @@ def latest_request(connection: sa.Connection, pair: str, actor: str | None) -> E
 
 
 def waiting_for_pair(connection: sa.Connection, pair: str) -> list[uuid.UUID]:
-    """The requests for ``pair`` that can still be called back."""
+    """The requests for ``pair`` that can still be cancelled."""
     waiting = sa.select(MESSAGE.c.id).select_from(OUTBOX)
     return list(connection.scalars(waiting.where(MESSAGE.c.pair == pair, _CANCELLABLE)))
 
@@ -145,10 +145,10 @@ def waiting_for_pair(connection: sa.Connection, pair: str) -> list[uuid.UUID]:
 def cancel(
     connection: sa.Connection, ids: Iterable[uuid.UUID], reason: Reason, now: datetime
 ) -> list[uuid.UUID]:
-    """Call back those of ``ids`` that have not left; gives the ids that were called back.
+    """Call back those of ``ids`` that have not left; gives the ids that were cancelled.
 
-    With a digest all that is in it is called back. What is in a digest cannot be by itself: a
-    message that is partly in one is called back for its other recipients, and held for the rest.
+    With a digest all that is in it is cancelled. What is in a digest cannot be by itself: a
+    message that is partly in one is cancelled for its other recipients, and held for the rest.
     """
     take = sa.update(DELIVERY).where(_CANCELLABLE).values(due_at=None)
     cancelled = _changed(connection, take, ids)

@@ -85,7 +85,7 @@ class Details:
 
     @property
     def may_cancel(self) -> bool:
-        """Whether it can still be called back."""
+        """Whether it can still be cancelled."""
         return self.row.status in CANCELLED.sources and not self.row.in_digest
 
     @property

@@ -137,7 +137,7 @@ def _batches(
 def erase(database: Transactions, address: str, *, now: datetime) -> Erased:
     """Remove ``address`` from all messages, with their texts, and from all tests; commits.
 
-    Messages that wait are called back first, those that are being sent are left alone. One that is
+    Messages that wait are cancelled first, those that are being sent are left alone. One that is
     in a digest for somebody else loses its text here and not there. That there was a message,
     when, and what became of it stays. Counts stay as well: they know domains and no addresses.
 

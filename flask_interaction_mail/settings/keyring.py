@@ -31,7 +31,7 @@ Keys = Sequence[str | bytes]
 
 # The panel translates it; elsewhere it is English, as in the log.
 _NO_KEY: Final = mark(
-    "there is no key to encrypt the password with: set SECRET_KEY, "
+    "There is no key to encrypt the password with: set SECRET_KEY, "
     "or INTERACTION_MAIL_SECRET_KEYS, in the application's configuration"
 )
 _NO_FIT: Final = (

@@ -176,7 +176,7 @@ def test_what_went_wrong_has_its_status_and_is_told_on_standard_error(
     ("verb", "row", "out"),
     [
         ("show", {}, "bob@firm.example"),
-        ("cancel", {}, "is called back."),
+        ("cancel", {}, "is cancelled."),
         ("release", {"status": "held", "reason": "ambiguous"}, "is released."),
         ("resend", {"status": "failed", "reason": "refused"}, "is sent again as "),
     ],

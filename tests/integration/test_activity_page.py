@@ -202,7 +202,7 @@ def test_troubles_probes_and_tests_are_on_a_line(panel: Panel) -> None:
     assert [line.partition("UTC ")[2] for line in lines] == [
         "A test of the settings: passed",
         "A probe of the mail server: did not pass: The login was refused.",
-        "The mail server is in trouble since then: Nobody answers at the port.",
+        "Trouble with the mail server began and goes on: Nobody answers at the port.",
     ]
     with state.database.writing() as connection:
         breaker.close(connection, relay)

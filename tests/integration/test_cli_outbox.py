@@ -366,7 +366,7 @@ def _dump(host: Host) -> str:
 
 
 def test_erase_removes_an_address_everywhere(any_host: Host, catcher: Catcher):
-    """After erase nothing of the address is left, and what waited is called back (T18)."""
+    """After erase nothing of the address is left, and what waited is cancelled (T18)."""
     catcher.refuse[CANARY] = f"550 5.1.1 <{CANARY}> unknown"
     canary = Party("Canary", CANARY, id=CANARY)
     other = send(any_host, "bob")

@@ -91,7 +91,7 @@ def test_what_somebody_does_with_a_message_is_listed(panel: Panel) -> None:
     assert [line for line in found if not line.startswith("read")] == [
         "exported the list of messages (of those with status=failed )",
         "sent again The subject",
-        "called back The subject",
+        "cancelled The subject",
         "released The subject",
     ]
     assert found.count("read the text of The subject") == 3  # each message once

@@ -341,7 +341,7 @@ def test_a_filled_database_is_carried_up_and_down(engine: sa.Engine):
 # -- digests that are on their way ---------------------------------------------------------
 
 # As version 0.1 left them: id -> status, reason, and each recipient's status by name. Of the
-# digests "open" has not left, "failed" was refused and sent again, "called back" never left,
+# digests "open" has not left, "failed" was refused and sent again, "cancelled" never left,
 # "done" was sent, and of "half" one id is damaged.
 _DAMAGED = {
     "purged": "{}",
@@ -355,7 +355,7 @@ _MESSAGES: dict[str, tuple[str, str | None, dict[str, str]]] = {
     "open": ("queued", None, {"stewards": "queued"}),
     "failed": ("failed", "refused", {"stewards": "failed"}),
     "again": ("deferred", None, {"stewards": "deferred"}),
-    "called back": ("cancelled", None, {"stewards": "cancelled"}),
+    "cancelled": ("cancelled", None, {"stewards": "cancelled"}),
     "done": ("sent", None, {"stewards": "sent"}),
     "half": ("deferred", None, {"cleo": "deferred"}),
     **{name: ("queued", None, {"stewards": "queued"}) for name in _DAMAGED},
@@ -374,7 +374,7 @@ _IN_DIGESTS = {
     "open": ["first", "second", "sent to ben", "queued for ben"],
     "failed": ["refused"],
     "again": ["refused"],
-    "called back": ["withdrawn"],
+    "cancelled": ["withdrawn"],
     "done": ["gone"],
     "half": ["for cleo"],
 }
@@ -391,7 +391,7 @@ _BACK = _MESSAGES | {"sent to ben": ("sending", "rate", _MESSAGES["sent to ben"]
 _NAMED = {
     **dict.fromkeys([(name, "stewards") for name in _IN_DIGESTS["open"]], "open"),
     ("refused", "stewards"): "failed",
-    ("withdrawn", "stewards"): "called back",
+    ("withdrawn", "stewards"): "cancelled",
     ("for cleo", "cleo"): "half",
 }
 

@@ -203,7 +203,7 @@ def test_what_changed_meanwhile_is_left_out_and_told(panel: Panel) -> None:
     end(panel, sent, "sent")
     (page,) = steps(panel, form)
     assert "4 of 4 looked at: 1 cancelled, 3 left out." in told(page)
-    assert "2 have left, are on their way with others, or were called back already" in told(page)
+    assert "2 have left, are on their way with others, or were cancelled already" in told(page)
     assert "1 is not in the outbox any more" in told(page)
     assert [link.text for link in page.select("section a")] == ["m1", "m3"]
     assert statuses(panel)["m0"] == "cancelled"
@@ -353,7 +353,7 @@ def test_each_message_is_in_the_history(panel: Panel) -> None:
     ids = send(panel, 2)
     steps(panel, asked(panel, "cancel", *ids))
     page = panel.get(HISTORY + "?which=messages")
-    assert page.text.count("called back") == 2
+    assert page.text.count("cancelled") == 2
     assert kinds(panel) == ["cancelled", "cancelled"]
 
 

@@ -110,7 +110,7 @@ def test_who_waits_sees_until_when(panel: Panel) -> None:
     write(panel, of_recipient("ada@firm.example", status="deferred", reply="451 later"))
     change(panel, id, status="deferred", due_at=clock.now() + timedelta(hours=1))
     (events,) = lines_of(panel, id).values()
-    assert "It will be tried again until" in events[-1]
+    assert "Next try:" in events[-1]
     assert "451 later" in events[-1]
     change(panel, id, status="sending")
     (events,) = lines_of(panel, id).values()

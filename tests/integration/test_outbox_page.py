@@ -352,7 +352,7 @@ def test_what_was_held_for_its_rate_is_found_by_that_whatever_became_of_it(panel
 def test_what_an_administrator_decided_ends_the_reason_for_waiting(
     panel: Panel, action: str
 ) -> None:
-    """The text that it leaves at that time, unless it is called back, does not stay behind."""
+    """The text that it leaves at that time, unless it is cancelled, does not stay behind."""
     id = send(panel, "Many")
     change(panel, id, status="held", reason="rate", detail="It leaves at about 12:00:00 UTC.")
     assert press(panel, id, action).status_code == 303

@@ -91,7 +91,7 @@ TWO = [process("a", NOW), process("b", YESTERDAY)]
 @pytest.mark.parametrize(
     ("mode", "at_work", "called", "text", "fine", "at"),
     [
-        ("worker", ONE, None, "crm:1 delivers since", True, NOW),
+        ("worker", ONE, None, "crm:1 has delivered since", True, NOW),
         ("worker", TWO, None, "2 processes deliver, the first since", True, YESTERDAY),
         ("worker", [], NOW, "A worker is called from time to time, last at", True, NOW),
         ("worker", [], None, "Nobody delivers: start “flask interaction-mail worker”", False, None),

@@ -259,7 +259,7 @@ def test_a_key_is_one_row_whoever_comes_first(store: Store) -> None:
 
 
 def test_calling_back_is_only_for_what_has_not_left(store: Store) -> None:
-    """A queued message is called back with its recipients; a sent one stays sent."""
+    """A queued message is cancelled with its recipients; a sent one stays sent."""
     waiting, gone = a_message(), a_message()
     store.put(waiting, gone)
     for claimed in claim(store):

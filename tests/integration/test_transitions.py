@@ -78,7 +78,7 @@ def give_back(host: Host) -> None:
 
 
 def one_by_one(host: Host, catcher: Catcher) -> None:
-    """Sent, refused, put off and tried again, given back, called back, set aside."""
+    """Sent, refused, put off and tried again, given back, cancelled, set aside."""
     catcher.refuse = {"no@firm.example": "550 5.1.1 no", "later@firm.example": "451 4.2.0 later"}
     send(host, "yes@firm.example")
     send(host, "no@firm.example")
@@ -149,7 +149,7 @@ def in_part(host: Host, catcher: Catcher) -> None:
 
 
 def by_hand(host: Host) -> None:
-    """Of what is held, one is released and one is called back."""
+    """Of what is held, one is released and one is cancelled."""
     ids = [send(host, "ann@firm.example") for _ in range(RATE + 2)]
     drain(host)
     assert operations.release(host.state, ids[-1])

@@ -497,7 +497,7 @@ def test_resending_in_a_loop_is_no_way_around(host: Host, catcher: Catcher) -> N
 
 
 def test_held_messages_can_be_released_and_cancelled(any_host: Host, catcher: Catcher) -> None:
-    """Released, one leaves at once; called back, it is not in the digest."""
+    """Released, one leaves at once; cancelled, it is not in the digest."""
     ids = flood(any_host, RATE + 4)
     drain(any_host)
     assert operations.release(any_host.state, ids[-1])
@@ -516,7 +516,7 @@ def test_held_messages_can_be_released_and_cancelled(any_host: Host, catcher: Ca
 def test_what_a_digest_has_taken_cannot_be_released_any_more(
     any_host: Host, catcher: Catcher
 ) -> None:
-    """It would come twice; the digest itself can be called back, with all that is in it."""
+    """It would come twice; the digest itself can be cancelled, with all that is in it."""
     ids, digest = _in_one_digest(any_host, 3)
     assert not operations.release(any_host.state, ids[-1])
     assert not operations.cancel(any_host.state, ids[-1])
@@ -807,7 +807,7 @@ def test_a_digest_sent_again_that_leaves_in_another_digest(
 
 
 def test_erasing_an_address_ends_its_digest(any_host: Host, catcher: Catcher) -> None:
-    """What waited in it is called back with it, and erased."""
+    """What waited in it is cancelled with it, and erased."""
     flood(any_host, RATE + 3)
     drain(any_host)
     pass_a_minute(any_host)

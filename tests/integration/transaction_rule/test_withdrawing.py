@@ -48,7 +48,7 @@ def test_another_session_has_its_own(host):
 
 
 def test_called_back_and_committed(host):
-    """It is not stored; what was not called back is."""
+    """It is not stored; what was not cancelled is."""
     with host.app.app_context():
         send("gone")
         always("gone fact")
@@ -102,7 +102,7 @@ def test_a_fact_called_back_stands_where_the_calling_back_is_lost(host, ending):
 
 @pytest.mark.parametrize("ending", ["end of context", "commit", "close"])
 def test_left_by_a_closed_session_and_then_called_back(host, ending):
-    """What waits for the end of the context can be called back, too."""
+    """What waits for the end of the context can be cancelled, too."""
     with host.app.app_context():
         send("gone")
         host.session.close()
