@@ -52,6 +52,7 @@ def create_app(config: Mapping[str, Any] | None = None) -> Flask:
     db.init_app(app)
     admin.init_app(app)
     messaging.init_app(app)
+    _choose_language(app)
 
     login_manager.init_app(app)
     csrf.init_app(app)
@@ -98,6 +99,15 @@ def secret_key(folder: Path) -> str:
     except FileExistsError:
         pass
     return path.read_text()
+
+
+def _choose_language(app: Flask) -> None:
+    """Let the browser choose the panel's language, where Flask-Babel is installed."""
+    try:
+        from flask_babel import Babel  # type: ignore[import-not-found, import-untyped, unused-ignore]
+    except ImportError:
+        return
+    Babel(app, locale_selector=lambda: request.accept_languages.best_match(("en", "de")))
 
 
 def _register_pages(app: Flask) -> None:
