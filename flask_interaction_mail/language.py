@@ -27,11 +27,14 @@ _FILE: Final = f"LC_MESSAGES/{DOMAIN}.mo"
 _LOCALE: Final = re.compile(r"([A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8}){0,3})(?:[.@].*)?", re.DOTALL)
 _PLACE: Final = re.compile(r"%\(\w+\)s|\{\w*\}")
 _FORMATTING: Final = re.compile("[%{}]")
+_VALUE: Final = re.compile(r"%\((\w+)\)s")
+_TELLING: Final = 12  # characters of its own by which a stored text with values is known again
 
 
 class _Language(NamedTuple):
     tag: str
     catalogue: library.NullTranslations
+    texts: frozenset[str] = frozenset()  # in English, without plural ones
 
 
 _ENGLISH: Final = _Language(SOURCE, library.NullTranslations())
@@ -89,6 +92,35 @@ def translated(said: object) -> str:
         return str(text)
     values = {name: translated(value) for name, value in text.values.items()}
     return gettext(text.template, **values)
+
+
+def recalled(text: str) -> str:
+    """A text of ours that was stored, in English, in the reader's language; any other as it is.
+
+    What stands in its places is recalled, too, since one text may quote another.
+    """
+    if text in _spoken.get().texts:
+        return gettext(text)
+    for pattern, template in _patterns(_spoken.get()):
+        if found := pattern.fullmatch(text):
+            values = {name: recalled(value) for name, value in found.groupdict().items()}
+            return gettext(template, **values)
+    return text
+
+
+@lru_cache(maxsize=8)
+def _patterns(language: _Language) -> list[tuple[re.Pattern[str], str]]:
+    """What texts with values look like in English, those with most words of their own first."""
+    found = []
+    for template in language.texts:
+        parts = _VALUE.split(template)
+        own = sum(map(len, parts[::2]))
+        if len(set(parts[1::2])) == len(parts[1::2]) > 0 and own >= _TELLING:
+            parts[::2] = map(re.escape, parts[::2])
+            parts[1::2] = [f"(?P<{name}>.+?)" for name in parts[1::2]]
+            found.append((own, re.compile("".join(parts), re.DOTALL), template))
+    found.sort(key=lambda one: -one[0])
+    return [(pattern, template) for _, pattern, template in found]
 
 
 def ngettext(one: str, many: str, count: int, **values: Any) -> str:
@@ -168,7 +200,13 @@ def _language(locale: str, folders: tuple[str, ...]) -> _Language:
     first = library.NullTranslations()
     for _, catalogue in found:
         first.add_fallback(catalogue)
-    return _Language(found[0][0].replace("_", "-") if found else SOURCE, first)
+    texts = frozenset(text for _, catalogue in found for text in _texts_of(catalogue))
+    return _Language(found[0][0].replace("_", "-") if found else SOURCE, first, texts)
+
+
+def _texts_of(catalogue: library.GNUTranslations) -> list[str]:
+    # The library has no other way to ask what a catalogue holds.
+    return [text for text in catalogue._catalog if isinstance(text, str)]  # type: ignore[attr-defined]
 
 
 def _forms(locale: str) -> list[str]:

@@ -108,6 +108,7 @@ class PanelView(BaseView):
             asset=asset,
             wording=texts,
             time=texts.time,
+            recalled=language.recalled,
             status=texts.status,
             state_badge=texts.badge,
             leaves_by_itself=texts.leaves_by_itself,

@@ -292,7 +292,7 @@ STATUS: Final = {  # what it means
     "failed": mark("not sent"),
     "held": mark("kept back for now"),
     "suppressed": mark("deliberately not sent"),
-    "cancelled": mark("cancelled"),
+    "cancelled": mark("will not be sent"),
 }
 # For held messages, instead of the text of the status: above its rate, or for another reason.
 _HELD_FOR_RATE: Final = mark("will be sent automatically, together with others")

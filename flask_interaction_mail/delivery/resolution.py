@@ -171,12 +171,15 @@ def _ended(status: Status) -> Status:
 
 def poisoned(claimed: Claimed, error: Exception, now: datetime) -> AttemptResult:
     """A message whose sending raised ``error`` in our own code: it is held, the others go on."""
-    text = f"This message cannot be sent as it is ({type(error).__name__}); the log has more."
+    text = mark(
+        "This message cannot be sent as it is (%(error)s); the log has more.",
+        error=type(error).__name__,
+    )
     return AttemptResult(
         claimed=claimed,
         status=Status.HELD,
         reason=Reason.POISON,
-        detail=text,
+        detail=str(text),
         due_at=now,
         counted=True,
         recipients={address: (Status.HELD, None) for _, address in claimed.places},

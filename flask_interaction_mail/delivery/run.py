@@ -14,6 +14,7 @@ from collections.abc import Iterable, Sequence
 from datetime import timedelta
 from functools import partial
 
+from ..language import mark
 from ..logs import log
 from ..outbox import breaker, claim
 from ..outbox.claimed import ANY, SMALL, Attempt, Claimed
@@ -332,7 +333,7 @@ class DeliveryRun:
             if trouble is not None:
                 log.warning("server.trouble: at %s: %s", trouble.stage, trouble)
                 self._stats.held_up_by = str(trouble)
-                detail = f"Waiting for the server: {trouble}"[:1000]
+                detail = str(mark("Waiting for the server: %(why)s", why=trouble))[:1000]
                 breaker.trip(connection, self._relay, trouble, worker=self._ports.worker, now=now)
             claim.give_back(connection, first, due_at=now, detail=detail)
             claim.give_back(connection, last, due_at=now + _A_MOMENT, detail=detail)

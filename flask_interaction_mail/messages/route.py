@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from ..addresses import Mailbox
-from ..language import gettext, mark, translated
+from ..language import gettext, mark, recalled, translated
 from ..text import one_line
 from ..values import Role
 
@@ -132,11 +132,13 @@ class RouteStep(NamedTuple):
 def _said(item: tuple[str, str]) -> tuple[str, str]:
     """Name and value, in the reader's language if the value is a text of ours.
 
-    That is a marked one, and of those that were stored what always has the same words.
+    That is a marked one, and of those that were stored a problem or a word of ours.
     """
     name, value = item
-    if type(value) is str and (name == "problem" or value in _WORDS):
+    if type(value) is str and value in _WORDS:
         return name, gettext(value)
+    if type(value) is str and name == "problem":
+        return name, recalled(value)
     return name, translated(value)
 
 

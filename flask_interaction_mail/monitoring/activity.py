@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from .. import clock
-from ..language import gettext
+from ..language import recalled
 from ..outbox.counts import (
     COUNTED,
     DAY,
@@ -296,7 +296,7 @@ def _events(connection: sa.Connection, begin: datetime) -> list[Event]:
         .limit(EVENTS)
     )
     return [
-        Event(at=row.at, kind=row.kind, verdict=row.verdict, why=gettext(_why(row.steps)))
+        Event(at=row.at, kind=row.kind, verdict=row.verdict, why=recalled(_why(row.steps)))
         for row in connection.execute(found)
     ]
 

@@ -14,7 +14,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from .. import clock
-from ..language import gettext
+from ..language import recalled
 from ..outbox import breaker, presence
 from ..outbox.presence import How, Presence
 from ..settings.layers import InForce
@@ -66,9 +66,9 @@ def overview(state: State, present: InForce) -> Overview:
 
 
 def _broken(connection: sa.Connection, state: State, present: InForce) -> breaker.Open | None:
-    """The trouble of the server; why is in the reader's language where it is always the same."""
+    """The trouble of the server; why is in the reader's language."""
     found = breaker.read(connection, relay_of(present.settings, state.config.transport))
-    return found and replace(found, why=gettext(found.why))
+    return found and replace(found, why=recalled(found.why))
 
 
 def oldest_waiting(connection: sa.Connection, now: datetime) -> datetime | None:

@@ -299,7 +299,7 @@ def _quarantine(connection: sa.Connection, id: uuid.UUID, problem: str, now: dat
             **_ASIDE,
             finished_at=now,
             reason=Reason.POISON,
-            detail=f"This message cannot be sent: {problem}.",
+            detail=str(mark("This message cannot be sent: %(problem)s.", problem=problem)),
         )
     )
 

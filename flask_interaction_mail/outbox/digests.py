@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import sqlalchemy as sa
 
+from ..language import mark
 from ..logs import log
 from ..storage.json_rows import joined_update, json_table, rows_parameter
 from ..storage.tables import DELIVERY, MESSAGE, RECIPIENT
@@ -202,9 +203,9 @@ def _rows(ids: Iterable[uuid.UUID]) -> dict[str, str]:
 # -- what becomes of a digest becomes of what is in it -----------------------------------
 
 _TEXT_OF: Final = {  # the worst first
-    Status.FAILED: "It was in the digest {digest}, which failed.",
-    Status.SENT: "It went out in the digest {digest}.",
-    Status.CANCELLED: "It was in the digest {digest}, which was cancelled.",
+    Status.FAILED: mark("It was in the digest %(digest)s, which failed."),
+    Status.SENT: mark("It went out in the digest %(digest)s."),
+    Status.CANCELLED: mark("It was in the digest %(digest)s, which was cancelled."),
 }
 _WORST = DIGEST_DONE.choose(
     (_has_one(Status.FAILED), Status.FAILED),
@@ -339,7 +340,7 @@ def _conclude(
     status: Status,
     now: datetime,
 ) -> None:
-    why = _TEXT_OF[status].format(digest=digest)
+    why = _TEXT_OF[status] % {"digest": digest}
     connection.execute(_CONCLUDE, {**_rows(ids), "why": why, "now": now})
 
 

@@ -113,16 +113,29 @@ def digest_at(now: datetime, expires_at: datetime | None) -> datetime:
 
 def why(by: By, rates: Rates, at: datetime) -> str:
     """Why a message is held, for an administrator."""
-    cause = {
-        By.RECIPIENT: f"One of its recipients has had {rates.recipient} messages within a minute",
-        By.ACTOR: f"Who caused it has caused {rates.actor} messages within a minute",
-    }[by]
-    return (
-        f"{cause}. It leaves at about {at:%H:%M:%S} UTC, together in one message with what else "
-        "waits for that recipient, unless you release or cancel it before."
-    )
+    if by is By.RECIPIENT:
+        said = mark(
+            "One of its recipients has had %(number)s messages within a minute. It leaves at about "
+            "%(time)s UTC, together in one message with what else waits for that recipient, unless "
+            "you release or cancel it before.",
+            number=rates.recipient,
+            time=format(at, "%H:%M:%S"),
+        )
+    else:
+        said = mark(
+            "Who caused it has caused %(number)s messages within a minute. It leaves at about "
+            "%(time)s UTC, together in one message with what else waits for that recipient, unless "
+            "you release or cancel it before.",
+            number=rates.actor,
+            time=format(at, "%H:%M:%S"),
+        )
+    return str(said)
 
 
 def in_digest(digest: uuid.UUID) -> str:
     """Why a message that is in ``digest`` is still held, for an administrator."""
-    return _IN_NAMELESS if digest == NAMELESS else f"It is in the digest {digest}."
+    return (
+        _IN_NAMELESS
+        if digest == NAMELESS
+        else str(mark("It is in the digest %(digest)s.", digest=digest))
+    )

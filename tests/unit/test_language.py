@@ -14,12 +14,16 @@ from flask_interaction_mail.language import (
     name_of,
     ngettext,
     number,
+    recalled,
     speaking,
     spoken,
 )
 from tests.catalogues import write_catalogue
 
 HELLO = mark("Hello %(name)s")
+
+
+WAITS = str(mark("Waiting for the server: %(why)s"))
 
 
 @pytest.fixture(autouse=True)
@@ -173,3 +177,48 @@ def test_the_languages_there_are(tmp_path: Path) -> None:
     assert found == ["de", "en", "nl", "pt-BR"]
     names = [name_of(tag, *folders) for tag in found]
     assert names == ["Deutsch", "English", "Nederlands", "pt-BR"]
+
+
+@pytest.mark.parametrize(
+    ("stored", "said"),
+    [
+        ("It is over.", "Es ist vorbei."),
+        ("Waiting for the server: 451 later", "Wartet auf den Server: 451 later"),
+        # A text that quotes another; the one with more words of its own is meant.
+        ("Waiting for the server: It is over.", "Wartet auf den Server: Es ist vorbei."),
+        ("Waiting for the server: nobody answers at smtp:25", "Niemand antwortet auf smtp:25"),
+        (
+            "Waiting for the server: two\nlines (%s) {x}",
+            "Wartet auf den Server: two\nlines (%s) {x}",
+        ),
+        # What is not ours, and what is ours with nothing in its place.
+        ("550 5.1.1 No such user", "550 5.1.1 No such user"),
+        ("Waiting for the server: ", "Waiting for the server: "),
+        # A text with too few words of its own to be known by them.
+        ("Hello Ada", "Hello Ada"),
+        ("", ""),
+    ],
+)
+def test_a_stored_text_is_told_in_the_readers_language(
+    tmp_path: Path, stored: str, said: str
+) -> None:
+    """With its values, although only the English text was kept."""
+    texts = {
+        "It is over.": "Es ist vorbei.",
+        WAITS: "Wartet auf den Server: %(why)s",
+        "Waiting for the server: nobody answers at %(server)s": "Niemand antwortet auf %(server)s",
+        HELLO: "Hallo %(name)s",
+    }
+    write_catalogue(tmp_path, "de", texts)
+    with speaking("de", str(tmp_path)):
+        assert recalled(stored) == said
+    assert recalled(stored) == stored
+
+
+def test_the_reason_why_a_message_waits_is_told_in_german() -> None:
+    """As the shipped catalogue says it, from what delivery has stored."""
+    trouble = "Waiting for the server: The server does not accept the connection: 421 4.3.2 Later"
+    with speaking("de"):
+        told = recalled(trouble)
+    assert told.startswith("Wartet auf den Mailserver: Der Server ")
+    assert told.endswith(": 421 4.3.2 Later")
