@@ -8,6 +8,7 @@ import pytest
 
 from flask_interaction_mail.addresses import WRITE_IT, Mailbox
 from flask_interaction_mail.errors import AddressError, NoRecipient
+from flask_interaction_mail.language import speaking
 from flask_interaction_mail.messages.recipients import resolve, route_merge, route_parties
 from flask_interaction_mail.messages.route import RouteStep, grouped
 from flask_interaction_mail.settings.model import MessagingSettings
@@ -330,8 +331,19 @@ def test_a_step_is_told_in_the_readers_language_and_stored_in_english():
     assert "⟦" not in stored + "".join(map(str, steps))
     again = [RouteStep.from_json(step) for step in json.loads(stored)]
     assert [step.text for step in again[:3]] == told[:3]
-    assert "⟦'a b' is not a valid e-mail address. It has a space" in again[3].text
     assert again[3].text.startswith("⟦The address of Will Wrong cannot be used: ")
+
+
+def test_a_stored_problem_is_told_in_german():
+    """Though only its English text was kept, with the address in it."""
+    wrong = Party("Will Wrong", "a b", role=Role.ADMINISTRATOR)
+    steps = route_merge([("Firm List", [wrong])], SETTINGS).steps
+    again = RouteStep.from_json(json.loads(json.dumps(steps[1].to_json())))
+    assert again.code == "bad_address"
+    with speaking("de"):
+        told = again.text
+    assert "'a b' ist keine gültige E-Mail-Adresse." in told
+    assert "valid" not in told
 
 
 @pytest.mark.usefixtures("brackets")
