@@ -10,6 +10,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 BENCH := .bench-venv
 NODE := .stand/node
+BABEL := .stand/flask-babel
 SERVE ?= 1
 PYTEST_ARGS ?=
 ROUNDS ?= 5
@@ -31,7 +32,7 @@ help: ## show this list
 demo: $(VENV)/.demo ## run the example: a denied merge, the delivered request, the site (SERVE=0: no site)
 	$(BIN)/python -m example_app.demo $(if $(filter 0 no false,$(SERVE)),--no-serve)
 
-test: $(VENV)/.test ## everything: lint, then all tests (JOBS=1: one by one; PYTEST_ARGS="-k outbox": some)
+test: $(VENV)/.test $(BABEL)/.installed ## everything: lint, then all tests (JOBS=1: one by one; PYTEST_ARGS="-k outbox": some)
 	$(BIN)/python -m tests.check --lint $(PYTEST_ARGS)
 
 coverage: $(VENV)/.test ## all tests, and which lines none of them ran
@@ -119,6 +120,11 @@ $(BENCH)/.installed: setup.cfg pyproject.toml benchmarks/requirements.txt
 $(NODE)/.installed: tests/servers/stand/npm/package.json tests/servers/stand/npm/package-lock.json
 	mkdir -p $(NODE) && cp $^ $(NODE)
 	if command -v npm >/dev/null; then npm ci --prefix $(NODE) --omit=optional --no-audit --no-fund; fi
+	@touch $@
+
+# Only installed, it breaks Flask-Admin's pages, so it is where a test finds it that asks for it.
+$(BABEL)/.installed: setup.cfg | $(VENV)/.test
+	$(BIN)/python -m pip install --quiet --upgrade --target $(BABEL) --no-deps "Flask-Babel>=4.0" pytz
 	@touch $@
 
 # A stamp is newer than what it was made from, so a second run installs nothing.

@@ -13,7 +13,7 @@ from tests.host import Host, opened
 
 pytestmark = pytest.mark.allowed_skip(
     reason="Flask-Babel that is only installed breaks Flask-Admin's pages, so the other tests "
-    "run without it: pip install Flask-Babel for this file alone"
+    "run without it: test_flask_babel.py runs this file with it"
 )
 
 
