@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from jinja2 import StrictUndefined
 
 from example_app import create_app
@@ -19,9 +23,16 @@ from example_app.extensions import db
 from example_app.inbox import Inbox
 from example_app.listening import serving
 from example_app.seed import PASSWORD, seed
+from flask_interaction_mail import clock, operations
+from flask_interaction_mail.outbox import tally
+from flask_interaction_mail.outbox.counts import HOUR, Counts, Names
+from flask_interaction_mail.state import state_of
+from flask_interaction_mail.storage.tables import CHECK
+from flask_interaction_mail.values import Status
 
 ROOT = Path(__file__).parents[2]
 WIDTHS = (1280, 360)
+LONG = "a-domain-with-a-name-that-is-longer-than-anybody-would-like-to-type.example"
 
 
 @dataclass
@@ -104,6 +115,34 @@ def site(tmp_path: Path) -> Iterator[Site]:
         with app.app_context():
             db.session.remove()
             db.engine.dispose()
+
+
+@pytest.fixture
+def busy(site: Site) -> Site:
+    """The example with a day's mail counted, and a trouble of its server."""
+    chance, now = random.Random(1), clock.now()
+    found = Counts(Names())
+    for ago in range(0, 24 * 60, 7):
+        at = now - timedelta(minutes=ago)
+        for _ in range(chance.randrange(3, 12)):
+            made_at = at - timedelta(seconds=chance.lognormvariate(0, 1))
+            found.message(at, "request", Status.SENT, made_at=made_at)
+            found.recipient(at, f"a@{chance.choice(['firm.example', LONG])}", Status.SENT)
+        status = chance.choice([Status.DEFERRED, Status.FAILED, Status.HELD])
+        found.message(at, "notification", status, made_at=at)
+        found.recipient(at, "b@slow.example", status)
+        found.refused(at, ["450 4.2.0 Greylisted, see ...", "550 5.1.1 ... unknown"], uuid.uuid4())
+    server = {"smtp_server": "mail.firm.example", "company_domain": "firm.example"}
+    people = {"default_to": "data-stewards", "default_from": "crm"}
+    with site.app.app_context():
+        operations.save_settings(state_of(), server | people, base=None, changed_by="")
+    with site.app.app_context(), state_of().database.writing() as connection:
+        tally._add(connection, found.rows(uuid.uuid4()))
+        values = {"id": uuid.uuid4(), "kind": "breaker", "at": now - HOUR, "by": "x"}
+        steps = '{"stage": "connect", "why": "Nobody answers at mail.firm.example:25."}'
+        row = values | {"fingerprint": "", "verdict": "closed", "steps": steps}
+        connection.execute(sa.insert(CHECK).values(row))
+    return site
 
 
 def at_once(answer: Callable[..., Any]) -> Callable[..., list[bytes]]:

@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-import random
-import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from example_app.admin_area import admin
-from flask_interaction_mail import clock, operations
-from flask_interaction_mail.outbox import tally
-from flask_interaction_mail.outbox.counts import HOUR, Counts, Names
-from flask_interaction_mail.state import state_of
-from flask_interaction_mail.storage.tables import CHECK
-from flask_interaction_mail.values import Status
 from tests.browser.conftest import WIDTHS, Site, fits_the_width
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Passing SelectField choices as tuples:DeprecationWarning",
     "ignore:Yielding raw tuples:DeprecationWarning",
 )
-LONG = "a-domain-with-a-name-that-is-longer-than-anybody-would-like-to-type.example"
 # The colours of the lines that stand on the canvas, in the order of the legend.
 _DRAWN = """() => {
   const canvas = document.querySelector("#im-chart canvas");
@@ -36,34 +25,6 @@ _DRAWN = """() => {
   }
   return ["0,114,178", "168,84,0", "193,18,31", "106,61,154"].map(colour => found.has(colour));
 }"""
-
-
-@pytest.fixture
-def busy(site: Site) -> Site:
-    """The example with a day's mail counted, and a trouble of its server."""
-    chance, now = random.Random(1), clock.now()
-    found = Counts(Names())
-    for ago in range(0, 24 * 60, 7):
-        at = now - timedelta(minutes=ago)
-        for _ in range(chance.randrange(3, 12)):
-            made_at = at - timedelta(seconds=chance.lognormvariate(0, 1))
-            found.message(at, "request", Status.SENT, made_at=made_at)
-            found.recipient(at, f"a@{chance.choice(['firm.example', LONG])}", Status.SENT)
-        status = chance.choice([Status.DEFERRED, Status.FAILED, Status.HELD])
-        found.message(at, "notification", status, made_at=at)
-        found.recipient(at, "b@slow.example", status)
-        found.refused(at, ["450 4.2.0 Greylisted, see ...", "550 5.1.1 ... unknown"], uuid.uuid4())
-    server = {"smtp_server": "mail.firm.example", "company_domain": "firm.example"}
-    people = {"default_to": "data-stewards", "default_from": "crm"}
-    with site.app.app_context():
-        operations.save_settings(state_of(), server | people, base=None, changed_by="")
-    with site.app.app_context(), state_of().database.writing() as connection:
-        tally._add(connection, found.rows(uuid.uuid4()))
-        values = {"id": uuid.uuid4(), "kind": "breaker", "at": now - HOUR, "by": "x"}
-        steps = '{"stage": "connect", "why": "Nobody answers at mail.firm.example:25."}'
-        row = values | {"fingerprint": "", "verdict": "closed", "steps": steps}
-        connection.execute(sa.insert(CHECK).values(row))
-    return site
 
 
 def open_activity(page: Any, site: Site, last: str = "day") -> None:

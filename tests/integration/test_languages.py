@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import email
 import importlib.util
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
 from datetime import datetime
 from email import policy
 from email.message import EmailMessage
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
-from babel import Locale
 from bs4 import BeautifulSoup
 
 from flask_interaction_mail import Party, language, operations, request_merge, send_notification
@@ -23,7 +19,7 @@ from flask_interaction_mail.errors import InteractionMailError
 from flask_interaction_mail.messages.digest_content import Content, summary_of
 from flask_interaction_mail.messages.intent import Intent
 from flask_interaction_mail.monitoring import test_history as history
-from tests.catalogues import write_catalogue
+from tests.catalogues import chooser, write_catalogue
 from tests.host import ADA, Host, a_merge, opened
 from tests.panel import HOME, OUTBOX, TEMPLATES, TEST, Panel, opened_panel
 
@@ -65,23 +61,8 @@ def panel(tmp_path: Path, translations: Path) -> Iterator[Panel]:
 
 @pytest.fixture
 def choose(panel: Panel, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Set the language that Flask-Babel chooses for the visitor.
-
-    Where it is installed that is Flask-Babel itself. Elsewhere a stand-in has what is used of it,
-    because the other tests run without: only installed, it breaks the pages of Flask-Admin.
-    """
-    locales = ["en"]
-    try:
-        from flask_babel import Babel
-    except ImportError:
-        stand_in = ModuleType("flask_babel")
-        stand_in.get_locale = lambda: Locale.parse(locales[-1])  # type: ignore[attr-defined]
-        stand_in.force_locale = lambda _: nullcontext()  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "flask_babel", stand_in)
-        panel.host.app.extensions["babel"] = stand_in
-    else:
-        Babel(panel.host.app, locale_selector=lambda: locales[-1])
-    return locales.append
+    """Set the language that Flask-Babel chooses for the visitor."""
+    return chooser(panel.host.app, monkeypatch)
 
 
 def asked(host: Host, *readers: Party, **others: Any) -> tuple[EmailMessage, BeautifulSoup]:
