@@ -32,7 +32,7 @@ _OF: Final = (
 )
 _WAITING: Final = mark("It is still waiting: release it or call it back first.")
 _ON_ITS_WAY: Final = mark(
-    "It is still waiting for what the server says, or is in a digest that is: look again later."
+    "The server has not answered yet, for this message or for the digest that it is in: look again later."
 )
 
 

@@ -99,7 +99,7 @@ def test_what_is_in_the_form_is_explained_beside_what_is_in_force(
     fits(tab)
     assert page.locator("#im-company_domain").input_value() == "new.example"
     with page.expect_popup() as opened:
-        page.get_by_role("link", name="What would another domain move?").click()
+        page.get_by_role("link", name="Which addresses would another domain change?").click()
     opened.value.get_by_label("New company domain").wait_for()
     opened.value.close()
     tab.close()

@@ -255,7 +255,7 @@ def test_a_domain_that_the_deployment_sets_is_said_to_be_so(tmp_path: Path) -> N
 
 def test_the_settings_lead_to_the_preview(panel: Panel) -> None:
     """In another tab, so that nothing that was typed is lost."""
-    link = panel.get(HOME).find("a", string="What would another domain move?")
+    link = panel.get(HOME).find("a", string="Which addresses would another domain change?")
     assert link["href"] == COVERAGE + "#im-domain"  # type: ignore[index]
     assert link["target"]  # type: ignore[index]
 
