@@ -30,9 +30,10 @@ _OF: Final = (
     .order_by(MESSAGE.c.created_at.desc(), MESSAGE.c.id.desc())
     .limit(20)
 )
-_WAITING: Final = mark("It is still waiting: release it or call it back first.")
+_WAITING: Final = mark("It is still waiting: release it or cancel it first.")
 _ON_ITS_WAY: Final = mark(
-    "The server has not answered yet, for this message or for the digest that it is in: look again later."
+    "The server has not answered yet, for this message or for the digest that it is in: "
+    "look again later."
 )
 
 
