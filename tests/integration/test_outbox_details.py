@@ -310,7 +310,7 @@ def test_what_an_administrator_does_is_stored_in_english(panel: Panel) -> None:
     panel.client.post(f"{OUTBOX}{first}/cancel", data=form_values(page))
     waits = panel.client.post(f"{OUTBOX}{second}/resend", data=form_values(page))
     told = BeautifulSoup(panel.client.get(waits.location).text, "lxml").text
-    assert "⟦It is still waiting: release it or call it back first.⟧" in told
+    assert "⟦It is still waiting: release it or cancel it first.⟧" in told
     panel.client.post(f"{OUTBOX}{first}/resend", data=form_values(page) | {"to": "z"})
     panel.client.post(f"{OUTBOX}{first}/resend", data=form_values(page) | {"to": "y"})
     change(panel, second, status="held", reason="ambiguous")

@@ -214,7 +214,7 @@ def test_the_command_does_not_send_again_what_is_open(host: Host, status: str) -
         said = run(host, "outbox", "resend", *line)
         assert said.status == 1
         assert f"{id} is not sent again. It is still waiting" in said.err
-    assert ("release it or call it back first" in said.err) is (status != "sending")
+    assert ("release it or cancel it first" in said.err) is (status != "sending")
     assert len(host.rows()) == 1
 
 
