@@ -83,9 +83,23 @@ def page(chromium: Any) -> Iterator[Any]:
     assert errors == []
 
 
+@pytest.fixture(scope="session")
+def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with the demo's data, to be copied."""
+    path = tmp_path_factory.mktemp("seeded") / "crm.sqlite"
+    app = create_app({"SECRET_KEY": "k" * 32, "SQLALCHEMY_DATABASE_URI": f"sqlite:///{path}"})
+    with app.app_context():
+        db.create_all()
+        seed()
+        db.session.remove()
+        db.engine.dispose()
+    return path
+
+
 @pytest.fixture
-def site(tmp_path: Path) -> Iterator[Site]:
+def site(seeded: Path, tmp_path: Path) -> Iterator[Site]:
     """The example application with the demo's data, nothing configured yet."""
+    shutil.copy(seeded, tmp_path / "crm.sqlite")
     with Catcher(Inbox(tmp_path / "inbox")) as catcher:
         app = create_app(
             {
@@ -97,9 +111,6 @@ def site(tmp_path: Path) -> Iterator[Site]:
         )
         app.jinja_env.undefined = StrictUndefined
         app.wsgi_app = at_once(app.wsgi_app)  # type: ignore[method-assign]
-        with app.app_context():
-            db.create_all()
-            seed()
         with serving(app) as url:
             yield Site(url, catcher, app)
         app.extensions["interaction_mail"].delivery.stop()
