@@ -11,6 +11,9 @@ BIN := $(VENV)/bin
 BENCH := .bench-venv
 NODE := .stand/node
 BABEL := .stand/flask-babel
+# Those that have a long form.
+LONG := $(addprefix tests/,security/test_properties.py security/test_rates.py \
+	integration/test_demo_week.py integration/test_migrations.py integration/test_migrations_delivery.py)
 SERVE ?= 1
 PYTEST_ARGS ?=
 ROUNDS ?= 5
@@ -23,7 +26,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help bench coverage demo test lint layers format unit integration celery mutants browser servers node-servers docs \
+.PHONY: help bench coverage demo test lint layers format unit integration celery long mutants browser servers node-servers docs \
 	messages requirements settings shape wheel clean
 
 help: ## show this list
@@ -70,6 +73,9 @@ mutants: $(VENV)/.test ## take each guard of security away and see that a test n
 
 browser: $(VENV)/.test ## the tests in Chromium; they also take the pictures
 	$(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
+
+long: $(VENV)/.test ## what `make test` shortens, at full length, but for `make celery` and `make torture`
+	FIM_LONG=1 $(BIN)/python -m tests.check $(LONG) $(PYTEST_ARGS)
 
 torture: $(VENV)/.test ## the crash tests in full, half an hour; writes docs/torture-result.md
 	FIM_LONG=1 $(BIN)/python -m pytest tests/crash $(PYTEST_ARGS)

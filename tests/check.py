@@ -1,7 +1,7 @@
 """Run all tests: ``python -m tests.check [--lint] [--cov] [arguments of pytest]``.
 
-With ``--lint``, as ``make test`` has it, ``make lint`` comes first, on one core; meanwhile the
-tests are compiled and the servers started on the others. Where it fails no test is run.
+With ``--lint``, as ``make test`` has it, ``make lint`` runs on one core; meanwhile the tests are
+compiled and the servers started on the others. Where it has failed no further part is run.
 
 Most tests wait most of the time, so many run side by side. Then come, a few at a time, Celery and
 browsers, which keep the machine busy, and at last what kills processes and says how soon others go
@@ -59,13 +59,15 @@ def main(arguments: Sequence[str]) -> int:
     ):
         if compiling is not None:
             compiling.wait()
-        if linting is not None and linting.wait() != 0:
-            return linting.returncode
         variables = {"TMPDIR": str(folder), **urls}
         statuses = []
         for at, (part, most) in enumerate(parts):
+            if linting is not None and linting.poll():
+                break
             covering = _covering(at, len(parts)) if "--cov" in arguments else ()
             statuses.append(_pytest(min(jobs, most), (*part, *covering, *given), variables))
+        if linting is not None and linting.wait() != 0:
+            return linting.returncode
     nothing = pytest.ExitCode.NO_TESTS_COLLECTED
     # Ended by a signal is a negative one.
     return max((abs(status) for status in statuses if status != nothing), default=nothing)

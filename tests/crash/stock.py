@@ -16,6 +16,8 @@ from tests.databases import fresh_database
 FILES = ("sqlite-wal", "sqlite-delete")
 SERVERS = ("postgresql", "mariadb")
 KINDS = (*FILES, *SERVERS)
+# Where many deaths are died one by one: a kind of file and a kind of server, unless at length.
+KILLED_ON = KINDS if LONG else ("sqlite-wal", "postgresql")
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""The week before the demo, as the extension has it in each kind of database."""
+"""The week before the demo, as the extension has it in a database.
+
+``FIM_LONG=1`` plays it on each kind of database instead of SQLite, on which the demo runs.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,7 @@ from flask_interaction_mail.monitoring import alerts, history
 from flask_interaction_mail.outbox.deeds import Deed
 from flask_interaction_mail.settings.store import Revision
 from flask_interaction_mail.state import state_of
+from tests.crash.accounts import LONG
 from tests.databases import DIALECTS, fresh_database
 
 URL = "http://127.0.0.1:5000/"
@@ -67,7 +71,7 @@ class Played:
         return answer.text
 
 
-@pytest.fixture(scope="module", params=DIALECTS)
+@pytest.fixture(scope="module", params=DIALECTS if LONG else ["sqlite"])
 def played(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Played]:

@@ -1,4 +1,7 @@
-"""T14: floods are slowed down, shown, and gathered; nothing of them is lost or sent twice."""
+"""T14: floods are slowed down, shown, and gathered; nothing of them is lost or sent twice.
+
+``FIM_LONG=1`` kills workers on all four kinds of database instead of two.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,7 @@ from flask_interaction_mail.values import Reason, Status
 from tests.catcher import Catcher
 from tests.catcher import Mail as Caught
 from tests.crash.site import Site, Worker, a_site, letter
-from tests.crash.stock import KINDS, fresh
+from tests.crash.stock import KILLED_ON, KINDS, fresh
 from tests.databases import DIALECTS, LOCKING, be_impatient, fresh_database
 from tests.host import STEWARDS, Host, a_merge, opened
 from tests.outbox_rows import a_message
@@ -1427,6 +1430,7 @@ DEATHS = {
 }
 
 
+@pytest.mark.parametrize("site", KILLED_ON, indirect=True)
 @pytest.mark.parametrize("death", DEATHS)
 def test_a_worker_killed_around_a_digest_loses_nothing(site: Site, death: str) -> None:
     """kill -9 at each step: one digest, its copies the same message, all in it sent."""
@@ -1455,6 +1459,7 @@ def test_a_worker_killed_around_a_digest_loses_nothing(site: Site, death: str) -
     assert statuses == ["sent"]
 
 
+@pytest.mark.parametrize("site", KILLED_ON, indirect=True)
 @pytest.mark.parametrize("dies", [("before", 1), ("inside", 1), ("after", 1)])
 def test_a_worker_killed_while_it_holds_loses_nothing(site: Site, dies: tuple[str, int]) -> None:
     """What it was about to hold is held by the next one, and what it let go still counts."""
