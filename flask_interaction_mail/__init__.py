@@ -28,6 +28,7 @@ from .errors import (
 from .extension import InteractionMail
 from .merges import request_merge
 from .messages.attachments import AttachmentLike
+from .messages.recorded import RecordedMessage, Recording
 from .notifications import cancel_notification, get_notification
 from .outcome import Fault, Reply, Result, Stage
 from .settings.model import ForeignSender, FromPolicy, MessagingSettings, OnAmbiguous
@@ -90,6 +91,8 @@ __all__ = [
     "Party",
     "Reason",
     "RecipientVerdict",
+    "RecordedMessage",
+    "Recording",
     "Reply",
     "Result",
     "Right",

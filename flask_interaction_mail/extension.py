@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from .config import Config, DeliveryMode, Migrations, TransportKind, parse
 from .directory import Directory, People
 from .errors import InteractionMailError
 from .flask_mail import takeover
+from .messages.recorded import Recording
 from .settings.keyring import Keyring, keys_of
 from .settings.layers import from_mail_config
 from .settings.store import SettingsStore
@@ -25,6 +27,7 @@ from .storage import tables
 from .storage.database import Database
 from .transport.memory import MemoryTransport
 from .unit_of_work.app_context import instrument
+from .unit_of_work.recording import recording
 
 if TYPE_CHECKING:
     from flask_admin import Admin
@@ -134,6 +137,20 @@ class InteractionMail:
                 "InteractionMail.init_app"
             )
         return found
+
+    @contextmanager
+    def record(self, app: Flask | None = None) -> Iterator[Recording]:
+        """List what ``app``, or the current app, stores to be sent while the block lasts.
+
+        For tests. A message of any thread of this process counts once its transaction has
+        committed, in that order; ``dropped`` has those that were rolled back or called back. Blocks
+        may be nested.
+
+        Raises:
+            RuntimeError: there is no current app, or ``init_app`` was not called for it.
+        """
+        with recording(state_of(app)) as recorded:
+            yield recorded
 
     def _build(
         self,

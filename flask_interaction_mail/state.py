@@ -12,6 +12,7 @@ from flask_sqlalchemy import SQLAlchemy
 
 from .config import Config, suppressed
 from .directory import People
+from .messages.recorded import Recording
 from .settings.store import SettingsStore
 from .storage.database import Database
 from .transport.memory import MemoryTransport
@@ -69,6 +70,7 @@ class State:
     choose_delivery: Callable[[State], Delivery]
     make_dispatcher: Callable[..., Any]  # factory.dispatcher_of, which brings the wire
     memory: MemoryTransport | None = None  # stands in for every server
+    recordings: tuple[Recording, ...] = ()  # of tests that want to see what is stored
 
     @cached_property
     def delivery(self) -> Delivery:
