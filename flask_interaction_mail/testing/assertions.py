@@ -105,7 +105,7 @@ def _line(message: RecordedMessage) -> str:
     replies = "; ".join(
         f"{recipient.address} got {recipient.reply}"
         for recipient in message.recipients
-        if recipient.reply
+        if recipient.reply and recipient.status is not Status.SENT
     )
     return f"{message.subject!r} to {_whom(message.recipients)} ({became}) {replies}".rstrip()
 

@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager
 
 from ..messages.message import NewMessage
 from ..messages.recorded import Recording
-from .announce import SIGNALS
+from ..signals import BY_STATUS
 from .pending_work import Owner, PendingWork, StoreMessage, Work
 
 
@@ -16,7 +16,7 @@ def recording(owner: Owner) -> Iterator[Recording]:
     """Record the messages of ``owner`` until the block ends; others may record meanwhile."""
     own = Recording()
     with ExitStack() as stack:
-        for signal in dict.fromkeys(SIGNALS.values()):
+        for signal in dict.fromkeys(BY_STATUS.values()):
             stack.enter_context(signal.connected_to(own.changed, owner.app))
         # A new tuple, as other threads may go through the present one.
         owner.recordings = (*owner.recordings, own)
