@@ -30,20 +30,6 @@ class RecordedMessage(Notification):
     content: bytes | None = None
     dropped_because: str | None = None
 
-    @classmethod
-    def of(cls, message: NewMessage, *, dropped_because: str | None = None) -> RecordedMessage:
-        """``message`` as it is stored, or as it was to be."""
-        snapshot, intent = message.snapshot(), message.intent
-        return cls(
-            **_values(snapshot),
-            sender=message.sender,
-            text=intent.text,
-            html=intent.html,
-            attachments=intent.attachments,
-            content=message.content,
-            dropped_because=dropped_because,
-        )
-
     @property
     def email(self) -> EmailMessage | None:
         """The message as it leaves, with all its headers; None where it could not be made."""
@@ -55,6 +41,20 @@ class RecordedMessage(Notification):
         whom = ", ".join(recipient.address or recipient.name for recipient in self.recipients)
         became = self.dropped_because or ": ".join(filter(None, (self.status, self.reason)))
         return f"<{self.subject!r} to {whom or 'nobody'} ({became})>"
+
+
+def recorded(message: NewMessage, *, dropped_because: str | None = None) -> RecordedMessage:
+    """``message`` as it is stored, or as it was to be."""
+    intent = message.intent
+    return RecordedMessage(
+        **_values(message.snapshot()),
+        sender=message.sender,
+        text=intent.text,
+        html=intent.html,
+        attachments=intent.attachments,
+        content=message.content,
+        dropped_because=dropped_because,
+    )
 
 
 def _values(snapshot: Notification) -> dict[str, Any]:
@@ -75,18 +75,13 @@ class Recording(list[RecordedMessage]):
         self._news: dict[uuid.UUID, Notification] = {}  # of messages whose commit is not told yet
         self._lock = threading.Lock()
 
-    def stored(self, message: NewMessage) -> None:
+    def stored(self, message: RecordedMessage) -> None:
         """``message`` is committed."""
-        recorded = RecordedMessage.of(message)
         with self._lock:
             if news := self._news.pop(message.id, None):
-                recorded = replace(recorded, **_values(news))
+                message = replace(message, **_values(news))
             self._places[message.id] = len(self)
-            self.append(recorded)
-
-    def given_up(self, message: NewMessage, because: str) -> None:
-        """``message`` was never stored."""
-        self.dropped.append(RecordedMessage.of(message, dropped_because=because))
+            self.append(message)
 
     def changed(self, _app: object, notification: Notification) -> None:
         """Receive a signal: something became of a message."""

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 from ..messages.message import NewMessage
-from ..messages.recorded import Recording
+from ..messages.recorded import Recording, recorded
 from ..signals import BY_STATUS
 from .pending_work import Owner, PendingWork, StoreMessage, Work
 
@@ -31,7 +31,7 @@ def note_stored(owner: Owner, messages: Iterable[NewMessage]) -> None:
     if owner.recordings:
         for message in messages:
             for one in owner.recordings:
-                one.stored(message)
+                one.stored(recorded(message))
 
 
 def note_given_up(items: Iterable[PendingWork], because: str) -> None:
@@ -39,7 +39,7 @@ def note_given_up(items: Iterable[PendingWork], because: str) -> None:
     for item in items:
         if item.owner.recordings and isinstance(item.work, StoreMessage):
             for one in item.owner.recordings:
-                one.given_up(item.work.message, because)
+                one.dropped.append(recorded(item.work.message, dropped_because=because))
 
 
 def messages_of(works: Iterable[Work]) -> Iterator[NewMessage]:

@@ -26,6 +26,7 @@ from flask_interaction_mail import (
     operations,
     send_notification,
 )
+from flask_interaction_mail.messages.recorded import recorded
 from flask_interaction_mail.testing import deliver
 from flask_interaction_mail.unit_of_work import retry_queue
 from tests.catcher import Catcher
@@ -302,13 +303,9 @@ def test_a_held_message_is_seen_and_released(tmp_path: Path, catcher: Catcher) -
                 operations.release(host.state, sent[1].id)
                 assert sent[1].status == "queued"
             assert sent[0].status == "sent"
-            sent.changed(host.app, RecordedMessage.of(_stored(sent[0])))
+            late = replace(a_message("ada@firm.example"), id=sent[0].id)
+            sent.changed(host.app, late.snapshot())
             assert sent[0].status == "sent"
-
-
-def _stored(message: RecordedMessage) -> Any:
-    """Something whose snapshot says that ``message`` is queued."""
-    return replace(a_message("ada@firm.example"), id=message.id)
 
 
 def test_a_resend_is_recorded(host: Host, sent: Recording) -> None:
@@ -323,7 +320,7 @@ def test_news_before_the_record_is_kept(host: Host) -> None:
     """A thread may have sent a message before its commit was told."""
     message, sent = a_message("ada@firm.example"), Recording()
     sent.changed(host.app, replace(message.snapshot(), status="sent"))
-    sent.stored(message)
+    sent.stored(recorded(message))
     assert [one.status for one in sent] == ["sent"]
 
 
