@@ -3,6 +3,9 @@
 An administrator sets up, tests and watches e-mail in a panel; the application says what to send
 with ``send_notification`` and the signals; an outbox in the application's own database delivers
 it without losing a message. Everything public is imported from here.
+
+PYTEST_DONT_REWRITE: there is nothing to rewrite here, and a command of a host that runs its tests
+has imported this module before pytest.
 """
 
 from __future__ import annotations

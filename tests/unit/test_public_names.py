@@ -15,7 +15,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 import flask_interaction_mail
-from flask_interaction_mail import Directory, InteractionMail, Reason, Right
+from flask_interaction_mail import Directory, InteractionMail, Reason, Right, testing
 from flask_interaction_mail.transport.memory import MemoryTransport
 
 PACKAGE = flask_interaction_mail.__name__
@@ -83,7 +83,11 @@ def hidden(names: dict[str, Any]) -> set[str]:
     }
 
 
-PUBLIC = {name: getattr(flask_interaction_mail, name) for name in flask_interaction_mail.__all__}
+PUBLIC = {
+    name: getattr(module, name)
+    for module in (flask_interaction_mail, testing)
+    for name in module.__all__
+}
 
 
 def test_no_private_type_appears_in_a_public_signature() -> None:
