@@ -25,6 +25,7 @@ from .settings.store import SettingsStore
 from .state import KEY, Access, Delivery, State, state_of
 from .storage import tables
 from .storage.database import Database
+from .transport.base import Transport
 from .transport.memory import MemoryTransport
 from .unit_of_work.app_context import instrument
 from .unit_of_work.recording import recording
@@ -130,8 +131,8 @@ class InteractionMail:
             RuntimeError: it sends to a server; there is no current app, or ``init_app`` was not
                 called for it.
         """
-        found = state_of(app).memory
-        if found is None:
+        found = state_of(app).stand_in
+        if not isinstance(found, MemoryTransport):
             raise RuntimeError(
                 "Nothing is kept in memory: set INTERACTION_MAIL_TRANSPORT = 'memory' before "
                 "InteractionMail.init_app"
@@ -216,8 +217,22 @@ def _state(
         access=access,
         choose_delivery=_choose_delivery,
         make_dispatcher=_make_dispatcher,
-        memory=MemoryTransport() if config.transport is TransportKind.MEMORY else None,
+        stand_in=_stand_in(config),
     )
+
+
+def _stand_in(config: Config) -> Transport | None:
+    """What takes mail in place of every server; None if nothing does."""
+    match config.transport:
+        case TransportKind.SMTP:
+            return None
+        case TransportKind.MEMORY:
+            return MemoryTransport()
+    from .transport.development import ConsoleTransport, FilesTransport  # late: for developers
+
+    if config.mail_folder is None:
+        return ConsoleTransport()
+    return FilesTransport(config.mail_folder)
 
 
 def _choose_delivery(state: State) -> Delivery:

@@ -59,7 +59,7 @@ STEPS: Final[Mapping[str, Advice]] = {
     "no_login": Advice("No login", "SMTP authentication is off, so the test did not log in."),
     "sender_accepted": Advice("Sender accepted", "The server accepts mail from {sender}."),
     "recipient_accepted": Advice("Recipient accepted", "The server accepts mail to {address}."),
-    "kept_in_memory": Advice("Kept in memory", "The message to {address} stays in this process."),
+    "kept_here": Advice("Kept here", "The message to {address} stays on this machine."),
     "content_sent": Advice("Message handed over", "The whole test message was sent."),
     "accepted": Advice(
         "Message accepted", "The server has taken responsibility for the test message."
@@ -464,11 +464,11 @@ CONCLUSIONS: Final[Mapping[str, Advice]] = {
         "nothing was tried and nothing is known about the settings.",
         "The people who run the application can change that.",
     ),
-    "stays_in_memory": Advice(
-        "Not sent: mail stays in memory",
-        "This application is configured to keep its mail in the memory of its own process "
-        "(INTERACTION_MAIL_TRANSPORT is “memory”). The test message went there. No server was "
-        "asked, so nothing is known about the settings.",
+    "stays_here": Advice(
+        "Not sent: mail stays here",
+        "This application is configured to keep its mail on this machine "
+        "(INTERACTION_MAIL_TRANSPORT), and so it did with the test message. No server was asked, "
+        "so nothing is known about the settings.",
         "The people who run the application can change that.",
     ),
     "no_answer": Advice(
