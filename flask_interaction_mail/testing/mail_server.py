@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import email
-import socket
-import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from email.message import EmailMessage
 from email.policy import default
-from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from flask import Flask
 
+from ..catcher.server import listening
 from ..settings.relay import Encryption
 from ..state import State, state_of
 from ..transport.base import Envelope
@@ -31,9 +28,9 @@ _GLANCE: Final = 0.01  # s
 class MailServer:
     """What a running server has taken; ``host`` and ``port`` say where it listens."""
 
-    def __init__(self, host: str, port: int) -> None:
-        self.host = host
-        self.port = port
+    def __init__(self) -> None:
+        self.host = "127.0.0.1"
+        self.port = 0
         self.delivered: list[Envelope] = []
         self._refusals: dict[str, tuple[str, int | None]] = {}
 
@@ -124,7 +121,8 @@ def mail_server(app: Flask | None = None) -> Iterator[MailServer]:
             f"INTERACTION_MAIL_TRANSPORT is {str(state.config.transport)!r}, so no server gets "
             "anything: leave the key out where a test needs one."
         )
-    with _listening() as server, _in_force(state, server):
+    server = MailServer()
+    with listening(server, host=server.host) as server.port, _in_force(state, server):
         yield server
 
 
@@ -143,43 +141,3 @@ def _in_force(state: State, server: MailServer) -> Iterator[None]:
             yield
         finally:
             config[_SUPPRESS] = before
-
-
-@contextmanager
-def _listening() -> Iterator[MailServer]:
-    protocol = _protocol_class()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = MailServer(*listener.getsockname()[:2])
-        loop, over = asyncio.new_event_loop(), asyncio.Event()
-        answer = partial(protocol, server, hostname="mail.example", enable_SMTPUTF8=True, loop=loop)
-        # A client may connect at once: it waits until this thread accepts it.
-        thread = threading.Thread(target=_run, args=(loop, _serve(listener, answer, over)))
-        thread.start()
-        try:
-            yield server
-        finally:
-            loop.call_soon_threadsafe(over.set)
-            thread.join()
-
-
-def _run(loop: asyncio.AbstractEventLoop, serving: Coroutine[Any, Any, None]) -> None:
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:  # which ends the sessions at last
-        runner.run(serving)
-
-
-async def _serve(
-    listener: socket.socket, answer: Callable[[], asyncio.Protocol], over: asyncio.Event
-) -> None:
-    accepting = await asyncio.get_running_loop().create_server(answer, sock=listener)
-    await over.wait()
-    accepting.close()
-
-
-def _protocol_class() -> type[smtp.SMTP]:
-    try:
-        from aiosmtpd.smtp import SMTP  # late: an extra, which other helpers do without
-    except ImportError as error:
-        raise ImportError(
-            "mail_server needs aiosmtpd: pip install 'flask-interaction-mail[testing]'"
-        ) from error
-    return SMTP

@@ -14,11 +14,10 @@ import pytest
 from jinja2 import StrictUndefined
 
 from example_app import create_app
-from example_app.catcher import Catcher
 from example_app.extensions import db
-from example_app.inbox import Inbox
 from example_app.listening import serving
 from example_app.seed import PASSWORD, seed
+from flask_interaction_mail.catcher import Catcher, Inbox
 
 ROOT = Path(__file__).parents[2]
 WIDTHS = (1280, 360)

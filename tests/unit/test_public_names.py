@@ -15,7 +15,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 import flask_interaction_mail
-from flask_interaction_mail import Directory, InteractionMail, Reason, Right, testing
+from flask_interaction_mail import Directory, InteractionMail, Reason, Right, catcher, testing
 from flask_interaction_mail.transport.memory import MemoryTransport
 
 PACKAGE = flask_interaction_mail.__name__
@@ -85,7 +85,7 @@ def hidden(names: dict[str, Any]) -> set[str]:
 
 PUBLIC = {
     name: getattr(module, name)
-    for module in (flask_interaction_mail, testing)
+    for module in (flask_interaction_mail, testing, catcher)
     for name in module.__all__
 }
 
