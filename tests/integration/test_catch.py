@@ -59,18 +59,8 @@ def page(port: int, path: str = "/inbox/", **headers: str) -> Any:
 def catching(folder: Path, *options: str) -> Iterator[tuple[int, int]]:
     """The command, until SIGTERM ends it well; gives the ports of mail and page."""
     (folder / "host.py").write_text(HOST, "utf-8")
-    command = [
-        "-m",
-        "flask",
-        "--app",
-        "host",
-        "interaction-mail",
-        "catch",
-        "--port",
-        "0",
-        "--page-port",
-        "0",
-    ]
+    command = ("-m", "flask", "--app", "host", "interaction-mail", "catch")
+    options = ("--port", "0", "--page-port", "0", *options)
     with subprocess.Popen(
         [sys.executable, "-u", *command, *options],
         cwd=folder,
@@ -121,9 +111,10 @@ def test_mail_is_kept_where_it_is_wanted(tmp_path: Path) -> None:
 def test_only_this_machine_may_look(tmp_path: Path) -> None:
     """A name of the internet that leads here gets nothing."""
     client = inbox_application(Inbox(tmp_path)).test_client()
-    for name in ("localhost:8026", "127.0.0.1:8026"):
-        assert client.get("/inbox/", headers={"Host": name}).status_code == 200
-    for path in ("/inbox/", "/inbox/catcher.css"):
+    for path in ("/inbox/", "/inbox/catcher/catcher.css"):
+        for name in ("localhost:8026", "127.0.0.1:8026"):
+            with client.get(path, headers={"Host": name}) as found:
+                assert found.status_code == 200
         assert client.get(path, headers={"Host": "evil.example"}).status_code == 400
     assert client.post("/inbox/").status_code == 405
 
