@@ -23,6 +23,7 @@ from flask_interaction_mail import (
     merge_denied,
     send_notification,
 )
+from flask_interaction_mail.outbox.claim import Time
 from flask_interaction_mail.testing import (
     assert_nothing_sent,
     assert_sent_to,
@@ -198,6 +199,15 @@ def test_delivery_goes_by_the_frozen_clock(tmp_path: Path, dialect: str) -> None
             time.tick(timedelta(seconds=61))
             assert deliver(host.app) == 1
             assert "News 2" in server.messages[-1].as_string()
+
+
+def test_delivery_that_is_under_way_goes_by_the_frozen_clock() -> None:
+    """It was moved since the database was asked for the time."""
+    with frozen(NEW_YEAR) as time:
+        present = Time()
+        assert clock.from_db(present.now()) == NEW_YEAR
+        time.tick(timedelta(days=1))
+        assert clock.from_db(present.now()) == time.now
 
 
 def test_windows_go_by_the_frozen_clock(host: Host, sent: Recording) -> None:
