@@ -27,7 +27,9 @@ import click
 from flask import Flask, Response, render_template, request
 from flask.cli import with_appcontext
 
-from . import api, auth, contacts, inbox_pages
+from flask_interaction_mail.catcher import Inbox, inbox_pages
+
+from . import api, auth, contacts
 from .extensions import admin, csrf, db, login_manager, messaging
 from .seed import seed
 
@@ -36,7 +38,7 @@ CONTENT_SECURITY_POLICY = (
     "default-src 'self'; object-src 'none'; base-uri 'none'; "
     "form-action 'self'; frame-ancestors 'self'"
 )
-OWN_PAGES = (auth.bp, contacts.bp, inbox_pages.bp)
+OWN_PAGES = (auth.bp.name, contacts.bp.name, "inbox")
 
 
 def create_app(config: Mapping[str, Any] | None = None) -> Flask:
@@ -114,7 +116,8 @@ def _register_pages(app: Flask) -> None:
     for blueprint in (auth.bp, contacts.bp, api.bp):
         app.register_blueprint(blueprint)
     if app.config["EXAMPLE_INBOX"]:
-        app.register_blueprint(inbox_pages.bp)
+        inbox = Inbox(app.config["EXAMPLE_INBOX"])
+        app.register_blueprint(inbox_pages(lambda: inbox, guard=auth.ask_to_log_in))
     app.context_processor(lambda: {"has_inbox": bool(app.config["EXAMPLE_INBOX"])})
     app.register_error_handler(403, _forbidden)
     app.after_request(_protect)
@@ -125,7 +128,7 @@ def _forbidden(_error: Exception) -> tuple[str, int]:
 
 
 def _protect(response: Response) -> Response:
-    if request.blueprint in {blueprint.name for blueprint in OWN_PAGES}:
+    if request.blueprint in OWN_PAGES:
         response.headers.setdefault("Content-Security-Policy", CONTENT_SECURITY_POLICY)
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
     response.headers.setdefault("Referrer-Policy", "same-origin")

@@ -40,6 +40,14 @@ def signed_in() -> User | None:
     return user if isinstance(user, User) else None
 
 
+def ask_to_log_in() -> ResponseReturnValue | None:
+    """Lead a visitor to the login; None for a user."""
+    if signed_in() is not None:
+        return None
+    answer: ResponseReturnValue = login_manager.unauthorized()
+    return answer
+
+
 @bp.route("/login", methods=["GET", "POST"])
 def login() -> ResponseReturnValue:
     """Ask for login and password."""

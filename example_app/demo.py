@@ -23,10 +23,10 @@ from typing import Any
 
 from flask import Flask
 
+from flask_interaction_mail.catcher import Catcher, Inbox
+
 from . import create_app, secret_key, week
-from .catcher import Catcher
 from .extensions import db
-from .inbox import Inbox
 from .listening import serving
 from .seed import PASSWORD, USERS, seed
 from .story import Delivered, StoryError, deliver_a_request

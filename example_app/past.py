@@ -22,12 +22,11 @@ import sqlalchemy as sa
 from flask import Flask
 from flask_login import login_user  # type: ignore[import-untyped]
 
+from flask_interaction_mail.catcher import Catcher, Inbox
 from flask_interaction_mail.delivery import watch
 from flask_interaction_mail.transport.registry import Transports
 
-from .catcher import Catcher
 from .database import db
-from .inbox import Inbox
 from .models import User
 
 _OURS: Final = "interaction_mail_"

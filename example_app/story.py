@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from flask import Flask
 
 from flask_interaction_mail import Notification, Status, get_notification
+from flask_interaction_mail.catcher import Catcher, Inbox, Letter
 
 from .browser import Browser, Form, Page
-from .catcher import Catcher
 from .database import db
-from .inbox import Inbox, Letter
 from .models import Contact
 from .seed import COMPANY_DOMAIN, PASSWORD
 

@@ -23,9 +23,9 @@ from flask_interaction_mail import (
     request_merge,
     send_notification,
 )
+from flask_interaction_mail.catcher import DROPPED, Catcher
 
 from .administrator import Administrator
-from .catcher import DROPPED, Catcher
 from .contacts import mail
 from .database import db
 from .directory import user_party

@@ -8,11 +8,23 @@ from typing import Final
 
 _ZONE: Final = re.compile(r"[A-Za-z][\w+-]*(/[A-Za-z][\w+-]*){0,2}", re.ASCII)
 _LONGEST: Final = 40  # characters in the name of a zone
+_stopped: datetime | None = None  # where a test has stopped the clock, for all threads
 
 
 def now() -> datetime:
     """The current time as the database stores it: naive UTC."""
-    return datetime.now(UTC).replace(tzinfo=None)
+    return _stopped or datetime.now(UTC).replace(tzinfo=None)
+
+
+def stopped_at() -> datetime | None:
+    """Where the clock stands still; None while it goes, as it does outside of tests."""
+    return _stopped
+
+
+def stop_at(instant: datetime | None) -> None:
+    """Let the clock stand still at ``instant``, naive UTC; None lets it go again."""
+    global _stopped
+    _stopped = instant
 
 
 def to_db(instant: datetime) -> datetime:

@@ -6,9 +6,10 @@ import enum
 import ipaddress
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from os import PathLike
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
 
@@ -52,15 +53,24 @@ class TransportKind(enum.StrEnum):
     """What hands messages over: to the server of the settings, or to something in its place."""
 
     SMTP = "smtp"
-    MEMORY = "memory"  # nothing leaves: messages are kept in the process that delivers them
+    # With the others nothing leaves.
+    MEMORY = "memory"  # messages are kept in the process that delivers them
+    CONSOLE = "console"  # it prints them
+    FILES = "files"  # it writes them into a folder
 
     @property
     def stands_in(self) -> bool:
         """Whether no server is asked, whatever the settings say."""
-        return self is TransportKind.MEMORY
+        return self is not TransportKind.SMTP
 
 
-STAYS_HERE: Final = "mail stays in the memory of the process that delivers, and nobody gets it"
+STAYS_HERE: Final = {
+    TransportKind.MEMORY: (
+        "mail stays in the memory of the process that delivers, and nobody gets it"
+    ),
+    TransportKind.CONSOLE: "mail is printed by the process that delivers, and nobody gets it",
+    TransportKind.FILES: "mail is written into files on this machine, and nobody gets it",
+}
 
 
 class Config(NamedTuple):
@@ -68,6 +78,7 @@ class Config(NamedTuple):
 
     delivery: DeliveryMode = DeliveryMode.THREAD
     transport: TransportKind = TransportKind.SMTP
+    mail_folder: Path | None = None  # for the transport "files"
     access: AccessMode = AccessMode.ADMIN
     migrations: Migrations = Migrations.HOST
     connections: int = AUTO  # SMTP connections per worker, at most
@@ -100,6 +111,8 @@ def parse(config: Mapping[str, Any]) -> Config:
                 values[name] = parser(key, config[key])
     if errors:
         raise SettingsError(errors)
+    if "transport" in values:
+        values["transport"], values["mail_folder"] = values["transport"]
     alerts = {name: values.pop(name) for name in ALERTS if name in values}
     return Config(**values | {"overrides": {**values.get("overrides", {}), **alerts}})
 
@@ -148,6 +161,15 @@ def _word(words: type[Word]) -> Callable[[str, object], Word]:
             raise SettingsError({key: f"must be one of {', '.join(words)}, not {raw!r}"}) from error
 
     return parser
+
+
+def _transport(key: str, raw: object) -> tuple[TransportKind, Path | None]:
+    """The kind, and the folder of ``files:FOLDER``, seen from where the process was started."""
+    word, colon, folder = str(raw).partition(":")
+    if bool(colon) is bool(folder) is (word == TransportKind.FILES):
+        with suppress(ValueError):
+            return TransportKind(word), Path(folder).absolute() if folder else None
+    raise SettingsError({key: f"must be one of smtp, memory, console, files:FOLDER, not {raw!r}"})
 
 
 def _count(key: str, raw: object) -> int:
@@ -263,7 +285,7 @@ def _duration(unit: str) -> Callable[[str, object], timedelta]:
 
 _PARSERS: Final[dict[str, Callable[[str, object], object]]] = {
     "delivery": _word(DeliveryMode),
-    "transport": _word(TransportKind),
+    "transport": _transport,
     "access": _word(AccessMode),
     "migrations": _word(Migrations),
     "connections": _connections,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -18,14 +19,17 @@ from .config import Config, DeliveryMode, Migrations, TransportKind, parse
 from .directory import Directory, People
 from .errors import InteractionMailError
 from .flask_mail import takeover
+from .messages.recorded import Recording
 from .settings.keyring import Keyring, keys_of
 from .settings.layers import from_mail_config
 from .settings.store import SettingsStore
 from .state import KEY, Access, Delivery, State, state_of
 from .storage import tables
 from .storage.database import Database
+from .transport.base import Transport
 from .transport.memory import MemoryTransport
 from .unit_of_work.app_context import instrument
+from .unit_of_work.recording import recording
 
 if TYPE_CHECKING:
     from flask_admin import Admin
@@ -128,13 +132,27 @@ class InteractionMail:
             RuntimeError: it sends to a server; there is no current app, or ``init_app`` was not
                 called for it.
         """
-        found = state_of(app).memory
-        if found is None:
+        found = state_of(app).stand_in
+        if not isinstance(found, MemoryTransport):
             raise RuntimeError(
                 "Nothing is kept in memory: set INTERACTION_MAIL_TRANSPORT = 'memory' before "
                 "InteractionMail.init_app"
             )
         return found
+
+    @contextmanager
+    def record(self, app: Flask | None = None) -> Iterator[Recording]:
+        """List what ``app``, or the current app, stores to be sent while the block lasts.
+
+        For tests. A message of any thread of this process counts once its transaction has
+        committed, in that order; ``dropped`` has those that were rolled back or called back. Blocks
+        may be nested.
+
+        Raises:
+            RuntimeError: there is no current app, or ``init_app`` was not called for it.
+        """
+        with recording(state_of(app)) as recorded:
+            yield recorded
 
     def _build(
         self,
@@ -201,8 +219,22 @@ def _state(
         access=access,
         choose_delivery=_choose_delivery,
         make_dispatcher=_make_dispatcher,
-        memory=MemoryTransport() if config.transport is TransportKind.MEMORY else None,
+        stand_in=_stand_in(config),
     )
+
+
+def _stand_in(config: Config) -> Transport | None:
+    """What takes mail in place of every server; None if nothing does."""
+    match config.transport:
+        case TransportKind.SMTP:
+            return None
+        case TransportKind.MEMORY:
+            return MemoryTransport()
+    from .transport.development import ConsoleTransport, FilesTransport  # late: for developers
+
+    if config.mail_folder is None:
+        return ConsoleTransport()
+    return FilesTransport(config.mail_folder)
 
 
 def _choose_delivery(state: State) -> Delivery:

@@ -40,6 +40,7 @@ from .settings.model import SECRETS, MessagingSettings
 from .state import State
 from .unit_of_work.announce import announce_ids, send_signal
 from .unit_of_work.app_context import wake
+from .unit_of_work.recording import note_stored
 from .unit_of_work.session_events import per_transaction
 from .values import Kind, Merge, Notification, Reason, Status
 
@@ -290,6 +291,7 @@ def resend(
                 mark("Another message with its key was made meanwhile: look at that.")
             )
         _note(connection, "resent", by, [id], job, detail=to or "")
+    note_stored(state, [message])
     return _announce(state, [message.id])[message.id]
 
 

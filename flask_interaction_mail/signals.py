@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from blinker import Namespace
+from typing import Final
+
+from blinker import NamedSignal, Namespace
+
+from .values import Status
 
 _signals = Namespace()
 
@@ -17,6 +21,15 @@ notification_deferred = _signals.signal("notification-deferred")
 notification_held = _signals.signal("notification-held")
 notification_failed = _signals.signal("notification-failed")
 notification_cancelled = _signals.signal("notification-cancelled")
+BY_STATUS: Final[dict[Status, NamedSignal]] = {
+    Status.QUEUED: notification_queued,
+    Status.SENT: notification_sent,
+    Status.DEFERRED: notification_deferred,
+    Status.HELD: notification_held,
+    Status.FAILED: notification_failed,
+    Status.CANCELLED: notification_cancelled,
+    Status.SUPPRESSED: notification_queued,  # sent for every message that was stored
+}
 
 # Extension to host: send(app, alert=Alert), by one of all processes.
 messaging_alert = _signals.signal("messaging-alert")

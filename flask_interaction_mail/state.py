@@ -13,9 +13,10 @@ from flask_sqlalchemy import SQLAlchemy
 
 from .config import Config, suppressed
 from .directory import People
+from .messages.recorded import Recording
 from .settings.store import SettingsStore
 from .storage.database import Database
-from .transport.memory import MemoryTransport
+from .transport.base import Transport
 from .transport.policy import ConnectPolicy
 from .values import Right
 
@@ -69,7 +70,8 @@ class State:
     access: Access | None
     choose_delivery: Callable[[State], Delivery]
     make_dispatcher: Callable[..., Any]  # factory.dispatcher_of, which brings the wire
-    memory: MemoryTransport | None = None  # stands in for every server
+    stand_in: Transport | None = None  # for every server
+    recordings: tuple[Recording, ...] = ()  # of tests that want to see what is stored
 
     @cached_property
     def delivery(self) -> Delivery:

@@ -20,6 +20,7 @@ from flask_sqlalchemy import SQLAlchemy
 from sqlalchemy import event
 
 from flask_interaction_mail.messages.message import NewMessage
+from flask_interaction_mail.messages.recorded import Recording
 from flask_interaction_mail.storage import tables
 from flask_interaction_mail.storage.database import Database
 from flask_interaction_mail.storage.tables import MESSAGE, RECIPIENT
@@ -55,6 +56,8 @@ class CountingDelivery:
 
 class Host:
     """An application with a table of its own, and what a work needs of its owner."""
+
+    recordings: tuple[Recording, ...] = ()
 
     def __init__(
         self,

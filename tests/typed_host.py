@@ -5,6 +5,7 @@ A line with ``type: ignore`` must be wrong: the checker complains of one that is
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import flask_mail
@@ -23,12 +24,22 @@ from flask_interaction_mail import (
     Notification,
     Party,
     Reason,
+    RecordedMessage,
+    Recording,
     Reply,
     Right,
     Sender,
     Stage,
     TransportError,
     send_notification,
+)
+from flask_interaction_mail.testing import (
+    MailServer,
+    assert_nothing_sent,
+    assert_sent_to,
+    deliver,
+    frozen,
+    mail_server,
 )
 
 
@@ -87,3 +98,24 @@ def trouble(error: TransportError, settings: MessagingSettings) -> tuple[Stage, 
 def envelopes(memory: MemoryTransport) -> list[Envelope]:
     memory.refuse("bob@firm.example", Reply(550, "5.1.1", "No such mailbox"))
     return [envelope for envelope in memory.delivered if envelope.content]
+
+
+def recorded(messaging: InteractionMail, app: Flask) -> list[RecordedMessage]:
+    with messaging.record(app) as sent:
+        first: RecordedMessage = assert_sent_to(sent, "bob", subject="Files")
+        name: str | None = first.attachments[0].filename
+        assert_sent_to(sent, "bob", subject=name)
+        assert_sent_to(sent, "bob", body="Here.")  # type: ignore[call-arg]
+        assert_nothing_sent([])  # type: ignore[arg-type]
+    return (first.email and sent.dropped) or sent
+
+
+def later(app: Flask) -> Recording:
+    with frozen(datetime.now(UTC)) as clock, mail_server(app) as server:
+        running: MailServer = server
+        running.refuse("bob@firm.example", "450 4.2.1 Later", times=1)
+        clock.tick(timedelta(days=1))
+        sent: int = deliver(app)
+        running.wait_for(sent)[0].get_content()
+        clock.tick(days=1)  # type: ignore[call-arg]
+    return Recording()

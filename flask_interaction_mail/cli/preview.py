@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from typing import Final, Literal
 
 import click
@@ -11,7 +12,7 @@ from ..monitoring.previews import Preview
 from ..state import state_of
 from .output import as_json, dump, fail, main, say
 
-Part = Literal["text", "html", "headers"]
+Part = Literal["text", "html", "headers", "page"]
 _UNKNOWN: Final = "There is no template {name!r}. There are: {names}."
 
 
@@ -19,6 +20,7 @@ _UNKNOWN: Final = "There is no template {name!r}. There are: {names}."
 @click.argument("template", required=False)
 @click.option("--text", "part", flag_value="text", default=True, help="Show the text (default).")
 @click.option("--html", "part", flag_value="html", help="Show the HTML.")
+@click.option("--open", "part", flag_value="page", help="Open the HTML in a browser.")
 @click.option("--headers", "part", flag_value="headers", help="Show the header fields.")
 @click.option("--locale", help="The language, such as de.")
 @as_json
@@ -45,9 +47,18 @@ def preview(template: str | None, part: Part, locale: str | None, as_json: bool)
 def _part(shown: Preview, part: Part) -> str:
     if part == "headers":
         return "\n".join(f"{name}: {value}" for name, value in shown.headers)
-    if part == "html":
-        return shown.html or fail(f"{shown.template.name} has no HTML.")
+    if part in ("html", "page"):
+        html = shown.html or fail(f"{shown.template.name} has no HTML.")
+        return html if part == "html" else _opened(html)
     return f"{shown.subject}\n\n{shown.text}".rstrip()
+
+
+def _opened(html: str) -> str:
+    """Open ``html`` in a browser; gives the name of its file, which stays for it to be read."""
+    with tempfile.NamedTemporaryFile("w", suffix=".html", delete=False, encoding="utf-8") as file:
+        file.write(html)
+    click.launch(file.name)
+    return file.name
 
 
 def _told(shown: Preview) -> dict[str, object]:

@@ -30,7 +30,7 @@ def status(as_json: bool) -> None:
         return
     counts, above = told.pop("messages"), told.pop("held_by_rate")
     if told["transport"].stands_in:
-        told["transport"] = f"{told['transport']}: {STAYS_HERE}"
+        told["transport"] = f"{told['transport']}: {STAYS_HERE[told['transport']]}"
     told["server_takes"] = _limits(told["server_takes"])
     told["at_work"] = [*map(_process, told["at_work"])] or _NOBODY[told["delivery"]]
     pairs((name.replace("_", " "), value) for name, value in told.items())

@@ -39,7 +39,8 @@ def worker(once: bool, connections: int | None, processes: int) -> None:
     supervised = supervisor.is_there()
     state = state_of()
     if state.config.transport.stands_in and not supervised:
-        say(f"{STAYS_HERE[0].upper()}{STAYS_HERE[1:]}.")
+        stays = STAYS_HERE[state.config.transport]
+        say(f"{stays[0].upper()}{stays[1:]}.")
     # Whatever the command says: a program that gives it may always say the same.
     if processes > 1 and not supervised:
         _supervise(state, processes, supervisor.deliver_once if once else supervisor.deliver)

@@ -212,7 +212,7 @@ def _watch(task: Any) -> None:
 
     states = _served_by(task.app)
     for state in states:
-        transports = Transports(state.connect_policy, state.memory)
+        transports = Transports(state.connect_policy, state.stand_in)
         contextvars.Context().run(watching.turn, state, transports)
 
 

@@ -56,7 +56,7 @@ def pulse_of(state: State, how: How) -> Pulse:
 
 
 def _ports(state: State) -> DispatcherPorts:
-    transports = Transports(state.connect_policy, state.memory)
+    transports = Transports(state.connect_policy, state.stand_in)
     logins = Logins(state.database, state.settings.keyring, transports.open)
     return DispatcherPorts(
         store=state.database,

@@ -183,7 +183,7 @@ class Report:
         """What the steps come to."""
         failed = last_failure(self.steps)
         if self.sample is not None and self.relay.stands_in:
-            return self._diagnosis(Outcome.SUPPRESSED, "stays_in_memory")
+            return self._diagnosis(Outcome.SUPPRESSED, "stays_here")
         if failed is None:
             return self._diagnosis(Outcome.PASSED, "passed")
         if self.steps[-1].code == "accepted":

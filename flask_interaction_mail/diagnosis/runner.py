@@ -149,7 +149,7 @@ class _Runner:
             return self._report.failed(Stage.RECIPIENT, Fault.UNKNOWN_OUTCOME, recipient=address)
         if not reply.positive:
             return self._report.refused(Stage.RECIPIENT, reply, address)
-        return self._report.step(Stage.RECIPIENT, "kept_in_memory", reply=reply, recipient=address)
+        return self._report.step(Stage.RECIPIENT, "kept_here", reply=reply, recipient=address)
 
     def _opened(self, stage: Stage, result: object) -> Step:
         report = self._report

@@ -78,9 +78,7 @@ STEPS: Final[Mapping[str, Advice]] = {
     "recipient_accepted": Advice(
         mark("Recipient accepted"), mark("The server accepts mail to {address}.")
     ),
-    "kept_in_memory": Advice(
-        mark("Kept in memory"), mark("The message to {address} stays in this process.")
-    ),
+    "kept_here": Advice(mark("Kept here"), mark("The message to {address} stays on this machine.")),
     "content_sent": Advice(mark("Message handed over"), mark("The whole test message was sent.")),
     "accepted": Advice(
         mark("Message accepted"), mark("The server has taken responsibility for the test message.")
@@ -611,11 +609,11 @@ CONCLUSIONS: Final[Mapping[str, Advice]] = {
         ),
         mark("The people who run the application can change that."),
     ),
-    "stays_in_memory": Advice(
-        mark("Not sent: mail stays in memory"),
+    "stays_here": Advice(
+        mark("Not sent: mail stays here"),
         mark(
-            "This application is configured to keep its mail in the memory of its own process "
-            "(INTERACTION_MAIL_TRANSPORT is “memory”). The test message went there. No server was "
+            "This application is configured to keep its mail on this machine "
+            "(INTERACTION_MAIL_TRANSPORT), and so it did with the test message. No server was "
             "asked, so nothing is known about the settings."
         ),
         mark("The people who run the application can change that."),

@@ -126,7 +126,7 @@ def _sent(
         relay_of(settings, state.config.transport),
         settings,
         make,
-        transports=Transports(state.connect_policy, state.memory),
+        transports=Transports(state.connect_policy, state.stand_in),
         suppressed=state.suppressed,
     )
 

@@ -123,7 +123,8 @@ class Time:
     """The time of the database, which all workers share: the clock of a machine may be wrong.
 
     Between two looks the monotonic clock is added, so that setting a clock meanwhile changes
-    nothing. With SQLite it is the clock of the machine.
+    nothing. With SQLite it is the clock of the machine. In a test that has stopped the clock it
+    stands still, whatever the database says.
     """
 
     def __init__(self) -> None:
@@ -131,7 +132,7 @@ class Time:
 
     def look(self, connection: sa.Connection) -> datetime:
         """Ask the database on ``connection``."""
-        present = _PRESENT.get(connection.dialect.name)
+        present = None if clock.stopped_at() else _PRESENT.get(connection.dialect.name)
         seen = clock.now() if present is None else connection.scalar(sa.select(present))
         assert isinstance(seen, datetime)  # noqa: S101 - that is what these functions give
         self._seen = seen, time.monotonic()
@@ -139,6 +140,8 @@ class Time:
 
     def now(self) -> datetime:
         """The present, without asking."""
+        if stopped := clock.stopped_at():
+            return stopped
         seen, at = self._seen
         return seen + timedelta(seconds=time.monotonic() - at)
 

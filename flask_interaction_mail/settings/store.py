@@ -6,7 +6,8 @@ keys. Each method that writes commits a transaction of its own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
@@ -85,6 +86,17 @@ class SettingsStore:
         """The settings in force if ``revision`` (0: none) were the newest; None if unknown."""
         stored = self._rows.get(revision) if revision else Stored()
         return None if stored is None else self._in_force(stored, self._layer(stored))
+
+    @contextmanager
+    def overriding(self, values: Mapping[str, object]) -> Iterator[None]:
+        """Put the clean ``values`` above all others in this process until the block ends."""
+        before = self._overrides
+        self._overrides = configured_layer(Origin.OVERRIDE, {**before.values, **values})
+        self._cached = None
+        try:
+            yield
+        finally:
+            self._overrides, self._cached = before, None
 
     def is_newest_known(self, found: InForce) -> bool:
         """Whether this process has neither read nor saved any others since it read ``found``."""

@@ -8,10 +8,10 @@ from email.message import EmailMessage
 from email.policy import default
 
 from ..errors import TransportError
-from ..outcome import Reply, Stage
+from ..outcome import Reply, Result
 from .base import Envelope, TransportResult
+from .stand_in import taken
 
-OK = Reply(250, "2.0.0", "taken")
 REFUSAL = "550 5.1.1 No such mailbox"
 
 
@@ -49,7 +49,7 @@ class MemoryTransport:
         Raises:
             ValueError: the text is not a line of an SMTP reply.
         """
-        # Late, as below: a process that sends nothing has no use for it.
+        # Late: a process that sends nothing has no use for it.
         from .smtp.replies import one_line
 
         said = one_line(reply.encode()) if isinstance(reply, str) else reply
@@ -85,16 +85,7 @@ class MemoryTransport:
         """Nothing waits here."""
 
     def _ordinary(self, envelope: Envelope) -> TransportResult:
-        from .smtp.conclusions import Answers, concluded, decided, unable_to_carry
-        from .smtp.replies import Capabilities
-
-        offered = Capabilities(smtputf8=True, eight_bit=True)
-        if unable := unable_to_carry(envelope, offered):
-            return unable
-        answers = Answers(mail=OK)
-        for address in envelope.recipients:
-            answers.add(address, self._refused.get(address, OK))
-        if not answers.accepted:
-            return decided(Stage.RECIPIENT, answers.refused)
-        self.delivered.append(envelope)
-        return concluded(answers, OK)
+        result = taken(envelope, refused=self._refused)
+        if result.result is Result.ACCEPTED:
+            self.delivered.append(envelope)
+        return result

@@ -9,7 +9,6 @@ from typing import Final
 
 from ..settings.relay import SMTP, Relay
 from .base import Transport
-from .memory import MemoryTransport
 from .policy import ConnectPolicy
 from .smtp.look import look
 from .smtp.transport import ConnectionLimits, SmtpTransport
@@ -18,14 +17,14 @@ from .smtp.transport import ConnectionLimits, SmtpTransport
 class Transports:
     """Opens transports to relays of every kind; for any number of threads.
 
-    ``memory`` is the one that stands in for all of them, where the host has chosen it.
+    ``stand_in`` is what stands in for all of them, where the host has chosen that.
     """
 
     def __init__(
-        self, policy: ConnectPolicy | None = None, memory: MemoryTransport | None = None
+        self, policy: ConnectPolicy | None = None, stand_in: Transport | None = None
     ) -> None:
         self.policy = policy or ConnectPolicy()
-        self._memory = memory
+        self._stand_in = stand_in
         self._limits: defaultdict[tuple[str | None, int], ConnectionLimits] = defaultdict(
             ConnectionLimits
         )
@@ -57,12 +56,12 @@ class Transports:
             limits=self._limits[relay.server, relay.port],
         )
 
-    def _in_memory(self, relay: Relay, mechanism: str | None) -> Transport:  # noqa: ARG002
-        assert self._memory is not None  # noqa: S101 - made with the application that chose it
-        return self._memory
+    def _standing_in(self, relay: Relay, mechanism: str | None) -> Transport:  # noqa: ARG002
+        assert self._stand_in is not None  # noqa: S101 - made with the application that chose it
+        return self._stand_in
 
 
 _OPENED: Final[Mapping[str, Callable[[Transports, Relay, str | None], Transport]]] = {
     SMTP: Transports._smtp,
-    "memory": Transports._in_memory,
+    **dict.fromkeys(("memory", "console", "files"), Transports._standing_in),
 }

@@ -19,20 +19,11 @@ from ..values import Notification, Status
 Context = Callable[[], AbstractContextManager[object]]  # makes an app context
 
 _BATCH: Final = 500  # messages that are read at once; a digest ends many
-_SIGNALS: Final[dict[Status, NamedSignal]] = {
-    Status.QUEUED: signals.notification_queued,
-    Status.SENT: signals.notification_sent,
-    Status.DEFERRED: signals.notification_deferred,
-    Status.HELD: signals.notification_held,
-    Status.FAILED: signals.notification_failed,
-    Status.CANCELLED: signals.notification_cancelled,
-    Status.SUPPRESSED: signals.notification_queued,  # sent for every message that was stored
-}
 
 
 def is_heard(status: Status) -> bool:
     """Whether the signal of ``status`` has receivers."""
-    signal = _SIGNALS.get(status)
+    signal = signals.BY_STATUS.get(status)
     return signal is not None and bool(signal.receivers)
 
 
@@ -40,7 +31,7 @@ def announce_ids(
     app: Flask, database: Database, ids: Sequence[uuid.UUID], *, context: Context | None = None
 ) -> None:
     """Send the signals of the messages ``ids``, as they are in ``database`` now. Never raises."""
-    if not ids or not any(signal.receivers for signal in _SIGNALS.values()):
+    if not ids or not any(signal.receivers for signal in signals.BY_STATUS.values()):
         return  # without receivers nothing need be read
     for start in range(0, len(ids), _BATCH):
         try:
@@ -55,7 +46,7 @@ def announce_ids(
 
 def emit(app: Flask, notification: Notification, *, context: Context | None = None) -> None:
     """Send the signal of the status of ``notification``. Never raises."""
-    signal = _SIGNALS.get(notification.status)
+    signal = signals.BY_STATUS.get(notification.status)
     if signal is not None:
         send_signal(app, signal, context=context, notification=notification)
 

@@ -14,6 +14,7 @@ from flask_sqlalchemy import SQLAlchemy
 
 from ..logs import log
 from ..messages.message import NewMessage
+from ..messages.recorded import Recording
 from ..storage.database import Database
 from ..text import one_line
 from ..values import Reason
@@ -83,6 +84,7 @@ class Owner(Protocol):
     app: Flask
     db: SQLAlchemy
     database: Database
+    recordings: tuple[Recording, ...]
 
     @property
     def delivery(self) -> Waking: ...

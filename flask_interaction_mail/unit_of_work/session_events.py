@@ -33,9 +33,10 @@ from . import change_tracking
 from .app_context import ContextProgress, current_progress, is_ending, queues_of, watch_context
 from .change_tracking import enclosing, innermost
 from .pending_work import CommitRule, Owner, PendingWork, StoreMessage, Work, mark_done
-from .writer import announce, drop, store, write
+from .writer import announce, drop, forget, store, write
 
 _KEY: Final = "interaction_mail_pending"  # in Session.info
+_WITHDRAWN: Final = "it was called back before it was stored"
 _ROUNDS: Final = 8  # how often receivers may send again while a context ends
 _CROWD: Final = 100  # visible recipients, above which somebody has probably forgotten a loop
 
@@ -153,7 +154,7 @@ def withdraw(session: Session, chosen: Callable[[Work], bool]) -> bool:
     if own.is_active:
         _carried_by(own)[innermost(own)].withdrawn += items
     else:
-        mark_done(items)
+        forget(items, _WITHDRAWN)
     return True
 
 
@@ -212,7 +213,8 @@ def _after_rollback(session: Session) -> None:
     change_tracking.rolled_back(session)
     if (carried := _find(session, innermost(session))) is None:
         return
-    mark_done(item for item in carried.waiting + carried.written if item.joins)
+    ended = (item for item in carried.waiting + carried.written if item.joins)
+    forget(ended, "its transaction was rolled back")
     carried.waiting = [item for item in carried.waiting if not item.joins]
     carried.withdrawn = []
 
@@ -226,7 +228,8 @@ def _after_transaction_end(session: Session, transaction: SessionTransaction) ->
     if transaction.nested:  # released or rolled back: what is left goes on with the outer one
         _carried_by(session)[enclosing(transaction)].take_over(carried)
     elif carried.committed:
-        mark_done(carried.written + carried.withdrawn)
+        forget(carried.withdrawn, _WITHDRAWN)
+        mark_done(carried.written)
         store(carried.waiting)  # ALWAYS, or registered by a later listener of this commit
         announce(carried.changed)
     else:
@@ -245,7 +248,7 @@ def _lose_with_session(carried: _Carried) -> None:
 
 def _end_without_commit(carried: _Carried) -> None:
     """The transaction was closed, rolled back, or its COMMIT failed."""
-    mark_done(item for item in carried.withdrawn if item.joins)
+    forget((item for item in carried.withdrawn if item.joins), _WITHDRAWN)
     joining = [item for item in carried.waiting if item.joins]
     without_queue = [item for item in joining if item.queue is None]
     drop(carried.written + without_queue, "its transaction was not committed")

@@ -30,6 +30,7 @@ from .pending_work import (
     log_works,
     mark_done,
 )
+from .recording import messages_of, note_given_up, note_stored
 
 
 def write(connection: sa.Connection, items: Sequence[PendingWork]) -> list[PendingWork]:
@@ -52,7 +53,7 @@ def store(items: Iterable[PendingWork]) -> None:
             job = retry_queue.Job(
                 app=owner.app,
                 attempt=partial(_store, owner, group),
-                give_up=partial(mark_done, group),
+                give_up=partial(forget, group, "the database did not take it"),
                 names=[str(item.work) for item in group],
                 size=sum(item.work.size for item in group),
             )
@@ -61,11 +62,17 @@ def store(items: Iterable[PendingWork]) -> None:
 
 def drop(items: Iterable[PendingWork], because: str) -> None:
     """Give up what is open of ``items``, and log it as a WARNING."""
-    dropped = _open(items)
-    mark_done(dropped)
-    if dropped:
+    if dropped := forget(items, because):
         names = [str(item.work) for item in dropped]
         log_works(logging.WARNING, "dropped", names, because)
+
+
+def forget(items: Iterable[PendingWork], because: str) -> list[PendingWork]:
+    """Give up what is open of ``items``, which is given, as the host wants it."""
+    forgotten = _open(items)
+    mark_done(forgotten)
+    note_given_up(forgotten, because)
+    return forgotten
 
 
 def announce(items: Sequence[PendingWork]) -> None:
@@ -110,6 +117,7 @@ def _cancel(connection: sa.Connection, work: CancelMessages) -> bool:
 
 
 def _announce(owner: Owner, works: Sequence[Work]) -> None:
+    note_stored(owner, messages_of(works))
     for work in works:
         if isinstance(work, CancelMessages):
             announce_ids(owner.app, owner.database, work.ids)

@@ -19,13 +19,12 @@ from flask_login import FlaskLoginClient
 from jinja2 import StrictUndefined
 
 from example_app import create_app
-from example_app.catcher import Catcher
 from example_app.extensions import db
-from example_app.inbox import Inbox
 from example_app.listening import serving
 from example_app.models import User
 from example_app.seed import seed
 from flask_interaction_mail import clock, operations
+from flask_interaction_mail.catcher import Catcher, Inbox
 from flask_interaction_mail.outbox import tally
 from flask_interaction_mail.outbox.counts import HOUR, Counts, Names
 from flask_interaction_mail.state import state_of

@@ -19,12 +19,11 @@ import pytest
 import sqlalchemy as sa
 
 from example_app import create_app, past, week
-from example_app.catcher import Catcher
 from example_app.extensions import db
-from example_app.inbox import Inbox
 from example_app.past import dated
 from example_app.seed import PASSWORD, seed
 from flask_interaction_mail import Status, clock, models
+from flask_interaction_mail.catcher import Catcher, Inbox
 from flask_interaction_mail.monitoring import alerts, history
 from flask_interaction_mail.outbox.deeds import Deed
 from flask_interaction_mail.settings.store import Revision

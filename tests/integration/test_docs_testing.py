@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.servers.programs import free_port
-
-PAGE = (Path(__file__).parents[2] / "docs/testing.md").read_text("utf-8")
+ROOT = Path(__file__).parents[2]
+OPTIONS = ("-rA", "--tb=short", "-p", "no:cacheprovider", "-p", "pytest_interaction_mail")
+PAGE = (ROOT / "docs/testing.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```python\n# ([^\n]*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 CRM = """
+from datetime import UTC, datetime, timedelta
 from flask import Flask, abort
 from flask_mail import Mail, Message
 from flask_sqlalchemy import SQLAlchemy
@@ -33,10 +34,13 @@ class People(Directory):
 
 messaging = InteractionMail(db=db, directory=People())
 
+def remind(name, **when):
+    if works:
+        send_notification(name, "Reminder", text="Hello", **when)
+
 def create_app():
     app = Flask("crm")
     app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite:///{folder}/crm.sqlite"
-    app.config["INTERACTION_MAIL_DELIVERY"] = "sync"
     app.config["SECRET_KEY"] = "k" * 32
 {config}
     db.init_app(app)
@@ -53,35 +57,48 @@ def create_app():
     @app.post("/invoice/<name>")
     def invoice(name):
         if works or name == "wrong":
-            send_notification("bob", f"Invoice {{name}}", text="Hello")
+            files = [(f"{{name}}.pdf", "application/pdf", b"%PDF")]
+            send_notification("bob", f"Invoice {{name}}", text="Hello", attachments=files)
         (db.session.rollback if works and name == "wrong" else db.session.commit)()
         return name
 
     @app.post("/reset/<name>")
     def reset(name):
         if works:
-            mail.send(Message("Reset", recipients=[f"{{name}}@example.com"], body="Hello"))
+            link = "https://crm.example.com/reset/1"
+            mail.send(Message("Reset", recipients=[f"{{name}}@example.com"], body=link))
+        return name
+
+    @app.post("/remind/<name>")
+    def reminder(name):
+        remind(name, send_at=datetime.now(UTC) + timedelta(days=7))
+        db.session.commit()
         return name
 
     return app
 """
 
 
-IN_MEMORY = "test_sent.py"  # what needs a configuration of its own
+# Files that need a configuration, or a conftest.py, of their own; the others share one.
+APART = {"test_sent.py": "memory", "test_in_a_transaction.py": "transaction"}
+CALL = re.compile(r"^( +)(?:client\.post|remind)\(.*$", re.MULTILINE)
 
 
-def outcomes(folder: Path, *, works: bool) -> dict[str, str]:
-    """What became of each test of the page, with an application that works or does not."""
-    port = str(free_port())
-    files = {name: text.replace("8025", port) for name, text in BLOCKS}
-    usual, in_memory = [name for name in files if name.startswith("in create_app")]
-    config, memory = files.pop(usual), files.pop(in_memory)
-    kept = {name: files[name] for name in ("conftest.py", IN_MEMORY)}
-    del files[IN_MEMORY]
-    return {
-        **_outcomes(folder / "usual", files, config, works=works),
-        **_outcomes(folder / "memory", kept, config + memory, works=works),
+def outcomes(folder: Path, *, works: bool, called: bool) -> dict[str, str]:
+    """What became of each test of the page, if the application works and is called, or not."""
+    files = {name: text if called else CALL.sub(r"\1pass", text) for name, text in BLOCKS}
+    configs = [files.pop(name) for name in [*files] if name.startswith("in create_app")]
+    conftest, wrapping = (files.pop(name) for name in [*files] if name.startswith("conftest.py"))
+    apart = {APART[name]: {name: files.pop(name)} for name in APART}
+    made = {
+        "usual": (files, conftest, configs[0]),
+        "memory": (apart["memory"], conftest, "".join(configs)),
+        "transaction": (apart["transaction"], wrapping, configs[0]),
     }
+    told: dict[str, str] = {}
+    for name, (tests, fixtures, config) in made.items():
+        told |= _outcomes(folder / name, {**tests, "conftest.py": fixtures}, config, works=works)
+    return told
 
 
 def _outcomes(folder: Path, files: dict[str, str], config: str, *, works: bool) -> dict[str, str]:
@@ -91,10 +108,19 @@ def _outcomes(folder: Path, files: dict[str, str], config: str, *, works: bool) 
         (folder / name).write_text(text, "utf-8")
     (folder / "pytest.ini").write_text("[pytest]\n", "utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-rA", "--tb=short", "-p", "no:cacheprovider"],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            *OPTIONS,
+        ],
         cwd=folder,
-        # The page needs no plugins, and loading ours takes as long as its tests.
-        env={**os.environ, "PYTHONPATH": str(folder), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        # The page needs no other plugins, and loading those of ours takes as long as its tests.
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join(map(str, (folder, ROOT))),
+            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+        },
         capture_output=True,
         text=True,
         check=False,
@@ -104,12 +130,15 @@ def _outcomes(folder: Path, files: dict[str, str], config: str, *, works: bool) 
     return {name: outcome for outcome, name in found}
 
 
-@pytest.mark.parametrize(("works", "outcome"), [(True, "PASSED"), (False, "FAILED")])
+@pytest.mark.parametrize(
+    ("works", "called", "outcome"),
+    [(True, True, "PASSED"), (False, True, "FAILED"), (True, False, "FAILED")],
+)
 def test_every_test_of_the_page_tells_whether_the_application_sends(
-    tmp_path: Path, works: bool, outcome: str
+    tmp_path: Path, works: bool, called: bool, outcome: str
 ) -> None:
-    """All pass with one that sends, and all fail with one whose views do not."""
-    told = outcomes(tmp_path, works=works)
+    """All pass with one that sends, and all fail if its views do not, or are not called."""
+    told = outcomes(tmp_path, works=works, called=called)
     named = re.findall(r"^def (test_\w+)", PAGE, re.MULTILINE)
     assert len(named) >= 4
     assert told == dict.fromkeys(named, outcome)

@@ -15,11 +15,10 @@ from pathlib import Path
 import pytest
 
 from example_app import create_app, secret_key
-from example_app.catcher import Catcher
 from example_app.extensions import db
-from example_app.inbox import Inbox
 from example_app.models import Contact, Folder, User
 from example_app.seed import PASSWORD, seed
+from flask_interaction_mail.catcher import Catcher, Inbox
 
 ROOT = Path(__file__).parents[2]
 CONFIGURED = {

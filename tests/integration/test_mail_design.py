@@ -491,6 +491,20 @@ def test_the_command_shows_text_html_and_headers(host: Host) -> None:
     assert "digest, merge_completed" in run(host, "preview", "nothing").err
 
 
+def test_the_command_opens_a_browser(
+    host: Host, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With a file that is still there when the browser gets to it."""
+    opened: list[str] = []
+    monkeypatch.setattr("click.launch", opened.append)
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    name = done(host, "preview", "digest", "--open").out.strip()
+    assert opened == [name]
+    html = done(host, "preview", "digest", "--html").out
+    assert Path(name).read_text("utf-8").strip() == html.strip()
+
+
 # -- what filters and servers think of it ----------------------------------------------
 
 

@@ -124,7 +124,9 @@ def test_an_unknown_transport_is_an_error_that_lists_what_there_is() -> None:
     """At init_app, before the application is touched."""
     app = Flask("crm")
     app.config.update(INTERACTION_MAIL_TRANSPORT="memroy", SQLALCHEMY_DATABASE_URI="sqlite://")
-    with pytest.raises(SettingsError, match="must be one of smtp, memory, not 'memroy'"):
+    with pytest.raises(
+        SettingsError, match="must be one of smtp, memory, console, files:FOLDER, not 'memroy'"
+    ):
         InteractionMail(app, db=Host("sqlite://").db)
     assert "interaction_mail" not in app.extensions
 
@@ -155,8 +157,8 @@ def test_a_test_on_the_command_line_claims_no_success(host: Host) -> None:
     """Its message is in memory with the others, and nothing is known about the settings."""
     told = run(host, "test", "--json")
     assert told.status == 1
-    assert (told.json["verdict"], told.json["code"]) == ("suppressed", "stays_in_memory")
-    assert [step["code"] for step in told.json["steps"]] == ["kept_in_memory"] * 2
+    assert (told.json["verdict"], told.json["code"]) == ("suppressed", "stays_here")
+    assert [step["code"] for step in told.json["steps"]] == ["kept_here"] * 2
     assert told.json["notes"] == []
     (message,) = memory_of(host).messages
     assert message["Subject"] == "Test message"
@@ -191,7 +193,7 @@ def test_the_panel_says_so_on_every_page_and_at_a_test(tmp_path: Path) -> None:
         typed = {"smtp_server": "127.0.0.1", "smtp_port": str(server.port), "encryption": "none"}
         addresses = {"company_domain": "firm.example", "default_to": "desk", "default_from": "crm"}
         told = panel.post(TEST, **typed, **addresses).text
-        assert "Not sent: mail stays in memory" in told
+        assert "Not sent: mail stays here" in told
         assert 'data-im-verdict="suppressed"' in told
         assert "127.0.0.1" not in told
         assert server.connections == 0

@@ -29,6 +29,7 @@ from tests.servers.programs import free_port
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text("utf-8")
 PASSWORD = "a password of the reader"
+FILES = ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "pytest_interaction_mail.py")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +38,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"  # a build leaves files behind, and takes up those of earlier ones
     source.mkdir()
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+    for name in FILES:
         shutil.copy(ROOT / name, source)
     for name in ("flask_interaction_mail", "migrations"):
         shutil.copytree(ROOT / name, source / name)
@@ -134,7 +135,9 @@ def test_wheel_has_what_is_not_python(wheel: Path) -> None:
     assert any(re.search(r"/migrations/versions/\w+\.py$", name) for name in names)
     assert any(name.endswith("/mail/merge_request.txt") for name in names)
     tops = {name.partition("/")[0] for name in names}
-    assert {top for top in tops if not top.endswith(".dist-info")} == {"flask_interaction_mail"}
+    tops = {top for top in tops if not top.endswith(".dist-info")}
+    # The plugin for pytest stands beside the package, so that pytest need not import that.
+    assert tops == {"flask_interaction_mail", "pytest_interaction_mail.py"}
 
 
 def test_application_of_the_readme_works(site: str, catcher: Catcher) -> None:

@@ -23,7 +23,7 @@ from tests.security.mutations import MUTATIONS, Mutation
 
 PACKAGE = "flask_interaction_mail"
 COPIED = (PACKAGE, "migrations", "example_app", "tests", "docs", "setup.cfg", "pyproject.toml",
-          "README.md", "SECURITY.md", "LICENSE")  # fmt: skip
+          "README.md", "SECURITY.md", "LICENSE", "pytest_interaction_mail.py")  # fmt: skip
 SECONDS = 900  # for the tests of one mutation, or of all of them before the first
 
 

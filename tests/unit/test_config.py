@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from ipaddress import ip_network
+from pathlib import Path
 
 import pytest
 from flask import Flask
@@ -247,5 +248,16 @@ def test_transport_is_a_word_of_those_there_are():
     """By default the server of the settings."""
     assert parse({}).transport is TransportKind.SMTP
     assert parse({"INTERACTION_MAIL_TRANSPORT": "memory"}).transport is TransportKind.MEMORY
-    (text,) = errors_of(TRANSPORT="console").values()
-    assert text == "must be one of smtp, memory, not 'console'"
+    assert parse({"INTERACTION_MAIL_TRANSPORT": "console"}).transport is TransportKind.CONSOLE
+    for wrong in ("cons", "console:", "memory:x", "files", "files:", ":x"):
+        (text,) = errors_of(TRANSPORT=wrong).values()
+        assert text == f"must be one of smtp, memory, console, files:FOLDER, not {wrong!r}"
+
+
+def test_a_folder_of_files_is_named_once(monkeypatch, tmp_path):
+    """Where the process changes its directory later, they are still found where they were."""
+    monkeypatch.chdir(tmp_path)
+    found = parse({"INTERACTION_MAIL_TRANSPORT": "files:var/mail"})
+    assert found.transport is TransportKind.FILES
+    assert found.mail_folder == tmp_path / "var" / "mail"
+    assert parse({"INTERACTION_MAIL_TRANSPORT": "files:/x:y"}).mail_folder == Path("/x:y")

@@ -9,7 +9,7 @@ import pytest
 from example_app.auth import own_path
 from example_app.browser import forms_of
 from example_app.duplicates import name_key, suggest
-from example_app.inbox import Inbox
+from flask_interaction_mail.catcher import Inbox
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,8 @@ LATE = (
     "flask_interaction_mail.admin.export",
     "flask_interaction_mail.admin.message_view",
     "flask_interaction_mail.admin.test_page",
+    "flask_interaction_mail.catcher",
+    "flask_interaction_mail.cli.catch",
     "flask_interaction_mail.cli.status",
     "flask_interaction_mail.cli.supervisor",
     "flask_interaction_mail.cli.worker",

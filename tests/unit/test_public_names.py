@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import inspect
 import re
 import sys
@@ -14,7 +15,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 import flask_interaction_mail
-from flask_interaction_mail import Directory, InteractionMail, Reason, Right
+from flask_interaction_mail import Directory, InteractionMail, Reason, Right, catcher, testing
 from flask_interaction_mail.transport.memory import MemoryTransport
 
 PACKAGE = flask_interaction_mail.__name__
@@ -22,8 +23,12 @@ PACKAGE = flask_interaction_mail.__name__
 
 def hints(of: Any) -> dict[str, Any]:
     """The annotations of ``of``, also where they name what is imported for annotations alone."""
-    module = sys.modules[of.__module__]
-    return get_type_hints(of, vars(module), for_annotations(module) | vars(module))
+    names: dict[str, Any] = {}
+    for owner in reversed(getattr(of, "__mro__", [of])):  # a class has those of its bases as well
+        module = sys.modules[owner.__module__]
+        if module.__name__.startswith(PACKAGE):
+            names |= for_annotations(module) | vars(module)
+    return get_type_hints(of, names)
 
 
 def for_annotations(module: ModuleType) -> dict[str, Any]:
@@ -49,6 +54,8 @@ def parts(name: str, value: Any) -> Iterator[tuple[str, Any]]:
         for part, found in vars(owner).items():
             if part.startswith("_") and part not in ("__init__", "__call__"):
                 continue
+            if part == "__init__" and dataclasses.is_dataclass(owner):
+                continue  # made of the fields, which the class itself has
             function = getattr(found, "fget", None) or getattr(found, "__func__", found)
             if inspect.isfunction(function):
                 yield f"{name}.{part}", function
@@ -76,7 +83,11 @@ def hidden(names: dict[str, Any]) -> set[str]:
     }
 
 
-PUBLIC = {name: getattr(flask_interaction_mail, name) for name in flask_interaction_mail.__all__}
+PUBLIC = {
+    name: getattr(module, name)
+    for module in (flask_interaction_mail, testing, catcher)
+    for name in module.__all__
+}
 
 
 def test_no_private_type_appears_in_a_public_signature() -> None:

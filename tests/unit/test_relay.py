@@ -114,7 +114,7 @@ def test_what_stands_in_shares_nothing_with_a_server() -> None:
 def test_the_kind_decides_about_the_transport() -> None:
     """A new one for each connection to a server; in memory always the one of the application."""
     memory = MemoryTransport()
-    transports = Transports(memory=memory)
+    transports = Transports(stand_in=memory)
     first, second = transports.open(relay_of(SETTINGS)), transports.open(relay_of(SETTINGS))
     assert isinstance(first, SmtpTransport)
     assert first is not second

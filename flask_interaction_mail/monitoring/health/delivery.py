@@ -120,7 +120,8 @@ def restraints(state: State) -> Finding:
     if state.suppressed:
         found.append("the application suppresses sending (MAIL_SUPPRESS_SEND or TESTING)")
     if state.config.transport.stands_in:
-        found.append(f"{STAYS_HERE} (INTERACTION_MAIL_TRANSPORT is '{state.config.transport}')")
+        stays, kind = STAYS_HERE[state.config.transport], state.config.transport
+        found.append(f"{stays} (INTERACTION_MAIL_TRANSPORT is '{kind}')")
     if settings.paused:
         found.append("sending is paused")
     if settings.divert_to:

@@ -1,4 +1,4 @@
-"""Delivered messages as files in a folder: the demo's stand-in for everybody's mailbox.
+"""Delivered messages as files in a folder: a stand-in for everybody's mailbox.
 
 One message is one ``.eml`` file that any mail program opens. Two lines are put before what came
 over SMTP: ``X-Envelope-From`` and ``X-Envelope-To``.

@@ -9,21 +9,24 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from types import TracebackType
-from typing import Final, Self
-
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from .inbox import Inbox
+
+if TYPE_CHECKING:  # of the extra "testing"
+    from aiosmtpd.smtp import SMTP, Envelope, Session
 
 DROPPED: Final = ""  # in place of an answer: the connection breaks
 
 
 class Catcher:
-    """The server, in a thread of its own, on a free port of the loopback interface.
+    """The server, in a thread of its own, on the loopback interface.
 
-    It listens as soon as it is made; use it as a context manager to serve.
+    Use it as a context manager to serve. ``port`` 0 stands for a free one, which is known then.
 
     - ``refusals`` are its next answers to RCPT for an address; after the last one it is accepted.
     - ``endings`` are the same for the content of a message to that address.
@@ -35,13 +38,11 @@ class Catcher:
         self.refusals: dict[str, Iterator[str]] = {}
         self.endings: dict[str, Iterator[str]] = {}
         self.trouble: str | None = None
-        self._socket = socket.create_server((host, port))
-        self.host, self.port = self._socket.getsockname()[:2]
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._serve, name="smtp-catcher")
+        self.host, self.port = host, port
+        self._running = ExitStack()
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        self.port = self._running.enter_context(listening(self, host=self.host, port=self.port))
         return self
 
     def __exit__(
@@ -50,8 +51,7 @@ class Catcher:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
+        self._running.close()
 
     async def handle_EHLO(
         self,
@@ -92,26 +92,52 @@ class Catcher:
         self.inbox.store(content, sender=envelope.mail_from or "<>", recipients=envelope.rcpt_tos)
         return "250 2.0.0 delivered to the inbox"
 
-    def _serve(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        server = self._loop.run_until_complete(
-            self._loop.create_server(self._protocol, sock=self._socket)
-        )
-        self._loop.run_forever()
-        server.close()
-        self._loop.run_until_complete(self._end_sessions())
-        self._loop.close()
-
-    def _protocol(self) -> SMTP:
-        return SMTP(self, hostname="catcher.example", enable_SMTPUTF8=True, loop=self._loop)
-
-    async def _end_sessions(self) -> None:
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        await asyncio.sleep(0)  # lets the transports close their sockets
-
 
 def _next(answers: dict[str, Iterator[str]], address: str) -> str | None:
     return next(answers[address], None) if address in answers else None
+
+
+@contextmanager
+def listening(handler: object, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[int]:
+    """Run an SMTP server that asks ``handler``, a handler of aiosmtpd; gives its port.
+
+    Raises:
+        ImportError: aiosmtpd is missing, which the extra ``testing`` brings.
+        OSError: nothing can listen there.
+    """
+    smtp = _smtp_class()
+    with socket.create_server((host, port)) as listener:
+        loop, over = asyncio.new_event_loop(), asyncio.Event()
+        answer = partial(smtp, handler, hostname="mail.example", enable_SMTPUTF8=True, loop=loop)
+        # A client may connect at once: it waits until this thread accepts it.
+        thread = threading.Thread(target=_run, args=(loop, _serve(listener, answer, over)))
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            loop.call_soon_threadsafe(over.set)
+            thread.join()
+
+
+def _run(loop: asyncio.AbstractEventLoop, serving: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:  # which ends the sessions at last
+        runner.run(serving)
+
+
+async def _serve(
+    listener: socket.socket, answer: Callable[[], asyncio.Protocol], over: asyncio.Event
+) -> None:
+    accepting = await asyncio.get_running_loop().create_server(answer, sock=listener)
+    await over.wait()
+    accepting.close()
+
+
+def _smtp_class() -> type[SMTP]:
+    try:
+        from aiosmtpd.smtp import SMTP  # late: an extra, which few processes need
+    except ImportError as error:
+        raise ImportError(
+            "a mail server of one's own needs aiosmtpd: "
+            "pip install 'flask-interaction-mail[testing]'"
+        ) from error
+    return SMTP
