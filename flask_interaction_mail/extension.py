@@ -176,7 +176,6 @@ class InteractionMail:
             )
         _check_default_bind(app, database)
         config = parse(app.config)
-        _check_translations(app, config)
         if config.delivery is DeliveryMode.CELERY:
             _import_celery()
         return _state(
@@ -219,6 +218,7 @@ def _state(
         access=access,
         choose_delivery=_choose_delivery,
         make_dispatcher=_make_dispatcher,
+        translations=_translations(app, config),
         stand_in=_stand_in(config),
     )
 
@@ -263,14 +263,15 @@ def _dialects(app: Flask) -> Iterable[str]:
     return tables.FITTED if "alembic" in sys.modules else own
 
 
-def _check_translations(app: Flask, config: Config) -> None:
-    """Refuse a folder that is not there; only the default need not be."""
+def _translations(app: Flask, config: Config) -> tuple[str, ...]:
+    """The folders with the host's catalogues; one that is named has to be there."""
     root = Path(app.root_path)
     missing = [folder for folder in config.translations if not (root / folder).is_dir()]
     if missing and config.translations != Config().translations:
         raise InteractionMailError(
             f"INTERACTION_MAIL_TRANSLATIONS: there is no folder {missing[0]!r} in {root}"
         )
+    return tuple(str(root / folder) for folder in config.translations)
 
 
 def _check_default_bind(app: Flask, db: SQLAlchemy) -> None:

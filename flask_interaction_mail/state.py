@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from flask import Flask, current_app
@@ -70,6 +69,7 @@ class State:
     access: Access | None
     choose_delivery: Callable[[State], Delivery]
     make_dispatcher: Callable[..., Any]  # factory.dispatcher_of, which brings the wire
+    translations: tuple[str, ...] = ()  # folders with catalogues of the host
     stand_in: Transport | None = None  # for every server
     recordings: tuple[Recording, ...] = ()  # of tests that want to see what is stored
 
@@ -77,12 +77,6 @@ class State:
     def delivery(self) -> Delivery:
         """Who delivers; decided at the first use, when the database is configured for sure."""
         return self.choose_delivery(self)
-
-    @cached_property
-    def translations(self) -> tuple[str, ...]:
-        """The folders in which the host may have catalogues of our texts."""
-        root = Path(self.app.root_path)
-        return tuple(str(root / folder) for folder in self.config.translations)
 
     @property
     def connect_policy(self) -> ConnectPolicy:
