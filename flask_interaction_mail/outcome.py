@@ -15,6 +15,7 @@ class Stage(enum.StrEnum):
     CONNECT = "connect"
     GREETING = "greeting"
     ENCRYPTION = "encryption"
+    TOKEN = "token"  # noqa: S105 - the name of a step, which asks for an access token (RFC 6749)
     AUTHENTICATION = "authentication"
     SENDER = "sender"
     RECIPIENT = "recipient"
@@ -67,6 +68,9 @@ class Fault(enum.StrEnum):
     AUTH_ACCOUNT_DISABLED = "auth_account_disabled"
     AUTH_TOO_WEAK = "auth_too_weak"  # another password is wanted, or another way to show it
     AUTH_TRANSIENT = "auth_transient"
+    TOKEN_FROM_HOST = "token_from_host"  # noqa: S105 - the application should bring one
+    OAUTH_NOT_OFFERED = "oauth_not_offered"  # no mechanism that takes a token
+    OAUTH_REJECTED = "oauth_rejected"  # the mail server does not take the token
     # one message
     AUTH_REQUIRED = "auth_required"  # refused for want of authentication (R24)
     ENCRYPTION_REQUIRED = "encryption_required"  # refused because the connection is readable

@@ -72,6 +72,7 @@ RUNNING: Final[Mapping[Stage, str]] = {
     Stage.CONNECT: "Connecting …",
     Stage.GREETING: "Waiting for the server's greeting …",
     Stage.ENCRYPTION: "Encrypting the connection …",
+    Stage.TOKEN: "Asking for an access token …",
     Stage.AUTHENTICATION: "Logging in …",
     Stage.SENDER: "Asking whether the sender may send …",
     Stage.RECIPIENT: "Asking whether the recipients are known …",

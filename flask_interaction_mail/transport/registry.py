@@ -13,18 +13,24 @@ from .memory import MemoryTransport
 from .policy import ConnectPolicy
 from .smtp.look import look
 from .smtp.transport import ConnectionLimits, SmtpTransport
+from .tokens import Tokens
 
 
 class Transports:
     """Opens transports to relays of every kind; for any number of threads.
 
-    ``memory`` is the one that stands in for all of them, where the host has chosen it.
+    ``memory`` is the one that stands in for all of them, where the host has chosen it. ``tokens``
+    has the access tokens for relays that want one.
     """
 
     def __init__(
-        self, policy: ConnectPolicy | None = None, memory: MemoryTransport | None = None
+        self,
+        policy: ConnectPolicy | None = None,
+        memory: MemoryTransport | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
         self.policy = policy or ConnectPolicy()
+        self.tokens = tokens
         self._memory = memory
         self._limits: defaultdict[tuple[str | None, int], ConnectionLimits] = defaultdict(
             ConnectionLimits
@@ -47,7 +53,7 @@ class Transports:
         """
         if relay.stands_in:
             return None
-        return look(relay, policy=self.policy, mechanism=mechanism)
+        return look(relay, policy=self.policy, mechanism=mechanism, tokens=self.tokens)
 
     def _smtp(self, relay: Relay, mechanism: str | None) -> Transport:
         return SmtpTransport(
@@ -55,6 +61,7 @@ class Transports:
             policy=self.policy,
             mechanism=mechanism,
             limits=self._limits[relay.server, relay.port],
+            tokens=self.tokens,
         )
 
     def _in_memory(self, relay: Relay, mechanism: str | None) -> Transport:  # noqa: ARG002
