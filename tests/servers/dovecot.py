@@ -234,5 +234,6 @@ def _configure(instance: Dovecot, introspection: int) -> None:
         f"127.0.0.1:{instance.postfix} inet n - n - - smtpd\n"
         f"127.0.0.1:{instance.behind} inet n - n - - smtpd -o mynetworks=127.0.0.1\n"
         "  -o smtpd_recipient_restrictions=permit_mynetworks,reject\n"
+        "  -o smtpd_relay_restrictions=permit_mynetworks,reject\n"
     )
     (postfix / "master.cf").write_text(ports + SERVICES)
