@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ..outcome import Fault, Stage
+from . import token_texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,8 @@ STEPS: Final[Mapping[str, Advice]] = {
         "password.",
         "Choose STARTTLS or TLS as soon as the server offers one of them.",
     ),
+    "token": Advice("Access token received", "The token service gave an access token. {detail}"),
+    "token_from_host": Advice("Access token received", "The application brought an access token."),
     "no_login": Advice("No login", "SMTP authentication is off, so the test did not log in."),
     "sender_accepted": Advice("Sender accepted", "The server accepts mail from {sender}."),
     "recipient_accepted": Advice("Recipient accepted", "The server accepts mail to {address}."),
@@ -318,6 +321,7 @@ FAULTS: Final[Mapping[str, Advice]] = {
         "The server cannot check logins and passwords at the moment.",
         "Test again in a few minutes. Login and password may be right.",
     ),
+    **{fault: Advice(*texts) for fault, texts in token_texts.FAULTS.items()},
     # Refusals after the login.
     Fault.AUTH_REQUIRED: Advice(
         "The server wants a login",

@@ -25,7 +25,7 @@ _LONGEST: Final = 255  # characters of a name or a login
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _COLOUR: Final = re.compile("#[0-9a-f]{6}")
 _LONGEST_URL: Final = 2000  # characters
-_WEBHOOK: Final = "must be a complete https:// URL; http:// only to this machine (localhost)"
+_URL: Final = "must be a complete https:// URL; http:// only to this machine (localhost)"
 _WRITE_IT: Final = "give a name such as mail.example.com, or an IP address"
 
 
@@ -137,28 +137,28 @@ def number(usual: int, most: int) -> Callable[[object], int]:
     return clean
 
 
-def webhook(raw: object) -> str | None:
-    """The URL of a webhook: https, or http to this machine."""
+def web_address(raw: object) -> str | None:
+    """A URL that is posted to: https, or http to this machine."""
     text = _text(raw).strip()
     if not text:
         return None
     if not text.isascii() or not text.isprintable() or re.search(r"""[\s"<>\\^`{|}]""", text):
-        raise WrongValue(f"{_WEBHOOK}; write other characters as %XX")
+        raise WrongValue(f"{_URL}; write other characters as %XX")
     if len(text) > _LONGEST_URL:
         raise WrongValue(f"must have at most {_LONGEST_URL} characters, not {len(text)}")
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
-        raise WrongValue(_WEBHOOK) from error
+        raise WrongValue(_URL) from error
     if not parts.hostname or port == 0 or "#" in text:
-        raise WrongValue(_WEBHOOK)
+        raise WrongValue(_URL)
     if "@" in parts.netloc:
-        raise WrongValue("must not have a login in it: the signature says who sends")
+        raise WrongValue("must not have a login in it")
     server(parts.hostname)
     if parts.scheme == "https" or (parts.scheme == "http" and is_this_machine(parts.hostname)):
         return text
-    raise WrongValue(_WEBHOOK)
+    raise WrongValue(_URL)
 
 
 def is_this_machine(host: str) -> bool:

@@ -239,7 +239,7 @@ class MessagingSettings:
     )
     alert_url: str | None = setting(
         None,
-        clean=cleaners.webhook,
+        clean=cleaners.web_address,
         section=Section.ALERTS,
         label="Webhook for alerts",
         help="A web address that is told when mail is in trouble and when that is over: of a chat, "

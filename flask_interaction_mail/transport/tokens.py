@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from ..settings.relay import Relay
-from ..settings.secret import Secret
+from .base import AccessToken
 from .smtp.timeouts import Until
-
-
-class AccessToken(NamedTuple):
-    """What a mail server takes instead of a password, for a while (RFC 6749 §1.4).
-
-    ``ends`` is when, naive UTC; None if that was not said. ``scope`` is what it is good for, if
-    that was said.
-    """
-
-    secret: Secret
-    ends: datetime | None = None
-    scope: str | None = None
 
 
 class Tokens(Protocol):

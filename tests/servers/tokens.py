@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from flask_interaction_mail.settings.relay import Relay
 from flask_interaction_mail.settings.secret import Secret
+from flask_interaction_mail.transport.base import AccessToken
 from flask_interaction_mail.transport.smtp.timeouts import Until
-from flask_interaction_mail.transport.tokens import AccessToken
 from tests.canary import STEM
 
 TOKEN = f"{STEM}-access-token"

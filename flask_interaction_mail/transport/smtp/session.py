@@ -12,8 +12,9 @@ from typing import Final
 from ...errors import TransportError
 from ...outcome import Fault, Reply, Stage
 from ...settings.relay import Encryption, Relay
+from ..base import AccessToken
 from ..policy import ConnectPolicy
-from ..tokens import AccessToken, Tokens
+from ..tokens import Tokens
 from . import auth, commands, tls
 from .auth import Exchange, LoggedIn
 from .connect import Endpoint, connected, own_name, resolve, unconnected
