@@ -59,6 +59,13 @@ class TransportKind(enum.StrEnum):
         return self is TransportKind.MEMORY
 
 
+class TokenStorage(enum.StrEnum):
+    """Where access tokens of OAuth 2 are kept until they end."""
+
+    DATABASE = "database"  # encrypted: one request for all processes
+    MEMORY = "memory"  # of each process: one request for each
+
+
 STAYS_HERE: Final = "mail stays in the memory of the process that delivers, and nobody gets it"
 
 
@@ -80,6 +87,7 @@ class Config(NamedTuple):
     deny_networks: tuple[Network, ...] = ()  # where no connection is made to
     deny_ports: frozenset[int] = frozenset()
     name_servers: tuple[tuple[str, int], ...] = ()  # IP address and port; () for the system's
+    tokens: TokenStorage = TokenStorage.DATABASE
     health_token: Secret | None = None  # of monitors; None: the page is closed
     celery: Any = None  # the Celery object, or "package.module:name"
 
@@ -256,6 +264,7 @@ _PARSERS: Final[dict[str, Callable[[str, object], object]]] = {
     "transport": _word(TransportKind),
     "access": _word(AccessMode),
     "migrations": _word(Migrations),
+    "tokens": _word(TokenStorage),
     "connections": _connections,
     "rate": _count,
     "actor_rate": _count,

@@ -24,6 +24,7 @@ if TYPE_CHECKING:  # a host without a panel may not have it
 KEY = "interaction_mail"
 
 Access = Callable[[Right], bool]
+AccessTokenFunction = Callable[[str], str]  # of a mailbox
 
 
 class Delivery(Protocol):
@@ -66,6 +67,7 @@ class State:
     people: People
     admin: Admin | None
     access: Access | None
+    access_token: AccessTokenFunction | None
     choose_delivery: Callable[[State], Delivery]
     make_dispatcher: Callable[..., Any]  # factory.dispatcher_of, which brings the wire
     memory: MemoryTransport | None = None  # stands in for every server

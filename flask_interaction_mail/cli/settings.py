@@ -124,5 +124,5 @@ def restore(revision: int) -> None:
 @main.command("rotate-keys")
 def rotate_keys() -> None:
     """Encrypt the stored secrets with the newest key."""
-    count = state_of().settings.rotate_keys()
+    count = operations.rotate_keys(state_of())
     say(f"{count} stored password(s) encrypted anew." if count else "Nothing to encrypt anew.")

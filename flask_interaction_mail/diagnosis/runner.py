@@ -82,6 +82,7 @@ class _Runner:
                 connect=deadline * _TO_CONNECT, greeting=deadline * _TO_GREET, quit=_FOR_QUIT
             ),
             policy=transports.policy,
+            tokens=transports.tokens,
             try_next=may_refuse_mechanism,
             until=Until.within(max(deadline - _FOR_QUIT, deadline / 2)),
             transcribe=report.note_line,

@@ -122,6 +122,9 @@ def fingerprint(relay: Relay) -> str:
         relay.helo,
         relay.secret is not None,
     )
+    if relay.by_token:
+        grant = relay.grant
+        facts += (str(relay.sign_in), grant and (grant.token_url, grant.client_id, grant.scope))
     if relay.stands_in:
         facts = (str(relay.kind), *facts)
     return hashlib.sha256(repr(facts).encode()).hexdigest()

@@ -110,6 +110,13 @@ class Keyring:
         material = [*self._material()] or [self._no_key]
         return tuple(_fingerprint(settings, _derived(key, b"fingerprint")) for key in material)
 
+    def digest(self, *parts: object) -> str:
+        """64 hexadecimal digits that change with ``parts``; secrets among them enter unreadably."""
+        spelled = [part.reveal() if isinstance(part, Secret) else repr(part) for part in parts]
+        keys = [*self._material()] or [self._no_key]
+        text = json.dumps(spelled).encode("ascii")
+        return hmac.digest(_derived(keys[0], b"digest"), text, "sha256").hex()
+
     def _material(self) -> list[bytes]:
         keys = self._keys()
         return [key.encode() if isinstance(key, str) else bytes(key) for key in keys if key]

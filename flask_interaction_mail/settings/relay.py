@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .certificates import canonical_pem
+from .oauth import Grant
 from .secret import Secret
 
 SMTP: Final = "smtp"  # the kind of a relay that is a server
@@ -57,7 +58,8 @@ class Relay:
 
     ``kind`` is how to speak with it, and decides the transport.
     ``secret`` belongs to ``login``, and both are used only with ``use_authentication``. Where
-    ``sign_in`` is by token, ``login`` is the mailbox, and there is no ``secret``. ``helo``
+    ``sign_in`` is by token, ``login`` is the mailbox, and there is no ``secret``;
+    ``grant`` is how to ask for a token, None where the application brings one. ``helo``
     is the name to say in EHLO; without one this machine's own is said, and ``domain`` where it
     has none.
     """
@@ -69,6 +71,7 @@ class Relay:
     ca_certificate: str | None = None
     use_authentication: bool = False
     sign_in: SignIn = SignIn.PASSWORD
+    grant: Grant | None = None
     login: str | None = None
     secret: Secret | None = None
     allow_unencrypted_auth: bool = False
