@@ -27,7 +27,7 @@ PASSWORD_HINTS: Final = {
         "enter it again."
     ),
 }
-WEBHOOK_HINT: Final = "A secret is stored. Leave empty to keep it."
+KEPT: Final = "A secret is stored. Leave empty to keep it."
 MISMATCH: Final = "The two passwords differ: type the same one twice."
 OUT_OF_DATE: Final = "This page was out of date. Nothing was done: try again."
 NO_ADDRESS: Final = (

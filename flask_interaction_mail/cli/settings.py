@@ -52,7 +52,7 @@ def _shown(name: str, now: InForce) -> object:
     if name == "password":
         return _PASSWORDS[now.password]
     value = getattr(now.settings, name)
-    if SETTINGS[name].widget in (Widget.AREA, Widget.PASSWORD):
+    if SETTINGS[name].secret or SETTINGS[name].widget is Widget.AREA:
         return "set" if value else None
     return value
 

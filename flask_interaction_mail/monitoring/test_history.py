@@ -153,7 +153,7 @@ def record(state: State, tested: InForce, *, by: str, end: Diagnosis) -> None:
     present = state.settings.current().settings
     relay = relay_of(tested.settings, state.config.transport)
     with state.database.writing() as connection:
-        if end.mechanism is not None:
+        if end.mechanism is not None and not relay.by_token:
             keyring = state.settings.keyring
             logins.record(connection, keyring, relay, end.mechanism, clock.now())
         if end.passed and tested.settings == present:

@@ -103,7 +103,7 @@ def close_all(connection: sa.Connection) -> None:
 
 def pause(error: TransportError) -> timedelta:
     """How long to leave a server alone after ``error``."""
-    if error.stage is Stage.AUTHENTICATION and not error.transient:
+    if error.stage in (Stage.TOKEN, Stage.AUTHENTICATION) and not error.transient:
         return PROBE_AFTER_REFUSED_LOGIN
     return PROBE_AFTER
 

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import SecretUnreadable
-from .model import SETTINGS, MessagingSettings
+from .model import SECRETS, SETTINGS, MessagingSettings
 from .relay import Destination
 from .secret import BoundSecret, Secret
 
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 Keys = Sequence[str | bytes]
 
+# What a sign-in by token depends on; the day on which a secret ends changes nothing else.
+_OAUTH: Final = ("sign_in", *(n for n in SETTINGS if n[:6] == "oauth_" and n != "oauth_expires"))
 _NO_KEY: Final = (
     "there is no key to encrypt the password with: set SECRET_KEY, "
     "or INTERACTION_MAIL_SECRET_KEYS, in the application's configuration"
@@ -193,5 +195,11 @@ def _fingerprint(settings: MessagingSettings, key: bytes) -> str:
     tested = [name for name, setting in SETTINGS.items() if setting.tested]
     parts: dict[str, object] = {name: getattr(settings, name) for name in tested}
     parts |= asdict(settings.destination)
+    if settings.by_token:
+        # Only then, so that a test from before there were tokens counts on.
+        parts |= {name: getattr(settings, name) for name in _OAUTH if name not in SECRETS}
+        secrets = [getattr(settings, name) for name in _OAUTH if name in SECRETS]
+        told = json.dumps([secret and secret.reveal() for secret in secrets])
+        parts["oauth"] = hmac.digest(key, told.encode(), "sha256").hex()
     parts["password"] = hmac.digest(key, password.encode("utf-8", "replace"), "sha256").hex()
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -44,7 +44,7 @@ class Grant:
     (PEM) is trusted beside the system's CAs.
     """
 
-    token_url: str
+    token_url: str | None
     client_id: str | None = None
     client_secret: Secret | None = None
     certificate: Secret | None = None
@@ -52,6 +52,12 @@ class Grant:
     mailbox: str | None = None
     scope: str | None = None
     ca_certificate: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is all that is needed to ask."""
+        client = self.client_id and (self.client_secret or self.certificate)
+        return bool(self.token_url and (self.account or client))
 
 
 def service_account(raw: object) -> Secret | None:

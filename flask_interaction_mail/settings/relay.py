@@ -24,10 +24,16 @@ class Encryption(enum.StrEnum):
 class SignIn(enum.StrEnum):
     """How to log in, where that is done at all."""
 
+    NONE = "none"  # not: the same as to switch authentication off
     PASSWORD = "password"  # noqa: S105 - a word of the settings
     OAUTH_APPLICATION = "oauth_application"  # a client with a secret or a certificate
     OAUTH_SERVICE_ACCOUNT = "oauth_service_account"  # Google's, which acts for a mailbox
     HOST = "host"  # the application brings the access token
+
+
+APPLICATION: Final = SignIn.OAUTH_APPLICATION
+ACCOUNT: Final = SignIn.OAUTH_SERVICE_ACCOUNT
+BY_TOKEN: Final = (APPLICATION, ACCOUNT, SignIn.HOST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +92,7 @@ class Relay:
     @property
     def by_token(self) -> bool:
         """Whether it is logged in at with an access token, instead of a password."""
-        return self.use_authentication and self.sign_in is not SignIn.PASSWORD
+        return self.use_authentication and self.sign_in in BY_TOKEN
 
     def __str__(self) -> str:
         return self.kind if self.server is None else f"{self.server}:{self.port}"

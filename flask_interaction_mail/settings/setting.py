@@ -29,6 +29,7 @@ class Widget(enum.StrEnum):
     LIST = "list"  # one line, with commas
     AREA = "area"  # several lines: the command line reads them from a file and shows "set"
     PASSWORD = "password"  # noqa: S105 - the name of the widget
+    SECRET_AREA = "secret_area"  # noqa: S105 - the same of several lines, such as a key
     CHECK = "check"
     SELECT = "select"
     RADIOS = "radios"
@@ -61,8 +62,14 @@ class Setting(NamedTuple):
     # Rules and groups
     required: str = ""  # what to enter if it is empty; "" if it may be empty
     part: str = ""  # of the connection that a password is bound to: "server", "CA certificate"
+    sign_ins: tuple[str, ...] = ()  # with which it is needed; () for all
     tested: bool = False  # whether a test's result depends on it; it always does on a ``part``
     mail_key: str = ""  # the Flask-Mail key that also sets it
+
+    @property
+    def secret(self) -> bool:
+        """Whether it is stored encrypted, and shown nowhere."""
+        return self.widget in (Widget.PASSWORD, Widget.SECRET_AREA)
 
     @property
     def kind(self) -> type[Any]:

@@ -209,11 +209,11 @@ def test_a_token_is_not_shown_where_it_must_not(changes, offered, fault):
         (b"535 5.7.3 Authentication unsuccessful", Fault.OAUTH_REJECTED),
         (
             b"535 5.7.139 SmtpClientAuthentication is disabled for the Tenant",
-            Fault.AUTH_SWITCHED_OFF,
+            Fault.OAUTH_SWITCHED_OFF,
         ),
         (b"530 5.7.0 Must issue STARTTLS", Fault.ENCRYPTION_REQUIRED),
         (b"525 5.7.13 disabled", Fault.AUTH_ACCOUNT_DISABLED),
-        (b"504 5.7.4 Unrecognized authentication type", Fault.AUTH_MECHANISM),
+        (b"504 5.7.4 Unrecognized authentication type", Fault.OAUTH_NOT_OFFERED),
     ],
 )
 def test_each_refusal_has_its_own_word(reply, fault):

@@ -40,6 +40,12 @@ def ask(grant: Grant, *, policy: ConnectPolicy, until: Until) -> AccessToken:
     Raises:
         TransportError: there is none. It is not transient where settings have to change.
     """
+    if not grant.token_url or not grant.complete:
+        raise answers.failure(
+            "The token URL, the client or its secret is missing, or the secret was entered for "
+            "another token service or mail server.",
+            Fault.TOKEN_SETTINGS,
+        )
     try:
         answer = http.post(
             grant.token_url,

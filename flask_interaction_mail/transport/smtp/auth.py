@@ -227,6 +227,13 @@ def _token(text: str) -> bytes:
 _SPOKEN: Final = {"PLAIN": _plain, "LOGIN": _login}  # the first that the server offers is used
 # The same for tokens, with what answers an error (RFC 7628 §3.2.3: a single control-A).
 _BEARERS: Final = {"XOAUTH2": (xoauth2, b""), "OAUTHBEARER": (oauthbearer, b"AQ==")}
+# What a refusal of a password means of a token.
+_OF_TOKENS: Final = {
+    Fault.AUTH_REJECTED: Fault.OAUTH_REJECTED,
+    Fault.AUTH_TOO_WEAK: Fault.OAUTH_REJECTED,
+    Fault.AUTH_SWITCHED_OFF: Fault.OAUTH_SWITCHED_OFF,
+    Fault.AUTH_MECHANISM: Fault.OAUTH_NOT_OFFERED,
+}
 _TOLD: Final = ("status", "error", "scope", "schemes")
 
 
@@ -247,8 +254,7 @@ def token_refusal(reply: Reply, reason: str) -> TransportError:
     """The error for ``reply``, with which the server refused a token; ``reason`` as it told."""
     transient = not reply.permanent
     fault = Fault.AUTH_TRANSIENT if transient else _why(reply)
-    if fault in (Fault.AUTH_REJECTED, Fault.AUTH_TOO_WEAK):
-        fault = Fault.OAUTH_REJECTED
+    fault = _OF_TOKENS.get(fault, fault)
     why = f" ({reason})" if reason else ""
     return TransportError(
         f"The mail server did not accept the access token: {reply}{why}",
