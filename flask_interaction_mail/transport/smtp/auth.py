@@ -80,12 +80,16 @@ def exchanges(
             the server has ``offered`` no mechanism that we know.
     """
     login, password = _credentials(relay)
+    _need_encryption(relay, "password", encrypted=encrypted)
+    return [_SPOKEN[mechanism](login, password) for mechanism in _usable(offered, first)]
+
+
+def _need_encryption(relay: Relay, what: str, *, encrypted: bool) -> None:
     if not (encrypted or relay.allow_unencrypted_auth):
         _fail(
             Fault.AUTH_UNENCRYPTED,
-            "The connection is not encrypted: the password would be readable on the network.",
+            f"The connection is not encrypted: the {what} would be readable on the network.",
         )
-    return [_SPOKEN[mechanism](login, password) for mechanism in _usable(offered, first)]
 
 
 def _credentials(relay: Relay) -> tuple[str, Secret]:
@@ -158,11 +162,7 @@ def bearer_exchange(
     """
     if not relay.login:
         _fail(Fault.LOGIN_MISSING, "There is no mailbox to log in for.")
-    if not (encrypted or relay.allow_unencrypted_auth):
-        _fail(
-            Fault.AUTH_UNENCRYPTED,
-            "The connection is not encrypted: the access token would be readable on the network.",
-        )
+    _need_encryption(relay, "access token", encrypted=encrypted)
     mechanism = next((mechanism for mechanism in _BEARERS if mechanism in offered), None)
     if mechanism is None:
         _fail(
