@@ -31,7 +31,7 @@ from .messages.attachments import AttachmentLike
 from .notifications import cancel_notification, get_notification
 from .outcome import Fault, Reply, Result, Stage
 from .settings.model import ForeignSender, FromPolicy, MessagingSettings, OnAmbiguous
-from .settings.relay import Destination, Encryption
+from .settings.relay import Destination, Encryption, SignIn
 from .settings.secret import Secret
 from .signals import (
     merge_completed,
@@ -100,6 +100,7 @@ __all__ = [
     "SessionOver",
     "SettingsConflict",
     "SettingsError",
+    "SignIn",
     "Stage",
     "Status",
     "TablesMissing",
