@@ -20,7 +20,7 @@ from ..outbox import alerts, breaker, conditions, logins, probes, vitals
 from ..outbox.claim import Time
 from ..outbox.conditions import AlertName, Vitals
 from ..outcome import Stage
-from ..settings import oauth
+from ..settings import grant
 from ..settings.model import MessagingSettings, relay_of
 from ..settings.relay import Relay, SignIn
 from ..state import State
@@ -91,7 +91,7 @@ def _secret_ends(settings: MessagingSettings) -> datetime | None:
     if not settings.by_token or settings.sign_in is not SignIn.OAUTH_APPLICATION:
         return None
     if settings.oauth_certificate is not None:
-        return oauth.ends(settings.oauth_certificate)
+        return grant.ends(settings.oauth_certificate)
     return datetime.fromisoformat(settings.oauth_expires) if settings.oauth_expires else None
 
 

@@ -18,6 +18,7 @@ from .. import addresses
 from ..addresses import quoted
 from ..errors import AddressError
 from .certificates import canonical_pem, is_readable_pem
+from .setting import WrongValue as WrongValue
 
 _TRUE: Final = frozenset({"1", "y", "yes", "on", "true"})
 FALSE: Final = frozenset({"", "0", "n", "no", "off", "false"})
@@ -27,10 +28,6 @@ _COLOUR: Final = re.compile("#[0-9a-f]{6}")
 _LONGEST_URL: Final = 2000  # characters
 _URL: Final = "must be a complete https:// URL; http:// only to this machine (localhost)"
 _WRITE_IT: Final = "give a name such as mail.example.com, or an IP address"
-
-
-class WrongValue(ValueError):
-    """A value that a setting cannot have; the text tells the person who typed it what it can."""
 
 
 def line(raw: object) -> str | None:

@@ -15,9 +15,9 @@ from typing import Any, Final, TypeVar
 from .. import addresses
 from ..errors import AddressError
 from ..language import mark
-from . import cleaners, oauth
+from . import cleaners, grant, oauth
 from .cleaners import WrongValue
-from .oauth import Grant
+from .grant import Grant
 from .relay import ACCOUNT, APPLICATION, BY_TOKEN, SMTP, Destination, Encryption, Relay, SignIn
 from .secret import Secret, signing_key
 from .setting import Section, Setting, Widget
@@ -73,6 +73,14 @@ def _password(raw: object) -> Secret | None:
     if re.search("[\0\r\n\ud800-\udfff]", raw.reveal()):
         raise WrongValue("must be one line of characters that can be typed")
     return raw or None
+
+
+def _service_account(raw: object) -> Secret | None:
+    """The cleaner of a service account, whose own URL has to be one."""
+    account = oauth.service_account(raw)
+    if account is not None:
+        cleaners.web_address(grant.account_in(account)["token_uri"])
+    return account
 
 
 def _webhook_secret(raw: object) -> Secret | None:
@@ -283,7 +291,7 @@ class MessagingSettings:
     )
     oauth_service_account: Secret | None = setting(
         None,
-        clean=oauth.service_account,
+        clean=_service_account,
         section=Section.AUTHENTICATION,
         label=mark("Key of the service account"),
         help=mark("The JSON file that Google gave: paste all of it."),
@@ -614,7 +622,7 @@ class MessagingSettings:
         """Where an application asks for tokens; a service account may know better."""
         if self.oauth_token_url or not self.oauth_tenant:
             return self.oauth_token_url
-        return oauth.MICROSOFT.format(tenant=self.oauth_tenant)
+        return grant.MICROSOFT.format(tenant=self.oauth_tenant)
 
     @property
     def destination(self) -> Destination:
@@ -694,7 +702,7 @@ def _grant(settings: MessagingSettings) -> Grant | None:
     account = settings.oauth_service_account
     match settings.sign_in:
         case SignIn.OAUTH_APPLICATION:
-            usual = oauth.MICROSOFT_SCOPE if settings.oauth_tenant else None
+            usual = grant.MICROSOFT_SCOPE if settings.oauth_tenant else None
             return Grant(
                 token_url=settings.token_url,
                 client_id=settings.oauth_client_id,
@@ -704,12 +712,12 @@ def _grant(settings: MessagingSettings) -> Grant | None:
                 ca_certificate=settings.ca_certificate,
             )
         case SignIn.OAUTH_SERVICE_ACCOUNT:
-            own = oauth.account_in(account)["token_uri"] if account else None
+            own = grant.account_in(account)["token_uri"] if account else None
             return Grant(
                 token_url=settings.oauth_token_url or own,
                 account=account,
                 mailbox=settings.mailbox,
-                scope=settings.oauth_scope or oauth.GOOGLE_SCOPE,
+                scope=settings.oauth_scope or grant.GOOGLE_SCOPE,
                 ca_certificate=settings.ca_certificate,
             )
     return None

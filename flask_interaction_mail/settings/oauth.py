@@ -1,63 +1,29 @@
-"""How to ask for an access token, and what an administrator pastes for that: keys above all.
+"""What an administrator pastes to ask for access tokens: keys above all.
 
 Keys come out of browsers and editors: with literal ``\\n``, other line ends, a byte order mark or
 blanks. Each cleaner gives the one spelling that is used, or says what is wrong with a text without
 quoting it.
-
-``cryptography`` is imported where a key is read: few processes need it.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
+from .. import addresses
 from ..language import gettext
-from .cleaners import WrongValue, line, web_address
+from .grant import BLOCK, certificate_in, key_in
 from .secret import Secret
+from .setting import WrongValue
 
-if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-    from cryptography.x509 import Certificate
-
-MICROSOFT: Final = "https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token"
-MICROSOFT_SCOPE: Final = "https://outlook.office365.com/.default"
-GOOGLE_SCOPE: Final = "https://mail.google.com/"
-_BLOCK: Final = re.compile(r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL)
+_LONGEST: Final = 1000
 _UUID: Final = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _TENANT: Final = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?", re.IGNORECASE)
 _NEEDED: Final = ("client_email", "private_key", "token_uri")
 _KEPT: Final = (*_NEEDED, "private_key_id")  # of a service account
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Grant:
-    """Where to ask for a token, as whom, and with which secret (RFC 6749 §4.4, RFC 7523).
-
-    A client has a ``client_secret`` or a ``certificate``, which is PEM text with its key. An
-    ``account``, JSON as ``service_account`` cleans it, acts for ``mailbox``. ``ca_certificate``
-    (PEM) is trusted beside the system's CAs.
-    """
-
-    token_url: str | None
-    client_id: str | None = None
-    client_secret: Secret | None = None
-    certificate: Secret | None = None
-    account: Secret | None = None
-    mailbox: str | None = None
-    scope: str | None = None
-    ca_certificate: str | None = None
-
-    @property
-    def complete(self) -> bool:
-        """Whether there is all that is needed to ask."""
-        client = self.client_id and (self.client_secret or self.certificate)
-        return bool(self.token_url and (self.account or client))
 
 
 def service_account(raw: object) -> Secret | None:
@@ -82,8 +48,6 @@ def service_account(raw: object) -> Secret | None:
         )
     kept = {name: str(told.get(name) or "") for name in _KEPT}
     kept |= {"type": "service_account", "private_key": _key_in(kept["private_key"])}
-    if web_address(kept["token_uri"]) is None or "@" not in kept["client_email"]:
-        raise WrongValue(gettext("has parts that cannot be used: copy all of the file again"))
     return Secret(json.dumps(kept, sort_keys=True))
 
 
@@ -101,7 +65,7 @@ def client_certificate(raw: object) -> Secret | None:
             )
         )
     key = _key_in(text)
-    certificates = [f"{block[0]}\n" for block in _BLOCK.finditer(pem) if block[1] == "CERTIFICATE"]
+    certificates = [f"{block[0]}\n" for block in BLOCK.finditer(pem) if block[1] == "CERTIFICATE"]
     whole = Secret("".join(certificates) + key)
     try:
         public = certificate_in(whole).public_key()
@@ -125,7 +89,7 @@ def client_secret(raw: object) -> Secret | None:
 
 def tenant(raw: object) -> str | None:
     """A tenant of Microsoft 365: its ID, or one of its domains."""
-    text = (line(raw) or "").strip().rstrip("/")
+    text = _line(raw).strip().rstrip("/")
     if not text:
         return None
     if "/" in text or ":" in text:
@@ -147,7 +111,7 @@ def tenant(raw: object) -> str | None:
 
 def scope(raw: object) -> str | None:
     """Scopes with spaces between them (RFC 6749 §3.3)."""
-    text = " ".join((line(raw) or "").split())
+    text = " ".join(_line(raw).split())
     if not re.fullmatch(r"[\x20\x21\x23-\x5b\x5d-\x7e]*", text):
         raise WrongValue(gettext("must have letters, digits and punctuation alone"))
     return text or None
@@ -157,7 +121,7 @@ def expires(raw: object) -> str | None:
     """A day, as ``YYYY-MM-DD``."""
     if isinstance(raw, date):
         raw = f"{raw:%Y-%m-%d}"
-    text = line(raw)
+    text = _line(raw)
     if not text:
         return None
     try:
@@ -166,47 +130,13 @@ def expires(raw: object) -> str | None:
         raise WrongValue(gettext("must be a day such as 2027-06-30: year, month and day")) from None
 
 
-def key_in(pem: Secret) -> RSAPrivateKey:
-    """The private key in clean PEM text.
-
-    Raises:
-        ValueError: there is none that can be used.
-    """
-    from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    block = next(
-        (found[0] for found in _BLOCK.finditer(pem.reveal()) if "PRIVATE KEY" in found[1]), ""
-    )
-    key = load_pem_private_key(block.encode("ascii"), None)
-    if not isinstance(key, RSAPrivateKey):
-        raise ValueError("not an RSA key")
-    return key
-
-
-def certificate_in(pem: Secret) -> Certificate:
-    """The first certificate in clean PEM text; raises ValueError as ``key_in``."""
-    from cryptography.x509 import load_pem_x509_certificate
-
-    return load_pem_x509_certificate(pem.reveal().encode("ascii"))
-
-
-def ends(pem: Secret) -> datetime | None:
-    """When the certificate in ``pem`` ends, naive UTC; None if it cannot be read."""
-    try:
-        return certificate_in(pem).not_valid_after_utc.replace(tzinfo=None)
-    except ValueError:
-        return None
-
-
-def account_in(text: Secret) -> Mapping[str, str]:
-    """The parts of a clean service account.
-
-    Raises:
-        ValueError: it is none.
-    """
-    told: dict[str, str] = json.loads(text.reveal())
-    return told
+def _line(raw: object) -> str:
+    if not isinstance(raw, str | None):
+        raise WrongValue(gettext("must be text"))
+    text = (raw or "").strip(addresses.PASTED)
+    if addresses.has_forbidden(text) or len(text) > _LONGEST:
+        raise WrongValue(gettext("must be one line of at most 1000 characters"))
+    return text
 
 
 def _secret_text(raw: object) -> str | None:
@@ -240,7 +170,7 @@ def _canonical(text: str) -> str:
     plain = text.replace("\\r", "").replace("\\n", "\n")
     return "".join(
         f"-----BEGIN {kind}-----\n{_wrapped(body)}\n-----END {kind}-----\n"
-        for kind, body in _BLOCK.findall(plain)
+        for kind, body in BLOCK.findall(plain)
     )
 
 
@@ -250,7 +180,7 @@ def _wrapped(body: str) -> str:
 
 def _key_in(text: str) -> str:
     """The private key in ``text`` as canonical PEM."""
-    blocks = [block for block in _BLOCK.finditer(_canonical(text)) if "PRIVATE KEY" in block[1]]
+    blocks = [block for block in BLOCK.finditer(_canonical(text)) if "PRIVATE KEY" in block[1]]
     if "ENCRYPTED" in text:
         raise WrongValue(
             gettext(

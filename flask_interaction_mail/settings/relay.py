@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .certificates import canonical_pem
-from .oauth import Grant
+from .grant import Grant
 from .secret import Secret
 
 SMTP: Final = "smtp"  # the kind of a relay that is a server

@@ -9,8 +9,8 @@ from .. import addresses
 from ..errors import AddressError
 from ..language import gettext, mark
 from .certificates import canonical_pem, is_readable_pem
+from .grant import MICROSOFT_SCOPE
 from .model import ADDRESSES, SETTINGS, MessagingSettings, Origin, PasswordState
-from .oauth import MICROSOFT_SCOPE
 from .relay import Encryption, SignIn
 
 _NO_SIGNATURE: Final = (

@@ -8,6 +8,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 
+class WrongValue(ValueError):
+    """A value that a setting cannot have; the text tells the person who typed it what it can."""
+
+
 class Section(enum.StrEnum):
     """A section of the settings page; the template has its title."""
 

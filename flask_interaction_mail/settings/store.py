@@ -190,7 +190,7 @@ class SettingsStore:
         try:
             return self.keyring.open_bound(token)
         except SecretUnreadable as error:
-            log.warning("settings.%s_unreadable: %s", name, error)
+            log.warning("settings.secret_unreadable: %s: %s", name, error)
             return None
 
     # -- drafts ---------------------------------------------------------------------

@@ -17,8 +17,8 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from flask_interaction_mail import clock
 from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outcome import Fault, Stage
-from flask_interaction_mail.settings import oauth
-from flask_interaction_mail.settings.oauth import Grant
+from flask_interaction_mail.settings import grant, oauth
+from flask_interaction_mail.settings.grant import Grant
 from flask_interaction_mail.settings.secret import Secret
 from flask_interaction_mail.transport.oauth2 import assertions
 from flask_interaction_mail.transport.oauth2.client import ask
@@ -91,7 +91,7 @@ def test_a_client_signs_with_the_key_of_its_certificate():
         asked(client(server.url, client_secret=None, certificate=certificate))
         fields = server.asked[0].fields
     header, said = claims(fields["client_assertion"], key("client").public_key())
-    print_of = oauth.certificate_in(certificate).fingerprint(hashes.SHA256())
+    print_of = grant.certificate_in(certificate).fingerprint(hashes.SHA256())
     assert fields["client_assertion_type"].endswith(":client-assertion-type:jwt-bearer")
     assert fields["client_id"] == CLIENT
     assert (header["alg"], decoded(header["x5t#S256"])) == ("RS256", print_of)
@@ -103,8 +103,8 @@ def test_a_client_signs_with_the_key_of_its_certificate():
 def test_microsoft_wants_another_signature():
     """PS256, as its documentation says."""
     certificate = oauth.client_certificate(Secret(certificate_pem() + key_pem()))
-    grant = client(oauth.MICROSOFT.format(tenant="contoso.com"), certificate=certificate)
-    header, _ = claims(assertions.for_client(grant, certificate), key("client").public_key())
+    made = client(grant.MICROSOFT.format(tenant="contoso.com"), certificate=certificate)
+    header, _ = claims(assertions.for_client(made, certificate), key("client").public_key())
     assert header["alg"] == "PS256"
 
 
@@ -112,10 +112,10 @@ def test_a_service_account_acts_for_the_mailbox():
     """Google's use of RFC 7523 §2.1."""
     with token_server() as server:
         account = oauth.service_account(Secret(service_account_json(server.url)))
-        grant = Grant(
-            token_url=server.url, account=account, mailbox=MAILBOX, scope=oauth.GOOGLE_SCOPE
+        made = Grant(
+            token_url=server.url, account=account, mailbox=MAILBOX, scope=grant.GOOGLE_SCOPE
         )
-        asked(grant)
+        asked(made)
         fields = server.asked[0].fields
     header, said = claims(fields["assertion"], key("account").public_key())
     assert fields["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
@@ -328,5 +328,5 @@ def test_no_secret_in_errors_and_tracebacks(behaviour, caplog):
 def test_days_are_told_of_a_certificate():
     """When it ends, for the warning."""
     certificate = oauth.client_certificate(Secret(certificate_pem("c", days=20) + key_pem("c")))
-    left = oauth.ends(certificate) - clock.now()
+    left = grant.ends(certificate) - clock.now()
     assert datetime.timedelta(days=19) < left < datetime.timedelta(days=20, minutes=1)

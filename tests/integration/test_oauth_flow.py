@@ -14,7 +14,7 @@ from bs4 import BeautifulSoup
 from flask_interaction_mail import send_notification
 from flask_interaction_mail.diagnosis.results import StepState
 from flask_interaction_mail.outcome import Fault, Stage
-from flask_interaction_mail.settings import oauth
+from flask_interaction_mail.settings import grant
 from flask_interaction_mail.storage.tables import CHECK, TOKEN
 from tests.canary import STEM
 from tests.host import ADA, Host
@@ -379,5 +379,5 @@ def test_google_wants_its_scope() -> None:
     """What is written in the advice is what is asked for."""
     from flask_interaction_mail.diagnosis.texts import text_of
 
-    assert oauth.GOOGLE_SCOPE in text_of(Fault.TOKEN_DELEGATION_MISSING).advice
-    assert oauth.MICROSOFT_SCOPE in text_of(Fault.TOKEN_SCOPE_REFUSED).advice
+    assert grant.GOOGLE_SCOPE in text_of(Fault.TOKEN_DELEGATION_MISSING).advice
+    assert grant.MICROSOFT_SCOPE in text_of(Fault.TOKEN_SCOPE_REFUSED).advice

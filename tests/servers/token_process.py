@@ -13,8 +13,8 @@ import threading
 from dataclasses import replace
 
 from flask_interaction_mail.delivery.tokens import SharedTokens
+from flask_interaction_mail.settings.grant import Grant
 from flask_interaction_mail.settings.keyring import Keyring
-from flask_interaction_mail.settings.oauth import Grant
 from flask_interaction_mail.settings.relay import Relay, SignIn
 from flask_interaction_mail.settings.secret import Secret
 from flask_interaction_mail.transport.oauth2 import client

@@ -8,8 +8,10 @@ import re
 
 import pytest
 
-from flask_interaction_mail.settings import oauth
+from flask_interaction_mail.errors import SettingsError
+from flask_interaction_mail.settings import grant, oauth
 from flask_interaction_mail.settings.cleaners import WrongValue
+from flask_interaction_mail.settings.fields import clean
 from flask_interaction_mail.settings.secret import Secret
 from tests.canary import STEM
 from tests.servers.keys import certificate_pem, key_pem, service_account_json
@@ -36,14 +38,14 @@ def test_a_certificate_has_one_spelling(number):
     cleaned = oauth.client_certificate(Secret(spelled(plain)[number]))
     assert cleaned == oauth.client_certificate(Secret(plain))
     assert cleaned == oauth.client_certificate(cleaned)
-    assert oauth.key_in(cleaned).key_size == 2048
+    assert grant.key_in(cleaned).key_size == 2048
 
 
 @pytest.mark.parametrize("old", [True, False])
 def test_key_and_certificate_in_any_order(old):
     """And in the format that OpenSSL wrote before."""
     pasted = Secret(key_pem(old=old) + "some words\n" + certificate_pem())
-    assert oauth.certificate_in(oauth.client_certificate(pasted))
+    assert grant.certificate_in(oauth.client_certificate(pasted))
 
 
 @pytest.mark.parametrize("number", range(6))
@@ -56,7 +58,7 @@ def test_a_key_within_json_has_one_spelling(number):
     assert cleaned == oauth.service_account(cleaned)
     real = json.dumps(plain).replace("\\n", "\n")
     assert oauth.service_account(Secret(real)) == cleaned
-    assert oauth.account_in(cleaned)["token_uri"] == URL
+    assert grant.account_in(cleaned)["token_uri"] == URL
 
 
 CERTIFICATES = {
@@ -104,10 +106,6 @@ ACCOUNTS = {
         "by a password",
     ),
     "no key in it": (lambda: service_account_json(URL, private_key="abc"), "exactly one private"),
-    "its service is not encrypted": (
-        lambda: service_account_json("http://oauth2.example.com/token"),
-        "must be a complete https",
-    ),
 }
 
 
@@ -119,6 +117,12 @@ def test_what_is_wrong_with_a_service_account_is_said(name):
         oauth.service_account(Secret(make()))
     assert caught.value.__cause__ is None
     assert STEM not in str(caught.value)
+
+
+def test_the_service_that_an_account_names_is_encrypted():
+    """As one that was entered."""
+    with pytest.raises(SettingsError, match="must be a complete https"):
+        clean("oauth_service_account", Secret(service_account_json("http://oauth2.example.com/")))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import uuid
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from ...settings.oauth import Grant, account_in, certificate_in, key_in
+from ...settings.grant import Grant, account_in, certificate_in, key_in
 from ...settings.secret import Secret
 
 _LASTS: Final = 300  # s

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from ... import clock
 from ...errors import TransportError
 from ...outcome import Fault, Stage
-from ...settings.oauth import Grant
+from ...settings.grant import Grant
 from ...settings.secret import Secret
 from .. import http
 from ..base import AccessToken
