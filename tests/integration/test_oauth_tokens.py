@@ -347,6 +347,7 @@ def test_what_the_host_does_not_bring_is_told(function, said, transient) -> None
         by_host(function).take(HOST, FOREVER)
     assert (caught.value.stage, caught.value.fault) == (Stage.TOKEN, Fault.TOKEN_FROM_HOST)
     assert caught.value.transient is transient
+    assert STEM not in str(caught.value)
 
 
 def test_a_host_that_takes_too_long_is_left() -> None:
