@@ -87,7 +87,7 @@ def configured_layer(origin: Origin, values: Mapping[str, object]) -> Layer:
     server beside it is never used.
     """
     values = fitting(values)
-    if values.get("use_authentication"):
+    if origin is Origin.OVERRIDE and values.get("use_authentication"):
         values = {"sign_in": SignIn.PASSWORD, **values}  # what it has always meant
     settings = _settings(values)
     values = {**values, **bound(values, settings)}

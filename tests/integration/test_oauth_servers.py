@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,9 @@ from flask_interaction_mail.transport.smtp.timeouts import Timeouts
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.servers.clients import envelope, settings
 from tests.servers.dovecot import USER, jwt, running_dovecot
-from tests.servers.tokens import Given
+from tests.servers.programs import found, free_port
+from tests.servers.stand.running import NODE, process
+from tests.servers.tokens import TOKEN, Given
 
 # Dovecot delays the logins of an address after bad ones, by up to 15 s.
 SLOW = Timeouts(connect=5, greeting=20, command=20, auth=40, data=20, block=20, final=20, quit=1)
@@ -89,3 +92,25 @@ def test_a_535_is_no_proof(asking, server, code):
     finally:
         asking.introspection_works = True
     assert caught.value.reply.code == code
+
+
+@pytest.fixture
+def nodemailer(tmp_path):
+    """The port of Nodemailer's smtp-server, which takes one token."""
+    node = found("node")
+    if node is None or not (NODE / "node_modules" / "smtp-server").exists():
+        pytest.skip("smtp-server is missing: `make node-servers` fetches it from npm")
+    port, script = free_port(), Path(__file__).parents[1] / "servers/stand/npm/xoauth2.js"
+    modules = {"NODE_PATH": str(NODE / "node_modules")}
+    with process([node, script, str(port), TOKEN], port, tmp_path / "log", environment=modules):
+        yield port
+
+
+def test_nodemailers_server_takes_a_token(nodemailer):
+    """After one that it refuses as Google does: with a challenge."""
+    assert deliver(nodemailer).result is Result.ACCEPTED
+    assert deliver(nodemailer, "wrong", TOKEN).result is Result.ACCEPTED
+    with pytest.raises(TransportError) as caught:
+        deliver(nodemailer, "wrong")
+    assert caught.value.fault is Fault.OAUTH_REJECTED
+    assert "status 401" in str(caught.value)

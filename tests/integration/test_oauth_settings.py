@@ -218,7 +218,9 @@ def test_overrides_from_before_are_a_password(any_store: Store) -> None:
 def test_mail_keys_from_before_are_a_password(any_store: Store) -> None:
     """As long as nothing is stored; what is stored decides then."""
     fallback = {"smtp_server": "m.x", "use_authentication": True, "login": "a", "password": None}
-    assert store_in(any_store, config_fallback=fallback).current().settings.by_password
+    found = store_in(any_store, config_fallback=fallback).current()
+    assert found.settings.by_password
+    assert found.origins["sign_in"] is Origin.DEFAULT
     save(any_store, APPLICATION)
     assert store_in(any_store, config_fallback=fallback).current().settings.by_token
 
