@@ -17,7 +17,7 @@ from flask_interaction_mail.settings.relay import SignIn
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.canary import STEM, spellings
 from tests.servers.clients import PATIENT, QUICK, envelope, settings
-from tests.servers.scripted import Action, close, scripted, silence
+from tests.servers.scripted import Action, close, scripted, silence, then
 from tests.servers.tokens import TOKEN, Given
 
 REFUSED = b"535 5.7.8 bad token\r\n"
@@ -175,6 +175,13 @@ def test_a_fresh_token_that_is_refused_ends_it():
         error = fails(server.port, Given("old", "fresh", "another"))
         assert server.count("AUTH") == 2
     assert error.fault is Fault.OAUTH_REJECTED
+
+
+def test_a_server_that_hangs_up_after_its_refusal_is_quoted():
+    """Not the connection that broke: that would hide why."""
+    with scripted({"EHLO": ehlo("XOAUTH2"), "AUTH": then(REFUSED, close)}) as server:
+        error = fails(server.port, Given("old", "fresh"))
+    assert (error.fault, error.transient) == (Fault.OAUTH_REJECTED, False)
 
 
 @pytest.mark.parametrize("answer", [b"454 4.7.0 later\r\n", b"535 no\r\n"])

@@ -181,7 +181,10 @@ class Session:
         if reply.code == auth.REJECTED and self.tokens is not None:
             self.tokens.drop(self.relay, token)
             if (fresh := self.take_token()).secret != token.secret:
-                mechanism, reply, reason = self._show(fresh)
+                try:
+                    mechanism, reply, reason = self._show(fresh)
+                except StreamError as error:  # some servers hang up after a refusal, which counts
+                    raise auth.token_refusal(reply, reason) from error
         if reply.code != auth.DONE:
             raise auth.token_refusal(reply, reason)
         return LoggedIn(mechanism)
