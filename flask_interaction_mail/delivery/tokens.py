@@ -52,7 +52,7 @@ def tokens_of(state: State) -> SharedTokens:
     """The tokens of this process, the same object each time."""
     known: dict[int, SharedTokens] = state.app.extensions.setdefault(_TOKENS, {})
     if os.getpid() not in known:
-        shared = state.config.tokens is TokenStorage.DATABASE and not state.database.in_memory
+        shared = state.config.tokens is TokenStorage.DATABASE and not state.database.single_connection
         known[os.getpid()] = SharedTokens(
             state.settings.keyring,
             state.connect_policy,
