@@ -52,7 +52,8 @@ def tokens_of(state: State) -> SharedTokens:
     """The tokens of this process, the same object each time."""
     known: dict[int, SharedTokens] = state.app.extensions.setdefault(_TOKENS, {})
     if os.getpid() not in known:
-        shared = state.config.tokens is TokenStorage.DATABASE and not state.database.single_connection
+        in_memory = state.config.tokens is TokenStorage.MEMORY
+        shared = not (in_memory or state.database.single_connection)
         known[os.getpid()] = SharedTokens(
             state.settings.keyring,
             state.connect_policy,
