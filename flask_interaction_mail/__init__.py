@@ -35,7 +35,7 @@ from .messages.recorded import RecordedMessage, Recording
 from .notifications import cancel_notification, get_notification
 from .outcome import Fault, Reply, Result, Stage
 from .settings.model import ForeignSender, FromPolicy, MessagingSettings, OnAmbiguous
-from .settings.relay import Destination, Encryption
+from .settings.relay import Destination, Encryption, SignIn
 from .settings.secret import Secret
 from .signals import (
     merge_completed,
@@ -106,6 +106,7 @@ __all__ = [
     "SessionOver",
     "SettingsConflict",
     "SettingsError",
+    "SignIn",
     "Stage",
     "Status",
     "TablesMissing",

@@ -64,6 +64,13 @@ class TransportKind(enum.StrEnum):
         return self is not TransportKind.SMTP
 
 
+class TokenStorage(enum.StrEnum):
+    """Where access tokens of OAuth 2 are kept until they end."""
+
+    DATABASE = "database"  # encrypted: one request for all processes
+    MEMORY = "memory"  # of each process: one request for each
+
+
 STAYS_HERE: Final = {
     TransportKind.MEMORY: (
         "mail stays in the memory of the process that delivers, and nobody gets it"
@@ -93,6 +100,7 @@ class Config(NamedTuple):
     deny_ports: frozenset[int] = frozenset()
     name_servers: tuple[tuple[str, int], ...] = ()  # IP address and port; () for the system's
     translations: tuple[str, ...] = ("translations",)  # folders with catalogues of the host
+    tokens: TokenStorage = TokenStorage.DATABASE
     health_token: Secret | None = None  # of monitors; None: the page is closed
     celery: Any = None  # the Celery object, or "package.module:name"
 
@@ -288,6 +296,7 @@ _PARSERS: Final[dict[str, Callable[[str, object], object]]] = {
     "transport": _transport,
     "access": _word(AccessMode),
     "migrations": _word(Migrations),
+    "tokens": _word(TokenStorage),
     "connections": _connections,
     "rate": _count,
     "actor_rate": _count,

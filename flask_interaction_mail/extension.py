@@ -23,7 +23,7 @@ from .messages.recorded import Recording
 from .settings.keyring import Keyring, keys_of
 from .settings.layers import from_mail_config
 from .settings.store import SettingsStore
-from .state import KEY, Access, Delivery, State, state_of
+from .state import KEY, Access, AccessTokenFunction, Delivery, State, state_of
 from .storage import tables
 from .storage.database import Database
 from .transport.base import Transport
@@ -53,6 +53,8 @@ class InteractionMail:
         directory: the host's people.
         access: answers for a ``Right``, which is equal to its word (``"view"``), whether the
             current user has it; without it the pages follow the admin's index view.
+        access_token: brings an access token of OAuth 2 for a mailbox, for the sign-in "host". It is
+            called in any thread, without an app context, once for each connection.
     """
 
     def __init__(
@@ -63,11 +65,13 @@ class InteractionMail:
         admin: Admin | None = None,
         directory: Directory | None = None,
         access: Access | None = None,
+        access_token: AccessTokenFunction | None = None,
     ) -> None:
         self._db = db
         self._admin = admin
         self._directory = directory
         self._access = access
+        self._access_token = access_token
         if app is not None:
             self.init_app(app)
 
@@ -79,6 +83,7 @@ class InteractionMail:
         admin: Admin | None = None,
         directory: Directory | None = None,
         access: Access | None = None,
+        access_token: AccessTokenFunction | None = None,
     ) -> None:
         """Set up ``app``; any order with the ``init_app`` of the others will do.
 
@@ -88,7 +93,7 @@ class InteractionMail:
             InteractionMailError: a configuration key is wrong, there is no ``db``, or it has no
                 default database, or a page's name is taken by a blueprint of the application.
         """
-        state = self._build(app, db, admin, directory, access)
+        state = self._build(app, db, admin, directory, access, access_token)
         metadata, dialects = state.db.metadata, _dialects(app)
         if state.admin is not None:
             from . import admin as panel  # brings Flask-Admin, for those who have it anyway
@@ -161,6 +166,7 @@ class InteractionMail:
         admin: Admin | None,
         directory: Directory | None,
         access: Access | None,
+        access_token: AccessTokenFunction | None,
     ) -> State:
         """Everything that can fail, before the application is touched."""
         if KEY in app.extensions:
@@ -188,6 +194,7 @@ class InteractionMail:
                 guard=lambda: database.session.no_autoflush,
             ),
             access=access if access is not None else self._access,
+            access_token=access_token if access_token is not None else self._access_token,
         )
 
 
@@ -199,6 +206,7 @@ def _state(
     admin: Admin | None,
     people: People,
     access: Access | None,
+    access_token: AccessTokenFunction | None,
 ) -> State:
     database = Database(app, db)
     store = SettingsStore(
@@ -216,6 +224,7 @@ def _state(
         people=people,
         admin=admin,
         access=access,
+        access_token=access_token,
         choose_delivery=_choose_delivery,
         make_dispatcher=_make_dispatcher,
         translations=_translations(app, config),

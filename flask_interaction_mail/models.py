@@ -31,6 +31,7 @@ __all__ = [
     "MetadataRow",
     "RecipientRow",
     "SettingsRow",
+    "TokenRow",
 ]
 
 
@@ -52,6 +53,7 @@ class SettingsRow(Base):
     fields: Mapped[str]
     secret: Mapped[str | None]
     alert_secret: Mapped[str | None]
+    secrets: Mapped[str | None]
 
 
 class _Delivered:
@@ -206,6 +208,20 @@ class AlertRow(Base):
     told: Mapped[int]
     tries: Mapped[int]
     due_at: Mapped[datetime]
+
+
+class TokenRow(Base):
+    """The access token for a mail server, which all workers share, and who asks for the next."""
+
+    __table__ = tables.TOKEN
+    __tablename__ = __table__.name
+
+    name: Mapped[str]
+    fence: Mapped[int]
+    lease_until: Mapped[datetime | None]
+    token: Mapped[str | None]
+    ends_at: Mapped[datetime | None]
+    refresh_at: Mapped[datetime]
 
 
 class ActivityRow(Base):

@@ -90,6 +90,22 @@ def restore_settings(state: State, revision: int, *, changed_by: str) -> InForce
     return saved
 
 
+def rotate_keys(state: State) -> int:
+    """Encrypt what is stored under the newest key; gives how many revisions had an older one.
+
+    Access tokens are asked for again. Commits transactions of its own.
+
+    Raises:
+        SecretUnreadable: no key can read the newest revision's secrets.
+    """
+    from .outbox import tokens  # late: this is rare
+
+    count = state.settings.rotate_keys()
+    with state.database.writing() as connection:
+        tokens.drop_all(connection)
+    return count
+
+
 def _settings_changed(state: State, previous: InForce, saved: InForce, changed_by: str) -> None:
     from .outbox import breaker  # late: a process that only enqueues does not need it
 

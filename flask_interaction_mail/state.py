@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # a host without a panel may not have it
 KEY = "interaction_mail"
 
 Access = Callable[[Right], bool]
+AccessTokenFunction = Callable[[str], str]  # of a mailbox
 
 
 class Delivery(Protocol):
@@ -67,6 +68,7 @@ class State:
     people: People
     admin: Admin | None
     access: Access | None
+    access_token: AccessTokenFunction | None
     choose_delivery: Callable[[State], Delivery]
     make_dispatcher: Callable[..., Any]  # factory.dispatcher_of, which brings the wire
     translations: tuple[str, ...] = ()  # folders with catalogues of the host

@@ -51,6 +51,10 @@ def by_member(right: Right) -> bool:
     return right is Right.VIEW or {"edit": True}.get(right, False)
 
 
+def by_mailbox(mailbox: str) -> str:
+    return f"token of {mailbox}"
+
+
 def by_number(right: int) -> bool:
     return right > 0
 
@@ -58,6 +62,8 @@ def by_number(right: int) -> bool:
 def wiring(app: Flask, db: SQLAlchemy) -> MemoryTransport:
     InteractionMail(app, db=db, access=by_word)
     InteractionMail(app, db=db, access=by_number)  # type: ignore[arg-type]
+    InteractionMail(app, db=db, access_token=by_mailbox)
+    InteractionMail(app, db=db, access_token=by_word)  # type: ignore[arg-type]
     messaging = InteractionMail(db=db, access=by_member)
     messaging.init_app(app)
     return messaging.memory(app)

@@ -67,7 +67,7 @@ def _facts(state: State, run: DryRun) -> dict[str, Sequence[str]]:
 
 
 def _server(settings: MessagingSettings) -> str:
-    authenticated = settings.use_authentication and settings.login
+    authenticated = settings.by_token or (settings.by_password and settings.login)
     return gettext(
         "%(server)s, port %(port)s, %(encryption)s, %(login)s",
         server=settings.smtp_server,

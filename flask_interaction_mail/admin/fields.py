@@ -29,6 +29,13 @@ class NewPasswordField(StringField):
         super().__init__(label, render_kw=shown, **kwargs)
 
 
+class NewSecretField(TextAreaField):
+    """A secret of several lines, which is never part of a page."""
+
+    def _value(self) -> str:
+        return ""
+
+
 class ListField(TextField):
     """Several words in one line, separated by commas."""
 
@@ -70,6 +77,7 @@ _KINDS: Final[Mapping[Widget, Callable[..., Any]]] = {
     Widget.LIST: ListField,
     Widget.AREA: TextAreaField,
     Widget.PASSWORD: NewPasswordField,
+    Widget.SECRET_AREA: NewSecretField,
     Widget.CHECK: BooleanField,
     Widget.SELECT: ChoiceField,
     Widget.RADIOS: RadioField,

@@ -14,7 +14,15 @@ from ..errors import SettingsError
 from ..language import gettext, mark
 from ..settings.fields import clean
 from ..settings.layers import InForce
-from ..settings.model import ADDRESSES, SECRETS, SETTINGS, MessagingSettings, Origin, PasswordState
+from ..settings.model import (
+    ADDRESSES,
+    BINDINGS,
+    SECRETS,
+    SETTINGS,
+    MessagingSettings,
+    Origin,
+    PasswordState,
+)
 from ..settings.rules import suggested_port
 from ..settings.setting import Section
 from . import texts
@@ -97,6 +105,11 @@ class SettingsForm(PanelForm):
         """What was typed in fields without an override; a blank secret is not a change."""
         names = [name for name in SETTINGS if name not in self.overridden]
         return {n: self[n].data for n in names if n not in SECRETS or self[n].data}
+
+    @property
+    def typed_key(self) -> bool:
+        """Whether a secret of OAuth 2 was entered."""
+        return any(self[name].data for name in BINDINGS if name.startswith("oauth_"))
 
     def shown(self, name: str) -> str:
         """The value of the field ``name`` in words; "" for a secret."""
@@ -203,11 +216,10 @@ def password_hint(present: InForce) -> str:
     return texts.PASSWORD_HINTS[present.password]
 
 
-def secret_hint(present: InForce) -> str:
-    """The hint below the empty field for the secret of the webhook."""
-    if present.settings.alert_secret is None or "alert_secret" in present.overridden:
-        return ""
-    return texts.WEBHOOK_HINT
+def secret_hints(present: InForce) -> dict[str, str]:
+    """The hints below the empty fields of secrets other than the password."""
+    kept = [name for name in BINDINGS if getattr(present.settings, name) is not None]
+    return {name: texts.KEPT for name in kept if name not in present.overridden}
 
 
 def origin_notes(present: InForce) -> dict[str, str]:

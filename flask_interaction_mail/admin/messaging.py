@@ -20,7 +20,7 @@ from ..settings.presets import PRESETS, Preset
 from ..text import one_line
 from ..values import Right
 from .csrf import is_same_origin
-from .forms import SettingsForm, origin_notes, password_hint, secret_hint
+from .forms import SettingsForm, origin_notes, password_hint, secret_hints
 from .panel_view import (
     PanelView,
     asset,
@@ -240,10 +240,21 @@ class MessagingView(PanelView):
             form=form,
             names=SETTINGS,
             present=present,
-            hints={"password": password_hint(present), "alert_secret": secret_hint(present)},
+            hints={"password": password_hint(present), **secret_hints(present)},
             badge=test_history.badge(state(), present),
             conflict=conflict,
             presets=PRESETS.values(),
+            steps=_steps,
             preset=preset,
             tester=visitor_with_address(),
         )
+
+
+def _steps(preset: Preset) -> list[tuple[str, str]]:
+    """What to do at the provider, and the title of what a test says where it was forgotten."""
+    from ..diagnosis.texts import text_of  # late: few open this page
+
+    return [
+        (gettext(step.text), gettext(text_of(step.forgotten).title) if step.forgotten else "")
+        for step in preset.steps
+    ]

@@ -30,7 +30,7 @@ PASSWORD_HINTS: Final = {
         "enter it again."
     ),
 }
-WEBHOOK_HINT: Final = mark("A secret is stored. Leave empty to keep it.")
+KEPT: Final = mark("A secret is stored. Leave empty to keep it.")
 MISMATCH: Final = mark("The two passwords differ: type the same one twice.")
 OUT_OF_DATE: Final = mark("This page was out of date. Nothing was done: try again.")
 NO_ADDRESS: Final = mark(

@@ -48,6 +48,11 @@ def _option(name: str) -> Callable[[Function], Function]:
 
 def _secret_options(name: str) -> tuple[Callable[[Function], Function], ...]:
     flag, label = "--" + name.replace("_", "-"), SETTINGS[name].label.lower()
+    if SETTINGS[name].widget is Widget.SECRET_AREA:
+        return (
+            click.option(f"{flag}-file", metavar="FILE", help=f"Read the {label} from FILE."),
+            click.option(f"{flag}-stdin", is_flag=True, help=f"Read the {label} from all input."),
+        )
     read = f"Read the {label} from the first line of standard input."
     return (
         click.option(f"{flag}-prompt", is_flag=True, help=f"Ask for the {label}, twice."),
@@ -70,7 +75,7 @@ def changes_of(options: Mapping[str, Any]) -> dict[str, object]:
 
 
 def _from_file(name: str, value: object) -> object:
-    if SETTINGS[name].widget is not Widget.AREA:
+    if SETTINGS[name].widget not in (Widget.AREA, Widget.SECRET_AREA):
         return value
     if not isinstance(value, str) or not value.startswith("@"):
         return value
@@ -85,6 +90,8 @@ def _from_file(name: str, value: object) -> object:
 
 def _secret(name: str, options: Mapping[str, Any]) -> Secret | None:
     flag = "--" + name.replace("_", "-")
+    if SETTINGS[name].widget is Widget.SECRET_AREA:
+        return _secret_lines(name, flag, options)
     if options[f"{name}_prompt"] and options[f"{name}_stdin"]:
         raise click.UsageError(f"Give {flag}-prompt or {flag}-stdin, but not both.")
     if options[f"{name}_prompt"]:
@@ -94,6 +101,20 @@ def _secret(name: str, options: Mapping[str, Any]) -> Secret | None:
         return None
     secret = Secret(sys.stdin.readline().rstrip("\r\n"))
     if not secret:
+        raise SettingsError({name: "standard input is empty"})
+    return secret
+
+
+def _secret_lines(name: str, flag: str, options: Mapping[str, Any]) -> Secret | None:
+    path, from_input = options[f"{name}_file"], options[f"{name}_stdin"]
+    if path and from_input:
+        raise click.UsageError(f"Give {flag}-file or {flag}-stdin, but not both.")
+    if path:
+        return Secret(str(_from_file(name, f"@{path}")))
+    if not from_input:
+        return None
+    secret = Secret(sys.stdin.read())
+    if not secret.reveal().strip():
         raise SettingsError({name: "standard input is empty"})
     return secret
 

@@ -52,7 +52,7 @@ def _shown(name: str, now: InForce) -> object:
     if name == "password":
         return _PASSWORDS[now.password]
     value = getattr(now.settings, name)
-    if SETTINGS[name].widget in (Widget.AREA, Widget.PASSWORD):
+    if SETTINGS[name].secret or SETTINGS[name].widget is Widget.AREA:
         return "set" if value else None
     return value
 
@@ -124,5 +124,5 @@ def restore(revision: int) -> None:
 @main.command("rotate-keys")
 def rotate_keys() -> None:
     """Encrypt the stored secrets with the newest key."""
-    count = state_of().settings.rotate_keys()
+    count = operations.rotate_keys(state_of())
     say(f"{count} stored password(s) encrypted anew." if count else "Nothing to encrypt anew.")

@@ -208,11 +208,12 @@ def _purge(task: Any) -> None:
 def _watch(task: Any) -> None:
     """Try the server if no mail does, and tell what is in trouble."""
     from ..delivery import watch as watching  # late: a process that only stores needs neither
+    from ..delivery.tokens import tokens_of
     from ..transport.registry import Transports
 
     states = _served_by(task.app)
     for state in states:
-        transports = Transports(state.connect_policy, state.stand_in)
+        transports = Transports(state.connect_policy, state.stand_in, tokens_of(state))
         contextvars.Context().run(watching.turn, state, transports)
 
 

@@ -25,6 +25,7 @@ from .digests import RateLimiter
 from .dispatcher import Dispatcher
 from .mechanisms import Logins
 from .ports import DispatcherPorts, worker_name
+from .tokens import tokens_of
 
 _PULSES: Final = "interaction_mail_pulses"  # in app.extensions, by process and way of delivery
 
@@ -56,7 +57,7 @@ def pulse_of(state: State, how: How) -> Pulse:
 
 
 def _ports(state: State) -> DispatcherPorts:
-    transports = Transports(state.connect_policy, state.stand_in)
+    transports = Transports(state.connect_policy, state.stand_in, tokens_of(state))
     logins = Logins(state.database, state.settings.keyring, transports.open)
     return DispatcherPorts(
         store=state.database,

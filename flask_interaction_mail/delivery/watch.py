@@ -20,8 +20,9 @@ from ..outbox import alerts, breaker, conditions, logins, probes, vitals
 from ..outbox.claim import Time
 from ..outbox.conditions import AlertName, Vitals
 from ..outcome import Stage
+from ..settings import grant
 from ..settings.model import MessagingSettings, relay_of
-from ..settings.relay import Relay
+from ..settings.relay import Relay, SignIn
 from ..state import State
 from ..storage.database import in_short
 from ..transport.registry import Transports
@@ -36,6 +37,7 @@ _BEFORE_MAIL: Final = (
     Stage.CONNECT,
     Stage.GREETING,
     Stage.ENCRYPTION,
+    Stage.TOKEN,
     Stage.AUTHENTICATION,
 )
 
@@ -57,9 +59,9 @@ def check(state: State) -> None:
     settings = state.settings.current().settings
     with state.database.reading() as connection:
         found = take(connection, state, settings)
-        known = alerts.began(connection)
+        known = alerts.known(connection)
     holding = holding_now(state, settings, found)
-    if holding.keys() != known.keys():
+    if holding.keys() != known.keys() or alerts.told_again(holding, known):
         with state.database.writing() as connection:
             alerts.write(connection, holding, known=known, now=found.now)
     _tell(state, settings)
@@ -75,7 +77,22 @@ def holding_now(state: State, settings: MessagingSettings, found: Vitals) -> dic
     if state.suppressed:
         return {}
     watched = state.config.delivery in _SIGNED
-    return conditions.holding(found, settings, ends=_ends(settings), watched=watched)
+    return conditions.holding(
+        found,
+        settings,
+        ends=_ends(settings),
+        secret_ends=_secret_ends(settings),
+        watched=watched,
+    )
+
+
+def _secret_ends(settings: MessagingSettings) -> datetime | None:
+    """When the secret that tokens are asked for with ends, naive UTC; None if that is not known."""
+    if not settings.by_token or settings.sign_in is not SignIn.OAUTH_APPLICATION:
+        return None
+    if settings.oauth_certificate is not None:
+        return grant.ends(settings.oauth_certificate)
+    return datetime.fromisoformat(settings.oauth_expires) if settings.oauth_expires else None
 
 
 def _ends(settings: MessagingSettings) -> list[tuple[str, datetime]]:

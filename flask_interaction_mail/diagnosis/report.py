@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
 
+from .. import clock
 from ..errors import TransportError
-from ..language import mark, said_by
+from ..language import gettext, mark, said_by
 from ..outcome import Fault, Reply, Stage
 from ..settings.model import MessagingSettings
 from ..settings.relay import Encryption, Relay
+from ..transport.base import AccessToken
 from ..transport.smtp.auth import LoggedIn
 from ..transport.smtp.faults import fault_of
 from ..transport.smtp.replies import Capabilities
@@ -157,6 +159,15 @@ class Report:
                 facts=facts,
             )
         return self.step(Stage.ENCRYPTION, "encrypted", facts=facts)
+
+    def token(self, token: AccessToken) -> Step:
+        """The step that gets an access token."""
+        if token.ends is None:
+            return self.step(Stage.TOKEN, "token_from_host")
+        minutes = round((token.ends - clock.now()).total_seconds() / 60)
+        facts = {"valid until": f"{token.ends:%Y-%m-%d %H:%M} UTC", "scope": token.scope or ""}
+        lasts = gettext("It lasts %(minutes)s minutes.", minutes=minutes)
+        return self.step(Stage.TOKEN, "token", detail=lasts, facts=facts)
 
     def login(self, logged_in: LoggedIn | None) -> Step:
         """The step that logs in, None for no login."""

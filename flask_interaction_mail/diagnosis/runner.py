@@ -12,7 +12,8 @@ from ..language import mark, said_by
 from ..outcome import Fault, Reply, Stage
 from ..settings.model import MessagingSettings
 from ..settings.relay import Encryption, Relay
-from ..transport.base import Envelope
+from ..transport.base import AccessToken, Envelope
+from ..transport.oauth2 import claims
 from ..transport.registry import Transports
 from ..transport.smtp import commands, probe
 from ..transport.smtp.auth import LoggedIn, may_refuse_mechanism
@@ -83,6 +84,7 @@ class _Runner:
                 connect=deadline * _TO_CONNECT, greeting=deadline * _TO_GREET, quit=_FOR_QUIT
             ),
             policy=transports.policy,
+            tokens=transports.tokens,
             try_next=may_refuse_mechanism,
             until=Until.within(max(deadline - _FOR_QUIT, deadline / 2)),
             transcribe=report.note_line,
@@ -160,6 +162,8 @@ class _Runner:
                 return report.step(stage, "greeted", reply=result)
             case Stage.ENCRYPTION, (TlsFacts() | None):
                 return report.encryption(result)
+            case Stage.TOKEN, AccessToken():
+                return report.token(result)
             case Stage.AUTHENTICATION, (LoggedIn() | None):
                 return report.login(result)
         addresses = ", ".join(endpoint.address for endpoint in self._session.endpoints[:5])
@@ -169,6 +173,8 @@ class _Runner:
         """The step that failed with ``error``, made clearer by what another connection shows."""
         if error.fault is not None and error.fault.value.startswith("certificate_"):
             return self._about_certificate(error)
+        if error.fault is Fault.OAUTH_REJECTED and (token := self._session.token):
+            return self._about_token(error, token)
         if error.stage is Stage.CONNECT and len(failed := self._session.failed) > 1:
             facts = {
                 endpoint.address: text_of(fault_of(why)).title for endpoint, why in failed.items()
@@ -191,6 +197,13 @@ class _Runner:
                 facts[mark("end of the CA certificate")] = ended
             error.fault = Fault.CERTIFICATE_ABOVE
         return self._report.broken(error, facts=facts)
+
+    def _about_token(self, error: TransportError, token: AccessToken) -> Step:
+        """What Microsoft wrote into the token that was refused: often the cause, and the cure."""
+        found = claims.told_by(token.secret)
+        if claims.lacks_permission(found):
+            error.fault = Fault.OAUTH_PERMISSION_MISSING
+        return self._report.broken(error, facts=claims.facts(found))
 
     def _sender(self, envelope: Envelope) -> Step:
         offered = self._session.offered

@@ -12,6 +12,7 @@ from typing import Final
 
 from ..language import mark, translated
 from ..outcome import Fault, Stage
+from . import token_texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,12 @@ STEPS: Final[Mapping[str, Advice]] = {
         ),
         mark("Choose STARTTLS or TLS as soon as the server offers one of them."),
     ),
+    "token": Advice(
+        mark("Access token received"), mark("The token service gave an access token. {detail}")
+    ),
+    "token_from_host": Advice(
+        mark("Access token received"), mark("The application brought an access token.")
+    ),
     "no_login": Advice(
         mark("No login"), mark("SMTP authentication is off, so the test did not log in.")
     ),
@@ -91,6 +98,7 @@ RUNNING: Final[Mapping[Stage, str]] = {
     Stage.CONNECT: mark("Connecting …"),
     Stage.GREETING: mark("Waiting for the server's greeting …"),
     Stage.ENCRYPTION: mark("Encrypting the connection …"),
+    Stage.TOKEN: mark("Asking for an access token …"),
     Stage.AUTHENTICATION: mark("Logging in …"),
     Stage.SENDER: mark("Asking whether the sender may send …"),
     Stage.RECIPIENT: mark("Asking whether the recipients are known …"),
@@ -419,6 +427,7 @@ FAULTS: Final[Mapping[str, Advice]] = {
         mark("The server cannot check logins and passwords at the moment."),
         mark("Test again in a few minutes. Login and password may be right."),
     ),
+    **{fault: Advice(*texts) for fault, texts in token_texts.FAULTS.items()},
     # Refusals after the login.
     Fault.AUTH_REQUIRED: Advice(
         mark("The server wants a login"),

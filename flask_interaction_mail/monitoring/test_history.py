@@ -119,14 +119,16 @@ def send_copy(state: State, settings: MessagingSettings, texts: Texts, to: Party
 def _sent(
     state: State, settings: MessagingSettings, make: Callable[[], Sample]
 ) -> Iterator[Stage | Step | Diagnosis]:
+    from ..delivery.tokens import TokenOfTest
     from ..diagnosis.runner import diagnose
     from ..transport.registry import Transports
 
+    tokens = TokenOfTest(state.connect_policy, state.access_token)
     return diagnose(
         relay_of(settings, state.config.transport),
         settings,
         make,
-        transports=Transports(state.connect_policy, state.stand_in),
+        transports=Transports(state.connect_policy, state.stand_in, tokens),
         suppressed=state.suppressed,
     )
 
@@ -150,7 +152,7 @@ def record(state: State, tested: InForce, *, by: str, end: Diagnosis) -> None:
     present = state.settings.current().settings
     relay = relay_of(tested.settings, state.config.transport)
     with state.database.writing() as connection:
-        if end.mechanism is not None:
+        if end.mechanism is not None and not relay.by_token:
             keyring = state.settings.keyring
             logins.record(connection, keyring, relay, end.mechanism, clock.now())
         if end.passed and tested.settings == present:

@@ -8,7 +8,7 @@ work on the connection given; its owner commits. Times are naive UTC.
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -41,19 +41,30 @@ def write(
     connection: sa.Connection,
     holding: Mapping[AlertName, str],
     *,
-    known: Container[AlertName],
+    known: Mapping[AlertName, str],
     now: datetime,
 ) -> None:
     """Begin the alerts that are ``holding`` and are not ``known`` to, and end those that are over.
 
-    Another worker may have done either meanwhile; then nothing changes.
+    One that is more urgent by now is told again. Another worker may have done any of it meanwhile;
+    then nothing changes.
     """
     for name in AlertName:
         if name in holding and name not in known:
             _begin(connection, name, holding[name], now)
+        elif name in told_again(holding, known):
+            again = sa.update(ALERT).where(ALERT.c.name == name, _HOLDS)
+            again = again.where(ALERT.c.detail != holding[name])
+            connection.execute(again.values(detail=holding[name], **_to_tell(now)))
         elif name in known and name not in holding:
             over = sa.update(ALERT).where(ALERT.c.name == name, _HOLDS)
             connection.execute(over.values(ended_at=now, **_to_tell(now)))
+
+
+def told_again(holding: Mapping[AlertName, str], known: Mapping[AlertName, str]) -> set[AlertName]:
+    """The alerts that go on and are told once more, as they say something else."""
+    both = holding.keys() & known.keys() & {AlertName.SECRET}
+    return {name for name in both if holding[name] != known[name]}
 
 
 def _begin(connection: sa.Connection, name: AlertName, detail: str, now: datetime) -> None:
@@ -71,6 +82,13 @@ def _begin(connection: sa.Connection, name: AlertName, detail: str, now: datetim
 
 def _to_tell(now: datetime) -> dict[str, Any]:
     return {"fence": ALERT.c.fence + 1, "tries": 0, "due_at": now}
+
+
+def known(connection: sa.Connection) -> dict[AlertName, str]:
+    """The alerts that hold, as far as a worker has noticed, with what was told of each."""
+    query = sa.select(ALERT.c.name, ALERT.c.detail).where(_HOLDS)
+    names = {str(name): name for name in AlertName}
+    return {names[n]: detail for n, detail in connection.execute(query) if n in names}
 
 
 def began(connection: sa.Connection) -> dict[AlertName, datetime]:

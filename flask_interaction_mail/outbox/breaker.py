@@ -103,7 +103,7 @@ def close_all(connection: sa.Connection) -> None:
 
 def pause(error: TransportError) -> timedelta:
     """How long to leave a server alone after ``error``."""
-    if error.stage is Stage.AUTHENTICATION and not error.transient:
+    if error.stage in (Stage.TOKEN, Stage.AUTHENTICATION) and not error.transient:
         return PROBE_AFTER_REFUSED_LOGIN
     return PROBE_AFTER
 
@@ -122,6 +122,9 @@ def fingerprint(relay: Relay) -> str:
         relay.helo,
         relay.secret is not None,
     )
+    if relay.by_token:
+        grant = relay.grant
+        facts += (str(relay.sign_in), grant and (grant.token_url, grant.client_id, grant.scope))
     if relay.stands_in:
         facts = (str(relay.kind), *facts)
     return hashlib.sha256(repr(facts).encode()).hexdigest()

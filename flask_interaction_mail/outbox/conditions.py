@@ -13,6 +13,7 @@ from ..settings.model import MessagingSettings
 from ..text import cut, one_line
 
 MOST: Final = 10_000  # messages up to which are counted, unless more decides something
+_WARN: Final = (3, 14, 30)  # days before a secret ends
 _SOON: Final = timedelta(minutes=1)  # in which a worker that is being replaced comes back
 # As servers write them, quoted ones and literals included (RFC 5321 §4.1.2, §4.1.3).
 _ADDRESS: Final = re.compile(
@@ -29,6 +30,7 @@ class AlertName(enum.StrEnum):
     FAILURES = "failures"  # a share of what ended within an hour
     NOBODY = "nobody"  # mail waits, and no process delivers
     EXPIRY = "expiry"  # of a certificate
+    SECRET = "secret"  # noqa: S105 - the name of an alert: the secret of the sign-in ends
 
 
 TITLES: Final[Mapping[AlertName, str]] = {
@@ -37,6 +39,7 @@ TITLES: Final[Mapping[AlertName, str]] = {
     AlertName.FAILURES: "Many messages fail",
     AlertName.NOBODY: "Nobody delivers",
     AlertName.EXPIRY: "A certificate ends soon",
+    AlertName.SECRET: "The secret of the sign-in ends soon",
 }
 OVER: Final[Mapping[AlertName, str]] = {
     AlertName.SERVER: "The mail server works again",
@@ -44,6 +47,7 @@ OVER: Final[Mapping[AlertName, str]] = {
     AlertName.FAILURES: "Few messages fail now",
     AlertName.NOBODY: "Mail is delivered again",
     AlertName.EXPIRY: "The certificates are valid for long enough again",
+    AlertName.SECRET: "The secret of the sign-in lasts long enough again",
 }
 
 
@@ -81,11 +85,13 @@ def holding(
     settings: MessagingSettings,
     *,
     ends: Iterable[tuple[str, datetime]] = (),
+    secret_ends: datetime | None = None,
     watched: bool = True,
 ) -> dict[AlertName, str]:
     """The alerts that hold, each with a sentence about it.
 
-    ``ends`` are what ends when, beside the server's certificate. ``watched`` is whether the
+    ``ends`` are what ends when, beside the server's certificate; ``secret_ends`` is when the secret
+    of the sign-in does. ``watched`` is whether the
     processes that deliver leave signs of life.
     """
     if not settings.configured:
@@ -96,6 +102,7 @@ def holding(
         AlertName.FAILURES: _failures(vitals, settings),
         AlertName.NOBODY: _nobody(vitals) if watched else "",
         AlertName.EXPIRY: _expiry(vitals, settings, ends),
+        AlertName.SECRET: _secret(vitals.now, secret_ends),
     }
     return {name: tellable(text) for name, text in found.items() if text}
 
@@ -133,6 +140,16 @@ def _expiry(
     servers = [("The certificate of the mail server", vitals.expires)] if vitals.expires else []
     soon = [(what, at) for what, at in (*servers, *ends) if at <= limit]
     return " ".join(f"{what} ends on {at:%Y-%m-%d at %H:%M} UTC." for what, at in soon)
+
+
+def _secret(now: datetime, ends: datetime | None) -> str:
+    """A sentence that changes when it is to be told again."""
+    if ends is None or ends > now + timedelta(days=_WARN[-1]):
+        return ""
+    if ends <= now:
+        return f"The secret of the sign-in has ended on {ends:%Y-%m-%d}."
+    days = next(days for days in _WARN if ends <= now + timedelta(days=days))
+    return f"The secret of the sign-in ends on {ends:%Y-%m-%d}, within {days} days."
 
 
 def tellable(text: str) -> str:

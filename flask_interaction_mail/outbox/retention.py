@@ -31,7 +31,7 @@ from ..storage.tables import (
 )
 from ..storage.transactions import Transactions
 from ..values import ENDED, Reason, Status
-from . import digests, tally
+from . import digests, tally, tokens
 from .fenced import lock_messages, lock_rows_only
 from .messages import cancel
 
@@ -77,6 +77,8 @@ def purge(database: Transactions, *, now: datetime, bodies: timedelta, logs: tim
     old = sa.and_(CHECK.c.at < now - logs, sa.not_(in_use))
     with database.writing() as connection:
         checks = connection.execute(sa.delete(CHECK).where(old)).rowcount
+    with database.writing() as connection:
+        tokens.purge(connection, now)
     # Last, so that nobody's data is kept because counts cannot be merged.
     tally.merge(database, now)
     tally.forget(database, now - logs)

@@ -19,6 +19,7 @@ from ..addresses import quoted
 from ..errors import AddressError
 from ..language import gettext, mark
 from .certificates import canonical_pem, is_readable_pem
+from .setting import WrongValue as WrongValue
 
 _TRUE: Final = frozenset({"1", "y", "yes", "on", "true"})
 FALSE: Final = frozenset({"", "0", "n", "no", "off", "false"})
@@ -26,14 +27,10 @@ _LONGEST: Final = 255  # characters of a name or a login
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _COLOUR: Final = re.compile("#[0-9a-f]{6}")
 _LONGEST_URL: Final = 2000  # characters
-_WEBHOOK: Final = mark("must be a complete https:// URL; http:// only to this machine (localhost)")
+_URL: Final = mark("must be a complete https:// URL; http:// only to this machine (localhost)")
 _NO_SERVER: Final = mark(
     "%(typed)s is not the name of a server: give a name such as mail.example.com, or an IP address"
 )
-
-
-class WrongValue(ValueError):
-    """A value that a setting cannot have; the text tells the person who typed it what it can."""
 
 
 def line(raw: object) -> str | None:
@@ -149,8 +146,8 @@ def number(usual: int, most: int) -> Callable[[object], int]:
     return clean
 
 
-def webhook(raw: object) -> str | None:
-    """The URL of a webhook: https, or http to this machine."""
+def web_address(raw: object) -> str | None:
+    """A URL that is posted to: https, or http to this machine."""
     text = _text(raw).strip()
     if not text:
         return None
@@ -167,15 +164,15 @@ def webhook(raw: object) -> str | None:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
-        raise WrongValue(gettext(_WEBHOOK)) from error
+        raise WrongValue(gettext(_URL)) from error
     if not parts.hostname or port == 0 or "#" in text:
-        raise WrongValue(gettext(_WEBHOOK))
+        raise WrongValue(gettext(_URL))
     if "@" in parts.netloc:
-        raise WrongValue(gettext("must not have a login in it: the signature says who sends"))
+        raise WrongValue(gettext("must not have a login in it"))
     server(parts.hostname)
     if parts.scheme == "https" or (parts.scheme == "http" and is_this_machine(parts.hostname)):
         return text
-    raise WrongValue(gettext(_WEBHOOK))
+    raise WrongValue(gettext(_URL))
 
 
 def is_this_machine(host: str) -> bool:

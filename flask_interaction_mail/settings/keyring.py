@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ..errors import SecretUnreadable
 from ..language import mark
-from .model import SETTINGS, MessagingSettings
+from .model import SECRETS, SETTINGS, MessagingSettings
 from .relay import Destination
 from .secret import BoundSecret, Secret
 
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 Keys = Sequence[str | bytes]
 
+# What a sign-in by token depends on; the day on which a secret ends changes nothing else.
+_OAUTH: Final = ("sign_in", *(n for n in SETTINGS if n[:6] == "oauth_" and n != "oauth_expires"))
 # The panel translates it; elsewhere it is English, as in the log.
 _NO_KEY: Final = mark(
     "There is no key to encrypt the password with: set SECRET_KEY, "
@@ -112,6 +114,13 @@ class Keyring:
         material = [*self._material()] or [self._no_key]
         return tuple(_fingerprint(settings, _derived(key, b"fingerprint")) for key in material)
 
+    def digest(self, *parts: object) -> str:
+        """64 hexadecimal digits that change with ``parts``; secrets among them enter unreadably."""
+        spelled = [part.reveal() if isinstance(part, Secret) else repr(part) for part in parts]
+        keys = [*self._material()] or [self._no_key]
+        text = json.dumps(spelled).encode("ascii")
+        return hmac.digest(_derived(keys[0], b"digest"), text, "sha256").hex()
+
     def _material(self) -> list[bytes]:
         keys = self._keys()
         return [key.encode() if isinstance(key, str) else bytes(key) for key in keys if key]
@@ -188,5 +197,11 @@ def _fingerprint(settings: MessagingSettings, key: bytes) -> str:
     tested = [name for name, setting in SETTINGS.items() if setting.tested]
     parts: dict[str, object] = {name: getattr(settings, name) for name in tested}
     parts |= asdict(settings.destination)
+    if settings.by_token:
+        # Only then, so that a test from before there were tokens counts on.
+        parts |= {name: getattr(settings, name) for name in _OAUTH if name not in SECRETS}
+        secrets = [getattr(settings, name) for name in _OAUTH if name in SECRETS]
+        told = json.dumps([secret and secret.reveal() for secret in secrets])
+        parts["oauth"] = hmac.digest(key, told.encode(), "sha256").hex()
     parts["password"] = hmac.digest(key, password.encode("utf-8", "replace"), "sha256").hex()
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

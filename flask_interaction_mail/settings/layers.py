@@ -16,8 +16,8 @@ from ..errors import SettingsError
 from . import rules
 from .cleaners import FALSE
 from .fields import clean
-from .model import BOUND_TO, SECRETS, SETTINGS, MessagingSettings, Origin, PasswordState
-from .relay import Destination, Encryption
+from .model import BINDINGS, BOUND_TO, SECRETS, SETTINGS, MessagingSettings, Origin, PasswordState
+from .relay import Destination, Encryption, SignIn
 from .secret import BoundSecret, Secret
 
 _NAMED: Final = re.compile(r'\s*"?(?P<name>[^<>"]*?)"?\s*<(?P<address>[^<>]+)>\s*')
@@ -27,7 +27,7 @@ class Layer(NamedTuple):
     """Clean values of some fields, and the destination of a password among them.
 
     ``values`` has the key ``password`` if the layer has a password. ``bound_to`` is None if that
-    password cannot be read. ``alert_secret`` is a ``BoundSecret``, None if it cannot be read.
+    password cannot be read. Other secrets are a ``BoundSecret``, None if they cannot be read.
     """
 
     origin: Origin
@@ -73,8 +73,11 @@ class InForce(NamedTuple):
 
     @property
     def login_advice(self) -> str:
-        """The same, but "" where nobody logs in."""
-        return self.password_advice if self.settings.use_authentication else ""
+        """Why the secret of the sign-in cannot be used, and what to do; "" if it can, or if
+        nobody logs in."""
+        if self.settings.by_token:
+            return " ".join(rules.token_problems(self.settings).values())
+        return self.password_advice if self.settings.by_password else ""
 
 
 def configured_layer(origin: Origin, values: Mapping[str, object]) -> Layer:
@@ -83,9 +86,11 @@ def configured_layer(origin: Origin, values: Mapping[str, object]) -> Layer:
     Fields of the connection that are left out have their defaults, so a password without a
     server beside it is never used.
     """
+    values = fitting(values)
+    if origin is Origin.OVERRIDE and values.get("use_authentication"):
+        values = {"sign_in": SignIn.PASSWORD, **values}  # what it has always meant
     settings = _settings(values)
-    if isinstance(secret := values.get("alert_secret"), Secret):
-        values = {**values, "alert_secret": BoundSecret(secret, settings.alert_url)}
+    values = {**values, **bound(values, settings)}
     return Layer(origin=origin, values=values, bound_to=settings.destination)
 
 
@@ -109,6 +114,25 @@ def from_mail_config(config: Mapping[str, Any]) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
+def fitting(values: Mapping[str, object]) -> dict[str, object]:
+    """``values`` in which how to log in agrees with whether to: either of them says both."""
+    if "sign_in" not in values:
+        return {**values}
+    if values["sign_in"] is SignIn.NONE:
+        others = {name: value for name, value in values.items() if name != "sign_in"}
+        return {**others, "use_authentication": False}
+    return {"use_authentication": True, **values}
+
+
+def bound(values: Mapping[str, object], settings: MessagingSettings) -> dict[str, BoundSecret]:
+    """The secrets among ``values``, each for the place to which it belongs in ``settings``."""
+    return {
+        name: BoundSecret(secret, to(settings))
+        for name, to in BINDINGS.items()
+        if isinstance(secret := values.get(name), Secret)
+    }
+
+
 def in_force(layers: Sequence[Layer], *, revision: int) -> InForce:
     """The settings that ``layers``, strongest first, result in."""
     values, origins = layered(layers)
@@ -117,9 +141,12 @@ def in_force(layers: Sequence[Layer], *, revision: int) -> InForce:
     state, unbound = _password_state(holder, settings.destination)
     if holder is not None and state is PasswordState.USABLE:
         settings = replace(settings, password=_secret(holder))
-    bound = values.get("alert_secret")
-    if isinstance(bound, BoundSecret) and bound.to == settings.alert_url:
-        settings = replace(settings, alert_secret=bound.secret)
+    usable: dict[str, Any] = {
+        name: secret.secret
+        for name, to in BINDINGS.items()
+        if isinstance(secret := values.get(name), BoundSecret) and secret.to == to(settings)
+    }
+    settings = replace(settings, **usable)
     return InForce(
         settings=settings, revision=revision, origins=origins, password=state, unbound=unbound
     )

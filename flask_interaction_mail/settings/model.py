@@ -6,14 +6,19 @@
 from __future__ import annotations
 
 import enum
+import json
 import re
-from dataclasses import dataclass, field, fields
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Final, TypeVar
 
+from .. import addresses
+from ..errors import AddressError
 from ..language import gettext, mark
-from . import cleaners
+from . import cleaners, grant, oauth
 from .cleaners import WrongValue
-from .relay import SMTP, Destination, Encryption, Relay
+from .grant import Grant
+from .relay import ACCOUNT, APPLICATION, BY_TOKEN, SMTP, Destination, Encryption, Relay, SignIn
 from .secret import Secret, signing_key
 from .setting import Section, Setting, Widget
 
@@ -68,6 +73,14 @@ def _password(raw: object) -> Secret | None:
     if re.search("[\0\r\n\ud800-\udfff]", raw.reveal()):
         raise WrongValue(gettext("must be one line of characters that can be typed"))
     return raw or None
+
+
+def _service_account(raw: object) -> Secret | None:
+    """The cleaner of a service account, whose own URL has to be one."""
+    account = oauth.service_account(raw)
+    if account is not None:
+        cleaners.web_address(grant.account_in(account)["token_uri"])
+    return account
 
 
 def _webhook_secret(raw: object) -> Secret | None:
@@ -181,6 +194,22 @@ class MessagingSettings:
         tested=True,
         mail_key="MAIL_USERNAME",
     )
+    sign_in: SignIn = setting(
+        SignIn.PASSWORD,
+        section=Section.AUTHENTICATION,
+        label=mark("Sign-in"),
+        help=mark("Microsoft 365 and Google want OAuth 2; most other servers take a password."),
+        widget=Widget.SELECT,
+        choices={
+            SignIn.PASSWORD: mark("login and password"),
+            SignIn.OAUTH_APPLICATION: mark("OAuth 2 (application)"),
+            SignIn.OAUTH_SERVICE_ACCOUNT: mark("OAuth 2 (service account)"),
+            SignIn.HOST: mark("provided by this application"),
+            SignIn.NONE: mark("none"),
+        },
+        command="How to log in; 'none' switches authentication off.",
+        allowed="counts with authentication; `none` switches that off",
+    )
     login: str | None = setting(
         None,
         clean=cleaners.line,
@@ -192,6 +221,7 @@ class MessagingSettings:
         allowed="one line of text; required with authentication",
         bound_to="login",
         part=mark("login"),
+        sign_ins=(SignIn.PASSWORD,),
         mail_key="MAIL_USERNAME",
     )
     password: Secret | None = setting(
@@ -201,7 +231,114 @@ class MessagingSettings:
         label=mark("Password"),
         widget=Widget.PASSWORD,
         allowed="one line of text; required with authentication",
+        sign_ins=(SignIn.PASSWORD,),
         mail_key="MAIL_PASSWORD",
+    )
+    oauth_mailbox: str | None = setting(
+        None,
+        clean=cleaners.email,
+        section=Section.AUTHENTICATION,
+        label=mark("Mailbox"),
+        help=mark("The mailbox that mail is sent from. Empty: the default From."),
+        command="Mailbox that OAuth 2 logs in for.",
+        allowed="a full or short address",
+        unset="the default From",
+        sign_ins=BY_TOKEN,
+    )
+    oauth_tenant: str | None = setting(
+        None,
+        clean=oauth.tenant,
+        section=Section.AUTHENTICATION,
+        label=mark("Tenant of Microsoft 365"),
+        help=mark("“Directory (tenant) ID” of the app registration. With other providers, empty."),
+        attributes={"autocomplete": "off"},
+        command="Tenant of Microsoft 365.",
+        allowed="the ID of a tenant, or one of its domains",
+        sign_ins=(APPLICATION,),
+    )
+    oauth_client_id: str | None = setting(
+        None,
+        clean=cleaners.line,
+        section=Section.AUTHENTICATION,
+        label=mark("Client ID"),
+        help=mark("“Application (client) ID” of the app registration."),
+        attributes={"autocomplete": "off"},
+        command="Client ID of the application.",
+        allowed="one line of text; required with `oauth_application`",
+        sign_ins=(APPLICATION,),
+    )
+    oauth_client_secret: Secret | None = setting(
+        None,
+        clean=oauth.client_secret,
+        section=Section.AUTHENTICATION,
+        label=mark("Client secret"),
+        help=mark("Its value, not its ID. It is used only with this token service and server."),
+        widget=Widget.PASSWORD,
+        allowed="one line of text; this or a certificate is required with `oauth_application`",
+        sign_ins=(APPLICATION,),
+    )
+    oauth_certificate: Secret | None = setting(
+        None,
+        clean=oauth.client_certificate,
+        section=Section.AUTHENTICATION,
+        label=mark("Certificate with its private key"),
+        help=mark("Instead of a client secret: both as PEM text, the key without a password."),
+        widget=Widget.SECRET_AREA,
+        attributes={"rows": "3", "spellcheck": "false", "autocomplete": "off"},
+        allowed="PEM text of a certificate and its RSA key",
+        sign_ins=(APPLICATION,),
+    )
+    oauth_expires: str | None = setting(
+        None,
+        clean=oauth.expires,
+        section=Section.AUTHENTICATION,
+        label=mark("Client secret ends on"),
+        help=mark(
+            "The day that the provider shows beside the secret, such as 2027-06-30. There is an "
+            "alert 30, 14 and 3 days before. The end of a certificate is known without it."
+        ),
+        attributes={"placeholder": "2027-06-30", "autocomplete": "off"},
+        command="Day on which the client secret ends.",
+        allowed="a day as `YYYY-MM-DD`",
+        sign_ins=(APPLICATION,),
+    )
+    oauth_service_account: Secret | None = setting(
+        None,
+        clean=_service_account,
+        section=Section.AUTHENTICATION,
+        label=mark("Key of the service account"),
+        help=mark("The JSON file that Google gave: paste all of it."),
+        widget=Widget.SECRET_AREA,
+        attributes={"rows": "3", "spellcheck": "false", "autocomplete": "off"},
+        allowed="JSON of a key; required with `oauth_service_account`",
+        sign_ins=(ACCOUNT,),
+    )
+    oauth_token_url: str | None = setting(
+        None,
+        clean=cleaners.web_address,
+        section=Section.AUTHENTICATION,
+        label=mark("Token URL"),
+        help=mark(
+            "Where the token service of another provider is. Empty for Microsoft 365, whose "
+            "follows from the tenant, and for Google, whose is in the key."
+        ),
+        attributes={"inputmode": "url", "placeholder": "https://"},
+        command="URL of the token service.",
+        allowed="an `https` URL, or an `http` URL of this machine",
+        unset="that of Microsoft 365 with a tenant, of the key with a service account",
+        sign_ins=(APPLICATION, ACCOUNT),
+    )
+    oauth_scope: str | None = setting(
+        None,
+        clean=oauth.scope,
+        section=Section.AUTHENTICATION,
+        label=mark("Scope"),
+        help=mark("Empty: what Microsoft 365 or Google want."),
+        attributes={"autocomplete": "off"},
+        command="Scope to ask for.",
+        allowed="words with spaces between them",
+        unset="what Microsoft 365 with a tenant, and Google with a service account want",
+        sign_ins=(APPLICATION, ACCOUNT),
     )
     default_to: str | None = setting(
         None,
@@ -259,7 +396,7 @@ class MessagingSettings:
     )
     alert_url: str | None = setting(
         None,
-        clean=cleaners.webhook,
+        clean=cleaners.web_address,
         section=Section.ALERTS,
         label=mark("Webhook for alerts"),
         help=mark(
@@ -503,6 +640,35 @@ class MessagingSettings:
         return bool(self.smtp_server and self.default_from)
 
     @property
+    def by_token(self) -> bool:
+        """Whether the server is shown an access token, instead of a password."""
+        return self.use_authentication and self.sign_in in BY_TOKEN
+
+    @property
+    def by_password(self) -> bool:
+        """Whether login and password are shown."""
+        return self.use_authentication and self.sign_in is SignIn.PASSWORD
+
+    @property
+    def mailbox(self) -> str | None:
+        """The mailbox that a token is for, in full; None if there is none."""
+        try:
+            return addresses.complete(
+                self.oauth_mailbox or self.default_from or "",
+                company_domain=self.company_domain,
+                own_domains=self.own_domains,
+            )
+        except AddressError:
+            return None
+
+    @property
+    def token_url(self) -> str | None:
+        """Where an application asks for tokens; a service account may know better."""
+        if self.oauth_token_url or not self.oauth_tenant:
+            return self.oauth_token_url
+        return grant.MICROSOFT.format(tenant=self.oauth_tenant)
+
+    @property
     def destination(self) -> Destination:
         """What the password must be bound to."""
         parts: dict[str, Any] = {part: getattr(self, name) for name, part in BOUND_TO.items()}
@@ -513,12 +679,40 @@ SETTINGS: Final[dict[str, Setting]] = {
     entry.name: entry.metadata["setting"] for entry in fields(MessagingSettings)
 }
 # What is stored encrypted, and shown nowhere.
-SECRETS: Final = tuple(n for n, entry in SETTINGS.items() if entry.widget is Widget.PASSWORD)
+SECRETS: Final = tuple(name for name, entry in SETTINGS.items() if entry.secret)
 ADDRESSES: Final = tuple(name for name, entry in SETTINGS.items() if entry.clean is cleaners.email)
 # What a password is bound to: field of the settings -> field of Destination.
 BOUND_TO: Final = {name: entry.bound_to for name, entry in SETTINGS.items() if entry.bound_to}
 _WORDS: Final = {name: entry.kind for name, entry in SETTINGS.items() if entry.choices}
 _TUPLES: Final = tuple(name for name, entry in SETTINGS.items() if entry.kind is tuple)
+
+
+def _of_application(settings: MessagingSettings) -> str:
+    return _with_server(settings, settings.token_url)
+
+
+def _of_account(settings: MessagingSettings) -> str:
+    # Without a URL it goes where its own JSON says, and nowhere else.
+    return _with_server(settings, settings.oauth_token_url)
+
+
+def _with_server(settings: MessagingSettings, token_url: str | None) -> str:
+    relay = {**asdict(settings.destination), "login": None}
+    return json.dumps([token_url, relay], sort_keys=True)
+
+
+# The secrets but the password, and what each is bound to.
+BINDINGS: Final[Mapping[str, Callable[[MessagingSettings], str | None]]] = {
+    "alert_secret": lambda settings: settings.alert_url,
+    "oauth_client_secret": _of_application,
+    "oauth_certificate": _of_application,
+    "oauth_service_account": _of_account,
+}
+# Of these there is one: who enters it gives the other up.
+EITHER: Final = {
+    "oauth_client_secret": "oauth_certificate",
+    "oauth_certificate": "oauth_client_secret",
+}
 
 
 def relay_of(settings: MessagingSettings, kind: str = SMTP) -> Relay:
@@ -528,18 +722,47 @@ def relay_of(settings: MessagingSettings, kind: str = SMTP) -> Relay:
     """
     if kind != SMTP:
         return Relay(kind=kind)
+    by_token = settings.by_token
     return Relay(
         server=settings.smtp_server,
         port=settings.smtp_port,
         encryption=settings.encryption,
         ca_certificate=settings.ca_certificate,
-        use_authentication=settings.use_authentication,
-        login=settings.login,
-        secret=settings.password,
+        use_authentication=settings.by_password or by_token,
+        sign_in=settings.sign_in,
+        grant=_grant(settings) if by_token else None,
+        login=settings.mailbox if by_token else settings.login,
+        secret=None if by_token else settings.password,
         allow_unencrypted_auth=settings.allow_unencrypted_auth,
         helo=settings.helo_name,
         domain=_own_domain(settings),
     )
+
+
+def _grant(settings: MessagingSettings) -> Grant | None:
+    """How to ask for a token; None where the application brings it."""
+    account = settings.oauth_service_account
+    match settings.sign_in:
+        case SignIn.OAUTH_APPLICATION:
+            usual = grant.MICROSOFT_SCOPE if settings.oauth_tenant else None
+            return Grant(
+                token_url=settings.token_url,
+                client_id=settings.oauth_client_id,
+                client_secret=settings.oauth_client_secret,
+                certificate=settings.oauth_certificate,
+                scope=settings.oauth_scope or usual,
+                ca_certificate=settings.ca_certificate,
+            )
+        case SignIn.OAUTH_SERVICE_ACCOUNT:
+            own = grant.account_in(account)["token_uri"] if account else None
+            return Grant(
+                token_url=settings.oauth_token_url or own,
+                account=account,
+                mailbox=settings.mailbox,
+                scope=settings.oauth_scope or grant.GOOGLE_SCOPE,
+                ca_certificate=settings.ca_certificate,
+            )
+    return None
 
 
 def _own_domain(settings: MessagingSettings) -> str | None:

@@ -9,17 +9,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..language import gettext, mark
-from .relay import Encryption
+from ..outcome import Fault
+from .relay import Encryption, SignIn
 
-_FIELDS: Final = ("smtp_server", "smtp_port", "encryption", "use_authentication", "login")
+_FIELDS: Final = (
+    *("smtp_server", "smtp_port", "encryption", "use_authentication", "sign_in", "login"),
+)
 _MAILBOX: Final = mark("The full e-mail address of the mailbox.")
 _ONE_MAILBOX: Final = mark(
     "Mail leaves only from addresses of that mailbox: enter one as default From, and choose that "
     "messages always come from it."
 )
+
+
+class Todo(NamedTuple):
+    """Something to do at the provider, and the fault that a test finds where it was forgotten."""
+
+    text: str
+    forgotten: Fault | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,15 +47,20 @@ class Preset:
     smtp_port: int = 587
     encryption: Encryption = Encryption.STARTTLS
     use_authentication: bool | None = True
+    sign_in: SignIn = SignIn.PASSWORD
     login: str | None = None
     login_hint: str = ""
     wants: tuple[str, ...]  # what else has to be done before mail leaves
-    missing: str = ""  # the way to log in that the provider asks for and this version lacks
+    steps: tuple[Todo, ...] = ()  # at the provider, in this order
+    missing: str = ""  # why another preset of the same provider is better
 
     @property
     def values(self) -> dict[str, object]:
         """What is filled in: name of a setting to its value."""
-        return {name: value for name in _FIELDS if (value := getattr(self, name)) is not None}
+        given = {name: value for name in _FIELDS if (value := getattr(self, name)) is not None}
+        if not self.use_authentication:
+            given.pop("sign_in")  # it would say that there is one
+        return given
 
     @property
     def entered(self) -> dict[str, object]:
@@ -79,6 +94,86 @@ _ZOHO: Final = mark(
     "With two-factor authentication, create an application-specific password and enter that one."
 )
 
+# 2026-11-29: https://learn.microsoft.com/exchange/client-developer/legacy-protocols/how-to-authenticate-an-imap-pop-smtp-application-by-using-oauth
+_MICROSOFT: Final = (
+    Todo(
+        mark(
+            "Microsoft Entra admin center, App registrations, New registration: any name, this "
+            "organisation only, no redirect address. Copy “Application (client) ID” and “Directory "
+            "(tenant) ID” from its overview into the fields below."
+        ),
+        Fault.TOKEN_APPLICATION_UNKNOWN,
+    ),
+    Todo(
+        mark(
+            "There, API permissions, Add a permission, APIs my organization uses, Office 365 "
+            "Exchange Online, Application permissions: SMTP.SendAsApp. Then “Grant admin consent”."
+        ),
+        Fault.OAUTH_PERMISSION_MISSING,
+    ),
+    Todo(
+        mark(
+            "There, Certificates & secrets: create a client secret and enter its value and the day "
+            "on which it ends, or upload a certificate and paste it with its key below."
+        ),
+        Fault.TOKEN_CLIENT_REFUSED,
+    ),
+    Todo(
+        mark(
+            "Exchange Online PowerShell: New-ServicePrincipal -AppId CLIENT-ID -ObjectId "
+            "OBJECT-ID. The object ID is the one that Enterprise applications shows for it, and "
+            "not that of App registrations."
+        ),
+        Fault.OAUTH_REJECTED,
+    ),
+    Todo(
+        mark(
+            "There, let it use the mailbox: Add-MailboxPermission -Identity MAILBOX -User "
+            "OBJECT-ID -AccessRights FullAccess."
+        ),
+        Fault.OAUTH_REJECTED,
+    ),
+    Todo(
+        mark(
+            "Switch SMTP AUTH on for the mailbox: Set-CASMailbox MAILBOX "
+            "-SmtpClientAuthenticationDisabled $false. The tenant needs it as well: "
+            "Set-TransportConfig -SmtpClientAuthenticationDisabled $false, unless each mailbox has "
+            "a setting of its own."
+        ),
+        Fault.OAUTH_SWITCHED_OFF,
+    ),
+)
+_GOOGLE: Final = (
+    Todo(
+        mark(
+            "Google Cloud console: choose or create a project, then IAM & Admin, Service accounts, "
+            "Create service account. It needs no role."
+        ),
+    ),
+    Todo(
+        mark(
+            "Open the service account, Keys, Add key, Create new key, JSON. Paste the whole file "
+            "below. If an organisation policy forbids keys, an administrator has to allow one."
+        ),
+        Fault.TOKEN_GRANT_REFUSED,
+    ),
+    Todo(
+        mark(
+            "Copy the service account's “Unique ID”, a long number. Google Admin console, "
+            "Security, Access and data control, API controls, Manage domain-wide delegation, Add "
+            "new: that number, and the scope https://mail.google.com/."
+        ),
+        Fault.TOKEN_DELEGATION_MISSING,
+    ),
+    Todo(
+        mark(
+            "Enter the mailbox that mail is sent from: a user of the Workspace with Gmail, no "
+            "group and no alias."
+        ),
+        Fault.TOKEN_GRANT_REFUSED,
+    ),
+)
+
 _PRESETS: Final = (
     # 2026-11-29, the first two as of July 2021:
     # https://learn.microsoft.com/exchange/mail-flow-best-practices/how-to-set-up-a-multifunction-device-or-application-to-send-email-using-microsoft-365-or-office-365
@@ -86,7 +181,20 @@ _PRESETS: Final = (
     # https://techcommunity.microsoft.com/blog/exchange/updated-exchange-online-smtp-auth-basic-authentication-deprecation-timeline/4489835
     Preset(
         key="microsoft365",
-        name=mark("Microsoft 365"),
+        name=mark("Microsoft 365 (OAuth 2)"),
+        smtp_server="smtp.office365.com",
+        sign_in=SignIn.OAUTH_APPLICATION,
+        wants=(
+            mark(
+                "Tenant, client ID and a client secret or a certificate come from an app "
+                "registration in Microsoft Entra. An administrator does this once, in this order."
+            ),
+        ),
+        steps=_MICROSOFT,
+    ),
+    Preset(
+        key="microsoft365_password",
+        name=mark("Microsoft 365 (password)"),
         smtp_server="smtp.office365.com",
         login_hint=_MAILBOX,
         wants=(
@@ -99,9 +207,26 @@ _PRESETS: Final = (
         ),
         missing=mark(
             "From the end of December 2026, logins with a password are off by default; an "
-            "administrator can switch them on again. The login with OAuth that Microsoft wants "
-            "instead is not built into this version yet."
+            "administrator can switch them on again. Microsoft wants OAuth instead: choose "
+            "“Microsoft 365 (OAuth 2)”."
         ),
+    ),
+    # 2026-11-29: https://developers.google.com/workspace/gmail/imap/xoauth2-protocol
+    # https://developers.google.com/identity/protocols/oauth2/service-account
+    # https://support.google.com/a/answer/162106
+    Preset(
+        key="google_workspace",
+        name=mark("Google Workspace (OAuth 2)"),
+        smtp_server="smtp.gmail.com",
+        sign_in=SignIn.OAUTH_SERVICE_ACCOUNT,
+        wants=(
+            mark(
+                "A service account of Google Cloud sends for a mailbox of your Workspace. An "
+                "administrator does this once, in this order."
+            ),
+            _ONE_MAILBOX,
+        ),
+        steps=_GOOGLE,
     ),
     # 2026-11-29: https://support.google.com/a/answer/2956491
     Preset(
@@ -135,8 +260,8 @@ _PRESETS: Final = (
             _ONE_MAILBOX,
         ),
         missing=mark(
-            "Google does not take the account's own password. The login with OAuth that "
-            "Google recommends is not built into this version yet."
+            "Google does not take the account's own password. For a Workspace Google recommends "
+            "OAuth: choose “Google Workspace (OAuth 2)”."
         ),
     ),
     # 2026-11-29: https://docs.aws.amazon.com/ses/latest/dg/smtp-connect.html

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from .certificates import canonical_pem
+from .grant import Grant
 from .secret import Secret
 
 SMTP: Final = "smtp"  # the kind of a relay that is a server
@@ -18,6 +19,21 @@ class Encryption(enum.StrEnum):
     STARTTLS = "starttls"  # begins in plain text, encrypted before anything confidential (RFC 3207)
     TLS = "tls"  # encrypted from the first byte (RFC 8314 §3.3)
     NONE = "none"  # readable by everybody on the way
+
+
+class SignIn(enum.StrEnum):
+    """How to log in, where that is done at all."""
+
+    NONE = "none"  # not: the same as to switch authentication off
+    PASSWORD = "password"  # noqa: S105 - a word of the settings
+    OAUTH_APPLICATION = "oauth_application"  # a client with a secret or a certificate
+    OAUTH_SERVICE_ACCOUNT = "oauth_service_account"  # Google's, which acts for a mailbox
+    HOST = "host"  # the application brings the access token
+
+
+APPLICATION: Final = SignIn.OAUTH_APPLICATION
+ACCOUNT: Final = SignIn.OAUTH_SERVICE_ACCOUNT
+BY_TOKEN: Final = (APPLICATION, ACCOUNT, SignIn.HOST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +63,9 @@ class Relay:
     """What takes our mail: all that a transport has to know, and nothing else.
 
     ``kind`` is how to speak with it, and decides the transport.
-    ``secret`` belongs to ``login``, and both are used only with ``use_authentication``. ``helo``
+    ``secret`` belongs to ``login``, and both are used only with ``use_authentication``. Where
+    ``sign_in`` is by token, ``login`` is the mailbox, and there is no ``secret``;
+    ``grant`` is how to ask for a token, None where the application brings one. ``helo``
     is the name to say in EHLO; without one this machine's own is said, and ``domain`` where it
     has none.
     """
@@ -58,6 +76,8 @@ class Relay:
     encryption: Encryption = Encryption.STARTTLS
     ca_certificate: str | None = None
     use_authentication: bool = False
+    sign_in: SignIn = SignIn.PASSWORD
+    grant: Grant | None = None
     login: str | None = None
     secret: Secret | None = None
     allow_unencrypted_auth: bool = False
@@ -68,6 +88,11 @@ class Relay:
     def stands_in(self) -> bool:
         """Whether no server is asked: the host has put something in the place of all of them."""
         return self.kind != SMTP
+
+    @property
+    def by_token(self) -> bool:
+        """Whether it is logged in at with an access token, instead of a password."""
+        return self.use_authentication and self.sign_in in BY_TOKEN
 
     def __str__(self) -> str:
         return self.kind if self.server is None else f"{self.server}:{self.port}"

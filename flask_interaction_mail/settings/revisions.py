@@ -6,6 +6,7 @@ on the connection that it is given, or in a short transaction of its own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -20,7 +21,7 @@ from ..logs import log
 from ..storage.tables import REVISION
 from ..storage.transactions import Transactions
 from .fields import from_json, to_json
-from .model import SECRETS
+from .model import EITHER, SECRETS
 
 _NEWEST_FIRST: Final = REVISION.c.revision.desc()
 # Built once: building it takes longer than running it.
@@ -41,16 +42,21 @@ class Stored:
     by: str = ""
     values: Mapping[str, object] = field(default_factory=dict)
     secret: str | None = None
-    alert_secret: str | None = None
+    bound: Mapping[str, str] = field(default_factory=dict)  # the other secrets, encrypted
 
     @property
     def mark(self) -> Mark:
         return self.revision, self.at
 
     def merged(self, changes: Mapping[str, object]) -> Stored:
-        """The row with ``changes`` over its values; secrets among them are left out."""
+        """The row with ``changes`` over its values; secrets among them are left out.
+
+        So are those that one of them takes the place of.
+        """
         changed = {name: value for name, value in changes.items() if name not in SECRETS}
-        return replace(self, values={**self.values, **changed})
+        given_up = {EITHER[name] for name in changes if name in EITHER}
+        kept = {name: token for name, token in self.bound.items() if name not in given_up}
+        return replace(self, values={**self.values, **changed}, bound=kept)
 
 
 class Rows:
@@ -78,7 +84,8 @@ class Rows:
 
     def with_secret(self) -> list[Stored]:
         """All rows with a secret, oldest first."""
-        has_secret = sa.or_(REVISION.c.secret.is_not(None), REVISION.c.alert_secret.is_not(None))
+        columns = (REVISION.c.secret, REVISION.c.alert_secret, REVISION.c.secrets)
+        has_secret = sa.or_(*(column.is_not(None) for column in columns))
         return self._select(sa.select(REVISION).where(has_secret).order_by(REVISION.c.revision))
 
     def add(self, stored: Stored) -> None:
@@ -92,8 +99,7 @@ class Rows:
             "created_at": stored.at,
             "created_by": stored.by,
             "fields": to_json(stored.values),
-            "secret": stored.secret,
-            "alert_secret": stored.alert_secret,
+            **_secrets(stored),
         }
         try:
             with self._database.writing() as connection:
@@ -101,11 +107,11 @@ class Rows:
         except IntegrityError as error:
             raise conflict(self.newest()) from error
 
-    def replace_secrets(self, revision: int, **tokens: str | None) -> None:
+    def replace_secrets(self, stored: Stored) -> None:
         """Store the same secrets under another key; commits."""
         with self._database.writing() as connection:
-            change = sa.update(REVISION).where(REVISION.c.revision == revision)
-            connection.execute(change.values(tokens))
+            change = sa.update(REVISION).where(REVISION.c.revision == stored.revision)
+            connection.execute(change.values(_secrets(stored)))
 
     def _select(self, query: sa.Select[Any]) -> list[Stored]:
         with self._database.reading() as connection:
@@ -134,8 +140,28 @@ def _stored(row: Any) -> Stored:
         by=row.created_by,
         values=values,
         secret=row.secret,
-        alert_secret=row.alert_secret,
+        bound=_bound(row),
     )
+
+
+def _secrets(stored: Stored) -> dict[str, str | None]:
+    """The columns of the secrets; that of the webhook is older than the one of all others."""
+    others = {name: token for name, token in stored.bound.items() if name != "alert_secret"}
+    return {
+        "secret": stored.secret,
+        "alert_secret": stored.bound.get("alert_secret"),
+        "secrets": json.dumps(others) if others else None,
+    }
+
+
+def _bound(row: Any) -> dict[str, str]:
+    found: dict[str, str] = {"alert_secret": row.alert_secret} if row.alert_secret else {}
+    if row.secrets:
+        try:
+            found |= json.loads(row.secrets)
+        except ValueError:
+            log.error("settings.damaged: revision %s: cannot read its secrets", row.revision)
+    return found
 
 
 def conflict(newest: Stored) -> SettingsConflict:

@@ -9,12 +9,28 @@ from .. import addresses, language
 from ..errors import AddressError
 from ..language import gettext, mark
 from .certificates import canonical_pem, is_readable_pem
+from .grant import MICROSOFT_SCOPE
 from .model import ADDRESSES, SETTINGS, MessagingSettings, Origin, PasswordState
-from .relay import Encryption
+from .relay import Encryption, SignIn
 
 _NO_SIGNATURE: Final = mark(
     "Enter the secret that signs what is sent to this webhook. "
     "One that was stored for another URL is not used with this one."
+)
+_ENTER_TENANT: Final = mark(
+    "Enter the tenant of Microsoft 365, or the token URL of another provider."
+)
+_ENTER_CLIENT: Final = mark("Enter the client ID of the application.")
+_ENTER_SECRET: Final = mark("Enter the client secret, or paste a certificate with its key.")
+_ENTER_KEY: Final = mark("Paste the key of the service account: all of the JSON file.")
+_BOUND: Final = mark(
+    "One that was stored for another token service, server, port, encryption or CA certificate is "
+    "not used with this one."
+)
+_ONE_OF_BOTH: Final = mark("Enter a client secret or a certificate, and not both.")
+_DEFAULT_SCOPE: Final = mark(
+    "For Microsoft 365 the scope of an application ends with /.default: empty the field, or enter "
+    "%(scope)s."
 )
 _PORTS: Final = {Encryption.NONE: 25, Encryption.STARTTLS: 587, Encryption.TLS: 465}
 
@@ -48,7 +64,9 @@ def problems(
         )
     if settings.alert_url and not settings.alert_secret:
         found["alert_secret"] = gettext(_NO_SIGNATURE)
-    if settings.use_authentication:
+    if settings.by_token:
+        found |= _encrypted(settings) | token_problems(settings)
+    if settings.by_password:
         found |= _authentication(settings)
         if password is not PasswordState.USABLE:
             found["password"] = password_advice(password, origin=origin, unbound=unbound)
@@ -116,9 +134,38 @@ def _incomplete_addresses(settings: MessagingSettings) -> dict[str, str]:
 
 
 def _authentication(settings: MessagingSettings) -> dict[str, str]:
+    missing = "Enter the login, or switch SMTP authentication off."
+    return _encrypted(settings) | ({} if settings.login else {"login": missing})
+
+
+def token_problems(settings: MessagingSettings) -> dict[str, str]:
+    """Why no access token can be asked for: field to text."""
+    match settings.sign_in:
+        case SignIn.OAUTH_APPLICATION:
+            return _application(settings)
+        case SignIn.OAUTH_SERVICE_ACCOUNT if not settings.oauth_service_account:
+            return {"oauth_service_account": gettext(_ENTER_KEY) + " " + gettext(_BOUND)}
+    return {}
+
+
+def _application(settings: MessagingSettings) -> dict[str, str]:
     found = {}
-    if not settings.login:
-        found["login"] = gettext("Enter the login, or switch SMTP authentication off.")
+    if not settings.token_url:
+        found["oauth_tenant"] = gettext(_ENTER_TENANT)
+    if not settings.oauth_client_id:
+        found["oauth_client_id"] = gettext(_ENTER_CLIENT)
+    if not (settings.oauth_client_secret or settings.oauth_certificate):
+        found["oauth_client_secret"] = gettext(_ENTER_SECRET) + " " + gettext(_BOUND)
+    if settings.oauth_client_secret and settings.oauth_certificate:
+        found["oauth_certificate"] = gettext(_ONE_OF_BOTH)
+    scope = settings.oauth_scope
+    if settings.oauth_tenant and scope and not scope.endswith("/.default"):
+        found["oauth_scope"] = gettext(_DEFAULT_SCOPE, scope=MICROSOFT_SCOPE)
+    return found
+
+
+def _encrypted(settings: MessagingSettings) -> dict[str, str]:
+    found = {}
     if settings.encryption is Encryption.NONE and not settings.allow_unencrypted_auth:
         found["encryption"] = gettext(
             "Choose STARTTLS or TLS: without encryption others could read the password. "

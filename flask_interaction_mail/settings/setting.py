@@ -8,6 +8,10 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 
+class WrongValue(ValueError):
+    """A value that a setting cannot have; the text tells the person who typed it what it can."""
+
+
 class Section(enum.StrEnum):
     """A section of the settings page; the template has its title."""
 
@@ -29,6 +33,7 @@ class Widget(enum.StrEnum):
     LIST = "list"  # one line, with commas
     AREA = "area"  # several lines: the command line reads them from a file and shows "set"
     PASSWORD = "password"  # noqa: S105 - the name of the widget
+    SECRET_AREA = "secret_area"  # noqa: S105 - the same of several lines, such as a key
     CHECK = "check"
     SELECT = "select"
     RADIOS = "radios"
@@ -63,8 +68,14 @@ class Setting(NamedTuple):
     required: str = ""  # what to enter if it is empty; "" if it may be empty
     bound_to: str = ""  # the field of ``Destination`` that a password is bound to
     part: str = ""  # the name of that in sentences about the password
+    sign_ins: tuple[str, ...] = ()  # with which it is needed; () for all
     tested: bool = False  # whether a test's result depends on it; it always does on ``bound_to``
     mail_key: str = ""  # the Flask-Mail key that also sets it
+
+    @property
+    def secret(self) -> bool:
+        """Whether it is stored encrypted, and shown nowhere."""
+        return self.widget in (Widget.PASSWORD, Widget.SECRET_AREA)
 
     @property
     def kind(self) -> type[Any]:

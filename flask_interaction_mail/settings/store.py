@@ -21,7 +21,7 @@ from ..logs import log
 from ..storage.transactions import Transactions
 from .fields import clean_all, shielded
 from .keyring import Keyring
-from .layers import InForce, Layer, configured_layer, in_force
+from .layers import InForce, Layer, bound, configured_layer, fitting, in_force
 from .model import SECRETS, SETTINGS, Origin, PasswordState
 from .revisions import Mark, Rows, Stored, conflict, read_mark, read_newest
 from .secret import BoundSecret, Secret
@@ -132,8 +132,9 @@ class SettingsStore:
         drafted = self._draft(stored, values)
         _refuse_problems(drafted)
         secret = self._sealed(values, drafted) or self._resealed(stored.secret)
-        alerts = self._sealed_alerts(values, drafted) or self._resealed(stored.alert_secret)
-        changed = replace(stored.merged(values), secret=secret, alert_secret=alerts)
+        kept = self._all_resealed(stored.merged(values).bound)
+        kept |= self._all_sealed(values, drafted)
+        changed = replace(stored.merged(values), secret=secret, bound=kept)
         return self._add(changed, revision=stored.revision + 1, by=changed_by)
 
     def history(self, limit: int = 50, *, before: datetime | None = None) -> list[Revision]:
@@ -160,7 +161,7 @@ class SettingsStore:
         restored = replace(
             old,
             secret=self._resealed(old.secret),
-            alert_secret=self._resealed(old.alert_secret),
+            bound=self._all_resealed(old.bound),
         )
         return self._add(restored, revision=self._rows.newest().revision + 1, by=changed_by)
 
@@ -184,7 +185,7 @@ class SettingsStore:
         return in_force([self._overrides, layer, self._fallback], revision=stored.revision)
 
     def _layer(self, stored: Stored) -> Layer:
-        stored = self._with_alert_secret(stored)
+        stored = self._with_bound(stored)
         if stored.secret is None:
             return Layer(origin=Origin.STORED, values=stored.values)
         try:
@@ -195,15 +196,16 @@ class SettingsStore:
         values = {**stored.values, "password": password}
         return Layer(origin=Origin.STORED, values=values, bound_to=bound_to)
 
-    def _with_alert_secret(self, stored: Stored) -> Stored:
-        if stored.alert_secret is None:
-            return stored
-        bound: BoundSecret | None = None
+    def _with_bound(self, stored: Stored) -> Stored:
+        opened = {name: self._opened(name, token) for name, token in stored.bound.items()}
+        return replace(stored, values={**stored.values, **opened}) if opened else stored
+
+    def _opened(self, name: str, token: str) -> BoundSecret | None:
         try:
-            bound = self.keyring.open_bound(stored.alert_secret)
+            return self.keyring.open_bound(token)
         except SecretUnreadable as error:
-            log.warning("settings.alert_secret_unreadable: %s", error)
-        return replace(stored, values={**stored.values, "alert_secret": bound})
+            log.warning("settings.secret_unreadable: %s: %s", name, error)
+            return None
 
     # -- drafts ---------------------------------------------------------------------
 
@@ -211,8 +213,12 @@ class SettingsStore:
         """The clean values of ``changes`` without overridden fields and empty secrets."""
         overridden = self._overrides.values
         counted = {name: raw for name, raw in shielded(changes).items() if name not in overridden}
-        values = clean_all(counted)
-        return {name: value for name, value in values.items() if name not in SECRETS or value}
+        values = fitting(clean_all(counted))
+        return {
+            name: value
+            for name, value in values.items()
+            if name not in overridden and (name not in SECRETS or value)
+        }
 
     def _draft(self, stored: Stored, values: Mapping[str, object]) -> InForce:
         merged = stored.merged(values)
@@ -222,8 +228,7 @@ class SettingsStore:
             return self._in_force(stored, layer)
         # A typed secret is for what is shown beside it.
         shown = self._in_force(stored, Layer(origin=Origin.STORED, values=merged.values)).settings
-        if isinstance(secret := typed.get("alert_secret"), Secret):
-            typed["alert_secret"] = BoundSecret(secret, shown.alert_url)
+        typed |= bound(typed, shown)
         bound_to = shown.destination if "password" in typed else layer.bound_to
         layer = layer._replace(values={**layer.values, **typed}, bound_to=bound_to)
         return self._in_force(stored, layer)
@@ -239,13 +244,17 @@ class SettingsStore:
         except SecretUnreadable as error:
             raise SettingsError({"password": gettext(str(error))}) from error
 
-    def _sealed_alerts(self, values: Mapping[str, object], drafted: InForce) -> str | None:
-        if not isinstance(secret := values.get("alert_secret"), Secret):
-            return None
-        try:
-            return self.keyring.seal_bound(BoundSecret(secret, drafted.settings.alert_url))
-        except SecretUnreadable as error:
-            raise SettingsError({"alert_secret": gettext(str(error))}) from error
+    def _all_sealed(self, values: Mapping[str, object], drafted: InForce) -> dict[str, str]:
+        sealed: dict[str, str] = {}
+        for name, secret in bound(values, drafted.settings).items():
+            try:
+                sealed[name] = self.keyring.seal_bound(secret)
+            except SecretUnreadable as error:
+                raise SettingsError({name: gettext(str(error))}) from error
+        return sealed
+
+    def _all_resealed(self, tokens: Mapping[str, str]) -> dict[str, str]:
+        return {name: self._resealed(token) or token for name, token in tokens.items()}
 
     def _resealed(self, secret: str | None) -> str | None:
         # Under the newest key, or a rotation that is running would miss the new row.
@@ -255,17 +264,18 @@ class SettingsStore:
             return secret  # until its key comes back
 
     def _rotate(self, row: Stored, *, in_force: bool) -> int:
-        before = {"secret": row.secret, "alert_secret": row.alert_secret}
+        rotate = self.keyring.rotate
         try:
-            tokens = {n: token and self.keyring.rotate(token) for n, token in before.items()}
+            secret = row.secret and rotate(row.secret)
+            tokens = {name: rotate(token) for name, token in row.bound.items()}
         except SecretUnreadable as error:
             if in_force:
                 raise
             log.warning("settings.rotation_skipped: revision %s: %s", row.revision, error)
             return 0
-        if tokens == before:
+        if (secret, tokens) == (row.secret, row.bound):
             return 0
-        self._rows.replace_secrets(row.revision, **tokens)
+        self._rows.replace_secrets(replace(row, secret=secret, bound=tokens))
         return 1
 
     # -- rows -----------------------------------------------------------------------
@@ -296,7 +306,7 @@ class SettingsStore:
 
     def _secret(self, name: str, row: Stored) -> Secret | str | None:
         # After a rotation the same secret has another token.
-        token = row.secret if name == "password" else row.alert_secret
+        token = row.secret if name == "password" else row.bound.get(name)
         if token is None:
             return None
         try:

@@ -100,6 +100,7 @@ REVISION: Final = sa.Table(
     _filled("fields", _JSON),  # the fields that this layer sets, without secrets
     sa.Column("secret", _TEXT),  # password and destination, encrypted
     sa.Column("alert_secret", _TEXT),  # the webhook's and its URL, encrypted
+    sa.Column("secrets", _JSON),  # of sign-ins: name -> the secret and where it may go, encrypted
     sa.PrimaryKeyConstraint("revision", name="pk_interaction_mail_settings"),
 )
 
@@ -253,6 +254,19 @@ ALERT: Final = sa.Table(
     _filled("tries", _COUNT),  # of telling the present one
     _filled("due_at", _INSTANT),  # when it may be told: a worker that tells moves it on
     sa.PrimaryKeyConstraint("name", name="pk_interaction_mail_alert"),
+)
+
+# It holds no address: a token is encrypted, and its row is named by a digest.
+TOKEN: Final = sa.Table(
+    "interaction_mail_token",
+    OURS,
+    _filled("name", sa.String(64)),  # digest of the relay, and of what is asked for
+    _filled("fence", sa.BigInteger()),  # grows with every lease
+    sa.Column("lease_until", _INSTANT),  # while one worker asks
+    sa.Column("token", _TEXT),  # encrypted, with the name of the row
+    sa.Column("ends_at", _INSTANT),
+    _filled("refresh_at", _INSTANT),  # when it may be asked for again
+    sa.PrimaryKeyConstraint("name", name="pk_interaction_mail_token"),
 )
 
 ACTIVITY: Final = sa.Table(

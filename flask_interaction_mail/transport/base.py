@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from datetime import datetime
+from typing import NamedTuple, Protocol
 
 from ..errors import TransportError
 from ..outcome import Fault, Reply, Result, Stage
+from ..settings.secret import Secret
 
 
 class Envelope:
@@ -73,6 +75,18 @@ class Envelope:
             size=self.size,
             smtputf8=self._smtputf8,
         )
+
+
+class AccessToken(NamedTuple):
+    """What a mail server takes instead of a password, for a while (RFC 6749 §1.4).
+
+    ``ends`` is when, naive UTC; None if that was not said. ``scope`` is what it is good for, if
+    that was said.
+    """
+
+    secret: Secret
+    ends: datetime | None = None
+    scope: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)  # not frozen, to be made in half the time

@@ -12,18 +12,24 @@ from .base import Transport
 from .policy import ConnectPolicy
 from .smtp.look import look
 from .smtp.transport import ConnectionLimits, SmtpTransport
+from .tokens import Tokens
 
 
 class Transports:
     """Opens transports to relays of every kind; for any number of threads.
 
-    ``stand_in`` is what stands in for all of them, where the host has chosen that.
+    ``stand_in`` is what stands in for all of them, where the host has chosen that. ``tokens`` has
+    the access tokens for relays that want one.
     """
 
     def __init__(
-        self, policy: ConnectPolicy | None = None, stand_in: Transport | None = None
+        self,
+        policy: ConnectPolicy | None = None,
+        stand_in: Transport | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
         self.policy = policy or ConnectPolicy()
+        self.tokens = tokens
         self._stand_in = stand_in
         self._limits: defaultdict[tuple[str | None, int], ConnectionLimits] = defaultdict(
             ConnectionLimits
@@ -46,7 +52,7 @@ class Transports:
         """
         if relay.stands_in:
             return None
-        return look(relay, policy=self.policy, mechanism=mechanism)
+        return look(relay, policy=self.policy, mechanism=mechanism, tokens=self.tokens)
 
     def _smtp(self, relay: Relay, mechanism: str | None) -> Transport:
         return SmtpTransport(
@@ -54,6 +60,7 @@ class Transports:
             policy=self.policy,
             mechanism=mechanism,
             limits=self._limits[relay.server, relay.port],
+            tokens=self.tokens,
         )
 
     def _standing_in(self, relay: Relay, mechanism: str | None) -> Transport:  # noqa: ARG002

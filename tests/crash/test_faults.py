@@ -43,7 +43,9 @@ from tests.servers.scripted import (
 from tests.servers.sink import sink
 
 # Short, in the proportions of the real ones.
-_QUICK = Timeouts(connect=1.5, greeting=0.7, command=0.7, data=0.7, block=0.7, final=0.7, quit=0.2)
+_QUICK = Timeouts(
+    connect=1.5, greeting=0.7, command=0.7, auth=0.7, data=0.7, block=0.7, final=0.7, quit=0.2
+)
 _DEADLINE = 2.5  # s for any single step above, and a busy machine
 _ESMTP = b"250-scripted.test\r\n250-PIPELINING\r\n250 SIZE 1000000\r\n"
 

@@ -185,7 +185,7 @@ def test_one_of_two_that_see_it_tells(site: Host, receiver: Receiver) -> None:
     store, found = site.state.database, {AlertName.SERVER: "It is silent."}
     for _ in range(2):
         with store.writing() as connection:
-            alerts.write(connection, found, known=(), now=clock.now())
+            alerts.write(connection, found, known={}, now=clock.now())
     assert rows(site)["server"].fence == 1
     with store.reading() as connection:
         (change,) = alerts.untold(connection, clock.now())
@@ -196,7 +196,7 @@ def test_one_of_two_that_see_it_tells(site: Host, receiver: Receiver) -> None:
     assert claims == [True, False]
     for _ in range(2):
         with store.writing() as connection:
-            alerts.write(connection, {}, known=(AlertName.SERVER,), now=clock.now())
+            alerts.write(connection, {}, known={AlertName.SERVER: ""}, now=clock.now())
     assert rows(site)["server"].fence == 2
 
 
@@ -206,14 +206,14 @@ def test_what_a_stopped_worker_had_claimed_is_told_by_another(
     """A minute later; what it told in the end of an older change does not count for a newer one."""
     store = site.state.database
     with store.writing() as connection:
-        alerts.write(connection, {AlertName.SERVER: "x"}, known=(), now=clock.now())
+        alerts.write(connection, {AlertName.SERVER: "x"}, known={}, now=clock.now())
     with store.reading() as connection:
         (change,) = alerts.untold(connection, clock.now())
     with store.writing() as connection:
         assert alerts.claim(connection, change, clock.now())
         later = clock.now() + timedelta(seconds=61)
         assert alerts.claim(connection, change, later)
-        alerts.write(connection, {}, known=(AlertName.SERVER,), now=later)
+        alerts.write(connection, {}, known={AlertName.SERVER: ""}, now=later)
         alerts.told(connection, change)
     with store.reading() as connection:
         assert [found.fence for found in alerts.untold(connection, later)] == [2]
@@ -238,7 +238,7 @@ def test_a_slow_receiver_of_one_change_leaves_the_minute_of_the_next_whole(
     monkeypatch.setattr(watch, "tell", slow)
     with site.state.database.writing() as connection:
         both = {AlertName.SERVER: "x", AlertName.NOBODY: "y"}
-        alerts.write(connection, both, known=(), now=clock.now())
+        alerts.write(connection, both, known={}, now=clock.now())
     watch._tell(site.state, site.state.settings.current().settings)
     assert len(left) == 2
     assert min(left) > timedelta(seconds=50)

@@ -41,6 +41,7 @@ from flask_interaction_mail.storage.tables import (
     RECIPIENT,
     REVISION,
     TABLES,
+    TOKEN,
     copy_to,
 )
 from tests.databases import DIALECTS, be_impatient, fresh_database
@@ -50,7 +51,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:'get_engine' is deprecated:Depre
 
 LONG = os.environ.get("FIM_LONG") == "1"
 NAMES = {table.name for table in TABLES}
-OLD = NAMES - {ACTIVITY.name, ALERT.name, DELIVERY.name, METADATA.name}  # of the first version
+OLD = NAMES - {
+    ACTIVITY.name,
+    ALERT.name,
+    DELIVERY.name,
+    METADATA.name,
+    TOKEN.name,
+}  # of the first version
 
 
 @pytest.fixture(params=[*DIALECTS, "mariadb as mysql"])

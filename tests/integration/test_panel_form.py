@@ -461,9 +461,9 @@ def test_a_preset_empties_what_another_has_filled_in(panel: Panel) -> None:
 
 def test_a_preset_that_lacks_a_way_to_log_in_says_so(panel: Panel) -> None:
     """Before anybody tries."""
-    page = preset(panel, "microsoft365", password=PASSWORD)
+    page = preset(panel, "microsoft365_password", password=PASSWORD)
     warnings = page.select(".im-note-warn")
-    assert "not built into this version" in warnings[0].text
+    assert "Microsoft wants OAuth" in warnings[0].text
     assert "Type the password again" in warnings[1].text
     assert PASSWORD not in str(page)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from flask_interaction_mail.settings.secret import Secret
-from flask_interaction_mail.transport import webhook
+from flask_interaction_mail.transport import http
 from flask_interaction_mail.transport.policy import ConnectPolicy
 from flask_interaction_mail.transport.smtp import tls
 from flask_interaction_mail.transport.smtp.connect import Endpoint
@@ -52,7 +52,7 @@ def test_the_host_may_be_any_ipv6_address(
 ) -> None:
     """Also one whose last group could be a port, or is no number."""
     here = (Endpoint(socket.AF_INET, ("127.0.0.1", receiver.port)),)
-    monkeypatch.setattr(webhook, "resolve", lambda *_: here)
+    monkeypatch.setattr(http, "resolve", lambda *_: here)
     for address in ("fd00::abcd", "fd00::1", "fd00::"):
         send(f"http://[{address}]:{receiver.port}/")
     assert [hook.headers["host"] for hook in receiver.hooks] == [
@@ -115,7 +115,7 @@ def test_a_name_that_leads_elsewhere_is_no_loopback(
 ) -> None:
     """http to "localhost" needs an address that is, whatever the name service says."""
     elsewhere = (Endpoint(socket.AF_INET, ("192.0.2.1", receiver.port)),)
-    monkeypatch.setattr(webhook, "resolve", lambda *_: elsewhere)
+    monkeypatch.setattr(http, "resolve", lambda *_: elsewhere)
     with pytest.raises(WebhookFailed, match="needs https"):
         send(f"http://localhost:{receiver.port}/")
 
@@ -152,7 +152,7 @@ def test_no_web_server() -> None:
 def test_tls_is_verified(monkeypatch: pytest.MonkeyPatch) -> None:
     """A certificate of somebody else ends it before anything is sent."""
     trusting = tls.context_for(pki().pem)
-    monkeypatch.setattr(webhook, "context_for", lambda _: trusting)
+    monkeypatch.setattr(http, "context_for", lambda _: trusting)
     with receiving(pki().server()) as good:
         send(good.url)
         assert len(good.hooks) == 1

@@ -22,8 +22,10 @@ from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.canary import PASSWORD
 
 # The real proportions do not matter here: long enough for a busy machine, and no longer.
-QUICK = Timeouts(connect=1.5, greeting=0.4, command=0.4, data=0.4, block=0.6, final=0.4, quit=0.2)
-PATIENT = Timeouts(connect=5, greeting=5, command=5, data=5, block=5, final=5, quit=1)
+QUICK = Timeouts(
+    connect=1.5, greeting=0.4, command=0.4, auth=0.4, data=0.4, block=0.6, final=0.4, quit=0.2
+)
+PATIENT = Timeouts(connect=5, greeting=5, command=5, auth=5, data=5, block=5, final=5, quit=1)
 
 
 def settings(port: int, **changes: Any) -> MessagingSettings:

@@ -10,17 +10,22 @@ import pytest
 from flask_interaction_mail.settings.fields import clean_all
 from flask_interaction_mail.settings.model import MessagingSettings, PasswordState
 from flask_interaction_mail.settings.presets import PRESETS, Preset
-from flask_interaction_mail.settings.relay import Encryption
+from flask_interaction_mail.settings.relay import Encryption, SignIn
 from flask_interaction_mail.settings.rules import problems, suggested_port
 
 each = pytest.mark.parametrize("preset", PRESETS.values(), ids=list(PRESETS))
+OAUTH = {
+    SignIn.OAUTH_APPLICATION: {"oauth_tenant", "oauth_client_id", "oauth_client_secret"},
+    SignIn.OAUTH_SERVICE_ACCOUNT: {"oauth_service_account"},
+}
 ENTERED = MessagingSettings(default_to="it@firm.example", default_from="app@firm.example")
 
 
 def test_the_providers_that_are_offered():
     """Two servers of one provider are two entries, so that nobody has to complete a name."""
     assert list(PRESETS) == [
-        "microsoft365", "google_relay", "google", "amazon_ses", "sendgrid", "sendgrid_eu",
+        "microsoft365", "microsoft365_password", "google_workspace", "google_relay", "google",
+        "amazon_ses", "sendgrid", "sendgrid_eu",
         "mailgun", "mailgun_eu", "postmark", "zoho", "zoho_eu", "fastmail", "own",
     ]  # fmt: skip
     names = [preset.name for preset in PRESETS.values()]
@@ -44,6 +49,7 @@ def test_what_it_leaves_open_is_all_that_is_missing(preset: Preset):
     hints = {"smtp_server": preset.server_hint, "login": preset.login_hint}
     hinted = {name for name, hint in hints.items() if hint}
     needed = hinted if preset.use_authentication else hinted - {"login"}
+    needed |= OAUTH.get(preset.sign_in, set())
     assert set(problems(settings, password=PasswordState.USABLE)) == needed
     assert not hinted & set(preset.values)
 
@@ -76,11 +82,11 @@ def test_texts_are_sentences(preset: Preset):
 
 
 def test_who_may_not_log_in_with_a_password_for_long_is_told():
-    """Microsoft and Google want OAuth, which is not built in; the date is Microsoft's."""
+    """Microsoft and Google want OAuth, for which there are others; the date is Microsoft's."""
     told = [preset.key for preset in PRESETS.values() if preset.missing]
-    assert told == ["microsoft365", "google"]
+    assert told == ["microsoft365_password", "google"]
     assert all("OAuth" in PRESETS[key].missing for key in told)
-    assert "end of December 2026" in PRESETS["microsoft365"].missing
+    assert "end of December 2026" in PRESETS["microsoft365_password"].missing
 
 
 def test_a_server_of_ones_own_only_gets_a_proposal():

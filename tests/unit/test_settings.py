@@ -82,9 +82,10 @@ class TestValue:
         """The public field names, in the order of the panel."""
         names = (
             *("company_domain", "smtp_server", "smtp_port", "encryption", "use_authentication"),
+            *("sign_in", "login", "password", "oauth_mailbox", "oauth_tenant", "oauth_client_id"),
+            *("oauth_client_secret", "oauth_certificate", "oauth_expires"),
+            *("oauth_service_account", "oauth_token_url", "oauth_scope"),
             *(
-                "login",
-                "password",
                 "default_to",
                 "default_from",
                 "default_from_name",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC
 
 from ... import clock
+from ...settings.model import MessagingSettings
+from ...settings.relay import SignIn
 from ...state import State
 from .look import Finding, Health
 
@@ -16,6 +18,8 @@ def settings(state: State) -> Finding:
         return Health.WRONG, "e-mail is not configured: a server and a default From are needed."
     found = now.problems
     found.pop("password", None)  # has a line of its own
+    if now.settings.by_token:
+        found = {name: text for name, text in found.items() if not name.startswith("oauth_")}
     if found:
         return Health.WRONG, " ".join(f"{name}: {text}" for name, text in found.items())
     told = f"complete, revision {now.revision}"
@@ -32,12 +36,21 @@ def _ended(ca_certificate: str | None) -> str:
 
 
 def password(state: State) -> Finding:
-    """Whether there is a password for this connection."""
+    """Whether there is a password for this connection, or what an access token needs."""
     now = state.settings.current()
-    if not now.settings.use_authentication:
+    if now.settings.by_token:
+        advice = now.login_advice or _host_function(state, now.settings)
+        return (Health.WRONG, advice) if advice else (Health.OK, "not needed: OAuth 2")
+    if not now.settings.by_password:
         return Health.OK, "not needed: no authentication"
     advice = now.password_advice
     return (Health.WRONG, advice) if advice else (Health.OK, "there, for this connection")
+
+
+def _host_function(state: State, settings: MessagingSettings) -> str:
+    if settings.sign_in is not SignIn.HOST or state.access_token is not None:
+        return ""
+    return "the sign-in is left to the application, which gives InteractionMail no access_token"
 
 
 def keys(state: State) -> Finding:

@@ -32,6 +32,20 @@
       if (text) { note.append(line); }
     }
 
+    // What to do at the provider, in order, and what a test says where it was forgotten.
+    function list(steps, forgotten) {
+      var all = document.createElement("ol");
+      all.className = "im-steps";
+      steps.forEach(function (step) {
+        var line = document.createElement("li"), then = document.createElement("small");
+        line.textContent = step[0];
+        then.textContent = forgotten + " “" + step[1] + "”";
+        if (step[1]) { line.append(document.createElement("br"), then); }
+        all.append(line);
+      });
+      if (steps.length) { note.append(all); }
+    }
+
     function fill(name, value) {
       var field = form.elements[name];
       if (!field || field.readOnly || field.disabled) { return; }
@@ -46,11 +60,12 @@
       if (!chosen.imValues) { return; }
       var values = JSON.parse(chosen.imValues), hints = JSON.parse(chosen.imHints);
       // The port comes last: a change of encryption proposes one.
-      ["smtp_server", "encryption", "use_authentication", "login", "smtp_port"].forEach(function (name) {
+      ["smtp_server", "encryption", "use_authentication", "sign_in", "login", "smtp_port"].forEach(function (name) {
         if (name in values) { fill(name, values[name]); }
       });
       say(chosen.imNote);
       say(chosen.imMissing, true);
+      list(JSON.parse(chosen.imSteps), chosen.imForgotten);
       Object.keys(hints).forEach(function (name) {
         var label = form.querySelector('label[for="im-' + name + '"]');
         say((label ? label.textContent + ": " : "") + hints[name]);
@@ -77,13 +92,20 @@
   }
 
   function showAuthentication(form) {
-    var box = form.elements.use_authentication, part = document.getElementById("im-auth");
+    var box = form.elements.use_authentication, part = document.getElementById("im-auth"), how = form.elements.sign_in;
     if (!box || !part) { return; }
+    function hide(element, off) {
+      element.classList.toggle("im-auth-off", off && !element.querySelector("[aria-invalid]"));
+    }
     function update() {
-      var wrong = part.querySelector("[aria-invalid]");
-      part.classList.toggle("im-auth-off", !box.checked && !wrong);
+      hide(part, !box.checked);
+      if (!how) { return; }
+      part.querySelectorAll("[data-im-sign-in]").forEach(function (row) {
+        hide(row, row.getAttribute("data-im-sign-in").split(" ").indexOf(how.value) < 0);
+      });
     }
     box.addEventListener("change", update);
+    if (how) { how.addEventListener("change", update); }
     update();
   }
 
@@ -112,9 +134,9 @@
     field.setAttribute("aria-invalid", "true");
     field.setAttribute("aria-describedby", ((field.getAttribute("aria-describedby") || "") + " " + id).trim());
     (field.closest(".im-row") || field).append(error);
-    var details = field.closest("details"), part = field.closest(".im-auth-off");
+    var details = field.closest("details"), part;
     if (details) { details.open = true; }
-    if (part) { part.classList.remove("im-auth-off"); }
+    while ((part = field.closest(".im-auth-off"))) { part.classList.remove("im-auth-off"); }
   }
 
   function unmark(field) {

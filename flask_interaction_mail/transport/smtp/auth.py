@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NoReturn
 
 from ...errors import TransportError
@@ -12,6 +14,7 @@ from ...language import mark
 from ...outcome import Fault, Reply, Stage
 from ...settings.relay import Relay
 from ...settings.secret import Secret
+from .replies import safe_text
 
 STARS: Final = "********"
 DONE: Final = 235
@@ -25,6 +28,7 @@ _NO_SUCH_MECHANISM: Final = (500, 501, 502, 503, 504, 534)
 # too weak, switched off, disabled, needs encryption.
 _OF_THE_ACCOUNT: Final = ("5.7.8", "5.7.9", "5.7.139")
 _FOR_GOOD: Final = (525, 538)
+_SAID: Final = 200  # characters of a server's reason that are kept
 _ANOTHER_WAY: Final = ("5.7.9", "5.7.14")  # Google: app password needed, log in by browser
 
 
@@ -77,12 +81,19 @@ def exchanges(
             the server has ``offered`` no mechanism that we know.
     """
     login, password = _credentials(relay)
+    _need_encryption(relay, "password", encrypted=encrypted)
+    return [_SPOKEN[mechanism](login, password) for mechanism in _usable(offered, first)]
+
+
+def _need_encryption(relay: Relay, what: str, *, encrypted: bool) -> None:
     if not (encrypted or relay.allow_unencrypted_auth):
         _fail(
             Fault.AUTH_UNENCRYPTED,
-            mark("The connection is not encrypted: the password would be readable on the network."),
+            mark(
+                "The connection is not encrypted: the %(what)s would be readable on the network.",
+                what=what,
+            ),
         )
-    return [_SPOKEN[mechanism](login, password) for mechanism in _usable(offered, first)]
 
 
 def _credentials(relay: Relay) -> tuple[str, Secret]:
@@ -147,12 +158,90 @@ def _login(login: str, password: Secret) -> Exchange:
     )
 
 
+def bearer_exchange(
+    relay: Relay, token: Secret, offered: Sequence[str], *, encrypted: bool
+) -> Exchange:
+    """The way to log in at the relay with an access ``token``.
+
+    Raises:
+        TransportError: there is no mailbox, the connection is not ``encrypted``, or the server
+            has ``offered`` no mechanism that takes a token.
+    """
+    if not relay.login:
+        _fail(Fault.LOGIN_MISSING, "There is no mailbox to log in for.")
+    _need_encryption(relay, "access token", encrypted=encrypted)
+    mechanism = next((mechanism for mechanism in _BEARERS if mechanism in offered), None)
+    if mechanism is None:
+        _fail(
+            Fault.OAUTH_NOT_OFFERED,
+            "The server takes no access token: it offers "
+            f"{', '.join(offered)[:_SAID] or 'no authentication'}, and neither "
+            f"{' nor '.join(_BEARERS)}.",
+        )
+    initial, end = _BEARERS[mechanism]
+    return _bearer(mechanism, partial(initial, relay, token), end)
+
+
+def _bearer(mechanism: str, response: Callable[[], bytes], end: bytes) -> Exchange:
+    """Two steps where the line would be too long (RFC 4954 §4), as some servers cut it there.
+
+    ``end`` answers the challenge that holds an error; the server then refuses the login.
+    """
+    first = f"AUTH {mechanism}".encode("ascii")
+    whole = len(first) + 1 + len(response()) <= _LONGEST
+    say = (lambda: first + b" " + response() + b"\r\n") if whole else (lambda: first + b"\r\n")
+    challenged = () if whole else (lambda _: response() + b"\r\n",)
+    return Exchange(
+        mechanism,
+        command=say,
+        shown=f"AUTH {mechanism} {STARS}" if whole else f"AUTH {mechanism}",
+        responses=(*challenged, lambda _: end + b"\r\n"),
+    )
+
+
+def xoauth2(relay: Relay, token: Secret) -> bytes:
+    """The initial response of XOAUTH2, Google's and Microsoft's mechanism."""
+    return _token(f"user={relay.login}\1auth=Bearer {token.reveal()}\1\1")
+
+
+def oauthbearer(relay: Relay, token: Secret) -> bytes:
+    """The initial response of OAUTHBEARER (RFC 7628 §3.1)."""
+    name = (relay.login or "").replace("=", "=3D").replace(",", "=2C")  # RFC 5801 §4
+    about = f"host={relay.server}\1port={relay.port}\1auth=Bearer {token.reveal()}\1\1"
+    return _token(f"n,a={name},\1{about}")
+
+
+def reason_in(challenge: str) -> str:
+    """The error that a ``challenge`` tells (RFC 7628 §3.2.2), in one legible line; "" for none.
+
+    Only known members are kept: a server could repeat what it was sent.
+    """
+    try:
+        told = json.loads(base64.b64decode(challenge, validate=True))
+    except ValueError:  # also for what is neither UTF-8 nor JSON
+        return ""
+    if not isinstance(told, dict):
+        return ""
+    known = [f"{name} {told[name]}" for name in _TOLD if isinstance(told.get(name), str | int)]
+    return safe_text(", ".join(known))[:_SAID]
+
+
 def _token(text: str) -> bytes:
     # An encoding error would quote the password, so there is none.
     return base64.b64encode(text.encode("utf-8", "surrogatepass"))
 
 
 _SPOKEN: Final = {"PLAIN": _plain, "LOGIN": _login}  # the first that the server offers is used
+# The same for tokens, with what answers an error (RFC 7628 §3.2.3: a single control-A).
+_BEARERS: Final = {"XOAUTH2": (xoauth2, b""), "OAUTHBEARER": (oauthbearer, b"AQ==")}
+# What a refusal of a password means of a token.
+_OF_TOKENS: Final = {
+    Fault.AUTH_REJECTED: Fault.OAUTH_REJECTED,
+    Fault.AUTH_TOO_WEAK: Fault.OAUTH_REJECTED,
+    Fault.AUTH_SWITCHED_OFF: Fault.OAUTH_SWITCHED_OFF,
+    Fault.AUTH_MECHANISM: Fault.OAUTH_NOT_OFFERED,
+}
+_TOLD: Final = ("status", "error", "scope", "schemes")
 
 
 def refusal(reply: Reply) -> TransportError:
@@ -161,6 +250,21 @@ def refusal(reply: Reply) -> TransportError:
     fault = Fault.AUTH_TRANSIENT if transient else _why(reply)
     return TransportError(
         mark("The server did not accept login and password: %(reply)s", reply=str(reply)),
+        stage=Stage.AUTHENTICATION,
+        reply=reply,
+        transient=transient,
+        fault=fault,
+    )
+
+
+def token_refusal(reply: Reply, reason: str) -> TransportError:
+    """The error for ``reply``, with which the server refused a token; ``reason`` as it told."""
+    transient = not reply.permanent
+    fault = Fault.AUTH_TRANSIENT if transient else _why(reply)
+    fault = _OF_TOKENS.get(fault, fault)
+    why = f" ({reason})" if reason else ""
+    return TransportError(
+        f"The mail server did not accept the access token: {reply}{why}",
         stage=Stage.AUTHENTICATION,
         reply=reply,
         transient=transient,

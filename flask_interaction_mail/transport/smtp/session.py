@@ -13,7 +13,9 @@ from ...errors import TransportError
 from ...language import mark, said_by
 from ...outcome import Fault, Reply, Stage
 from ...settings.relay import Encryption, Relay
+from ..base import AccessToken
 from ..policy import ConnectPolicy
+from ..tokens import Tokens
 from . import auth, commands, tls
 from .auth import Exchange, LoggedIn
 from .connect import Endpoint, connected, own_name, resolve, unconnected
@@ -31,6 +33,7 @@ class Session:
     - ``until`` limits all steps together. ``context`` replaces the TLS settings of the relay.
     - ``mechanism`` is the one to log in by first, if the server offers it. ``try_next`` says after
       which answers of the server another one is tried.
+    - ``tokens`` is where the token of a relay that wants one comes from, ``token`` that token.
     - ``transcribe`` gets every line, credentials blanked.
     - ``failed`` are the endpoints that could not be connected to.
     - ``served`` counts the messages that were begun, ``resets`` the RSET commands.
@@ -46,6 +49,8 @@ class Session:
     context: ssl.SSLContext | None = None
     mechanism: str | None = None
     try_next: Callable[[Reply], bool] = auth.refuses_mechanism
+    tokens: Tokens | None = None
+    token: AccessToken | None = None
     transcribe: Transcribe | None = None
     endpoints: tuple[Endpoint, ...] = ()
     failed: dict[Endpoint, OSError] = field(default_factory=dict)
@@ -85,6 +90,8 @@ class Session:
         if self.relay.encryption is Encryption.TLS:
             greet_and_encrypt.reverse()
         yield from greet_and_encrypt
+        if self.relay.by_token:
+            yield Stage.TOKEN, self.take_token
         yield Stage.AUTHENTICATION, self.authenticate
 
     def open(self) -> None:
@@ -153,6 +160,49 @@ class Session:
         """
         if not self.relay.use_authentication:
             return None
+        return self._by_token() if self.relay.by_token else self._by_password()
+
+    def take_token(self) -> AccessToken:
+        """Get the access token for this relay; gives it."""
+        if self.tokens is None:
+            raise TransportError(
+                "There is nothing here that gives an access token.",
+                stage=Stage.TOKEN,
+                transient=False,
+                fault=Fault.TOKEN_FROM_HOST,
+            )
+        self.token = self.tokens.take(self.relay, self.until)
+        return self.token
+
+    def _by_token(self) -> LoggedIn:
+        """Log in with the token; if it is refused, once more with a fresh one, if there is one.
+
+        A refusal is no proof that the token is bad: a server that cannot check it may say the same.
+        """
+        token = self.token or self.take_token()
+        mechanism, reply, reason = self._show(token)
+        if reply.code == auth.REJECTED and self.tokens is not None:
+            self.tokens.drop(self.relay, token)
+            if (fresh := self.take_token()).secret != token.secret:
+                try:
+                    mechanism, reply, reason = self._show(fresh)
+                except StreamError as error:  # some servers hang up after a refusal, which counts
+                    raise auth.token_refusal(reply, reason) from error
+        if reply.code != auth.DONE:
+            raise auth.token_refusal(reply, reason)
+        return LoggedIn(mechanism)
+
+    def _show(self, token: AccessToken) -> tuple[str, Reply, str]:
+        """Log in with ``token``: the mechanism, the last reply, and what the server says of it."""
+        exchange = auth.bearer_exchange(
+            self.relay, token.secret, self.offered.auth, encrypted=self.stream.encrypted
+        )
+        challenges: list[str] = []
+        reply = self._run(exchange, challenges)
+        reason = auth.reason_in(challenges[-1]) if challenges else ""
+        return exchange.mechanism, reply, "" if token.secret.reveal() in reason else reason
+
+    def _by_password(self) -> LoggedIn:
         refused: Reply | None = None
         for exchange in auth.exchanges(
             self.relay, self.offered.auth, first=self.mechanism, encrypted=self.stream.encrypted
@@ -172,17 +222,22 @@ class Session:
         assert refused is not None  # noqa: S101 - at least one mechanism was tried
         raise auth.refusal(refused)
 
-    def _run(self, exchange: Exchange) -> Reply:
-        """Answer as ``exchange`` says for as long as the server asks; gives the last reply."""
+    def _run(self, exchange: Exchange, challenges: list[str] | None = None) -> Reply:
+        """Answer as ``exchange`` says for as long as the server asks; gives the last reply.
+
+        ``challenges`` gets what the server has asked.
+        """
         reply = self._ask_secretly(exchange.command, exchange.shown)
         for respond in exchange.responses:
             if reply.code != auth.GO_ON:
                 break
+            if challenges is not None:
+                challenges.append(reply.text)
             reply = self._ask_secretly(functools.partial(respond, reply.text), auth.STARS)
         return reply
 
     def _ask_secretly(self, render: Callable[[], bytes], shown: str) -> Reply:
-        seconds = self.timeouts.command
+        seconds = self.timeouts.auth
         self.stream.send_secret(render, shown, self.until.step(seconds))
         return self.hear(Stage.AUTHENTICATION, seconds)
 

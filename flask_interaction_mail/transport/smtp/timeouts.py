@@ -13,7 +13,8 @@ class Timeouts:
 
     connect: float = 30  # name service and all addresses together
     greeting: float = 300
-    command: float = 300  # EHLO, STARTTLS, AUTH, MAIL, RCPT, RSET
+    command: float = 300  # EHLO, STARTTLS, MAIL, RCPT, RSET
+    auth: float = 300  # a login: some servers delay it because of bad ones before
     data: float = 120  # the answer to DATA
     block: float = 180  # each block of content
     final: float = 600  # the answer to the final dot: shorter ones make duplicates (§4.5.3.2.6)

@@ -12,6 +12,7 @@ from ...outcome import Fault, Result, Stage
 from ...settings.relay import Relay
 from ..base import Envelope, Stopped, TransportResult
 from ..policy import ConnectPolicy
+from ..tokens import Tokens
 from .mail_transaction import RetryOnNewConnection, RetryReason, transact
 from .session import Session
 from .timeouts import Timeouts
@@ -54,7 +55,7 @@ class SmtpTransport:
     """Hands over messages one after the other; for one thread at a time (except ``abort``).
 
     ``mechanism`` is the one to log in by first, if the server offers it; ``limits`` is shared with
-    the other transports to the same server.
+    the other transports to the same server. ``tokens`` has the access token, where one is wanted.
     """
 
     def __init__(
@@ -65,11 +66,13 @@ class SmtpTransport:
         policy: ConnectPolicy | None = None,
         mechanism: str | None = None,
         limits: ConnectionLimits | None = None,
+        tokens: Tokens | None = None,
     ) -> None:
         self._relay = relay
         self._timeouts = timeouts or Timeouts()
         self._policy = policy or ConnectPolicy()
         self._mechanism = mechanism
+        self._tokens = tokens
         self._limits = limits or ConnectionLimits()
         self._session: Session | None = None
         self._aborted = False
@@ -151,6 +154,7 @@ class SmtpTransport:
             timeouts=self._timeouts,
             policy=self._policy,
             mechanism=self._mechanism,
+            tokens=self._tokens,
         )
         session.open()
         return session

@@ -1,0 +1,121 @@
+"""The access tokens that all workers share: a row for each relay and what is asked for there.
+
+Who wants to ask takes a lease on the row, and stores the answer with the lease's fence; the others
+wait for the row. Functions work on the connection given; its owner commits.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+
+import sqlalchemy as sa
+
+from ..errors import SecretUnreadable
+from ..settings.keyring import Keyring
+from ..settings.relay import Relay
+from ..settings.secret import BoundSecret
+from ..storage.tables import TOKEN
+from ..transport.base import AccessToken
+
+LEASE: Final = timedelta(seconds=30)  # longer than a request takes
+_KEPT: Final = timedelta(days=1)  # after a token has ended
+_ROW: Final = sa.select(TOKEN).where(TOKEN.c.name == sa.bindparam("row"))
+
+
+def name_of(keyring: Keyring, relay: Relay) -> str:
+    """The row of ``relay``; another one when anything changes that a token depends on."""
+    grant = relay.grant
+    if grant is None:
+        return keyring.digest(relay.destination)
+    secrets = (grant.client_secret, grant.certificate, grant.account)
+    where = (relay.destination, grant.token_url, grant.client_id, grant.mailbox, grant.scope)
+    return keyring.digest(*where, *(secret or "" for secret in secrets))
+
+
+def read(
+    connection: sa.Connection, keyring: Keyring, name: str, now: datetime
+) -> tuple[AccessToken, datetime, int] | None:
+    """The token that may be used, when another is due, and its fence; None if there is none."""
+    row = connection.execute(_ROW, {"row": name}).first()
+    if row is None or row.token is None or row.refresh_at <= now:
+        return None
+    try:
+        bound = keyring.open_bound(row.token)
+    except SecretUnreadable:
+        return None  # under a key that is gone: it is asked for again
+    if bound.to != name:
+        return None  # another row's
+    return AccessToken(bound.secret, row.ends_at), row.refresh_at, row.fence
+
+
+def claim(connection: sa.Connection, name: str, now: datetime) -> int | None:
+    """Take the lease; gives its fence, None while another worker has it."""
+    taken = connection.execute(
+        sa.update(TOKEN)
+        .where(TOKEN.c.name == name)
+        .where(sa.or_(TOKEN.c.lease_until.is_(None), TOKEN.c.lease_until <= now))
+        .where(sa.or_(TOKEN.c.token.is_(None), TOKEN.c.refresh_at <= now))
+        .values(fence=TOKEN.c.fence + 1, lease_until=now + LEASE)
+    )
+    if taken.rowcount == 1:
+        return connection.scalar(sa.select(TOKEN.c.fence).where(TOKEN.c.name == name))
+    return None
+
+
+def is_free(connection: sa.Connection, name: str, now: datetime) -> bool | None:
+    """Whether nobody has the lease, None if there is no row; workers that wait ask often."""
+    row = connection.execute(_ROW, {"row": name}).first()
+    return None if row is None else row.lease_until is None or row.lease_until <= now
+
+
+def add(connection: sa.Connection, name: str, now: datetime) -> None:
+    """Make the row, empty; raises IntegrityError if another worker has made it meanwhile."""
+    connection.execute(sa.insert(TOKEN).values(name=name, fence=0, refresh_at=now))
+
+
+def store(
+    connection: sa.Connection,
+    keyring: Keyring,
+    name: str,
+    fence: int,
+    token: AccessToken,
+    refresh_at: datetime,
+) -> bool:
+    """Store ``token`` and end the lease; False if another worker has it by now."""
+    sealed = keyring.seal_bound(BoundSecret(token.secret, name))
+    stored = connection.execute(
+        sa.update(TOKEN)
+        .where(TOKEN.c.name == name, TOKEN.c.fence == fence)
+        .values(token=sealed, ends_at=token.ends, refresh_at=refresh_at, lease_until=None)
+    )
+    return stored.rowcount == 1
+
+
+def give_back(connection: sa.Connection, name: str, fence: int) -> None:
+    """End the lease without a token."""
+    connection.execute(
+        sa.update(TOKEN)
+        .where(TOKEN.c.name == name, TOKEN.c.fence == fence)
+        .values(lease_until=None)
+    )
+
+
+def drop(connection: sa.Connection, name: str, fence: int) -> None:
+    """Forget the token that was stored with ``fence``; a newer one stays."""
+    connection.execute(
+        sa.update(TOKEN).where(TOKEN.c.name == name, TOKEN.c.fence == fence).values(token=None)
+    )
+
+
+def drop_all(connection: sa.Connection) -> None:
+    """Forget all tokens: each is asked for again when it is needed."""
+    connection.execute(sa.update(TOKEN).values(token=None))
+
+
+def purge(connection: sa.Connection, now: datetime) -> None:
+    """Remove rows whose token has ended long ago, or never came."""
+    old = now - _KEPT
+    never = sa.and_(TOKEN.c.token.is_(None), TOKEN.c.refresh_at < old)
+    free = sa.or_(TOKEN.c.lease_until.is_(None), TOKEN.c.lease_until < old)
+    connection.execute(sa.delete(TOKEN).where(sa.or_(TOKEN.c.ends_at < old, never), free))
