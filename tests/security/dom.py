@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bs4 import BeautifulSoup
+from functools import lru_cache
+from html.parser import HTMLParser
 
 LINKS = ("href", "src", "action", "formaction", "data", "poster", "srcdoc", "xlink:href")
 # What would do something if it were taken for mark-up, one for each place that text can stand in.
@@ -28,19 +29,34 @@ Shape = tuple[tuple[str, tuple[str, ...]], ...]
 
 def shape_of(html: str) -> Shape:
     """Every element with the names of its attributes, in the order of the page."""
-    return tuple((tag.name, tuple(sorted(tag.attrs))) for tag in _parsed(html).find_all(True))
+    return tuple((tag, tuple(sorted(attributes))) for tag, attributes in _elements(html))
 
 
 def links_of(html: str) -> list[str]:
     """Where the page leads, without blanks and control characters, in small letters."""
     found = [
-        str(tag[name])
-        for tag in _parsed(html).find_all(True)
+        attributes[name]
+        for _, attributes in _elements(html)
         for name in LINKS
-        if name in tag.attrs
+        if name in attributes
     ]
     return ["".join(link.split()).lower() for link in found]
 
 
-def _parsed(html: str) -> BeautifulSoup:
-    return BeautifulSoup(html, "html.parser")
+class _Elements(HTMLParser):
+    """Each element with its attributes; a tree of them would take three times as long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.found.append((tag, {name: value or "" for name, value in attributes}))
+
+
+@lru_cache(maxsize=1)
+def _elements(html: str) -> list[tuple[str, dict[str, str]]]:
+    parser = _Elements()
+    parser.feed(html)
+    parser.close()
+    return parser.found
