@@ -11,7 +11,7 @@ from typing import Final
 
 from .. import clock
 from ..errors import TransportError
-from ..language import gettext, mark, said_by
+from ..language import mark, said_by
 from ..outcome import Fault, Reply, Stage
 from ..settings.model import MessagingSettings
 from ..settings.relay import Encryption, Relay
@@ -166,7 +166,7 @@ class Report:
             return self.step(Stage.TOKEN, "token_from_host")
         minutes = round((token.ends - clock.now()).total_seconds() / 60)
         facts = {"valid until": f"{token.ends:%Y-%m-%d %H:%M} UTC", "scope": token.scope or ""}
-        lasts = gettext("It lasts %(minutes)s minutes.", minutes=minutes)
+        lasts = mark("It is valid for %(minutes)s min.", minutes=minutes)
         return self.step(Stage.TOKEN, "token", detail=lasts, facts=facts)
 
     def login(self, logged_in: LoggedIn | None) -> Step:

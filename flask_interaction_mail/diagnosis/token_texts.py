@@ -70,7 +70,7 @@ FAULTS: Final[Mapping[str, tuple[str, str, str]]] = {
         mark("Nothing is wrong with the settings, as far as the test can tell. Mail waits."),
     ),
     Fault.TOKEN_CLIENT_REFUSED: (
-        mark("Client ID or secret is wrong"),
+        mark("Client ID, secret or certificate is wrong"),
         mark("{detail}"),
         mark(
             "Copy both again. In Microsoft Entra (App registrations, Certificates & secrets) the "
@@ -178,12 +178,12 @@ FAULTS: Final[Mapping[str, tuple[str, str, str]]] = {
     ),
     Fault.OAUTH_SWITCHED_OFF: (
         mark("Authenticated SMTP is switched off"),
-        mark("The mail service does not let {login} log in over SMTP, with OAuth 2 either."),
+        mark("The mail service does not let {login} log in over SMTP, not even with OAuth 2."),
         mark(
             "Microsoft 365: switch it on for the mailbox (Microsoft 365 admin center, Users, "
-            "Active users, Mail, Manage email apps, Authenticated SMTP) and for the tenant "
-            "(Exchange admin center, Settings, Mail flow, “Turn off SMTP AUTH protocol” not "
-            "ticked). It takes effect within an hour."
+            "Active users, Mail, Manage email apps, Authenticated SMTP), or for all mailboxes "
+            "without a setting of their own (Exchange admin center, Settings, Mail flow, “Turn off "
+            "SMTP AUTH protocol” not ticked). It takes effect within an hour."
         ),
     ),
 }

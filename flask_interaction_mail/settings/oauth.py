@@ -36,7 +36,7 @@ def service_account(raw: object) -> Secret | None:
     except ValueError:
         raise WrongValue(
             gettext(
-                "must be the whole content of the JSON file of a key, from { to }: "
+                "must be the whole content of the JSON file of a key, with its braces: "
                 "open the file in an editor, and copy all of it"
             )
         ) from None  # its cause would quote the key

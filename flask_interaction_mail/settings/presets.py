@@ -136,9 +136,7 @@ _MICROSOFT: Final = (
     Todo(
         mark(
             "Switch SMTP AUTH on for the mailbox: Set-CASMailbox MAILBOX "
-            "-SmtpClientAuthenticationDisabled $false. The tenant needs it as well: "
-            "Set-TransportConfig -SmtpClientAuthenticationDisabled $false, unless each mailbox has "
-            "a setting of its own."
+            "-SmtpClientAuthenticationDisabled $false. This overrides the setting of the tenant."
         ),
         Fault.OAUTH_SWITCHED_OFF,
     ),

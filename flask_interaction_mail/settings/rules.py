@@ -134,7 +134,7 @@ def _incomplete_addresses(settings: MessagingSettings) -> dict[str, str]:
 
 
 def _authentication(settings: MessagingSettings) -> dict[str, str]:
-    missing = "Enter the login, or switch SMTP authentication off."
+    missing = gettext("Enter the login, or switch SMTP authentication off.")
     return _encrypted(settings) | ({} if settings.login else {"login": missing})
 
 

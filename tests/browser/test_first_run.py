@@ -34,6 +34,7 @@ def test_six_fields_and_two_clicks_with_a_password_preset(
         site.log_in(page, "amoreau")
         page.goto(site.panel)
         page.select_option("#im-preset", "fastmail")
+        page.locator("#im-preset-note p").first.wait_for()
         for name, typed in (
             ("login", MAILBOX),
             ("password", PASSWORD),

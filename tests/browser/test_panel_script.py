@@ -170,15 +170,30 @@ def test_a_preset_fills_in_its_fields_at_once(panel: Any) -> None:
     """It says what else is wanted; the next one empties what it has no value for."""
     assert not panel.is_visible("[data-im-preset-go]")
     panel.select_option("#im-preset", "sendgrid")
+    panel.locator("#im-preset-note p").first.wait_for()
     assert panel.input_value("#im-smtp_server") == "smtp.sendgrid.net"
     assert panel.input_value("#im-login") == "apikey"
     assert panel.is_checked("#im-use_authentication")
     panel.select_option("#im-preset", "zoho")
+    panel.get_by_text("application-specific password").wait_for()
     names = ("smtp_server", "smtp_port", "encryption", "login")
     filled = [panel.input_value(f"#im-{name}") for name in names]
     assert filled == ["smtppro.zoho.com", "465", "tls", ""]
     assert "application-specific password" in panel.inner_text("#im-preset-note")
     assert "Login: The full e-mail address" in panel.inner_text("#im-preset-note")
+
+
+def test_a_preset_is_filled_in_by_its_button_where_nothing_can_be_fetched(panel: Any) -> None:
+    """As where a policy of the host forbids it; what was typed stays."""
+    panel.fill("#im-default_to", "desk")
+    panel.route("**/messaging/preset", lambda route: route.abort())
+    panel.select_option("#im-preset", "sendgrid")
+    panel.locator("[data-im-preset-go]").wait_for()
+    panel.unroute("**/messaging/preset")
+    panel.get_by_role("button", name="Fill in").click()
+    panel.locator("#im-preset-note p").first.wait_for()
+    assert panel.input_value("#im-smtp_server") == "smtp.sendgrid.net"
+    assert panel.input_value("#im-default_to") == "desk"
 
 
 def test_the_checklist_follows_what_is_typed(panel: Any) -> None:

@@ -71,6 +71,7 @@ def test_from_a_preset_to_a_passed_test(
     """With doubles in the place of the provider's servers."""
     mail, tokens = servers
     panel.select_option("#im-preset", preset)
+    panel.locator("#im-preset-note ol li").first.wait_for()
     assert panel.input_value("#im-sign_in") == TOKENS[preset]
     assert panel.locator("#im-preset-note ol li").count() >= 4
     for width in WIDTHS:

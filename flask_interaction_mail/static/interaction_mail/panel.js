@@ -18,58 +18,40 @@
     });
   }
 
-  // Choosing a provider fills in its fields, and says what else it wants.
+  // Choosing a provider fills in its fields, and says what else it wants: what its button does
+  // without leaving the page.
   function fillFromPreset(form) {
     var choice = form.elements.preset, go = form.querySelector("[data-im-preset-go]");
     var note = document.getElementById("im-preset-note");
-    if (!choice || !note) { return; }
-    if (go) { go.hidden = true; }
+    // The port comes last: a change of encryption proposes one.
+    var names = ["smtp_server", "encryption", "use_authentication", "sign_in", "login", "smtp_port"];
+    if (!go || !window.fetch) { return; }
+    go.hidden = true;
 
-    function say(text, warn) {
-      var line = document.createElement("p");
-      line.className = warn ? "im-note im-note-warn" : "im-note";
-      line.textContent = text;
-      if (text) { note.append(line); }
-    }
-
-    // What to do at the provider, in order, and what a test says where it was forgotten.
-    function list(steps, forgotten) {
-      var all = document.createElement("ol");
-      all.className = "im-steps";
-      steps.forEach(function (step) {
-        var line = document.createElement("li"), then = document.createElement("small");
-        line.textContent = step[0];
-        then.textContent = forgotten + " “" + step[1] + "”";
-        if (step[1]) { line.append(document.createElement("br"), then); }
-        all.append(line);
+    async function filled() {
+      var typed = new FormData(form), sent = new URLSearchParams();
+      names.concat("csrf_token", "preset").forEach(function (name) {
+        if (typed.has(name)) { sent.set(name, typed.get(name)); }
       });
-      if (steps.length) { note.append(all); }
+      var answer = await fetch(go.formAction, { method: "POST", body: sent });
+      return new DOMParser().parseFromString(await answer.text(), "text/html");
     }
 
-    function fill(name, value) {
-      var field = form.elements[name];
-      if (!field || field.readOnly || field.disabled) { return; }
-      if (field.type === "checkbox") { field.checked = value; } else { field.value = value; }
+    function fill(field, given) {
+      if (!field || !given || field.readOnly || field.disabled) { return; }
+      if (field.type === "checkbox") { field.checked = given.checked; } else { field.value = given.value; }
       field.dispatchEvent(new Event("input", { bubbles: true }));
       field.dispatchEvent(new Event("change", { bubbles: true }));
     }
 
-    choice.addEventListener("change", function () {
-      var chosen = choice.selectedOptions[0].dataset;
-      note.replaceChildren();
-      if (!chosen.imValues) { return; }
-      var values = JSON.parse(chosen.imValues), hints = JSON.parse(chosen.imHints);
-      // The port comes last: a change of encryption proposes one.
-      ["smtp_server", "encryption", "use_authentication", "sign_in", "login", "smtp_port"].forEach(function (name) {
-        if (name in values) { fill(name, values[name]); }
-      });
-      say(chosen.imNote);
-      say(chosen.imMissing, true);
-      list(JSON.parse(chosen.imSteps), chosen.imForgotten);
-      Object.keys(hints).forEach(function (name) {
-        var label = form.querySelector('label[for="im-' + name + '"]');
-        say((label ? label.textContent + ": " : "") + hints[name]);
-      });
+    choice.addEventListener("change", async function () {
+      var chosen = choice.value, page, said;
+      try { page = await filled(); } catch (error) { page = new Document(); }
+      said = page.getElementById("im-preset-note");
+      if (!said) { go.hidden = false; return; }  // a policy of the host may forbid fetch
+      if (choice.value !== chosen) { return; }  // another one was chosen meanwhile
+      note.replaceChildren(...said.childNodes);
+      names.forEach(function (name) { fill(form.elements[name], page.getElementById("im-" + name)); });
     });
   }
 

@@ -81,7 +81,7 @@ def exchanges(
             the server has ``offered`` no mechanism that we know.
     """
     login, password = _credentials(relay)
-    _need_encryption(relay, "password", encrypted=encrypted)
+    _need_encryption(relay, mark("password"), encrypted=encrypted)
     return [_SPOKEN[mechanism](login, password) for mechanism in _usable(offered, first)]
 
 
@@ -169,7 +169,7 @@ def bearer_exchange(
     """
     if not relay.login:
         _fail(Fault.LOGIN_MISSING, "There is no mailbox to log in for.")
-    _need_encryption(relay, "access token", encrypted=encrypted)
+    _need_encryption(relay, mark("access token"), encrypted=encrypted)
     mechanism = next((mechanism for mechanism in _BEARERS if mechanism in offered), None)
     if mechanism is None:
         _fail(
