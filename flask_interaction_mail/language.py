@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -29,6 +30,8 @@ _PLACE: Final = re.compile(r"%\(\w+\)s|\{\w*\}")
 _FORMATTING: Final = re.compile("[%{}]")
 _VALUE: Final = re.compile(r"%\((\w+)\)s")
 _TELLING: Final = 12  # characters of its own by which a stored text with values is known again
+_REPLY: Final = re.compile(r"\d{3} ")  # how the words of a mail server begin, where we kept them
+_QUOTED: Final = "answer"  # the value that holds words of a server without such a beginning
 
 
 class _Language(NamedTuple):
@@ -97,20 +100,30 @@ def translated(said: object) -> str:
 def recalled(text: str) -> str:
     """A text of ours that was stored, in English, in the reader's language; any other as it is.
 
-    What stands in its places is recalled, too, since one text may quote another.
+    What stands in its places is recalled, too, since one text may quote another. Words of a server
+    stay as they are, even if they sound like ours.
     """
+    if _REPLY.match(text):
+        return text
     if text in _spoken.get().texts:
         return gettext(text)
     for pattern, template in _patterns(_spoken.get()):
         if found := pattern.fullmatch(text):
-            values = {name: recalled(value) for name, value in found.groupdict().items()}
+            values = {name: _recalled(name, value) for name, value in found.groupdict().items()}
             return gettext(template, **values)
     return text
 
 
+def _recalled(name: str, value: str) -> str:
+    return value if name == _QUOTED else recalled(value)
+
+
 @lru_cache(maxsize=8)
 def _patterns(language: _Language) -> list[tuple[re.Pattern[str], str]]:
-    """What texts with values look like in English, those with most words of their own first."""
+    """What texts with values look like in English.
+
+    Those that begin with words of their own come first, then those with most of them.
+    """
     found = []
     for template in language.texts:
         parts = _VALUE.split(template)
@@ -118,8 +131,9 @@ def _patterns(language: _Language) -> list[tuple[re.Pattern[str], str]]:
         if len(set(parts[1::2])) == len(parts[1::2]) > 0 and own >= _TELLING:
             parts[::2] = map(re.escape, parts[::2])
             parts[1::2] = [f"(?P<{name}>.+?)" for name in parts[1::2]]
-            found.append((own, re.compile("".join(parts), re.DOTALL), template))
-    found.sort(key=lambda one: -one[0])
+            order = not parts[0], -own
+            found.append((order, re.compile("".join(parts), re.DOTALL), template))
+    found.sort(key=itemgetter(0))
     return [(pattern, template) for _, pattern, template in found]
 
 

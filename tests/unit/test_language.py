@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -222,3 +223,36 @@ def test_the_reason_why_a_message_waits_is_told_in_german() -> None:
         told = recalled(trouble)
     assert told.startswith("Wartet auf den Mailserver: Der Server ")
     assert told.endswith(": 421 4.3.2 Later")
+
+
+@pytest.mark.parametrize(
+    ("stored", "quoted"),
+    [
+        ("%s", "450 4.1.1 mx.example did not answer in time."),
+        ("%s", "550 5.1.1 Ada has no e-mail address."),
+        ("Waiting for the server: %s", "421 mx.example did not answer in time."),
+        ("The server does not accept this: %s", "554 The server ended the connection."),
+        ("The answer is not that of a mail server: %s.", "'Ada has no e-mail address.'"),
+        ("The answer is not that of a mail server: %s.", "It is empty."),
+    ],
+)
+def test_what_a_server_said_is_never_translated(stored: str, quoted: str) -> None:
+    """Even if it sounds like a text of ours: an administrator shows it to the people who run it."""
+    with speaking("de"):
+        told = recalled(stored % quoted)
+    assert quoted in told
+    assert (told == quoted) is (stored == "%s")
+
+
+NEARLY_OURS = "550 " + "x sent again It was resent on x" * 6 + " by : " * 120
+
+
+@pytest.mark.parametrize("stored", ["%s", "The server does not accept this: %s"])
+def test_no_server_makes_a_list_slow(stored: str) -> None:
+    """By words that nearly fit many of our texts: a list has up to 100 of them."""
+    with speaking("de"):
+        recalled("")
+        begun = time.process_time()
+        for _ in range(20):
+            recalled(stored % NEARLY_OURS)
+        assert time.process_time() - begun < 0.5
