@@ -21,7 +21,7 @@ from flask_interaction_mail.messages.intent import Intent
 from flask_interaction_mail.monitoring import test_history as history
 from tests.catalogues import chooser, write_catalogue
 from tests.host import ADA, Host, a_merge, opened
-from tests.panel import HOME, OUTBOX, TEMPLATES, TEST, Panel, opened_panel
+from tests.panel import HOME, OUTBOX, TEMPLATES, TEST, Panel, opened_panel, send
 
 INSTALLED = importlib.util.find_spec("flask_babel") is not None
 HEIKE = Party("Heike Huber", "heike", id=30, locale="de")
@@ -270,6 +270,22 @@ def test_a_streamed_page_is_in_one_language_to_its_end(
     assert answer.is_streamed
     assert '<html lang="de">' in text
     assert "Zu tun:" in text[text.index("im-events") :]
+    assert language.spoken() == "en"
+
+
+def test_a_streamed_page_that_is_left_leaves_no_language(
+    panel: Panel, choose: Callable[[str], None]
+) -> None:
+    """Neither to what its thread does between two pieces, nor if nobody reads on."""
+    panel.save()
+    send(panel, "Hello", [ADA])
+    choose("de")
+    answer = panel.client.get(OUTBOX + "export.csv", buffered=False)
+    pieces = answer.iter_encoded()
+    assert next(iter(pieces))
+    assert answer.is_streamed
+    assert language.spoken() == "en"
+    answer.close()
     assert language.spoken() == "en"
 
 
