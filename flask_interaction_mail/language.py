@@ -36,11 +36,11 @@ _QUOTED: Final = "answer"  # the value that holds words of a server without such
 
 class _Language(NamedTuple):
     tag: str
-    catalogue: library.NullTranslations
+    catalogues: tuple[library.NullTranslations, ...]  # the first that has a text says it
     texts: frozenset[str] = frozenset()  # in English, without plural ones
 
 
-_ENGLISH: Final = _Language(SOURCE, library.NullTranslations())
+_ENGLISH: Final = _Language(SOURCE, (library.NullTranslations(),))
 _spoken: ContextVar[_Language] = ContextVar("interaction_mail_language", default=_ENGLISH)
 
 
@@ -55,10 +55,16 @@ def mark(text: str, **values: Any) -> str:
 
 def gettext(text: str, **values: Any) -> str:
     """``text`` in the reader's language, with ``values`` in the places of its ``%(name)s``."""
-    said = _spoken.get().catalogue.gettext(text) if text else text
-    if said is not text and not _fits(said, text):
-        said = text
+    said = _translation(text)
     return said % values if values else said
+
+
+def _translation(text: str) -> str:
+    for catalogue in _spoken.get().catalogues if text else ():
+        said = catalogue.gettext(text)
+        if said is not text and _fits(said, text):
+            return said
+    return text
 
 
 class Marked(str):
@@ -143,17 +149,21 @@ def ngettext(one: str, many: str, count: int, **values: Any) -> str:
 
 
 def plural(one: str, many: str, count: int) -> str:
-    """The form of a text for ``count``, with the places of its values."""
+    """The form of a text for ``count``, with the places of its values.
+
+    Babel compiles English forms into a catalogue where a plural has none, so those do not count.
+    """
     english = one if count == 1 else many
-    said = _spoken.get().catalogue.ngettext(one, many, count)
-    if said is not english and not _fits(said, one, many):
-        said = english
-    return said
+    for catalogue in _spoken.get().catalogues:
+        said = catalogue.ngettext(one, many, count)
+        if said != english and _fits(said, one, many):
+            return said
+    return english
 
 
 def is_known(text: str) -> bool:
     """Whether the reader's language has a text of its own for ``text``."""
-    return _spoken.get().catalogue.gettext(text) is not text
+    return any(each.gettext(text) is not text for each in _spoken.get().catalogues)
 
 
 def number(value: float, form: str = ",") -> str:
@@ -211,11 +221,10 @@ def _language(locale: str, folders: tuple[str, ...]) -> _Language:
         for folder in (*folders, str(FOLDER))
         if (catalogue := _read(Path(folder, form, _FILE))) is not None
     ]
-    first = library.NullTranslations()
-    for _, catalogue in found:
-        first.add_fallback(catalogue)
-    texts = frozenset(text for _, catalogue in found for text in _texts_of(catalogue))
-    return _Language(found[0][0].replace("_", "-") if found else SOURCE, first, texts)
+    catalogues = [catalogue for _, catalogue in found]
+    texts = frozenset(text for catalogue in catalogues for text in _texts_of(catalogue))
+    tag = found[0][0].replace("_", "-") if found else SOURCE
+    return _Language(tag, (*catalogues, *_ENGLISH.catalogues), texts)
 
 
 def _texts_of(catalogue: library.GNUTranslations) -> list[str]:

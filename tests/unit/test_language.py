@@ -113,6 +113,18 @@ def test_a_translation_that_cannot_be_filled_is_not_said(tmp_path: Path, said: s
         assert gettext("No {who} in %(place)s", place="it") == "No {who} in it"
 
 
+def test_a_hosts_text_that_cannot_be_said_hides_none_of_ours(tmp_path: Path) -> None:
+    """Nor does one without a translation, where Babel compiles the English of a plural."""
+    messages = ("%(count)s message", "%(count)s messages")
+    broken = {"Sent by (Sender)": "%(who)s", ("%(count)s day", "%(count)s days"): ("%d", "%d")}
+    write_catalogue(tmp_path, "de", {messages: ("", ""), **broken})
+    with speaking("de", str(tmp_path)):
+        assert ngettext(*messages, 5) == "5 Nachrichten"
+        assert ngettext(*messages, 1) == "1 Nachricht"
+        assert ngettext("%(count)s day", "%(count)s days", 2) == "2 Tage"
+        assert gettext("Sent by (Sender)") == "Gesendet von (Sender)"
+
+
 @pytest.mark.parametrize("said", ["Kein {who.__class__}", "Kein {who", "Kein {0} {who}", "Kein {}"])
 def test_places_in_braces_are_the_same_as_well(tmp_path: Path, said: str) -> None:
     """A translation of a host cannot reach into the values."""
