@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from flask_interaction_mail import language
+from flask_interaction_mail.admin import texts
 from flask_interaction_mail.language import (
     gettext,
     mark,
@@ -177,6 +178,18 @@ def test_numbers_have_the_separators_of_the_language() -> None:
         assert (number(1234.5, ",.1f"), number(12)) == ("1.234,5", "12")
         assert ngettext("%(count)s message", "%(count)s messages", 12345) == "12.345 Nachrichten"
     assert number(1234567.25, ",.2f") == "1,234,567.25"
+
+
+def test_sizes_of_files_are_written_as_other_numbers() -> None:
+    """Also those above 1 KiB, which Jinja writes the English way."""
+    with speaking("de"):
+        assert [texts.size(count) for count in (1, 1023, 6246, 1024**2 * 3 // 2)] == [
+            "1 Byte",
+            "1.023 Bytes",
+            "6,1 KiB",
+            "1,5 MiB",
+        ]
+    assert texts.size(6246) == "6.1 KiB"
 
 
 def test_the_languages_there_are(tmp_path: Path) -> None:
