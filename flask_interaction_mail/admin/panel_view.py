@@ -109,6 +109,7 @@ class PanelView(BaseView):
             wording=texts,
             time=texts.time,
             recalled=language.recalled,
+            translated=language.translated,
             status=texts.status,
             state_badge=texts.badge,
             leaves_by_itself=texts.leaves_by_itself,
