@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ from flask_admin.theme import Bootstrap4Theme
 from example_app.extensions import db
 from flask_interaction_mail import operations, send_notification
 from flask_interaction_mail.state import state_of
-from tests.browser.conftest import WIDTHS, Site, fits_the_width
+from tests.browser.conftest import WIDTHS, Site, fits_the_width, violations
 from tests.browser.test_main_path import fill_rightly
 
 pytestmark = pytest.mark.filterwarnings(
@@ -102,13 +101,5 @@ def _look(page: Any, url: str | None = None) -> None:
     for width in (WIDTHS[0], 320):
         page.set_viewport_size({"width": width, "height": 900})
         fits_the_width(page)
-        assert [*_violations(page)] == [], f"{page.url} at {width}"
+        assert [*violations(page)] == [], f"{page.url} at {width}"
     page.set_viewport_size({"width": WIDTHS[0], "height": 900})
-
-
-def _violations(page: Any) -> Iterator[str]:
-    """What axe-core finds inside our part of the page."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
-    for violation in axe.run(page, ".im").response["violations"]:
-        for node in violation["nodes"]:
-            yield f"{violation['id']}: {node['html'][:120]} ({node['failureSummary'][:200]})"
