@@ -95,8 +95,11 @@ def _as_text(value: Any) -> Any:
 
 
 def translated(said: object) -> str:
-    """A marked text, or what an error says, in the reader's language; anything else as it is."""
-    text = _as_text(said)
+    """A marked text, or what an error says, in the reader's language; anything else as it is.
+
+    In a marked text a fraction has the separators of the language.
+    """
+    text = number(said) if isinstance(said, float) else _as_text(said)
     if not isinstance(text, Marked):
         return str(text)
     values = {name: translated(value) for name, value in text.values.items()}

@@ -130,6 +130,7 @@ class PanelView(BaseView):
             "_gettext": texts.page_gettext,
             "_ngettext": texts.page_ngettext,
             "page_language": language.spoken(),
+            "translated": language.translated,
             "asset": asset,
             "admin_csp_nonce_attribute": Markup('nonce="{}"').format(nonce()) if nonce else "",
         }

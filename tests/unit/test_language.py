@@ -10,6 +10,7 @@ import pytest
 
 from flask_interaction_mail import language
 from flask_interaction_mail.admin import texts
+from flask_interaction_mail.diagnosis import report
 from flask_interaction_mail.language import (
     gettext,
     mark,
@@ -19,7 +20,9 @@ from flask_interaction_mail.language import (
     recalled,
     speaking,
     spoken,
+    translated,
 )
+from flask_interaction_mail.transport.smtp.replies import Capabilities
 from tests.catalogues import write_catalogue
 
 HELLO = mark("Hello %(name)s")
@@ -190,6 +193,17 @@ def test_sizes_of_files_are_written_as_other_numbers() -> None:
             "1,5 MiB",
         ]
     assert texts.size(6246) == "6.1 KiB"
+
+
+def test_what_a_server_offers_is_told_in_the_readers_language() -> None:
+    """But not the words of the server, even if they sound like ours."""
+    offers = report._in_words(Capabilities(size=33_554_432, auth=("none",)))
+    with speaking("de"):
+        told = {gettext(name): translated(value) for name, value in offers.items()}
+    assert told["größte Nachricht"] == "33,6 MB"
+    assert told["Verschlüsselung auf Anfrage (STARTTLS)"] == "nein"
+    assert told["Anmeldeverfahren (AUTH)"] == "none"
+    assert offers["largest message"] == "33.6 MB"
 
 
 def test_the_languages_there_are(tmp_path: Path) -> None:
