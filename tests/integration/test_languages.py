@@ -21,7 +21,7 @@ from flask_interaction_mail.messages.intent import Intent
 from flask_interaction_mail.monitoring import test_history as history
 from tests.catalogues import chooser, write_catalogue
 from tests.host import ADA, Host, a_merge, opened
-from tests.panel import HOME, OUTBOX, TEMPLATES, TEST, Panel, opened_panel, send
+from tests.panel import EXPLAIN, HOME, OUTBOX, TEMPLATES, TEST, Panel, opened_panel, send
 
 INSTALLED = importlib.util.find_spec("flask_babel") is not None
 HEIKE = Party("Heike Huber", "heike", id=30, locale="de")
@@ -253,6 +253,17 @@ def test_a_page_is_english_without_flask_babel(panel: Panel, translations: Path)
     page = panel.client.get(TEMPLATES, headers={"Accept-Language": "de"})
     assert '<div class="im" lang="en">' in page.text
     assert "Vorlagen" not in page.text
+
+
+def test_an_example_is_in_the_language_of_its_message(
+    panel: Panel, choose: Callable[[str], None]
+) -> None:
+    """Whoever looks at it: here a German explains an English request."""
+    panel.save()
+    choose("de")
+    page = panel.get(EXPLAIN + "?location=Firm+List")
+    assert "Was geschehen würde" in page.text
+    assert "Please merge: First contact and Second contact" in page.text
 
 
 def test_a_streamed_page_is_in_one_language_to_its_end(
