@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -29,15 +30,17 @@ _PLACE: Final = re.compile(r"%\(\w+\)s|\{\w*\}")
 _FORMATTING: Final = re.compile("[%{}]")
 _VALUE: Final = re.compile(r"%\((\w+)\)s")
 _TELLING: Final = 12  # characters of its own by which a stored text with values is known again
+_REPLY: Final = re.compile(r"\d{3} ")  # how the words of a mail server begin, where we kept them
+_QUOTED: Final = "answer"  # the value that holds words of a server without such a beginning
 
 
 class _Language(NamedTuple):
     tag: str
-    catalogue: library.NullTranslations
+    catalogues: tuple[library.NullTranslations, ...]  # the first that has a text says it
     texts: frozenset[str] = frozenset()  # in English, without plural ones
 
 
-_ENGLISH: Final = _Language(SOURCE, library.NullTranslations())
+_ENGLISH: Final = _Language(SOURCE, (library.NullTranslations(),))
 _spoken: ContextVar[_Language] = ContextVar("interaction_mail_language", default=_ENGLISH)
 
 
@@ -52,10 +55,16 @@ def mark(text: str, **values: Any) -> str:
 
 def gettext(text: str, **values: Any) -> str:
     """``text`` in the reader's language, with ``values`` in the places of its ``%(name)s``."""
-    said = _spoken.get().catalogue.gettext(text) if text else text
-    if said is not text and not _fits(said, text):
-        said = text
+    said = _translation(text)
     return said % values if values else said
+
+
+def _translation(text: str) -> str:
+    for catalogue in _spoken.get().catalogues if text else ():
+        said = catalogue.gettext(text)
+        if said is not text and _fits(said, text):
+            return said
+    return text
 
 
 class Marked(str):
@@ -86,8 +95,11 @@ def _as_text(value: Any) -> Any:
 
 
 def translated(said: object) -> str:
-    """A marked text, or what an error says, in the reader's language; anything else as it is."""
-    text = _as_text(said)
+    """A marked text, or what an error says, in the reader's language; anything else as it is.
+
+    In a marked text a fraction has the separators of the language.
+    """
+    text = number(said) if isinstance(said, float) else _as_text(said)
     if not isinstance(text, Marked):
         return str(text)
     values = {name: translated(value) for name, value in text.values.items()}
@@ -97,20 +109,30 @@ def translated(said: object) -> str:
 def recalled(text: str) -> str:
     """A text of ours that was stored, in English, in the reader's language; any other as it is.
 
-    What stands in its places is recalled, too, since one text may quote another.
+    What stands in its places is recalled, too, since one text may quote another. Words of a server
+    stay as they are, even if they sound like ours.
     """
+    if _REPLY.match(text):
+        return text
     if text in _spoken.get().texts:
         return gettext(text)
     for pattern, template in _patterns(_spoken.get()):
         if found := pattern.fullmatch(text):
-            values = {name: recalled(value) for name, value in found.groupdict().items()}
+            values = {name: _recalled(name, value) for name, value in found.groupdict().items()}
             return gettext(template, **values)
     return text
 
 
+def _recalled(name: str, value: str) -> str:
+    return value if name == _QUOTED else recalled(value)
+
+
 @lru_cache(maxsize=8)
 def _patterns(language: _Language) -> list[tuple[re.Pattern[str], str]]:
-    """What texts with values look like in English, those with most words of their own first."""
+    """What texts with values look like in English.
+
+    Those that begin with words of their own come first, then those with most of them.
+    """
     found = []
     for template in language.texts:
         parts = _VALUE.split(template)
@@ -118,8 +140,9 @@ def _patterns(language: _Language) -> list[tuple[re.Pattern[str], str]]:
         if len(set(parts[1::2])) == len(parts[1::2]) > 0 and own >= _TELLING:
             parts[::2] = map(re.escape, parts[::2])
             parts[1::2] = [f"(?P<{name}>.+?)" for name in parts[1::2]]
-            found.append((own, re.compile("".join(parts), re.DOTALL), template))
-    found.sort(key=lambda one: -one[0])
+            order = not parts[0], -own
+            found.append((order, re.compile("".join(parts), re.DOTALL), template))
+    found.sort(key=itemgetter(0))
     return [(pattern, template) for _, pattern, template in found]
 
 
@@ -129,17 +152,21 @@ def ngettext(one: str, many: str, count: int, **values: Any) -> str:
 
 
 def plural(one: str, many: str, count: int) -> str:
-    """The form of a text for ``count``, with the places of its values."""
+    """The form of a text for ``count``, with the places of its values.
+
+    Babel compiles English forms into a catalogue where a plural has none, so those do not count.
+    """
     english = one if count == 1 else many
-    said = _spoken.get().catalogue.ngettext(one, many, count)
-    if said is not english and not _fits(said, one, many):
-        said = english
-    return said
+    for catalogue in _spoken.get().catalogues:
+        said = catalogue.ngettext(one, many, count)
+        if said != english and _fits(said, one, many):
+            return said
+    return english
 
 
 def is_known(text: str) -> bool:
     """Whether the reader's language has a text of its own for ``text``."""
-    return _spoken.get().catalogue.gettext(text) is not text
+    return any(each.gettext(text) is not text for each in _spoken.get().catalogues)
 
 
 def number(value: float, form: str = ",") -> str:
@@ -197,11 +224,10 @@ def _language(locale: str, folders: tuple[str, ...]) -> _Language:
         for folder in (*folders, str(FOLDER))
         if (catalogue := _read(Path(folder, form, _FILE))) is not None
     ]
-    first = library.NullTranslations()
-    for _, catalogue in found:
-        first.add_fallback(catalogue)
-    texts = frozenset(text for _, catalogue in found for text in _texts_of(catalogue))
-    return _Language(found[0][0].replace("_", "-") if found else SOURCE, first, texts)
+    catalogues = [catalogue for _, catalogue in found]
+    texts = frozenset(text for catalogue in catalogues for text in _texts_of(catalogue))
+    tag = found[0][0].replace("_", "-") if found else SOURCE
+    return _Language(tag, (*catalogues, *_ENGLISH.catalogues), texts)
 
 
 def _texts_of(catalogue: library.GNUTranslations) -> list[str]:

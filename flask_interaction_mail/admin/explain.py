@@ -174,7 +174,7 @@ class _Asked:
 
     def _made_up(self) -> list[Contact]:
         self.examples = True
-        names = gettext("First contact"), gettext("Second contact")
+        names = mark("First contact"), mark("Second contact")  # for the message, in its language
         where = self.locations[0], self.locations[-1]
         return [
             Contact(number, name, location=location)

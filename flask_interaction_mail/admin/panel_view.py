@@ -109,6 +109,7 @@ class PanelView(BaseView):
             wording=texts,
             time=texts.time,
             recalled=language.recalled,
+            translated=language.translated,
             status=texts.status,
             state_badge=texts.badge,
             leaves_by_itself=texts.leaves_by_itself,
@@ -129,6 +130,7 @@ class PanelView(BaseView):
             "_gettext": texts.page_gettext,
             "_ngettext": texts.page_ngettext,
             "page_language": language.spoken(),
+            "translated": language.translated,
             "asset": asset,
             "admin_csp_nonce_attribute": Markup('nonce="{}"').format(nonce()) if nonce else "",
         }

@@ -391,7 +391,8 @@ def size(count: int) -> str:
     """A number of bytes in words, such as ``12 Bytes`` or ``1.5 KiB``."""
     if count < 1024:
         return ngettext("%(count)s Byte", "%(count)s Bytes", count)
-    return do_filesizeformat(count, binary=True)
+    value, unit = do_filesizeformat(count, binary=True).split()
+    return f"{number(float(value), '.1f')} {unit}"
 
 
 def _two_digits(value: float) -> str:

@@ -1,7 +1,7 @@
 """The language of a page: the one that Flask-Babel chooses for its visitor, where a host uses it.
 
-It is spoken from the first look at a request to its teardown, and once more while a streamed page
-is read.
+It is spoken from the first look at a request to its teardown, and once more while each piece of a
+streamed page is made.
 """
 
 from __future__ import annotations
@@ -40,8 +40,15 @@ def kept(response: Response, state: State) -> Response:
 
 
 def _spoken(pieces: Iterable[Any], tag: str, translations: Sequence[str]) -> Iterator[Any]:
-    with language.speaking(tag, *translations):
-        yield from pieces
+    # For each piece anew: between two of them the thread may serve others, and a page that is left
+    # may never be read to its end.
+    made = iter(pieces)
+    while True:
+        with language.speaking(tag, *translations):
+            piece = next(made, None)
+        if piece is None:
+            return
+        yield piece
 
 
 def _chosen(state: State) -> str | None:

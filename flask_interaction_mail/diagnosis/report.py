@@ -279,7 +279,7 @@ def _in_words(offered: Capabilities) -> dict[str, str]:
 
 
 def _megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB"
+    return mark("%(number)s MB", number=round(size / 1e6, 1))
 
 
 def _yes(offered: bool) -> str:

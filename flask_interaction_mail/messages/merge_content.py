@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 from urllib.parse import quote
 
 from ..errors import AddressError
-from ..language import gettext
+from ..language import gettext, translated
 from ..settings.model import MessagingSettings
 from ..text import cut, link, one_line
 from ..values import Contact, Merge, Party
@@ -44,7 +44,7 @@ def context_of(merge: Merge, settings: MessagingSettings) -> dict[str, Any]:
 def _shown(contact: Contact) -> Contact:
     return Contact(
         str(contact.id),
-        one_line(contact.name),
+        one_line(translated(contact.name)),
         location=one_line(contact.location),
         url=link(contact.url),
     )

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from .. import addresses
 from ..errors import AddressError, MessagingNotConfigured, NoRecipient
-from ..language import translated
+from ..language import said_by, translated
 from ..messages import sender
 from ..messages.recipients import complete, complete_setting, eligible, name_of, route_merge
 from ..settings.model import ADDRESSES, ForeignSender, FromPolicy, MessagingSettings
@@ -141,11 +141,11 @@ def _look_at(party: Party, settings: MessagingSettings, found: Survey) -> None:
 
 
 def _completed(email: str, settings: MessagingSettings) -> tuple[str | None, str]:
-    """The full address, or None and why there is none."""
+    """The full address, or None and why there is none: a marked text, as a file has it, too."""
     try:
         return complete(email, settings), ""
     except AddressError as error:
-        return None, translated(error)
+        return None, said_by(error)
 
 
 # -- From ------------------------------------------------------------------------------

@@ -196,3 +196,11 @@ def picture(tmp_path: Path) -> Callable[..., None]:
 def fits_the_width(page: Any) -> None:
     """Nothing has to be moved sideways to be read."""
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def violations(page: Any) -> Iterator[str]:
+    """What axe-core finds inside our part of the page."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
+    for violation in axe.run(page, ".im").response["violations"]:
+        for node in violation["nodes"]:
+            yield f"{violation['id']}: {node['html'][:120]} ({node['failureSummary'][:200]})"

@@ -8,7 +8,7 @@ import pytest
 
 from example_app.extensions import db
 from flask_interaction_mail import send_notification
-from tests.browser.conftest import WIDTHS, Site, fits_the_width
+from tests.browser.conftest import WIDTHS, Site, fits_the_width, violations
 from tests.catalogues import chooser
 
 NARROWEST = 320
@@ -52,12 +52,13 @@ def test_each_page_fits_in_german(german: Any, busy: Site) -> None:
 
 
 def look(german: Any, url: str | None = None) -> None:
-    """Wide and narrow: nothing lies outside of the window, and our part is German."""
+    """Wide and narrow: nothing lies outside of the window or keeps anybody out; it is German."""
     if url:
         german.goto(url)
     german.wait_for_load_state()
     for width in (WIDTHS[0], NARROWEST):
         german.set_viewport_size({"width": width, "height": 900})
         fits_the_width(german)
+        assert [*violations(german)] == [], f"{german.url} at {width}"
     german.set_viewport_size({"width": WIDTHS[0], "height": 900})
     assert german.locator("div.im").first.get_attribute("lang") == "de"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 import pytest
@@ -26,22 +27,25 @@ CONTRAST = """() => [...document.querySelectorAll('body *')]
   })"""
 
 
-def html_of(site: Site, name: str) -> str:
+def html_of(site: Site, name: str, locale: str | None = None) -> str:
     with site.app.app_context():
         template = previews.find(state_of(), name)
         assert template is not None
-        return str(previews.preview(state_of(), template).html)
+        return str(previews.preview(state_of(), template, locale=locale).html)
 
 
 @pytest.mark.parametrize("width", [320, 360, 600])
 @pytest.mark.parametrize("name", SHIPPED)
 def test_a_message_fits_and_asks_nobody(page: Any, site: Site, name: str, width: int) -> None:
-    """Nothing has to be moved sideways, also with words without end; nothing is loaded."""
+    """Nothing has to be moved sideways, in no language, also with words without end.
+
+    Nothing is loaded.
+    """
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.set_viewport_size({"width": width, "height": 700})
-    for endless in ("", "x" * 400):
-        page.set_content(html_of(site, name).replace("Ben Okafor", endless or "Ben Okafor"))
+    for locale, author in product(("en", "de"), ("Ben Okafor", "x" * 400)):
+        page.set_content(html_of(site, name, locale).replace("Ben Okafor", author))
         fits_the_width(page)
     assert asked == []
 

@@ -21,7 +21,7 @@ from flask_interaction_mail.messages.intent import Intent
 from flask_interaction_mail.monitoring import test_history as history
 from tests.catalogues import chooser, write_catalogue
 from tests.host import ADA, Host, a_merge, opened
-from tests.panel import HOME, OUTBOX, TEMPLATES, TEST, Panel, opened_panel
+from tests.panel import EXPLAIN, HOME, OUTBOX, TEMPLATES, TEST, Panel, opened_panel, send
 
 INSTALLED = importlib.util.find_spec("flask_babel") is not None
 HEIKE = Party("Heike Huber", "heike", id=30, locale="de")
@@ -255,6 +255,17 @@ def test_a_page_is_english_without_flask_babel(panel: Panel, translations: Path)
     assert "Vorlagen" not in page.text
 
 
+def test_an_example_is_in_the_language_of_its_message(
+    panel: Panel, choose: Callable[[str], None]
+) -> None:
+    """Whoever looks at it: here a German explains an English request."""
+    panel.save()
+    choose("de")
+    page = panel.get(EXPLAIN + "?location=Firm+List")
+    assert "Was geschehen würde" in page.text
+    assert "Please merge: First contact and Second contact" in page.text
+
+
 def test_a_streamed_page_is_in_one_language_to_its_end(
     panel: Panel, choose: Callable[[str], None], translations: Path
 ) -> None:
@@ -270,6 +281,22 @@ def test_a_streamed_page_is_in_one_language_to_its_end(
     assert answer.is_streamed
     assert '<html lang="de">' in text
     assert "Zu tun:" in text[text.index("im-events") :]
+    assert language.spoken() == "en"
+
+
+def test_a_streamed_page_that_is_left_leaves_no_language(
+    panel: Panel, choose: Callable[[str], None]
+) -> None:
+    """Neither to what its thread does between two pieces, nor if nobody reads on."""
+    panel.save()
+    send(panel, "Hello", [ADA])
+    choose("de")
+    answer = panel.client.get(OUTBOX + "export.csv", buffered=False)
+    pieces = answer.iter_encoded()
+    assert next(iter(pieces))
+    assert answer.is_streamed
+    assert language.spoken() == "en"
+    answer.close()
     assert language.spoken() == "en"
 
 
@@ -293,10 +320,12 @@ def test_a_refusal_is_in_the_language_of_the_page(
 def test_a_broken_translation_breaks_no_page(
     panel: Panel, choose: Callable[[str], None], translations: Path
 ) -> None:
-    """It is English there."""
+    """It is English there, or what ships."""
     names = ("%(count)s newer: show them", "It goes to", "Templates", "Language")
-    write_catalogue(translations, "de", dict.fromkeys(names, "%(other)s {x} %d %"))
-    choose("de")
-    for url in (HOME, OUTBOX, TEMPLATES, TEMPLATES + "preview/digest"):
-        page = panel.get(url)
-        assert "Templates" in page.select_one("div.im").text  # type: ignore[union-attr]
+    for locale in ("de", "nl"):
+        write_catalogue(translations, locale, dict.fromkeys(names, "%(other)s {x} %d %"))
+    for locale, said in (("de", "Vorlagen"), ("nl", "Templates")):
+        choose(locale)
+        for url in (HOME, OUTBOX, TEMPLATES, TEMPLATES + "preview/digest"):
+            page = panel.get(url)
+            assert said in page.select_one("div.im").text  # type: ignore[union-attr]

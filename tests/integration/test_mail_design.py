@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from email import policy
 from email.message import EmailMessage
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -423,10 +424,10 @@ def test_styles_of_the_host_are_put_at_the_elements(
 # -- previews --------------------------------------------------------------------------
 
 
-def shown(host: Host, name: str) -> Preview:
+def shown(host: Host, name: str, locale: str | None = None) -> Preview:
     template = previews.find(host.state, name)
     assert template is not None
-    return previews.preview(host.state, template)
+    return previews.preview(host.state, template, locale=locale)
 
 
 def test_each_template_that_ships_has_a_preview(host: Host) -> None:
@@ -527,8 +528,8 @@ def test_spamassassin_finds_nothing_in_the_text(host: Host) -> None:
     if program is None:
         pytest.skip("there is no SpamAssassin: apt-get install spamassassin")
     with host.app.app_context():
-        for name in SHIPPED:
-            content = shown(host, name).content
+        for name, locale in product(SHIPPED, ("en", "de")):
+            content = shown(host, name, locale).content
             report = subprocess.run(
                 [program, "-L", "-t"], input=content, capture_output=True, check=False
             ).stdout.decode("utf-8", "replace")

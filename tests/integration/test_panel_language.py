@@ -251,12 +251,22 @@ def test_what_a_visitor_causes_is_stored_in_english(used: Panel) -> None:
     assert [row for row in rows if OPEN in row] == []
 
 
-def test_a_file_of_moved_addresses_has_english_names_of_columns(panel: Panel) -> None:
-    """A program reads them, whatever the language of who saved it."""
+def test_a_file_of_moved_addresses_is_english(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program reads it, whatever the language of who saved it; the page has its problems, too."""
     panel.save()
+    long = Party("Ρωξάνη", "x" * 64, id=4)
+    monkeypatch.setattr(People, "parties", lambda _: (long,))
     panel.host.state.people._directory = People(user=ZOE)
-    file = panel.client.get(COVERAGE + "moves.csv?domain=other.example").text
+    query = "?domain=" + ".".join(["d" * 60] * 3 + ["example"])
+    file = panel.client.get(COVERAGE + "moves.csv" + query).text
     assert file.splitlines()[0].endswith('"kind","id","name","from","to","problem"')
+    assert "cannot be completed with" in file
+    assert OPEN not in file
+    page = panel.get(COVERAGE + query)
+    assert "cannot be completed with" in page.text
+    assert english(page) == []
 
 
 def test_translators_are_given_every_text_that_is_looked_up(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from flask_interaction_mail import language
+from flask_interaction_mail.admin import texts
+from flask_interaction_mail.diagnosis import report
 from flask_interaction_mail.language import (
     gettext,
     mark,
@@ -17,7 +20,9 @@ from flask_interaction_mail.language import (
     recalled,
     speaking,
     spoken,
+    translated,
 )
+from flask_interaction_mail.transport.smtp.replies import Capabilities
 from tests.catalogues import write_catalogue
 
 HELLO = mark("Hello %(name)s")
@@ -112,6 +117,18 @@ def test_a_translation_that_cannot_be_filled_is_not_said(tmp_path: Path, said: s
         assert gettext("No {who} in %(place)s", place="it") == "No {who} in it"
 
 
+def test_a_hosts_text_that_cannot_be_said_hides_none_of_ours(tmp_path: Path) -> None:
+    """Nor does one without a translation, where Babel compiles the English of a plural."""
+    messages = ("%(count)s message", "%(count)s messages")
+    broken = {"Sent by (Sender)": "%(who)s", ("%(count)s day", "%(count)s days"): ("%d", "%d")}
+    write_catalogue(tmp_path, "de", {messages: ("", ""), **broken})
+    with speaking("de", str(tmp_path)):
+        assert ngettext(*messages, 5) == "5 Nachrichten"
+        assert ngettext(*messages, 1) == "1 Nachricht"
+        assert ngettext("%(count)s day", "%(count)s days", 2) == "2 Tage"
+        assert gettext("Sent by (Sender)") == "Gesendet von (Sender)"
+
+
 @pytest.mark.parametrize("said", ["Kein {who.__class__}", "Kein {who", "Kein {0} {who}", "Kein {}"])
 def test_places_in_braces_are_the_same_as_well(tmp_path: Path, said: str) -> None:
     """A translation of a host cannot reach into the values."""
@@ -164,6 +181,29 @@ def test_numbers_have_the_separators_of_the_language() -> None:
         assert (number(1234.5, ",.1f"), number(12)) == ("1.234,5", "12")
         assert ngettext("%(count)s message", "%(count)s messages", 12345) == "12.345 Nachrichten"
     assert number(1234567.25, ",.2f") == "1,234,567.25"
+
+
+def test_sizes_of_files_are_written_as_other_numbers() -> None:
+    """Also those above 1 KiB, which Jinja writes the English way."""
+    with speaking("de"):
+        assert [texts.size(count) for count in (1, 1023, 6246, 1024**2 * 3 // 2)] == [
+            "1 Byte",
+            "1.023 Bytes",
+            "6,1 KiB",
+            "1,5 MiB",
+        ]
+    assert texts.size(6246) == "6.1 KiB"
+
+
+def test_what_a_server_offers_is_told_in_the_readers_language() -> None:
+    """But not the words of the server, even if they sound like ours."""
+    offers = report._in_words(Capabilities(size=33_554_432, auth=("none",)))
+    with speaking("de"):
+        told = {gettext(name): translated(value) for name, value in offers.items()}
+    assert told["größte Nachricht"] == "33,6 MB"
+    assert told["Verschlüsselung auf Anfrage (STARTTLS)"] == "nein"
+    assert told["Anmeldeverfahren (AUTH)"] == "none"
+    assert offers["largest message"] == "33.6 MB"
 
 
 def test_the_languages_there_are(tmp_path: Path) -> None:
@@ -222,3 +262,36 @@ def test_the_reason_why_a_message_waits_is_told_in_german() -> None:
         told = recalled(trouble)
     assert told.startswith("Wartet auf den Mailserver: Der Server ")
     assert told.endswith(": 421 4.3.2 Later")
+
+
+@pytest.mark.parametrize(
+    ("stored", "quoted"),
+    [
+        ("%s", "450 4.1.1 mx.example did not answer in time."),
+        ("%s", "550 5.1.1 Ada has no e-mail address."),
+        ("Waiting for the server: %s", "421 mx.example did not answer in time."),
+        ("The server does not accept this: %s", "554 The server ended the connection."),
+        ("The answer is not that of a mail server: %s.", "'Ada has no e-mail address.'"),
+        ("The answer is not that of a mail server: %s.", "It is empty."),
+    ],
+)
+def test_what_a_server_said_is_never_translated(stored: str, quoted: str) -> None:
+    """Even if it sounds like a text of ours: an administrator shows it to the people who run it."""
+    with speaking("de"):
+        told = recalled(stored % quoted)
+    assert quoted in told
+    assert (told == quoted) is (stored == "%s")
+
+
+NEARLY_OURS = "550 " + "x sent again It was resent on x" * 6 + " by : " * 120
+
+
+@pytest.mark.parametrize("stored", ["%s", "The server does not accept this: %s"])
+def test_no_server_makes_a_list_slow(stored: str) -> None:
+    """By words that nearly fit many of our texts: a list has up to 100 of them."""
+    with speaking("de"):
+        recalled("")
+        begun = time.process_time()
+        for _ in range(20):
+            recalled(stored % NEARLY_OURS)
+        assert time.process_time() - begun < 0.5
