@@ -199,7 +199,7 @@ def test_a_test_shows_the_token_before_the_login(
     text = page.get_text(" ", strip=True)
     assert "The mail server accepted the test message" in text
     assert text.index("Access token received") < text.index("Logged in")
-    assert "It lasts 60 minutes." in text
+    assert "It is valid for 60 min." in text
     assert panel.post(**typed(server, tokens)).status_code == 303
     assert panel.in_force().settings.by_token
     fields = panel.fields()
@@ -273,14 +273,12 @@ def test_bad_json_is_named_at_its_field(
 
 @pytest.mark.parametrize("key", ["microsoft365", "google_workspace"])
 def test_a_preset_shows_the_steps_at_the_provider(panel: Panel, key: str) -> None:
-    """In order, each with what the test says where it was forgotten; with a script and without."""
+    """In order, each with what the test says where it was forgotten."""
     answer = panel.post("/admin/messaging/preset", preset=key)
     page = BeautifulSoup(answer.text, "lxml")
     steps = [step.get_text(" ", strip=True) for step in page.select("#im-preset-note ol li")]
     assert len(steps) >= 4
     assert sum("If it was forgotten, the test says:" in step for step in steps) >= 3
-    told = json.loads(page.select_one(f"#im-preset option[value={key}]")["data-im-steps"])
-    assert [text in step for (text, _), step in zip(told, steps, strict=True)] == [True] * len(told)
     chosen = page.select_one("#im-sign_in option[selected]")["value"]
     assert chosen == {"microsoft365": "oauth_application"}.get(key, "oauth_service_account")
 
