@@ -158,7 +158,10 @@ def plural(one: str, many: str, count: int) -> str:
     """
     english = one if count == 1 else many
     for catalogue in _spoken.get().catalogues:
-        said = catalogue.ngettext(one, many, count)
+        try:
+            said = catalogue.ngettext(one, many, count)
+        except ArithmeticError:  # a rule of the host that divides by zero for some counts
+            continue
         if said != english and _fits(said, one, many):
             return said
     return english

@@ -365,9 +365,9 @@ _TEXTS: Final[Mapping[str, _Text]] = {
         mark("several DKIM key records (RFC 6376 §3.6.2.2)"),
         lambda count, **values: ngettext(
             "There is %(count)s record under %(selector)s, and it is not defined which of them "
-            "counts. Leave one.",
+            "counts. Keep one.",
             "There are %(count)s records under %(selector)s, and it is not defined which of them "
-            "counts. Leave one.",
+            "counts. Keep one.",
             int(count),
             **values,
         ),
@@ -444,7 +444,7 @@ _TEXTS: Final[Mapping[str, _Text]] = {
         Kind.WRONG,
         mark("several DMARC policy records (RFC 9989 §4.10)"),
         lambda count, **values: ngettext(
-            "There is %(count)s rule at %(name)s, and with more than one, none counts. Leave one.",
+            "There is %(count)s rule at %(name)s, and with more than one, none counts. Keep one.",
             "There are %(count)s rules at %(name)s, and with more than one, none counts. Leave "
             "one.",
             int(count),

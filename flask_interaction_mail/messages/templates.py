@@ -165,7 +165,7 @@ def _babel_speaking(app: Flask, locale: str | None) -> Iterator[None]:
         Locale.parse(locale.replace("-", "_"))
     except (ValueError, UnknownLocaleError):
         # A wrong language in the host's data must not lose a message.
-        log.warning("template.locale: %r is not a locale; the default one is used", locale)
+        log.warning("template.locale: %r is not a locale; the default one is used", locale[:80])
         yield
         return
     with force_locale(locale.replace("-", "_")):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import sqlalchemy as sa
@@ -80,7 +81,10 @@ def chromium() -> Iterator[Any]:
 
 @pytest.fixture
 def page(chromium: Any) -> Iterator[Any]:
-    """A fresh window of 1280 by 900; an error in a script of the page fails the test."""
+    """A fresh window of 1280 by 900.
+
+    An error in a script of the page fails the test, and so does a request to another host.
+    """
     context = chromium.new_context(
         viewport={"width": 1280, "height": 900}, locale="en-GB", timezone_id="Europe/Berlin"
     )
@@ -88,9 +92,15 @@ def page(chromium: Any) -> Iterator[Any]:
     opened.set_default_timeout(15_000)
     errors: list[str] = []
     opened.on("pageerror", lambda error: errors.append(str(error)))
+    opened.on("request", lambda request: errors.extend(_elsewhere(request.url)))
     yield opened
     context.close()
     assert errors == []
+
+
+def _elsewhere(url: str) -> list[str]:
+    parts = urlsplit(url)
+    return [url] if parts.scheme.startswith("http") and parts.hostname != "127.0.0.1" else []
 
 
 @pytest.fixture(scope="session")

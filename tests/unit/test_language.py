@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
 
 from flask_interaction_mail import language
 from flask_interaction_mail.admin import texts
@@ -173,6 +176,27 @@ def test_a_file_that_is_no_catalogue_is_left_out(
         assert gettext("Test message") == "Testnachricht"
         assert ngettext("%(count)s message", "%(count)s messages", 7) == "7 Nachrichten"
     assert str(path) in caplog.text
+
+
+def test_a_rule_that_fails_for_some_counts_leaves_those_to_ours(tmp_path: Path) -> None:
+    """It divides by zero above what was tried when the file was read."""
+    catalogue = """msgid ""
+msgstr ""
+"Content-Type: text/plain; charset=utf-8\\n"
+"Plural-Forms: nplurals=2; plural=n%(1001-n)>0;\\n"
+
+msgid "%(count)s message"
+msgid_plural "%(count)s messages"
+msgstr[0] "keine"
+msgstr[1] "%(count)s Stück"
+"""
+    path = tmp_path / "de" / "LC_MESSAGES" / "interaction_mail.mo"
+    path.parent.mkdir(parents=True)
+    with path.open("wb") as file:
+        write_mo(file, read_po(io.StringIO(catalogue)))
+    with speaking("de", str(tmp_path)):
+        said = [ngettext("%(count)s message", "%(count)s messages", n) for n in (7, 1001)]
+    assert said == ["7 Stück", "1.001 Nachrichten"]
 
 
 def test_numbers_have_the_separators_of_the_language() -> None:
