@@ -6,6 +6,7 @@ Imported at the first delivery: a process that only stores does without the disp
 from __future__ import annotations
 
 import os
+import weakref
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
@@ -57,7 +58,9 @@ def pulse_of(state: State, how: How) -> Pulse:
 
 
 def _ports(state: State) -> DispatcherPorts:
-    transports = Transports(state.connect_policy, state.stand_in, tokens_of(state))
+    # A transport outlives the application with its thread, so it must not keep it alive.
+    tokens = weakref.proxy(tokens_of(state))
+    transports = Transports(state.connect_policy, state.stand_in, tokens)
     logins = Logins(state.database, state.settings.keyring, transports.open)
     return DispatcherPorts(
         store=state.database,

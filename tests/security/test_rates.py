@@ -865,7 +865,7 @@ def test_a_message_is_held_until_its_last_recipient_has_it(
     assert (row.status, row.reason, row.finished_at) == ("held", "rate", None)
     assert row.detail == f"It is in the digest {digest}."
     assert _verdicts(any_host, both) == {"stewards": "held", "bob": "sent"}
-    with pytest.raises(StillWaiting, match="in a digest"):
+    with pytest.raises(StillWaiting, match="for the digest"):
         operations.resend(any_host.state, both)
     assert not operations.cancel(any_host.state, both)
     if answer:
@@ -890,7 +890,7 @@ def test_who_was_refused_fails_the_message_whatever_becomes_of_the_digest(
     drain(any_host)
     refused = only(any_host, both)
     assert (refused.status, refused.reason) == ("failed", "refused")
-    with pytest.raises(StillWaiting, match="in a digest"):
+    with pytest.raises(StillWaiting, match="for the digest"):
         operations.resend(any_host.state, both)
     assert operations.cancel(any_host.state, digest)
     assert _verdicts(any_host, both) == {"stewards": "cancelled", "bob": "failed"}
@@ -1096,7 +1096,7 @@ def test_what_waits_for_one_recipient_can_be_called_back(any_host: Host, catcher
     assert (row.status, row.reason, row.finished_at) == ("held", "rate", None)
     assert "cancelled for everybody but those who get it in a digest" in row.detail
     assert not operations.cancel(any_host.state, both)
-    with pytest.raises(StillWaiting, match="in a digest"):
+    with pytest.raises(StillWaiting, match="for the digest"):
         operations.resend(any_host.state, both)
     drain(any_host)
     assert only(any_host, digest).status == "sent"
@@ -1342,7 +1342,7 @@ def test_panel_and_command_line_say_what_is_in_a_digest(tmp_path: Path, catcher:
             refused = run(panel.host, "outbox", name, id)
             assert refused.status == 1
             assert "is in a digest that is on its way" in refused.err
-        assert "in a digest that is" in run(panel.host, "outbox", "resend", id).err
+        assert "for the digest that it is in" in run(panel.host, "outbox", "resend", id).err
         assert id in done(panel.host, "outbox", "list", "--status", "held").out
         assert done(panel.host, "status", "--json").json["messages"]["sending"] == 0
 
