@@ -11,6 +11,7 @@ from flask_interaction_mail import operations, send_notification
 from flask_interaction_mail.state import state_of
 from tests.browser.conftest import WIDTHS, Site, fits_the_width
 from tests.browser.test_main_path import fill_rightly
+from tests.servers.names import name_server
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Passing SelectField choices as tuples:DeprecationWarning",
@@ -94,6 +95,41 @@ def test_no_page_of_a_filled_panel_keeps_anybody_out(window: Any, site: Site) ->
     window.get_by_role("button", name="Yes, go on").click()
     window.get_by_role("heading", name="Left out").wait_for()
     _look(window)
+
+
+def test_no_answer_of_a_page_keeps_anybody_out(window: Any, site: Site) -> None:
+    """Who would get a request, what DNS says, another's changes, a restore, an ended session."""
+    _save(site, smtp_server="mail.example.com", default_to="it", default_from="crm")
+    _look(window, site.panel + "explain?location=Firm+List")
+    with name_server() as server:
+        state = site.app.extensions["interaction_mail"]
+        state.config = state.config._replace(name_servers=(("127.0.0.1", server.port),))
+        server.add("example.com", "MX 10 mail.example.com.", 'TXT "v=spf1 +all"')
+        window.goto(site.panel + "coverage/")
+        window.get_by_role("button", name="Check DNS").click()
+        window.locator(".im-finding").first.wait_for()
+        _look(window)
+    window.goto(site.panel)
+    window.fill("#im-smtp_server", "mine.example.com")
+    _save(site, smtp_server="theirs.example.com")
+    window.get_by_role("button", name="Save").click()
+    window.get_by_role("alert").wait_for()
+    _look(window)
+    window.goto(site.panel + "history/")
+    window.locator("main a", has_text="1").last.click()
+    _look(window)
+    window.goto(site.panel)
+    window.fill("#im-smtp_server", "mine.example.com")
+    window.context.clear_cookies()
+    window.get_by_role("button", name="Save").click()
+    window.get_by_text("Your session has ended").wait_for()
+    _look(window)
+
+
+def _save(site: Site, **values: object) -> None:
+    own = {"company_domain": "example.com", "encryption": "none"}
+    with site.app.app_context():
+        operations.save_settings(state_of(), own | values, base=None, changed_by="Ben")
 
 
 def _tabs(page: Any, site: Site) -> list[str]:
