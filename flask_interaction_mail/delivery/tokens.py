@@ -160,17 +160,16 @@ class SharedTokens:
         while True:
             with database.reading() as connection:
                 now = Time().look(connection)
-                found = rows.read(connection, self._keyring, name, now)
-                free = rows.is_free(connection, name, now)
-            if found is not None:
-                return _Kept(*found)
-            if free is None:
+                seen = rows.read(connection, self._keyring, name, now)
+            if seen is None:
                 _add(database, name, now)
-            elif free and (fence := _claimed(database, name, now)) is not None:
+            elif seen.found is not None:
+                return _Kept(*seen.found)
+            elif seen.free and (fence := _claimed(database, name, now)) is not None:
                 return self._asked_for_all(database, name, fence, relay, until)
             if not until.left:
                 raise _nobody_answers()
-            if free is not None:
+            if seen is not None:
                 time.sleep(min(_LOOK, until.left))
 
     def _asked_for_all(

@@ -7,7 +7,7 @@ wait for the row. Functions work on the connection given; its owner commits.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -33,12 +33,29 @@ def name_of(keyring: Keyring, relay: Relay) -> str:
     return keyring.digest(*where, *(secret or "" for secret in secrets))
 
 
-def read(
-    connection: sa.Connection, keyring: Keyring, name: str, now: datetime
-) -> tuple[AccessToken, datetime, int] | None:
-    """The token that may be used, when another is due, and its fence; None if there is none."""
+class Seen(NamedTuple):
+    """What a row holds: the token that may be used, when another is due, and its fence, if any.
+
+    ``free`` says that nobody has the lease.
+    """
+
+    found: tuple[AccessToken, datetime, int] | None
+    free: bool
+
+
+def read(connection: sa.Connection, keyring: Keyring, name: str, now: datetime) -> Seen | None:
+    """What the row ``name`` holds, None if there is no such row; workers that wait ask often."""
     row = connection.execute(_ROW, {"row": name}).first()
-    if row is None or row.token is None or row.refresh_at <= now:
+    if row is None:
+        return None
+    free = row.lease_until is None or row.lease_until <= now
+    return Seen(_found(row, keyring, name, now), free)
+
+
+def _found(
+    row: sa.Row[Any], keyring: Keyring, name: str, now: datetime
+) -> tuple[AccessToken, datetime, int] | None:
+    if row.token is None or row.refresh_at <= now:
         return None
     try:
         bound = keyring.open_bound(row.token)
@@ -61,12 +78,6 @@ def claim(connection: sa.Connection, name: str, now: datetime) -> int | None:
     if taken.rowcount == 1:
         return connection.scalar(sa.select(TOKEN.c.fence).where(TOKEN.c.name == name))
     return None
-
-
-def is_free(connection: sa.Connection, name: str, now: datetime) -> bool | None:
-    """Whether nobody has the lease, None if there is no row; workers that wait ask often."""
-    row = connection.execute(_ROW, {"row": name}).first()
-    return None if row is None else row.lease_until is None or row.lease_until <= now
 
 
 def add(connection: sa.Connection, name: str, now: datetime) -> None:

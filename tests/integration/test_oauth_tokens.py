@@ -140,9 +140,10 @@ def test_who_was_overtaken_stores_nothing(store: Store, server: TokenServer) -> 
         token = service_token("fast", later)
         assert rows.store(connection, keyring, name, fast, token, later)
         assert not rows.store(connection, keyring, name, slow, service_token("slow", later), later)
-        found = rows.read(connection, keyring, name, clock.now())
-        assert found is not None
-        assert found[0].secret == Secret("fast")
+        seen = rows.read(connection, keyring, name, clock.now())
+        assert seen is not None
+        assert seen.found is not None
+        assert seen.found[0].secret == Secret("fast")
 
 
 def service_token(text: str, ends):
@@ -261,7 +262,9 @@ def test_the_row_shows_no_token_and_is_no_good_elsewhere(
     keyring = Keyring([KEY])
     with any_store.writing() as connection:
         connection.execute(sa.update(TOKEN).values(name="other"))
-        assert rows.read(connection, keyring, "other", clock.now()) is None
+        seen = rows.read(connection, keyring, "other", clock.now())
+        assert seen is not None
+        assert seen.found is None
         assert rows.read(connection, Keyring(["another key"]), found.name, clock.now()) is None
 
 
