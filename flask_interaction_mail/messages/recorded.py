@@ -5,12 +5,13 @@ from __future__ import annotations
 import email
 import threading
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from email.message import EmailMessage
 from email.policy import default
 from typing import Any
 
-from ..values import Notification, Status
+from ..values import Notification, RecipientVerdict, Status
 from .attachments import AttachmentLike
 from .message import NewMessage
 
@@ -38,9 +39,18 @@ class RecordedMessage(Notification):
         return email.message_from_bytes(self.content, policy=default)
 
     def __repr__(self) -> str:
-        whom = ", ".join(recipient.address or recipient.name for recipient in self.recipients)
-        became = self.dropped_because or ": ".join(filter(None, (self.status, self.reason)))
-        return f"<{self.subject!r} to {whom or 'nobody'} ({became})>"
+        return f"<{in_short(self)}>"
+
+
+def in_short(message: RecordedMessage) -> str:
+    """Subject, recipients, and what became of ``message``."""
+    became = message.dropped_because or ": ".join(filter(None, (message.status, message.reason)))
+    return f"{message.subject!r} to {whom(message.recipients)} ({became})"
+
+
+def whom(recipients: Sequence[RecipientVerdict]) -> str:
+    """The addresses of ``recipients``, or the names of those who have none."""
+    return ", ".join(one.address or one.name for one in recipients) or "nobody"
 
 
 def recorded(message: NewMessage, *, dropped_because: str | None = None) -> RecordedMessage:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from flask import has_app_context
 
-from ..messages.recorded import RecordedMessage, Recording
+from ..messages.recorded import RecordedMessage, Recording, in_short, whom
 from ..state import state_of
 from ..unit_of_work.session_events import pending_messages
 from ..values import Reason, RecipientVerdict, Status
@@ -101,17 +101,12 @@ def _listed(title: str, lines: Sequence[str]) -> Iterable[str]:
 
 
 def _line(message: RecordedMessage) -> str:
-    became = message.dropped_because or ": ".join(filter(None, (message.status, message.reason)))
     replies = "; ".join(
         f"{recipient.address} got {recipient.reply}"
         for recipient in message.recipients
         if recipient.reply and recipient.status is not Status.SENT
     )
-    return f"{message.subject!r} to {_whom(message.recipients)} ({became}) {replies}".rstrip()
-
-
-def _whom(recipients: Sequence[RecipientVerdict]) -> str:
-    return ", ".join(one.address or one.name for one in recipients) or "nobody"
+    return f"{in_short(message)} {replies}".rstrip()
 
 
 def _waiting() -> list[str]:
@@ -119,4 +114,4 @@ def _waiting() -> list[str]:
     if not has_app_context():
         return []
     pending = pending_messages(state_of().db.session())
-    return [f"{one.intent.subject!r} to {_whom(one.recipients)}" for one in pending]
+    return [f"{one.intent.subject!r} to {whom(one.recipients)}" for one in pending]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import email
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.message import EmailMessage
-from email.policy import default
 from typing import TYPE_CHECKING, Final
 
 from flask import Flask
@@ -17,6 +15,7 @@ from ..settings.relay import Encryption
 from ..state import State, state_of
 from ..transport.base import Envelope
 from ..transport.memory import REFUSAL
+from ..transport.stand_in import parsed
 
 if TYPE_CHECKING:  # of the extra "testing"
     from aiosmtpd import smtp
@@ -37,8 +36,7 @@ class MailServer:
     @property
     def messages(self) -> list[EmailMessage]:
         """What it took, parsed, in order. Bcc stands in the envelope alone."""
-        contents = (envelope.content for envelope in self.delivered)
-        return [email.message_from_bytes(content, policy=default) for content in contents]
+        return parsed(self.delivered)
 
     def refuse(self, recipient: str, reply: str = REFUSAL, *, times: int | None = None) -> None:
         """From now on, or for so many ``times``, give ``recipient`` the answer ``reply``.

@@ -17,12 +17,12 @@ from .. import clock
 from ..errors import TransportError
 from ..outcome import Reply, Result, Stage
 from .base import Envelope, TransportResult
-from .stand_in import taken
+from .stand_in import StandIn, taken
 
 _RULE: Final = "-" * 78
 
 
-class ConsoleTransport:
+class ConsoleTransport(StandIn):
     """Prints what it is given, readable, on standard error; for any number of threads."""
 
     def __init__(self) -> None:
@@ -42,15 +42,6 @@ class ConsoleTransport:
             except (OSError, ValueError) as error:
                 raise TransportError(f"Cannot print: {error}", stage=Stage.CONTENT) from error
         return result
-
-    def farewell(self) -> None:
-        """Nobody answers here."""
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def abort(self) -> None:
-        """Nothing waits here."""
 
 
 def _print(text: str) -> None:
@@ -84,7 +75,7 @@ def _harmless(line: str) -> str:
     return "".join(letter if letter.isprintable() else " " for letter in line)
 
 
-class FilesTransport:
+class FilesTransport(StandIn):
     """Writes each message into a folder as an ``.eml`` file; for any number of processes.
 
     Two lines come before its header: ``X-Envelope-From`` and ``X-Envelope-To``, which has Bcc.
@@ -109,15 +100,6 @@ class FilesTransport:
                     f"Cannot write {name}: {error}", stage=Stage.CONTENT
                 ) from error
         return result
-
-    def farewell(self) -> None:
-        """Nobody answers here."""
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def abort(self) -> None:
-        """Nothing waits here."""
 
     def _write(self, name: str, envelope: Envelope) -> None:
         whom = ", ".join(envelope.recipients)

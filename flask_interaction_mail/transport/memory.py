@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import email
 import threading
 from email.message import EmailMessage
-from email.policy import default
 
 from ..errors import TransportError
 from ..outcome import Reply, Result
 from .base import Envelope, TransportResult
-from .stand_in import taken
+from .stand_in import StandIn, parsed, taken
 
 REFUSAL = "550 5.1.1 No such mailbox"
 
 
-class MemoryTransport:
+class MemoryTransport(StandIn):
     """Keeps what it is given, and answers as a server would; for any number of threads.
 
     ``delivered`` are the envelopes that it took, ``tried`` all of them. ``refuse`` gives one
@@ -34,8 +32,7 @@ class MemoryTransport:
     @property
     def messages(self) -> list[EmailMessage]:
         """What it took, parsed, in order. Bcc stands in the envelope alone."""
-        contents = (envelope.content for envelope in self.delivered)
-        return [email.message_from_bytes(content, policy=default) for content in contents]
+        return parsed(self.delivered)
 
     def clear(self) -> None:
         """Forget what was delivered, and answer as usual from now on."""
@@ -74,15 +71,9 @@ class MemoryTransport:
                 raise answer
             return answer or self._ordinary(envelope)
 
-    def farewell(self) -> None:
-        """Nobody answers here."""
-
     def close(self) -> None:
         """Count the farewell."""
         self.closed += 1
-
-    def abort(self) -> None:
-        """Nothing waits here."""
 
     def _ordinary(self, envelope: Envelope) -> TransportResult:
         result = taken(envelope, refused=self._refused)

@@ -2,12 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import email
+from collections.abc import Iterable, Mapping
+from email.message import EmailMessage
+from email.policy import default
 
 from ..outcome import Reply, Stage
 from .base import Envelope, TransportResult
 
 OK = Reply(250, "2.0.0", "taken")
+
+
+class StandIn:
+    """The part of a ``Transport`` that has nothing to do where there is no connection."""
+
+    def farewell(self) -> None:
+        """Nobody answers here."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def abort(self) -> None:
+        """Nothing waits here."""
+
+
+def parsed(envelopes: Iterable[Envelope]) -> list[EmailMessage]:
+    """The messages in ``envelopes``, in order."""
+    contents = (envelope.content for envelope in envelopes)
+    return [email.message_from_bytes(content, policy=default) for content in contents]
 
 
 def taken(

@@ -33,6 +33,7 @@ from . import change_tracking
 from .app_context import ContextProgress, current_progress, is_ending, queues_of, watch_context
 from .change_tracking import enclosing, innermost
 from .pending_work import CommitRule, Owner, PendingWork, StoreMessage, Work, mark_done
+from .recording import messages_of
 from .writer import announce, drop, forget, store, write
 
 _KEY: Final = "interaction_mail_pending"  # in Session.info
@@ -129,8 +130,7 @@ def pending_works(session: Session) -> list[Work]:
 
 def pending_messages(session: Session) -> list[NewMessage]:
     """The messages among ``pending_works``."""
-    works = pending_works(session)
-    return [work.message for work in works if isinstance(work, StoreMessage)]
+    return [*messages_of(pending_works(session))]
 
 
 def pending_notification(session: Session, id: uuid.UUID) -> Notification | None:
