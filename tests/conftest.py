@@ -6,17 +6,20 @@ import gc
 import gettext
 import os
 from collections.abc import Generator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 from hypothesis import HealthCheck, settings
 
+from flask_interaction_mail.transport.smtp.tls import context_for
 from tests import proofs
 from tests.canary import Watch
 from tests.catcher import Catcher, catching
 from tests.crash import accounts
 from tests.databases import keeping
+from tests.servers.certificates import pki
 from tests.templates import Compiled
 
 BUILD_MACHINE = os.environ.get("CI", "").lower() in ("1", "true", "yes")
@@ -63,6 +66,17 @@ def brackets(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(gettext.NullTranslations, "gettext", one)
     monkeypatch.setattr(gettext.NullTranslations, "ngettext", several)
+
+
+@pytest.fixture
+def trusted_ca(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let the machine trust our CA, so that no certificate keeps a secret from leaving."""
+    bundle = tmp_path / "trusted.pem"
+    bundle.write_text(pki().pem)
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    context_for.cache_clear()
+    yield
+    context_for.cache_clear()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -9,7 +9,7 @@ import pytest
 from example_app.extensions import db
 from flask_interaction_mail import operations, send_notification
 from flask_interaction_mail.state import state_of
-from tests.browser.conftest import WIDTHS, Site, fits_the_width
+from tests.browser.conftest import WIDTHS, Site, fits_the_width, violations
 from tests.browser.test_main_path import fill_rightly
 from tests.servers.names import name_server
 
@@ -28,13 +28,6 @@ _DRESS = """theme => {
   base.disabled = theme !== "default";
 }"""
 _IN_FORCE = "colour => getComputedStyle(document.body).backgroundColor === colour"
-# Frames have no scripts, so axe-core waits for them in vain.
-_LOOK = """async () => {
-  const found = await axe.run(".im", {resultTypes: ["violations"], iframes: false});
-  return found.violations.flatMap(one => one.nodes.map(
-    node => `${one.id}: ${node.html.slice(0, 120)} (${node.failureSummary.slice(0, 200)})`
-  ));
-}"""
 
 
 @pytest.fixture
@@ -145,16 +138,14 @@ def _links(page: Any, selector: str) -> list[str]:
 
 def _look(page: Any, url: str | None = None) -> None:
     """Wide and narrow, light and dark: all is inside, and axe-core has nothing to say."""
-    axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     if url:
         page.goto(url)
     page.wait_for_load_state()
-    page.evaluate(axe.axe_script)
     for theme in reversed(THEMES):  # the page has come in the first one, and goes on in it
         page.evaluate(_DRESS, theme)
         page.wait_for_function(_IN_FORCE, arg=THEMES[theme])
         for width in (WIDTHS[0], 320):
             page.set_viewport_size({"width": width, "height": 900})
             fits_the_width(page)
-            assert page.evaluate(_LOOK) == [], f"{page.url} at {width}, {theme}"
+            assert violations(page) == [], f"{page.url} at {width}, {theme}"
     page.set_viewport_size({"width": WIDTHS[0], "height": 900})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 from flask_interaction_mail.admin import messaging
 from flask_interaction_mail.settings.presets import PRESETS
 from flask_interaction_mail.state import state_of
-from flask_interaction_mail.transport.smtp.tls import context_for
 from tests.browser.conftest import Site
 from tests.canary import STEM
 from tests.servers.catcher import catcher
@@ -21,13 +19,11 @@ from tests.servers.certificates import pki
 MAILBOX, PASSWORD = "crm@firm.example", f"{STEM}-of-the-mailbox"
 
 
+@pytest.mark.usefixtures("trusted_ca")
 def test_six_fields_and_two_clicks_with_a_password_preset(
-    page: Any, site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: Any, site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The choice of the provider is one of the fields; its server is one on this machine."""
-    (tmp_path / "authorities.pem").write_text(pki().pem)
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authorities.pem"))
-    context_for.cache_clear()
     with catcher(login=(MAILBOX, PASSWORD), tls=pki().server(), implicit=True) as provider:
         fastmail = replace(PRESETS["fastmail"], smtp_server="localhost", smtp_port=provider.port)
         monkeypatch.setattr(messaging, "PRESETS", MappingProxyType({"fastmail": fastmail}))
@@ -51,4 +47,3 @@ def test_six_fields_and_two_clicks_with_a_password_preset(
     assert "Tested by Alice Moreau" in page.locator("#im-badge").inner_text()
     with site.app.app_context():
         assert state_of().settings.current().settings.configured
-    context_for.cache_clear()

@@ -59,6 +59,6 @@ def look(german: Any, url: str | None = None) -> None:
     for width in (WIDTHS[0], NARROWEST):
         german.set_viewport_size({"width": width, "height": 900})
         fits_the_width(german)
-        assert [*violations(german)] == [], f"{german.url} at {width}"
+        assert violations(german) == [], f"{german.url} at {width}"
     german.set_viewport_size({"width": WIDTHS[0], "height": 900})
     assert german.locator("div.im").first.get_attribute("lang") == "de"

@@ -19,7 +19,6 @@ from flask_admin import Admin
 from flask_interaction_mail import operations, send_notification
 from flask_interaction_mail.models import SettingsRow
 from flask_interaction_mail.settings.model import PasswordState
-from flask_interaction_mail.transport.smtp.tls import context_for
 from tests.host import PASSWORD, Host
 from tests.panel import HOME, TEST, OpenIndex, Panel
 from tests.proofs import proved
@@ -28,18 +27,8 @@ from tests.servers.scripted import Scripted, scripted
 from tests.terminal import done, run
 
 OFFERS = b"250-scripted.test\r\n250-STARTTLS\r\n250 AUTH PLAIN LOGIN\r\n"
+pytestmark = pytest.mark.usefixtures("trusted_ca")
 FIELDS = ("smtp_server", "smtp_port", "encryption", "ca_certificate", "login")
-
-
-@pytest.fixture(autouse=True)
-def _trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let the machine trust our CA, so that no certificate keeps a password from leaving."""
-    bundle = tmp_path / "trusted.pem"
-    bundle.write_text(pki().pem)
-    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
-    context_for.cache_clear()
-    yield
-    context_for.cache_clear()
 
 
 @pytest.fixture

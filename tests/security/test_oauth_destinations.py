@@ -14,7 +14,6 @@ import pytest
 from bs4 import BeautifulSoup
 
 from flask_interaction_mail import operations
-from flask_interaction_mail.transport.smtp.tls import context_for
 from tests.canary import STEM, spellings
 from tests.panel import HOME, TEST, Panel
 from tests.proofs import proved
@@ -26,6 +25,7 @@ from tests.servers.token_server import CLIENT, SECRET, TokenServer, token_server
 from tests.terminal import run
 
 OFFERS = b"250-scripted.test\r\n250-STARTTLS\r\n250 AUTH PLAIN XOAUTH2\r\n"
+pytestmark = pytest.mark.usefixtures("trusted_ca")
 FIELDS = ("smtp_server", "smtp_port", "encryption", "ca_certificate", "oauth_token_url", "tenant")
 
 
@@ -36,17 +36,6 @@ class Sides(NamedTuple):
     tokens: TokenServer
     other: Scripted
     elsewhere: TokenServer
-
-
-@pytest.fixture(autouse=True)
-def _trusting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Let the machine trust our CA, so that no certificate keeps a secret from leaving."""
-    bundle = tmp_path / "trusted.pem"
-    bundle.write_text(pki().pem)
-    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
-    context_for.cache_clear()
-    yield
-    context_for.cache_clear()
 
 
 @pytest.fixture

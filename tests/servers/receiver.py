@@ -8,8 +8,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
+
+from .answering import answering
 
 
 @dataclass(frozen=True)
@@ -51,38 +53,16 @@ def receiving(tls: ssl.SSLContext | None = None) -> Iterator[Receiver]:
     """Run a receiver until the block ends."""
     receiver = Receiver(scheme="https" if tls else "http")
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            names = {name.lower(): value for name, value in self.headers.items()}
-            receiver.hooks.append(Hook(self.path, names, body))
-            if receiver.stalls:
-                receiver.stopping.wait()
-                return
-            self.send_response(receiver.statuses.pop(0) if receiver.statuses else 204)
-            for name, value in receiver.headers.items():
-                self.send_header(name, value)
-            self.end_headers()
+    def answer(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        names = {name.lower(): value for name, value in handler.headers.items()}
+        receiver.hooks.append(Hook(handler.path, names, body))
+        if receiver.stalls:
+            receiver.stopping.wait()
+            return
+        handler.send_response(receiver.statuses.pop(0) if receiver.statuses else 204)
+        for name, value in receiver.headers.items():
+            handler.send_header(name, value)
+        handler.end_headers()
 
-        def log_message(self, *_: object) -> None:
-            """Nothing: tests look at ``hooks``."""
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_: object) -> None:
-            """Nothing: a client may go away."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    if tls is not None:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
-    receiver.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    with answering(answer, receiver.stopping, tls) as receiver.port:
         yield receiver
-    finally:
-        receiver.stopping.set()
-        server.shutdown()
-        server.server_close()
-        thread.join(5)

@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs
 
 from tests.canary import STEM
+from tests.servers.answering import answering
 
 CLIENT, SECRET = "crm-client", f"{STEM}-client/secret+1"
 TOKEN = f"{STEM}-issued"
@@ -138,33 +139,10 @@ def token_server(
     """Run one until the block ends."""
     running = TokenServer(scheme="https" if tls else "http", behaviours=list(behaviours))
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            fields = {name: values[0] for name, values in parse_qs(body).items()}
-            running.asked.append(Asked(self.path, fields, time.monotonic()))
-            running.next()(self, running)
+    def take(handler: BaseHTTPRequestHandler, body: bytes) -> None:
+        fields = {name: values[0] for name, values in parse_qs(body.decode()).items()}
+        running.asked.append(Asked(handler.path, fields, time.monotonic()))
+        running.next()(handler, running)
 
-        def log_message(self, *_: object) -> None:
-            """Nothing: tests look at ``asked``."""
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 64
-
-        def handle_error(self, *_: object) -> None:
-            """Nothing: a client may go away."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    if tls is not None:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
-    running.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    with answering(take, running.stopping, tls) as running.port:
         yield running
-    finally:
-        running.stopping.set()
-        server.shutdown()
-        server.server_close()
-        thread.join(5)
