@@ -21,6 +21,7 @@ import sqlalchemy as sa
 from .. import clock
 from ..config import TokenStorage
 from ..errors import SecretUnreadable, TablesMissing, TransportError
+from ..language import mark, said_by
 from ..logs import log
 from ..outbox import tokens as rows
 from ..outbox.claim import Time
@@ -235,7 +236,9 @@ def from_host(bring: FromHost | None, relay: Relay, until: Until) -> AccessToken
     """
     if bring is None:
         raise _missing(
-            "The sign-in is left to the application, and it was given no access_token function.",
+            mark(
+                "The sign-in is left to the application, and it was given no access_token function."
+            ),
             transient=False,
         )
     mailbox = relay.login or ""
@@ -245,13 +248,15 @@ def from_host(bring: FromHost | None, relay: Relay, until: Until) -> AccessToken
         # Not its text, which may quote a secret; the host knows its own code.
         log.warning("token.from_host: its function raised %s", type(error).__name__)
         raise _missing(
-            f"The application's own function raised {type(error).__name__}.", transient=True
+            mark("The application's own function raised %(error)s.", error=type(error).__name__),
+            transient=True,
         ) from None
     if text is None:
-        raise _missing("The application's own function gave nothing in time.", transient=True)
+        text = mark("The application's own function gave nothing in time.")
+        raise _missing(text, transient=True)
     # Whatever its annotation says.
     if not (isinstance(text, str) and text and text.isascii() and text.isprintable()):
-        raise _missing("The application's own function gave no text that can be one.")
+        raise _missing(mark("The application's own function gave no text that can be one."))
     return AccessToken(Secret(text))
 
 
@@ -272,7 +277,7 @@ def _lasts(token: AccessToken) -> bool:
 
 def _again(error: TransportError) -> TransportError:
     return TransportError(
-        str(error), stage=error.stage, transient=error.transient, fault=error.fault
+        said_by(error), stage=error.stage, transient=error.transient, fault=error.fault
     )
 
 
@@ -282,7 +287,7 @@ def _missing(text: str, *, transient: bool = True) -> TransportError:
 
 def _nobody_answers() -> TransportError:
     return TransportError(
-        "Another process asks for the access token and has no answer yet.",
+        mark("Another process asks for the access token and has no answer yet."),
         stage=Stage.TOKEN,
         fault=Fault.TOKEN_SILENT,
     )

@@ -165,7 +165,8 @@ class Report:
         if token.ends is None:
             return self.step(Stage.TOKEN, "token_from_host")
         minutes = round((token.ends - clock.now()).total_seconds() / 60)
-        facts = {"valid until": f"{token.ends:%Y-%m-%d %H:%M} UTC", "scope": token.scope or ""}
+        until = format(token.ends, "%Y-%m-%d %H:%M UTC")
+        facts = {mark("valid until"): until, mark("scope"): token.scope or ""}
         lasts = mark("It is valid for %(minutes)s min.", minutes=minutes)
         return self.step(Stage.TOKEN, "token", detail=lasts, facts=facts)
 

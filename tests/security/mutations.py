@@ -391,7 +391,7 @@ MUTATIONS = (
        '"" if token.secret.reveal() in reason else reason', "reason",
        "test_a_challenge_that_tells_nothing_is_no_reason"),
     _m("T24", "the host's error is not quoted", "delivery/tokens.py",
-       "raised {type(error).__name__}.", "raised {error!r}.",
+       "error=type(error).__name__", "error=repr(error)",
        "test_what_the_host_does_not_bring_is_told"),
     _m("T24", "keys never come back to the page", "admin/fields.py",
        '        return ""\n', '        return str(self.data or "")\n',

@@ -14,6 +14,7 @@ from typing import Any, Final
 from urllib.parse import quote_plus
 
 from ...errors import TransportError
+from ...language import mark
 from ...outcome import Fault, Stage
 from ...settings.secret import Secret
 from ..base import AccessToken
@@ -63,7 +64,10 @@ def read(
     """
     if 300 <= status < 400:
         raise failure(
-            f"The token service answered {status}, a redirect, which is not followed.",
+            mark(
+                "The token service answered %(status)s, a redirect, which is not followed.",
+                status=status,
+            ),
             Fault.TOKEN_REDIRECT,
         )
     told = _object(body)
@@ -71,7 +75,10 @@ def read(
         raise _weather(status, told, hide)
     if told is None:
         raise failure(
-            f"The token service answered {status}, and no JSON: it may be another web page.",
+            mark(
+                "The token service answered %(status)s, and no JSON: it may be another web page.",
+                status=status,
+            ),
             Fault.TOKEN_NONSENSE,
             transient=True,
         )
@@ -97,13 +104,14 @@ def _token(told: dict[str, Any], now: datetime) -> AccessToken:
     secret, kind = told.get("access_token"), told.get("token_type") or "Bearer"
     if not isinstance(secret, str) or not _PRINTABLE.fullmatch(secret):
         raise failure(
-            "There is no access token in the answer of the token service.",
+            mark("There is no access token in the answer of the token service."),
             Fault.TOKEN_NONSENSE,
             transient=True,
         )
     if str(kind).lower() != "bearer":
         raise failure(
-            f"The token is of another kind: {safe_text(str(kind))[:40]}.", Fault.TOKEN_REFUSED
+            mark("The token is of another kind: %(answer)s.", answer=safe_text(str(kind))[:40]),
+            Fault.TOKEN_REFUSED,
         )
     scope = told.get("scope")
     return AccessToken(
@@ -123,9 +131,9 @@ def _seconds(said: object) -> float:
 
 
 def _weather(status: int, told: dict[str, Any] | None, hide: Sequence[Secret]) -> TransportError:
-    said = f": {_said(told, hide)}" if told else ""
+    said = f"{status}: {_said(told, hide)}" if told else str(status)
     return failure(
-        f"The token service cannot answer now ({status}{said}).",
+        mark("The token service cannot answer now (%(answer)s).", answer=said),
         Fault.TOKEN_UNAVAILABLE,
         transient=True,
     )
@@ -135,7 +143,11 @@ def _refused(
     status: int, told: dict[str, Any], hide: Sequence[Secret], *, for_account: bool
 ) -> TransportError:
     error, said = str(told.get("error") or ""), _said(told, hide)
-    text = f"The token service refused ({status}): {said or 'it does not say why'}"
+    text = mark(
+        "The token service refused (%(status)s): %(answer)s",
+        status=status,
+        answer=said or mark("it does not say why"),
+    )
     if error in _WEATHER:
         return failure(text, Fault.TOKEN_UNAVAILABLE, transient=True)
     return failure(text, _fault(error, said, for_account=for_account))

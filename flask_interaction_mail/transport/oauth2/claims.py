@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from ...language import mark
 from ...settings.secret import Secret
 from ..smtp.replies import safe_text
 
@@ -41,10 +42,10 @@ def facts(told: Mapping[str, Any]) -> dict[str, str]:
     if not str(told.get("aud", "")).startswith(_EXCHANGE):
         return {}
     named = {
-        "application (client) ID": told.get("appid"),
-        "object ID of the enterprise application": told.get("oid"),
-        "tenant ID": told.get("tid"),
-        "permissions": ", ".join(_roles(told)) or "none",
+        mark("application (client) ID"): told.get("appid"),
+        mark("object ID of the enterprise application"): told.get("oid"),
+        mark("tenant ID"): told.get("tid"),
+        mark("permissions"): ", ".join(_roles(told)) or "none",
     }
     return {name: safe_text(str(value))[:_SHOWN] for name, value in named.items() if value}
 

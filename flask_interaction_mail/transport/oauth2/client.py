@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from ... import clock
 from ...errors import TransportError
+from ...language import mark, said_by
 from ...outcome import Fault, Stage
 from ...settings.grant import Grant
 from ...settings.secret import Secret
@@ -42,8 +43,10 @@ def ask(grant: Grant, *, policy: ConnectPolicy, until: Until) -> AccessToken:
     """
     if not grant.token_url or not grant.complete:
         raise answers.failure(
-            "The token URL, the client or its secret is missing, or the secret was entered for "
-            "another token service or mail server.",
+            mark(
+                "The token URL, the client or its secret is missing, or the secret was entered for "
+                "another token service or mail server."
+            ),
             Fault.TOKEN_SETTINGS,
         )
     try:
@@ -59,10 +62,12 @@ def ask(grant: Grant, *, policy: ConnectPolicy, until: Until) -> AccessToken:
     except http.PostFailed as error:
         raise _unanswered(error) from error
     except CertificateUnreadable as error:
-        raise answers.failure(str(error), Fault.CA_UNREADABLE) from error
+        raise answers.failure(said_by(error), Fault.CA_UNREADABLE) from error
     if len(answer.body) > _MOST:
         raise answers.failure(
-            "The answer of the token service does not end.", Fault.TOKEN_NONSENSE, transient=True
+            mark("The answer of the token service does not end."),
+            Fault.TOKEN_NONSENSE,
+            transient=True,
         )
     hidden = (grant.client_secret, grant.account)
     return answers.read(
@@ -79,7 +84,7 @@ def _unanswered(error: http.PostFailed) -> TransportError:
         fault, transient = Fault.TOKEN_CERTIFICATE, True
     else:
         fault, transient = _ON_THE_WAY.get(error.fault, (Fault.TOKEN_UNREACHABLE, True))
-    return TransportError(str(error), stage=Stage.TOKEN, transient=transient, fault=fault)
+    return TransportError(said_by(error), stage=Stage.TOKEN, transient=transient, fault=fault)
 
 
 def _form(grant: Grant) -> bytes:

@@ -168,15 +168,17 @@ def bearer_exchange(
             has ``offered`` no mechanism that takes a token.
     """
     if not relay.login:
-        _fail(Fault.LOGIN_MISSING, "There is no mailbox to log in for.")
+        _fail(Fault.LOGIN_MISSING, mark("There is no mailbox to log in for."))
     _need_encryption(relay, mark("access token"), encrypted=encrypted)
     mechanism = next((mechanism for mechanism in _BEARERS if mechanism in offered), None)
     if mechanism is None:
         _fail(
             Fault.OAUTH_NOT_OFFERED,
-            "The server takes no access token: it offers "
-            f"{', '.join(offered)[:_SAID] or 'no authentication'}, and neither "
-            f"{' nor '.join(_BEARERS)}.",
+            mark(
+                "The server takes no access token: it offers %(offered)s, and neither XOAUTH2 nor "
+                "OAUTHBEARER.",
+                offered=", ".join(offered)[:_SAID] or mark("no authentication"),
+            ),
         )
     initial, end = _BEARERS[mechanism]
     return _bearer(mechanism, partial(initial, relay, token), end)
@@ -262,9 +264,9 @@ def token_refusal(reply: Reply, reason: str) -> TransportError:
     transient = not reply.permanent
     fault = Fault.AUTH_TRANSIENT if transient else _why(reply)
     fault = _OF_TOKENS.get(fault, fault)
-    why = f" ({reason})" if reason else ""
+    said = f"{reply} ({reason})" if reason else str(reply)
     return TransportError(
-        f"The mail server did not accept the access token: {reply}{why}",
+        mark("The mail server did not accept the access token: %(reply)s", reply=said),
         stage=Stage.AUTHENTICATION,
         reply=reply,
         transient=transient,

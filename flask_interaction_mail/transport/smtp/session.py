@@ -166,7 +166,7 @@ class Session:
         """Get the access token for this relay; gives it."""
         if self.tokens is None:
             raise TransportError(
-                "There is nothing here that gives an access token.",
+                mark("There is nothing here that gives an access token."),
                 stage=Stage.TOKEN,
                 transient=False,
                 fault=Fault.TOKEN_FROM_HOST,
