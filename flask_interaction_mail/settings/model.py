@@ -319,8 +319,8 @@ class MessagingSettings:
         section=Section.AUTHENTICATION,
         label=mark("Token URL"),
         help=mark(
-            "Where the token service of another provider is. Leave it empty for Microsoft 365, where "
-            "it follows from the tenant, and for Google, where it is in the key."
+            "Where the token service of another provider is. Leave it empty for Microsoft 365, "
+            "where it follows from the tenant, and for Google, where it is in the key."
         ),
         attributes={"inputmode": "url", "placeholder": "https://"},
         command="URL of the token service.",
