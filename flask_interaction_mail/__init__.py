@@ -10,7 +10,8 @@ has imported this module before pytest.
 
 from __future__ import annotations
 
-from .api import CURRENT_USER, Sender, send_notification
+from .api.notifications import cancel_notification, get_notification
+from .api.sending import CURRENT_USER, Sender, send_notification
 from .directory import Directory
 from .errors import (
     AddressError,
@@ -32,7 +33,6 @@ from .extension import InteractionMail
 from .merges import request_merge
 from .messages.attachments import AttachmentLike
 from .messages.recorded import RecordedMessage, Recording
-from .notifications import cancel_notification, get_notification
 from .outcome import Fault, Reply, Result, Stage
 from .settings.model import ForeignSender, FromPolicy, MessagingSettings, OnAmbiguous
 from .settings.relay import Destination, Encryption, SignIn
@@ -58,6 +58,7 @@ from .values import (
     Merge,
     Notification,
     Party,
+    Priority,
     Reason,
     RecipientVerdict,
     Right,
@@ -92,6 +93,7 @@ __all__ = [
     "Notification",
     "OnAmbiguous",
     "Party",
+    "Priority",
     "Reason",
     "RecipientVerdict",
     "RecordedMessage",

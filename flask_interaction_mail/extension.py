@@ -14,7 +14,7 @@ from flask import Blueprint, Flask
 from flask_sqlalchemy import SQLAlchemy
 
 from . import cli
-from .api import send_flask_mail
+from .api.sending import send_flask_mail
 from .config import Config, DeliveryMode, Migrations, TransportKind, parse
 from .directory import Directory, People
 from .errors import InteractionMailError

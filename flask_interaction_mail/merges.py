@@ -14,7 +14,7 @@ from flask import Flask
 from sqlalchemy.orm import Session
 
 from . import language, operations, signals
-from .api import actor_of
+from .api.sending import actor_of
 from .clock import from_db, now
 from .errors import TablesMissing
 from .logs import log

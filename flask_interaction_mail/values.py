@@ -206,7 +206,25 @@ class Status(enum.StrEnum):
         return self not in UNDERWAY
 
 
-NORMAL_PRIORITY: Final = 0  # of all messages
+class Priority(enum.StrEnum):
+    """Which of the messages that are due leave first."""
+
+    URGENT = "urgent"  # before all others, such as a code for a login
+    NORMAL = "normal"
+    BULK = "bulk"  # when nothing else is due, such as a newsletter
+
+    @property
+    def rank(self) -> int:
+        """How the outbox stores it: lower ones leave first."""
+        return _RANKS.index(self) - 1
+
+    @classmethod
+    def ranked(cls, rank: int) -> Priority:
+        """The priority that is stored as ``rank``."""
+        return _RANKS[rank + 1]
+
+
+_RANKS: Final = tuple(Priority)
 OPEN: Final = (Status.QUEUED, Status.DEFERRED)  # a worker takes them when they are due
 UNDERWAY: Final = (Status.QUEUED, Status.SENDING, Status.DEFERRED)
 # Nothing waits any more: neither for a worker, nor for a person or a digest.
@@ -272,6 +290,7 @@ class Notification:
     recipients and this sender were chosen. ``earlier`` is the id of the previous notification with
     the same key, None if this is the first. ``reason`` is None if there is nothing to explain, or
     if a newer version stored a reason that this one does not know. ``created_at`` is aware UTC.
+    ``metadata`` are the names and values that the host gave it.
     """
 
     id: uuid.UUID
@@ -285,6 +304,8 @@ class Notification:
     route: tuple[str, ...]
     created_at: datetime
     earlier: uuid.UUID | None = None
+    priority: Priority = Priority.NORMAL
+    metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

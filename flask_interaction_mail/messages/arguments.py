@@ -13,13 +13,15 @@ from typing import Any, Final
 from .. import addresses, clock
 from ..errors import ArgumentError, ContentError
 from ..text import resolved, storable
-from ..values import Party
+from ..values import Party, Priority
 from .attachments import attachment, checked_alternative
 from .headers import check_header, check_subject
 from .intent import Attachment
 
 KEY_LENGTH: Final = 255
 _KIND: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
+_METADATA_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+_MOST_METADATA: Final = 20
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _FARTHEST: Final = timedelta(days=36_525)  # a hundred years; databases end before year 10000
 _PEOPLE: Final = "a Party, an address or a sequence of them"
@@ -179,6 +181,48 @@ def kind(given: object) -> str:
         raise wrong("kind", wanted, given)
     if not _KIND.fullmatch(found):
         raise ContentError(f"kind takes {wanted}, not {given!r:.80}.")
+    return found
+
+
+def priority(given: object) -> Priority:
+    """A priority, or its word; raises ArgumentError or ContentError."""
+    found = resolved(given)
+    words = ", ".join(f"{word.value!r}" for word in Priority)
+    if not isinstance(found, str):
+        raise wrong("priority", f"one of {words}", given)
+    try:
+        return Priority(found)
+    except ValueError:
+        raise ContentError(f"priority takes one of {words}, not {given!r:.80}.") from None
+
+
+def metadata(given: object) -> tuple[tuple[str, str], ...]:
+    """Names and values of the host's own; raises ArgumentError or ContentError."""
+    pairs = mapping("metadata", given).items()
+    if len(pairs) > _MOST_METADATA:
+        raise ContentError(f"metadata takes up to {_MOST_METADATA} names, not {len(pairs)}.")
+    return tuple((_metadata_name(name), _metadata_value(name, value)) for name, value in pairs)
+
+
+def _metadata_name(given: object) -> str:
+    found = resolved(given)
+    wanted = "names of up to 64 letters, digits, and _ . -"
+    if not isinstance(found, str):
+        raise wrong("metadata", wanted, given)
+    if not _METADATA_NAME.fullmatch(found):
+        raise ContentError(f"metadata takes {wanted}, not {given!r:.80}.")
+    return found
+
+
+def _metadata_value(name: object, given: object) -> str:
+    found = resolved(given)
+    argument, wanted = f"metadata[{name!r:.80}]", f"a text of up to {KEY_LENGTH} characters"
+    if not isinstance(found, str):
+        raise wrong(argument, wanted, given, "For a number give its text")
+    if len(found) > KEY_LENGTH or storable(found) != found:
+        raise ContentError(
+            f"{argument} takes {wanted}, without NUL or half a surrogate pair, not {given!r:.80}."
+        )
     return found
 
 

@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
 from ..language import mark
-from ..values import Party, Role
+from ..values import Party, Priority, Role
 
 PURGED: Final = "{}"  # the stored intent of a message whose body has been purged
 
@@ -82,6 +82,8 @@ class Intent:
     in_reply_to: str | None = None
     why: str = ""  # as in ``Texts``, and its language
     locale: str | None = None
+    priority: Priority = Priority.NORMAL
+    metadata: tuple[tuple[str, str], ...] = ()  # names and values of the host's own
 
     @classmethod
     def of(cls, texts: Texts, whom: Addressees) -> Intent:
@@ -201,4 +203,6 @@ _READERS: dict[str, Any] = {
     "headers": _pairs,
     "attachments": _attachments,
     "alternatives": _pairs,
+    "priority": Priority,
+    "metadata": _pairs,
 }

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from .. import clock
 from ..text import storable
-from ..values import NORMAL_PRIORITY, Notification, Party, Reason, RecipientVerdict, Status
+from ..values import Notification, Party, Reason, RecipientVerdict, Status
 from .intent import Intent
 from .route import RouteStep
 
@@ -87,6 +87,8 @@ class NewMessage:
             route=tuple(map(str, self.route)),
             created_at=clock.from_db(self.created_at),
             earlier=earlier(self.key, self.key_number),
+            priority=self.intent.priority,
+            metadata=dict(self.intent.metadata),
         )
 
     def row(self) -> dict[str, Any]:
@@ -120,7 +122,7 @@ class NewMessage:
             "id": self.id,
             "status": self.status,
             "created_at": self.created_at,
-            "priority": NORMAL_PRIORITY,
+            "priority": self.intent.priority.rank,
             "attempts": 0,
             "fence": 0,
             "lost_leases": 0,
@@ -144,6 +146,13 @@ class NewMessage:
                 "reply": recipient.reply,
             }
             for position, recipient in enumerate(self.recipients)
+        ]
+
+    def metadata_rows(self) -> list[dict[str, Any]]:
+        """Its rows in the table of metadata."""
+        return [
+            {"message_id": self.id, "name": name, "value": value}
+            for name, value in self.intent.metadata
         ]
 
 

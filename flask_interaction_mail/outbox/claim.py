@@ -22,7 +22,7 @@ from ..language import mark
 from ..logs import about, log
 from ..storage.json_rows import JsonQuery, joined_update, json_table
 from ..storage.tables import DELIVERY
-from ..values import NORMAL_PRIORITY, OPEN, Reason, Status
+from ..values import OPEN, Priority, Reason, Status
 from .claimed import ANY, LARGE, Claimed, Sizes
 from .fenced import Change, by_index, lock_rows_only
 from .loading import WANTED, Reading, load, wanted
@@ -69,8 +69,8 @@ _PICK_DUE, _PICK_LATE = (
 _LARGEST_DUE, _LARGEST_LATE = (
     sa.select(sa.func.max(query.subquery("head").c.size)) for query in (_DUE, _LATE)
 )
-_FRESH: Final[dict[str, Any]] = {"wanted": Status.QUEUED, "rank": NORMAL_PRIORITY}
-_AGAIN: Final[dict[str, Any]] = {"wanted": Status.DEFERRED, "rank": NORMAL_PRIORITY}
+_FRESH: Final[dict[str, Any]] = {"wanted": Status.QUEUED, "rank": Priority.NORMAL.rank}
+_AGAIN: Final[dict[str, Any]] = {"wanted": Status.DEFERRED, "rank": Priority.NORMAL.rank}
 _TAKE = (
     joined_update(DELIVERY)
     .where(DELIVERY.c.id == WANTED.c.id)
@@ -229,7 +229,9 @@ def _note_due(later: Mapping[uuid.UUID, datetime], claimed: Iterable[Claimed]) -
 def is_due(by: datetime) -> sa.ColumnElement[bool]:
     """Whether a message waits for an attempt that might have begun at ``by``, in SQL."""
     return sa.and_(
-        DELIVERY.c.status.in_(OPEN), DELIVERY.c.priority == NORMAL_PRIORITY, DELIVERY.c.due_at <= by
+        DELIVERY.c.status.in_(OPEN),
+        DELIVERY.c.priority == Priority.NORMAL.rank,
+        DELIVERY.c.due_at <= by,
     )
 
 

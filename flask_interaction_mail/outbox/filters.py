@@ -1,4 +1,4 @@
-"""The filters of the outbox's list: in its URL, and in SQL."""
+"""The filters of the outbox's list, as they stand in its URL, and its places."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
-from typing import Final
+from typing import Any, Final, Literal
 
 import sqlalchemy as sa
 
 from .. import addresses, clock
 from ..errors import AddressError
-from ..storage.tables import DELIVERY, MESSAGE, RECIPIENT
+from ..storage.tables import DELIVERY
 from ..values import UNDERWAY, Reason, Status
+from .wanted import Wanted
 
 _LONGEST: Final = 320  # characters; nothing that can be found is longer
 WAITING: Final = "waiting"  # in place of a status: nothing final has become of it yet
@@ -27,19 +28,8 @@ _STATUSES: Final[Mapping[str, tuple[Status, ...]]] = {
 _REASONS: Final = frozenset(reason.value for reason in Reason)
 _WHOLE: Final = re.compile(r"[^\s@<>\"]+@[^\s@<>\"]+")
 _MESSAGE_ID: Final = re.compile(r"(<)?([^\s<>]+@[^\s<>]+)(?(1)>)")
-_STATUS_OF: Final = {  # not of "rate": what was held for that keeps it when its digest has left
-    Reason.AMBIGUOUS: Status.HELD,
-    Reason.POISON: Status.HELD,
-    Reason.INELIGIBLE: Status.SUPPRESSED,
-    Reason.TESTING: Status.SUPPRESSED,
-    Reason.REFUSED: Status.FAILED,
-    Reason.EXPIRED: Status.FAILED,
-    Reason.NOT_CONFIGURED: Status.FAILED,
-    Reason.UNADDRESSED: Status.FAILED,
-    Reason.MERGED: Status.CANCELLED,
-    Reason.WITHDRAWN: Status.CANCELLED,
-}
 Place = tuple[datetime, uuid.UUID]
+Exact = Literal["", "address", "message_id", "metadata"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,21 +109,20 @@ class Filters:
         return f"<{found[2]}>" if found else None
 
     @property
+    def metadata(self) -> Mapping[str, str]:
+        """The name and value that are searched for, written as ``name=value``."""
+        name, sign, value = self.q.partition("=")
+        return {name: value} if sign and name and value and not self.anywhere else {}
+
+    @property
     def place(self) -> Place | None:
         """Where the page begins; None for the newest message."""
         return place_from(self.before)
 
     @property
     def statuses(self) -> tuple[Status, ...] | None:
-        """The statuses that match; None for all of them, () where two filters exclude each other.
-
-        Each of them has an index by itself.
-        """
-        wanted = _STATUSES.get(self.status)
-        if self.reason not in _STATUS_OF:
-            return wanted
-        of_reason = _STATUS_OF[Reason(self.reason)]
-        return (of_reason,) if wanted is None or of_reason in wanted else ()
+        """The statuses that match; None for all, () where two filters exclude each other."""
+        return self._wanted().possible
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -149,33 +138,32 @@ class Filters:
         }
         return tuple(word for word, is_so in found.items() if is_so)
 
-    def narrowing(self) -> list[sa.ColumnElement[bool]]:
-        """What an index answers, in SQL; without the place and the statuses."""
-        found: list[sa.ColumnElement[bool]] = []
+    @property
+    def alternatives(self) -> list[tuple[Exact, Wanted]]:
+        """What may be meant, the most exact first; what finds nothing was not meant.
+
+        The last one looks for ``q`` as a text.
+        """
+        found: list[tuple[Exact, Wanted]] = []
+        if self.message_id is not None:
+            found.append(("message_id", self._wanted(message_id=self.message_id)))
+        if self.metadata:
+            found.append(("metadata", self._wanted(metadata=self.metadata)))
+        if self.addresses:
+            found.append(("address", self._wanted(addresses=self.addresses)))
+        return [*found, ("", self._wanted(text=self.q))]
+
+    def _wanted(self, **found: Any) -> Wanted:
         zone = clock.zone_named(self.zone) or UTC
-        if self.reason in _STATUS_OF:
-            found.append(DELIVERY.c.reason == self.reason)
-        if since := _day(self.since):
-            found.append(DELIVERY.c.created_at >= _midnight(since, zone))
-        if until := _day(self.until):
-            found.append(DELIVERY.c.created_at < _midnight(until + timedelta(days=1), zone))
-        return found
-
-    def comparing(self) -> list[sa.ColumnElement[bool]]:
-        """What has to be compared in each message, in SQL; no index answers it."""
-        found: list[sa.ColumnElement[bool]] = []
-        if self.reason in _REASONS and self.reason not in _STATUS_OF:
-            found.append(DELIVERY.c.reason == self.reason)
-        if self.kind:
-            found.append(MESSAGE.c.kind == self.kind)
-        return found
-
-    def sifting(self) -> list[sa.ColumnElement[bool]]:
-        """What has to be searched for in each message, in SQL."""
-        found: list[sa.ColumnElement[bool]] = []
-        if self.q:
-            found.append(_mentions(self.q))
-        return [*found, *self.comparing()]
+        since, until = _day(self.since), _day(self.until)
+        return Wanted(
+            statuses=_STATUSES.get(self.status),
+            reason=self.reason if self.reason in _REASONS else "",
+            kind=self.kind,
+            since=_midnight(since, zone) if since else None,
+            until=_midnight(until + timedelta(days=1), zone) if until else None,
+            **found,
+        )
 
 
 def place_text(place: Place) -> str:
@@ -190,26 +178,6 @@ def place_from(text: str) -> Place | None:
     with suppress(ValueError):
         return None if at is None else (at, uuid.UUID(id))
     return None
-
-
-def to_any(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:
-    """Messages of which some recipient fulfils ``conditions``, looked at one by one.
-
-    Not EXISTS: for that PostgreSQL reads the recipients of all messages, however few are asked for.
-    """
-    of_message = RECIPIENT.c.message_id == DELIVERY.c.id
-    fitting = sa.select(sa.func.count()).select_from(RECIPIENT).where(of_message, *conditions)
-    return fitting.correlate(DELIVERY).scalar_subquery() > 0
-
-
-def _mentions(words: str) -> sa.ColumnElement[bool]:
-    recipient = to_any(
-        sa.or_(
-            RECIPIENT.c.address.icontains(words, autoescape=True),
-            RECIPIENT.c.name.icontains(words, autoescape=True),
-        )
-    )
-    return sa.or_(MESSAGE.c.subject.icontains(words, autoescape=True), recipient)
 
 
 def older_than(place: Place) -> sa.ColumnElement[bool]:

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from ..messages.message import SUBJECT_LIMIT, NewMessage
 from ..storage.json_rows import json_table, rows_parameter
 from ..storage.limits import DatabaseLimits
-from ..storage.tables import DELIVERY, MESSAGE, RECIPIENT
+from ..storage.tables import DELIVERY, MESSAGE, METADATA, RECIPIENT
 from ..storage.write_conflicts import can_conflict, change_or_skip
 from ..values import Status
 
@@ -52,6 +52,10 @@ _ADD_GIVEN_MESSAGES: Final = sa.insert(MESSAGE).from_select(  # on PostgreSQL
 _TOGETHER: Final = 200  # messages in one document
 _FEW_BYTES: Final = 4_000_000  # of content and intents in one document
 _ORIGINS: Final = sa.select(MESSAGE.c.origin).where(MESSAGE.c.id.in_(sa.bindparam("ids")))
+_ADD_METADATA: Final = sa.insert(METADATA)
+_ADD_GIVEN_METADATA: Final = sa.insert(METADATA).from_select(
+    [column.key for column in METADATA.c], sa.select(json_table(*METADATA.c))
+)
 _OF_DELIVERY: Final = "delivery_"  # begins the names of its parameters, beside a message's
 # One message with its recipients. For several, psycopg2 would take the recipients of the first.
 _ADD_ONE: Final = _ADD_MESSAGES.add_cte(
@@ -78,6 +82,8 @@ def fitted(message: NewMessage, limits: DatabaseLimits) -> NewMessage:
     limits.check_letters("key", message.key)
     for recipient in message.recipients:
         limits.check_letters("an address", recipient.address)
+    for name, value in message.intent.metadata:
+        limits.check_letters(f"metadata[{name!r}]", value)
 
     def shown(text: str, limit: int = _NAME) -> str:
         return limits.escape(text)[:limit]
@@ -100,11 +106,11 @@ def insert(connection: sa.Connection, messages: Sequence[NewMessage]) -> list[Ne
     """Store ``messages``; gives those that were stored: one whose key is taken is not."""
     fresh = [message for message in messages if message.key is None]
     keyed = _insert_keyed(connection, [message for message in messages if message.key is not None])
-    if len(fresh) == 1 and connection.dialect.name == "postgresql":  # only it can
-        message = fresh[0]
-        state = {_OF_DELIVERY + name: value for name, value in message.delivery_row().items()}
-        recipients = _as_document(message.recipient_rows())
-        connection.execute(_ADD_ONE, message.row() | state | recipients)
+    alone = fresh[0] if len(fresh) == 1 and not fresh[0].intent.metadata else None
+    if alone and connection.dialect.name == "postgresql":  # only it can
+        state = {_OF_DELIVERY + name: value for name, value in alone.delivery_row().items()}
+        recipients = _as_document(alone.recipient_rows())
+        connection.execute(_ADD_ONE, alone.row() | state | recipients)
         _insert_the_rest(connection, keyed)
     else:
         for start in range(0, len(fresh), _TOGETHER):
@@ -160,6 +166,7 @@ def _insert_the_rest(connection: sa.Connection, messages: Sequence[NewMessage]) 
     for one_by_one, given, rows in (
         (_ADD_DELIVERIES, _ADD_GIVEN_DELIVERIES, [message.delivery_row() for message in messages]),
         (_ADD_RECIPIENTS, _ADD_GIVEN_RECIPIENTS, _recipient_rows(messages)),
+        (_ADD_METADATA, _ADD_GIVEN_METADATA, _metadata_rows(messages)),
     ):
         if not rows:
             continue
@@ -171,6 +178,10 @@ def _insert_the_rest(connection: sa.Connection, messages: Sequence[NewMessage]) 
 
 def _recipient_rows(messages: Iterable[NewMessage]) -> list[dict[str, Any]]:
     return [row for message in messages for row in message.recipient_rows()]
+
+
+def _metadata_rows(messages: Iterable[NewMessage]) -> list[dict[str, Any]]:
+    return [row for message in messages for row in message.metadata_rows()]
 
 
 def _as_document(rows: Iterable[dict[str, Any]]) -> dict[str, str]:

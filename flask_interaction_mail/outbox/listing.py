@@ -14,15 +14,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import islice
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
-from ..storage.tables import DELIVERY, MESSAGE, OUTBOX, RECIPIENT
+from ..storage.tables import DELIVERY, MESSAGE, OUTBOX
 from ..values import RecipientVerdict, Status
-from .filters import Filters, Place, newer_than, older_than, place_text, to_any
+from .filters import Exact, Filters, Place, newer_than, older_than, place_text
 from .queries import LISTED
 from .recipients import recipients_of
+from .wanted import Conditions, Query
 
 PAGE = 50  # messages
 STEP = 1000  # messages of the first step
@@ -30,12 +31,9 @@ SECONDS = 0.15  # that a search for a word may take, as far as its steps can be 
 SECONDS_OF_KIND = 0.02  # the same if only kind or reason have to be compared
 MOST: Final = 10_000  # messages that are counted; of more is only known that there are more
 _NEWER: Final = 99
-_FEW: Final = 1000  # messages to one address, up to which a query names each by its id
 _FIRST: Final = uuid.UUID(int=0)
 _NEWEST_FIRST: Final = (DELIVERY.c.created_at.desc(), DELIVERY.c.id.desc())
 _CHOSEN: Final = (MESSAGE.c.id, DELIVERY.c.created_at)  # what a place in the list is made of
-Conditions = Sequence[sa.ColumnElement[bool]]
-Exact = Literal["", "address", "message_id"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,8 +48,8 @@ class Line:
 class Found:
     """Rows of the list, newest first; ``older`` is the place of the next page, or "".
 
-    ``searched_to`` (naive UTC) is set if time was up before the page was full. ``exact`` is set
-    if the filter was one whole address, or one Message-ID.
+    ``searched_to`` (naive UTC) is set if time was up before the page was full. ``exact`` says
+    whether the filter was one whole address, one Message-ID, or a name and value of metadata.
     """
 
     rows: Sequence[Any]
@@ -83,46 +81,29 @@ class Total(NamedTuple):
     more: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Query:
-    """A filter in parts: statuses, what else an index serves, and what has to scan.
+def _rows(connection: sa.Connection, query: Query, within: Conditions, limit: int) -> Sequence[Any]:
+    """The newest rows that match, among those ``within``."""
+    matching = sa.select(*query.columns).select_from(OUTBOX).where(*query.sifting, *within)
+    newest = matching.order_by(*_NEWEST_FIRST).limit(limit)
+    found = [connection.execute(newest.where(*branch)).all() for branch in query.branches]
+    return found[0] if len(found) == 1 else _merged(found, limit)
 
-    ``named`` says that the messages are few, and each is named by its id. See ``Filters``.
-    """
 
-    columns: Sequence[Any]
-    statuses: Sequence[Status] | None
-    narrowing: Conditions
-    sifting: Conditions
-    named: bool = False
-
-    @property
-    def branches(self) -> list[Conditions]:
-        """What narrows: for each status by itself, so that the index gives them in order."""
-        if self.statuses is None:
-            return [self.narrowing]
-        return [[DELIVERY.c.status == status, *self.narrowing] for status in self.statuses]
-
-    def rows(self, connection: sa.Connection, within: Conditions, limit: int) -> Sequence[Any]:
-        """The newest rows that match, among those ``within``."""
-        matching = sa.select(*self.columns).select_from(OUTBOX).where(*self.sifting, *within)
-        newest = matching.order_by(*_NEWEST_FIRST).limit(limit)
-        found = [connection.execute(newest.where(*branch)).all() for branch in self.branches]
-        return found[0] if len(found) == 1 else _merged(found, limit)
-
-    def end_of_step(self, connection: sa.Connection, behind: Conditions, step: int) -> Any:
-        """When the last of the next ``step`` messages was created; None if fewer are left."""
-        ends = (
-            connection.scalar(
-                sa.select(DELIVERY.c.created_at)
-                .where(*branch, *behind)
-                .order_by(DELIVERY.c.created_at.desc())
-                .offset(step)
-                .limit(1)
-            )
-            for branch in self.branches
+def _end_of_step(
+    connection: sa.Connection, query: Query, behind: Conditions, step: int
+) -> datetime | None:
+    """When the last of the next ``step`` messages was created; None if fewer are left."""
+    ends = (
+        connection.scalar(
+            sa.select(DELIVERY.c.created_at)
+            .where(*branch, *behind)
+            .order_by(DELIVERY.c.created_at.desc())
+            .offset(step)
+            .limit(1)
         )
-        return max((end for end in ends if end is not None), default=None)
+        for branch in query.branches
+    )
+    return max((end for end in ends if end is not None), default=None)
 
 
 def _merged(found: Iterable[Sequence[Any]], limit: int) -> list[Any]:
@@ -160,7 +141,7 @@ def search(
     if query.sifting:
         rows, reached = _scan(connection, query, filters.place, size + 1, seconds)
     else:
-        rows, reached = query.rows(connection, _behind(filters.place), size + 1), None
+        rows, reached = _rows(connection, query, _behind(filters.place), size + 1), None
     shown, full = rows[:size], len(rows) > size
     end = (shown[-1].created_at, shown[-1].id) if full else reached
     return Found(
@@ -179,7 +160,7 @@ def counts(connection: sa.Connection, filters: Filters) -> Mapping[Status, int] 
     query, _ = _query(connection, replace(filters, status=""), _CHOSEN)
     if query.sifting or filters.reason:
         return None
-    if query.named:
+    if query.ids is not None:
         each = sa.select(DELIVERY.c.status, sa.func.count()).group_by(DELIVERY.c.status)
         named = {row[0]: row[1] for row in connection.execute(each.where(*query.narrowing))}
         return {status: named.get(status, 0) for status in Status}
@@ -203,7 +184,7 @@ def newer(connection: sa.Connection, filters: Filters, place: Place) -> int:
     query, _ = _query(connection, filters, _CHOSEN)
     if query.sifting:
         return 0
-    return len(query.rows(connection, [newer_than(place)], _NEWER))
+    return len(_rows(connection, query, [newer_than(place)], _NEWER))
 
 
 def rows_of(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> Sequence[Any]:
@@ -215,59 +196,26 @@ def rows_of(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> Sequence[Any
 
 def _query(
     connection: sa.Connection, filters: Filters, columns: Sequence[Any]
-) -> tuple[_Query, Exact]:
-    query = _Query(
-        columns=columns,
-        statuses=filters.statuses,
-        narrowing=filters.narrowing(),
-        sifting=filters.sifting(),
-    )
-    rest = filters.comparing()
-    if ids := _with_message_id(connection, filters.message_id):
-        return _of(query, ids, rest), "message_id"
-    found = _to_address(connection, filters.addresses)
-    if not found:
-        return query, ""
-    if len(found) <= _FEW:
-        return _of(query, found, rest), "address"
-    # Messages to this address are so frequent that a scan finds some soon.
-    to_it = to_any(RECIPIENT.c.address.in_(filters.addresses))
-    return replace(query, sifting=[to_it, *rest]), "address"
-
-
-def _of(query: _Query, ids: Sequence[uuid.UUID], rest: Conditions) -> _Query:
-    narrowing = [*query.narrowing, DELIVERY.c.id.in_(ids)]
-    if rest:  # of so few it takes no scan
-        of_message = sa.select(MESSAGE.c.id).where(MESSAGE.c.id == DELIVERY.c.id, *rest)
-        narrowing.append(of_message.correlate(DELIVERY).exists())
-    return replace(query, narrowing=narrowing, sifting=(), named=True)
-
-
-def _with_message_id(connection: sa.Connection, message_id: str | None) -> list[uuid.UUID]:
-    if message_id is None:
-        return []
-    bearing_it = sa.select(MESSAGE.c.id).where(MESSAGE.c.message_id == message_id)
-    return list(connection.scalars(bearing_it.limit(_FEW)))
-
-
-def _to_address(connection: sa.Connection, addresses: Sequence[str]) -> list[uuid.UUID]:
-    if not addresses:
-        return []
-    to_it = sa.select(RECIPIENT.c.message_id).where(RECIPIENT.c.address.in_(addresses))
-    return list(dict.fromkeys(connection.scalars(to_it.limit(_FEW + 1))))
+) -> tuple[Query, Exact]:
+    *exactly, (_, as_text) = filters.alternatives
+    for exact, wanted in exactly:
+        query = wanted.query(connection, columns)
+        if query.ids is None or query.ids:
+            return query, exact
+    return as_text.query(connection, columns), ""
 
 
 def _scan(
-    connection: sa.Connection, query: _Query, place: Place | None, limit: int, seconds: float
+    connection: sa.Connection, query: Query, place: Place | None, limit: int, seconds: float
 ) -> tuple[list[Any], Place | None]:
     """Up to ``limit`` rows, and the place where the scan stopped; None if it was complete."""
     until, step, rows = time.monotonic() + seconds, STEP, list[Any]()
     while True:
         began = time.monotonic()
         behind = _behind(place)
-        end = query.end_of_step(connection, behind, step)
+        end = _end_of_step(connection, query, behind, step)
         within = behind if end is None else [*behind, DELIVERY.c.created_at >= end]
-        rows += query.rows(connection, within, limit - len(rows))
+        rows += _rows(connection, query, within, limit - len(rows))
         if end is None or len(rows) >= limit:
             return rows, None
         place, now = (end, _FIRST), time.monotonic()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -19,8 +19,8 @@ from ..language import mark
 from ..messages.intent import PURGED
 from ..messages.message import earlier
 from ..messages.route import RouteStep
-from ..storage.tables import DELIVERY, MESSAGE, OUTBOX, RECIPIENT
-from ..values import Notification, Reason, RecipientVerdict, Status
+from ..storage.tables import DELIVERY, MESSAGE, METADATA, OUTBOX, RECIPIENT
+from ..values import Notification, Priority, Reason, RecipientVerdict, Status
 from .in_digest import IN_DIGEST, PARTLY_IN_DIGEST
 from .recipients import recipients_of
 from .transitions import CANCELLED, RELEASED
@@ -60,15 +60,31 @@ def load(connection: sa.Connection, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID,
             columns.subject,
             columns.route,
             columns.created_at,
+            DELIVERY.c.priority,
         )
         .select_from(OUTBOX)
         .where(columns.id.in_(wanted))
     ).all()
-    recipients = recipients_of(connection, wanted)
-    return {row.id: _snapshot(row, recipients.get(row.id, ())) for row in rows}
+    recipients, metadata = recipients_of(connection, wanted), metadata_of(connection, wanted)
+    return {
+        row.id: _snapshot(row, recipients.get(row.id, ()), metadata.get(row.id, {})) for row in rows
+    }
 
 
-def _snapshot(row: Any, recipients: tuple[RecipientVerdict, ...]) -> Notification:
+def metadata_of(
+    connection: sa.Connection, ids: Sequence[uuid.UUID]
+) -> dict[uuid.UUID, dict[str, str]]:
+    """The names and values that hosts gave the messages ``ids``, of those that have any."""
+    found: dict[uuid.UUID, dict[str, str]] = {}
+    rows = sa.select(*METADATA.c).where(METADATA.c.message_id.in_(ids)).order_by(METADATA.c.name)
+    for id, name, value in connection.execute(rows):
+        found.setdefault(id, {})[name] = value
+    return found
+
+
+def _snapshot(
+    row: Any, recipients: tuple[RecipientVerdict, ...], metadata: Mapping[str, str]
+) -> Notification:
     return Notification(
         id=row.id,
         message_id=row.message_id,
@@ -81,6 +97,8 @@ def _snapshot(row: Any, recipients: tuple[RecipientVerdict, ...]) -> Notificatio
         route=read_route(row.route),
         created_at=clock.from_db(row.created_at),
         earlier=earlier(row.key, row.key_number),
+        priority=Priority.ranked(row.priority),
+        metadata=metadata,
     )
 
 

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from ..settings.model import MessagingSettings
 from ..settings.relay import Relay
 from ..storage.tables import DELIVERY
-from ..values import NORMAL_PRIORITY, OPEN, UNDERWAY, Status
+from ..values import OPEN, UNDERWAY, Priority, Status
 from . import breaker, presence, probes
 from .claim import Time
 from .conditions import MOST, Vitals
@@ -21,7 +21,7 @@ from .conditions import MOST, Vitals
 LATELY: Final = timedelta(hours=1)
 _OLDEST_DUE: Final = sa.select(sa.func.min(DELIVERY.c.due_at)).where(
     DELIVERY.c.status == sa.bindparam("wanted"),
-    DELIVERY.c.priority == NORMAL_PRIORITY,
+    DELIVERY.c.priority == Priority.NORMAL.rank,
     DELIVERY.c.due_at <= sa.bindparam("now"),
 )
 # Whose worker has stopped, and nobody has taken it over.

@@ -39,7 +39,7 @@ from flask_interaction_mail import (
     operations,
     send_notification,
 )
-from flask_interaction_mail.api import CURRENT_USER
+from flask_interaction_mail.api.sending import CURRENT_USER
 from flask_interaction_mail.delivery import digests as delivery_digests
 from flask_interaction_mail.delivery import notices, recorder
 from flask_interaction_mail.delivery.resolution import Resolver

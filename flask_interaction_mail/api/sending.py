@@ -1,4 +1,4 @@
-"""The calls of a host that send. All of them need an app context."""
+"""The calls of a host that send one message."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from typing import Any, Final
 from flask_mail import Message as FlaskMailMessage
 from sqlalchemy.orm import Session
 
-from . import notifications, operations
-from .errors import ContentError
-from .flask_mail import takeover
-from .messages import arguments, templates
-from .messages.attachments import AttachmentLike
-from .messages.compose import Identity, RoutingContext
-from .messages.intent import Addressees, Intent, Texts
-from .messages.message import id_of_key, new_id
-from .outbox import messages
-from .state import State, state_of
-from .storage.database import plain_session
-from .text import NAME_LIMIT, storable
-from .unit_of_work import session_events
-from .values import Kind, Notification, Party
+from .. import operations
+from ..errors import ContentError
+from ..flask_mail import takeover
+from ..messages import arguments, templates
+from ..messages.attachments import AttachmentLike
+from ..messages.compose import Identity, RoutingContext
+from ..messages.intent import Addressees, Intent, Texts
+from ..messages.message import id_of_key, new_id
+from ..outbox import messages
+from ..state import State, state_of
+from ..storage.database import plain_session
+from ..text import NAME_LIMIT, storable
+from ..unit_of_work import session_events
+from ..values import Kind, Notification, Party, Priority
+from . import notifications
 
 
 class Sender(enum.Enum):
@@ -55,6 +56,8 @@ def send_notification(
     alternatives: Mapping[str, str] | None = None,
     kind: str = Kind.NOTIFICATION,
     key: str | None = None,
+    priority: str = Priority.NORMAL,
+    metadata: Mapping[str, str] | None = None,
     send_at: datetime | None = None,
     expires_at: datetime | None = None,
     session: Session | None = None,
@@ -83,6 +86,11 @@ def send_notification(
         key: the same key gives the same notification, once; the first call's content counts. A
             key is free again when its notification was cancelled, refused, expired or suppressed
             and had not left for any recipient.
+        priority: ``"urgent"``, ``"normal"`` or ``"bulk"``: among messages that are due, urgent ones
+            leave first, and bulk ones when nothing else waits.
+        metadata: names and values of your own, which the outbox finds and the signals bring. A
+            name has up to 64 letters, digits, and ``_ . -``, a value up to 255 characters; up to
+            20 of them.
         send_at, expires_at: aware datetimes, from 1970 to a hundred years from now; not before,
             and given up after. ``send_at`` is the message's Date.
 
@@ -129,6 +137,8 @@ def send_notification(
         headers=arguments.headers(headers),
         attachments=arguments.attachments(attachments),
         alternatives=arguments.alternatives(alternatives),
+        priority=arguments.priority(priority),
+        metadata=arguments.metadata(metadata),
     )
     identity = _identity(key, number, intent.user, arguments.span(send_at, expires_at))
     composed = operations.compose_in(state, intent, identity, routing)
@@ -141,7 +151,7 @@ def send_flask_mail(mail_message: FlaskMailMessage) -> None:
     Raises:
         InteractionMailError: it cannot be sent; the text says why.
     """
-    from .flask_mail import bridge  # late: for hosts that send with Flask-Mail
+    from ..flask_mail import bridge  # late: for hosts that send with Flask-Mail
 
     state = state_of()
     session = state.db.session()
@@ -197,7 +207,7 @@ def _given(subject: str | None, text: str | None, html: str | None) -> Texts:
     if subject is None or (text is None and html is None):
         raise ContentError("a notification needs a subject, and text= or html= or template=")
     if text is None and html is not None:
-        from .messages import plain_text  # late: most messages bring their text
+        from ..messages import plain_text  # late: most messages bring their text
 
         text = plain_text.from_html(html)
     return Texts(subject=arguments.subject(subject), text=text, html=html)

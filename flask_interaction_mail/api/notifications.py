@@ -1,7 +1,4 @@
-"""Look up and cancel notifications, also those that wait for the commit of ``db.session``.
-
-All functions need an app context.
-"""
+"""Look up and cancel notifications, also those that wait for the commit of ``db.session``."""
 
 from __future__ import annotations
 
@@ -13,16 +10,16 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from . import clock, operations
-from .errors import ContentError
-from .messages import arguments
-from .outbox import keys, messages
-from .state import State, state_of
-from .storage.write_conflicts import change_or_skip
-from .unit_of_work import session_events
-from .unit_of_work.pending_work import CancelMessages, StoreMessage
-from .unit_of_work.session_events import pending_messages, pending_notification
-from .values import Notification, Reason
+from .. import clock, operations
+from ..errors import ContentError
+from ..messages import arguments
+from ..outbox import keys, messages
+from ..state import State, state_of
+from ..storage.write_conflicts import change_or_skip
+from ..unit_of_work import session_events
+from ..unit_of_work.pending_work import CancelMessages, StoreMessage
+from ..unit_of_work.session_events import pending_messages, pending_notification
+from ..values import Notification, Reason
 
 
 def get_notification(

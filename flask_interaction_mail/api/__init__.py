@@ -1,0 +1,1 @@
+"""The calls of a host: send, look up, cancel. All of them need an app context."""
