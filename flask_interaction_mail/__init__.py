@@ -10,7 +10,9 @@ has imported this module before pytest.
 
 from __future__ import annotations
 
+from .api.mailing import Sent, send_each
 from .api.notifications import cancel_notification, get_notification
+from .api.outbox import Outbox, OutboxFilter
 from .api.sending import CURRENT_USER, Sender, send_notification
 from .directory import Directory
 from .errors import (
@@ -22,9 +24,11 @@ from .errors import (
     MessagingNotConfigured,
     NoRecipient,
     SecretUnreadable,
+    SentAgain,
     SessionOver,
     SettingsConflict,
     SettingsError,
+    StillWaiting,
     TablesMissing,
     TemplateMissing,
     TransportError,
@@ -92,6 +96,8 @@ __all__ = [
     "NoRecipient",
     "Notification",
     "OnAmbiguous",
+    "Outbox",
+    "OutboxFilter",
     "Party",
     "Priority",
     "Reason",
@@ -105,12 +111,15 @@ __all__ = [
     "Secret",
     "SecretUnreadable",
     "Sender",
+    "Sent",
+    "SentAgain",
     "SessionOver",
     "SettingsConflict",
     "SettingsError",
     "SignIn",
     "Stage",
     "Status",
+    "StillWaiting",
     "TablesMissing",
     "TemplateMissing",
     "TransportError",
@@ -127,6 +136,7 @@ __all__ = [
     "notification_queued",
     "notification_sent",
     "request_merge",
+    "send_each",
     "send_notification",
     "settings_changed",
 ]

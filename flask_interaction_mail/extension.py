@@ -14,6 +14,7 @@ from flask import Blueprint, Flask
 from flask_sqlalchemy import SQLAlchemy
 
 from . import cli
+from .api.outbox import Outbox
 from .api.sending import send_flask_mail
 from .config import Config, DeliveryMode, Migrations, TransportKind, parse
 from .directory import Directory, People
@@ -144,6 +145,11 @@ class InteractionMail:
                 "InteractionMail.init_app"
             )
         return found
+
+    @property
+    def outbox(self) -> Outbox:
+        """The outbox of the current app: find, count, resend, cancel and release messages."""
+        return Outbox()
 
     @contextmanager
     def record(self, app: Flask | None = None) -> Iterator[Recording]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -39,6 +40,7 @@ _QUOTED = 80  # characters of a wrong text that an error quotes
 _PARSED = 1000  # characters at most of a "Name <address>"
 # Valid as it is; the validator takes a hundred times as long to say so.
 _PLAIN_LOCAL = re.compile(r"[A-Za-z0-9_]+(?:[.-][A-Za-z0-9_]+)*")
+_WHOLE = re.compile(r"[^\s@<>\"]+@[^\s@<>\"]+")
 _CONTROL = mark("It has a line break or another control character.")
 _NAMED = re.compile(r'(?P<name>"(?:[^"\\]|\\.)*" *|[^"<>@,;:()\[\]\\]*)<(?P<address>[^<>]*)>')
 _TWICE = re.compile(
@@ -165,6 +167,17 @@ def clean_email(raw: str, *, own_domains: tuple[str, ...] = ()) -> str:
 
 
 @lru_cache(maxsize=8192)
+def spellings(address: str) -> tuple[str, ...]:
+    """How a whole address can have been stored; () if it is something else."""
+    if not _WHOLE.fullmatch(address):
+        return ()
+    local, _, domain = address.rpartition("@")
+    found = {address, address.lower(), f"{local}@{domain.lower()}"}
+    with suppress(AddressError):  # what is not right can still have been stored
+        found.add(clean_email(address, own_domains=(clean_domain(domain),)))
+    return tuple(sorted(found))
+
+
 def complete(email: str, *, company_domain: str | None, own_domains: tuple[str, ...] = ()) -> str:
     """The full address of ``email`` (R9 to R12); a short one gets the company domain.
 

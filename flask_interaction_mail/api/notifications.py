@@ -103,7 +103,7 @@ class _Wanted(NamedTuple):
         if sum(argument is not None for argument in (bare, id, key)) != 1:
             raise TypeError(f"{function}() takes an id, or id=, or key=: give one of them")
         if id is not None or isinstance(bare, uuid.UUID):
-            return cls(id=_uuid(bare or id))
+            return cls(id=id_of(bare or id))
         if key is not None:
             return cls(key=arguments.key(key))
         if not isinstance(bare, str):
@@ -122,7 +122,8 @@ class _Wanted(NamedTuple):
         return found or ([] if self.id is None else [self.id])
 
 
-def _uuid(given: object) -> uuid.UUID:
+def id_of(given: object) -> uuid.UUID:
+    """The id that ``given`` is; raises ContentError."""
     found = given if isinstance(given, uuid.UUID) else _uuid_or_none(str(given))
     if found is None:
         raise ContentError(

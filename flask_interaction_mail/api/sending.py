@@ -124,7 +124,7 @@ def send_notification(
     )
     routing = operations.routing_context(state, settings, ())
     if template is None:
-        texts = _given(subject, text, html)
+        texts = given_texts(subject, text, html)
     elif text is None and html is None:
         texts, routing = _rendered(state, whom, routing, subject, template, context)
     else:
@@ -133,7 +133,7 @@ def send_notification(
         Intent.of(texts, whom),
         reply_to=arguments.parties("reply_to", reply_to),
         user=state.people.current_user() if sender is CURRENT_USER else None,
-        sender=_named(sender),
+        sender=named_sender(sender),
         headers=arguments.headers(headers),
         attachments=arguments.attachments(attachments),
         alternatives=arguments.alternatives(alternatives),
@@ -202,7 +202,8 @@ def actor_of(party: Party | None) -> str | None:
     return storable(named)[:NAME_LIMIT]
 
 
-def _given(subject: str | None, text: str | None, html: str | None) -> Texts:
+def given_texts(subject: str | None, text: str | None, html: str | None) -> Texts:
+    """What a caller wrote without a template; raises ContentError or HeaderError."""
     text, html = arguments.text("text", text), arguments.text("html", html)
     if subject is None or (text is None and html is None):
         raise ContentError("a notification needs a subject, and text= or html= or template=")
@@ -230,7 +231,8 @@ def _rendered(
     return replace(texts, subject=own), routing
 
 
-def _named(sender: Party | str | Sender | None) -> Party | None:
+def named_sender(sender: Party | str | Sender | None) -> Party | None:
+    """The sender that host code named, if any; raises AddressError or ArgumentError."""
     if sender is None or isinstance(sender, Sender):
         return None
     return arguments.party("sender", sender, "a Party, an address or None")

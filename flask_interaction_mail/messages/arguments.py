@@ -234,7 +234,7 @@ def span(send_at: object, expires_at: object) -> tuple[datetime | None, datetime
         ContentError: one has no time zone, or is not between 1970 and a hundred years from now,
             or the message would expire before it may leave.
     """
-    begin, end = _instant("send_at", send_at), _instant("expires_at", expires_at)
+    begin, end = instant("send_at", send_at), instant("expires_at", expires_at)
     if begin is not None and end is not None and end <= begin:
         raise ContentError(
             f"expires_at must come after send_at: {expires_at} is not after {send_at}."
@@ -242,7 +242,8 @@ def span(send_at: object, expires_at: object) -> tuple[datetime | None, datetime
     return begin, end
 
 
-def _instant(argument: str, given: object) -> datetime | None:
+def instant(argument: str, given: object) -> datetime | None:
+    """A moment in naive UTC, None for None; raises what ``span`` raises."""
     if given is None:
         return None
     wanted = "an aware datetime such as datetime.now(timezone.utc)"

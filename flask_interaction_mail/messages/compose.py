@@ -40,6 +40,7 @@ class RoutingContext(NamedTuple):
     candidates: Sequence[tuple[str, Sequence[Party]]] = ()
     suppressed: bool = False  # MAIL_SUPPRESS_SEND
     routing: Routing | None = None  # the route for which the texts were written
+    sender: SenderHeaders | None = None  # chosen once for many messages by the same sender
     translations: tuple[str, ...] = ()  # folders with catalogues of the host
 
 
@@ -107,7 +108,7 @@ def compose_message(intent: Intent, identity: Identity, context: RoutingContext)
     if not settings.configured:
         raise MessagingNotConfigured(not_configured_text(settings))
     routing = context.routing or route(intent, context)
-    sender = _sender(intent, context)
+    sender = context.sender or sender_of(intent, context)
     cc, bcc = _copies(intent.cc, settings), _copies(intent.bcc, settings)
     message_id = identity.message_id or mime.make_message_id(
         identity.id, addresses.domain_of(sender.envelope_sender)
@@ -225,7 +226,8 @@ _REASONS: dict[type[Exception], Reason] = {
 }
 
 
-def _sender(intent: Intent, context: RoutingContext) -> SenderHeaders:
+def sender_of(intent: Intent, context: RoutingContext) -> SenderHeaders:
+    """Whom ``intent`` is from; raises AddressError."""
     settings = context.settings
     reply_to = _copies(intent.reply_to, settings)
     if intent.source == "flask_mail":

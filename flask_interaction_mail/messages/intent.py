@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple
 from ..language import mark
 from ..values import Party, Priority, Role
 
+MAILING: Final = "mailing"  # the source of what goes to many people, one message each
 PURGED: Final = "{}"  # the stored intent of a message whose body has been purged
 
 

@@ -13,7 +13,6 @@ from typing import Any, Final, Literal
 import sqlalchemy as sa
 
 from .. import addresses, clock
-from ..errors import AddressError
 from ..storage.tables import DELIVERY
 from ..values import UNDERWAY, Reason, Status
 from .wanted import Wanted
@@ -26,7 +25,6 @@ _STATUSES: Final[Mapping[str, tuple[Status, ...]]] = {
     **{status.value: (status,) for status in Status},
 }
 _REASONS: Final = frozenset(reason.value for reason in Reason)
-_WHOLE: Final = re.compile(r"[^\s@<>\"]+@[^\s@<>\"]+")
 _MESSAGE_ID: Final = re.compile(r"(<)?([^\s<>]+@[^\s<>]+)(?(1)>)")
 Place = tuple[datetime, uuid.UUID]
 Exact = Literal["", "address", "message_id", "metadata"]
@@ -94,13 +92,7 @@ class Filters:
     @property
     def addresses(self) -> tuple[str, ...]:
         """The spellings of the whole address that is searched for; () if it is something else."""
-        if self.anywhere or not _WHOLE.fullmatch(self.q):
-            return ()
-        local, _, domain = self.q.rpartition("@")
-        found = {self.q, self.q.lower(), f"{local}@{domain.lower()}"}
-        with suppress(AddressError):  # what is not right can still have been stored
-            found.add(addresses.clean_email(self.q, own_domains=(addresses.clean_domain(domain),)))
-        return tuple(sorted(found))
+        return () if self.anywhere else addresses.spellings(self.q)
 
     @property
     def message_id(self) -> str | None:

@@ -51,7 +51,9 @@ _ADD_GIVEN_MESSAGES: Final = sa.insert(MESSAGE).from_select(  # on PostgreSQL
 )
 _TOGETHER: Final = 200  # messages in one document
 _FEW_BYTES: Final = 4_000_000  # of content and intents in one document
-_ORIGINS: Final = sa.select(MESSAGE.c.origin).where(MESSAGE.c.id.in_(sa.bindparam("ids")))
+_ORIGINS: Final = sa.select(MESSAGE.c.id, MESSAGE.c.origin).where(
+    MESSAGE.c.id.in_(sa.bindparam("ids"))
+)
 _ADD_METADATA: Final = sa.insert(METADATA)
 _ADD_GIVEN_METADATA: Final = sa.insert(METADATA).from_select(
     [column.key for column in METADATA.c], sa.select(json_table(*METADATA.c))
@@ -201,8 +203,9 @@ def _insert_keyed(connection: sa.Connection, messages: list[NewMessage]) -> list
 def _add_keyed(connection: sa.Connection, ordered: Sequence[NewMessage]) -> list[NewMessage]:
     connection.execute(_insert_unless_taken(connection.dialect.name), _rows(connection, ordered))
     # rowcount is -1 on psycopg and RETURNING is not in MySQL, so the row says who wrote it.
-    winners = set(connection.scalars(_ORIGINS, {"ids": [message.id for message in ordered]}))
-    return [message for message in ordered if message.origin in winners]
+    rows = connection.execute(_ORIGINS, {"ids": [message.id for message in ordered]})
+    winners = {(row.id, row.origin) for row in rows}
+    return [message for message in ordered if (message.id, message.origin) in winners]
 
 
 def _add_if_free(connection: sa.Connection, message: NewMessage) -> bool:

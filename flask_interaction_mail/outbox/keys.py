@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -25,7 +25,7 @@ _LEFT: Final = sa.or_(
     sa.exists().where(RECIPIENT.c.message_id == MESSAGE.c.id, RECIPIENT.c.status == Status.SENT),
     sa.exists().where(ATTEMPT.c.message_id == MESSAGE.c.id, ATTEMPT.c.result == Result.AMBIGUOUS),
 )
-_OF_KEY: Final = (
+_OF_KEYS: Final = (
     sa.select(
         MESSAGE.c.id,
         MESSAGE.c.key,
@@ -33,7 +33,7 @@ _OF_KEY: Final = (
         sa.or_(DELIVERY.c.status.not_in(_OVER), _LEFT).label("counts"),
     )
     .select_from(OUTBOX)
-    .where(MESSAGE.c.key == sa.bindparam("key"))
+    .where(MESSAGE.c.key.in_(sa.bindparam("keys", expanding=True)))
     .order_by(MESSAGE.c.key_number.desc())
 )
 
@@ -52,8 +52,19 @@ class Use(NamedTuple):
 
 def use_of(connection: sa.Connection, key: str) -> Use:
     """The messages that are stored with ``key``."""
-    # MariaDB finds keys that differ only in case or accents as well.
-    rows = [row for row in connection.execute(_OF_KEY, {"key": key}) if row.key == key]
+    return uses_of(connection, [key])[key]
+
+
+def uses_of(connection: sa.Connection, keys: Sequence[str]) -> dict[str, Use]:
+    """The messages that are stored with each of ``keys``."""
+    found: dict[str, list[sa.Row[Any]]] = {key: [] for key in keys}
+    for row in connection.execute(_OF_KEYS, {"keys": keys}) if keys else ():
+        if row.key in found:  # MariaDB finds others that differ in case or accents alone
+            found[row.key].append(row)
+    return {key: _use(rows) for key, rows in found.items()}
+
+
+def _use(rows: Sequence[sa.Row[Any]]) -> Use:
     return Use(
         ids=[row.id for row in rows],
         taken_by=next((row.id for row in rows if row.counts), None),

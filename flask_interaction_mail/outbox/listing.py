@@ -23,12 +23,13 @@ from ..values import RecipientVerdict, Status
 from .filters import Exact, Filters, Place, newer_than, older_than, place_text
 from .queries import LISTED
 from .recipients import recipients_of
-from .wanted import Conditions, Query
+from .wanted import Conditions, Query, Wanted
 
 PAGE = 50  # messages
 STEP = 1000  # messages of the first step
 SECONDS = 0.15  # that a search for a word may take, as far as its steps can be foreseen
 SECONDS_OF_KIND = 0.02  # the same if only kind or reason have to be compared
+_AN_HOUR: Final = 3600.0  # s
 MOST: Final = 10_000  # messages that are counted; of more is only known that there are more
 _NEWER: Final = 99
 _FIRST: Final = uuid.UUID(int=0)
@@ -150,6 +151,19 @@ def search(
         searched_to=None if full or reached is None else reached[0],
         exact=exact,
     )
+
+
+def ids_of(
+    connection: sa.Connection, wanted: Wanted, place: Place | None, size: int
+) -> tuple[list[uuid.UUID], Place | None]:
+    """Up to ``size`` messages behind ``place``, newest first, and the place of what follows.
+
+    It takes as long as it takes.
+    """
+    query = wanted.query(connection, _CHOSEN)
+    rows, _ = _scan(connection, query, place, size, _AN_HOUR)
+    last = (rows[-1].created_at, rows[-1].id) if len(rows) == size else None
+    return [row.id for row in rows], last
 
 
 def counts(connection: sa.Connection, filters: Filters) -> Mapping[Status, int] | None:

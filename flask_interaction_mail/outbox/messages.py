@@ -44,6 +44,28 @@ def has_message_id(connection: sa.Connection, message_id: str) -> bool:
     return connection.scalar(found) is not None
 
 
+def of_origin(
+    connection: sa.Connection, origin: uuid.UUID, behind: tuple[datetime, uuid.UUID]
+) -> list[tuple[datetime, uuid.UUID]]:
+    """The next 1,000 messages that the call ``origin`` stored: when they were made, and their ids.
+
+    They come in that order, ``behind`` such a place. Instants are naive UTC.
+    """
+    at, id = behind
+    rows = connection.execute(
+        sa.select(DELIVERY.c.created_at, DELIVERY.c.id)
+        .select_from(OUTBOX)
+        .where(
+            MESSAGE.c.origin == origin,
+            DELIVERY.c.created_at >= at,
+            sa.or_(DELIVERY.c.created_at > at, DELIVERY.c.id > id),
+        )
+        .order_by(DELIVERY.c.created_at, DELIVERY.c.id)
+        .limit(1000)
+    )
+    return [(row.created_at, row.id) for row in rows]
+
+
 def load(connection: sa.Connection, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Notification]:
     """Snapshots of the messages with these ids, as far as they exist."""
     wanted = list(ids)

@@ -100,22 +100,6 @@ class Details:
         return self.row.status in ENDED and not self.row.partly_in_digest
 
 
-def newest(connection: sa.Connection, limit: int, *, statuses: Sequence[str] = ()) -> Sequence[Any]:
-    """The newest messages, those of ``statuses`` alone if there are any."""
-    query = sa.select(
-        MESSAGE.c.id,
-        DELIVERY.c.created_at,
-        MESSAGE.c.kind,
-        DELIVERY.c.status,
-        DELIVERY.c.reason,
-        MESSAGE.c.subject,
-    ).select_from(OUTBOX)
-    if statuses:
-        query = query.where(DELIVERY.c.status.in_(statuses))
-    newest_first = (DELIVERY.c.created_at.desc(), DELIVERY.c.id.desc())
-    return connection.execute(query.order_by(*newest_first).limit(limit)).all()
-
-
 def details(connection: sa.Connection, id: uuid.UUID) -> Details | None:
     """All about the message ``id``; None if there is none."""
     row = connection.execute(

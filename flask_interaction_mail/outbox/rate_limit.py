@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
+from ..messages.intent import MAILING
 from ..storage.json_rows import joined_update, json_table, rows_parameter
 from ..storage.tables import DELIVERY, MESSAGE, OUTBOX, RECIPIENT
 from ..values import Reason, Status
@@ -21,7 +22,7 @@ from .claimed import Claimed
 from .rates import WINDOW, By, Candidate, Neighbour, Rates, Who, above, digest_at, why
 from .transitions import HELD_FOR_RATE
 
-_RATED: Final = ("call", "merge_denied", "merge_completed")
+_RATED: Final = ("call", "merge_denied", "merge_completed", MAILING)
 _NOT_SENT: Final = (Status.SUPPRESSED, Status.CANCELLED)
 # In a minute with more messages it is cheaper to look through all that a recipient ever got than
 # through all that anybody got in that minute.
@@ -83,7 +84,7 @@ def _crowded(
 
 _BOTH = OUTBOX.join(RECIPIENT, RECIPIENT.c.message_id == DELIVERY.c.id)
 _RECENT = _crowded(RECIPIENT.c.address, _BOTH, _WINDOW)
-_ACTORS = _crowded(MESSAGE.c.actor, OUTBOX, _WINDOW)
+_ACTORS = _crowded(MESSAGE.c.actor, OUTBOX, sa.and_(_WINDOW, MESSAGE.c.source != MAILING))
 
 
 @cache
@@ -141,7 +142,8 @@ def _is_rated(new: Claimed) -> bool:
 
 
 def _candidate(new: Claimed) -> Candidate:
-    actor = () if new.actor is None else ((By.ACTOR, new.actor),)
+    # Code of the host decided whom a mailing goes to, not who started it.
+    actor = () if new.actor is None or new.source == MAILING else ((By.ACTOR, new.actor),)
     recipients = ((By.RECIPIENT, address) for address in new.envelope.recipients)
     return Candidate(new.created_at, new.id, (*recipients, *actor))
 

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
@@ -92,7 +91,7 @@ class Wanted:
     text: str = ""
     addresses: tuple[str, ...] = ()
     message_id: str | None = None
-    metadata: Mapping[str, str] = field(default=MappingProxyType({}))
+    metadata: Mapping[str, str] = field(default_factory=dict)
     since: datetime | None = None
     until: datetime | None = None
 

@@ -150,6 +150,22 @@ class Database:
             self.check_tables(connection)
             yield self.in_schema(connection)
 
+    def refuse_own_lock(self, session: Session) -> None:
+        """Make sure that a transaction of our own does not wait for that of ``session``.
+
+        Raises:
+            InteractionMailError: it has written to SQLite, and not committed.
+        """
+        if self.dialect_name != "sqlite" or isinstance(self.bind, sa.Connection):
+            return
+        connection = usable_connection(session) if session.in_transaction() else None
+        own = connection and connection.connection.dbapi_connection
+        if _in_transaction(own) or _is_taken(self.bind):
+            raise InteractionMailError(
+                "db.session has written to SQLite and not committed, so that nobody else can "
+                "write: commit it first, or roll it back."
+            )
+
     def check_tables(self, connection: sa.Connection) -> None:
         """Check, once, that all tables and columns exist.
 

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 
 from .. import clock
 from ..logs import log
+from ..messages.message import NewMessage
 from ..outbox import messages
 from ..outbox.insert import insert
 from ..storage.write_conflicts import change_or_skip
@@ -58,6 +59,23 @@ def store(items: Iterable[PendingWork]) -> None:
                 size=sum(item.work.size for item in group),
             )
             retry_queue.add(job, error)
+
+
+def store_now(owner: Owner, new: Sequence[NewMessage]) -> list[NewMessage]:
+    """Store ``new`` in a transaction of our own, and announce it; gives those that were stored.
+
+    One whose key is taken is not. The rest of this module never raises; this raises what the
+    database raises, with nothing stored.
+    """
+    with owner.database.writing() as connection:
+        stored = insert(connection, new)
+    note_stored(owner, stored)
+    for message in stored:
+        if is_heard(message.status):
+            emit(owner.app, message.snapshot())
+    if any(message.status is Status.QUEUED for message in stored):
+        wake(owner)
+    return stored
 
 
 def drop(items: Iterable[PendingWork], because: str) -> None:
