@@ -58,17 +58,6 @@ class Sent:
             yield from (id for _, id in found)
             place = found[-1]
 
-    def plus(self, stored: Sequence[NewMessage], known: int) -> Sent:
-        """The numbers with a batch more."""
-        statuses = [message.status for message in stored]
-        return replace(
-            self,
-            queued=self.queued + statuses.count(Status.QUEUED),
-            known=self.known + known,
-            suppressed=self.suppressed + statuses.count(Status.SUPPRESSED),
-            failed=self.failed + statuses.count(Status.FAILED),
-        )
-
 
 def send_each(
     parties: Iterable[Party],
@@ -144,7 +133,7 @@ def send_each(
             metadata=arguments.metadata(metadata),
         ),
     )
-    if not isinstance(batch, int) or not 1 <= batch <= _LARGEST_BATCH:
+    if not 1 <= batch <= _LARGEST_BATCH:
         raise ContentError(f"batch takes a number from 1 to {_LARGEST_BATCH}, not {batch!r:.80}.")
     if isinstance(parties, Party | str | Mapping):
         raise arguments.wrong("parties", "a sequence of parties", parties)
@@ -152,10 +141,22 @@ def send_each(
     while people := [arguments.party("parties", given) for given in islice(left, batch)]:
         state.database.refuse_own_lock(state.db.session())
         stored = store_now(state, mailing.messages(people))
-        sent = sent.plus(stored, known=len(people) - len(stored))
+        sent = _with(sent, stored, known=len(people) - len(stored))
         if progress is not None:
             progress(sent)
     return sent
+
+
+def _with(sent: Sent, stored: Sequence[NewMessage], *, known: int) -> Sent:
+    """``sent`` with a batch more."""
+    statuses = [message.status for message in stored]
+    return replace(
+        sent,
+        queued=sent.queued + statuses.count(Status.QUEUED),
+        known=sent.known + known,
+        suppressed=sent.suppressed + statuses.count(Status.SUPPRESSED),
+        failed=sent.failed + statuses.count(Status.FAILED),
+    )
 
 
 def _informing(kind: str) -> str:

@@ -6,17 +6,19 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Final, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Final, TypedDict, TypeVar, Unpack
 
 from .. import addresses, operations
 from ..errors import AddressError, ContentError, SentAgain
 from ..messages import arguments
-from ..outbox import listing, messages
-from ..outbox.wanted import Wanted
+from ..outbox import messages
 from ..state import State, state_of
 from ..text import resolved
 from ..values import Notification, Reason, Status
 from .notifications import cancel_notification, id_of
+
+if TYPE_CHECKING:  # loaded with the first search
+    from ..outbox.wanted import Wanted
 
 Word = TypeVar("Word", bound=StrEnum)
 
@@ -31,7 +33,8 @@ class OutboxFilter(TypedDict, total=False):
     - ``to``: the whole address of a recipient.
     - ``text``: is in the subject, or in a recipient's name or address, whatever its case.
     - ``message_id``: with or without the angle brackets.
-    - ``metadata``: names and values, all of which the message has.
+    - ``metadata``: names and values, all of which the message has. MariaDB compares values by its
+      collation, which usually ignores case.
     - ``since``, ``until``: when it was queued, as aware datetimes; ``until`` is not included.
     """
 
@@ -121,6 +124,8 @@ def _state_to_write() -> State:
 
 
 def _found(wanted: Wanted, limit: int | None) -> Iterator[Notification]:
+    from ..outbox import listing  # late: most processes never look
+
     database, place, left = state_of().database, None, limit
     while left is None or left > 0:
         size = _TOGETHER if left is None else min(left, _TOGETHER)
@@ -134,6 +139,8 @@ def _found(wanted: Wanted, limit: int | None) -> Iterator[Notification]:
 
 
 def _wanted(given: OutboxFilter) -> Wanted:
+    from ..outbox.wanted import Wanted  # late: most processes never look
+
     unknown = given.keys() - OutboxFilter.__annotations__.keys()
     if unknown:
         raise TypeError(

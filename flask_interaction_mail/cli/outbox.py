@@ -240,7 +240,7 @@ def release(ids: Sequence[uuid.UUID], as_json: bool) -> None:
             raise InteractionMailError(
                 f"{id} is not held, is in a digest that is on its way, or has no content to send."
             )
-        return _Done(f"{id} is released.", {"status": Status.QUEUED})
+        return _Done(f"{id} is released.", {"released": True})
 
     _each(ids, one, as_json=as_json)
 
@@ -257,7 +257,7 @@ def cancel(ids: Sequence[uuid.UUID], as_json: bool) -> None:
                 f"{id} does not wait any more, is in a digest that is on its way, "
                 "or there is no such message."
             )
-        return _Done(f"{id} is cancelled.", {"status": Status.CANCELLED})
+        return _Done(f"{id} is cancelled.", {"cancelled": True})
 
     _each(ids, one, as_json=as_json)
 

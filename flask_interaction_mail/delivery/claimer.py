@@ -20,6 +20,7 @@ from ..outbox.claimed import ANY, LARGE, SMALL, Claimed, Sizes
 from ..outbox.fenced import by_index
 from ..settings.model import MessagingSettings, OnAmbiguous
 from ..settings.relay import Relay
+from ..values import Priority
 from .ports import DispatcherPorts
 
 GLANCE: Final = 0.25  # s between two looks at what may have changed, while there is work
@@ -66,6 +67,7 @@ class Claimer:
         self._time = clock
         self._looked_at = -math.inf
         self._only_fresh = False  # as of the last look
+        self._priorities: Sequence[Priority] = ()  # of what was due then
         self._underway: Future[list[Claimed]] | None = None
         self._to_announce: list[uuid.UUID] = []  # messages that were held or released
 
@@ -139,6 +141,7 @@ class Claimer:
                 free=request.free,
                 hold=self._settings.on_ambiguous is OnAmbiguous.HOLD,
                 only_fresh=self._only_fresh,
+                priorities=self._priorities,
                 sizes=request.sizes,
                 reading=None if store.single_connection else store.reading,
                 rate_filter=partial(self._hold_excess, held),
@@ -168,9 +171,11 @@ class Claimer:
             by_index(connection)
             digests_due = rate_limits.is_due(connection, now)
             waiting = claim.waiting(connection, now)
-            if not (digests_due or any(waiting)):
+            if not (digests_due or waiting.priorities or waiting.other):
                 return False
-            self._only_fresh = not waiting.other
+            self._only_fresh = not waiting.other and not digests_due
+            # What is let go now, or in a digest, may have any priority.
+            self._priorities = tuple(Priority) if digests_due else waiting.priorities
             self.large_waits = waiting.large
             self.max_recipients, self.max_connections = server_limits.read(
                 connection, self._relay, now

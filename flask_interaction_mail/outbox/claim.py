@@ -12,8 +12,8 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import zip_longest
-from typing import Any, Final, NamedTuple
+from itertools import product, zip_longest
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
@@ -46,15 +46,16 @@ _COLUMNS = sa.select(
     # Whether it was to leave later than it was made, or is tried again.
     sa.case((DELIVERY.c.due_at > DELIVERY.c.created_at, DELIVERY.c.due_at)).label("later"),
 ).where(DELIVERY.c.size > sa.bindparam("over"), DELIVERY.c.size <= sa.bindparam("upto"))
-_DUE = (
-    _COLUMNS.where(
-        DELIVERY.c.status == sa.bindparam("wanted"),
-        DELIVERY.c.priority == sa.bindparam("rank"),
-        DELIVERY.c.due_at <= sa.bindparam("now"),
-    )
-    .order_by(DELIVERY.c.due_at)
-    .limit(sa.bindparam("most"))
-)
+
+
+def _head(status: object, rank: object) -> sa.Select[Any]:
+    """What is due of one queue, in the order of its index."""
+    in_queue = sa.and_(DELIVERY.c.status == status, DELIVERY.c.priority == rank)
+    due = _COLUMNS.where(in_queue, DELIVERY.c.due_at <= sa.bindparam("now"))
+    return due.order_by(DELIVERY.c.due_at).limit(sa.bindparam("most"))
+
+
+_DUE = _head(sa.bindparam("wanted"), sa.bindparam("rank"))
 _LATE = (
     _COLUMNS.where(
         DELIVERY.c.status == Status.SENDING, DELIVERY.c.lease_until < sa.bindparam("now")
@@ -65,12 +66,18 @@ _LATE = (
 _PICK_DUE, _PICK_LATE = (
     JsonQuery(query.with_for_update(skip_locked=True)) for query in (_DUE, _LATE)
 )
-# The size of the largest message at the head of each queue; NULL where the queue is empty.
-_LARGEST_DUE, _LARGEST_LATE = (
-    sa.select(sa.func.max(query.subquery("head").c.size)) for query in (_DUE, _LATE)
+
+
+def _largest(head: sa.Select[Any]) -> sa.ScalarSelect[Any]:
+    """The size of the largest message at the head of a queue; NULL where the queue is empty."""
+    return sa.select(sa.func.max(head.subquery().c.size)).scalar_subquery()
+
+
+# All queues in one look: by priority, and last of what was lost.
+_LOOK = sa.select(
+    *(_largest(_head(status, priority.rank)) for priority in Priority for status in OPEN),
+    _largest(_LATE),
 )
-_FRESH: Final[dict[str, Any]] = {"wanted": Status.QUEUED, "rank": Priority.NORMAL.rank}
-_AGAIN: Final[dict[str, Any]] = {"wanted": Status.DEFERRED, "rank": Priority.NORMAL.rank}
 _TAKE = (
     joined_update(DELIVERY)
     .where(DELIVERY.c.id == WANTED.c.id)
@@ -175,6 +182,7 @@ def claim(
     free: int = 1,
     hold: bool = False,
     only_fresh: bool = False,
+    priorities: Sequence[Priority] = tuple(Priority),
     sizes: Sizes = ANY,
     reading: Reading | None = None,
     rate_filter: RateFilter = lambda *_: (),
@@ -183,24 +191,25 @@ def claim(
     """Take up to ``limit`` messages for ``lease``; no two workers get the same one.
 
     First come at most ``late`` messages whose worker lost its lease (unless ``hold``, see
-    ``recover``); then, half and half, those that were never tried and those that are to be tried
-    again. The worker begins immediately with the lost ones and the first ``free`` of the rest:
-    should it die, only they may have been the reason. With ``only_fresh`` nothing else is looked
-    for, as there was only fresh mail a moment ago. Messages of other ``sizes`` are left. With
-    ``reading``, which any thread may call, the content of a large message is read when it is
-    needed. What ``rate_filter`` holds, in the same transaction, is not given. ``on_held`` is called
-    at the end, in that transaction, if anything was held. On MariaDB this is the first statement of
-    its transaction.
+    ``recover``); then those of each of ``priorities``, half and half those that were never tried
+    and those that are to be tried again. The worker begins immediately with the lost ones and the
+    first ``free`` of the rest: should it die, only they may have been the reason. With
+    ``only_fresh`` nothing else is looked for, as there was only fresh mail a moment ago. Messages
+    of other ``sizes`` are left. With ``reading``, which any thread may call, the content of a large
+    message is read when it is needed. What ``rate_filter`` holds, in the same transaction, is not
+    given. ``on_held`` is called at the end, in that transaction, if anything was held. On MariaDB
+    this is the first statement of its transaction.
     """
     lock_rows_only(connection)
     by_index(connection)
     held = recover(connection, now, hold=hold)
     lost: list[Picked] = []
-    if only_fresh:
-        due = _pick(connection, _PICK_DUE, limit, sizes, **_FRESH, now=now)
-    else:
+    if not only_fresh:
         lost = _pick(connection, _PICK_LATE, min(limit, late), sizes, now=now)
-        due = _due(connection, now, limit - len(lost), sizes)
+    due: list[Picked] = []
+    for priority in priorities:
+        left = limit - len(lost) - len(due)
+        due += _due(connection, now, left, sizes, priority, only_fresh=only_fresh)
     ids, size = _within_bytes([*lost, *due])
     claimed: list[Claimed] = []
     if ids:
@@ -230,31 +239,36 @@ def is_due(by: datetime) -> sa.ColumnElement[bool]:
     """Whether a message waits for an attempt that might have begun at ``by``, in SQL."""
     return sa.and_(
         DELIVERY.c.status.in_(OPEN),
-        DELIVERY.c.priority == Priority.NORMAL.rank,
+        DELIVERY.c.priority.in_([priority.rank for priority in Priority]),
         DELIVERY.c.due_at <= by,
     )
 
 
 class Waiting(NamedTuple):
-    """Whether a claim would find mail that was never tried, and any other.
+    """What a claim would find.
 
-    ``large`` says whether a ``LARGE`` message is near the head of a queue.
+    ``priorities`` are those of mail that is due. ``other`` says whether there is any that was
+    tried before, or lost; ``large``, whether a ``LARGE`` message is near the head of a queue.
     """
 
-    fresh: bool
+    priorities: tuple[Priority, ...]
     other: bool
     large: bool
 
 
 def waiting(connection: sa.Connection, now: datetime) -> Waiting:
     """What a claim would find: a look that locks nothing, after ``by_index``."""
-    # Ordered as the index is: else PostgreSQL may choose another one, and read all that waits.
-    largest: list[int | None] = [
-        connection.scalar(query, {**which, **ANY._asdict(), "now": now, "most": _GLANCE})
-        for query, which in ((_LARGEST_DUE, _FRESH), (_LARGEST_DUE, _AGAIN), (_LARGEST_LATE, {}))
-    ]
-    fresh, again, lost = (size is not None for size in largest)
-    return Waiting(fresh, again or lost, any((size or 0) > LARGE.over for size in largest))
+    *sizes, lost = connection.execute(_LOOK, {**ANY._asdict(), "now": now, "most": _GLANCE}).one()
+    due = {
+        (priority, status): size
+        for (priority, status), size in zip(product(Priority, OPEN), sizes, strict=True)
+        if size is not None
+    }
+    return Waiting(
+        tuple(dict.fromkeys(priority for priority, _ in due)),
+        lost is not None or any(status is Status.DEFERRED for _, status in due),
+        any((size or 0) > LARGE.over for size in (*due.values(), lost)),
+    )
 
 
 class Picked(NamedTuple):
@@ -265,13 +279,28 @@ class Picked(NamedTuple):
     later: datetime | None
 
 
-def _due(connection: sa.Connection, now: datetime, limit: int, sizes: Sizes) -> list[Picked]:
+def _due(
+    connection: sa.Connection,
+    now: datetime,
+    limit: int,
+    sizes: Sizes,
+    priority: Priority,
+    *,
+    only_fresh: bool,
+) -> list[Picked]:
     """Messages that are due, new and deferred in turn, so that neither waits for the other."""
+
+    def pick(status: Status, most: int) -> list[Picked]:
+        rank = priority.rank
+        return _pick(connection, _PICK_DUE, most, sizes, wanted=status, rank=rank, now=now)
+
+    if only_fresh:
+        return pick(Status.QUEUED, limit)
     half = limit // 2
-    again = _pick(connection, _PICK_DUE, half, sizes, **_AGAIN, now=now)
-    fresh = _pick(connection, _PICK_DUE, limit - len(again), sizes, **_FRESH, now=now)
+    again = pick(Status.DEFERRED, half)
+    fresh = pick(Status.QUEUED, limit - len(again))
     if len(again) == half and len(again) + len(fresh) < limit:
-        again = _pick(connection, _PICK_DUE, limit - len(fresh), sizes, **_AGAIN, now=now)
+        again = pick(Status.DEFERRED, limit - len(fresh))
     return [picked for pair in zip_longest(fresh, again) for picked in pair if picked]
 
 

@@ -21,7 +21,7 @@ from .conditions import MOST, Vitals
 LATELY: Final = timedelta(hours=1)
 _OLDEST_DUE: Final = sa.select(sa.func.min(DELIVERY.c.due_at)).where(
     DELIVERY.c.status == sa.bindparam("wanted"),
-    DELIVERY.c.priority == Priority.NORMAL.rank,
+    DELIVERY.c.priority == sa.bindparam("rank"),
     DELIVERY.c.due_at <= sa.bindparam("now"),
 )
 # Whose worker has stopped, and nobody has taken it over.
@@ -58,7 +58,11 @@ def take(connection: sa.Connection, settings: MessagingSettings, relay: Relay) -
 
 def oldest(connection: sa.Connection, now: datetime) -> datetime | None:
     """Since when the longest waiting message could have left."""
-    due = [connection.scalar(_OLDEST_DUE, {"wanted": word, "now": now}) for word in OPEN]
+    due = (
+        connection.scalar(_OLDEST_DUE, {"wanted": word, "rank": priority.rank, "now": now})
+        for word in OPEN
+        for priority in Priority
+    )
     found = [*due, connection.scalar(_OLDEST_LEFT, {"now": now})]
     return min(filter(None, found), default=None)
 

@@ -103,6 +103,8 @@ def test_list_shows_messages_newest_first(any_host: Host):
         "status": "cancelled",
         "reason": "withdrawn",
         "subject": "One",
+        "priority": "normal",
+        "metadata": {},
         "recipients": ["bob@firm.example"],
     }
     assert [one["id"] for one in queued] == [second]

@@ -23,7 +23,7 @@ from flask_interaction_mail.outbox.record import record
 from flask_interaction_mail.outcome import Reply, Result, Stage
 from flask_interaction_mail.storage.tables import DELIVERY, RECIPIENT
 from flask_interaction_mail.transport.base import TransportResult
-from flask_interaction_mail.values import NORMAL_PRIORITY, Reason, Status
+from flask_interaction_mail.values import Priority, Reason, Status
 from tests.databases import LOCKING, be_impatient, fresh_database
 from tests.outbox_rows import Store, a_message
 
@@ -312,7 +312,7 @@ def test_a_claim_goes_by_index_on_postgresql_before_anybody_has_counted(tmp_path
             for query in (queue._PICK_DUE.statement, queue._DUE):
                 asked = {
                     "wanted": "queued",
-                    "rank": NORMAL_PRIORITY,
+                    "rank": Priority.NORMAL.rank,
                     "now": clock.now(),
                     "most": 50,
                 }
