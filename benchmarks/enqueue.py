@@ -25,6 +25,11 @@ MANY = "ours: 1,000 in one transaction"
 PEER_ONE = "django-post_office: send(), nothing built"
 PEER_LOOP = "django-post_office: send() 1,000 times in one transaction"
 PEER_MANY = "django-post_office: send_many() of 1,000"
+_WAYS = {
+    f"{way}_{kind}": f"ours: {words}, {kind}"
+    for kind in ("text", "template")
+    for way, words in (("loop", "send_notification() in a loop"), ("each", "send_each()"))
+}
 _MANY_AT_MOST = {"sqlite": 1.2, "postgresql": 1.0}  # times the peer's
 
 
@@ -34,6 +39,7 @@ def measure(options: Options) -> Figure:
     texts.pop("peak_memory")
     for dialect in dialects():
         _enqueue(figure, dialect, texts, options)
+        _mail(figure, dialect, options)
     _build(figure, options)
     return figure
 
@@ -67,6 +73,21 @@ def _enqueue(figure: Figure, dialect: str, texts: dict[str, str], options: Optio
             ratio(samples, MANY, PEER_MANY),
         ),
     ]
+
+
+def _mail(figure: Figure, dialect: str, options: Options) -> None:
+    count = options.size(10_000, 500)
+    samples: Samples = {}
+    with database(dialect, options) as ours:
+        for _ in range(options.rounds):
+            done = child("enqueueing", "mailing", url=ours, count=count)
+            _keep(samples, {title: done[name] for name, title in _WAYS.items()})
+    title = f"{dialect}: µs a message to each of {count:,} people"
+    figure.tables.append(_table(title, samples))
+    for kind in ("text", "template"):
+        speed = ratio(samples, _WAYS[f"loop_{kind}"], _WAYS[f"each_{kind}"])
+        title = f"{dialect}: send_each(), {kind}, against a loop that commits every 500"
+        figure.goals.append(Goal(title, ">=", 3, speed))
 
 
 def _keep(samples: Samples, values: dict[str, float]) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import time
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
 
-from flask_interaction_mail import Contact, Merge, Party, send_notification
+from flask_interaction_mail import Contact, Merge, Party, send_each, send_notification
 from flask_interaction_mail.merges import request_merge
 from flask_interaction_mail.messages import templates
 
@@ -76,6 +77,33 @@ def enqueue(url: str, count: int) -> dict[str, float]:
             "one": beside(alone, with_mail, times=times) * 1e6,
             "denied": beside(alone, denied, times=times) * 1e6,
             "many": median_seconds(many, times=3) / count * 1e6,
+        }
+
+
+def mailing(url: str, count: int) -> dict[str, float]:
+    """µs a message to ``count`` people, one each: in a loop that commits every 500, and at once.
+
+    ``text`` is the same for all; ``template`` is rendered for each.
+    """
+    state = host(url)
+    people = [Party(f"Person {number}", f"p{number}", id=number) for number in range(count)]
+    kinds: dict[str, dict[str, Any]] = {
+        "text": {"subject": "News", "text": "What is new this week.\n" * 20},
+        "template": {"template": "merge_request", "context": _PAIR},
+    }
+
+    def loop(said: dict[str, Any]) -> None:
+        for number, person in enumerate(people, 1):
+            send_notification(person, **said)
+            if number % 500 == 0:
+                state.db.session.commit()
+        state.db.session.commit()
+
+    with state.app.app_context():
+        return {
+            f"{name}_{kind}": median_seconds(partial(way, said), times=1) / count * 1e6
+            for kind, said in kinds.items()
+            for name, way in (("loop", loop), ("each", lambda said: send_each(people, **said)))
         }
 
 

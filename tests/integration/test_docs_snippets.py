@@ -341,3 +341,34 @@ def test_a_hosts_template_has_texts_in_the_readers_language(tmp_path: Path) -> N
         (row,) = host.rows()
     assert b"Dear &lt;Ada&gt;," in row.content
     assert b"1.234 contacts came in." in row.content
+
+
+def test_a_mailing_goes_to_each_customer_once(host: Host, catcher: Catcher) -> None:
+    """As shown; called again it sends nothing, and the URL of each is in the header."""
+    block = shown("docs/many-people.md", "news-2026-12")
+    customers = [Party("Ada", "ada", id=1), Party("Bob", "bob", id=2), Party("Quiet", None, id=3)]
+    given = {
+        "customers": lambda: iter(customers),
+        "leave_url": lambda customer: f"https://crm.firm.example/leave/{customer.id}",
+    }
+    assert ran(host, block, **given)["sent"].queued == 2
+    again = ran(host, block, **given)["sent"]
+    assert (again.known, again.queued) == (2, 0)
+    mails = delivered(host, catcher)
+    assert sorted(str(mail.message["List-Unsubscribe"]) for mail in mails) == [
+        "<https://crm.firm.example/leave/1>",
+        "<https://crm.firm.example/leave/2>",
+    ]
+
+
+def test_messages_are_found_as_shown(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
+    """By metadata, and by what became of them."""
+    ran(host, shown("docs/many-people.md", "4711"), customer=Party("Ada", "ada@example.com"))
+    with host.app.app_context():
+        names = ran(
+            host,
+            shown("docs/many-people.md", "messaging.outbox.query"),
+            messaging=host.messaging,
+        )
+        assert "week" in names
+        assert host.messaging.outbox.count(metadata={"tenant": "north"}) == 1
