@@ -103,6 +103,7 @@ class TransportResult:
     is how many do, as far as this one has shown. Where it was ``crowded`` some of them were refused
     after five others, maybe because of these: they are for the next one even if nobody got this.
     ``slow_refusals`` is true where recipients were refused and their answers took more than 2 s.
+    ``provider_id`` is what the provider calls the message, where it says so.
     """
 
     result: Result
@@ -116,6 +117,7 @@ class TransportResult:
     room: int | None = None
     crowded: bool = False
     slow_refusals: bool = False
+    provider_id: str | None = None
 
 
 class Stopped(TransportError):

@@ -29,7 +29,8 @@ from .smtp.timeouts import FOREVER, Until
 from .smtp.tls import context_for, explain
 
 _PORTS: Final = {"https": 443, "http": 80}
-_SILENT: Final = mark("%(host)s did not answer in time.")
+SILENT: Final = mark("%(host)s did not answer in time.")
+LOST: Final = mark("The connection to %(host)s broke.")
 
 
 class Answer(NamedTuple):
@@ -85,7 +86,7 @@ def post(
     finally:
         exchange.close()
     if answer is None:
-        raise PostFailed(mark(_SILENT, host=exchange.host), Fault.SILENT)
+        raise PostFailed(mark(SILENT, host=exchange.host), Fault.SILENT)
     return answer
 
 
@@ -164,7 +165,8 @@ class Connection:
             HTTPException: what came is no answer.
         """
         client, opened = self._client, self._socket
-        assert client is not None and opened is not None  # noqa: S101 - it was opened
+        assert client is not None  # noqa: S101 - it was opened
+        assert opened is not None  # noqa: S101
         self.asked = False
         opened.settimeout(max(until.left, 0.001))
         client.request(method, target, body, {"Host": self.url.netloc, **headers})
@@ -220,11 +222,11 @@ def _refused(host: str, error: TransportError) -> PostFailed:
 
 def _broken(host: str, error: Exception) -> PostFailed:
     if isinstance(error, TimeoutError):
-        return PostFailed(mark(_SILENT, host=host), Fault.SILENT)
+        return PostFailed(mark(SILENT, host=host), Fault.SILENT)
     if isinstance(error, http.client.HTTPException):
         text = mark("The answer of %(host)s is not that of a web server.", host=host)
         return PostFailed(text, Fault.NONSENSE)
     fault, said = explain(error)
     if hasattr(error, "verify_code"):
         return PostFailed(said, fault)
-    return PostFailed(mark("The connection to %(host)s broke.", host=host), Fault.LOST)
+    return PostFailed(mark(LOST, host=host), Fault.LOST)

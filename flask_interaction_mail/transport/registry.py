@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
-from ..settings.relay import SMTP, Relay
+from ..settings.relay import SES, SMTP, Relay
 from .base import Transport
 from .policy import ConnectPolicy
 from .smtp.look import look
@@ -52,6 +52,10 @@ class Transports:
         """
         if relay.stands_in:
             return None
+        if relay.kind == SES:
+            from .ses import transport as ses  # late: brings HTTP, and few send that way
+
+            return ses.look(relay, policy=self.policy)
         return look(relay, policy=self.policy, mechanism=mechanism, tokens=self.tokens)
 
     def _smtp(self, relay: Relay, mechanism: str | None) -> Transport:
@@ -63,6 +67,11 @@ class Transports:
             tokens=self.tokens,
         )
 
+    def _ses(self, relay: Relay, mechanism: str | None) -> Transport:  # noqa: ARG002
+        from .ses.transport import SesTransport  # late, as above
+
+        return SesTransport(relay, self.policy)
+
     def _standing_in(self, relay: Relay, mechanism: str | None) -> Transport:  # noqa: ARG002
         assert self._stand_in is not None  # noqa: S101 - made with the application that chose it
         return self._stand_in
@@ -70,5 +79,6 @@ class Transports:
 
 _OPENED: Final[Mapping[str, Callable[[Transports, Relay, str | None], Transport]]] = {
     SMTP: Transports._smtp,
+    SES: Transports._ses,
     **dict.fromkeys(("memory", "console", "files"), Transports._standing_in),
 }
