@@ -14,7 +14,7 @@ from ..messages.intent import Intent, Texts
 from ..messages.recipients import default_to, resolve
 from ..messages.route import SenderHeaders
 from ..messages.sender import default_from
-from ..settings.model import MessagingSettings
+from ..settings.model import MessagingSettings, relay_of
 from ..transport.base import Envelope
 from ..values import Party
 
@@ -54,8 +54,8 @@ def make_sample(
         "to": to.address,
         "sender": sender.address,
         "tester": also[0].address if also else None,
-        "server": settings.smtp_server,
-        "port": settings.smtp_port,
+        "server": settings.server,
+        "port": relay_of(settings).port,
     }
     return _sample(write(names), sender, to, (sender, *also), id=id, now=now)
 

@@ -24,7 +24,7 @@
     var choice = form.elements.preset, go = form.querySelector("[data-im-preset-go]");
     var note = document.getElementById("im-preset-note");
     // The port comes last: a change of encryption proposes one.
-    var names = ["smtp_server", "encryption", "use_authentication", "sign_in", "login", "smtp_port"];
+    var names = ["kind", "region", "access_key", "smtp_server", "encryption", "use_authentication", "sign_in", "login", "smtp_port"];
     if (!go || !window.fetch) { return; }
     go.hidden = true;
 
@@ -91,6 +91,20 @@
     update();
   }
 
+  // Only what the way of sending needs is shown, and what has an error.
+  function showKind(form) {
+    var kind = form.elements.kind;
+    if (!kind) { return; }
+    function update() {
+      form.querySelectorAll("[data-im-kind]").forEach(function (part) {
+        var off = part.getAttribute("data-im-kind").split(" ").indexOf(kind.value) < 0;
+        part.classList.toggle("im-kind-off", off && !part.querySelector("[aria-invalid]"));
+      });
+    }
+    kind.addEventListener("change", update);
+    update();
+  }
+
   function warnOfUnsavedChanges(form) {
     var changed = form.hasAttribute("data-im-changed"), leaving = false;
     form.addEventListener("input", function () { changed = true; });
@@ -118,7 +132,7 @@
     (field.closest(".im-row") || field).append(error);
     var details = field.closest("details"), part;
     if (details) { details.open = true; }
-    while ((part = field.closest(".im-auth-off"))) { part.classList.remove("im-auth-off"); }
+    while ((part = field.closest(".im-auth-off, .im-kind-off"))) { part.classList.remove("im-auth-off", "im-kind-off"); }
   }
 
   function unmark(field) {
@@ -251,6 +265,7 @@
     fillFromPreset(form);
     tickWhileTyping(form);
     showAuthentication(form);
+    showKind(form);
     warnOfUnsavedChanges(form);
     followTest(form);
     forgiveWhileTyping(form);

@@ -16,10 +16,11 @@ from ...language import mark
 from ...outcome import Fault, Reply, Result, Stage, result_of
 from ...settings.relay import Relay
 from ..base import Envelope, Stopped, TransportResult
+from ..http import Connection
 from ..policy import ConnectPolicy
 from ..smtp.conclusions import nobody_in_reach, out_of_reach, unable_to_carry
 from ..smtp.replies import Capabilities
-from ..smtp.timeouts import Until
+from ..smtp.timeouts import FOREVER, Until
 from ..smtp.tls import facts
 from . import answers
 from .answers import Account, Refusal
@@ -43,10 +44,16 @@ _SAID_NOTHING: Final = mark(
 
 
 class SesTransport:
-    """Hands over messages one after the other; for one thread at a time (except ``abort``)."""
+    """Hands over messages one after the other; for one thread at a time (except ``abort``).
 
-    def __init__(self, relay: Relay, policy: ConnectPolicy | None = None) -> None:
+    All of it ends at ``until``.
+    """
+
+    def __init__(
+        self, relay: Relay, policy: ConnectPolicy | None = None, *, until: Until = FOREVER
+    ) -> None:
         self._client = Client(relay, policy or ConnectPolicy())
+        self._until = until
         self._aborted = threading.Event()
 
     def deliver(self, envelope: Envelope) -> TransportResult:
@@ -83,10 +90,13 @@ class SesTransport:
             return told  # the signature was accepted, and that is what counts
         return answers.account(told or {})
 
-    def open(self, until: Until) -> Client:
-        """Connect, if that has not been done."""
-        self._client.open(until)
-        return self._client
+    def open(self, until: Until) -> Connection:
+        """The connection, made if that has not been done.
+
+        Raises:
+            TransportError: the service cannot be reached.
+        """
+        return self._client.open(until)
 
     def farewell(self) -> None:
         """Nothing is said at the end."""
@@ -143,7 +153,7 @@ class SesTransport:
         body, seconds = _body(envelope), _ANSWER + envelope.size / _BYTES
         for pause in (*_PAUSES, None):
             try:
-                told = self._asked("POST", SEND, body, Until.within(seconds))
+                told = self._asked("POST", SEND, body, self._until.step(seconds))
             except Broken as error:
                 if error.asked:
                     return None
@@ -151,7 +161,7 @@ class SesTransport:
             if not isinstance(told, Refusal) or not told.busy or pause is None:
                 break
             pause = told.retry_after or pause * random.uniform(1, 1.5)  # noqa: S311 - jitter
-            if pause > _PATIENCE:
+            if pause > min(_PATIENCE, self._until.left):
                 break
             if self._aborted.wait(pause):
                 raise _stopped()
@@ -223,8 +233,7 @@ def look(relay: Relay, *, policy: ConnectPolicy) -> datetime | None:
     until = Until.within(_WITHIN)
     try:
         transport.account(until)
-        connection = transport.open(until).connection
-        encrypted = connection.encrypted if connection else None
+        encrypted = transport.open(until).encrypted
         return _end(facts(encrypted).expires) if encrypted else None
     finally:
         transport.close()
