@@ -35,7 +35,7 @@ from .messages.recorded import RecordedMessage, Recording
 from .notifications import cancel_notification, get_notification
 from .outcome import Fault, Reply, Result, Stage
 from .settings.model import ForeignSender, FromPolicy, MessagingSettings, OnAmbiguous
-from .settings.relay import Destination, Encryption, SignIn
+from .settings.relay import Destination, Encryption, RelayKind, SignIn
 from .settings.secret import Secret
 from .signals import (
     merge_completed,
@@ -96,6 +96,7 @@ __all__ = [
     "RecipientVerdict",
     "RecordedMessage",
     "Recording",
+    "RelayKind",
     "Reply",
     "Result",
     "Right",

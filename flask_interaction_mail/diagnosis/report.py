@@ -21,7 +21,7 @@ from ..transport.smtp.faults import fault_of
 from ..transport.smtp.replies import Capabilities
 from ..transport.smtp.tls import TlsFacts
 from .results import Diagnosis, Outcome, Step, StepState, last_failure
-from .sample_message import Sample
+from .sample import Sample
 
 _LINES, _LINE = 200, 300  # of the transcript, and characters of each
 _SOON: Final = 14 * 24 * 3600  # s before its expiry from which on a certificate is remarked on

@@ -26,8 +26,7 @@ from ..transport.smtp.timeouts import Timeouts, Until
 from ..transport.smtp.tls import TlsFacts
 from .report import Report
 from .results import Diagnosis, Step
-from .sample_message import Sample
-from .stop import Stop
+from .sample import Sample, Stop
 from .texts import text_of
 
 DEADLINE: Final = 15.0  # s

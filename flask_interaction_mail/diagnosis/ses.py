@@ -16,7 +16,7 @@ from ..transport.smtp.timeouts import Until
 from ..transport.smtp.tls import facts
 from .report import Report
 from .results import Step, StepState
-from .stop import Stop
+from .sample import Stop
 
 _HEALTHY: Final = ("", "HEALTHY")
 

@@ -7,7 +7,6 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from ..language import gettext
-from . import cleaners
 from .relay import SES, Encryption, Relay
 from .secret import Secret
 from .setting import WrongValue
@@ -19,11 +18,15 @@ _KEY: Final = re.compile(r"[A-Z0-9]{16,128}")
 _SECRET: Final = re.compile(r"[\x21-\x7e]{16,256}")
 
 
-def region(raw: object) -> str | None:
-    """The cleaner of a region; takes a host name of AWS, too, which has it."""
-    text = (cleaners.line(raw) or "").lower()
-    if not text:
+def region(text: str | None) -> str | None:
+    """The region in ``text``, which may also be a host name of AWS that has it.
+
+    Raises:
+        WrongValue: it is none.
+    """
+    if text is None:
         return None
+    text = text.lower()
     within = _WITHIN.search(text) if "amazonaws.com" in text else None
     text = within[1] if within else text
     if not _REGION.fullmatch(text):
@@ -33,9 +36,8 @@ def region(raw: object) -> str | None:
     return text
 
 
-def access_key(raw: object) -> str | None:
-    """The cleaner of an access key's ID."""
-    text = cleaners.line(raw)
+def access_key(text: str | None) -> str | None:
+    """The ID of an access key; raises as ``region``."""
     if text is None or _KEY.fullmatch(text):
         return text
     raise WrongValue(
@@ -46,24 +48,19 @@ def access_key(raw: object) -> str | None:
     )
 
 
-def secret_key(raw: object) -> Secret | None:
-    """The cleaner of an access key's secret, without the blanks around it."""
-    if raw is None:
-        return None
-    if not isinstance(raw, Secret):
-        raise WrongValue(cleaners.not_text(raw, "…"))
-    secret = Secret(raw.reveal().strip())
-    if secret and not _SECRET.fullmatch(secret.reveal()):
+def secret_key(secret: Secret | None) -> Secret | None:
+    """The secret of an access key, without the blanks around it; raises as ``region``."""
+    text = Secret(secret.reveal().strip()) if secret else None
+    if text and not _SECRET.fullmatch(text.reveal()):
         raise WrongValue(gettext("must be one word, mostly of 40 characters: copy it again"))
-    return secret or None
+    return text or None
 
 
-def endpoint(raw: object) -> str | None:
-    """The cleaner of an endpoint's URL, which has neither path nor query."""
-    text = cleaners.web_address(raw)
-    if text is None:
+def endpoint(url: str | None) -> str | None:
+    """The URL of an endpoint, which has neither path nor query; raises as ``region``."""
+    if url is None:
         return None
-    parts = urlsplit(text)
+    parts = urlsplit(url)
     if parts.path.strip("/") or parts.query:
         raise WrongValue(gettext("must end with the name of the server, or with its port"))
     return f"{parts.scheme}://{parts.netloc.lower()}"

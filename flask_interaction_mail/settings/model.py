@@ -105,6 +105,11 @@ def _webhook_secret(raw: object) -> Secret | None:
         raise WrongValue(text) from None
 
 
+def _then(first: Callable[[object], T], second: Callable[[T], T]) -> Callable[[object], T]:
+    """The cleaner that is ``first``, and then ``second``."""
+    return lambda raw: second(first(raw))
+
+
 def setting(default: T, **about: Any) -> T:
     """Return a field of ``MessagingSettings``; ``about`` are the fields of its ``Setting``.
 
@@ -158,7 +163,7 @@ class MessagingSettings:
     )
     region: str | None = setting(
         None,
-        clean=amazon.region,
+        clean=_then(cleaners.line, amazon.region),
         section=Section.SERVER,
         label=mark("Region of Amazon SES"),
         help=mark(
@@ -173,7 +178,7 @@ class MessagingSettings:
     )
     access_key: str | None = setting(
         None,
-        clean=amazon.access_key,
+        clean=_then(cleaners.line, amazon.access_key),
         section=Section.SERVER,
         label=mark("Access key ID"),
         help=mark(
@@ -188,7 +193,7 @@ class MessagingSettings:
     )
     secret_key: Secret | None = setting(
         None,
-        clean=amazon.secret_key,
+        clean=_then(_password, amazon.secret_key),
         section=Section.SERVER,
         label=mark("Secret access key"),
         help=mark(
@@ -577,7 +582,7 @@ class MessagingSettings:
     )
     endpoint: str | None = setting(
         None,
-        clean=amazon.endpoint,
+        clean=_then(cleaners.web_address, amazon.endpoint),
         section=Section.ADVANCED,
         label=mark("Endpoint of Amazon SES"),
         help=mark(
