@@ -27,6 +27,9 @@ _STATUSES: Final[Mapping[str, tuple[Status, ...]]] = {
 _REASONS: Final = frozenset(reason.value for reason in Reason)
 _WHOLE: Final = re.compile(r"[^\s@<>\"]+@[^\s@<>\"]+")
 _MESSAGE_ID: Final = re.compile(r"(<)?([^\s<>]+@[^\s<>]+)(?(1)>)")
+_NAME: Final = re.compile(r"[\x21-\x7e]{8,255}")  # that a provider gives a message
+# With it as a Message-ID, Amazon SES replaces the one that a message had.
+_OF_SES: Final = re.compile(r"<?([\w-]+)@(?:[\w-]+\.)?amazonses\.com>?")
 _STATUS_OF: Final = {  # not of "rate": what was held for that keeps it when its digest has left
     Reason.AMBIGUOUS: Status.HELD,
     Reason.POISON: Status.HELD,
@@ -117,6 +120,13 @@ class Filters:
         """The Message-ID that is searched for, with or without its brackets."""
         found = None if self.anywhere else _MESSAGE_ID.fullmatch(self.q)
         return f"<{found[2]}>" if found else None
+
+    @property
+    def provider_id(self) -> str | None:
+        """The provider's name for a message, if it can be that which is searched for."""
+        found = _OF_SES.fullmatch(self.q)
+        name = found[1] if found else self.q
+        return name if not self.anywhere and _NAME.fullmatch(name) else None
 
     @property
     def place(self) -> Place | None:

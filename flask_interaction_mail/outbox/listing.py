@@ -35,7 +35,7 @@ _FIRST: Final = uuid.UUID(int=0)
 _NEWEST_FIRST: Final = (DELIVERY.c.created_at.desc(), DELIVERY.c.id.desc())
 _CHOSEN: Final = (MESSAGE.c.id, DELIVERY.c.created_at)  # what a place in the list is made of
 Conditions = Sequence[sa.ColumnElement[bool]]
-Exact = Literal["", "address", "message_id"]
+Exact = Literal["", "address", "message_id", "provider_id"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Found:
     """Rows of the list, newest first; ``older`` is the place of the next page, or "".
 
     ``searched_to`` (naive UTC) is set if time was up before the page was full. ``exact`` is set
-    if the filter was one whole address, or one Message-ID.
+    if the filter was one whole address, one Message-ID, or a provider's name for a message.
     """
 
     rows: Sequence[Any]
@@ -225,6 +225,8 @@ def _query(
     rest = filters.comparing()
     if ids := _with_message_id(connection, filters.message_id):
         return _of(query, ids, rest), "message_id"
+    if ids := _called_so(connection, filters.provider_id):
+        return _of(query, ids, rest), "provider_id"
     found = _to_address(connection, filters.addresses)
     if not found:
         return query, ""
@@ -248,6 +250,13 @@ def _with_message_id(connection: sa.Connection, message_id: str | None) -> list[
         return []
     bearing_it = sa.select(MESSAGE.c.id).where(MESSAGE.c.message_id == message_id)
     return list(connection.scalars(bearing_it.limit(_FEW)))
+
+
+def _called_so(connection: sa.Connection, provider_id: str | None) -> list[uuid.UUID]:
+    if provider_id is None:
+        return []
+    so_called = sa.select(DELIVERY.c.id).where(DELIVERY.c.provider_id == provider_id)
+    return list(connection.scalars(so_called.limit(_FEW)))
 
 
 def _to_address(connection: sa.Connection, addresses: Sequence[str]) -> list[uuid.UUID]:

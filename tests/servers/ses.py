@@ -81,6 +81,7 @@ class Ses:
     verified: set[str] = field(default_factory=lambda: {"firm.example"})
     sandbox: bool = False
     account: dict[str, Any] = field(default_factory=dict)
+    on_account: Callable[[], object] = lambda: None  # may refuse to tell it
     clock: timedelta = timedelta(0)  # how far its clock is ahead
     behaviours: list[Behaviour] = field(default_factory=list)
     taken: list[Taken] = field(default_factory=list)
@@ -122,6 +123,7 @@ class Ses:
             raise Refused(404, "UnknownOperationException")
         self._check_signature(handler, body)
         if operation.name == "GetAccount":
+            self.on_account()
             quota = {"Max24HourSend": 200.0, "MaxSendRate": 1.0, "SentLast24Hours": 7.0}
             return {
                 "ProductionAccessEnabled": not self.sandbox,
