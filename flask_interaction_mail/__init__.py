@@ -49,7 +49,7 @@ from .signals import (
     notification_sent,
     settings_changed,
 )
-from .transport.base import Envelope, TransportResult
+from .transport.base import Envelope, Transport, TransportResult
 from .transport.memory import MemoryTransport
 from .values import (
     Alert,
@@ -112,6 +112,7 @@ __all__ = [
     "Status",
     "TablesMissing",
     "TemplateMissing",
+    "Transport",
     "TransportError",
     "TransportResult",
     "cancel_notification",

@@ -89,7 +89,7 @@ def _fate(state: State, settings: MessagingSettings) -> list[str]:
     if settings.divert_to:
         to = settings.divert_to
         found.append(gettext("It is diverted to %(to)s: the recipients get nothing.", to=to))
-    if state.config.transport.stands_in:
+    if state.config.transport.stays_here:
         found.append(gettext("It stays here: something stands in for the mail server."))
     return found or [gettext("It is sent at once.")]
 

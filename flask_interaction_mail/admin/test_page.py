@@ -119,7 +119,7 @@ def page(
         running=RUNNING,
         settings=drafted.settings,
         relay=relay_of(drafted.settings),
-        stands_in=state.config.transport.stands_in,
+        transport=state.config.transport,
         wording=texts,
         suspects=suspects,
         badge_of=lambda end: test_history.badge_after(state, drafted, present, by, end),

@@ -194,7 +194,7 @@ class Report:
     def concluded(self) -> Diagnosis:
         """What the steps come to."""
         failed = last_failure(self.steps)
-        if self.sample is not None and self.relay.stands_in:
+        if self.sample is not None and self.relay.stays_here:
             return self._diagnosis(Outcome.SUPPRESSED, "stays_here")
         if failed is None:
             return self._diagnosis(Outcome.PASSED, "passed")

@@ -9,7 +9,7 @@ from typing import Final
 from .. import clock
 from ..errors import InteractionMailError, TransportError
 from ..language import mark, said_by
-from ..outcome import Fault, Reply, Stage
+from ..outcome import Fault, Reply, Result, Stage
 from ..settings.model import MessagingSettings
 from ..settings.relay import SES, Encryption, Relay
 from ..transport.base import AccessToken, Envelope
@@ -135,20 +135,23 @@ class _Runner:
         return sample.envelope
 
     def _stand_in(self, envelope: Envelope) -> Iterator[Step]:
-        """Deliver to what stands in for the server: there is no conversation."""
+        """Deliver to what stands in for the server: there is no conversation to look at."""
         try:
             outcome = self._transports.open(self._relay).deliver(envelope)
         except TransportError as error:
             raise Stop(self._report.broken(error)) from error
         for address in envelope.recipients:
             yield self._kept(address, outcome.verdicts.get(address, outcome.reply))
+        if outcome.result is Result.ACCEPTED and not self._relay.stays_here:
+            yield self._report.step(Stage.ACCEPTED, "accepted", reply=outcome.reply)
 
     def _kept(self, address: str, reply: Reply | None) -> Step:
         if reply is None:
             return self._report.failed(Stage.RECIPIENT, Fault.UNKNOWN_OUTCOME, recipient=address)
         if not reply.positive:
             return self._report.refused(Stage.RECIPIENT, reply, address)
-        return self._report.step(Stage.RECIPIENT, "kept_here", reply=reply, recipient=address)
+        code = "kept_here" if self._relay.stays_here else "recipient_accepted"
+        return self._report.step(Stage.RECIPIENT, code, reply=reply, recipient=address)
 
     def _opened(self, stage: Stage, result: object) -> Step:
         report = self._report

@@ -20,6 +20,7 @@ class RelayKind(enum.StrEnum):
 
 SMTP: Final = RelayKind.SMTP
 SES: Final = RelayKind.SES
+OWN: Final = "own"  # the kind of what the application hands mail over to itself
 
 
 class Encryption(enum.StrEnum):
@@ -99,6 +100,11 @@ class Relay:
     def stands_in(self) -> bool:
         """Whether no server is asked: the host has put something in the place of all of them."""
         return self.kind not in (SMTP, SES)
+
+    @property
+    def stays_here(self) -> bool:
+        """Whether mail stays on this machine, and nobody gets it."""
+        return self.stands_in and self.kind != OWN
 
     @property
     def url(self) -> str:

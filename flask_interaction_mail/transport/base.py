@@ -125,7 +125,11 @@ class Stopped(TransportError):
 
 
 class Transport(Protocol):
-    """Sends envelopes over a connection that it opens when needed and keeps."""
+    """Sends envelopes over a connection that it opens when needed and keeps.
+
+    One thread at a time uses it, except for ``abort``. A class that derives from this needs
+    ``deliver`` alone, if it has no connection to end.
+    """
 
     def deliver(self, envelope: Envelope) -> TransportResult:
         """Try once to hand over ``envelope``; the connection is opened when needed and kept.
@@ -147,3 +151,7 @@ class Transport(Protocol):
     def abort(self) -> None:
         """Break the connection from another thread; what waits for an answer ends at once."""
         ...
+
+
+# What takes mail in place of every server, or opens that for a connection.
+StandIn = Transport | Callable[[], Transport] | None

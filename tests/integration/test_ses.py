@@ -479,4 +479,3 @@ def test_diverted_mail_goes_to_one_address(host: Host, service: Ses) -> None:
     send(host)
     host.dispatcher().drain()
     assert service.taken[0].recipients == ("trial@firm.example",)
-
