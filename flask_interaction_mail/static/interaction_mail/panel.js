@@ -60,8 +60,9 @@
     var lines = document.querySelectorAll("[data-im-needs]");
     function tick() {
       lines.forEach(function (line) {
-        var field = form.elements[line.getAttribute("data-im-needs")];
-        if (field) { line.querySelector(".im-tick").textContent = field.value.trim() ? "☑" : "☐"; }
+        var fields = line.getAttribute("data-im-needs").split(" ").map(function (name) { return form.elements[name]; });
+        var done = fields.some(function (field) { return field && field.value.trim(); });
+        if (fields.some(Boolean)) { line.querySelector(".im-tick").textContent = done ? "☑" : "☐"; }
       });
     }
     form.addEventListener("input", tick);
