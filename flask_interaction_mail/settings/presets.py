@@ -333,8 +333,8 @@ _PRESETS: Final = (
         use_authentication=None,
         region_hint=mark("The region in which your domain is verified, such as eu-west-1."),
         key_hint=mark(
-            "Of an IAM user with the permissions below. On a machine of AWS with a role that has "
-            "them, leave both fields empty."
+            "Of an IAM user with these permissions. On a machine of AWS with a role that has them, "
+            "leave both fields empty."
         ),
         wants=(
             mark(

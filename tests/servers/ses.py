@@ -253,12 +253,14 @@ def stall(_: BaseHTTPRequestHandler, server: Ses) -> bool:
 
 
 def drip(handler: BaseHTTPRequestHandler, server: Ses) -> bool:
-    """Say a little now and then."""
+    """Say a little now and then, for a while."""
     handler.send_response(200)
     handler.send_header("Content-Length", "100000")
     handler.end_headers()
-    while not server.stopping.wait(0.05):
+    for _ in range(200):
         handler.wfile.write(b" ")
+        if server.stopping.wait(0.05):
+            break
     return True
 
 
