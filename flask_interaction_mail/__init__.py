@@ -39,7 +39,7 @@ from .messages.attachments import AttachmentLike
 from .messages.recorded import RecordedMessage, Recording
 from .outcome import Fault, Reply, Result, Stage
 from .settings.model import ForeignSender, FromPolicy, MessagingSettings, OnAmbiguous
-from .settings.relay import Destination, Encryption, SignIn
+from .settings.relay import Destination, Encryption, RelayKind, SignIn
 from .settings.secret import Secret
 from .signals import (
     merge_completed,
@@ -53,7 +53,7 @@ from .signals import (
     notification_sent,
     settings_changed,
 )
-from .transport.base import Envelope, TransportResult
+from .transport.base import Envelope, Transport, TransportResult
 from .transport.memory import MemoryTransport
 from .values import (
     Alert,
@@ -104,6 +104,7 @@ __all__ = [
     "RecipientVerdict",
     "RecordedMessage",
     "Recording",
+    "RelayKind",
     "Reply",
     "Result",
     "Right",
@@ -122,6 +123,7 @@ __all__ = [
     "StillWaiting",
     "TablesMissing",
     "TemplateMissing",
+    "Transport",
     "TransportError",
     "TransportResult",
     "cancel_notification",

@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from .errors import SettingsError
 from .settings.fields import clean
+from .settings.relay import OWN as OWN_WORD
 from .settings.secret import Secret
 
 _MAPPED: Final = ipaddress.IPv6Network("::ffff:0:0/96")
@@ -53,6 +54,7 @@ class TransportKind(enum.StrEnum):
     """What hands messages over: to the server of the settings, or to something in its place."""
 
     SMTP = "smtp"
+    OWN = OWN_WORD  # the application hands messages over in its own way
     # With the others nothing leaves.
     MEMORY = "memory"  # messages are kept in the process that delivers them
     CONSOLE = "console"  # it prints them
@@ -63,6 +65,11 @@ class TransportKind(enum.StrEnum):
         """Whether no server is asked, whatever the settings say."""
         return self is not TransportKind.SMTP
 
+    @property
+    def stays_here(self) -> bool:
+        """Whether nobody gets the mail."""
+        return self not in (TransportKind.SMTP, TransportKind.OWN)
+
 
 class TokenStorage(enum.StrEnum):
     """Where access tokens of OAuth 2 are kept until they end."""
@@ -71,7 +78,10 @@ class TokenStorage(enum.StrEnum):
     MEMORY = "memory"  # of each process: one request for each
 
 
-STAYS_HERE: Final = {
+IN_PLACE: Final = {
+    TransportKind.OWN: (
+        "mail is handed over by this application itself, and not to the server of the settings"
+    ),
     TransportKind.MEMORY: (
         "mail stays in the memory of the process that delivers, and nobody gets it"
     ),
@@ -86,6 +96,7 @@ class Config(NamedTuple):
     delivery: DeliveryMode = DeliveryMode.THREAD
     transport: TransportKind = TransportKind.SMTP
     mail_folder: Path | None = None  # for the transport "files"
+    open_transport: Callable[[], Any] | None = None  # for the application's own
     access: AccessMode = AccessMode.ADMIN
     migrations: Migrations = Migrations.HOST
     connections: int = AUTO  # SMTP connections per worker, at most
@@ -120,7 +131,8 @@ def parse(config: Mapping[str, Any]) -> Config:
     if errors:
         raise SettingsError(errors)
     if "transport" in values:
-        values["transport"], values["mail_folder"] = values["transport"]
+        names = ("transport", "mail_folder", "open_transport")
+        values |= zip(names, values["transport"], strict=True)
     alerts = {name: values.pop(name) for name in ALERTS if name in values}
     return Config(**values | {"overrides": {**values.get("overrides", {}), **alerts}})
 
@@ -128,12 +140,12 @@ def parse(config: Mapping[str, Any]) -> Config:
 def suppressed(config: Mapping[str, Any], transport: TransportKind = TransportKind.SMTP) -> bool:
     """Whether the application sends no mail: ``MAIL_SUPPRESS_SEND``, else ``TESTING``.
 
-    ``TESTING`` alone suppresses nothing where ``transport`` stands in for the server anyway.
+    ``TESTING`` alone suppresses nothing where ``transport`` keeps mail on this machine anyway.
     To be asked at each use: tests set ``TESTING`` after the application was made.
     """
     word = config.get("MAIL_SUPPRESS_SEND")
     if word is None:
-        return bool(config.get("TESTING")) and not transport.stands_in
+        return bool(config.get("TESTING")) and not transport.stays_here
     return bool(word)
 
 
@@ -171,13 +183,19 @@ def _word(words: type[Word]) -> Callable[[str, object], Word]:
     return parser
 
 
-def _transport(key: str, raw: object) -> tuple[TransportKind, Path | None]:
-    """The kind, and the folder of ``files:FOLDER``, seen from where the process was started."""
+def _transport(
+    key: str, raw: object
+) -> tuple[TransportKind, Path | None, Callable[[], Any] | None]:
+    """The kind; the folder of ``files:FOLDER``, seen from where the process was started; the
+    function that opens a transport of the application's own."""
+    if callable(raw):
+        return TransportKind.OWN, None, raw
     word, colon, folder = str(raw).partition(":")
-    if bool(colon) is bool(folder) is (word == TransportKind.FILES):
+    if bool(colon) is bool(folder) is (word == TransportKind.FILES) and word != TransportKind.OWN:
         with suppress(ValueError):
-            return TransportKind(word), Path(folder).absolute() if folder else None
-    raise SettingsError({key: f"must be one of smtp, memory, console, files:FOLDER, not {raw!r}"})
+            return TransportKind(word), Path(folder).absolute() if folder else None, None
+    choices = "smtp, memory, console, files:FOLDER, or a function that opens a transport"
+    raise SettingsError({key: f"must be one of {choices}, not {raw!r}"})
 
 
 def _count(key: str, raw: object) -> int:

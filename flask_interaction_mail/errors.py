@@ -104,8 +104,8 @@ class TransportError(InteractionMailError):
     """The server, or the way to it, failed before a message was the subject.
 
     ``stage`` is where, ``reply`` what the server said (if it spoke), ``transient`` whether
-    trying again can help, ``fault`` what it was in one word. No recipient of any message has
-    got a verdict.
+    trying again can help, ``fault`` what it was in one word. ``retry_after`` is how many seconds
+    it asked to be left alone, if it did. No recipient of any message has got a verdict.
     """
 
     def __init__(
@@ -116,9 +116,11 @@ class TransportError(InteractionMailError):
         reply: Reply | None = None,
         transient: bool = True,
         fault: Fault | None = None,
+        retry_after: float | None = None,
     ) -> None:
         super().__init__(text)
         self.stage = stage
         self.reply = reply
         self.transient = transient
         self.fault = fault
+        self.retry_after = retry_after

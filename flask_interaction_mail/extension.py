@@ -27,7 +27,7 @@ from .settings.store import SettingsStore
 from .state import KEY, Access, AccessTokenFunction, Delivery, State, state_of
 from .storage import tables
 from .storage.database import Database
-from .transport.base import Transport
+from .transport.base import StandIn
 from .transport.memory import MemoryTransport
 from .unit_of_work.app_context import instrument
 from .unit_of_work.recording import recording
@@ -238,11 +238,13 @@ def _state(
     )
 
 
-def _stand_in(config: Config) -> Transport | None:
+def _stand_in(config: Config) -> StandIn:
     """What takes mail in place of every server; None if nothing does."""
     match config.transport:
         case TransportKind.SMTP:
             return None
+        case TransportKind.OWN:
+            return config.open_transport
         case TransportKind.MEMORY:
             return MemoryTransport()
     from .transport.development import ConsoleTransport, FilesTransport  # late: for developers

@@ -90,6 +90,19 @@ class Fault(enum.StrEnum):
     OAUTH_REJECTED = "oauth_rejected"  # the mail server does not take the token
     OAUTH_PERMISSION_MISSING = "oauth_permission_missing"  # nor can it: the right is not in it
     OAUTH_SWITCHED_OFF = "oauth_switched_off"  # for the mailbox, or its organisation
+    # Amazon SES over HTTPS
+    SES_MISSING = "ses_missing"  # the package that signs requests
+    SES_UNREACHABLE = "ses_unreachable"  # the service, or the way to it
+    SES_NO_KEY = "ses_no_key"  # none was entered, and the machine has none
+    SES_KEY_REFUSED = "ses_key_refused"
+    SES_KEY_EXPIRED = "ses_key_expired"  # those of a role do
+    SES_CLOCK = "ses_clock"  # this machine's is wrong
+    SES_FORBIDDEN = "ses_forbidden"  # the key has no such permission
+    SES_PAUSED = "ses_paused"  # sending is, or the account is closed
+    SES_QUOTA = "ses_quota"  # of a day, or of a second
+    SES_NOT_VERIFIED = "ses_not_verified"  # an address or a domain
+    SES_UNAVAILABLE = "ses_unavailable"  # "not now"
+    SES_NONSENSE = "ses_nonsense"  # another web page
     # one message
     AUTH_REQUIRED = "auth_required"  # refused for want of authentication (R24)
     ENCRYPTION_REQUIRED = "encryption_required"  # refused because the connection is readable

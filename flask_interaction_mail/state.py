@@ -15,7 +15,7 @@ from .directory import People
 from .messages.recorded import Recording
 from .settings.store import SettingsStore
 from .storage.database import Database
-from .transport.base import Transport
+from .transport.base import StandIn
 from .transport.policy import ConnectPolicy
 from .values import Right
 
@@ -72,7 +72,7 @@ class State:
     choose_delivery: Callable[[State], Delivery]
     make_dispatcher: Callable[..., Any]  # factory.dispatcher_of, which brings the wire
     translations: tuple[str, ...] = ()  # folders with catalogues of the host
-    stand_in: Transport | None = None  # for every server
+    stand_in: StandIn = None  # for every server
     recordings: tuple[Recording, ...] = ()  # of tests that want to see what is stored
 
     @cached_property

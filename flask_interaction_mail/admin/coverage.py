@@ -135,7 +135,7 @@ def _checked(parties: Sequence[Party], settings: MessagingSettings) -> Checked |
         return None
     return from_dns.check(
         senders,
-        relay=settings.smtp_server,
+        relay=settings.server,
         selectors=re.findall(r"[^\s,]+", _typed("selector"))[:_SELECTORS],
         name_servers=state().config.name_servers,
     )

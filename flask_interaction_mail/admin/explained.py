@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 from ..language import gettext, mark
 from ..messages.explain import DryRun
 from ..settings.model import MessagingSettings
-from ..settings.relay import Encryption
+from ..settings.relay import SES, Encryption
 from ..state import State
 from .message_view import body_of, headers_of
 
@@ -61,12 +61,14 @@ def _facts(state: State, run: DryRun) -> dict[str, Sequence[str]]:
         gettext("Sent by (Sender)"): [str(sender.sender)] if sender and sender.sender else [],
         gettext("Answers go to"): [*map(str, sender.reply_to or [sender.from_])] if sender else [],
         gettext("Returned mail goes to"): [sender.envelope_sender] if sender else [],
-        gettext("Mail server"): [_server(settings)] if settings.smtp_server else [],
+        gettext("Mail server"): [_server(settings)] if settings.server else [],
         gettext("What then becomes of it"): _fate(state, settings) if goes else [],
     }
 
 
 def _server(settings: MessagingSettings) -> str:
+    if settings.kind is SES:
+        return gettext("Amazon SES by HTTPS, region %(region)s", region=settings.region)
     authenticated = settings.by_token or (settings.by_password and settings.login)
     return gettext(
         "%(server)s, port %(port)s, %(encryption)s, %(login)s",
@@ -87,7 +89,7 @@ def _fate(state: State, settings: MessagingSettings) -> list[str]:
     if settings.divert_to:
         to = settings.divert_to
         found.append(gettext("It is diverted to %(to)s: the recipients get nothing.", to=to))
-    if state.config.transport.stands_in:
+    if state.config.transport.stays_here:
         found.append(gettext("It stays here: something stands in for the mail server."))
     return found or [gettext("It is sent at once.")]
 

@@ -108,8 +108,8 @@ class SettingsForm(PanelForm):
 
     @property
     def typed_key(self) -> bool:
-        """Whether a secret of OAuth 2 was entered."""
-        return any(self[name].data for name in BINDINGS if name.startswith("oauth_"))
+        """Whether a secret of OAuth 2 or of Amazon SES was entered."""
+        return any(self[name].data for name in BINDINGS if name != "alert_secret")
 
     def shown(self, name: str) -> str:
         """The value of the field ``name`` in words; "" for a secret."""

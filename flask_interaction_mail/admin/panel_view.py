@@ -114,7 +114,7 @@ class PanelView(BaseView):
             state_badge=texts.badge,
             leaves_by_itself=texts.leaves_by_itself,
             suppressed=state().suppressed,
-            stands_in=state().config.transport.stands_in,
+            transport=state().config.transport,
             tabs=[view for view in pages_of(self.admin) if view.is_accessible()],
             overview=now,
             deliverer=who_delivers(state().config.delivery, now.at_work, now.called),

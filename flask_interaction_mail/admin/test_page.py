@@ -14,6 +14,7 @@ from ..logs import log
 from ..monitoring import test_history
 from ..outcome import Fault, Stage
 from ..settings.layers import InForce
+from ..settings.model import SETTINGS, relay_of
 from ..state import State
 from ..values import Party
 from . import texts
@@ -55,6 +56,17 @@ _BY_FAULT: Final[Mapping[str, tuple[str, ...]]] = {
     Fault.OAUTH_REJECTED: ("oauth_mailbox",),
     Fault.OAUTH_PERMISSION_MISSING: (),
     Fault.OAUTH_SWITCHED_OFF: ("oauth_mailbox",),
+    Fault.SES_MISSING: ("kind",),
+    Fault.SES_UNREACHABLE: ("region", "endpoint"),
+    Fault.SES_NO_KEY: ("access_key", "secret_key"),
+    Fault.SES_KEY_REFUSED: ("access_key", "secret_key", "region"),
+    Fault.SES_KEY_EXPIRED: ("access_key", "secret_key"),
+    Fault.SES_CLOCK: (),
+    Fault.SES_FORBIDDEN: (),
+    Fault.SES_PAUSED: (),
+    Fault.SES_QUOTA: (),
+    Fault.SES_UNAVAILABLE: (),
+    Fault.SES_NONSENSE: ("endpoint",),
     Fault.AUTH_REQUIRED: ("use_authentication",),
     Fault.ENCRYPTION_REQUIRED: ("encryption",),
     Fault.RELAY_DENIED: ("use_authentication", "default_to"),
@@ -98,6 +110,7 @@ def page(
         return [
             (name, gettext(str(form[name].label.text)), title)
             for name, title in _suspect_fields(end).items()
+            if SETTINGS[name].fits(drafted.settings.kind)
         ]
 
     return stream_template(
@@ -105,7 +118,8 @@ def page(
         events=_recorded(state, drafted, by, tester),
         running=RUNNING,
         settings=drafted.settings,
-        stands_in=state.config.transport.stands_in,
+        relay=relay_of(drafted.settings),
+        transport=state.config.transport,
         wording=texts,
         suspects=suspects,
         badge_of=lambda end: test_history.badge_after(state, drafted, present, by, end),

@@ -33,6 +33,7 @@ class OutboxFilter(TypedDict, total=False):
     - ``to``: the whole address of a recipient.
     - ``text``: is in the subject, or in a recipient's name or address, whatever its case.
     - ``message_id``: with or without the angle brackets.
+    - ``provider_id``: the name that a provider gave it, such as Amazon SES.
     - ``metadata``: names and values, all of which the message has. MariaDB compares values by its
       collation, which usually ignores case.
     - ``since``, ``until``: when it was queued, as aware datetimes; ``until`` is not included.
@@ -44,6 +45,7 @@ class OutboxFilter(TypedDict, total=False):
     to: str
     text: str
     message_id: str
+    provider_id: str
     metadata: Mapping[str, str]
     since: datetime
     until: datetime
@@ -154,6 +156,7 @@ def _wanted(given: OutboxFilter) -> Wanted:
         text=_text(given, "text") or "",
         addresses=_spellings(given),
         message_id=message_id and f"<{message_id.strip('<>')}>",
+        provider_id=_text(given, "provider_id"),
         metadata=dict(arguments.metadata(given.get("metadata"))),
         since=arguments.instant("since", given.get("since")),
         until=arguments.instant("until", given.get("until")),

@@ -30,7 +30,7 @@ def domain(domain: str | None, selectors: Sequence[str], as_json: bool) -> None:
     report = look(
         domain or domain_of(default_from(settings).address),
         selectors=selectors,
-        relay=settings.smtp_server,
+        relay=settings.server,
         name_servers=state.config.name_servers,
     )
     if as_json:

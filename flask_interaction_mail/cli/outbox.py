@@ -68,6 +68,7 @@ _FILTERS: Final = (
     click.option("--to", help="The whole address of a recipient."),
     click.option("--text", help="Is in the subject, or in a recipient's name or address."),
     click.option("--message-id", help="Its Message-ID."),
+    click.option("--provider-id", help="The name that a provider gave it, such as Amazon SES."),
     click.option("--metadata", multiple=True, callback=_metadata, metavar="NAME=VALUE"),
     click.option("--since", type=_Moment(), help="Queued then or later."),
     click.option("--until", type=_Moment(), help="Queued before."),

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ..clock import as_text
-from ..config import STAYS_HERE, DeliveryMode
+from ..config import IN_PLACE, DeliveryMode
 from ..monitoring.status import figures
 from ..state import state_of
 from ..values import Status
@@ -30,7 +30,7 @@ def status(as_json: bool) -> None:
         return
     counts, above = told.pop("messages"), told.pop("held_by_rate")
     if told["transport"].stands_in:
-        told["transport"] = f"{told['transport']}: {STAYS_HERE[told['transport']]}"
+        told["transport"] = f"{told['transport']}: {IN_PLACE[told['transport']]}"
     told["server_takes"] = _limits(told["server_takes"])
     told["at_work"] = [*map(_process, told["at_work"])] or _NOBODY[told["delivery"]]
     pairs((name.replace("_", " "), value) for name, value in told.items())

@@ -12,7 +12,7 @@ from types import FrameType
 
 import click
 
-from ..config import STAYS_HERE
+from ..config import IN_PLACE
 from ..delivery.dispatcher import Dispatcher
 from ..delivery.factory import dispatcher_of
 from ..delivery.ports import StopCondition
@@ -39,7 +39,7 @@ def worker(once: bool, connections: int | None, processes: int) -> None:
     supervised = supervisor.is_there()
     state = state_of()
     if state.config.transport.stands_in and not supervised:
-        stays = STAYS_HERE[state.config.transport]
+        stays = IN_PLACE[state.config.transport]
         say(f"{stays[0].upper()}{stays[1:]}.")
     # Whatever the command says: a program that gives it may always say the same.
     if processes > 1 and not supervised:

@@ -21,7 +21,7 @@ from ..transport.smtp.faults import fault_of
 from ..transport.smtp.replies import Capabilities
 from ..transport.smtp.tls import TlsFacts
 from .results import Diagnosis, Outcome, Step, StepState, last_failure
-from .sample_message import Sample
+from .sample import Sample
 
 _LINES, _LINE = 200, 300  # of the transcript, and characters of each
 _SOON: Final = 14 * 24 * 3600  # s before its expiry from which on a certificate is remarked on
@@ -194,7 +194,7 @@ class Report:
     def concluded(self) -> Diagnosis:
         """What the steps come to."""
         failed = last_failure(self.steps)
-        if self.sample is not None and self.relay.stands_in:
+        if self.sample is not None and self.relay.stays_here:
             return self._diagnosis(Outcome.SUPPRESSED, "stays_here")
         if failed is None:
             return self._diagnosis(Outcome.PASSED, "passed")

@@ -9,9 +9,9 @@ from typing import Final
 from .. import clock
 from ..errors import InteractionMailError, TransportError
 from ..language import mark, said_by
-from ..outcome import Fault, Reply, Stage
+from ..outcome import Fault, Reply, Result, Stage
 from ..settings.model import MessagingSettings
-from ..settings.relay import Encryption, Relay
+from ..settings.relay import SES, Encryption, Relay
 from ..transport.base import AccessToken, Envelope
 from ..transport.oauth2 import claims
 from ..transport.registry import Transports
@@ -26,7 +26,7 @@ from ..transport.smtp.timeouts import Timeouts, Until
 from ..transport.smtp.tls import TlsFacts
 from .report import Report
 from .results import Diagnosis, Step
-from .sample_message import Sample
+from .sample import Sample, Stop
 from .texts import text_of
 
 DEADLINE: Final = 15.0  # s
@@ -60,14 +60,6 @@ def diagnose(
     yield report.concluded()
 
 
-class _Stop(Exception):
-    """A step failed, and nothing after it makes sense."""
-
-    def __init__(self, step: Step) -> None:
-        super().__init__(step.code)
-        self.step = step
-
-
 class _Runner:
     """Runs one test, and writes its steps into ``report``."""
 
@@ -95,7 +87,7 @@ class _Runner:
         try:
             for step in self._steps():
                 yield step if isinstance(step, Stage) else self._report.add(step)
-        except _Stop as stop:
+        except Stop as stop:
             yield self._report.add(stop.step)
         finally:
             # QUIT has time of its own, beyond what the steps may use up.
@@ -107,12 +99,19 @@ class _Runner:
         if self._relay.stands_in:
             yield from self._stand_in(envelope)
             return
+        if self._relay.kind == SES:
+            from . import ses  # late: brings HTTP, and few send that way
+
+            yield from ses.steps(
+                self._report, envelope, self._transports.policy, self._session.until
+            )
+            return
         for stage, step in self._session.steps():
             yield stage
             try:
                 result = step()
             except TransportError as error:
-                raise _Stop(self._second_look(error)) from error
+                raise Stop(self._second_look(error)) from error
             yield self._opened(stage, result)
         self._report.offered = self._session.offered
         yield Stage.SENDER
@@ -131,27 +130,28 @@ class _Runner:
         except InteractionMailError as error:
             missing = not (settings.default_to and settings.default_from)
             fault = Fault.SETTINGS_INCOMPLETE if missing else Fault.ADDRESS_UNUSABLE
-            raise _Stop(
-                self._report.failed(Stage.SETTINGS, fault, detail=said_by(error))
-            ) from error
+            raise Stop(self._report.failed(Stage.SETTINGS, fault, detail=said_by(error))) from error
         self._report.sample = sample
         return sample.envelope
 
     def _stand_in(self, envelope: Envelope) -> Iterator[Step]:
-        """Deliver to what stands in for the server: there is no conversation."""
+        """Deliver to what stands in for the server: there is no conversation to look at."""
         try:
             outcome = self._transports.open(self._relay).deliver(envelope)
         except TransportError as error:
-            raise _Stop(self._report.broken(error)) from error
+            raise Stop(self._report.broken(error)) from error
         for address in envelope.recipients:
             yield self._kept(address, outcome.verdicts.get(address, outcome.reply))
+        if outcome.result is Result.ACCEPTED and not self._relay.stays_here:
+            yield self._report.step(Stage.ACCEPTED, "accepted", reply=outcome.reply)
 
     def _kept(self, address: str, reply: Reply | None) -> Step:
         if reply is None:
             return self._report.failed(Stage.RECIPIENT, Fault.UNKNOWN_OUTCOME, recipient=address)
         if not reply.positive:
             return self._report.refused(Stage.RECIPIENT, reply, address)
-        return self._report.step(Stage.RECIPIENT, "kept_here", reply=reply, recipient=address)
+        code = "kept_here" if self._relay.stays_here else "recipient_accepted"
+        return self._report.step(Stage.RECIPIENT, code, reply=reply, recipient=address)
 
     def _opened(self, stage: Stage, result: object) -> Step:
         report = self._report
@@ -209,11 +209,11 @@ class _Runner:
         offered = self._session.offered
         if unable := unable_to_carry(envelope, offered):
             fault = unable.fault or Fault.CONTENT_UNSAFE
-            raise _Stop(self._report.failed(unable.stage, fault, detail=unable.note or ""))
+            raise Stop(self._report.failed(unable.stage, fault, detail=unable.note or ""))
         self._beyond = out_of_reach(envelope, offered)
         reply = self._ask(commands.mail(envelope, offered), Stage.SENDER)
         if not reply.positive:
-            raise _Stop(self._report.refused(Stage.SENDER, reply))
+            raise Stop(self._report.refused(Stage.SENDER, reply))
         return self._report.step(Stage.SENDER, "sender_accepted", reply=reply)
 
     def _recipients(self, envelope: Envelope) -> Iterator[Step]:
@@ -222,7 +222,7 @@ class _Runner:
             step = self._recipient(address)
             accepted = accepted or step.code == "recipient_accepted"
             if not accepted and address == envelope.recipients[-1]:
-                raise _Stop(step)
+                raise Stop(step)
             yield step
 
     def _recipient(self, address: str) -> Step:
@@ -235,7 +235,7 @@ class _Runner:
             )
         reply = self._ask(commands.rcpt(address), Stage.RECIPIENT, address)
         if reply.code == 421:  # the connection ends, so there is no asking for the others
-            raise _Stop(self._report.refused(Stage.RECIPIENT, reply, address))
+            raise Stop(self._report.refused(Stage.RECIPIENT, reply, address))
         if not reply.positive:
             return self._report.refused(Stage.RECIPIENT, reply, address)
         return self._report.step(
@@ -245,13 +245,13 @@ class _Runner:
     def _content(self, envelope: Envelope) -> Step:
         reply = self._ask(b"DATA\r\n", Stage.CONTENT)
         if reply.code != 354:
-            raise _Stop(self._report.refused(Stage.CONTENT, reply))
+            raise Stop(self._report.refused(Stage.CONTENT, reply))
         try:
             send_content(self._session, envelope.content)
         except StreamError as error:
             if error.complete:
                 raise self._unconfirmed(error) from error
-            raise _Stop(self._report.broken(error)) from error
+            raise Stop(self._report.broken(error)) from error
         return self._report.step(Stage.CONTENT, "content_sent", reply=reply)
 
     def _acceptance(self) -> Step:
@@ -262,19 +262,19 @@ class _Runner:
             raise self._unconfirmed(error) from error
         if 300 <= reply.code < 400:  # no such reply is defined here, so the outcome is unknown
             text = mark('The server gave an answer that makes no sense ("%(reply)s").', reply=reply)
-            raise _Stop(self._report.failed(Stage.ACCEPTED, Fault.CONFIRMATION_LOST, detail=text))
+            raise Stop(self._report.failed(Stage.ACCEPTED, Fault.CONFIRMATION_LOST, detail=text))
         if not reply.positive:
-            raise _Stop(self._report.refused(Stage.ACCEPTED, reply))
+            raise Stop(self._report.refused(Stage.ACCEPTED, reply))
         return self._report.step(Stage.ACCEPTED, "accepted", reply=reply)
 
-    def _unconfirmed(self, error: TransportError) -> _Stop:
+    def _unconfirmed(self, error: TransportError) -> Stop:
         """The server may have the whole message, and did not say so (RFC 1047)."""
         silent = error.fault is Fault.SILENT
         fault = Fault.UNKNOWN_OUTCOME if silent else Fault.CONFIRMATION_LOST
-        return _Stop(self._report.failed(Stage.ACCEPTED, fault, detail=said_by(error)))
+        return Stop(self._report.failed(Stage.ACCEPTED, fault, detail=said_by(error)))
 
     def _ask(self, command: bytes, stage: Stage, recipient: str | None = None) -> Reply:
         try:
             return self._session.ask(command, stage)
         except TransportError as error:
-            raise _Stop(self._report.broken(error, recipient)) from error
+            raise Stop(self._report.broken(error, recipient)) from error

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,21 +13,12 @@ from ..messages.intent import Intent, Texts
 from ..messages.recipients import default_to, resolve
 from ..messages.route import SenderHeaders
 from ..messages.sender import default_from
-from ..settings.model import MessagingSettings
+from ..settings.model import MessagingSettings, relay_of
 from ..transport.base import Envelope
 from ..values import Party
+from .sample import Sample
 
 Write = Callable[[Mapping[str, Any]], Texts]  # the names that its template may use -> its texts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sample:
-    """A message, with the full addresses of its recipient and of default From."""
-
-    to: str
-    sender: str
-    message_id: str
-    envelope: Envelope
 
 
 def make_sample(
@@ -54,8 +44,8 @@ def make_sample(
         "to": to.address,
         "sender": sender.address,
         "tester": also[0].address if also else None,
-        "server": settings.smtp_server,
-        "port": settings.smtp_port,
+        "server": settings.server,
+        "port": relay_of(settings).port,
     }
     return _sample(write(names), sender, to, (sender, *also), id=id, now=now)
 

@@ -12,7 +12,7 @@ from typing import Final
 
 from ..language import mark, translated
 from ..outcome import Fault, Stage
-from . import token_texts
+from . import ses_texts, token_texts
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +76,7 @@ STEPS: Final[Mapping[str, Advice]] = {
     "token_from_host": Advice(
         mark("Access token received"), mark("The application brought an access token.")
     ),
+    **{step: Advice(*texts) for step, texts in ses_texts.STEPS.items()},
     "no_login": Advice(
         mark("No login"), mark("SMTP authentication is off, so the test did not log in.")
     ),
@@ -428,6 +429,7 @@ FAULTS: Final[Mapping[str, Advice]] = {
         mark("Test again in a few minutes. Login and password may be right."),
     ),
     **{fault: Advice(*texts) for fault, texts in token_texts.FAULTS.items()},
+    **{fault: Advice(*texts) for fault, texts in ses_texts.FAULTS.items()},
     # Refusals after the login.
     Fault.AUTH_REQUIRED: Advice(
         mark("The server wants a login"),

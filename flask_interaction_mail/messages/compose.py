@@ -193,7 +193,7 @@ def not_configured_text(settings: MessagingSettings) -> str:
             "E-mail is not configured: an SMTP server is missing. "
             "An administrator can set this in Configuration → Messaging."
         )
-    if settings.smtp_server:
+    if settings.server:
         return mark(
             "E-mail is not configured: a default From is missing. "
             "An administrator can set this in Configuration → Messaging."

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from ..language import gettext
-from ..settings.model import MessagingSettings
+from ..settings.model import MessagingSettings, relay_of
 from ..values import Contact, Kind, Merge, Party
 from . import merge_content
 from .digest_content import Entry, Summary
@@ -45,6 +45,7 @@ def complete(settings: MessagingSettings) -> MessagingSettings:
     return replace(
         settings,
         smtp_server=settings.smtp_server or "mail.example.com",
+        region=settings.region or "eu-west-1",
         company_domain=settings.company_domain or "example.com",
         default_from=settings.default_from or "crm@example.com",
         default_to=settings.default_to or "data-stewards@example.com",
@@ -137,8 +138,8 @@ def _test(settings: MessagingSettings) -> Sample:
         "to": settings.default_to,
         "sender": settings.default_from,
         "tester": None,
-        "server": settings.smtp_server,
-        "port": settings.smtp_port,
+        "server": settings.server,
+        "port": relay_of(settings).port,
     }
     to, copy = Party("", settings.default_to), Party("", settings.default_from)
     return Sample(names=names, whom=Addressees(kind="test", source="test", to=(to,), cc=(copy,)))

@@ -48,7 +48,7 @@ def figures(state: State) -> dict[str, Any]:
         "delivery": state.config.delivery,
         "transport": state.config.transport,
         "at_work": [_process(process) for process in here],
-        "server": f"{settings.smtp_server}:{settings.smtp_port}" if settings.smtp_server else None,
+        "server": str(relay_of(settings)) if settings.server else None,
         "server_takes": takes._asdict(),
         "server_trouble": broken.why if broken else None,
         "next_try": clock.from_db(broken.until) if broken else None,

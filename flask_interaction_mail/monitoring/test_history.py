@@ -31,7 +31,7 @@ from ..storage.tables import CHECK
 from ..values import Party
 
 if TYPE_CHECKING:
-    from ..diagnosis.sample_message import Sample
+    from ..diagnosis.sample import Sample
 
 PER_MINUTE = 10  # tests by one user
 _LIMITS = "interaction_mail_test_limits"

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 
 from ..errors import TransportError
 from ..outcome import Stage
-from ..settings.relay import Relay
+from ..settings.relay import SMTP, Relay
 from ..storage.check_rows import upsert
 from ..storage.tables import CHECK
 
@@ -32,6 +32,7 @@ _CLOSE = sa.update(CHECK).values(verdict="closed", until=None)
 PROBE_AFTER = timedelta(minutes=1)
 # Servers lock an account after a few wrong passwords; this is seldom enough not to cause that.
 PROBE_AFTER_REFUSED_LOGIN = timedelta(minutes=15)
+_LONGEST = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +103,9 @@ def close_all(connection: sa.Connection) -> None:
 
 
 def pause(error: TransportError) -> timedelta:
-    """How long to leave a server alone after ``error``."""
+    """How long to leave a server alone after ``error``: an hour at most, if it said how long."""
+    if error.retry_after is not None:
+        return max(PROBE_AFTER, min(timedelta(seconds=error.retry_after), _LONGEST))
     if error.stage in (Stage.TOKEN, Stage.AUTHENTICATION) and not error.transient:
         return PROBE_AFTER_REFUSED_LOGIN
     return PROBE_AFTER
@@ -125,6 +128,6 @@ def fingerprint(relay: Relay) -> str:
     if relay.by_token:
         grant = relay.grant
         facts += (str(relay.sign_in), grant and (grant.token_url, grant.client_id, grant.scope))
-    if relay.stands_in:
+    if relay.kind != SMTP:
         facts = (str(relay.kind), *facts)
     return hashlib.sha256(repr(facts).encode()).hexdigest()

@@ -128,6 +128,7 @@ class Attempt:
     reply: str | None
     replies: Mapping[str, str]
     diverted_to: str | None
+    provider_id: str | None = None
 
     @classmethod
     def of(
@@ -154,4 +155,5 @@ class Attempt:
                 for address, reply in outcome.verdicts.items()
             },
             diverted_to=diverted_to,
+            provider_id=outcome.provider_id,
         )

@@ -32,6 +32,7 @@ _EXPORTED: Final = (
     MESSAGE.c.kind,
     MESSAGE.c.subject,
     MESSAGE.c.message_id,
+    DELIVERY.c.provider_id,
     MESSAGE.c.sender,
     # Up to version 0.1 it stood there alone.
     sa.case((MESSAGE.c.sender.is_(None), _BEGINNING)).label("head"),

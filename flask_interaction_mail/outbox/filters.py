@@ -26,8 +26,11 @@ _STATUSES: Final[Mapping[str, tuple[Status, ...]]] = {
 }
 _REASONS: Final = frozenset(reason.value for reason in Reason)
 _MESSAGE_ID: Final = re.compile(r"(<)?([^\s<>]+@[^\s<>]+)(?(1)>)")
+_NAME: Final = re.compile(r"[\x21-\x7e]{8,255}")  # that a provider gives a message
+# With it as a Message-ID, Amazon SES replaces the one that a message had.
+_OF_SES: Final = re.compile(r"<?([\w-]+)@(?:[\w-]+\.)?amazonses\.com>?")
 Place = tuple[datetime, uuid.UUID]
-Exact = Literal["", "address", "message_id", "metadata"]
+Exact = Literal["", "address", "message_id", "metadata", "provider_id"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +104,13 @@ class Filters:
         return f"<{found[2]}>" if found else None
 
     @property
+    def provider_id(self) -> str | None:
+        """The provider's name for a message, if it can be that which is searched for."""
+        found = _OF_SES.fullmatch(self.q)
+        name = found[1] if found else self.q
+        return name if not self.anywhere and _NAME.fullmatch(name) else None
+
+    @property
     def metadata(self) -> Mapping[str, str]:
         """The name and value that are searched for, written as ``name=value``."""
         name, sign, value = self.q.partition("=")
@@ -139,6 +149,8 @@ class Filters:
         found: list[tuple[Exact, Wanted]] = []
         if self.message_id is not None:
             found.append(("message_id", self._wanted(message_id=self.message_id)))
+        if self.provider_id is not None:
+            found.append(("provider_id", self._wanted(provider_id=self.provider_id)))
         if self.metadata:
             found.append(("metadata", self._wanted(metadata=self.metadata)))
         if self.addresses:

@@ -50,7 +50,8 @@ class Found:
     """Rows of the list, newest first; ``older`` is the place of the next page, or "".
 
     ``searched_to`` (naive UTC) is set if time was up before the page was full. ``exact`` says
-    whether the filter was one whole address, one Message-ID, or a name and value of metadata.
+    whether the filter was one whole address, one Message-ID, a provider's name for a message, or
+    a name and value of metadata.
     """
 
     rows: Sequence[Any]

@@ -39,6 +39,7 @@ _SHOWN = (
     DELIVERY.c.attempts,
     MESSAGE.c.route,
     MESSAGE.c.message_id,
+    DELIVERY.c.provider_id,
     MESSAGE.c.envelope_sender,
     DELIVERY.c.size,
     MESSAGE.c.resend_of,

@@ -29,6 +29,7 @@ _MESSAGES = json_table(
     DELIVERY.c.due_at,
     sa.column("final", sa.Integer()),
     sa.column("counted", sa.Integer()),
+    DELIVERY.c.provider_id,
 )
 _SAY_OF_MESSAGES = Change(
     _MESSAGES,
@@ -43,9 +44,16 @@ _SAY_OF_MESSAGES = Change(
     lease_until=None,
     worker=None,
     lost_leases=0,
+    # Of several transactions the last name that the provider gave stays.
+    provider_id=sa.func.coalesce(_MESSAGES.c.provider_id, DELIVERY.c.provider_id),
 )
 _ACCEPTED = json_table(
-    DELIVERY.c.id, DELIVERY.c.fence, DELIVERY.c.started_at, DELIVERY.c.server, DELIVERY.c.reply
+    DELIVERY.c.id,
+    DELIVERY.c.fence,
+    DELIVERY.c.started_at,
+    DELIVERY.c.server,
+    DELIVERY.c.reply,
+    DELIVERY.c.provider_id,
 )
 # The worker's name stays, and says whose attempt it was.
 _SAY_OF_ACCEPTED = Change(
@@ -60,10 +68,15 @@ _SAY_OF_ACCEPTED = Change(
     started_at=_ACCEPTED.c.started_at,
     server=_ACCEPTED.c.server,
     reply=_ACCEPTED.c.reply,
+    provider_id=_ACCEPTED.c.provider_id,
 )
 # The same claim under a new fencing token, for an attempt of several transactions that goes on.
+_GOING_ON = json_table(DELIVERY.c.id, DELIVERY.c.fence, DELIVERY.c.provider_id)
 _GO_ON = Change(
-    json_table(DELIVERY.c.id, DELIVERY.c.fence), fence=DELIVERY.c.fence + 1, lost_leases=1
+    _GOING_ON,
+    fence=DELIVERY.c.fence + 1,
+    lost_leases=1,
+    provider_id=sa.func.coalesce(_GOING_ON.c.provider_id, DELIVERY.c.provider_id),
 )
 _RECIPIENTS = json_table(
     RECIPIENT.c.message_id, RECIPIENT.c.position, RECIPIENT.c.status, RECIPIENT.c.reply
@@ -139,9 +152,9 @@ def _sorted(results: Iterable[AttemptResult]) -> tuple[_Rows, _Rows, _Rows]:
     for result in results:
         claimed, attempt = result.claimed, result.attempt
         if result.rest is not None:
-            going_on.append((claimed.id, claimed.fence))
+            going_on.append((claimed.id, claimed.fence, attempt and attempt.provider_id))
         elif attempt is not None and result.shared:
-            said = (attempt.started_at, attempt.server, attempt.reply)
+            said = (attempt.started_at, attempt.server, attempt.reply, attempt.provider_id)
             accepted.append((claimed.id, claimed.fence, *said))
         else:
             others.append(_message_row(result))
@@ -162,6 +175,7 @@ def _message_row(result: AttemptResult) -> tuple[object, ...]:
         result.due_at if result.status is Status.DEFERRED else None,
         int(result.status.final and not result.waits_for_digest),
         int(result.counted),
+        result.attempt and result.attempt.provider_id,
     )
 
 

@@ -91,6 +91,7 @@ class Wanted:
     text: str = ""
     addresses: tuple[str, ...] = ()
     message_id: str | None = None
+    provider_id: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     since: datetime | None = None
     until: datetime | None = None
@@ -146,6 +147,9 @@ class Wanted:
         if self.message_id is not None:
             is_it = MESSAGE.c.message_id == self.message_id
             found.append(_Mark(sa.select(MESSAGE.c.id).where(is_it), is_it))
+        if self.provider_id is not None:
+            is_it = DELIVERY.c.provider_id == self.provider_id
+            found.append(_Mark(sa.select(DELIVERY.c.id).where(is_it), is_it))
         for name, value in self.metadata.items():
             bearers = sa.select(METADATA.c.message_id).where(
                 METADATA.c.name == name, METADATA.c.value == value

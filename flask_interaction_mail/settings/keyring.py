@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import SecretUnreadable
 from ..language import mark
 from .model import SECRETS, SETTINGS, MessagingSettings
-from .relay import Destination
+from .relay import SES, Destination
 from .secret import BoundSecret, Secret
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ Keys = Sequence[str | bytes]
 
 # What a sign-in by token depends on; the day on which a secret ends changes nothing else.
 _OAUTH: Final = ("sign_in", *(n for n in SETTINGS if n[:6] == "oauth_" and n != "oauth_expires"))
+_AMAZON: Final = ("kind", "region", "endpoint", "access_key")
 # The panel translates it; elsewhere it is English, as in the log.
 _NO_KEY: Final = mark(
     "There is no key to encrypt the password with: set SECRET_KEY, "
@@ -203,5 +204,9 @@ def _fingerprint(settings: MessagingSettings, key: bytes) -> str:
         secrets = [getattr(settings, name) for name in _OAUTH if name in SECRETS]
         told = json.dumps([secret and secret.reveal() for secret in secrets])
         parts["oauth"] = hmac.digest(key, told.encode(), "sha256").hex()
+    if settings.kind is SES:  # as above
+        parts |= {name: getattr(settings, name) for name in _AMAZON}
+        told = settings.secret_key.reveal() if settings.secret_key else ""
+        parts["secret_key"] = hmac.digest(key, told.encode("utf-8", "replace"), "sha256").hex()
     parts["password"] = hmac.digest(key, password.encode("utf-8", "replace"), "sha256").hex()
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

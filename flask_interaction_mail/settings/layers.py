@@ -17,7 +17,7 @@ from . import rules
 from .cleaners import FALSE
 from .fields import clean
 from .model import BINDINGS, BOUND_TO, SECRETS, SETTINGS, MessagingSettings, Origin, PasswordState
-from .relay import Destination, Encryption, SignIn
+from .relay import SES, Destination, Encryption, SignIn
 from .secret import BoundSecret, Secret
 
 _NAMED: Final = re.compile(r'\s*"?(?P<name>[^<>"]*?)"?\s*<(?P<address>[^<>]+)>\s*')
@@ -75,6 +75,8 @@ class InForce(NamedTuple):
     def login_advice(self) -> str:
         """Why the secret of the sign-in cannot be used, and what to do; "" if it can, or if
         nobody logs in."""
+        if self.settings.kind is SES:
+            return " ".join(rules.ses_problems(self.settings).values())
         if self.settings.by_token:
             return " ".join(rules.token_problems(self.settings).values())
         return self.password_advice if self.settings.by_password else ""

@@ -15,10 +15,21 @@ from typing import Any, Final, TypeVar
 from .. import addresses
 from ..errors import AddressError
 from ..language import gettext, mark
-from . import cleaners, grant, oauth
+from . import amazon, cleaners, grant, oauth
 from .cleaners import WrongValue
 from .grant import Grant
-from .relay import ACCOUNT, APPLICATION, BY_TOKEN, SMTP, Destination, Encryption, Relay, SignIn
+from .relay import (
+    ACCOUNT,
+    APPLICATION,
+    BY_TOKEN,
+    SES,
+    SMTP,
+    Destination,
+    Encryption,
+    Relay,
+    RelayKind,
+    SignIn,
+)
 from .secret import Secret, signing_key
 from .setting import Section, Setting, Widget
 
@@ -94,6 +105,11 @@ def _webhook_secret(raw: object) -> Secret | None:
         raise WrongValue(text) from None
 
 
+def _then(first: Callable[[object], T], second: Callable[[T], T]) -> Callable[[object], T]:
+    """The cleaner that is ``first``, and then ``second``."""
+    return lambda raw: second(first(raw))
+
+
 def setting(default: T, **about: Any) -> T:
     """Return a field of ``MessagingSettings``; ``about`` are the fields of its ``Setting``.
 
@@ -132,6 +148,62 @@ class MessagingSettings:
         allowed="a domain; a leading `@`, spaces and a trailing dot are removed",
         tested=True,
     )
+    kind: RelayKind = setting(
+        RelayKind.SMTP,
+        section=Section.SERVER,
+        label=mark("Way of sending"),
+        help=mark("Nearly every provider has an SMTP server. Amazon SES takes mail in both ways."),
+        widget=Widget.SELECT,
+        choices={
+            RelayKind.SMTP: mark("SMTP server"),
+            RelayKind.SES: mark("Amazon SES by HTTPS"),
+        },
+        command="How mail is handed over: to an SMTP server, or to Amazon SES over HTTPS.",
+        allowed="`ses` needs the extra `ses`",
+    )
+    region: str | None = setting(
+        None,
+        clean=_then(cleaners.line, amazon.region),
+        section=Section.SERVER,
+        label=mark("Region of Amazon SES"),
+        help=mark(
+            "The region in which your domain is verified, such as eu-west-1; the SES console shows "
+            "it at the top."
+        ),
+        attributes={"placeholder": "eu-west-1", "autocapitalize": "none"},
+        command="Region of Amazon SES, such as eu-west-1.",
+        allowed="a region of AWS; required with `ses`",
+        required=mark("Enter the region of Amazon SES, such as eu-west-1."),
+        kinds=(SES,),
+    )
+    access_key: str | None = setting(
+        None,
+        clean=_then(cleaners.line, amazon.access_key),
+        section=Section.SERVER,
+        label=mark("Access key ID"),
+        help=mark(
+            "Of an IAM user that may send by Amazon SES. Leave it empty if this machine has "
+            "credentials of its own, such as a role of EC2 or ECS."
+        ),
+        attributes={"autocomplete": "off", "placeholder": "AKIA…"},
+        command="ID of the access key; empty for the machine's own credentials.",
+        allowed="letters and digits",
+        unset="the credentials of the machine",
+        kinds=(SES,),
+    )
+    secret_key: Secret | None = setting(
+        None,
+        clean=_then(_password, amazon.secret_key),
+        section=Section.SERVER,
+        label=mark("Secret access key"),
+        help=mark(
+            "AWS shows it once, when the key is created. It signs requests and is never sent; it "
+            "is used only with this key, region and endpoint."
+        ),
+        widget=Widget.PASSWORD,
+        allowed="one word; required with `access_key`",
+        kinds=(SES,),
+    )
     smtp_server: str | None = setting(
         None,
         clean=cleaners.server,
@@ -150,6 +222,7 @@ class MessagingSettings:
         bound_to="server",
         part=mark("server"),
         mail_key="MAIL_SERVER",
+        kinds=(SMTP,),
     )
     smtp_port: int = setting(
         25,
@@ -167,6 +240,7 @@ class MessagingSettings:
         bound_to="port",
         part=mark("port"),
         mail_key="MAIL_PORT",
+        kinds=(SMTP,),
     )
     encryption: Encryption = setting(
         Encryption.STARTTLS,
@@ -183,6 +257,7 @@ class MessagingSettings:
         bound_to="encryption",
         part=mark("encryption"),
         mail_key="MAIL_USE_TLS, MAIL_USE_SSL",
+        kinds=(SMTP,),
     )
     use_authentication: bool = setting(
         False,
@@ -193,6 +268,7 @@ class MessagingSettings:
         allowed="while no, no login is sent, even if one is stored",
         tested=True,
         mail_key="MAIL_USERNAME",
+        kinds=(SMTP,),
     )
     sign_in: SignIn = setting(
         SignIn.PASSWORD,
@@ -209,6 +285,7 @@ class MessagingSettings:
         },
         command="How to log in; 'none' switches authentication off.",
         allowed="counts with authentication; `none` switches that off",
+        kinds=(SMTP,),
     )
     login: str | None = setting(
         None,
@@ -223,6 +300,7 @@ class MessagingSettings:
         part=mark("login"),
         sign_ins=(SignIn.PASSWORD,),
         mail_key="MAIL_USERNAME",
+        kinds=(SMTP,),
     )
     password: Secret | None = setting(
         None,
@@ -233,6 +311,7 @@ class MessagingSettings:
         allowed="one line of text; required with authentication",
         sign_ins=(SignIn.PASSWORD,),
         mail_key="MAIL_PASSWORD",
+        kinds=(SMTP,),
     )
     oauth_mailbox: str | None = setting(
         None,
@@ -244,6 +323,7 @@ class MessagingSettings:
         allowed="a full or short address",
         unset="the default From",
         sign_ins=BY_TOKEN,
+        kinds=(SMTP,),
     )
     oauth_tenant: str | None = setting(
         None,
@@ -255,6 +335,7 @@ class MessagingSettings:
         command="Tenant of Microsoft 365.",
         allowed="the ID of a tenant, or one of its domains",
         sign_ins=(APPLICATION,),
+        kinds=(SMTP,),
     )
     oauth_client_id: str | None = setting(
         None,
@@ -266,6 +347,7 @@ class MessagingSettings:
         command="Client ID of the application.",
         allowed="one line of text; required with `oauth_application`",
         sign_ins=(APPLICATION,),
+        kinds=(SMTP,),
     )
     oauth_client_secret: Secret | None = setting(
         None,
@@ -276,6 +358,7 @@ class MessagingSettings:
         widget=Widget.PASSWORD,
         allowed="one line of text; this or a certificate is required with `oauth_application`",
         sign_ins=(APPLICATION,),
+        kinds=(SMTP,),
     )
     oauth_certificate: Secret | None = setting(
         None,
@@ -287,6 +370,7 @@ class MessagingSettings:
         attributes={"rows": "3", "spellcheck": "false", "autocomplete": "off"},
         allowed="PEM text of a certificate and its RSA key",
         sign_ins=(APPLICATION,),
+        kinds=(SMTP,),
     )
     oauth_expires: str | None = setting(
         None,
@@ -301,6 +385,7 @@ class MessagingSettings:
         command="Day on which the client secret ends.",
         allowed="a day as `YYYY-MM-DD`",
         sign_ins=(APPLICATION,),
+        kinds=(SMTP,),
     )
     oauth_service_account: Secret | None = setting(
         None,
@@ -312,6 +397,7 @@ class MessagingSettings:
         attributes={"rows": "3", "spellcheck": "false", "autocomplete": "off"},
         allowed="JSON of a key; required with `oauth_service_account`",
         sign_ins=(ACCOUNT,),
+        kinds=(SMTP,),
     )
     oauth_token_url: str | None = setting(
         None,
@@ -327,6 +413,7 @@ class MessagingSettings:
         allowed="an `https` URL, or an `http` URL of this machine",
         unset="that of Microsoft 365 with a tenant, of the key with a service account",
         sign_ins=(APPLICATION, ACCOUNT),
+        kinds=(SMTP,),
     )
     oauth_scope: str | None = setting(
         None,
@@ -339,6 +426,7 @@ class MessagingSettings:
         allowed="words with spaces between them",
         unset="what Microsoft 365 with a tenant, and Google with a service account want",
         sign_ins=(APPLICATION, ACCOUNT),
+        kinds=(SMTP,),
     )
     default_to: str | None = setting(
         None,
@@ -492,6 +580,21 @@ class MessagingSettings:
         bound_to="ca_certificate",
         part=mark("CA certificate"),
     )
+    endpoint: str | None = setting(
+        None,
+        clean=_then(cleaners.web_address, amazon.endpoint),
+        section=Section.ADVANCED,
+        label=mark("Endpoint of Amazon SES"),
+        help=mark(
+            "Only for an endpoint of your own, such as one of AWS PrivateLink. Otherwise it "
+            "follows from the region."
+        ),
+        attributes={"inputmode": "url", "placeholder": "https://"},
+        command="URL of another endpoint of Amazon SES.",
+        allowed="an `https` URL, or an `http` URL of this machine, without a path",
+        unset="`https://email.REGION.amazonaws.com`",
+        kinds=(SES,),
+    )
     allow_unencrypted_auth: bool = setting(
         False,
         section=Section.ADVANCED,
@@ -499,6 +602,7 @@ class MessagingSettings:
         help=mark("Careful: without encryption, everybody on the way can read the password."),
         command="Log in even without encryption.",
         tested=True,
+        kinds=(SMTP,),
     )
     helo_name: str | None = setting(
         None,
@@ -513,6 +617,7 @@ class MessagingSettings:
         allowed="a host name",
         unset="this machine's full name, else the default From's domain",
         tested=True,
+        kinds=(SMTP,),
     )
     sender_name: str | None = setting(
         None,
@@ -637,17 +742,26 @@ class MessagingSettings:
     @property
     def configured(self) -> bool:
         """Whether a server and a default From are set; until then nothing is sent (R3)."""
-        return bool(self.smtp_server and self.default_from)
+        return bool(self.server and self.default_from)
+
+    @property
+    def server(self) -> str | None:
+        """The name of the server that takes the mail, None if none is set."""
+        return self.smtp_server if self.kind is SMTP else amazon.host(self.region, self.endpoint)
 
     @property
     def by_token(self) -> bool:
         """Whether the server is shown an access token, instead of a password."""
-        return self.use_authentication and self.sign_in in BY_TOKEN
+        return self._logs_in and self.sign_in in BY_TOKEN
 
     @property
     def by_password(self) -> bool:
         """Whether login and password are shown."""
-        return self.use_authentication and self.sign_in is SignIn.PASSWORD
+        return self._logs_in and self.sign_in is SignIn.PASSWORD
+
+    @property
+    def _logs_in(self) -> bool:
+        return self.use_authentication and self.kind is SMTP
 
     @property
     def mailbox(self) -> str | None:
@@ -701,12 +815,18 @@ def _with_server(settings: MessagingSettings, token_url: str | None) -> str:
     return json.dumps([token_url, relay], sort_keys=True)
 
 
+def _of_access_key(settings: MessagingSettings) -> str:
+    where = [settings.region, settings.endpoint, settings.ca_certificate, settings.access_key]
+    return json.dumps([SES, *where])
+
+
 # The secrets but the password, and what each is bound to.
 BINDINGS: Final[Mapping[str, Callable[[MessagingSettings], str | None]]] = {
     "alert_secret": lambda settings: settings.alert_url,
     "oauth_client_secret": _of_application,
     "oauth_certificate": _of_application,
     "oauth_service_account": _of_account,
+    "secret_key": _of_access_key,
 }
 # Of these there is one: who enters it gives the other up.
 EITHER: Final = {
@@ -722,6 +842,14 @@ def relay_of(settings: MessagingSettings, kind: str = SMTP) -> Relay:
     """
     if kind != SMTP:
         return Relay(kind=kind)
+    if settings.kind is SES:
+        return amazon.relay(
+            settings.region,
+            settings.endpoint,
+            ca_certificate=settings.ca_certificate,
+            access_key=settings.access_key,
+            secret_key=settings.secret_key,
+        )
     by_token = settings.by_token
     return Relay(
         server=settings.smtp_server,

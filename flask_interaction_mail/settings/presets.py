@@ -13,10 +13,10 @@ from typing import Final, NamedTuple
 
 from ..language import gettext, mark
 from ..outcome import Fault
-from .relay import Encryption, SignIn
+from .relay import SES, SMTP, Encryption, RelayKind, SignIn
 
 _FIELDS: Final = (
-    *("smtp_server", "smtp_port", "encryption", "use_authentication", "sign_in", "login"),
+    *("kind", "smtp_server", "smtp_port", "encryption", "use_authentication", "sign_in", "login"),
 )
 _MAILBOX: Final = mark("The full e-mail address of the mailbox.")
 _ONE_MAILBOX: Final = mark(
@@ -42,6 +42,7 @@ class Preset:
 
     key: str
     name: str
+    kind: RelayKind = SMTP
     smtp_server: str | None = None
     server_hint: str = ""
     smtp_port: int = 587
@@ -50,6 +51,8 @@ class Preset:
     sign_in: SignIn = SignIn.PASSWORD
     login: str | None = None
     login_hint: str = ""
+    region_hint: str = ""
+    key_hint: str = ""
     wants: tuple[str, ...]  # what else has to be done before mail leaves
     steps: tuple[Todo, ...] = ()  # at the provider, in this order
     missing: str = ""  # why another preset of the same provider is better
@@ -57,6 +60,8 @@ class Preset:
     @property
     def values(self) -> dict[str, object]:
         """What is filled in: name of a setting to its value."""
+        if self.kind is not SMTP:
+            return {"kind": self.kind}  # nothing else that is fixed belongs to it
         given = {name: value for name in _FIELDS if (value := getattr(self, name)) is not None}
         if not self.use_authentication:
             given.pop("sign_in")  # it would say that there is one
@@ -71,7 +76,12 @@ class Preset:
     @property
     def hints(self) -> dict[str, str]:
         """What to enter in the fields that stay empty."""
-        hints = {"smtp_server": self.server_hint, "login": self.login_hint}
+        hints = {
+            "smtp_server": self.server_hint,
+            "login": self.login_hint,
+            "region": self.region_hint,
+            "access_key": self.key_hint,
+        }
         return {name: gettext(hint) for name, hint in hints.items() if hint}
 
     @property
@@ -172,6 +182,38 @@ _GOOGLE: Final = (
     ),
 )
 
+_AMAZON: Final = (
+    Todo(
+        mark(
+            "SES console, Identities, Create identity: your domain, in the region that you enter "
+            "below. Publish the DNS records that it shows, and wait until it says “Verified”."
+        ),
+        Fault.SES_NOT_VERIFIED,
+    ),
+    Todo(
+        mark(
+            "IAM console: create a user without access to the console, or a role for this machine, "
+            "with a policy that allows ses:SendEmail, ses:SendRawEmail and ses:GetAccount."
+        ),
+        Fault.SES_FORBIDDEN,
+    ),
+    Todo(
+        mark(
+            "For a user, Security credentials, Create access key, “Application running outside "
+            "AWS”: enter its ID and its secret below. The SMTP credentials of the SES console are "
+            "something else and do not work here."
+        ),
+        Fault.SES_KEY_REFUSED,
+    ),
+    Todo(
+        mark(
+            "SES console, Account dashboard, Request production access. It takes up to a day; in "
+            "the sandbox until then, only verified addresses get mail."
+        ),
+        Fault.SES_NOT_VERIFIED,
+    ),
+)
+
 _PRESETS: Final = (
     # 2026-11-29, the first two as of July 2021:
     # https://learn.microsoft.com/exchange/mail-flow-best-practices/how-to-set-up-a-multifunction-device-or-application-to-send-email-using-microsoft-365-or-office-365
@@ -268,7 +310,7 @@ _PRESETS: Final = (
     # The server has no value: a login of another region is refused like a wrong password.
     Preset(
         key="amazon_ses",
-        name=mark("Amazon SES"),
+        name=mark("Amazon SES (SMTP)"),
         server_hint=mark(
             "The SMTP endpoint of your region, such as "
             "email-smtp.eu-west-1.amazonaws.com; the SES console shows it under SMTP settings."
@@ -281,6 +323,26 @@ _PRESETS: Final = (
                 "production access: in the sandbox only verified addresses get mail."
             ),
         ),
+    ),
+    # 2026-11-29: https://docs.aws.amazon.com/ses/latest/dg/control-user-access.html
+    # https://docs.aws.amazon.com/general/latest/gr/ses.html
+    Preset(
+        key="amazon_ses_https",
+        name=mark("Amazon SES (HTTPS)"),
+        kind=SES,
+        use_authentication=None,
+        region_hint=mark("The region in which your domain is verified, such as eu-west-1."),
+        key_hint=mark(
+            "Of an IAM user with these permissions. On a machine of AWS with a role that has them, "
+            "leave both fields empty."
+        ),
+        wants=(
+            mark(
+                "No SMTP port has to be open, and the outbox keeps the name that SES gives each "
+                "message. An administrator of AWS does this once, in this order."
+            ),
+        ),
+        steps=_AMAZON,
     ),
     # 2026-11-29: https://www.twilio.com/docs/sendgrid/for-developers/sending-email/integrating-with-the-smtp-api
     # https://www.twilio.com/docs/sendgrid/api-reference/senders

@@ -10,7 +10,17 @@ from .certificates import canonical_pem
 from .grant import Grant
 from .secret import Secret
 
-SMTP: Final = "smtp"  # the kind of a relay that is a server
+
+class RelayKind(enum.StrEnum):
+    """How mail is handed over."""
+
+    SMTP = "smtp"  # to a mail server
+    SES = "ses"  # to Amazon SES over HTTPS
+
+
+SMTP: Final = RelayKind.SMTP
+SES: Final = RelayKind.SES
+OWN: Final = "own"  # the kind of what the application hands mail over to itself
 
 
 class Encryption(enum.StrEnum):
@@ -67,7 +77,8 @@ class Relay:
     ``sign_in`` is by token, ``login`` is the mailbox, and there is no ``secret``;
     ``grant`` is how to ask for a token, None where the application brings one. ``helo``
     is the name to say in EHLO; without one this machine's own is said, and ``domain`` where it
-    has none.
+    has none. Of Amazon SES, ``login`` is the ID of an access key and ``secret`` its secret, both
+    None for the credentials of the machine; ``region`` is where requests are signed for.
     """
 
     kind: str = SMTP
@@ -83,11 +94,23 @@ class Relay:
     allow_unencrypted_auth: bool = False
     helo: str | None = None
     domain: str | None = None
+    region: str | None = None
 
     @property
     def stands_in(self) -> bool:
         """Whether no server is asked: the host has put something in the place of all of them."""
-        return self.kind != SMTP
+        return self.kind not in (SMTP, SES)
+
+    @property
+    def stays_here(self) -> bool:
+        """Whether mail stays on this machine, and nobody gets it."""
+        return self.stands_in and self.kind != OWN
+
+    @property
+    def url(self) -> str:
+        """Where requests go, of a relay that is spoken to by HTTP."""
+        scheme = "http" if self.encryption is Encryption.NONE else "https"
+        return f"{scheme}://{self.server}:{self.port}"
 
     @property
     def by_token(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from importlib.util import find_spec
 from typing import Final
 
 from .. import addresses, language
@@ -11,7 +12,7 @@ from ..language import gettext, mark
 from .certificates import canonical_pem, is_readable_pem
 from .grant import MICROSOFT_SCOPE
 from .model import ADDRESSES, SETTINGS, MessagingSettings, Origin, PasswordState
-from .relay import Encryption, SignIn
+from .relay import SES, Encryption, SignIn
 
 _NO_SIGNATURE: Final = mark(
     "Enter the secret that signs what is sent to this webhook. "
@@ -26,6 +27,15 @@ _ENTER_KEY: Final = mark("Paste the key of the service account: all of the JSON 
 _BOUND: Final = mark(
     "One that was stored for another token service, server, port, encryption or CA certificate is "
     "not used with this one."
+)
+_ENTER_SECRET_KEY: Final = mark(
+    "Enter the secret access key that belongs to the access key ID. One that was stored for "
+    "another key, region, endpoint or CA certificate is not used with this one."
+)
+_ENTER_ACCESS_KEY: Final = mark("Enter the ID of the access key that this secret belongs to.")
+NO_BOTOCORE: Final = mark(
+    "Amazon SES by HTTPS needs the Python package botocore: whoever runs this application has to "
+    "install flask-interaction-mail[ses]."
 )
 _ONE_OF_BOTH: Final = mark("Enter a client secret or a certificate, and not both.")
 _DEFAULT_SCOPE: Final = mark(
@@ -54,7 +64,7 @@ def problems(
     found = {
         name: gettext(setting.required)
         for name, setting in SETTINGS.items()
-        if setting.required and not getattr(settings, name)
+        if setting.required and setting.fits(settings.kind) and not getattr(settings, name)
     }
     found |= _incomplete_addresses(settings)
     if settings.ca_certificate and not is_readable_pem(canonical_pem(settings.ca_certificate)):
@@ -64,6 +74,8 @@ def problems(
         )
     if settings.alert_url and not settings.alert_secret:
         found["alert_secret"] = gettext(_NO_SIGNATURE)
+    if settings.kind is SES:
+        found |= ses_problems(settings)
     if settings.by_token:
         found |= _encrypted(settings) | token_problems(settings)
     if settings.by_password:
@@ -136,6 +148,17 @@ def _incomplete_addresses(settings: MessagingSettings) -> dict[str, str]:
 def _authentication(settings: MessagingSettings) -> dict[str, str]:
     missing = gettext("Enter the login, or switch SMTP authentication off.")
     return _encrypted(settings) | ({} if settings.login else {"login": missing})
+
+
+def ses_problems(settings: MessagingSettings) -> dict[str, str]:
+    """Why no request to Amazon SES can be signed: field to text."""
+    if find_spec("botocore") is None:
+        return {"kind": gettext(NO_BOTOCORE)}
+    if settings.access_key and not settings.secret_key:
+        return {"secret_key": gettext(_ENTER_SECRET_KEY)}
+    if settings.secret_key and not settings.access_key:
+        return {"access_key": gettext(_ENTER_ACCESS_KEY)}
+    return {}
 
 
 def token_problems(settings: MessagingSettings) -> dict[str, str]:

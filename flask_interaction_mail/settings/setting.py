@@ -68,9 +68,14 @@ class Setting(NamedTuple):
     required: str = ""  # what to enter if it is empty; "" if it may be empty
     bound_to: str = ""  # the field of ``Destination`` that a password is bound to
     part: str = ""  # the name of that in sentences about the password
+    kinds: tuple[str, ...] = ()  # of relays that it is for; () for all
     sign_ins: tuple[str, ...] = ()  # with which it is needed; () for all
     tested: bool = False  # whether a test's result depends on it; it always does on ``bound_to``
     mail_key: str = ""  # the Flask-Mail key that also sets it
+
+    def fits(self, kind: str) -> bool:
+        """Whether it means anything for a relay of ``kind``."""
+        return not self.kinds or kind in self.kinds
 
     @property
     def secret(self) -> bool:

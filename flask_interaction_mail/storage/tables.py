@@ -158,7 +158,7 @@ DELIVERY: Final = sa.Table(
     sa.Column("started_at", _INSTANT),
     sa.Column("server", _NAME),  # host:port
     sa.Column("reply", _REPLY),
-    # Empty so far: the relay that has it, its name there, and what came back.
+    # What the provider calls it; empty so far: the relay that has it, and what came back.
     sa.Column("relay", _NAME),
     sa.Column("provider_id", _NAME),
     sa.Column("returned", _CODE),

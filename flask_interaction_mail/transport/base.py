@@ -103,6 +103,7 @@ class TransportResult:
     is how many do, as far as this one has shown. Where it was ``crowded`` some of them were refused
     after five others, maybe because of these: they are for the next one even if nobody got this.
     ``slow_refusals`` is true where recipients were refused and their answers took more than 2 s.
+    ``provider_id`` is what the provider calls the message, where it says so.
     """
 
     result: Result
@@ -116,6 +117,7 @@ class TransportResult:
     room: int | None = None
     crowded: bool = False
     slow_refusals: bool = False
+    provider_id: str | None = None
 
 
 class Stopped(TransportError):
@@ -123,7 +125,11 @@ class Stopped(TransportError):
 
 
 class Transport(Protocol):
-    """Sends envelopes over a connection that it opens when needed and keeps."""
+    """Sends envelopes over a connection that it opens when needed and keeps.
+
+    One thread at a time uses it, except for ``abort``. A class that derives from this needs
+    ``deliver`` alone, if it has no connection to end.
+    """
 
     def deliver(self, envelope: Envelope) -> TransportResult:
         """Try once to hand over ``envelope``; the connection is opened when needed and kept.
@@ -145,3 +151,7 @@ class Transport(Protocol):
     def abort(self) -> None:
         """Break the connection from another thread; what waits for an answer ends at once."""
         ...
+
+
+# What takes mail in place of every server, or opens that for a connection.
+StandIn = Transport | Callable[[], Transport] | None

@@ -1,6 +1,7 @@
-"""One POST to a URL: the only HTTP that the extension speaks of its own accord.
+"""Requests to a URL: the only HTTP that the extension speaks of its own accord.
 
-The standard library's client speaks over a socket of ours. So the connection goes where the
+``post`` makes one request over a connection of its own, a ``Connection`` takes several. The
+standard library's client speaks over a socket of ours. So the connection goes where the
 connect policy lets it go: the address that was checked is the one that is used, where a client
 that looks the name up itself could be given another one. Redirects are not followed, and no more
 of an answer is read than was asked for.
@@ -11,7 +12,9 @@ from __future__ import annotations
 import contextlib
 import http.client
 import socket
+import ssl
 from collections.abc import Callable, Mapping
+from email.message import Message
 from ipaddress import ip_address
 from typing import Final, NamedTuple
 from urllib.parse import SplitResult, urlsplit
@@ -21,17 +24,20 @@ from ..language import mark, said_by
 from ..outcome import Fault
 from .policy import ConnectPolicy
 from .smtp.connect import Endpoint, connected, resolve, unconnected, within
-from .smtp.timeouts import Until
+from .smtp.stream import readable
+from .smtp.timeouts import FOREVER, Until
 from .smtp.tls import context_for, explain
 
 _PORTS: Final = {"https": 443, "http": 80}
-_SILENT: Final = mark("%(host)s did not answer in time.")
+SILENT: Final = mark("%(host)s did not answer in time.")
+LOST: Final = mark("The connection to %(host)s broke.")
 
 
 class Answer(NamedTuple):
-    """The status, and the beginning of the body: as many bytes as were asked for."""
+    """Status, header fields, and the beginning of the body: as many bytes as were asked for."""
 
     status: int
+    headers: Message
     body: bytes
 
 
@@ -64,9 +70,15 @@ def post(
     Raises:
         PostFailed: there was no answer, or the URL may not be connected to.
     """
-    exchange = _Exchange(urlsplit(url), policy, until, ca_certificate)
+    exchange = Connection(url, policy, ca_certificate)
+
+    def run() -> Answer:
+        exchange.open(until)
+        fields = {**headers, "Connection": "close"}
+        return exchange.ask("POST", exchange.target, render(), fields, until=until, most=most)
+
     try:
-        answer = within(until, lambda: exchange.run(render, headers, most))
+        answer = within(until, run)
     except TransportError as error:
         raise _refused(exchange.host, error) from error
     except (OSError, http.client.HTTPException, ValueError) as error:
@@ -74,38 +86,97 @@ def post(
     finally:
         exchange.close()
     if answer is None:
-        raise PostFailed(mark(_SILENT, host=exchange.host), Fault.SILENT)
+        raise PostFailed(mark(SILENT, host=exchange.host), Fault.SILENT)
     return answer
 
 
-class _Exchange:
-    """One request and its answer."""
+class Connection:
+    """A connection to the host of ``url`` for one request after the other, in one thread.
 
-    def __init__(
-        self, url: SplitResult, policy: ConnectPolicy, until: Until, ca_certificate: str | None
-    ) -> None:
-        self.url = url
-        self.host = url.hostname or ""
-        self.until = until
+    ``asked`` is whether the last request has left completely, so that only its answer is missing.
+    ``ca_certificate`` (PEM) is trusted beside the system's CAs.
+    """
+
+    def __init__(self, url: str, policy: ConnectPolicy, ca_certificate: str | None) -> None:
+        self.url: SplitResult = urlsplit(url)
+        self.host = self.url.hostname or ""
+        self.until = FOREVER
+        self.asked = False
         self._policy = policy
         self._ca_certificate = ca_certificate
         self._socket: socket.socket | None = None
+        self._client: http.client.HTTPConnection | None = None
 
-    def run(self, render: Callable[[], bytes], headers: Mapping[str, str], most: int) -> Answer:
-        """Connect, send, and hear the answer."""
+    @property
+    def target(self) -> str:
+        """Path and query of the URL."""
+        return (self.url.path or "/") + (f"?{self.url.query}" if self.url.query else "")
+
+    @property
+    def usable(self) -> bool:
+        """Whether it is open, and the other side has not ended it since the last answer."""
+        client, opened = self._client, self._socket
+        if opened is None or client is None or client.sock is None or opened.fileno() < 0:
+            return False
+        return not readable(opened)  # nothing is to come but an end
+
+    @property
+    def encrypted(self) -> ssl.SSLSocket | None:
+        """The socket, where it is encrypted."""
+        return self._socket if isinstance(self._socket, ssl.SSLSocket) else None
+
+    @property
+    def address(self) -> str:
+        """The numeric address of the host; "" while nothing is open."""
+        return str(self._socket.getpeername()[0]) if self._socket else ""
+
+    def open(self, until: Until) -> None:
+        """Connect and encrypt, before ``until``.
+
+        Raises:
+            TransportError: the name is not known, or there is no way to the host.
+            PostFailed: the URL may not be connected to.
+            OSError: the encryption failed.
+        """
+        self.until = until
         self._socket = opened = self._connect()
         if self.url.scheme == "https":
             opened.settimeout(max(self.until.left, 0.001))
             context = context_for(self._ca_certificate)
             self._socket = opened = context.wrap_socket(opened, server_hostname=self.host)
-        opened.settimeout(max(self.until.left, 0.001))
-        client = http.client.HTTPConnection(self.host, self._port)  # without one it looks for it
-        client.sock = opened
-        path = (self.url.path or "/") + (f"?{self.url.query}" if self.url.query else "")
-        fields = {"Host": self.url.netloc, **headers, "Connection": "close"}
-        client.request("POST", path, render(), fields)
+        self._client = http.client.HTTPConnection(self.host, self._port)
+        self._client.auto_open = 0  # it would ask nobody where it may connect to
+        self._client.sock = opened
+
+    def ask(
+        self,
+        method: str,
+        target: str,
+        body: bytes | None,
+        headers: Mapping[str, str],
+        *,
+        until: Until,
+        most: int,
+    ) -> Answer:
+        """Send one request, and read ``most`` bytes of its answer, before ``until``.
+
+        Raises:
+            OSError: the connection broke, or took too long.
+            HTTPException: what came is no answer.
+        """
+        client, opened = self._client, self._socket
+        assert client is not None  # noqa: S101 - it was opened
+        assert opened is not None  # noqa: S101
+        self.asked = False
+        opened.settimeout(max(until.left, 0.001))
+        client.request(method, target, body, {"Host": self.url.netloc, **headers})
+        self.asked = True
+        opened.settimeout(max(until.left, 0.001))
         response = client.getresponse()
-        return Answer(response.status, response.read(most) if most else b"")
+        answer = response.read(most) if most else b""
+        if not response.isclosed():
+            client.close()  # the rest of it would be taken for the next answer
+        return Answer(response.status, response.headers, answer)
 
     def close(self) -> None:
         """Break the connection, which also ends what still waits in another thread."""
@@ -151,11 +222,11 @@ def _refused(host: str, error: TransportError) -> PostFailed:
 
 def _broken(host: str, error: Exception) -> PostFailed:
     if isinstance(error, TimeoutError):
-        return PostFailed(mark(_SILENT, host=host), Fault.SILENT)
+        return PostFailed(mark(SILENT, host=host), Fault.SILENT)
     if isinstance(error, http.client.HTTPException):
         text = mark("The answer of %(host)s is not that of a web server.", host=host)
         return PostFailed(text, Fault.NONSENSE)
     fault, said = explain(error)
     if hasattr(error, "verify_code"):
         return PostFailed(said, fault)
-    return PostFailed(mark("The connection to %(host)s broke.", host=host), Fault.LOST)
+    return PostFailed(mark(LOST, host=host), Fault.LOST)

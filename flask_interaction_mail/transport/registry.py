@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Final
 
-from ..settings.relay import SMTP, Relay
-from .base import Transport
+from ..settings.relay import OWN, SES, SMTP, Relay
+from .base import StandIn, Transport
 from .policy import ConnectPolicy
 from .smtp.look import look
 from .smtp.transport import ConnectionLimits, SmtpTransport
@@ -18,14 +18,15 @@ from .tokens import Tokens
 class Transports:
     """Opens transports to relays of every kind; for any number of threads.
 
-    ``stand_in`` is what stands in for all of them, where the host has chosen that. ``tokens`` has
+    ``stand_in`` is what stands in for all of them, where the host has chosen that; a function opens
+    it for each connection. ``tokens`` has
     the access tokens for relays that want one.
     """
 
     def __init__(
         self,
         policy: ConnectPolicy | None = None,
-        stand_in: Transport | None = None,
+        stand_in: StandIn = None,
         tokens: Tokens | None = None,
     ) -> None:
         self.policy = policy or ConnectPolicy()
@@ -52,6 +53,10 @@ class Transports:
         """
         if relay.stands_in:
             return None
+        if relay.kind == SES:
+            from .ses import transport as ses  # late: brings HTTP, and few send that way
+
+            return ses.look(relay, policy=self.policy)
         return look(relay, policy=self.policy, mechanism=mechanism, tokens=self.tokens)
 
     def _smtp(self, relay: Relay, mechanism: str | None) -> Transport:
@@ -63,12 +68,18 @@ class Transports:
             tokens=self.tokens,
         )
 
+    def _ses(self, relay: Relay, mechanism: str | None) -> Transport:  # noqa: ARG002
+        from .ses.transport import SesTransport  # late, as above
+
+        return SesTransport(relay, self.policy)
+
     def _standing_in(self, relay: Relay, mechanism: str | None) -> Transport:  # noqa: ARG002
         assert self._stand_in is not None  # noqa: S101 - made with the application that chose it
-        return self._stand_in
+        return self._stand_in() if callable(self._stand_in) else self._stand_in
 
 
 _OPENED: Final[Mapping[str, Callable[[Transports, Relay, str | None], Transport]]] = {
     SMTP: Transports._smtp,
-    **dict.fromkeys(("memory", "console", "files"), Transports._standing_in),
+    SES: Transports._ses,
+    **dict.fromkeys((OWN, "memory", "console", "files"), Transports._standing_in),
 }

@@ -198,7 +198,7 @@ def test_a_preset_is_filled_in_by_its_button_where_nothing_can_be_fetched(panel:
 
 def test_the_checklist_follows_what_is_typed(panel: Any) -> None:
     """A line is ticked while its field has something."""
-    tick = panel.locator("[data-im-needs=smtp_server] .im-tick")
+    tick = panel.locator("[data-im-needs^=smtp_server] .im-tick")
     assert tick.inner_text() == "☐"
     panel.locator("#im-smtp_server").press_sequentially("m")
     assert tick.inner_text() == "☑"

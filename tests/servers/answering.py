@@ -1,4 +1,4 @@
-"""A web server on loopback, in threads, that answers POST requests as a test wants."""
+"""A web server on loopback, in threads, that answers requests as a test wants."""
 
 from __future__ import annotations
 
@@ -13,13 +13,20 @@ Answer = Callable[[BaseHTTPRequestHandler, bytes], None]  # the request, and its
 
 @contextmanager
 def answering(
-    answer: Answer, stopping: threading.Event, tls: ssl.SSLContext | None = None
+    answer: Answer,
+    stopping: threading.Event,
+    tls: ssl.SSLContext | None = None,
+    protocol: str = "HTTP/1.0",
 ) -> Iterator[int]:
     """Run one, and give its port; ``stopping`` is set when the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = protocol
+
         def do_POST(self) -> None:
-            answer(self, self.rfile.read(int(self.headers["Content-Length"])))
+            answer(self, self.rfile.read(int(self.headers["Content-Length"] or 0)))
+
+        do_GET = do_POST
 
         def log_message(self, *_: object) -> None:
             """Nothing: tests look at what was asked."""

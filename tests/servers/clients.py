@@ -12,7 +12,8 @@ from flask import Flask
 
 from flask_interaction_mail.diagnosis.results import Diagnosis, Step
 from flask_interaction_mail.diagnosis.runner import diagnose
-from flask_interaction_mail.diagnosis.sample_message import Sample, make_sample
+from flask_interaction_mail.diagnosis.sample import Sample
+from flask_interaction_mail.diagnosis.sample_message import make_sample
 from flask_interaction_mail.messages import templates
 from flask_interaction_mail.messages.intent import Texts
 from flask_interaction_mail.settings.model import MessagingSettings, relay_of

@@ -249,9 +249,13 @@ def test_transport_is_a_word_of_those_there_are():
     assert parse({}).transport is TransportKind.SMTP
     assert parse({"INTERACTION_MAIL_TRANSPORT": "memory"}).transport is TransportKind.MEMORY
     assert parse({"INTERACTION_MAIL_TRANSPORT": "console"}).transport is TransportKind.CONSOLE
-    for wrong in ("cons", "console:", "memory:x", "files", "files:", ":x"):
+    for wrong in ("cons", "own", "console:", "memory:x", "files", "files:", ":x"):
         (text,) = errors_of(TRANSPORT=wrong).values()
-        assert text == f"must be one of smtp, memory, console, files:FOLDER, not {wrong!r}"
+        assert text == (
+            "must be one of smtp, memory, console, files:FOLDER, or a function that opens a "
+            f"transport, not {wrong!r}"
+        )
+    assert parse({"INTERACTION_MAIL_TRANSPORT": dict}).transport is TransportKind.OWN
 
 
 def test_a_folder_of_files_is_named_once(monkeypatch, tmp_path):

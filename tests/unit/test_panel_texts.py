@@ -19,7 +19,14 @@ TRANSLATED = frozenset({"_gettext", "_ngettext"})
 EXPRESSION = "\ue000"
 # Words that are the same in every language.
 NAMES = {
-    "_fields.html": {"im-", "-help", "-origin", "-error", 'data-im-sign-in="'},  # of elements
+    "_fields.html": {
+        "im-",
+        "-help",
+        "-origin",
+        "-error",
+        'data-im-kind="',
+        'data-im-sign-in="',
+    },  # of elements
     "coverage.html": {"example.com"},  # of a domain
     "message.html": {"Message-ID"},  # of a header field
     "template.html": {"interaction_mail/mail/", ".*"},  # of a file

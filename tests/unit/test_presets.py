@@ -10,7 +10,7 @@ import pytest
 from flask_interaction_mail.settings.fields import clean_all
 from flask_interaction_mail.settings.model import MessagingSettings, PasswordState
 from flask_interaction_mail.settings.presets import PRESETS, Preset
-from flask_interaction_mail.settings.relay import Encryption, SignIn
+from flask_interaction_mail.settings.relay import SES, SMTP, Encryption, SignIn
 from flask_interaction_mail.settings.rules import problems, suggested_port
 
 each = pytest.mark.parametrize("preset", PRESETS.values(), ids=list(PRESETS))
@@ -25,7 +25,7 @@ def test_the_providers_that_are_offered():
     """Two servers of one provider are two entries, so that nobody has to complete a name."""
     assert list(PRESETS) == [
         "microsoft365", "microsoft365_password", "google_workspace", "google_relay", "google",
-        "amazon_ses", "sendgrid", "sendgrid_eu",
+        "amazon_ses", "amazon_ses_https", "sendgrid", "sendgrid_eu",
         "mailgun", "mailgun_eu", "postmark", "zoho", "zoho_eu", "fastmail", "own",
     ]  # fmt: skip
     names = [preset.name for preset in PRESETS.values()]
@@ -46,9 +46,11 @@ def test_what_it_fills_in_is_clean(preset: Preset):
 def test_what_it_leaves_open_is_all_that_is_missing(preset: Preset):
     """With it, addresses and a password, the fields with a hint are to be entered, no others."""
     settings = replace(ENTERED, **preset.values)
-    hints = {"smtp_server": preset.server_hint, "login": preset.login_hint}
-    hinted = {name for name, hint in hints.items() if hint}
-    needed = hinted if preset.use_authentication else hinted - {"login"}
+    hinted = set(preset.hints)
+    # A machine of AWS may have credentials of its own.
+    needed = (
+        hinted - {"access_key"} if preset.use_authentication else hinted - {"login", "access_key"}
+    )
     needed |= OAUTH.get(preset.sign_in, set())
     assert set(problems(settings, password=PasswordState.USABLE)) == needed
     assert not hinted & set(preset.values)
@@ -69,14 +71,14 @@ def test_a_server_is_a_full_name(preset: Preset):
     for server in [preset.smtp_server or "mail.example.com", *servers]:
         assert clean_all({"smtp_server": server}) == {"smtp_server": server}
         assert re.fullmatch(r"[a-z0-9-]+(\.[a-z0-9-]+){2,}", server)
-    assert preset.smtp_server or servers
+    assert preset.smtp_server or servers or preset.kind is SES
 
 
 @each
 def test_texts_are_sentences(preset: Preset):
     """From a capital to a full stop, with single spaces."""
     assert preset.wants
-    for text in (*preset.wants, preset.missing, preset.server_hint, preset.login_hint):
+    for text in (*preset.wants, preset.missing, *preset.hints.values()):
         assert re.fullmatch(r"(\w\S*( \S+)*\.)?", text)
         assert text[:1] == text[:1].upper()
 
@@ -90,7 +92,8 @@ def test_who_may_not_log_in_with_a_password_for_long_is_told():
 
 
 def test_a_server_of_ones_own_only_gets_a_proposal():
-    assert PRESETS["own"].values == {"smtp_port": 587, "encryption": Encryption.STARTTLS}
+    values = {"kind": SMTP, "smtp_port": 587, "encryption": Encryption.STARTTLS}
+    assert PRESETS["own"].values == values
 
 
 def test_the_login_of_sendgrid_is_a_fixed_word():

@@ -10,7 +10,7 @@ import pytest
 from flask_interaction_mail.config import TransportKind
 from flask_interaction_mail.outbox import breaker, server_limits
 from flask_interaction_mail.settings.model import MessagingSettings, relay_of
-from flask_interaction_mail.settings.relay import Encryption, Relay
+from flask_interaction_mail.settings.relay import Encryption, Relay, RelayKind
 from flask_interaction_mail.transport import registry
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.transport.registry import Transports
@@ -123,4 +123,4 @@ def test_the_kind_decides_about_the_transport() -> None:
 
 def test_there_is_a_transport_for_every_kind() -> None:
     """What can be configured can be opened."""
-    assert set(registry._OPENED) == set(TransportKind)
+    assert set(registry._OPENED) == {*RelayKind, *TransportKind}

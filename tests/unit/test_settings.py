@@ -81,7 +81,8 @@ class TestValue:
     def test_names_are_those_that_hosts_know(self):
         """The public field names, in the order of the panel."""
         names = (
-            *("company_domain", "smtp_server", "smtp_port", "encryption", "use_authentication"),
+            *("company_domain", "kind", "region", "access_key", "secret_key"),
+            *("smtp_server", "smtp_port", "encryption", "use_authentication"),
             *("sign_in", "login", "password", "oauth_mailbox", "oauth_tenant", "oauth_client_id"),
             *("oauth_client_secret", "oauth_certificate", "oauth_expires"),
             *("oauth_service_account", "oauth_token_url", "oauth_scope"),
@@ -95,6 +96,7 @@ class TestValue:
             *("alert_expiry", "probe_every"),
             *(
                 "ca_certificate",
+                "endpoint",
                 "allow_unencrypted_auth",
                 "helo_name",
                 "sender_name",

@@ -9,7 +9,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from ... import clock
-from ...config import STAYS_HERE, DeliveryMode
+from ...config import IN_PLACE, DeliveryMode
 from ...delivery import wakeup
 from ...delivery.appserver import NO_THREADS, Trouble
 from ...outbox import breaker, claim, presence
@@ -108,8 +108,10 @@ def server(state: State) -> Finding:
         broken = breaker.read(connection, relay_of(settings, state.config.transport))
     if broken is not None:
         return Health.WRONG, f"in trouble since {broken.since:%Y-%m-%d %H:%M} UTC: {broken.why}"
-    if state.config.transport.stands_in:
+    if state.config.transport.stays_here:
         return Health.OK, "none is asked"
+    if state.config.transport.stands_in:
+        return Health.OK, "none is asked: this application hands mail over itself"
     return Health.OK, "no trouble is known; 'flask interaction-mail test' tries it"
 
 
@@ -120,7 +122,7 @@ def restraints(state: State) -> Finding:
     if state.suppressed:
         found.append("the application suppresses sending (MAIL_SUPPRESS_SEND or TESTING)")
     if state.config.transport.stands_in:
-        stays, kind = STAYS_HERE[state.config.transport], state.config.transport
+        stays, kind = IN_PLACE[state.config.transport], state.config.transport
         found.append(f"{stays} (INTERACTION_MAIL_TRANSPORT is '{kind}')")
     if settings.paused:
         found.append("sending is paused")

@@ -6,7 +6,7 @@ from datetime import UTC
 
 from ... import clock
 from ...settings.model import MessagingSettings
-from ...settings.relay import SignIn
+from ...settings.relay import SES, SignIn
 from ...state import State
 from .look import Finding, Health
 
@@ -17,7 +17,8 @@ def settings(state: State) -> Finding:
     if not now.settings.configured:
         return Health.WRONG, "e-mail is not configured: a server and a default From are needed."
     found = now.problems
-    found.pop("password", None)  # has a line of its own
+    for name in ("password", "secret_key"):
+        found.pop(name, None)  # has a line of its own
     if now.settings.by_token:
         found = {name: text for name, text in found.items() if not name.startswith("oauth_")}
     if found:
@@ -38,6 +39,9 @@ def _ended(ca_certificate: str | None) -> str:
 def password(state: State) -> Finding:
     """Whether there is a password for this connection, or what an access token needs."""
     now = state.settings.current()
+    if now.settings.kind is SES:
+        advice = now.login_advice
+        return (Health.WRONG, advice) if advice else (Health.OK, _ses_key(now.settings))
     if now.settings.by_token:
         advice = now.login_advice or _host_function(state, now.settings)
         return (Health.WRONG, advice) if advice else (Health.OK, "not needed: OAuth 2")
@@ -45,6 +49,11 @@ def password(state: State) -> Finding:
         return Health.OK, "not needed: no authentication"
     advice = now.password_advice
     return (Health.WRONG, advice) if advice else (Health.OK, "there, for this connection")
+
+
+def _ses_key(settings: MessagingSettings) -> str:
+    key = "that of the settings" if settings.access_key else "the credentials of this machine"
+    return f"not needed: requests to Amazon SES are signed with {key}"
 
 
 def _host_function(state: State, settings: MessagingSettings) -> str:

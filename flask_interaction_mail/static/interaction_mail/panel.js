@@ -24,7 +24,7 @@
     var choice = form.elements.preset, go = form.querySelector("[data-im-preset-go]");
     var note = document.getElementById("im-preset-note");
     // The port comes last: a change of encryption proposes one.
-    var names = ["smtp_server", "encryption", "use_authentication", "sign_in", "login", "smtp_port"];
+    var names = ["kind", "region", "access_key", "smtp_server", "encryption", "use_authentication", "sign_in", "login", "smtp_port"];
     if (!go || !window.fetch) { return; }
     go.hidden = true;
 
@@ -60,8 +60,9 @@
     var lines = document.querySelectorAll("[data-im-needs]");
     function tick() {
       lines.forEach(function (line) {
-        var field = form.elements[line.getAttribute("data-im-needs")];
-        if (field) { line.querySelector(".im-tick").textContent = field.value.trim() ? "☑" : "☐"; }
+        var fields = line.getAttribute("data-im-needs").split(" ").map(function (name) { return form.elements[name]; });
+        var done = fields.some(function (field) { return field && field.value.trim(); });
+        if (fields.some(Boolean)) { line.querySelector(".im-tick").textContent = done ? "☑" : "☐"; }
       });
     }
     form.addEventListener("input", tick);
@@ -88,6 +89,20 @@
     }
     box.addEventListener("change", update);
     if (how) { how.addEventListener("change", update); }
+    update();
+  }
+
+  // Only what the way of sending needs is shown, and what has an error.
+  function showKind(form) {
+    var kind = form.elements.kind;
+    if (!kind) { return; }
+    function update() {
+      form.querySelectorAll("[data-im-kind]").forEach(function (part) {
+        var off = part.getAttribute("data-im-kind").split(" ").indexOf(kind.value) < 0;
+        part.classList.toggle("im-kind-off", off && !part.querySelector("[aria-invalid]"));
+      });
+    }
+    kind.addEventListener("change", update);
     update();
   }
 
@@ -118,7 +133,7 @@
     (field.closest(".im-row") || field).append(error);
     var details = field.closest("details"), part;
     if (details) { details.open = true; }
-    while ((part = field.closest(".im-auth-off"))) { part.classList.remove("im-auth-off"); }
+    while ((part = field.closest(".im-auth-off, .im-kind-off"))) { part.classList.remove("im-auth-off", "im-kind-off"); }
   }
 
   function unmark(field) {
@@ -251,6 +266,7 @@
     fillFromPreset(form);
     tickWhileTyping(form);
     showAuthentication(form);
+    showKind(form);
     warnOfUnsavedChanges(form);
     followTest(form);
     forgiveWhileTyping(form);

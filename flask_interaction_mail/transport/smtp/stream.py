@@ -179,7 +179,7 @@ class Stream:
     def idle(self) -> bool:
         """Whether nothing came in unasked, such as a reply 421 or the end of the connection."""
         try:
-            return not (self.unread or _readable(self._socket))
+            return not (self.unread or readable(self._socket))
         except (OSError, ValueError):
             return False
 
@@ -281,7 +281,8 @@ def _limit_in_kernel(connected: socket.socket, seconds: float) -> None:
     connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
 
 
-def _readable(connected: socket.socket) -> bool:
+def readable(connected: socket.socket) -> bool:
+    """Whether something can be read now: data, or the end."""
     if not hasattr(select, "poll"):  # Windows
         return bool(select.select([connected], [], [], 0)[0])
     poll = select.poll()  # unlike select, works with any number of open files
