@@ -28,8 +28,10 @@ ASKING = 0.3  # s that the token service takes
 
 @contextmanager
 def worker(url: str, server: TokenServer) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "tests.servers.token_process", url, str(server.port), "again"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "tests.servers.token_process", url, str(server.port), "1"]
+    process = subprocess.Popen(
+        [*command, "again"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     try:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"

@@ -98,7 +98,8 @@ def test_a_process_that_dies_while_it_asks_is_followed(
     """When its lease has ended, another one asks."""
     url = store.engine.url.render_as_string(hide_password=False)
     process = subprocess.run(
-        [sys.executable, "-m", "tests.servers.token_process", url, str(server.port), "die"],
+        [sys.executable, "-m", "tests.servers.token_process", url, str(server.port), "1", "die"],
+        input="go\n",
         text=True,
         capture_output=True,
         timeout=60,

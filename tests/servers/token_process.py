@@ -1,14 +1,16 @@
 """One process of several that share an access token: its threads take it, and say which it was.
 
-Without arguments it obeys orders, each with the database's URL, the port of the token service and
-the number of threads. With a URL, a port and a command it does one thing: ``die`` in the middle of
-the request, or ``again``: take one for each line of standard input, with leases of 2 seconds.
+Arguments: the database's URL, the port of the token service, threads, and a command: ``die`` in the
+middle of the request, or ``again``: take one for each line of standard input, with leases of 2
+seconds. Without arguments it obeys orders, each of which is a URL, a port and a number of threads.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -46,30 +48,41 @@ def shared(store: Store) -> SharedTokens:
     return SharedTokens(Keyring([KEY]), ConnectPolicy(), database=store)
 
 
-def main(url: str, port: str, command: str) -> None:
-    tokens, relay = shared(Store(url)), _relay(port)
+def main(url: str, port: str, threads: str, command: str) -> None:
+    store = Store(url)
+    tokens, relay = shared(store), relay_at(f"http://127.0.0.1:{port}/token")
     if command == "die":
         client.ask = lambda *_, **__: os._exit(9)  # as if it was killed while it asks
-        tokens.take(relay, FOREVER)
-    rows.LEASE = timedelta(seconds=2)
+    found: list[str] = []
+    if command == "again":
+        rows.LEASE = timedelta(seconds=2)
+        _say("ready")
+        for _ in sys.stdin:
+            _say(tokens.take(relay, FOREVER).secret.reveal())
+        return
     _say("ready")
-    for _ in sys.stdin:
-        _say(tokens.take(relay, FOREVER).secret.reveal())
+    sys.stdin.readline()
+
+    def take() -> None:
+        found.append(tokens.take(relay, FOREVER).secret.reveal())
+
+    workers = [threading.Thread(target=take) for _ in range(int(threads))]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    _say(json.dumps(found))
 
 
 def obey() -> None:
     """Begin anew with each order, as a process that has just been started."""
     for url, port, threads in forking.orders():
         store = Store(url)
-        tokens, relay = shared(store), _relay(port)
+        tokens, relay = shared(store), relay_at(f"http://127.0.0.1:{port}/token")
         with ThreadPoolExecutor(threads) as pool:
             taking = [pool.submit(tokens.take, relay, FOREVER) for _ in range(threads)]
             forking.answer([one.result().secret.reveal() for one in taking])
         store.engine.dispose()
-
-
-def _relay(port: object) -> Relay:
-    return relay_at(f"http://127.0.0.1:{port}/token")
 
 
 def _say(text: str) -> None:
