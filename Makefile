@@ -12,7 +12,8 @@ BENCH := .bench-venv
 NODE := .stand/node
 BABEL := .stand/flask-babel
 # Those that have a long form.
-LONG := $(addprefix tests/,security/test_properties.py security/test_rates.py \
+LONG := $(addprefix tests/,security/test_connect_policy.py security/test_properties.py \
+	security/test_rates.py security/test_url_map.py \
 	integration/test_demo_week.py integration/test_migrations.py integration/test_migrations_delivery.py)
 SERVE ?= 1
 PYTEST_ARGS ?=

@@ -13,7 +13,8 @@ of processes load the same modules.
 
 With ``--cov``, as ``make coverage`` has it, the lines that no test ran are printed at the end; that
 costs 1.7 times the processor time. With paths among the arguments only these are run. ``JOBS`` says
-how many processes there are, by default three for each core; with 1 everything is run one by one.
+how many processes there are, by default two for each core, as each one more takes 10 s to import
+and collect all tests; with 1 everything is run one by one.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ _KEEPING = {**os.environ, "PYTHONDONTWRITEBYTECODE": ""}  # what was compiled is
 
 def main(arguments: Sequence[str]) -> int:
     """The worst exit status of what was run."""
-    jobs = int(os.environ.get("JOBS") or 3 * (os.cpu_count() or 1))
+    jobs = int(os.environ.get("JOBS") or 2 * (os.cpu_count() or 1))
     given = tuple(argument for argument in arguments if argument not in ("--cov", "--lint"))
     some = any(_is_path(argument) for argument in given)
     parts = (((), jobs),) if some else PARTS

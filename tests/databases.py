@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +96,7 @@ class _Server:
 
     def run(self, *statements: str) -> None:
         try:
-            with _connected(self.url) as connection:
+            with _engine(self.url).connect() as connection:
                 for statement in statements:
                     connection.execute(sa.text(statement))
         except sa.exc.OperationalError as error:
@@ -121,7 +122,7 @@ def _emptied(server: _Server, name: str) -> str:
         f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
         f"ALTER DATABASE {name} RENAME TO {new}",  # waits until they are gone
     )
-    with _connected(server.url.set(database=new)) as connection:
+    with _engine.__wrapped__(server.url.set(database=new)).connect() as connection:
         connection.execute(sa.text(_DROP_SCHEMAS))
     return new
 
@@ -130,14 +131,10 @@ def _new_name() -> str:
     return f"interaction_mail_{uuid.uuid4().hex[:12]}"
 
 
-@contextmanager
-def _connected(url: sa.URL) -> Iterator[sa.Connection]:
-    engine = sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
-    try:
-        with engine.connect() as connection:
-            yield connection
-    finally:
-        engine.dispose()
+@cache
+def _engine(url: sa.URL) -> sa.Engine:
+    """It keeps no connection, but knows what its first one has asked the server."""
+    return sa.create_engine(url, isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
 
 
 _TWO_SECONDS = {

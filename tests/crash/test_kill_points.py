@@ -15,7 +15,7 @@ import pytest
 
 from tests.crash.accounts import LONG
 from tests.crash.site import Site, killing
-from tests.crash.stock import FILES
+from tests.crash.stock import FILES, KILLED_ON, KINDS
 from tests.outbox_rows import a_message
 from tests.servers.scripted import DEFAULTS, Action, Gone, Peer, room_for, silence, then
 
@@ -62,10 +62,10 @@ IN_THE_STORE = {
 COPIES = {"after the dot": 2, "after 250 before record": 2}  # else 1
 
 
-# MariaDB where claims and records are concerned; the conversation is the same everywhere.
+# Where claims and records are concerned on each kind; the conversation is the same everywhere.
 CASES = [
-    *product((*FILES, "postgresql"), (*IN_THE_STORE, *AT_THE_SERVER)),
-    *product(("mariadb",), IN_THE_STORE),
+    *product(KINDS, IN_THE_STORE),
+    *product((*FILES, "postgresql") if LONG else KILLED_ON, AT_THE_SERVER),
 ]
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 import textwrap
 from pathlib import Path
 
 import pytest
+
+from tests.crash.site import processes
 
 ROOT = Path(__file__).parents[2]
 OPTIONS = ("-rA", "--tb=short", "-p", "no:cacheprovider", "-p", "pytest_interaction_mail")
@@ -107,27 +108,28 @@ def _outcomes(folder: Path, files: dict[str, str], config: str, *, works: bool) 
     for name, text in {**files, "crm.py": made}.items():
         (folder / name).write_text(text, "utf-8")
     (folder / "pytest.ini").write_text("[pytest]\n", "utf-8")
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            *OPTIONS,
-        ],
-        cwd=folder,
-        # The page needs no other plugins, and loading those of ours takes as long as its tests.
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(map(str, (folder, ROOT))),
-            "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    found = re.findall(r"^(PASSED|FAILED|ERROR) \S+::(\w+)", done.stdout, re.MULTILINE)
-    assert found, done.stdout + done.stderr
+    process = processes().Process(target=_run, args=(folder,))
+    process.start()
+    process.join()
+    process.close()
+    said = (folder / "said").read_text("utf-8")
+    found = re.findall(r"^(PASSED|FAILED|ERROR) \S+::(\w+)", said, re.MULTILINE)
+    assert found, said
     return {name: outcome for outcome, name in found}
+
+
+def _run(folder: Path) -> None:
+    """Be a process that runs pytest in ``folder``; what it says is in the file ``said``."""
+    with (folder / "said").open("w") as said:
+        for stream in (1, 2):
+            os.dup2(said.fileno(), stream)
+    os.chdir(folder)
+    sys.path.insert(0, str(folder))
+    # The page needs no other plugins, and loading those of ours takes as long as its tests.
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    status = pytest.main([*OPTIONS])
+    sys.stdout.flush()
+    os._exit(status)
 
 
 @pytest.mark.parametrize(

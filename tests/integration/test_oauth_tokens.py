@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 
@@ -26,6 +27,7 @@ from flask_interaction_mail.storage.tables import TOKEN
 from flask_interaction_mail.transport.policy import ConnectPolicy
 from flask_interaction_mail.transport.smtp.timeouts import FOREVER, Until
 from tests.canary import STEM, spellings
+from tests.forking import Forker, forker
 from tests.outbox_rows import Store
 from tests.servers import token_server as service
 from tests.servers.token_process import KEY, other, relay_at, shared
@@ -71,39 +73,23 @@ def test_one_request_for_each_token(store: Store, server: TokenServer) -> None:
     assert len(server.asked) == 1
 
 
-def test_four_processes_with_eight_threads_ask_once(store: Store) -> None:
+@pytest.fixture(scope="module")
+def processes() -> Iterator[list[Forker]]:
+    """Four that obey orders of tests/servers/token_process.py."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(forker("tests.servers.token_process")) for _ in range(4)]
+
+
+def test_four_processes_with_eight_threads_ask_once(store: Store, processes: list[Forker]) -> None:
     """All at the same moment, and again when the token has ended."""
     with token_server(service.after(0.5, service.issue())) as server:
-        url = store.engine.url.render_as_string(hide_password=False)
+        order = (store.engine.url.render_as_string(hide_password=False), server.port, 8)
         for expected in (1, 2):
-            found = _processes(url, server, 4, 8)
-            assert len(found) == 32
-            assert set(found) == {f"{service.TOKEN}-{expected}"}
+            with ThreadPoolExecutor(len(processes)) as pool:
+                found = [*pool.map(lambda process: process.ask(order), processes)]
+            assert found == [[f"{service.TOKEN}-{expected}"] * 8] * 4
             assert len(server.asked) == expected
             change(store, refresh_at=clock.now() - timedelta(seconds=1))
-
-
-def _processes(url: str, server: TokenServer, count: int, threads: int) -> list[str]:
-    command = [sys.executable, "-m", "tests.servers.token_process"]
-    arguments = [url, str(server.port), str(threads), "take"]
-    running = [
-        subprocess.Popen(
-            command + arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        for _ in range(count)
-    ]
-    for process in running:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-    for process in running:
-        assert process.stdin is not None
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    found: list[str] = []
-    for process in running:
-        output, _ = process.communicate(timeout=60)
-        found += json.loads(output)
-    return found
 
 
 def test_a_process_that_dies_while_it_asks_is_followed(

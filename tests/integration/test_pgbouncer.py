@@ -116,5 +116,5 @@ def opened_without_tables(url: str) -> Host:
     """A host on a database that has them: it could not make any."""
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("flask_sqlalchemy.SQLAlchemy.create_all", lambda *_: None)
+        patch.setattr("tests.host.create_all", lambda *_: None)
         return Host(url)

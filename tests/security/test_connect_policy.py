@@ -1,8 +1,13 @@
-"""Where a connection is made to, by delivery, Test Settings and ``test`` alike (T2)."""
+"""Where a connection is made to, by delivery, Test Settings and ``test`` alike (T2).
+
+``FIM_LONG=1`` tries each forbidden address in all three ways instead of one of them in turn.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -201,10 +206,11 @@ def by_delivery(panel: Panel, server: str, port: int) -> None:
 
 WAYS = (in_the_panel, in_the_terminal, by_delivery)
 Way = Callable[[Panel, str, int], None]
+LONG = os.environ.get("FIM_LONG") == "1"
+ASKED = itertools.product(FORBIDDEN, WAYS) if LONG else zip(FORBIDDEN, itertools.cycle(WAYS))
 
 
-@pytest.mark.parametrize("way", WAYS)
-@pytest.mark.parametrize("server", FORBIDDEN)
+@pytest.mark.parametrize(("server", "way"), list(ASKED))
 def test_nobody_connects_there(
     panel: Panel, network: Network, tally: dict[str, int], server: str, way: Way
 ) -> None:

@@ -273,14 +273,15 @@ def refusable(texts: Sequence[str]) -> dict[str, str]:
 def test_t5_explain_and_coverage(panel: Panel) -> None:
     """Names, addresses, ids and locations of a host, what is typed, and a message made of it."""
     pages, allowed = 0, set[tuple[str, str]]()
+    form = panel.fields()
     right, wrong = [HARMLESS] * 9, [HARMLESS, "a b", *[HARMLESS] * 6, "a b"]
     # What is listed depends on the texts: nothing may be of a new kind.
     for texts in (right, wrong):
         known_as(panel, texts)
-        allowed = allowed.union(*map(kinds_in, pages_about(panel, texts)))
+        allowed = allowed.union(*map(kinds_in, pages_about(panel, form, texts)))
     for texts in several(TEXTS, 9):
         known_as(panel, texts)
-        for html in pages_about(panel, texts):
+        for html in pages_about(panel, form, texts):
             harmless(html)
             assert kinds_in(html) <= allowed
             pages += 1
@@ -305,8 +306,8 @@ def known_as(panel: Panel, texts: Sequence[str]) -> None:
         setattr(people, name, answer)
 
 
-def pages_about(panel: Panel, texts: Sequence[str]) -> Iterator[str]:
-    """The pages with everything that can be asked of them."""
+def pages_about(panel: Panel, form: dict[str, str], texts: Sequence[str]) -> Iterator[str]:
+    """The pages with everything that can be asked of them, also beside settings in ``form``."""
     id, location, typed = texts[2], texts[4], texts[8]
     for query in (
         {"requester": id, "location": location},
@@ -319,8 +320,7 @@ def pages_about(panel: Panel, texts: Sequence[str]) -> Iterator[str]:
         yield panel.client.get(COVERAGE, query_string={"domain": domain, "selector": typed}).text
     names = dict.fromkeys(("login", "default_from_name", "sender_name"), typed)
     for others in (names, refusable([typed] * len(REFUSABLE))):
-        form = form_values(panel.get(HOME)) | others | {"location": location}
-        yield panel.client.post(EXPLAIN, data=form).text
+        yield panel.client.post(EXPLAIN, data=form | others | {"location": location}).text
 
 
 def test_t5_what_a_server_says(panel: Panel) -> None:

@@ -43,7 +43,8 @@ class Cluster:
         _run("pg_ctl", "-D", str(self.folder / "data"), *arguments)
 
 
-WITHOUT_FSYNC = ("-F",)
+# What only helps after a crash of the machine, or another server, is not written either.
+WITHOUT_FSYNC = ("-F", "-c full_page_writes=off", "-c wal_level=minimal", "-c max_wal_senders=0")
 
 
 @contextmanager

@@ -312,8 +312,12 @@ def scripted(
 
 
 def until(condition: Callable[[], bool], seconds: float = 60.0) -> bool:
-    """Wait for ``condition``; whether it came true."""
-    end = time.monotonic() + seconds
+    """Wait for ``condition``; whether it came true.
+
+    It is looked at less and less often, as many of them ask a database.
+    """
+    end, pause = time.monotonic() + seconds, 0.002
     while not condition() and time.monotonic() < end:
-        time.sleep(0.005)
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.03)
     return condition()

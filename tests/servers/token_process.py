@@ -1,8 +1,8 @@
 """One process of several that share an access token: its threads take it, and say which it was.
 
-Arguments: the database's URL, the port of the token service, threads, and a command: ``take``,
-``die`` in the middle of the request, or ``again``: take one for each line of standard input, with
-leases of 2 seconds.
+Arguments: the database's URL, the port of the token service, threads, and a command: ``die`` in the
+middle of the request, or ``again``: take one for each line of standard input, with leases of 2
+seconds. Without arguments it obeys orders, each of which is a URL, a port and a number of threads.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import os
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
@@ -23,6 +24,7 @@ from flask_interaction_mail.settings.secret import Secret
 from flask_interaction_mail.transport.oauth2 import client
 from flask_interaction_mail.transport.policy import ConnectPolicy
 from flask_interaction_mail.transport.smtp.timeouts import FOREVER
+from tests import forking
 from tests.outbox_rows import Store
 from tests.servers.token_server import CLIENT, SECRET
 
@@ -72,6 +74,17 @@ def main(url: str, port: str, threads: str, command: str) -> None:
     _say(json.dumps(found))
 
 
+def obey() -> None:
+    """Begin anew with each order, as a process that has just been started."""
+    for url, port, threads in forking.orders():
+        store = Store(url)
+        tokens, relay = shared(store), relay_at(f"http://127.0.0.1:{port}/token")
+        with ThreadPoolExecutor(threads) as pool:
+            taking = [pool.submit(tokens.take, relay, FOREVER) for _ in range(threads)]
+            forking.answer([one.result().secret.reveal() for one in taking])
+        store.engine.dispose()
+
+
 def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
     sys.stdout.flush()
@@ -84,4 +97,4 @@ def other(relay: Relay, **changes: object) -> Relay:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(*sys.argv[1:]) if sys.argv[1:] else obey()
