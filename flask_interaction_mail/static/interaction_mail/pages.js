@@ -41,20 +41,16 @@
   // A page that takes longer than a second says that it is being made.
   function saySlow() {
     var said = document.getElementById("im-slow"), timer;
-    if (!said) { return; }
+    function say() { said.textContent = said.dataset.imSlow; }
     function soon(event) {
-      if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.shiftKey) { return; }
-      clearTimeout(timer);
-      timer = setTimeout(function () { said.textContent = said.getAttribute("data-im-slow"); }, 1000);
+      var to = event.target, by = event.submitter || to;
+      if (event.defaultPrevented || event.ctrlKey || by.formTarget) { return; }
+      if (to.closest(event.type === "submit" ? ".im form" : ".im-tabs a")) { timer = setTimeout(say, 1000); }
     }
-    window.addEventListener("submit", function (event) {
-      var elsewhere = event.target.target || (event.submitter && event.submitter.formTarget);
-      if (event.target.matches(".im form") && !elsewhere) { soon(event); }
-    });
-    window.addEventListener("click", function (event) {
-      if (event.target.closest(".im-tabs a")) { soon(event); }
-    });
-    window.addEventListener("pagehide", function () { clearTimeout(timer); said.textContent = ""; });
+    if (!said) { return; }
+    addEventListener("submit", soon);
+    addEventListener("click", soon);
+    addEventListener("pagehide", function () { clearTimeout(timer); said.textContent = ""; });
   }
 
   function begin() {
