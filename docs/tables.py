@@ -20,7 +20,7 @@ PICTURE = Path(__file__).resolve().parent / "pictures" / "tables.svg"
 COLUMNS = (
     ("delivery", "settings", "alert"),
     ("message", "check", "token"),
-    ("recipient", "attempt", "metadata", "activity"),
+    ("recipient", "attempt", "metadata", "activity", "tally"),
 )
 
 _WIDTH, _BOX_WIDTH, _MARGIN, _GAP = 940, 262, 14, 18  # pixels

@@ -31,6 +31,7 @@ __all__ = [
     "MetadataRow",
     "RecipientRow",
     "SettingsRow",
+    "TallyRow",
     "TokenRow",
 ]
 
@@ -225,7 +226,7 @@ class TokenRow(Base):
 
 
 class ActivityRow(Base):
-    """How often something came of mail within a minute, an hour or a day."""
+    """How often something came of mail within an hour or a day."""
 
     __table__ = tables.ACTIVITY
     __tablename__ = __table__.name
@@ -233,12 +234,23 @@ class ActivityRow(Base):
     what: Mapped[str]
     at: Mapped[datetime]
     name: Mapped[str]
-    writer: Mapped[uuid.UUID]
+    span: Mapped[str]
     sent: Mapped[int]
     deferred: Mapped[int]
     failed: Mapped[int]
     held: Mapped[int]
     example: Mapped[str | None]
+
+
+class TallyRow(Base):
+    """What one process has counted in one hour that is not merged yet."""
+
+    __table__ = tables.TALLY
+    __tablename__ = __table__.name
+
+    id: Mapped[uuid.UUID]
+    hour: Mapped[datetime]
+    counts: Mapped[str]
 
 
 def _add(row: type, name: str, value: sa.ColumnElement[object], id: sa.Column[object]) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import statistics
 import time
-import uuid
-from collections.abc import Iterator
 from typing import Any
 
 from flask_interaction_mail import clock
@@ -16,25 +14,23 @@ from flask_interaction_mail.outbox.counts import (
     HOUR,
     KIND,
     LATENCY,
-    MINUTE,
     MOST,
-    RECIPIENTS,
     REFUSAL,
     TOTAL,
-    Row,
+    Document,
     Sums,
-    begin_of,
-    span_of,
+    hours_before,
+    merged,
+    rows_of,
 )
 
 from .ours import host
 
 _WORKERS = 4
-_NAMES = {  # how many names of each there are, in every hour
-    TOTAL: [""],
+_NAMES = {  # in every hour
+    TOTAL: [str(minute) for minute in range(60)],
     KIND: [f"kind {number}" for number in range(10)],
     DOMAIN: [f"d{number}.example" for number in range(MOST)],
-    RECIPIENTS: [""],
     LATENCY: [str(number) for number in range(20, 60)],
     REFUSAL: [f"550 5.7.{number} No" for number in range(50)],
 }
@@ -43,27 +39,26 @@ _NAMES = {  # how many names of each there are, in every hour
 def count(url: str) -> dict[str, float]:
     """Write the counts of a month, in which four workers were busy all the time."""
     state, now, sums = host(url), clock.now(), Sums()
-    for what, names in _NAMES.items():
-        sums.add(_rows(what, names, now))
+    last = hours_before(now - HOUR)  # the last purge was nearly an hour ago
+    for ago in range(1, 30 * 24):
+        sums.add(merged(row, now - HOUR) for row in rows_of(last - ago * HOUR, _hour()))
     rows = sums.rows()
-    tally.replace(state.database, now + DAY, rows)
+    tally.replace(state.database, now + DAY, rows, {})
+    with state.database.writing() as connection:
+        for _ in range(_WORKERS):
+            hours = range(int((now - last) / HOUR) + 1)
+            tally._insert(connection, {last + ahead * HOUR: _hour() for ahead in hours})
     return {"rows": len(rows)}
 
 
-def _rows(what: str, names: list[str], now: Any) -> Iterator[Row]:
-    """Totals of each minute of the last hours, all else of each hour, where they stand by now.
-
-    The last purge was nearly an hour ago.
-    """
-    writers = [uuid.uuid4() for _ in range(_WORKERS)]
-    minutes = 180 if what == TOTAL else 0
-    times = [begin_of(MINUTE, now) - ago * MINUTE for ago in range(minutes)]
-    times += [begin_of(HOUR, now) - ago * HOUR for ago in range(3 if minutes else 0, 30 * 24)]
-    for at in times:
-        merged, writer = span_of(what, at, now - HOUR)
-        for name in names:
-            for own in writers if writer is None else [writer]:
-                yield what, merged, name, own, 20, 2, 1, 1, None
+def _hour() -> Document:
+    """What a worker counts in an hour."""
+    numbers = {"sent": 20, "deferred": 2, "failed": 1, "held": 1}
+    return {
+        f"{what} {status}": dict.fromkeys(names, number)
+        for what, names in _NAMES.items()
+        for status, number in numbers.items()
+    }
 
 
 def page(url: str, requests: int) -> dict[str, Any]:

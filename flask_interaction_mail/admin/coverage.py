@@ -22,7 +22,7 @@ from .csrf import is_same_origin
 from .panel_view import PanelView, state
 
 if TYPE_CHECKING:
-    from ..monitoring.coverage import Place
+    from ..monitoring.coverage import Place, Senders
     from ..monitoring.from_dns import Checked
 
 _LIMIT: Final = 320  # characters of what is typed
@@ -47,6 +47,11 @@ class CoverageView(PanelView):
         looked_at = parties[: coverage.PARTIES]
         found = coverage.survey(looked_at, present.settings)
         senders = coverage.senders(found, present.settings)
+        checked = None
+        if _asks_dns():
+            then = wanted.settings
+            meant = senders if then is None else _senders(looked_at, then)
+            checked = _checked(meant, then or present.settings)
         places = _places(present.settings)
         page = self.page(
             "coverage.html",
@@ -58,7 +63,7 @@ class CoverageView(PanelView):
             more_parties=len(parties) > coverage.PARTIES,
             found=found,
             senders=senders,
-            checked=_checked(looked_at, wanted.settings or present.settings),
+            checked=checked,
             selector=_typed("selector"),
             wanted=wanted,
             preview=coverage.preview(looked_at, found.full, present.settings, wanted.settings)
@@ -124,13 +129,21 @@ def _places(settings: MessagingSettings) -> list[Place]:
     ]
 
 
-def _checked(parties: Sequence[Party], settings: MessagingSettings) -> Checked | None:
-    """What DNS says, if a page of this site asks for it: it takes time, and others are asked."""
-    from ..monitoring import coverage, from_dns
+def _asks_dns() -> bool:
+    """Whether a page of this site asks: it takes time, and others are asked."""
+    return bool(request.args.get("dns")) and is_same_origin()
 
-    if not request.args.get("dns") or not is_same_origin():
-        return None
-    senders = coverage.senders(coverage.survey(parties, settings), settings)
+
+def _senders(parties: Sequence[Party], settings: MessagingSettings) -> Senders | None:
+    from ..monitoring import coverage
+
+    return coverage.senders(coverage.survey(parties, settings), settings)
+
+
+def _checked(senders: Senders | None, settings: MessagingSettings) -> Checked | None:
+    """What DNS says of their domains."""
+    from ..monitoring import from_dns
+
     if senders is None:
         return None
     return from_dns.check(

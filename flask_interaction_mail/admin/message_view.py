@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from email import message_from_bytes, policy
-from email.message import EmailMessage, Message, MIMEPart
+from email import errors, message_from_bytes, policy
+from email.message import EmailMessage, MIMEPart
 from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
@@ -13,8 +13,11 @@ from ..messages.intent import Intent
 from ..text import one_line
 
 _FROM: Final = re.compile(rb"^From:([^\r\n]*(?:\r\n[ \t][^\r\n]*)*)", re.MULTILINE)
-# Fields that are folded anew are read before that, which fails with some from outside.
-_AS_IT_IS: Final = policy.compat32.clone(max_line_length=None, linesep="\r\n")
+# What the library raises where it cannot read what others wrote: there are many ways.
+_UNREADABLE: Final = (
+    *(AttributeError, LookupError, TypeError, ValueError, RecursionError),
+    errors.MessageError,
+)
 _WITH_FILES: Final = ("multipart/mixed", "multipart/related")
 
 
@@ -53,7 +56,7 @@ def headers_of(content: bytes | None) -> tuple[tuple[str, str], ...]:
     if not content:
         return ()
     head = content.partition(b"\r\n\r\n")[0] + b"\r\n\r\n"
-    return tuple((name, str(value)) for name, value in _parsed(head).items())
+    return tuple((name, _legible(name, value)) for name, value in _parsed(head).raw_items())
 
 
 def from_of(head: bytes | None) -> str:
@@ -80,35 +83,70 @@ def body_of(content: bytes | None, intent: str) -> Body:
 
 @lru_cache(maxsize=256)  # thousands of messages have a few senders
 def _decoded(value: bytes) -> str:
-    return str(_parsed(b"From:%b\r\n\r\n" % value.rstrip())["From"])
+    ((name, field),) = _parsed(b"From:%b\r\n\r\n" % value.rstrip()).raw_items()
+    return _legible(name, field)
+
+
+def _legible(name: str, field: str) -> str:
+    """The text of a header field, or the field as it is if it cannot be read."""
+    try:
+        return str(policy.default.header_fetch_parse(name, field))
+    except _UNREADABLE:
+        return one_line(field.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+
+
+class _Part(EmailMessage):
+    """A message or a part of one; another message that is attached is a file, which is not read."""
+
+    def get_content_type(self) -> str:
+        """Its type, for such a message that of a file."""
+        found = self.declared_type()
+        return "application/octet-stream" if found.startswith("message/") else found
+
+    def declared_type(self) -> str:
+        """Its type as it says."""
+        return super().get_content_type()
+
+
+_READING: Final = policy.default.clone(message_factory=_Part)
 
 
 def _parsed(content: bytes) -> EmailMessage:
-    return message_from_bytes(content, policy=policy.default)
+    return message_from_bytes(content, policy=_READING)
 
 
 def _part(message: EmailMessage, kind: Literal["plain", "html"]) -> str | None:
     part = message.get_body((kind,))
-    return str(part.get_content()) if part is not None else None
+    if part is None:
+        return None
+    try:
+        return str(part.get_content())
+    except _UNREADABLE:  # such as a charset that nobody knows
+        return _data(part).decode("utf-8", "replace")
 
 
 def _files(message: MIMEPart) -> Iterator[File]:
     """The files of a message; another one that is attached is one file, whatever is in it."""
     if message.get_content_type() in _WITH_FILES:
         for file in message.iter_attachments():
-            yield File(one_line(file.get_filename() or ""), file.get_content_type(), _data(file))
+            if not file.is_multipart():
+                yield File(_name(file), _type(file), _data(file))
     if message.get_content_maintype() == "multipart":
         for part in message.iter_parts():
             yield from _files(part)
 
 
+def _name(file: MIMEPart) -> str:
+    try:
+        return one_line(file.get_filename() or "")
+    except _UNREADABLE:
+        return ""
+
+
+def _type(file: MIMEPart) -> str:
+    return file.declared_type() if isinstance(file, _Part) else file.get_content_type()
+
+
 def _data(part: MIMEPart) -> bytes:
     data = part.get_payload(decode=True)
-    if isinstance(data, bytes):
-        return data
-    inner = part.get_payload()  # a message, or several parts
-    return b"".join(map(_bytes, inner)) if isinstance(inner, list) else b""
-
-
-def _bytes(part: object) -> bytes:
-    return part.as_bytes(policy=_AS_IT_IS) if isinstance(part, Message) else str(part).encode()
+    return data if isinstance(data, bytes) else b""

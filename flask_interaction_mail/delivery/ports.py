@@ -82,6 +82,10 @@ class Tallies(Protocol):
         """Count ``results``, which were recorded ``now``."""
         ...
 
+    def committed(self) -> None:
+        """Know that what was counted last has been committed."""
+        ...
+
     def held(self, connection: sa.Connection, ids: Sequence[uuid.UUID], now: datetime) -> None:
         """Count the messages ``ids``, which were held when they were to be claimed."""
         ...
@@ -91,6 +95,8 @@ class NoTallies:
     """Counts nothing."""
 
     def recorded(self, *_: object) -> None: ...
+
+    def committed(self) -> None: ...
 
     def held(self, *_: object) -> None: ...
 

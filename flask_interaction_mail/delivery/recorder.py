@@ -127,11 +127,13 @@ class Recorder:
                 self._learn(connection, CONNECTIONS, self.connections, now)
             if news := [result for result in kept if is_for_default_to(result)]:
                 self._ports.report(connection, news)
-            if counted:  # last, as a claim that holds messages may wait for these rows
+            if counted:
                 self._ports.tally.recorded(connection, kept, now)
             written = time.monotonic()
             self._on_flushed()
         commit = time.monotonic() - written
+        if counted:
+            self._ports.tally.committed()
         self.connections = None
         self.batch_size = fitting(self.batch_size, len(results), written - began, commit)
         self._claimer.probing = self._claimer.probing and not spoken

@@ -1,7 +1,7 @@
 """How much mail left within an hour, a day, a week or a month, how fast, and what was in the way.
 
-It is read from counts and from the ends of indexes, so that it costs the same however long the
-outbox is. Nothing here writes. Times are naive UTC.
+It is read from counts, merged or not, and from the ends of indexes, so that it costs the same
+however long the outbox is. Nothing here writes. Times are naive UTC.
 """
 
 from __future__ import annotations
@@ -29,10 +29,13 @@ from ..outbox.counts import (
     RECIPIENTS,
     REFUSAL,
     TOTAL,
+    Row,
     begin_of,
     quantile,
 )
+from ..outbox.tally import not_merged
 from ..state import State
+from ..storage.json_rows import json_table, rows_parameter
 from ..storage.tables import ACTIVITY, CHECK, DELIVERY, MESSAGE
 from ..text import counted
 from ..values import UNDERWAY
@@ -148,9 +151,10 @@ def activity(state: State, name: str) -> Activity:
     period = PERIODS.get(name, PERIODS[USUAL])
     since = begin_of(HOUR, period.begin(now))
     with state.database.reading() as connection:
-        totals = _sums_by(connection, ACTIVITY.c.at, TOTAL, since)
-        recipients = _sums_by(connection, ACTIVITY.c.what, RECIPIENTS, since)
-        latency = _sums_by(connection, ACTIVITY.c.name, LATENCY, since)
+        counts = _Counts(connection, since)
+        totals = counts.by(_COUNTED.c.at, TOTAL)
+        recipients = counts.by(_COUNTED.c.at, RECIPIENTS)
+        latency = counts.by(_COUNTED.c.name, LATENCY)
         buckets = {int(number): sums.sent for number, sums in latency.items()}
         steps = _steps(period, totals, now)
         return Activity(
@@ -162,27 +166,58 @@ def activity(state: State, name: str) -> Activity:
             most=quantile(buckets, 0.95),
             rate=_per_minute(totals, now),
             waiting=_waiting(connection),
-            kinds=_most_frequent(connection, KIND, since, _total(totals.values())),
-            domains=_most_frequent(connection, DOMAIN, since, _total(recipients.values())),
-            refusals=_refusals(connection, since),
+            kinds=_most_frequent(counts, KIND, _total(totals.values())),
+            domains=_most_frequent(counts, DOMAIN, _total(recipients.values())),
+            refusals=_refusals(counts),
             events=_events(connection, since),
         )
 
 
-_ALL_SUMS: Final = [sa.func.sum(ACTIVITY.c[name]).label(name) for name in COUNTED]
-_EACH: Final = ACTIVITY.c.sent + ACTIVITY.c.deferred + ACTIVITY.c.failed + ACTIVITY.c.held
+_COLUMNS: Final = [ACTIVITY.c[name] for name in ("at", "name", *COUNTED, "example")]
+_NOT_MERGED: Final = json_table(*_COLUMNS)
+# All counts of one thing since a time.
+_COUNTED: Final = sa.union_all(
+    sa.select(*_COLUMNS).where(
+        ACTIVITY.c.what == sa.bindparam("what"),
+        ACTIVITY.c.at >= sa.bindparam("since", type_=ACTIVITY.c.at.type),
+    ),
+    sa.select(_NOT_MERGED),
+).subquery("counted")
+_ALL_SUMS: Final = [sa.func.sum(_COUNTED.c[name]).label(name) for name in COUNTED]
+_EACH: Final = _COUNTED.c.sent + _COUNTED.c.deferred + _COUNTED.c.failed + _COUNTED.c.held
 _NUMBER: Final = sa.func.sum(_EACH)
 
 
-def _since(what: str, begin: datetime) -> sa.ColumnElement[bool]:
-    return sa.and_(ACTIVITY.c.what == what, ACTIVITY.c.at >= begin)
+class _Counts:
+    """What was counted since a whole hour."""
 
+    def __init__(self, connection: sa.Connection, since: datetime) -> None:
+        self.connection = connection
+        self._since = since
+        self._new: dict[str, list[Row]] = {}
+        for what, at, name, _, *rest in not_merged(connection, since):
+            self._new.setdefault(what, []).append((at, name, *rest))
 
-def _sums_by(
-    connection: sa.Connection, column: sa.ColumnElement[Any], what: str, begin: datetime
-) -> dict[Any, Sums]:
-    query = sa.select(column, *_ALL_SUMS).where(_since(what, begin)).group_by(column)
-    return {row[0]: Sums(*map(int, row[1:])) for row in connection.execute(query)}
+    def of(self, what: str, query: sa.Select[Any]) -> Sequence[Any]:
+        """The answer to a ``query`` of _COUNTED, where that is about ``what``."""
+        new = rows_parameter(self._new.get(what, ()))
+        return self.connection.execute(query, {"what": what, "since": self._since, **new}).all()
+
+    def by(self, column: sa.ColumnElement[Any], what: str) -> dict[Any, Sums]:
+        """The sums for each value of ``column``."""
+        found = self.of(what, sa.select(column, *_ALL_SUMS).group_by(column))
+        return {row[0]: Sums(*map(int, row[1:])) for row in found}
+
+    def most_frequent(self, what: str, number: int) -> Sequence[Any]:
+        """The names that were counted most often, without OTHER, and their sums."""
+        return self.of(
+            what,
+            sa.select(_COUNTED.c.name, *_ALL_SUMS)
+            .where(_COUNTED.c.name != OTHER)
+            .group_by(_COUNTED.c.name)
+            .order_by(_NUMBER.desc(), _COUNTED.c.name)
+            .limit(number),
+        )
 
 
 def _total(parts: Iterable[Sums]) -> Sums:
@@ -223,33 +258,18 @@ def _waiting(connection: sa.Connection) -> int:
     return min(sum(found), MOST_WAITING + 1)
 
 
-def _most_frequent(
-    connection: sa.Connection, what: str, begin: datetime, whole: Sums
-) -> list[tuple[str, Sums]]:
+def _most_frequent(counts: _Counts, what: str, whole: Sums) -> list[tuple[str, Sums]]:
     """The most frequent names, and what is left of the ``whole`` as OTHER, if anything is."""
-    first = (
-        sa.select(ACTIVITY.c.name, *_ALL_SUMS)
-        .where(_since(what, begin), ACTIVITY.c.name != OTHER)
-        .group_by(ACTIVITY.c.name)
-        .order_by(_NUMBER.desc(), ACTIVITY.c.name)
-        .limit(SHOWN)
-    )
-    found = [(row[0], Sums(*map(int, row[1:]))) for row in connection.execute(first)]
+    found = [(row[0], Sums(*map(int, row[1:]))) for row in counts.most_frequent(what, SHOWN)]
     shown = _total(sums for _, sums in found)
     # A process may have counted more in between.
     rest = Sums(*(max(0, each - some) for each, some in zip(whole, shown, strict=True)))
     return [*found, (OTHER, rest)] if any(rest) else found
 
 
-def _refusals(connection: sa.Connection, begin: datetime) -> list[Refusal]:
-    found = connection.execute(
-        sa.select(ACTIVITY.c.name, *_ALL_SUMS)
-        .where(_since(REFUSAL, begin), ACTIVITY.c.name != OTHER)
-        .group_by(ACTIVITY.c.name)
-        .order_by(_NUMBER.desc(), ACTIVITY.c.name)
-        .limit(REFUSALS)
-    ).all()
-    examples = _examples(connection, [row.name for row in found], begin)
+def _refusals(counts: _Counts) -> list[Refusal]:
+    found = counts.most_frequent(REFUSAL, REFUSALS)
+    examples = _examples(counts, [row.name for row in found])
     return [
         Refusal(
             text=row.name,
@@ -261,26 +281,24 @@ def _refusals(connection: sa.Connection, begin: datetime) -> list[Refusal]:
     ]
 
 
-def _examples(
-    connection: sa.Connection, texts: Sequence[str], begin: datetime
-) -> dict[str, list[tuple[uuid.UUID, str]]]:
+def _examples(counts: _Counts, texts: Sequence[str]) -> dict[str, list[tuple[uuid.UUID, str]]]:
     """For each refusal the last messages that met it and are still there."""
     if not texts:
         return {}
     newest = (
-        sa.select(ACTIVITY.c.name, ACTIVITY.c.example)
-        .where(_since(REFUSAL, begin), ACTIVITY.c.name.in_(texts))
-        .order_by(ACTIVITY.c.at.desc())
+        sa.select(_COUNTED.c.name, _COUNTED.c.example)
+        .where(_COUNTED.c.name.in_(texts))
+        .order_by(_COUNTED.c.at.desc())
         .limit(len(texts) * 10)
     )
     ids: dict[str, list[uuid.UUID]] = {}
-    for text, example in connection.execute(newest):
+    for text, example in counts.of(REFUSAL, newest):
         theirs = ids.setdefault(text, [])
         if example and (id := uuid.UUID(example)) not in theirs and len(theirs) < EXAMPLES:
             theirs.append(id)
     wanted = [id for theirs in ids.values() for id in theirs]
     named = sa.select(MESSAGE.c.id, MESSAGE.c.subject).where(MESSAGE.c.id.in_(wanted))
-    subjects = {row.id: row.subject for row in connection.execute(named)}
+    subjects = {row.id: row.subject for row in counts.connection.execute(named)}
     return {
         text: [(id, subjects[id]) for id in theirs if id in subjects]
         for text, theirs in ids.items()

@@ -1,7 +1,8 @@
 """What is counted of mail, and how counts are merged. Pure; times are naive UTC.
 
 Each count has a place: what was counted, in which minute or hour, and a name, such as a domain.
-Later the counts of an hour become one, and then those of a day.
+The counts of an hour are one document until they are merged: then they are rows of that hour, and
+later of their day.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ DAY: Final = timedelta(days=1)
 _MINUTES_KEPT: Final = timedelta(hours=1)
 _HOURS_KEPT: Final = timedelta(days=1)
 _HOURS_OF_TOTALS_KEPT: Final = timedelta(days=8)  # for the chart of a week
-# Who writes merged counts, instead of a process.
-HOURS: Final = uuid.UUID(int=1)
-DAYS: Final = uuid.UUID(int=2)
+# What the time of a merged count stands for.
+HOURS: Final = "hour"
+DAYS: Final = "day"
 
 _EPOCH: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - as the database has it, in UTC
 _PLACES: Final[Mapping[str, int]] = {
@@ -49,7 +50,6 @@ _PLACES: Final[Mapping[str, int]] = {
     Status.FAILED: 2,
     Status.HELD: 3,
 }
-_SENT: Final = 0
 _ZEROS: Final = [0] * len(_PLACES)
 COUNTED: Final = tuple(map(str, _PLACES))  # the columns, in their order
 
@@ -70,19 +70,17 @@ def days_before(what: str, now: datetime) -> datetime:
 
 
 class Span(NamedTuple):
-    """Where a count stands; ``writer`` is None until it is merged."""
+    """Where a merged count stands."""
 
     at: datetime
-    writer: uuid.UUID | None
+    span: str
 
 
 def span_of(what: str, at: datetime, now: datetime) -> Span:
-    """Where a count of the minute or hour ``at`` stands ``now``."""
+    """Where a count of ``at``, in an hour that is merged, stands ``now``."""
     if at < days_before(what, now):
         return Span(begin_of(DAY, at), DAYS)
-    if at < hours_before(now):
-        return Span(begin_of(HOUR, at), HOURS)
-    return Span(at, None)
+    return Span(begin_of(HOUR, at), HOURS)
 
 
 # -- times until a message was accepted ------------------------------------------------------
@@ -186,101 +184,107 @@ class Names:
         return name
 
 
-Place = tuple[str, datetime, str]  # what, the minute or hour, the name
 Row = tuple[Any, ...]  # of the table, in the order of its columns
+# What was counted and what it came to, such as "kind sent": names, and how many. For TOTAL the name
+# is the minute. EXAMPLE: the id of a message for each refusal.
+Document = dict[str, dict[Any, Any]]
+_EXAMPLE: Final = "example"
 
 
 class Counts:
-    """Events, summed up by their places."""
+    """Counts by their hours: what is to be one document, or a part of it."""
 
     def __init__(self, names: Names) -> None:
+        self.hours: dict[datetime, Document] = {}
         self._names = names
-        # What, the minute or hour, the name or the number of a bucket, the column. Each message
-        # is several events, so that all else is done once for all of them: see ``_sums``.
-        self._events: defaultdict[tuple[str, datetime, str | int, int], int] = defaultdict(int)
-        self._examples: dict[tuple[datetime, str], str] = {}
-        self._last = _EPOCH, _EPOCH, _EPOCH  # a time, its minute and its hour
+        self._last = _EPOCH, _EPOCH  # a time and its hour
 
     def sent(self, at: datetime, results: Sequence[AttemptResult]) -> None:
         """Count messages that the server has accepted, all at once: so they are counted quickly."""
-        _, minute, hour = self._times(at)
         claims = [result.claimed for result in results]
-        times = (at - (claimed.due_at or claimed.created_at) for claimed in claims)
-        everybody = (to for result in results for to in result.recipients)
-        for what, names in (
-            (KIND, Counter([claimed.kind for claimed in claims])),
-            (LATENCY, Counter([bucket_of(time.total_seconds()) for time in times])),
-            (DOMAIN, Counter([to.rpartition("@")[2] for to in everybody])),
-        ):
-            for name, number in names.items():
-                key = domain_of(str(name)) if what == DOMAIN else name
-                self._events[what, hour, key, _SENT] += number
-        self._events[TOTAL, minute, "", _SENT] += len(results)
+        times = [at - (claimed.due_at or claimed.created_at) for claimed in claims]
+        everybody = [to.rpartition("@")[2] for result in results for to in result.recipients]
+        domains = Counter(everybody).items()
+        self._add(at, TOTAL, Status.SENT, [(at.minute, len(results))])
+        self._add(at, KIND, Status.SENT, Counter([claimed.kind for claimed in claims]).items())
+        buckets = Counter([bucket_of(time.total_seconds()) for time in times])
+        self._add(at, LATENCY, Status.SENT, buckets.items())
+        named = [(domain_of(domain), number) for domain, number in domains]
+        self._add(at, DOMAIN, Status.SENT, named)
 
     def message(self, at: datetime, kind: str, status: str, *, made_at: datetime) -> None:
         """Count a message that was made, or was to leave, at ``made_at``."""
-        _, minute, hour = self._times(at)
-        if (column := _column(status)) == _SENT:
+        if status == Status.SENT:
             bucket = bucket_of((at - made_at).total_seconds())
-            self._events[LATENCY, hour, bucket, column] += 1
-        if column is not None:
-            self._events[TOTAL, minute, "", column] += 1
-            self._events[KIND, hour, kind, column] += 1
+            self._add(at, LATENCY, status, [(bucket, 1)])
+        if status in _PLACES:
+            self._add(at, TOTAL, status, [(at.minute, 1)])
+            self._add(at, KIND, status, [(kind, 1)])
 
     def recipient(self, at: datetime, address: str, status: str) -> None:
         """Count what became of one recipient."""
-        if (column := _column(status)) is not None:
-            self._events[DOMAIN, self._times(at)[2], domain_of(address), column] += 1
+        if status in _PLACES:
+            self._add(at, DOMAIN, status, [(domain_of(address), 1)])
 
     def refused(self, at: datetime, said: Iterable[str], message: uuid.UUID) -> None:
         """Count the ``refusals`` that ``message`` met."""
-        _, _, hour = self._times(at)
         for text in said:
             status = Status.FAILED if text.startswith("5") else Status.DEFERRED
-            self._events[REFUSAL, hour, text, _PLACES[status]] += 1
-            self._examples[hour, text] = message.hex
+            self._add(at, REFUSAL, status, [(text, 1)])
+            examples = self._hour(at).setdefault(_EXAMPLE, {})
+            examples[self._names.of(REFUSAL, at, text)] = message.hex
 
-    def rows(self, writer: uuid.UUID | str) -> list[Row]:
-        """A row for each place, in the order of the table's columns and of its key.
+    def _add(
+        self, at: datetime, what: str, status: str, found: Iterable[tuple[str | int, int]]
+    ) -> None:
+        names = self._hour(at).setdefault(f"{what} {status}", {})
+        for name, number in found:
+            known = self._names.of(what, at, str(name)) if what in NAMED else name
+            names[known] = names.get(known, 0) + number
 
-        ``writer`` may be in hexadecimal digits, as it will be.
-        """
-        sums, examples = self._sums()
-        return [(*place, writer, *sums[place], examples.get(place)) for place in sorted(sums)]
-
-    def merged(self, now: datetime, writer: uuid.UUID, until: datetime) -> Iterator[Row]:
-        """Those from before the hour ``until`` as they stand ``now``, the old ones merged."""
-        sums, examples = self._sums()
-        for place in sums:
-            what, begin, name = place
-            if begin < until:
-                at, merged = span_of(what, begin, now)
-                yield (what, at, name, merged or writer, *sums[place], examples.get(place))
-
-    def _times(self, at: datetime) -> tuple[datetime, datetime, datetime]:
+    def _hour(self, at: datetime) -> Document:
         if at is not self._last[0]:  # most of a record has the same time
-            self._last = at, begin_of(MINUTE, at), begin_of(HOUR, at)
-        return self._last
+            self._last = at, begin_of(HOUR, at)
+        return self.hours.setdefault(self._last[1], {})
 
-    def _sums(self) -> tuple[dict[Place, list[int]], dict[Place, str]]:
-        """The columns of each place, and an example of each refusal."""
-        sums: defaultdict[Place, list[int]] = defaultdict(_ZEROS.copy)
-        examples: dict[Place, str] = {}
-        for (what, at, key, column), number in self._events.items():
-            name = str(key)
-            if what in NAMED:
-                name = self._names.of(what, at, name)
-            sums[what, at, name][column] += number
+
+def add_to(document: Document, more: Document) -> None:
+    """Add to the counts of an hour what else was counted in it."""
+    for group, found in more.items():
+        names = document.setdefault(group, {})
+        if group == _EXAMPLE:
+            names.update(found)
+        else:
+            for name, number in found.items():
+                names[name] = names.get(name, 0) + number
+
+
+def rows_of(hour: datetime, document: Document) -> Iterator[Row]:
+    """The counts of an hour as rows; totals are still by the minute."""
+    sums: defaultdict[tuple[str, datetime, str], list[int]] = defaultdict(_ZEROS.copy)
+    examples = document.get(_EXAMPLE, {})
+    for group, names in document.items():
+        what, _, status = group.partition(" ")
+        if what == _EXAMPLE:
+            continue
+        column = _PLACES[status]
+        for name, number in names.items():
+            if what == TOTAL:
+                sums[what, hour + int(name) * MINUTE, ""][column] += number
+            else:
+                sums[what, hour, str(name)][column] += number
             if what == DOMAIN:
-                sums[RECIPIENTS, at, ""][column] += number
-            if what == REFUSAL:
-                examples[what, at, name] = self._examples[at, str(key)]
-        return sums, examples
+                sums[RECIPIENTS, hour, ""][column] += number
+    for place, four in sums.items():
+        what, at, name = place
+        yield what, at, name, HOURS, *four, examples.get(name) if what == REFUSAL else None
 
 
-def _column(status: str) -> int | None:
-    """The place of its column, None for one that is not counted; mostly it is the first."""
-    return _SENT if status is Status.SENT else _PLACES.get(status)
+def merged(row: Row, now: datetime) -> Row:
+    """``row`` as it stands ``now`` that its hour is merged."""
+    what, at, name, _, *numbers = row
+    at, span = span_of(what, at, now)
+    return (what, at, name, span, *numbers)
 
 
 class Sums:

@@ -20,7 +20,19 @@ from ..storage.tables import ATTEMPT, DELIVERY, MESSAGE, OUTBOX, RECIPIENT
 from ..storage.transactions import Transactions
 from ..values import Reason, Status
 from . import tally
-from .counts import HOUR, Counts, Names, Sums, begin_of, refusals
+from .counts import (
+    HOUR,
+    Counts,
+    Document,
+    Names,
+    Sums,
+    add_to,
+    begin_of,
+    hours_before,
+    merged,
+    refusals,
+    rows_of,
+)
 from .recipients import STATUS
 
 _AT_ONCE: Final = 1000  # messages
@@ -56,7 +68,8 @@ def rebuild(database: Transactions, now: datetime) -> int:
     Reads the outbox in short transactions, and commits one that writes.
     """
     until = begin_of(HOUR, now - _RECENT)
-    names, sums, writer = Names(), Sums(), uuid.uuid4()
+    names, sums = Names(), Sums()
+    recent: dict[datetime, Document] = {}
     number = 0
     for messages, recipients, attempts in _batches(database):
         number += len(messages)
@@ -64,8 +77,12 @@ def rebuild(database: Transactions, now: datetime) -> int:
         for message in messages:
             theirs = recipients.get(message.id, ())
             _Story(message, theirs, attempts.get(message.id, ())).count(counts)
-        sums.add(counts.merged(now, writer, until))
-    tally.replace(database, until, sums.rows())
+        for hour, document in counts.hours.items():
+            if hour < hours_before(now):
+                sums.add(merged(row, now) for row in rows_of(hour, document))
+            elif hour < until:
+                add_to(recent.setdefault(hour, {}), document)
+    tally.replace(database, until, sums.rows(), recent)
     return number
 
 

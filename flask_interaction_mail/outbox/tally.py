@@ -1,25 +1,26 @@
 """Counts what comes of mail, in the transaction that says what came of it.
 
-A process adds to rows of its own for this minute and hour, so that no two processes write one row.
-Who purges merges them later, into hours and then into days. What is counted, and what is merged
-when, is in ``counts.py``. Times are naive UTC.
+A process writes what it has counted in this hour as one document, in a row of its own: no two
+processes write one row. Who purges merges the documents of past hours into rows by hour, and those
+later into days. What is counted, and what is merged when, is in ``counts.py``. Times are naive UTC.
 """
 
 from __future__ import annotations
 
+import json
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
 from ..logs import log
 from ..storage.database import in_short, is_away
 from ..storage.json_rows import json_table, rows_parameter
-from ..storage.tables import ACTIVITY, DELIVERY, MESSAGE, OUTBOX, RECIPIENT
+from ..storage.tables import ACTIVITY, DELIVERY, MESSAGE, OUTBOX, RECIPIENT, TALLY
 from ..storage.transactions import Transactions
 from ..values import Status
 from .claimed import AttemptResult
@@ -34,18 +35,23 @@ from .counts import (
     NAMED,
     OTHER,
     Counts,
+    Document,
     Names,
     Row,
+    Sums,
     add_results,
+    add_to,
     begin_of,
     days_before,
     hours_before,
+    rows_of,
 )
 from .fenced import lock_rows_only
 
 _LOCK: Final = "merging"  # a row that only one process at a time can add to
 _LOCKED_AT: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - as the database has it, in UTC
 _TOGETHER: Final = 5000  # rows in one statement
+_AT_ONCE: Final = 500  # documents in one transaction
 _COLUMNS: Final = [column.key for column in ACTIVITY.c]
 _GIVEN: Final = json_table(*ACTIVITY.c)
 # Without a condition SQLite takes ON CONFLICT for that of a join.
@@ -58,6 +64,19 @@ _DAYS_NAMES: Final = (
     )
     .distinct()
 )
+_INSERT: Final = sa.insert(TALLY)
+_UPDATE: Final = sa.update(TALLY).where(
+    TALLY.c.id == sa.bindparam("its"), TALLY.c.hour == sa.bindparam("of")
+)
+_encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+class _Written(NamedTuple):
+    """A document that this process has written, and may write again with more in it."""
+
+    id: uuid.UUID
+    hour: datetime
+    counts: Document
 
 
 class Tally:
@@ -66,20 +85,32 @@ class Tally:
     def __init__(self) -> None:
         self._names = Names()
         self._day: date | None = None  # of which the names are known
-        # A claim and a record may be under way at the same time.
-        self._recorder, self._claimer = uuid.uuid4().hex, uuid.uuid4().hex
+        # The document that is known to be in the database, and the one of an open transaction.
+        self._mine: _Written | None = None
+        self._next: _Written | None = None
 
     def recorded(
         self, connection: sa.Connection, results: Sequence[AttemptResult], now: datetime
     ) -> None:
-        """Count ``results``, which were recorded ``now``, and what ended together with them."""
+        """Count ``results``, which were recorded ``now``, and what ended together with them.
+
+        Call ``committed`` after the commit. Without, the next document is a new one, so that it
+        does not matter whether the database has this one.
+        """
         counts = self._counts(connection, now)
         add_results(counts, results, now)
         others = [id for result in results for id in result.ended]
         others += [result.claimed.id for result in results if result.waits_for_digest]
         if others:
             _add_done_by_digest(connection, counts, others, now)
-        _add(connection, counts.rows(self._recorder))
+        mine, self._mine, self._next = self._mine, None, None
+        more = counts.hours.pop(hour := begin_of(HOUR, now), None)
+        self._next = _add_more(connection, mine, hour, more) if more else mine
+        _insert(connection, counts.hours)  # what was said at the end of the last hour
+
+    def committed(self) -> None:
+        """Take what was counted last as being in the database."""
+        self._mine = self._next
 
     def held(self, connection: sa.Connection, ids: Sequence[uuid.UUID], now: datetime) -> None:
         """Count the messages ``ids``, which were held when they were to be claimed, if possible."""
@@ -88,11 +119,14 @@ class Tally:
             kinds = sa.select(MESSAGE.c.kind).where(MESSAGE.c.id.in_(ids))
             for kind in connection.scalars(kinds):
                 counts.message(now, kind, Status.HELD, made_at=now)
-            _add(connection, counts.rows(self._claimer))
+            _insert(connection, counts.hours)
 
     def _counts(self, connection: sa.Connection, now: datetime) -> Counts:
         if (day := now.date()) != self._day:
-            for what, name in connection.execute(_DAYS_NAMES, {"day": begin_of(DAY, now)}):
+            begin = begin_of(DAY, now)
+            names = [(row[0], row[1]) for row in connection.execute(_DAYS_NAMES, {"day": begin})]
+            names += [(row[0], row[2]) for row in not_merged(connection, begin)]
+            for what, name in names:
                 self._names.add(what, day, [name])
             self._names.forget_before(day - DAY)
             self._day = day
@@ -102,13 +136,47 @@ class Tally:
 def add_failed(connection: sa.Connection, kinds: Iterable[str], now: datetime) -> None:
     """Count messages of these kinds that had failed when they were stored, if possible.
 
-    That is done in the transactions of a host, so each has rows of its own.
+    That is done in the transactions of a host, so each has a document of its own.
     """
     counts = Counts(Names())
     for kind in kinds:
         counts.message(now, kind, Status.FAILED, made_at=now)
     with _if_possible(connection):
-        _add(connection, counts.rows(uuid.uuid4()))
+        _insert(connection, counts.hours)
+
+
+def not_merged(connection: sa.Connection, since: datetime) -> list[Row]:
+    """What all processes have counted ``since`` an hour and nobody has merged yet.
+
+    It has the form of rows of the table; totals are by the minute.
+    """
+    query = sa.select(TALLY.c.hour, TALLY.c.counts).where(TALLY.c.hour >= since)
+    sums = Sums()
+    for hour, counts in connection.execute(query):
+        sums.add(rows_of(hour, json.loads(counts)))
+    return sums.rows()
+
+
+def _add_more(
+    connection: sa.Connection, mine: _Written | None, hour: datetime, more: Document
+) -> _Written:
+    """Write ``more`` as a part of the document of this ``hour``, or as a new one."""
+    if mine and mine.hour == hour:
+        add_to(mine.counts, more)
+        whole = {"its": mine.id, "of": hour, "counts": _encode(mine.counts)}
+        if connection.execute(_UPDATE, whole).rowcount:
+            return mine
+    (id,) = _insert(connection, {hour: more})
+    return _Written(id, hour, more)
+
+
+def _insert(connection: sa.Connection, hours: Mapping[datetime, Document]) -> list[uuid.UUID]:
+    """Write new documents; gives their ids."""
+    ids = []
+    for hour, counts in hours.items():
+        ids.append(id := uuid.uuid4())
+        connection.execute(_INSERT, {"id": id, "hour": hour, "counts": _encode(counts)})
+    return ids
 
 
 @contextmanager
@@ -196,77 +264,88 @@ def _sums(new: Any) -> dict[str, sa.ColumnElement[Any]]:
 
 # -- merging -----------------------------------------------------------------------------
 
-Which = Callable[[sa.FromClause], sa.ColumnElement[bool]]
+
+def merge(database: Transactions, now: datetime) -> None:
+    """Merge documents of past hours into rows, and old hours into days; commits after each.
+
+    Two processes may do it at the same time. Who adds to a document meanwhile finds it gone, and
+    begins another.
+    """
+    _merge_documents(database, hours_before(now))
+    for what in ALL:
+        _merge_hours(database, what, days_before(what, now))
+
+
+_ITS: Final = TALLY.c.id == sa.bindparam("its")
+# One by one: for several, MariaDB may scan the table, and wait for all who count at this moment.
+_LOCK_ONE: Final = sa.select(TALLY.c.hour, TALLY.c.counts).where(_ITS).with_for_update()
+_DELETE_ONE: Final = sa.delete(TALLY).where(_ITS)
+
+
+def _merge_documents(database: Transactions, before: datetime) -> None:
+    for ids in _parts(_documents(database, before), _AT_ONCE):
+        with _alone(database) as connection:
+            sums = Sums()
+            for id in ids:
+                for hour, counts in connection.execute(_LOCK_ONE, {"its": id}):
+                    rows = rows_of(hour, json.loads(counts))
+                    sums.add((what, begin_of(HOUR, at), *rest) for what, at, *rest in rows)
+            _add(connection, sums.rows())
+            _delete(connection, ids)
+
+
+def _documents(database: Transactions, before: datetime) -> Sequence[uuid.UUID]:
+    with database.reading() as connection:
+        old = sa.select(TALLY.c.id).where(TALLY.c.hour < before).order_by(TALLY.c.id)
+        return connection.scalars(old).all()
+
+
+def _delete(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> None:
+    if ids:
+        connection.execute(_DELETE_ONE, [{"its": id} for id in ids])
+
 
 _OLD: Final = ACTIVITY.alias("old")
-_INTO: Final = json_table(ACTIVITY.c.at, ACTIVITY.c.writer)
+_INTO: Final = json_table(ACTIVITY.c.at, ACTIVITY.c.span)
 
 
-def _unmerged(table: sa.FromClause) -> sa.ColumnElement[bool]:
-    return table.c.writer.not_in((HOURS, DAYS))
-
-
-def _hours(table: sa.FromClause) -> sa.ColumnElement[bool]:
-    return table.c.writer == HOURS
-
-
-def _within(table: sa.FromClause) -> sa.ColumnElement[bool]:
+def _hours_within(table: sa.FromClause) -> sa.ColumnElement[bool]:
     return sa.and_(
         table.c.what == sa.bindparam("what"),
         table.c.at >= sa.bindparam("begin", type_=ACTIVITY.c.at.type),
         table.c.at < sa.bindparam("end", type_=ACTIVITY.c.at.type),
+        table.c.span == HOURS,
     )
 
 
-def _merged(which: Which) -> sa.Select[Any]:
-    """The sums of those rows, as rows of the span that is the parameter."""
-    return (
-        sa.select(
-            _OLD.c.what,
-            _INTO.c.at,
-            _OLD.c.name,
-            _INTO.c.writer,
-            *(sa.func.sum(_OLD.c[column]) for column in COUNTED),
-            sa.func.max(_OLD.c.example),
-        )
-        .select_from(_OLD.join(_INTO, sa.true()))
-        .where(_within(_OLD), which(_OLD))
-        .group_by(_OLD.c.what, _INTO.c.at, _OLD.c.name, _INTO.c.writer)
+_DAY: Final = (
+    sa.select(
+        _OLD.c.what,
+        _INTO.c.at,
+        _OLD.c.name,
+        _INTO.c.span,
+        *(sa.func.sum(_OLD.c[column]) for column in COUNTED),
+        sa.func.max(_OLD.c.example),
     )
+    .select_from(_OLD.join(_INTO, sa.true()))
+    .where(_hours_within(_OLD))
+    .group_by(_OLD.c.what, _INTO.c.at, _OLD.c.name, _INTO.c.span)
+)
 
 
-def merge(database: Transactions, now: datetime) -> None:
-    """Merge what processes have counted into hours, and old hours into days; commits after each.
-
-    Two processes may do it at the same time. Nobody adds to hours that are merged: they ended an
-    hour ago.
-    """
-    for what in ALL:
-        _merge(database, what, _unmerged, hours_before(now), HOUR, HOURS)
-        _merge(database, what, _hours, days_before(what, now), DAY, DAYS)
-
-
-def _merge(
-    database: Transactions,
-    what: str,
-    which: Which,
-    before: datetime,
-    step: timedelta,
-    writer: uuid.UUID,
-) -> None:
-    old = sa.and_(ACTIVITY.c.what == what, ACTIVITY.c.at < before, which(ACTIVITY))
+def _merge_hours(database: Transactions, what: str, before: datetime) -> None:
+    old = sa.and_(ACTIVITY.c.what == what, ACTIVITY.c.at < before, ACTIVITY.c.span == HOURS)
     found = sa.select(ACTIVITY.c.at).where(old).distinct()
     with database.reading() as connection:
-        spans = sorted({begin_of(step, at) for at in connection.scalars(found)})
-    for begin in spans:
-        within = {"what": what, "begin": begin, "end": begin + step}
+        days = sorted({begin_of(DAY, at) for at in connection.scalars(found)})
+    for day in days:
+        within = {"what": what, "begin": day, "end": day + DAY}
         with _alone(database) as connection:
-            adding = _add_to(connection.dialect.name, _merged(which))
-            connection.execute(adding, {**within, **rows_parameter([(begin, writer)])})
-            done = sa.delete(ACTIVITY).where(_within(ACTIVITY), which(ACTIVITY))
-            connection.execute(done, within)
-            if writer == DAYS and what in NAMED:
-                _limit_names(connection, what, begin)
+            adding = _add_to(connection.dialect.name, _DAY)
+            connection.execute(adding, {**within, **rows_parameter([(day, DAYS)])})
+            connection.execute(sa.delete(ACTIVITY).where(_hours_within(ACTIVITY)), within)
+            if what in NAMED:
+                _limit_names(connection, what, day)
 
 
 @contextmanager
@@ -280,7 +359,7 @@ def _alone(database: Transactions) -> Iterator[sa.Connection]:
 
 def _limit_names(connection: sa.Connection, what: str, day: datetime) -> None:
     """Keep the most frequent names of a day, and merge the others."""
-    of_day = sa.and_(ACTIVITY.c.what == what, ACTIVITY.c.at == day, ACTIVITY.c.writer == DAYS)
+    of_day = sa.and_(ACTIVITY.c.what == what, ACTIVITY.c.at == day, ACTIVITY.c.span == DAYS)
     rows = connection.execute(sa.select(*ACTIVITY.c).where(of_day, ACTIVITY.c.name != OTHER)).all()
     rest = sorted(rows, key=lambda row: (-sum(row[4:8]), row.name))[MOST:]
     if rest:
@@ -291,21 +370,30 @@ def _limit_names(connection: sa.Connection, what: str, day: datetime) -> None:
 
 
 def forget(database: Transactions, before: datetime) -> None:
-    """Remove what was counted before that time; commits."""
+    """Remove what was counted before that hour; commits."""
+    replace(database, before, (), {})
+
+
+def replace(
+    database: Transactions,
+    until: datetime,
+    rows: Sequence[Row],
+    documents: Mapping[datetime, Document],
+) -> None:
+    """Put these in the place of all that was counted before the hour ``until``; commits."""
+    ids = _documents(database, until)
     with _alone(database) as connection:
-        _delete_before(connection, before)
+        for what in ALL:  # by the beginning of the key, which needs no scan
+            old = sa.and_(ACTIVITY.c.what == what, ACTIVITY.c.at < until)
+            connection.execute(sa.delete(ACTIVITY).where(old))
+        _delete(connection, ids)
+        for more in _parts(rows, _TOGETHER):
+            _add(connection, more)
+        _insert(connection, documents)
 
 
-def replace(database: Transactions, until: datetime, rows: Sequence[Row]) -> None:
-    """Put ``rows`` in the place of all that was counted before ``until``; commits."""
-    with _alone(database) as connection:
-        _delete_before(connection, until)
-        for start in range(0, len(rows), _TOGETHER):
-            _add(connection, rows[start : start + _TOGETHER])
+T = TypeVar("T")
 
 
-def _delete_before(connection: sa.Connection, end: datetime) -> None:
-    """Delete by the beginning of the key: a scan would wait for all who count at this moment."""
-    for what in ALL:
-        old = sa.and_(ACTIVITY.c.what == what, ACTIVITY.c.at < end)
-        connection.execute(sa.delete(ACTIVITY).where(old))
+def _parts(whole: Sequence[T], length: int) -> Iterator[Sequence[T]]:
+    return (whole[start : start + length] for start in range(0, len(whole), length))

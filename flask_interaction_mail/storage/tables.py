@@ -274,16 +274,26 @@ ACTIVITY: Final = sa.Table(
     OURS,
     # total, kind, domain, recipients, latency, refusal: see outbox/counts.py
     _filled("what", _CODE),
-    _filled("at", _INSTANT),  # when the minute, hour or day began
+    _filled("at", _INSTANT),  # when the hour or day began
     _filled("name", _NAME),  # which kind, domain, bucket or refusal
-    _filled("writer", _ID),  # a process writes rows of its own, so that none waits for another
+    _filled("span", _CODE),  # hour, day
     _filled("sent", sa.BigInteger()),
     _filled("deferred", sa.BigInteger()),
     _filled("failed", sa.BigInteger()),
     _filled("held", sa.BigInteger()),
     sa.Column("example", sa.String(32)),  # refusal: the id of a message that met it
-    sa.PrimaryKeyConstraint("what", "at", "name", "writer", name="pk_interaction_mail_activity"),
-    sqlite_with_rowid=False,  # one tree instead of two: its rows are written with each record
+    sa.PrimaryKeyConstraint("what", "at", "name", "span", name="pk_interaction_mail_activity"),
+    sqlite_with_rowid=False,  # one tree instead of two
+)
+
+# What one process has counted in one hour, until it is merged into the rows above.
+TALLY: Final = sa.Table(
+    "interaction_mail_tally",
+    OURS,
+    _filled("id", _ID),
+    _filled("hour", _INSTANT),  # when it began
+    _filled("counts", _JSON),  # see ``Document`` in outbox/counts.py
+    sa.PrimaryKeyConstraint("id", name="pk_interaction_mail_tally"),
 )
 
 TABLES: Final[tuple[sa.Table, ...]] = tuple(OURS.sorted_tables)

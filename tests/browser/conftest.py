@@ -162,7 +162,7 @@ def busy(site: Site) -> Site:
     with site.app.app_context():
         operations.save_settings(state_of(), server | people, base=None, changed_by="")
     with site.app.app_context(), state_of().database.writing() as connection:
-        tally._add(connection, found.rows(uuid.uuid4()))
+        tally._insert(connection, found.hours)
         values = {"id": uuid.uuid4(), "kind": "breaker", "at": now - HOUR, "by": "x"}
         steps = '{"stage": "connect", "why": "Nobody answers at mail.firm.example:25."}'
         row = values | {"fingerprint": "", "verdict": "closed", "steps": steps}

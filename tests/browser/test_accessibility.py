@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from flask_interaction_mail import operations, send_notification
 from flask_interaction_mail.state import state_of
 from tests.browser.conftest import WIDTHS, Site, fits_the_width, violations
 from tests.browser.test_main_path import fill_rightly
+from tests.catalogues import chooser
 from tests.servers.names import name_server
 
 pytestmark = pytest.mark.filterwarnings(
@@ -119,6 +121,47 @@ def test_no_answer_of_a_page_keeps_anybody_out(window: Any, site: Site) -> None:
     _look(window)
 
 
+def test_no_page_without_a_script_keeps_anybody_out(chromium: Any, busy: Site) -> None:
+    """Each tab, a message and a template as they come: axe-core is the only script that runs."""
+    context = chromium.new_context(reduced_motion="reduce")
+    context.route("**/*.js*", lambda route: route.abort())
+    page = context.new_page()
+    page.set_default_timeout(15_000)
+    busy.log_in(page, "amoreau")
+    with busy.app.app_context():
+        send_notification("ada@example.com", HOSTILE, text=HOSTILE, html="<p>Hello</p>")
+        db.session.commit()
+    for url in _tabs(page, busy):
+        _look(page, url)
+    for overview in (busy.outbox, busy.panel + "templates/"):
+        page.goto(overview)
+        _look(page, _links(page, "main tbody a")[0])
+    page.goto(busy.panel)
+    assert page.locator("[data-im-preset-go]").is_visible()  # a script would hide it
+    context.close()
+
+
+def test_no_page_in_german_and_dark_keeps_anybody_out(
+    window: Any, busy: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The longer words in the dark theme: each tab, a message and an error of the form."""
+    chooser(busy.app, monkeypatch)("de")
+    with busy.app.app_context():
+        send_notification("ada@example.com", HOSTILE, text=HOSTILE, html="<p>Hello</p>")
+        db.session.commit()
+    tabs = _tabs(window, busy)
+    window.goto(busy.outbox)
+    for url in [*tabs, _links(window, "main tbody a")[0]]:
+        window.goto(url)
+        assert window.locator(".im").get_attribute("lang") == "de"
+        _look(window, url, themes=("darkly",))
+    window.goto(busy.panel)
+    window.fill("#im-smtp_port", "70000")
+    window.get_by_role("button", name="Speichern").click()
+    window.get_by_role("alert").wait_for()
+    _look(window, themes=("darkly",))
+
+
 def _save(site: Site, **values: object) -> None:
     own = {"company_domain": "example.com", "encryption": "none"}
     with site.app.app_context():
@@ -136,12 +179,12 @@ def _links(page: Any, selector: str) -> list[str]:
     return [*dict.fromkeys(found)]
 
 
-def _look(page: Any, url: str | None = None) -> None:
+def _look(page: Any, url: str | None = None, themes: Iterable[str] = tuple(THEMES)[::-1]) -> None:
     """Wide and narrow, light and dark: all is inside, and axe-core has nothing to say."""
     if url:
         page.goto(url)
     page.wait_for_load_state()
-    for theme in reversed(THEMES):  # the page has come in the first one, and goes on in it
+    for theme in themes:  # the page has come in the first one, and goes on in it
         page.evaluate(_DRESS, theme)
         page.wait_for_function(_IN_FORCE, arg=THEMES[theme])
         for width in (WIDTHS[0], 320):

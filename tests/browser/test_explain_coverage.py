@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,7 +11,7 @@ import pytest
 
 from flask_interaction_mail import operations
 from tests.browser.conftest import WIDTHS, Site, fits_the_width
-from tests.servers.names import name_server
+from tests.servers.names import name_server, slow
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Passing SelectField choices as tuples:DeprecationWarning",
@@ -140,3 +142,72 @@ def test_dns_in_words_with_the_record_to_add(visitor: Any, ready: Site) -> None:
     assert "allows every server in the world" in found
     assert "_dmarc.example.com" in found
     fits(page)
+
+
+# What is said while the next page is made, and how many ms after the click; Playwright waits for
+# that page before it looks.
+_WATCH = """() => {
+  const said = document.getElementById("im-slow");
+  let clicked;
+  window.addEventListener("click", () => { clicked = performance.now(); }, true);
+  new MutationObserver(() => {
+    const seen = [said.textContent, performance.now() - clicked, said.offsetHeight];
+    if (said.textContent) { sessionStorage.setItem("seen", JSON.stringify(seen)); }
+  }).observe(said, {childList: true});
+}"""
+
+
+@pytest.fixture
+def waiting(page: Any, ready: Site) -> Any:
+    """A page of an administrator's browser with JavaScript."""
+    ready.log_in(page, "amoreau")
+    return page
+
+
+def says_that_it_takes_long(page: Any, press: Any, result: str) -> None:
+    """Not at once, but after a second; the page that comes says nothing of it."""
+    page.evaluate(_WATCH)
+    press.click()
+    page.locator(result).first.wait_for()
+    text, after, height = json.loads(page.evaluate("sessionStorage.getItem('seen')") or "[0, 0, 0]")
+    assert text == "The page is being made. This takes longer than usual …"
+    assert after >= 1000
+    assert height > 20
+    assert page.locator("#im-slow").inner_text() == ""
+
+
+def test_a_slow_name_server_is_waited_for_visibly(waiting: Any, ready: Site) -> None:
+    """Its answers take a while: the page says so, and then shows what is known."""
+    with name_server() as server:
+        state = ready.app.extensions["interaction_mail"]
+        state.config = state.config._replace(name_servers=(("127.0.0.1", server.port),))
+        server.faults["example.com"] = slow(2.5)
+        waiting.goto(ready.panel + "coverage/")
+        press = waiting.get_by_role("button", name="Check DNS")
+        says_that_it_takes_long(waiting, press, ".im-finding")
+
+
+@pytest.mark.parametrize("place", ["explain", "coverage"])
+def test_a_slow_directory_is_waited_for_visibly(
+    waiting: Any, ready: Site, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Who may merge is asked of the application, which may ask somebody else."""
+    directory = ready.app.extensions["interaction_mail"].people._directory
+    asked = directory.merge_recipients
+
+    def slowly(location: str) -> Any:
+        if not pauses:
+            pauses.append(time.sleep(2.5))
+        return asked(location)
+
+    pauses: list[None] = [None]
+    monkeypatch.setattr(directory, "merge_recipients", slowly)
+    waiting.goto(ready.panel + "explain")
+    pauses.clear()
+    if place == "explain":
+        waiting.get_by_label("Location", exact=True).fill("Firm List")
+        press = waiting.get_by_role("button", name="Explain")
+        says_that_it_takes_long(waiting, press, ".im-compare")
+    else:
+        press = waiting.get_by_role("link", name="Coverage", exact=True)
+        says_that_it_takes_long(waiting, press, "#im-h-places")

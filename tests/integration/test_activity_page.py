@@ -20,7 +20,7 @@ from flask_interaction_mail.outbox.counts import DAY, HOUR, MINUTE, Counts, Name
 from flask_interaction_mail.outcome import Stage
 from flask_interaction_mail.settings.model import relay_of
 from flask_interaction_mail.state import State
-from flask_interaction_mail.storage.tables import CHECK
+from flask_interaction_mail.storage.tables import CHECK, DELIVERY, TALLY
 from flask_interaction_mail.transport.memory import MemoryTransport
 from flask_interaction_mail.values import Status
 from tests.host import ADA, Host, a_merge
@@ -52,7 +52,7 @@ def put(state: State, at: datetime, *, sent: int = 0, refused: str = "", **more:
         found.message(at, kind, Status.FAILED, made_at=at)
         found.refused(at, [refused], more.get("message", uuid.uuid4()))
     with state.database.writing() as connection:
-        tally._add(connection, found.rows(uuid.uuid4()))
+        tally._insert(connection, found.hours)
 
 
 def words(part: Any) -> str:
@@ -242,8 +242,12 @@ def test_mail_from_before_is_counted_by_a_command(any_host: Host) -> None:
     any_host.dispatcher(transport=lambda _: transport).drain()
     assert activity.activity(any_host.state, "day").total.sent == 2
     with any_host.state.database.writing() as connection:
-        connection.execute(sa.text("DELETE FROM interaction_mail_activity"))
+        connection.execute(sa.delete(TALLY))
+    assert activity.activity(any_host.state, "day").total.sent == 0
+    with any_host.state.database.writing() as connection:
+        connection.execute(sa.update(DELIVERY).values(finished_at=clock.now() - 3 * HOUR))
     assert done(any_host, "activity", "rebuild").out == "Counted 2 messages anew.\n"
+    assert activity.activity(any_host.state, "day").total.sent == 2
     with any_host.app.app_context():
         operations.purge(any_host.state)
     assert len(transport.delivered) == 2

@@ -281,6 +281,24 @@ def test_dns_is_asked_by_the_button_alone(panel: Panel, server: NameServer) -> N
     assert server.asked != []
 
 
+@pytest.mark.parametrize(("domain", "times"), [("", 1), ("new.example", 2)])
+def test_people_are_looked_at_once_for_each_settings(
+    panel: Panel, monkeypatch: pytest.MonkeyPatch, domain: str, times: int
+) -> None:
+    """Also when DNS is asked: those in force, and those with the domain that is previewed."""
+    looked: list[object] = []
+    survey = coverage.survey
+
+    def counted(parties: Any, settings: Any) -> coverage.Survey:
+        looked.append(settings.company_domain)
+        return survey(parties, settings)
+
+    monkeypatch.setattr(coverage, "survey", counted)
+    page = asked(panel, dns="1", domain=domain)
+    assert looked == ["firm.example", "new.example"][:times]
+    assert part(page, "from")
+
+
 def test_the_dns_of_from_in_words_with_the_record_to_add(panel: Panel, server: NameServer) -> None:
     """What is missing is named with the record; what cannot be listed is not called missing."""
     server.add("firm.example", "MX 10 mail.firm.example.", SPF)

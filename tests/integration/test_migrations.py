@@ -42,6 +42,7 @@ from flask_interaction_mail.storage.tables import (
     RECIPIENT,
     REVISION,
     TABLES,
+    TALLY,
     TOKEN,
     copy_to,
 )
@@ -57,6 +58,7 @@ OLD = NAMES - {
     ALERT.name,
     DELIVERY.name,
     METADATA.name,
+    TALLY.name,
     TOKEN.name,
 }  # of the first version
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import uuid
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from bs4 import BeautifulSoup
 from flask_interaction_mail import Contact, Merge, clock, request_merge
 from flask_interaction_mail.models import AttemptRow, CheckRow, MessageRow, RecipientRow
 from flask_interaction_mail.outbox import retention
+from flask_interaction_mail.storage.tables import MESSAGE
 from flask_interaction_mail.values import Party
 from tests.host import ADA
 from tests.panel import HISTORY, OUTBOX, Panel, change, form_values, opened_panel, send
@@ -170,12 +172,18 @@ def test_files_of_what_has_not_been_routed_are_listed(panel: Panel) -> None:
 
 
 @pytest.mark.parametrize(
-    "field", [f"Subject: =?utf-8?b?gICA?={'a' * 120}", f"To: {'a' * 120} :;@@", "X: y"]
+    "fields",
+    [
+        f"Subject: =?utf-8?b?gICA?={'a' * 120}\r\nContent-Type: multipart/mixed; boundary=Z",
+        f"To: {'a' * 120} :;@@\r\nContent-Type: multipart/mixed; boundary=Z",
+        "X: y\r\nContent-Type: multipart/mixed; boundary=Z; filename*0*=utf-8''a; filename*=b",
+        "X: y\r\nContent-Type: multipart/mixed; boundary=Z; charset*=utf-8''x",
+    ],
 )
-def test_an_attached_message_is_one_file_whatever_is_in_it(panel: Panel, field: str) -> None:
+def test_an_attached_message_is_one_file_whatever_is_in_it(panel: Panel, fields: str) -> None:
     """Somebody else wrote it: its fields and its own files are not read, and come out unchanged."""
     lines = (
-        *("From: a@other.example", field, "Content-Type: multipart/mixed; boundary=Z", ""),
+        *("From: a@other.example", fields, ""),
         *("--Z", "Content-Type: text/plain", "Content-Disposition: attachment; filename=in.txt"),
         *("", "inside", "--Z--", ""),
     )
@@ -186,6 +194,30 @@ def test_an_attached_message_is_one_file_whatever_is_in_it(panel: Panel, field: 
     assert "in.txt" not in page
     assert panel.client.get(f"{OUTBOX}{id}/files/0").data == data
     assert panel.client.get(f"{OUTBOX}{id}/files/1").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("content", "shown"),
+    [
+        ("From: <\r\nSubject: Hello\r\n\r\nthe text", ("Hello", "the text", "<")),
+        ("To: ünï " + "(" * 3000 + "\r\nSubject: Hello\r\n\r\nthe text", ("Hello", "the text")),
+        ("Content-Type: text/plain; charset=nope\r\n\r\nthe täxt", ("the täxt",)),
+        ("Content-Type: text/plain; charset=\0\r\n\r\nthe text", ("the text",)),
+    ],
+)
+def test_what_cannot_be_read_is_shown_as_it_is(
+    panel: Panel, content: str, shown: tuple[str, ...]
+) -> None:
+    """A field or a charset that is none: the rest of the page is there, and so is the export."""
+    id = send(panel, "Plan")
+    with panel.host.state.database.writing() as connection:
+        raw = content.encode()
+        connection.execute(sa.update(MESSAGE).values(content=raw))
+    answer = panel.client.get(f"{OUTBOX}{id}/")
+    assert answer.status_code == 200
+    for text in shown:
+        assert text in html.unescape(answer.text)
+    assert panel.client.get(f"{OUTBOX}export.csv").status_code == 200
 
 
 def resend_to(panel: Panel, id: uuid.UUID, address: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import uuid
 from datetime import date, datetime, timedelta
@@ -24,15 +25,19 @@ from flask_interaction_mail.outbox.counts import (
     REFUSAL,
     TOTAL,
     Counts,
+    Document,
     Names,
     Span,
     Sums,
+    add_to,
     begin_of,
     bucket_of,
     domain_of,
     in_common,
+    merged,
     quantile,
     refusals,
+    rows_of,
     span_of,
 )
 from flask_interaction_mail.values import Status
@@ -87,22 +92,20 @@ def test_nothing_has_no_quantile() -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "ago", "span"),
+    ("what", "ago", "step", "span"),
     [
-        (TOTAL, timedelta(minutes=89), None),
-        (TOTAL, timedelta(minutes=91), HOURS),
-        (TOTAL, timedelta(days=8), HOURS),
-        (TOTAL, timedelta(days=8, hours=11), DAYS),
-        (DOMAIN, timedelta(days=1), HOURS),
-        (DOMAIN, timedelta(days=1, hours=11), DAYS),
+        (TOTAL, timedelta(minutes=91), HOUR, HOURS),
+        (TOTAL, timedelta(days=8), HOUR, HOURS),
+        (TOTAL, timedelta(days=8, hours=11), DAY, DAYS),
+        (DOMAIN, timedelta(days=1), HOUR, HOURS),
+        (DOMAIN, timedelta(days=1, hours=11), DAY, DAYS),
     ],
 )
 def test_old_counts_stand_in_hours_and_days(
-    what: str, ago: timedelta, span: uuid.UUID | None
+    what: str, ago: timedelta, step: timedelta, span: str
 ) -> None:
     """Totals by the hour for longer, because of the chart of a week."""
     at = begin_of(MINUTE, NOW - ago)
-    step = {None: MINUTE, HOURS: HOUR, DAYS: DAY}[span]
     assert span_of(what, at, NOW) == Span(begin_of(step, at), span)
 
 
@@ -182,8 +185,8 @@ def test_a_day_may_end_while_another_thread_counts() -> None:
     assert names.of(DOMAIN, NOW, "d1") == "d1"
 
 
-def test_events_are_summed_by_time_and_name() -> None:
-    """One row for all messages of a kind in an hour; totals have one for a minute."""
+def test_the_counts_of_an_hour_are_one_document() -> None:
+    """It goes through JSON, and gives a row for each kind in the hour; totals for a minute."""
     found = Counts(Names())
     for second in range(3):
         at = NOW + timedelta(seconds=second)
@@ -192,28 +195,61 @@ def test_events_are_summed_by_time_and_name() -> None:
     found.recipient(NOW, "ada@firm.example", Status.SENT)
     found.recipient(NOW, "bob@other.example", Status.FAILED)
     found.refused(NOW, ["450 later"], uuid.UUID(int=7))
-    writer = uuid.uuid4()
+    found.message(NOW, "request", Status.SUPPRESSED, made_at=NOW)  # no server knows of it
     minute, hour = begin_of(MINUTE, NOW), begin_of(HOUR, NOW)
-    assert found.rows(writer) == [
-        (DOMAIN, hour, "firm.example", writer, 1, 0, 0, 0, None),
-        (DOMAIN, hour, "other.example", writer, 0, 0, 1, 0, None),
-        (KIND, hour, "request", writer, 3, 0, 0, 1, None),
-        ("latency", hour, str(bucket_of(1.0)), writer, 3, 0, 0, 0, None),
-        ("recipients", hour, "", writer, 1, 0, 1, 0, None),
-        (REFUSAL, hour, "450 later", writer, 0, 1, 0, 0, uuid.UUID(int=7).hex),
-        (TOTAL, minute, "", writer, 3, 0, 0, 1, None),
+    ((begin, document),) = found.hours.items()
+    assert begin == hour
+    assert sorted(rows_of(hour, json.loads(json.dumps(document)))) == [
+        (DOMAIN, hour, "firm.example", HOURS, 1, 0, 0, 0, None),
+        (DOMAIN, hour, "other.example", HOURS, 0, 0, 1, 0, None),
+        (KIND, hour, "request", HOURS, 3, 0, 0, 1, None),
+        ("latency", hour, str(bucket_of(1.0)), HOURS, 3, 0, 0, 0, None),
+        ("recipients", hour, "", HOURS, 1, 0, 1, 0, None),
+        (REFUSAL, hour, "450 later", HOURS, 0, 1, 0, 0, uuid.UUID(int=7).hex),
+        (TOTAL, minute, "", HOURS, 3, 0, 0, 1, None),
     ]
 
 
-def test_what_is_too_new_is_left_to_others() -> None:
-    """Sums over several batches keep the last example."""
-    sums, writer = Sums(), uuid.uuid4()
+def test_documents_add_up() -> None:
+    """Numbers are summed, of two examples the later one stays, and the part is left as it was."""
+    whole: Document = {}
+    parts = []
     for number in range(2):
         found = Counts(Names())
         found.message(NOW, "request", Status.FAILED, made_at=NOW)
+        found.refused(NOW, ["550 no"], uuid.UUID(int=number))
+        (document,) = found.hours.values()
+        parts.append(document)
+        add_to(whole, document)
+    assert whole == {
+        "total failed": {NOW.minute: 2},
+        "kind failed": {"request": 2},
+        "refusal failed": {"550 no": 2},
+        "example": {"550 no": uuid.UUID(int=1).hex},
+    }
+    assert [part["kind failed"] for part in parts] == [{"request": 1}, {"request": 1}]
+
+
+def test_each_hour_has_a_document_of_its_own() -> None:
+    """What was said before the hour ended, and is recorded after it, belongs to that hour."""
+    found = Counts(Names())
+    found.message(NOW, "request", Status.DEFERRED, made_at=NOW)
+    found.message(NOW - HOUR, "request", Status.DEFERRED, made_at=NOW)
+    hour = begin_of(HOUR, NOW)
+    assert [*found.hours] == [hour, hour - HOUR]
+    found = Counts(Names())
+    assert found.hours == {}
+
+
+def test_sums_of_several_batches_keep_the_last_example() -> None:
+    """As they stand once their hours are merged."""
+    sums = Sums()
+    for number in range(2):
+        found = Counts(Names())
         found.message(NOW - DAY, "request", Status.FAILED, made_at=NOW)
         found.refused(NOW - DAY, ["550 no"], uuid.UUID(int=number))
-        sums.add(found.merged(NOW, writer, begin_of(HOUR, NOW)))
+        for at, document in found.hours.items():
+            sums.add(merged(row, NOW) for row in rows_of(at, document))
     hour = begin_of(HOUR, NOW - DAY)
     assert sorted(sums.rows()) == [
         (KIND, hour, "request", HOURS, 0, 0, 2, 0, None),

@@ -38,7 +38,23 @@
     });
   }
 
+  // A page that takes longer than a second says that it is being made.
+  function saySlow() {
+    var said = document.getElementById("im-slow"), timer;
+    function say() { said.textContent = said.dataset.imSlow; }
+    function soon(event) {
+      var to = event.target, by = event.submitter || to;
+      if (event.defaultPrevented || event.ctrlKey || by.formTarget) { return; }
+      if (to.closest(event.type === "submit" ? ".im form" : ".im-tabs a")) { timer = setTimeout(say, 1000); }
+    }
+    if (!said) { return; }
+    addEventListener("submit", soon);
+    addEventListener("click", soon);
+    addEventListener("pagehide", function () { clearTimeout(timer); said.textContent = ""; });
+  }
+
   function begin() {
+    saySlow();
     localTimes(document);
     tellZone();
     offerCopies(document);
