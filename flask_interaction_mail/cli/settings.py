@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from .. import operations
+from ..monitoring.mailbox import told_of_mailbox
 from ..settings.layers import InForce
 from ..settings.model import SECRETS, SETTINGS, Origin, PasswordState
 from ..settings.setting import Widget
@@ -39,10 +40,12 @@ def show(as_json: bool) -> None:
     """Show the settings in force, and where each comes from."""
     now = state_of().settings.current()
     if as_json:
-        dump(_as_plain(now))
+        dump(_as_plain(now) | {"mailbox": told_of_mailbox(state_of())})
         return
     rows = [(name, _shown(name, now), _ORIGINS[now.origins[name]]) for name in SETTINGS]
     table(("setting", "value", "from"), rows)
+    if (mailbox := told_of_mailbox(state_of())) is not None:
+        say(f"\nMailbox: {mailbox}.")
     say(f"\nRevision {now.revision}." if now.revision else "\nNothing has been saved yet.")
     if not now.settings.configured:
         say("E-mail is not configured: a server and a default From are needed.")

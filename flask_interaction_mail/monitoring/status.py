@@ -52,6 +52,7 @@ def figures(state: State) -> dict[str, Any]:
         "server_takes": takes._asdict(),
         "server_trouble": broken.why if broken else None,
         "next_try": clock.from_db(broken.until) if broken else None,
+        "mailbox": told_of_mailbox(state),
         "paused": settings.paused,
         "diverted_to": settings.divert_to,
         "suppressed": state.suppressed,

@@ -54,6 +54,10 @@ def test_each_sign_in_shows_its_own_fields(panel: Any) -> None:
             *("sign_in", "oauth_mailbox", "oauth_service_account", "oauth_token_url"),
             "oauth_scope",
         },
+        "oauth_mailbox": {
+            *("sign_in", "oauth_mailbox", "oauth_tenant", "oauth_client_id", "oauth_expires"),
+            *("oauth_client_secret", "oauth_authorization_url", "oauth_token_url", "oauth_scope"),
+        },
         "host": {"sign_in", "oauth_mailbox"},
         "none": {"sign_in"},
     }
