@@ -31,7 +31,6 @@ from ..storage.database import DatabaseBusy, in_short
 from ..storage.transactions import Transactions
 from ..transport.base import AccessToken
 from ..transport.oauth2 import client
-from ..transport.oauth2.answers import Granted
 from ..transport.policy import ConnectPolicy
 from ..transport.smtp.timeouts import Until
 
@@ -124,7 +123,15 @@ class ConsentTokens:
             with suppress(*_NOT_NOW), self._database.writing() as connection:
                 tokens.give_back(connection, name, fence)
             raise
-        return granted.token if self._stored(name, fence, seen.consent, granted, until) else None
+        consent = replace(
+            seen.consent,
+            refresh_token=granted.refresh_token or seen.consent.refresh_token,
+            account=granted.token.account or seen.consent.account,
+            refused="",
+        )
+        if not self._stored(name, fence, consent, granted.token, until):
+            return None
+        return granted.token._replace(account=consent.account)
 
     def _unanswered(
         self, name: str, fence: int, seen: Seen, consent: Consent, error: TransportError
@@ -143,30 +150,18 @@ class ConsentTokens:
         return usable
 
     def _stored(
-        self, name: str, fence: int, consent: Consent, granted: Granted, until: Until
+        self, name: str, fence: int, consent: Consent, token: AccessToken, until: Until
     ) -> bool:
         """Store what came; False if the lease has ended, or the mailbox was disconnected.
 
         It is tried until it works: the refresh token from before may be good for nothing now.
         """
-        following = replace(
-            consent,
-            refresh_token=granted.refresh_token or consent.refresh_token,
-            account=granted.token.account or consent.account,
-            refused="",
-        )
         until = until.step(tokens.LEASE.total_seconds() - client.LIMIT)
         while True:
             try:
                 with self._database.writing() as connection:
                     return rows.renewed(
-                        connection,
-                        self._keyring,
-                        name,
-                        fence,
-                        following,
-                        granted.token,
-                        refresh_at(granted.token),
+                        connection, self._keyring, name, fence, consent, token, refresh_at(token)
                     )
             except _NOT_NOW as error:
                 if not until.left:

@@ -13,6 +13,7 @@ from ..state import State
 from ..storage.tables import DELIVERY
 from ..values import UNDERWAY, Reason, Status
 from . import test_history
+from .mailbox import told_of_mailbox
 from .overview import oldest_waiting
 
 _HELD_BY_RATE: Final = (

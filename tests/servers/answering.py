@@ -1,4 +1,4 @@
-"""A web server on loopback, in threads, that answers POST requests as a test wants."""
+"""A web server on loopback, in threads, that answers requests as a test wants."""
 
 from __future__ import annotations
 
@@ -20,6 +20,9 @@ def answering(
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             answer(self, self.rfile.read(int(self.headers["Content-Length"])))
+
+        def do_GET(self) -> None:
+            answer(self, b"")
 
         def log_message(self, *_: object) -> None:
             """Nothing: tests look at what was asked."""

@@ -27,7 +27,8 @@ def test_the_providers_that_are_offered():
     assert list(PRESETS) == [
         "microsoft365", "microsoft365_consent", "microsoft365_password",
         "google_workspace", "google_consent", "google_relay", "google", "amazon_ses",
-        "sendgrid", "sendgrid_eu", "mailgun", "mailgun_eu", "postmark", "zoho", "zoho_eu", "fastmail", "own",
+        "sendgrid", "sendgrid_eu", "mailgun", "mailgun_eu", "postmark", "zoho", "zoho_eu",
+        "fastmail", "own",
     ]  # fmt: skip
     names = [preset.name for preset in PRESETS.values()]
     assert len(set(names)) == len(names)
