@@ -19,7 +19,7 @@ from ..smtp.replies import safe_text
 _SHOWN: Final = 300  # characters of what the provider says
 _PORTS: Final = {"https": 443, "http": 80}
 _REFUSED: Final[Mapping[str, str]] = {
-    "access_denied": mark("The person did not agree, or may not: nothing is connected."),
+    "access_denied": mark("The person did not agree, or may not."),
     "consent_required": mark("The provider wants the consent of an administrator first."),
     "unauthorized_client": mark("The provider does not let this client ask people for consent."),
     "invalid_scope": mark("The provider does not know the scope, or does not give it."),
