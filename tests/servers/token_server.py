@@ -51,6 +51,7 @@ class TokenServer:
     asked: list[Asked] = field(default_factory=list)
     issued: int = 0
     lasts: int = 3600  # s
+    code: str = f"{STEM}-code"  # what its codes begin with
     account: str | None = None  # who agrees, as its ID tokens say
     issuer: str | None = None  # told with each answer of a person (RFC 9207)
     rotates: bool = True  # whether a refresh token is good for one request only
@@ -78,7 +79,7 @@ class TokenServer:
         """What a person does in the browser: gives the URL to which it is sent back."""
         asked = _first(urlsplit(url).query)
         self.authorizations.append(asked)
-        code = f"{STEM}-code-{secrets.token_urlsafe(8)}"
+        code = f"{self.code}-{secrets.token_urlsafe(8)}"
         self.codes[code] = asked
         return self._back(asked, code=code)
 
