@@ -44,8 +44,7 @@ def show(as_json: bool) -> None:
         return
     rows = [(name, _shown(name, now), _ORIGINS[now.origins[name]]) for name in SETTINGS]
     table(("setting", "value", "from"), rows)
-    if (mailbox := told_of_mailbox(state_of())) is not None:
-        say(f"\nMailbox: {mailbox}.")
+    _say_mailbox()
     say(f"\nRevision {now.revision}." if now.revision else "\nNothing has been saved yet.")
     if not now.settings.configured:
         say("E-mail is not configured: a server and a default From are needed.")
@@ -58,6 +57,11 @@ def _shown(name: str, now: InForce) -> object:
     if SETTINGS[name].secret or SETTINGS[name].widget is Widget.AREA:
         return "set" if value else None
     return value
+
+
+def _say_mailbox() -> None:
+    if (told := told_of_mailbox(state_of())) is not None:
+        say(f"Mailbox: {told}.")
 
 
 def _as_plain(now: InForce) -> dict[str, object]:
@@ -92,6 +96,7 @@ def set_(**options: Any) -> None:
     refuse_overridden(changes, now)
     saved = operations.save_settings(state, changes, base=now.revision, changed_by=operator())
     say(f"Saved as revision {saved.revision}.")
+    _say_mailbox()
 
 
 @settings.command()

@@ -22,6 +22,7 @@ from ..transport.base import AccessToken
 
 LEASE: Final = timedelta(seconds=30)  # longer than a request takes
 _KEPT: Final = timedelta(days=1)  # after a token has ended
+_UNUSED: Final = timedelta(days=180)  # of a consent, as Google has it; Microsoft: 90 days
 _ROW: Final = sa.select(TOKEN).where(TOKEN.c.name == sa.bindparam("row"))
 
 
@@ -136,5 +137,6 @@ def purge(connection: sa.Connection, now: datetime) -> None:
     old = now - _KEPT
     never = sa.and_(TOKEN.c.token.is_(None), TOKEN.c.refresh_at < old)
     free = sa.or_(TOKEN.c.lease_until.is_(None), TOKEN.c.lease_until < old)
-    alone = TOKEN.c.consent.is_(None)  # what a person agreed to does not end with a token
-    connection.execute(sa.delete(TOKEN).where(sa.or_(TOKEN.c.ends_at < old, never), free, alone))
+    # What a person agreed to does not end with a token, but nobody needs it any more.
+    unused = sa.or_(TOKEN.c.consent.is_(None), TOKEN.c.refresh_at < now - _UNUSED)
+    connection.execute(sa.delete(TOKEN).where(sa.or_(TOKEN.c.ends_at < old, never), free, unused))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -204,9 +205,7 @@ def test_what_is_kept_is_encrypted_and_bound(panel: Panel, tokens: TokenServer) 
     connect(panel, tokens)
     found = row(panel)
     assert STEM not in repr(found)
-    with panel.host.app.app_context(), panel.host.state.database.writing() as connection:
-        later = clock.now() + timedelta(days=400)
-        token_rows.purge(connection, later)
+    purge(panel, days=170)
     assert row(panel).consent == found.consent
     change(panel, name="n" * 64)
     assert "Not connected" in said(panel)
@@ -282,6 +281,30 @@ def test_a_provider_that_cannot_be_told_is_named(panel: Panel, tokens: TokenServ
     assert "The provider was not told" in said(panel)
 
 
+def test_a_revision_brings_no_connection_back(panel: Panel, tokens: TokenServer) -> None:
+    """What was disconnected is so, whatever settings are restored."""
+    connect(panel, tokens)
+    panel.host.configure(sender_name="Firm")
+    panel.post(DISCONNECT)
+    with panel.host.app.app_context():
+        operations.restore_settings(panel.host.state, 1, changed_by="Ada")
+    assert "Not connected" in said(panel)
+
+
+def test_the_terminal_says_how_to_connect(
+    panel: Panel, server: Scripted, tokens: TokenServer
+) -> None:
+    """It cannot do it itself: a browser has to come back."""
+    shown = run(panel.host, "settings", "set", "--oauth-client-id", "another").out
+    assert "Mailbox: not connected: in the panel, press Connect mailbox" in shown
+    panel.host.configure(**settings(server, tokens))
+    connect(panel, tokens)
+    told = json.loads(run(panel.host, "settings", "show", "--json").out)
+    assert str(told["mailbox"]).startswith("connected as crm@firm.example, ")
+    panel.host.configure(sign_in="none")
+    assert json.loads(run(panel.host, "settings", "show", "--json").out)["mailbox"] is None
+
+
 def test_keys_that_rotate_keep_the_connection(panel: Panel, tokens: TokenServer) -> None:
     """The consent is encrypted anew, and found although the key of digests is another one."""
     connect(panel, tokens)
@@ -293,6 +316,23 @@ def test_keys_that_rotate_keep_the_connection(panel: Panel, tokens: TokenServer)
     assert "Connected as" in said(panel)
     config["SECRET_KEY"] = "o" * 32
     assert "the connection cannot be read with the secret key" in said(panel)
+
+
+def purge(panel: Panel, days: int) -> None:
+    with panel.host.app.app_context(), panel.host.state.database.writing() as connection:
+        token_rows.purge(connection, clock.now() + timedelta(days=days))
+
+
+def test_what_nobody_has_used_for_half_a_year_is_forgotten(
+    panel: Panel, server: Scripted, tokens: TokenServer
+) -> None:
+    """Such as the consent for a mailbox that mail was sent from before; begun ones go in a day."""
+    begin(panel)
+    connect(panel, tokens)
+    purge(panel, days=2)
+    assert row(panel).consent
+    purge(panel, days=190)
+    assert "Not connected" in said(panel)
 
 
 # -- and does not ---------------------------------------------------------------------------

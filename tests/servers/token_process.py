@@ -2,8 +2,8 @@
 
 Arguments: the database's URL, the port of the token service, threads, and a command: ``take``,
 ``die`` in the middle of the request, or ``again``: take one for each line of standard input, with
-leases of 2 seconds. For a mailbox that is connected: ``agreed`` takes one, ``lose`` dies between
-the answer and its commit.
+leases of 2 seconds. For a mailbox that is connected: ``agreed`` takes one, ``agreed-again`` one for
+each line, or says why there is none, and ``lose`` dies between the answer and its commit.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from datetime import timedelta
 
 from flask_interaction_mail.delivery.consents import ConsentTokens
 from flask_interaction_mail.delivery.tokens import SharedTokens
+from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outbox import consents
 from flask_interaction_mail.outbox import tokens as rows
 from flask_interaction_mail.settings.grant import Grant
@@ -71,18 +72,21 @@ def shared(store: Store) -> SharedTokens:
 def main(url: str, port: str, threads: str, command: str) -> None:
     store = Store(url)
     tokens, relay = shared(store), relay_at(f"http://127.0.0.1:{port}/token")
-    if command in ("agreed", "lose"):
+    if command in ("agreed", "agreed-again", "lose"):
         relay = mailbox_at(f"http://127.0.0.1:{port}/token")
     if command == "lose":
         consents.renewed = lambda *_, **__: os._exit(9)  # as if it was killed before the commit
     if command == "die":
         client.ask = lambda *_, **__: os._exit(9)  # as if it was killed while it asks
     found: list[str] = []
-    if command == "again":
+    if command.endswith("again"):
         rows.LEASE = timedelta(seconds=2)
         _say("ready")
         for _ in sys.stdin:
-            _say(tokens.take(relay, FOREVER).secret.reveal())
+            try:
+                _say(tokens.take(relay, FOREVER).secret.reveal())
+            except TransportError as error:
+                _say(str(error.fault))
         return
     _say("ready")
     sys.stdin.readline()
