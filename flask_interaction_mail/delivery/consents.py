@@ -137,9 +137,10 @@ class ConsentTokens:
         self, name: str, fence: int, seen: Seen, consent: Consent, error: TransportError
     ) -> AccessToken:
         """The token that is there, if it lasts for a while; else raises ``error``."""
-        self._failed[name] = time.monotonic(), again(error)
         if error.fault is Fault.TOKEN_CONNECT_AGAIN:
             consent = replace(consent, refused=said_by(error))
+            error = _to_be_connected(error)
+        self._failed[name] = time.monotonic(), again(error)
         usable = seen.token if seen.token is not None and lasts(seen.token) else None
         later = clock.now() + _AGAIN if usable else seen.refresh_at
         with suppress(*_NOT_NOW), self._database.writing() as connection:
@@ -199,6 +200,16 @@ def nobody_answers() -> TransportError:
         mark("Another process asks for the access token and has no answer yet."),
         stage=Stage.TOKEN,
         fault=Fault.TOKEN_SILENT,
+    )
+
+
+def _to_be_connected(error: TransportError) -> TransportError:
+    """The same, saying what to do also where it is read without advice, as in an alert."""
+    return TransportError(
+        mark("Connect the mailbox again in the panel. %(why)s", why=error),
+        stage=error.stage,
+        transient=error.transient,
+        fault=error.fault,
     )
 
 

@@ -478,6 +478,31 @@ def test_what_was_typed_is_not_lost(panel: Panel, tokens: TokenServer) -> None:
     assert "Connected as" in said(panel)
 
 
+def test_who_may_only_look_sees_whether_it_is_connected(panel: Panel, tokens: TokenServer) -> None:
+    """And no button."""
+    connect(panel, tokens)
+    panel.host.state.access = lambda right: right == "view"
+    page = panel.get()
+    assert f"Connected as {MAILBOX} since" in page.get_text(" ", strip=True)
+    assert page.select("button[formaction]") == []
+
+
+def test_it_needs_the_right_to_edit_and_a_token(panel: Panel, tokens: TokenServer) -> None:
+    """To begin, to take the answer, and to end; nothing is done without (T3, T25)."""
+    url = tokens.agree(begin(panel))
+    before = row(panel)
+    for post in (CONNECT, DISCONNECT):
+        assert panel.client.post(post).status_code == 400
+        assert panel.client.post(post, data={"csrf_token": "x" * 64}).status_code == 400
+    panel.host.state.access = lambda right: right != "edit"
+    parts = urlsplit(url)
+    assert panel.client.get(f"{parts.path}?{parts.query}").status_code == 403
+    for post in (CONNECT, DISCONNECT):
+        assert panel.post(post).status_code == 403
+    assert row(panel) == before
+    assert tokens.asked == []
+
+
 def test_other_sign_ins_have_nothing_to_connect(
     panel: Panel, server: Scripted, tokens: TokenServer
 ) -> None:
@@ -533,6 +558,9 @@ def test_a_consent_that_ended_says_connect_again(
     assert "invalid_grant: you sent ********" in text
     assert "The mailbox has to be connected again" in trial(panel)
     assert "connect the mailbox again in the panel" in run(panel.host, "doctor").out
+    alert = run(panel.host, "alert").out
+    assert "The mail server is in trouble" in alert
+    assert "Connect the mailbox again in the panel." in alert
     connect(panel, tokens)
     panel.host.dispatcher().drain()
     assert len(server.messages) == 1

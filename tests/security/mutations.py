@@ -432,9 +432,9 @@ MUTATIONS = (
        "        if form.token.errors:\n            return self._without_token(form, present)\n"
        "        if not (SettingsForm.typed_here()",
        "        if not (SettingsForm.typed_here()",
-       "test_a_post_without_the_right_token_does_nothing"),
+       "test_it_needs_the_right_to_edit_and_a_token"),
     _m("T25", "who may edit takes the answer", "admin/messaging.py",
        "        need(Right.EDIT)\n        if request.method == \"GET\":",
        "        if request.method == \"GET\":",
-       "test_r7_each_page_opens_to_those_with_its_rights_alone"),
+       "test_it_needs_the_right_to_edit_and_a_token"),
 )  # fmt: skip

@@ -22,11 +22,13 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
-from tests.canary import STEM
+from tests.canary import STEM, learn
 from tests.servers.answering import answering
 
 CLIENT, SECRET = "crm-client", f"{STEM}-client/secret+1"
 TOKEN = f"{STEM}-issued"
+# What it hears and nobody else may: the watch is told of each.
+_SECRET = {"assertion", "client_assertion", "code_verifier", "refresh_token"}
 
 
 @dataclass(frozen=True)
@@ -244,6 +246,8 @@ def token_server(
             running.revoked.append(fields["token"])
             _say(handler, 200, "application/json", b"")
             return
+        for name in _SECRET & fields.keys():
+            learn(fields[name])
         running.asked.append(Asked(handler.path, fields, time.monotonic()))
         running.next()(handler, running)
 
