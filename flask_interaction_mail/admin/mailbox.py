@@ -31,16 +31,12 @@ class Mailbox(NamedTuple):
     ready: bool = False
     address: str = ""
     seen: Seen | None = None
+    other_account: bool = False  # than the one that has the mailbox
 
     @property
     def consent(self) -> Consent | None:
         """What was agreed to."""
         return self.seen.consent if self.seen else None
-
-    @property
-    def other_account(self) -> bool:
-        """Whether somebody else has agreed than the one who has the mailbox."""
-        return self.consent is not None and self.consent.is_by_another(self.address)
 
 
 def shown(present: InForce) -> Mailbox:
@@ -51,7 +47,14 @@ def shown(present: InForce) -> Mailbox:
     from ..delivery import connecting  # late: few mailboxes are connected
 
     seen = connecting.seen_at(state(), relay)
-    return Mailbox(redirect_url(), ready=True, address=relay.login or "", seen=seen)
+    agreed = seen.consent if seen else None
+    return Mailbox(
+        redirect_url(),
+        ready=True,
+        address=relay.login or "",
+        seen=seen,
+        other_account=agreed is not None and relay.is_not_for(agreed.account),
+    )
 
 
 def redirect_url() -> str:
@@ -96,7 +99,7 @@ def finish(present: InForce) -> None:
         flash(text, "error")
         return
     flash(gettext("The mailbox is connected. Test the settings now."), "success")
-    if agreed.is_by_another(relay.login):
+    if relay.is_not_for(agreed.account):
         text = gettext(texts.OTHER_ACCOUNT, account=agreed.account or "", mailbox=relay.login or "")
         flash(text, "warning")
 

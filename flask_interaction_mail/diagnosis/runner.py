@@ -204,10 +204,9 @@ class _Runner:
         Where a person has agreed, it is often another one than the mailbox has.
         """
         if self._relay.by_consent:
-            account, mailbox = token.account or "", self._relay.login or ""
-            other = account.casefold() not in ("", mailbox.casefold())
+            other = self._relay.is_not_for(token.account)
             error.fault = Fault.OAUTH_OTHER_ACCOUNT if other else Fault.OAUTH_CONSENT_REJECTED
-            return self._report.broken(error, facts={mark("connected as"): account})
+            return self._report.broken(error, facts={mark("connected as"): token.account or ""})
         found = claims.told_by(token.secret)
         if claims.lacks_permission(found):
             error.fault = Fault.OAUTH_PERMISSION_MISSING

@@ -20,5 +20,5 @@ def told_of_mailbox(state: State) -> str | None:
     if seen.consent.refused:
         return f"connect the mailbox again in the panel: {seen.consent.refused}"
     account = f" as {seen.consent.account}" if seen.consent.account else ""
-    other = ", which is not the mailbox" if seen.consent.is_by_another(relay.login) else ""
+    other = ", which is not the mailbox" if relay.is_not_for(seen.consent.account) else ""
     return f"connected{account}{other}, {seen.consent.at:%Y-%m-%d %H:%M} UTC by {seen.consent.by}"

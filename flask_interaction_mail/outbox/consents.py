@@ -42,11 +42,6 @@ class Consent:
     at: datetime
     refused: str = ""
 
-    def is_by_another(self, mailbox: str | None) -> bool:
-        """Whether the provider names another account than ``mailbox``."""
-        account = (self.account or "").casefold()
-        return account not in ("", (mailbox or "").casefold())
-
 
 class Begun(NamedTuple):
     """A connection that ``by`` began: the row that it is for, and what the answer needs."""

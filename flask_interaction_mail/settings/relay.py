@@ -101,6 +101,10 @@ class Relay:
         """Whether a person has to agree before there is an access token."""
         return self.use_authentication and self.sign_in is MAILBOX
 
+    def is_not_for(self, account: str | None) -> bool:
+        """Whether ``account``, if one is named, is another one than the mailbox."""
+        return (account or "").casefold() not in ("", (self.login or "").casefold())
+
     def __str__(self) -> str:
         return self.kind if self.server is None else f"{self.server}:{self.port}"
 

@@ -146,7 +146,7 @@ def test_the_next_refresh_token_is_stored_before_the_token_is_used(
     assert len(server.asked) == 1
 
 
-def test_who_was_overtaken_stores_nothing(store: Store, server: TokenServer) -> None:
+def test_an_overtaken_worker_stores_no_consent(store: Store, server: TokenServer) -> None:
     """Its lease has ended, or the mailbox was connected again or disconnected meanwhile."""
     name = connect(store, server)
     before = seen(store, name)

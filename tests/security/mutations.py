@@ -406,7 +406,7 @@ MUTATIONS = (
     _m("T22", "who was overtaken stores no refresh token", "outbox/consents.py",
        "return _change(connection, TOKEN.c.name == name, TOKEN.c.fence == fence, **values)",
        "return _change(connection, TOKEN.c.name == name, **values)",
-       "test_who_was_overtaken_stores_nothing"),
+       "test_an_overtaken_worker_stores_no_consent"),
     # -- T25: somebody else's consent
     _m("T25", "the state is checked", "delivery/connecting.py",
        'return keyring.digest("begun", session, word)', 'return keyring.digest("begun", session)',
