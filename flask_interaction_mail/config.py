@@ -12,8 +12,11 @@ from os import PathLike
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
 from .errors import SettingsError
+from .language import translated
+from .settings.cleaners import web_address
 from .settings.fields import clean
 from .settings.relay import OWN as OWN_WORD
 from .settings.secret import Secret
@@ -113,6 +116,7 @@ class Config(NamedTuple):
     translations: tuple[str, ...] = ("translations",)  # folders with catalogues of the host
     tokens: TokenStorage = TokenStorage.DATABASE
     health_token: Secret | None = None  # of monitors; None: the page is closed
+    public_url: str | None = None  # of the application, without a slash at its end
     celery: Any = None  # the Celery object, or "package.module:name"
 
 
@@ -288,6 +292,18 @@ def _token(key: str, raw: object) -> Secret:
     return Secret(raw.strip())
 
 
+def _public_url(key: str, raw: object) -> str:
+    try:
+        url = web_address(raw)
+        parts = urlsplit(url or "")
+    except ValueError as error:
+        raise SettingsError({key: translated(error)}) from error
+    if not url or parts.query:
+        text = f'must be the URL of the application, such as "https://crm.example.com", not {raw!r}'
+        raise SettingsError({key: text})
+    return url.rstrip("/")
+
+
 def _listed(raw: object) -> Iterable[object]:
     """What stands in a list, in a text with commas, or alone: environment variables have all."""
     if isinstance(raw, str):
@@ -328,6 +344,7 @@ _PARSERS: Final[dict[str, Callable[[str, object], object]]] = {
     "name_servers": _name_servers,
     "translations": _folders,
     "health_token": _token,
+    "public_url": _public_url,
     **dict.fromkeys(ALERTS, _setting),
     "celery": lambda _key, raw: raw,  # looked at when it is needed: Celery is an extra
 }

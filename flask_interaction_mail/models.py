@@ -223,6 +223,7 @@ class TokenRow(Base):
     token: Mapped[str | None]
     ends_at: Mapped[datetime | None]
     refresh_at: Mapped[datetime]
+    consent: Mapped[str | None]
 
 
 class ActivityRow(Base):

@@ -93,16 +93,18 @@ def restore_settings(state: State, revision: int, *, changed_by: str) -> InForce
 def rotate_keys(state: State) -> int:
     """Encrypt what is stored under the newest key; gives how many revisions had an older one.
 
-    Access tokens are asked for again. Commits transactions of its own.
+    Access tokens are asked for again, where a person has agreed without asking that person. Commits
+    transactions of its own.
 
     Raises:
         SecretUnreadable: no key can read the newest revision's secrets.
     """
-    from .outbox import tokens  # late: this is rare
+    from .outbox import consents, tokens  # late: this is rare
 
     count = state.settings.rotate_keys()
     with state.database.writing() as connection:
         tokens.drop_all(connection)
+        consents.rotate(connection, state.settings.keyring)
     return count
 
 

@@ -85,9 +85,13 @@ class Fault(enum.StrEnum):
     TOKEN_TENANT_UNKNOWN = "token_tenant_unknown"
     TOKEN_SCOPE_REFUSED = "token_scope_refused"
     TOKEN_REFUSED = "token_refused"  # for another reason
+    TOKEN_NOT_CONNECTED = "token_not_connected"  # nobody has agreed yet
+    TOKEN_CONNECT_AGAIN = "token_connect_again"  # what somebody agreed to counts no more
     TOKEN_FROM_HOST = "token_from_host"  # the application should bring one
     OAUTH_NOT_OFFERED = "oauth_not_offered"  # no mechanism that takes a token
     OAUTH_REJECTED = "oauth_rejected"  # the mail server does not take the token
+    OAUTH_CONSENT_REJECTED = "oauth_consent_rejected"  # nor what the person has agreed to
+    OAUTH_OTHER_ACCOUNT = "oauth_other_account"  # nor can it: somebody else has agreed
     OAUTH_PERMISSION_MISSING = "oauth_permission_missing"  # nor can it: the right is not in it
     OAUTH_SWITCHED_OFF = "oauth_switched_off"  # for the mailbox, or its organisation
     # Amazon SES over HTTPS

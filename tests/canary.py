@@ -11,6 +11,7 @@ import base64
 import logging
 import re
 import traceback
+from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -30,6 +31,15 @@ TESTS = str(Path(__file__).parent)
 SERVERS = ("mail.log", "mail.debug")  # aiosmtpd's: what it was told over the wire
 # What could end a line of a log, or move the cursor of who reads it (T16).
 _EFFECT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+# Secrets that no canary fits into: private keys, and what is made with them.
+_learned: deque[str] = deque(maxlen=200)
+
+
+def learn(secret: str) -> None:
+    """Have the watch look for the end of ``secret``, too: where only chance could repeat it."""
+    _learned.append("".join(secret.split())[-40:])
 
 
 def spellings(stem: str) -> tuple[bytes, ...]:
@@ -57,6 +67,8 @@ class Watch(logging.Handler):
         data = what.encode("utf-8", "surrogatepass") if isinstance(what, str) else what
         if any(spelling in data for spelling in self._spellings):
             self.found.append(f"the password is in {where}")
+        if any(secret.encode() in data for secret in _learned):
+            self.found.append(f"a secret is in {where}")
 
     def emit(self, record: logging.LogRecord) -> None:
         """Look into a log record, and into the variables of the traceback that it brings."""

@@ -98,6 +98,11 @@ def signer(purpose: str) -> URLSafeSerializer:
     return URLSafeSerializer(_key() + _nonce(), salt=f"interaction-mail {purpose}")
 
 
+def of_session() -> str:
+    """What only the visitor's session knows, to bind something to it."""
+    return _nonce().decode()
+
+
 def is_same_origin() -> bool:
     """Whether a page of this site sent the request; True for old browsers, which do not say.
 

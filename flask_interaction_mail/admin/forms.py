@@ -106,6 +106,12 @@ class SettingsForm(PanelForm):
         names = [name for name in SETTINGS if name not in self.overridden]
         return {n: self[n].data for n in names if n not in SECRETS or self[n].data}
 
+    def differs_from(self, present: InForce) -> bool:
+        """Whether something was typed that ``present`` has not, a secret included."""
+        return any(self[name].data for name in SECRETS) or bool(
+            differences(type(self).of(present), self)
+        )
+
     @property
     def typed_key(self) -> bool:
         """Whether a secret of OAuth 2 or of Amazon SES was entered."""

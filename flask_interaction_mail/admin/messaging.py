@@ -19,6 +19,7 @@ from ..settings.model import SETTINGS, MessagingSettings
 from ..settings.presets import PRESETS, Preset
 from ..text import one_line
 from ..values import Right
+from . import mailbox
 from .csrf import is_same_origin
 from .forms import SettingsForm, origin_notes, password_hint, secret_hints
 from .panel_view import (
@@ -148,6 +149,47 @@ class MessagingView(PanelView):
         else:
             flash(gettext(ENDED[switch]), "success")
 
+    @expose("/connect", methods=("POST",))
+    def connect(self) -> ResponseReturnValue:
+        """Send the browser to where the person who has the mailbox agrees."""
+        need(Right.EDIT)
+        present = state().settings.current()
+        if page := self._unsaved(present):
+            return page
+        return redirect(mailbox.connect(present) or self._mailbox(), 303)
+
+    @expose("/connected")
+    def connected(self) -> ResponseReturnValue:
+        """Take the provider's answer; the address of the page that follows has no code in it."""
+        need(Right.EDIT)
+        if request.method == "GET":  # HEAD changes nothing
+            mailbox.finish(state().settings.current())
+        return redirect(self._mailbox(), 303)
+
+    @expose("/disconnect", methods=("POST",))
+    def disconnect(self) -> ResponseReturnValue:
+        """Forget what was agreed to."""
+        need(Right.EDIT)
+        present = state().settings.current()
+        if page := self._unsaved(present):
+            return page
+        mailbox.disconnect(present)
+        return redirect(self._mailbox(), 303)
+
+    def _mailbox(self) -> str:
+        return url_for(".index", _anchor="im-mailbox")
+
+    def _unsaved(self, present: InForce) -> ResponseReturnValue | None:
+        """The form again, if its token is wrong, or if what was typed would be lost."""
+        form = SettingsForm.filled(present, request.form)
+        form.validate()
+        if form.token.errors:
+            return self._without_token(form, present)
+        if not (SettingsForm.typed_here() and form.differs_from(present)):
+            return None
+        flash(gettext("Save your changes first, or press Cancel. Nothing was done."), "warning")
+        return self._form(SettingsForm.filled(present, request.form), present, unsaved=True), 409
+
     def _streamed(
         self, form: SettingsForm, drafted: InForce, present: InForce, by: str
     ) -> Response:
@@ -231,6 +273,7 @@ class MessagingView(PanelView):
         *,
         conflict: Conflict | None = None,
         preset: Preset | None = None,
+        unsaved: bool = False,
     ) -> str:
         from ..monitoring import test_history
 
@@ -246,6 +289,8 @@ class MessagingView(PanelView):
             presets=PRESETS.values(),
             steps=_steps,
             preset=preset,
+            unsaved=unsaved,
+            mailbox=mailbox.shown(present),
             tester=visitor_with_address(),
         )
 

@@ -204,8 +204,14 @@ DEEDS: Final = {
     "cancelled": mark("%(who)s cancelled %(message)s"),
     "released": mark("%(who)s released %(message)s"),
     "exported": mark("%(who)s exported the list of messages"),
+    "connected": mark("%(who)s connected the mailbox"),
+    "disconnected": mark("%(who)s disconnected the mailbox"),
     "read": mark("%(who)s read the text of %(message)s"),
 }
+OTHER_ACCOUNT: Final = mark(
+    "Another account has agreed (%(account)s) than the one that mail is to be sent from "
+    "(%(mailbox)s). The mail server refuses that, unless the account may send as the mailbox."
+)
 VERDICTS: Final = {
     "passed": mark("passed"),
     "partial": mark("passed for some recipients only"),

@@ -7,6 +7,7 @@ from typing import Any, Final
 import click
 
 from .. import operations
+from ..monitoring.mailbox import told_of_mailbox
 from ..settings.layers import InForce
 from ..settings.model import SECRETS, SETTINGS, Origin, PasswordState
 from ..settings.setting import Widget
@@ -39,10 +40,11 @@ def show(as_json: bool) -> None:
     """Show the settings in force, and where each comes from."""
     now = state_of().settings.current()
     if as_json:
-        dump(_as_plain(now))
+        dump(_as_plain(now) | {"mailbox": told_of_mailbox(state_of())})
         return
     rows = [(name, _shown(name, now), _ORIGINS[now.origins[name]]) for name in SETTINGS]
     table(("setting", "value", "from"), rows)
+    _say_mailbox()
     say(f"\nRevision {now.revision}." if now.revision else "\nNothing has been saved yet.")
     if not now.settings.configured:
         say("E-mail is not configured: a server and a default From are needed.")
@@ -55,6 +57,11 @@ def _shown(name: str, now: InForce) -> object:
     if SETTINGS[name].secret or SETTINGS[name].widget is Widget.AREA:
         return "set" if value else None
     return value
+
+
+def _say_mailbox() -> None:
+    if (told := told_of_mailbox(state_of())) is not None:
+        say(f"Mailbox: {told}.")
 
 
 def _as_plain(now: InForce) -> dict[str, object]:
@@ -89,6 +96,7 @@ def set_(**options: Any) -> None:
     refuse_overridden(changes, now)
     saved = operations.save_settings(state, changes, base=now.revision, changed_by=operator())
     say(f"Saved as revision {saved.revision}.")
+    _say_mailbox()
 
 
 @settings.command()

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from .. import clock
 from ..config import TokenStorage
 from ..errors import SecretUnreadable, TablesMissing, TransportError
-from ..language import mark, said_by
+from ..language import mark
 from ..logs import log
 from ..outbox import tokens as rows
 from ..outbox.claim import Time
@@ -36,10 +36,8 @@ from ..transport.base import AccessToken
 from ..transport.policy import ConnectPolicy
 from ..transport.smtp.connect import within
 from ..transport.smtp.timeouts import Until
+from .consents import LOOK, WAIT, ConsentTokens, again, lasts, nobody_answers, refresh_at
 
-EARLY: Final = timedelta(minutes=5)  # before its end a token is renewed
-_WAIT: Final = 60.0  # s for another worker
-_LOOK: Final = 0.1  # s between two looks at its row
 _FROM_HOST: Final = 10.0  # s
 _TOKENS: Final = "interaction_mail_tokens"  # in app.extensions, by process
 _AGAIN: Final = timedelta(seconds=30)  # after a renewal that failed, while the old one lasts
@@ -60,8 +58,19 @@ def tokens_of(state: State) -> SharedTokens:
             state.connect_policy,
             database=state.database if shared else None,
             from_host=state.access_token,
+            consents=_consents_of(state),
         )
     return known[os.getpid()]
+
+
+def tokens_for_test(state: State) -> TokenOfTest:
+    """The token of one test."""
+    return TokenOfTest(state.connect_policy, state.access_token, _consents_of(state))
+
+
+def _consents_of(state: State) -> ConsentTokens:
+    # Wherever other tokens are kept: what a person agreed to is in the database.
+    return ConsentTokens(state.settings.keyring, state.connect_policy, state.database)
 
 
 class _Kept(NamedTuple):
@@ -74,7 +83,7 @@ class SharedTokens:
     """Gives tokens to any number of threads.
 
     Without a ``database`` each process keeps its own. ``from_host`` brings a token for a mailbox
-    where the application signs in.
+    where the application signs in, ``consents`` one that a person has agreed to.
     """
 
     def __init__(
@@ -84,11 +93,13 @@ class SharedTokens:
         *,
         database: Transactions | None = None,
         from_host: FromHost | None = None,
+        consents: ConsentTokens | None = None,
     ) -> None:
         self._keyring = keyring
         self._policy = policy
         self._database = database
         self._from_host = from_host
+        self._consents = consents
         self._kept: dict[str, _Kept] = {}
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._failed: dict[str, tuple[float, TransportError]] = {}
@@ -101,17 +112,19 @@ class SharedTokens:
         """
         if relay.grant is None:
             return from_host(self._from_host, relay, until)
+        if relay.by_consent and self._consents is not None:
+            return self._consents.take(relay, until)
         name = rows.name_of(self._keyring, relay)
         kept = self._kept.get(name)
         if kept is not None and clock.now() < kept.refresh_at:
             return kept.token
-        usable = kept is not None and _lasts(kept.token)
-        began, until = time.monotonic(), until.step(_WAIT)
+        usable = kept is not None and lasts(kept.token)
+        began, until = time.monotonic(), until.step(WAIT)
         # Who has a token that still lasts does not wait for the thread that renews it.
         if not self._locks[name].acquire(timeout=0 if usable else until.left):
             if kept is not None and usable:
                 return kept.token
-            raise _nobody_answers()
+            raise nobody_answers()
         try:
             return self._renewed(name, relay, until, began)
         finally:
@@ -119,6 +132,9 @@ class SharedTokens:
 
     def drop(self, relay: Relay, token: AccessToken) -> None:
         """Give ``token`` to nobody again, unless there is another one already."""
+        if relay.by_consent and self._consents is not None:
+            self._consents.drop(relay, token)
+            return
         name = rows.name_of(self._keyring, relay)
         kept = self._kept.get(name)
         if kept is None or kept.token.secret != token.secret:
@@ -135,12 +151,12 @@ class SharedTokens:
             return kept.token  # another thread was faster
         failed_at, error = self._failed.get(name, (0.0, None))
         if error is not None and failed_at > began:
-            raise _again(error)  # what another thread was told meanwhile
+            raise again(error)  # what another thread was told meanwhile
         try:
             self._kept[name] = found = self._found(name, relay, until)
         except TransportError as failure:
-            self._failed[name] = time.monotonic(), _again(failure)
-            if kept is None or not _lasts(kept.token):
+            self._failed[name] = time.monotonic(), again(failure)
+            if kept is None or not lasts(kept.token):
                 raise
             log.warning("token.renewal: %s; the one that is there is used to its end", failure)
             self._kept[name] = kept._replace(refresh_at=clock.now() + _AGAIN)
@@ -169,9 +185,9 @@ class SharedTokens:
             elif seen.free and (fence := _claimed(database, name, now)) is not None:
                 return self._asked_for_all(database, name, fence, relay, until)
             if not until.left:
-                raise _nobody_answers()
+                raise nobody_answers()
             if seen is not None:
-                time.sleep(min(_LOOK, until.left))
+                time.sleep(min(LOOK, until.left))
 
     def _asked_for_all(
         self, database: Transactions, name: str, fence: int, relay: Relay, until: Until
@@ -195,23 +211,30 @@ class SharedTokens:
 
     def _asked(self, relay: Relay, until: Until) -> _Kept:
         token = _asked(relay, self._policy, self._from_host, until)
-        now = clock.now()
-        ends = token.ends or now
-        return _Kept(token, ends - min(EARLY, (ends - now) / 10), 0)
+        return _Kept(token, refresh_at(token), 0)
 
 
 class TokenOfTest:
     """A token that is asked for once, for a test: whether the token service works is part of it."""
 
-    def __init__(self, policy: ConnectPolicy, from_host: FromHost | None) -> None:
+    def __init__(
+        self,
+        policy: ConnectPolicy,
+        from_host: FromHost | None,
+        consents: ConsentTokens | None = None,
+    ) -> None:
         self._policy = policy
         self._from_host = from_host
+        self._consents = consents
         self._token: AccessToken | None = None
 
     def take(self, relay: Relay, until: Until) -> AccessToken:
         """As ``SharedTokens.take``, and the same token each time."""
         if self._token is None:
-            self._token = _asked(relay, self._policy, self._from_host, until)
+            if relay.by_consent and self._consents is not None:
+                self._token = self._consents.renew(relay, until)
+            else:
+                self._token = _asked(relay, self._policy, self._from_host, until)
         return self._token
 
     def drop(self, relay: Relay, token: AccessToken) -> None:
@@ -271,23 +294,5 @@ def _add(database: Transactions, name: str, now: datetime) -> None:
         rows.add(connection, name, now)
 
 
-def _lasts(token: AccessToken) -> bool:
-    return token.ends is not None and clock.now() + timedelta(seconds=5) < token.ends
-
-
-def _again(error: TransportError) -> TransportError:
-    return TransportError(
-        said_by(error), stage=error.stage, transient=error.transient, fault=error.fault
-    )
-
-
 def _missing(text: str, *, transient: bool = True) -> TransportError:
     return TransportError(text, stage=Stage.TOKEN, transient=transient, fault=Fault.TOKEN_FROM_HOST)
-
-
-def _nobody_answers() -> TransportError:
-    return TransportError(
-        mark("Another process asks for the access token and has no answer yet."),
-        stage=Stage.TOKEN,
-        fault=Fault.TOKEN_SILENT,
-    )

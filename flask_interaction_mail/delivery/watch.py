@@ -22,7 +22,7 @@ from ..outbox.conditions import AlertName, Vitals
 from ..outcome import Stage
 from ..settings import grant
 from ..settings.model import MessagingSettings, relay_of
-from ..settings.relay import Relay, SignIn
+from ..settings.relay import APPLICATION, MAILBOX, Relay
 from ..state import State
 from ..storage.database import in_short
 from ..transport.registry import Transports
@@ -88,9 +88,9 @@ def holding_now(state: State, settings: MessagingSettings, found: Vitals) -> dic
 
 def _secret_ends(settings: MessagingSettings) -> datetime | None:
     """When the secret that tokens are asked for with ends, naive UTC; None if that is not known."""
-    if not settings.by_token or settings.sign_in is not SignIn.OAUTH_APPLICATION:
+    if not settings.by_token or settings.sign_in not in (APPLICATION, MAILBOX):
         return None
-    if settings.oauth_certificate is not None:
+    if settings.oauth_certificate is not None and settings.sign_in is APPLICATION:
         return grant.ends(settings.oauth_certificate)
     return datetime.fromisoformat(settings.oauth_expires) if settings.oauth_expires else None
 

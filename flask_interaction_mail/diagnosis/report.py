@@ -167,6 +167,7 @@ class Report:
         minutes = round((token.ends - clock.now()).total_seconds() / 60)
         until = format(token.ends, "%Y-%m-%d %H:%M UTC")
         facts = {mark("valid until"): until, mark("scope"): token.scope or ""}
+        facts |= {mark("connected as"): token.account} if token.account else {}
         lasts = mark("It is valid for %(minutes)s min.", minutes=minutes)
         return self.step(Stage.TOKEN, "token", detail=lasts, facts=facts)
 

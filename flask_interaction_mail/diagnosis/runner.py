@@ -199,7 +199,14 @@ class _Runner:
         return self._report.broken(error, facts=facts)
 
     def _about_token(self, error: TransportError, token: AccessToken) -> Step:
-        """What Microsoft wrote into the token that was refused: often the cause, and the cure."""
+        """What Microsoft wrote into the token that was refused: often the cause, and the cure.
+
+        Where a person has agreed, it is often another one than the mailbox has.
+        """
+        if self._relay.by_consent:
+            other = self._relay.is_not_for(token.account)
+            error.fault = Fault.OAUTH_OTHER_ACCOUNT if other else Fault.OAUTH_CONSENT_REJECTED
+            return self._report.broken(error, facts={mark("connected as"): token.account or ""})
         found = claims.told_by(token.secret)
         if claims.lacks_permission(found):
             error.fault = Fault.OAUTH_PERMISSION_MISSING

@@ -140,6 +140,24 @@ FAULTS: Final[Mapping[str, tuple[str, str, str]]] = {
         mark("{detail}"),
         mark("Check the fields of the sign-in, and show this to whoever runs the token service."),
     ),
+    Fault.TOKEN_NOT_CONNECTED: (
+        mark("The mailbox is not connected"),
+        mark("{detail}"),
+        mark(
+            "Save the settings, press “Connect mailbox” under “Authentication”, and log in as "
+            "{login}. What was connected before counts only for the same mailbox, server, client "
+            "ID, scope and token URL."
+        ),
+    ),
+    Fault.TOKEN_CONNECT_AGAIN: (
+        mark("The mailbox has to be connected again"),
+        mark("{detail}"),
+        mark(
+            "Press “Connect again” under “Authentication”, and log in as {login}. A consent ends "
+            "when it is taken back, often when the password changes or nobody has used it for "
+            "months, and it can be lost when this machine stops in the middle of a request."
+        ),
+    ),
     Fault.TOKEN_FROM_HOST: (
         mark("The application brought no access token"),
         mark("{detail}"),
@@ -165,6 +183,28 @@ FAULTS: Final[Mapping[str, tuple[str, str, str]]] = {
             "not that of the app registration, and needs FullAccess to the mailbox "
             "(Add-MailboxPermission). Google: the mailbox must exist, and Gmail must be switched "
             "on for it. Otherwise check mailbox and scope."
+        ),
+    ),
+    Fault.OAUTH_OTHER_ACCOUNT: (
+        mark("Another account was connected"),
+        mark(
+            "The mail server refused the access token for {login}. Somebody else than {login} has "
+            "logged in and agreed."
+        ),
+        mark(
+            "Press “Connect again” under “Authentication”, and log in as {login}. Or give the "
+            "account that is connected the right to send as that mailbox, or enter its address as "
+            "mailbox."
+        ),
+    ),
+    Fault.OAUTH_CONSENT_REJECTED: (
+        mark("The mail server does not accept what was agreed to"),
+        mark("The token service gave a token, and the mail server refused it for {login}."),
+        mark(
+            "Check that {login} has a mailbox at this server, and that the scope lets mail be "
+            "sent: for Microsoft 365 it is https://outlook.office.com/SMTP.Send with "
+            "offline_access, for Google https://mail.google.com/. Then press “Connect again”, and "
+            "log in as {login}."
         ),
     ),
     Fault.OAUTH_PERMISSION_MISSING: (

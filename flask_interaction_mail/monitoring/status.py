@@ -13,6 +13,7 @@ from ..state import State
 from ..storage.tables import DELIVERY
 from ..values import UNDERWAY, Reason, Status
 from . import test_history
+from .mailbox import told_of_mailbox
 from .overview import oldest_waiting
 
 _HELD_BY_RATE: Final = (
@@ -52,6 +53,7 @@ def figures(state: State) -> dict[str, Any]:
         "server_takes": takes._asdict(),
         "server_trouble": broken.why if broken else None,
         "next_try": clock.from_db(broken.until) if broken else None,
+        "mailbox": told_of_mailbox(state),
         "paused": settings.paused,
         "diverted_to": settings.divert_to,
         "suppressed": state.suppressed,

@@ -119,16 +119,15 @@ def send_copy(state: State, settings: MessagingSettings, texts: Texts, to: Party
 def _sent(
     state: State, settings: MessagingSettings, make: Callable[[], Sample]
 ) -> Iterator[Stage | Step | Diagnosis]:
-    from ..delivery.tokens import TokenOfTest
+    from ..delivery.tokens import tokens_for_test
     from ..diagnosis.runner import diagnose
     from ..transport.registry import Transports
 
-    tokens = TokenOfTest(state.connect_policy, state.access_token)
     return diagnose(
         relay_of(settings, state.config.transport),
         settings,
         make,
-        transports=Transports(state.connect_policy, state.stand_in, tokens),
+        transports=Transports(state.connect_policy, state.stand_in, tokens_for_test(state)),
         suppressed=state.suppressed,
     )
 

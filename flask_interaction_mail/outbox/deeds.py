@@ -1,4 +1,4 @@
-"""What people did with messages: who, when, and with which.
+"""What people did with messages and mailboxes: who, when, and with which.
 
 Deeds are rows of the table of checks, so that they go with its other rows when their time is over.
 Functions work on the given connection; its owner commits.
@@ -30,6 +30,8 @@ class What(enum.StrEnum):
     RELEASED = "released"
     EXPORTED = "exported"
     READ = "read"  # a text; once an hour for each reader and message
+    CONNECTED = "connected"  # a mailbox, by somebody's consent
+    DISCONNECTED = "disconnected"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,7 @@ class Deed:
     """Something that ``by`` did ``at`` (naive UTC).
 
     ``message`` is the one that was acted on, with its ``subject`` as long as it is kept; ``detail``
-    says more, such as the filters of an export.
+    says more, such as the filters of an export, or a mailbox.
     """
 
     id: uuid.UUID
@@ -96,6 +98,14 @@ def _id_in(job: uuid.UUID, message: uuid.UUID) -> uuid.UUID:
 def note_export(connection: sa.Connection, by: str, filters: str, now: datetime) -> None:
     """Write down an export of all messages that match ``filters``, the arguments of a URL."""
     row = _row(uuid.uuid4(), What.EXPORTED, by, now, detail=filters)
+    connection.execute(sa.insert(CHECK), row)
+
+
+def note_mailbox(
+    connection: sa.Connection, what: What, by: str, mailbox: str, now: datetime
+) -> None:
+    """Write down that ``by`` connected or disconnected ``mailbox``."""
+    row = _row(uuid.uuid4(), what, by, now, detail=mailbox)
     connection.execute(sa.insert(CHECK), row)
 
 

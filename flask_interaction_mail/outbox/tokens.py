@@ -1,5 +1,7 @@
 """The access tokens that all workers share: a row for each relay and what is asked for there.
 
+Those for which a person agrees are in ``consents``, with the same lease.
+
 Who wants to ask takes a lease on the row, and stores the answer with the lease's fence; the others
 wait for the row. Functions work on the connection given; its owner commits.
 """
@@ -20,6 +22,7 @@ from ..transport.base import AccessToken
 
 LEASE: Final = timedelta(seconds=30)  # longer than a request takes
 _KEPT: Final = timedelta(days=1)  # after a token has ended
+_UNUSED: Final = timedelta(days=180)  # of a consent, as Google has it; Microsoft: 90 days
 _ROW: Final = sa.select(TOKEN).where(TOKEN.c.name == sa.bindparam("row"))
 
 
@@ -66,13 +69,18 @@ def _found(
     return AccessToken(bound.secret, row.ends_at), row.refresh_at, row.fence
 
 
-def claim(connection: sa.Connection, name: str, now: datetime) -> int | None:
-    """Take the lease; gives its fence, None while another worker has it."""
+def claim(
+    connection: sa.Connection, name: str, now: datetime, margin: timedelta = timedelta(0)
+) -> int | None:
+    """Take the lease; gives its fence.
+
+    None while another worker has it, or if the token is good for longer than ``margin``.
+    """
     taken = connection.execute(
         sa.update(TOKEN)
         .where(TOKEN.c.name == name)
         .where(sa.or_(TOKEN.c.lease_until.is_(None), TOKEN.c.lease_until <= now))
-        .where(sa.or_(TOKEN.c.token.is_(None), TOKEN.c.refresh_at <= now))
+        .where(sa.or_(TOKEN.c.token.is_(None), TOKEN.c.refresh_at <= now + margin))
         .values(fence=TOKEN.c.fence + 1, lease_until=now + LEASE)
     )
     if taken.rowcount == 1:
@@ -129,4 +137,6 @@ def purge(connection: sa.Connection, now: datetime) -> None:
     old = now - _KEPT
     never = sa.and_(TOKEN.c.token.is_(None), TOKEN.c.refresh_at < old)
     free = sa.or_(TOKEN.c.lease_until.is_(None), TOKEN.c.lease_until < old)
-    connection.execute(sa.delete(TOKEN).where(sa.or_(TOKEN.c.ends_at < old, never), free))
+    # What a person agreed to does not end with a token, but nobody needs it any more.
+    unused = sa.or_(TOKEN.c.consent.is_(None), TOKEN.c.refresh_at < now - _UNUSED)
+    connection.execute(sa.delete(TOKEN).where(sa.or_(TOKEN.c.ends_at < old, never), free, unused))

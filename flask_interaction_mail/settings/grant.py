@@ -21,6 +21,19 @@ if TYPE_CHECKING:
 MICROSOFT: Final = "https://login.microsoftonline.com/{tenant}/oauth2/v2.0/token"
 MICROSOFT_SCOPE: Final = "https://outlook.office365.com/.default"
 GOOGLE_SCOPE: Final = "https://mail.google.com/"
+# Where a person agrees. Google gives a refresh token only if it is asked for in this way.
+MICROSOFT_CONSENT: Final = "https://login.microsoftonline.com/{tenant}/oauth2/v2.0/authorize"
+GOOGLE_CONSENT: Final = (
+    "https://accounts.google.com/o/oauth2/v2/auth?access_type=offline&prompt=consent"
+)
+GOOGLE: Final = "https://oauth2.googleapis.com/token"
+# What a person agrees to; with openid and email the answer says who that was.
+MICROSOFT_CONSENT_SCOPE: Final = (
+    "https://outlook.office.com/SMTP.Send offline_access openid email profile"
+)
+GOOGLE_CONSENT_SCOPE: Final = f"{GOOGLE_SCOPE} openid email"
+# Where a refresh token is revoked (RFC 7009), by the token URL that it is for.
+REVOCATION: Final[Mapping[str, str]] = {GOOGLE: "https://oauth2.googleapis.com/revoke"}
 BLOCK: Final = re.compile(  # of PEM (RFC 7468)
     r"-----BEGIN ([A-Z0-9 ]+)-----(.*?)-----END \1-----", re.DOTALL
 )
@@ -31,8 +44,9 @@ class Grant:
     """Where to ask for a token, as whom, and with which secret (RFC 6749 §4.4, RFC 7523).
 
     A client has a ``client_secret`` or a ``certificate``, which is PEM text with its key. An
-    ``account``, JSON as ``service_account`` cleans it, acts for ``mailbox``. ``ca_certificate``
-    (PEM) is trusted beside the system's CAs.
+    ``account``, JSON as ``service_account`` cleans it, acts for ``mailbox``. At
+    ``authorization_url`` the person who has ``mailbox`` agrees (RFC 6749 §4.1); such a client may
+    have no secret. ``ca_certificate`` (PEM) is trusted beside the system's CAs.
     """
 
     token_url: str | None
@@ -41,12 +55,15 @@ class Grant:
     certificate: Secret | None = None
     account: Secret | None = None
     mailbox: str | None = None
+    authorization_url: str | None = None
     scope: str | None = None
     ca_certificate: str | None = None
 
     @property
     def complete(self) -> bool:
-        """Whether there is all that is needed to ask."""
+        """Whether there is all that is needed to ask without a person."""
+        if self.authorization_url:
+            return False
         client = self.client_id and (self.client_secret or self.certificate)
         return bool(self.token_url and (self.account or client))
 

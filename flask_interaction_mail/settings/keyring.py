@@ -29,8 +29,10 @@ if TYPE_CHECKING:
 
 Keys = Sequence[str | bytes]
 
-# What a sign-in by token depends on; the day on which a secret ends changes nothing else.
-_OAUTH: Final = ("sign_in", *(n for n in SETTINGS if n[:6] == "oauth_" and n != "oauth_expires"))
+# What a sign-in by token depends on. The day on which a secret ends, and where a person agrees,
+# change nothing of it.
+_ASIDE: Final = ("oauth_expires", "oauth_authorization_url")
+_OAUTH: Final = ("sign_in", *(n for n in SETTINGS if n[:6] == "oauth_" and n not in _ASIDE))
 _AMAZON: Final = ("kind", "region", "endpoint", "access_key")
 # The panel translates it; elsewhere it is English, as in the log.
 _NO_KEY: Final = mark(

@@ -22,6 +22,7 @@ from .relay import (
     ACCOUNT,
     APPLICATION,
     BY_TOKEN,
+    MAILBOX,
     SES,
     SMTP,
     Destination,
@@ -280,6 +281,7 @@ class MessagingSettings:
             SignIn.PASSWORD: mark("login and password"),
             SignIn.OAUTH_APPLICATION: mark("OAuth 2 (application)"),
             SignIn.OAUTH_SERVICE_ACCOUNT: mark("OAuth 2 (service account)"),
+            SignIn.OAUTH_MAILBOX: mark("OAuth 2 (consent of a person)"),
             SignIn.HOST: mark("provided by this application"),
             SignIn.NONE: mark("none"),
         },
@@ -334,7 +336,7 @@ class MessagingSettings:
         attributes={"autocomplete": "off"},
         command="Tenant of Microsoft 365.",
         allowed="the ID of a tenant, or one of its domains",
-        sign_ins=(APPLICATION,),
+        sign_ins=(APPLICATION, MAILBOX),
         kinds=(SMTP,),
     )
     oauth_client_id: str | None = setting(
@@ -345,8 +347,8 @@ class MessagingSettings:
         help=mark("“Application (client) ID” of the app registration."),
         attributes={"autocomplete": "off"},
         command="Client ID of the application.",
-        allowed="one line of text; required with `oauth_application`",
-        sign_ins=(APPLICATION,),
+        allowed="one line of text; required with `oauth_application` and `oauth_mailbox`",
+        sign_ins=(APPLICATION, MAILBOX),
         kinds=(SMTP,),
     )
     oauth_client_secret: Secret | None = setting(
@@ -357,7 +359,7 @@ class MessagingSettings:
         help=mark("Its value, not its ID. It is used only with this token service and server."),
         widget=Widget.PASSWORD,
         allowed="one line of text; this or a certificate is required with `oauth_application`",
-        sign_ins=(APPLICATION,),
+        sign_ins=(APPLICATION, MAILBOX),
         kinds=(SMTP,),
     )
     oauth_certificate: Secret | None = setting(
@@ -384,7 +386,7 @@ class MessagingSettings:
         attributes={"placeholder": "2027-06-30", "autocomplete": "off"},
         command="Day on which the client secret ends.",
         allowed="a day as `YYYY-MM-DD`",
-        sign_ins=(APPLICATION,),
+        sign_ins=(APPLICATION, MAILBOX),
         kinds=(SMTP,),
     )
     oauth_service_account: Secret | None = setting(
@@ -397,6 +399,22 @@ class MessagingSettings:
         attributes={"rows": "3", "spellcheck": "false", "autocomplete": "off"},
         allowed="JSON of a key; required with `oauth_service_account`",
         sign_ins=(ACCOUNT,),
+        kinds=(SMTP,),
+    )
+    oauth_authorization_url: str | None = setting(
+        None,
+        clean=cleaners.web_address,
+        section=Section.AUTHENTICATION,
+        label=mark("Authorization URL"),
+        help=mark(
+            "Where the person who has the mailbox agrees. Leave it empty for Microsoft 365, where "
+            "it follows from the tenant."
+        ),
+        attributes={"inputmode": "url", "placeholder": "https://"},
+        command="URL at which a person agrees.",
+        allowed="an `https` URL, or an `http` URL of this machine; required with `oauth_mailbox`",
+        unset="that of Microsoft 365 with a tenant",
+        sign_ins=(MAILBOX,),
         kinds=(SMTP,),
     )
     oauth_token_url: str | None = setting(
@@ -412,7 +430,7 @@ class MessagingSettings:
         command="URL of the token service.",
         allowed="an `https` URL, or an `http` URL of this machine",
         unset="that of Microsoft 365 with a tenant, of the key with a service account",
-        sign_ins=(APPLICATION, ACCOUNT),
+        sign_ins=(APPLICATION, ACCOUNT, MAILBOX),
         kinds=(SMTP,),
     )
     oauth_scope: str | None = setting(
@@ -424,8 +442,8 @@ class MessagingSettings:
         attributes={"autocomplete": "off"},
         command="Scope to ask for.",
         allowed="words with spaces between them",
-        unset="what Microsoft 365 with a tenant, and Google with a service account want",
-        sign_ins=(APPLICATION, ACCOUNT),
+        unset="what Microsoft 365 with a tenant, and Google want",
+        sign_ins=(APPLICATION, ACCOUNT, MAILBOX),
         kinds=(SMTP,),
     )
     default_to: str | None = setting(
@@ -783,6 +801,13 @@ class MessagingSettings:
         return grant.MICROSOFT.format(tenant=self.oauth_tenant)
 
     @property
+    def authorization_url(self) -> str | None:
+        """Where the person who has the mailbox agrees."""
+        if self.oauth_authorization_url or not self.oauth_tenant:
+            return self.oauth_authorization_url
+        return grant.MICROSOFT_CONSENT.format(tenant=self.oauth_tenant)
+
+    @property
     def destination(self) -> Destination:
         """What the password must be bound to."""
         parts: dict[str, Any] = {part: getattr(self, name) for name, part in BOUND_TO.items()}
@@ -890,7 +915,23 @@ def _grant(settings: MessagingSettings) -> Grant | None:
                 scope=settings.oauth_scope or grant.GOOGLE_SCOPE,
                 ca_certificate=settings.ca_certificate,
             )
+        case SignIn.OAUTH_MAILBOX:
+            return Grant(
+                token_url=settings.token_url,
+                authorization_url=settings.authorization_url,
+                client_id=settings.oauth_client_id,
+                client_secret=settings.oauth_client_secret,
+                mailbox=settings.mailbox,
+                scope=settings.oauth_scope or _consent_scope(settings),
+                ca_certificate=settings.ca_certificate,
+            )
     return None
+
+
+def _consent_scope(settings: MessagingSettings) -> str | None:
+    if settings.token_url == grant.GOOGLE:
+        return grant.GOOGLE_CONSENT_SCOPE
+    return grant.MICROSOFT_CONSENT_SCOPE if settings.oauth_tenant else None
 
 
 def _own_domain(settings: MessagingSettings) -> str | None:

@@ -13,10 +13,13 @@ from typing import Final, NamedTuple
 
 from ..language import gettext, mark
 from ..outcome import Fault
-from .relay import SES, SMTP, Encryption, RelayKind, SignIn
+from .grant import GOOGLE, GOOGLE_CONSENT
+from .relay import BY_TOKEN, SES, SMTP, Encryption, RelayKind, SignIn
 
+_OF_TOKENS: Final = ("oauth_authorization_url", "oauth_token_url")
 _FIELDS: Final = (
     *("kind", "smtp_server", "smtp_port", "encryption", "use_authentication", "sign_in", "login"),
+    *_OF_TOKENS,
 )
 _MAILBOX: Final = mark("The full e-mail address of the mailbox.")
 _ONE_MAILBOX: Final = mark(
@@ -53,6 +56,8 @@ class Preset:
     login_hint: str = ""
     region_hint: str = ""
     key_hint: str = ""
+    oauth_authorization_url: str | None = None
+    oauth_token_url: str | None = None
     wants: tuple[str, ...]  # what else has to be done before mail leaves
     steps: tuple[Todo, ...] = ()  # at the provider, in this order
     missing: str = ""  # why another preset of the same provider is better
@@ -71,6 +76,8 @@ class Preset:
     def entered(self) -> dict[str, object]:
         """The same for a form, where what another preset has filled in is emptied."""
         emptied = dict.fromkeys(self.hints, "") if self.use_authentication is not None else {}
+        if self.sign_in in BY_TOKEN:
+            emptied |= dict.fromkeys(_OF_TOKENS, "")
         return emptied | self.values
 
     @property
@@ -149,6 +156,75 @@ _MICROSOFT: Final = (
             "-SmtpClientAuthenticationDisabled $false. This overrides the setting of the tenant."
         ),
         Fault.OAUTH_SWITCHED_OFF,
+    ),
+)
+# 2026-11-29: as above, and
+# https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow
+_REDIRECT: Final = mark(
+    "Enter the redirect URL that this page shows under “Connection of the mailbox”, exactly as it "
+    "is there."
+)
+_MICROSOFT_CONSENT: Final = (
+    Todo(
+        mark(
+            "Microsoft Entra admin center, App registrations, New registration: any name, this "
+            "organisation only. As redirect URI choose “Web”. Copy “Application (client) ID” and "
+            "“Directory (tenant) ID” from its overview into the fields below."
+        ),
+    ),
+    Todo(_REDIRECT),
+    Todo(
+        mark(
+            "There, API permissions, Add a permission, Microsoft Graph, Delegated permissions: "
+            "SMTP.Send and offline_access. If people may not agree by themselves, an administrator "
+            "presses “Grant admin consent”."
+        ),
+        Fault.OAUTH_CONSENT_REJECTED,
+    ),
+    Todo(
+        mark(
+            "There, Certificates & secrets: create a client secret and enter its value and the day "
+            "on which it ends."
+        ),
+        Fault.TOKEN_CLIENT_REFUSED,
+    ),
+    Todo(
+        mark(
+            "Switch SMTP AUTH on for the mailbox: Set-CASMailbox MAILBOX "
+            "-SmtpClientAuthenticationDisabled $false. This overrides the setting of the tenant."
+        ),
+        Fault.OAUTH_SWITCHED_OFF,
+    ),
+    Todo(
+        mark("Save here, press “Connect mailbox”, and log in as the mailbox."),
+        Fault.TOKEN_NOT_CONNECTED,
+    ),
+)
+# 2026-11-29: https://developers.google.com/identity/protocols/oauth2/web-server
+_GOOGLE_CONSENT: Final = (
+    Todo(
+        mark(
+            "Google Cloud console: choose or create a project, then Google Auth Platform. Fill in "
+            "Branding and Audience: “Internal” for a Workspace. With “External”, publish the app: "
+            "while it is in testing, a consent ends after seven days."
+        ),
+        Fault.TOKEN_CONNECT_AGAIN,
+    ),
+    Todo(
+        mark(
+            "There, Clients, Create client, Web application. Copy client ID and client secret into "
+            "the fields below."
+        ),
+        Fault.TOKEN_CLIENT_REFUSED,
+    ),
+    Todo(_REDIRECT),
+    Todo(
+        mark("There, Data access, Add or remove scopes: https://mail.google.com/."),
+        Fault.OAUTH_CONSENT_REJECTED,
+    ),
+    Todo(
+        mark("Save here, press “Connect mailbox”, and log in as the mailbox."),
+        Fault.TOKEN_NOT_CONNECTED,
     ),
 )
 _GOOGLE: Final = (
@@ -233,6 +309,20 @@ _PRESETS: Final = (
         steps=_MICROSOFT,
     ),
     Preset(
+        key="microsoft365_consent",
+        name=mark("Microsoft 365 (OAuth 2, consent of a person)"),
+        smtp_server="smtp.office365.com",
+        sign_in=SignIn.OAUTH_MAILBOX,
+        wants=(
+            mark(
+                "For one mailbox, whose person agrees once in a browser. It needs no rights in "
+                "Exchange Online."
+            ),
+            _ONE_MAILBOX,
+        ),
+        steps=_MICROSOFT_CONSENT,
+    ),
+    Preset(
         key="microsoft365_password",
         name=mark("Microsoft 365 (password)"),
         smtp_server="smtp.office365.com",
@@ -267,6 +357,19 @@ _PRESETS: Final = (
             _ONE_MAILBOX,
         ),
         steps=_GOOGLE,
+    ),
+    Preset(
+        key="google_consent",
+        name=mark("Google Workspace or Gmail (OAuth 2, consent of a person)"),
+        smtp_server="smtp.gmail.com",
+        sign_in=SignIn.OAUTH_MAILBOX,
+        oauth_authorization_url=GOOGLE_CONSENT,
+        oauth_token_url=GOOGLE,
+        wants=(
+            mark("For one mailbox, whose person agrees once in a browser. It needs no key."),
+            _ONE_MAILBOX,
+        ),
+        steps=_GOOGLE_CONSENT,
     ),
     # 2026-11-29: https://support.google.com/a/answer/2956491
     Preset(

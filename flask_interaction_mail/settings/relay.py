@@ -38,12 +38,14 @@ class SignIn(enum.StrEnum):
     PASSWORD = "password"  # noqa: S105 - a word of the settings
     OAUTH_APPLICATION = "oauth_application"  # a client with a secret or a certificate
     OAUTH_SERVICE_ACCOUNT = "oauth_service_account"  # Google's, which acts for a mailbox
+    OAUTH_MAILBOX = "oauth_mailbox"  # a person who has the mailbox has agreed
     HOST = "host"  # the application brings the access token
 
 
 APPLICATION: Final = SignIn.OAUTH_APPLICATION
 ACCOUNT: Final = SignIn.OAUTH_SERVICE_ACCOUNT
-BY_TOKEN: Final = (APPLICATION, ACCOUNT, SignIn.HOST)
+MAILBOX: Final = SignIn.OAUTH_MAILBOX
+BY_TOKEN: Final = (APPLICATION, ACCOUNT, MAILBOX, SignIn.HOST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +118,15 @@ class Relay:
     def by_token(self) -> bool:
         """Whether it is logged in at with an access token, instead of a password."""
         return self.use_authentication and self.sign_in in BY_TOKEN
+
+    @property
+    def by_consent(self) -> bool:
+        """Whether a person has to agree before there is an access token."""
+        return self.use_authentication and self.sign_in is MAILBOX
+
+    def is_not_for(self, account: str | None) -> bool:
+        """Whether ``account``, if one is named, is another one than the mailbox."""
+        return (account or "").casefold() not in ("", (self.login or "").casefold())
 
     def __str__(self) -> str:
         return self.kind if self.server is None else f"{self.server}:{self.port}"

@@ -21,6 +21,10 @@ _NO_SIGNATURE: Final = mark(
 _ENTER_TENANT: Final = mark(
     "Enter the tenant of Microsoft 365, or the token URL of another provider."
 )
+_ENTER_AUTHORIZATION: Final = mark(
+    "Enter the authorization URL, where the person who has the mailbox agrees, or the tenant of "
+    "Microsoft 365."
+)
 _ENTER_CLIENT: Final = mark("Enter the client ID of the application.")
 _ENTER_SECRET: Final = mark("Enter the client secret, or paste a certificate with its key.")
 _ENTER_KEY: Final = mark("Paste the key of the service account: all of the JSON file.")
@@ -168,15 +172,30 @@ def token_problems(settings: MessagingSettings) -> dict[str, str]:
             return _application(settings)
         case SignIn.OAUTH_SERVICE_ACCOUNT if not settings.oauth_service_account:
             return {"oauth_service_account": gettext(_ENTER_KEY) + " " + gettext(_BOUND)}
+        case SignIn.OAUTH_MAILBOX:
+            return _consent(settings)
     return {}
 
 
-def _application(settings: MessagingSettings) -> dict[str, str]:
+def _client(settings: MessagingSettings) -> dict[str, str]:
     found = {}
     if not settings.token_url:
         found["oauth_tenant"] = gettext(_ENTER_TENANT)
     if not settings.oauth_client_id:
         found["oauth_client_id"] = gettext(_ENTER_CLIENT)
+    return found
+
+
+def _consent(settings: MessagingSettings) -> dict[str, str]:
+    # Whether somebody has agreed is no rule: that can only be done once these are saved.
+    found = _client(settings)
+    if settings.token_url and not settings.authorization_url:
+        found["oauth_authorization_url"] = gettext(_ENTER_AUTHORIZATION)
+    return found
+
+
+def _application(settings: MessagingSettings) -> dict[str, str]:
+    found = _client(settings)
     if not (settings.oauth_client_secret or settings.oauth_certificate):
         found["oauth_client_secret"] = gettext(_ENTER_SECRET) + " " + gettext(_BOUND)
     if settings.oauth_client_secret and settings.oauth_certificate:

@@ -266,6 +266,7 @@ TOKEN: Final = sa.Table(
     sa.Column("token", _TEXT),  # encrypted, with the name of the row
     sa.Column("ends_at", _INSTANT),
     _filled("refresh_at", _INSTANT),  # when it may be asked for again
+    sa.Column("consent", _TEXT),  # what a person agreed to: encrypted, with the name of the row
     sa.PrimaryKeyConstraint("name", name="pk_interaction_mail_token"),
 )
 

@@ -80,13 +80,14 @@ class Envelope:
 class AccessToken(NamedTuple):
     """What a mail server takes instead of a password, for a while (RFC 6749 §1.4).
 
-    ``ends`` is when, naive UTC; None if that was not said. ``scope`` is what it is good for, if
-    that was said.
+    ``ends`` is when, naive UTC; None if that was not said. ``scope`` is what it is good for, and
+    ``account`` who has agreed to it, if that was said.
     """
 
     secret: Secret
     ends: datetime | None = None
     scope: str | None = None
+    account: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)  # not frozen, to be made in half the time

@@ -15,10 +15,18 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from flask_interaction_mail import clock
+from flask_interaction_mail.outbox import consents, tokens
+from flask_interaction_mail.outbox.consents import Consent
+from flask_interaction_mail.settings.keyring import Keyring
+from flask_interaction_mail.settings.secret import Secret
 from flask_interaction_mail.storage.tables import TOKEN
+from flask_interaction_mail.transport.base import AccessToken
+from tests.canary import STEM
 from tests.databases import DIALECTS, fresh_database
 from tests.outbox_rows import Store
 from tests.servers import token_server as service
+from tests.servers.token_process import KEY, mailbox_at
 from tests.servers.token_server import TokenServer, token_server
 
 ROUNDS = 20 if os.environ.get("FIM_LONG") == "1" else 1
@@ -27,10 +35,10 @@ ASKING = 0.3  # s that the token service takes
 
 
 @contextmanager
-def worker(url: str, server: TokenServer) -> Iterator[subprocess.Popen[str]]:
+def worker(url: str, server: TokenServer, how: str = "again") -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-m", "tests.servers.token_process", url, str(server.port), "1"]
     process = subprocess.Popen(
-        [*command, "again"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [*command, how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
     try:
         assert process.stdout is not None
@@ -74,6 +82,59 @@ def test_the_others_go_on_with_one_token(dialect: str, tmp_path: Path) -> None:
             _round(url, server, pool, chance.uniform(0, 2 * ASKING))
             expire(store)
         store.engine.dispose()
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_refresh_token_is_lost_between_answer_and_commit_alone(
+    dialect: str, tmp_path: Path
+) -> None:
+    """Whenever it was killed; then all say that the mailbox has to be connected again."""
+    chance = random.Random(11)
+    with (
+        fresh_database(dialect, tmp_path) as url,
+        token_server(service.after(ASKING, service.by_consent)) as server,
+        ThreadPoolExecutor(WORKERS) as pool,
+    ):
+        store = Store(url)
+        for _ in range(max(ROUNDS, 2)):
+            _round_of_mailbox(store, url, server, pool, chance.uniform(0, 2 * ASKING))
+            expire(store)
+        store.engine.dispose()
+
+
+def _round_of_mailbox(
+    store: Store, url: str, server: TokenServer, pool: ThreadPoolExecutor, delay: float
+) -> None:
+    keyring, name = Keyring([KEY]), consents.name_of(mailbox_at(server.url))
+    now, first = clock.now(), f"{STEM}-{len(server.asked)}"
+    agreed = Consent(refresh_token=Secret(first), account=None, by="Ada", at=now)
+    with store.writing() as connection:
+        if consents.look(connection, keyring, name) is None:
+            tokens.add(connection, name, now)
+        consents.connect(connection, keyring, name, agreed, AccessToken(Secret("old"), now), now)
+    server.refresh_tokens = {first}
+    how = "agreed-again"
+    with (
+        worker(url, server, how) as one,
+        worker(url, server, how) as two,
+        worker(url, server, how) as three,
+        worker(url, server, how) as four,
+    ):
+        workers = (one, two, three, four)
+        answers = [pool.submit(taken, each) for each in workers]
+        time.sleep(delay)
+        one.kill()
+        found = {answer.result(60) for answer in answers[1:]}
+    with store.reading() as connection:
+        seen = consents.look(connection, keyring, name)
+    assert seen is not None
+    assert seen.consent is not None
+    kept = seen.consent.refresh_token.reveal()
+    lost = "token_connect_again" in found
+    assert "" not in found
+    assert len(found) == 1
+    assert (kept in server.refresh_tokens) is not lost
+    assert bool(seen.consent.refused) is lost
 
 
 def _round(url: str, server: TokenServer, pool: ThreadPoolExecutor, delay: float) -> None:

@@ -193,7 +193,8 @@ SETTINGS = {
         Fault.TOKEN_CLIENT_REFUSED,
     ),
     "400 without": (service.answer(400, "{}"), Fault.TOKEN_REFUSED),
-    "other": (service.refuse("interaction_required"), Fault.TOKEN_REFUSED),
+    "other": (service.refuse("unsupported_grant_type"), Fault.TOKEN_REFUSED),
+    "a person": (service.refuse("interaction_required"), Fault.TOKEN_CONNECT_AGAIN),
     "kind": (service.issue(token_type="mac"), Fault.TOKEN_REFUSED),
     "301": (service.answer(301, "", Location="https://x.test/"), Fault.TOKEN_REDIRECT),
 }

@@ -226,7 +226,7 @@ def test_every_field_of_a_sign_in_says_to_which_it_belongs(panel: Panel) -> None
     page = panel.get()
     options = [option["value"] for option in page.select("#im-sign_in option")]
     assert options == [
-        "password", "oauth_application", "oauth_service_account", "host", "none",
+        "password", "oauth_application", "oauth_service_account", "oauth_mailbox", "host", "none",
     ]  # fmt: skip
     belongs = {
         field["id"]: field.find_parent(attrs={"data-im-sign-in": True})["data-im-sign-in"]
@@ -235,7 +235,7 @@ def test_every_field_of_a_sign_in_says_to_which_it_belongs(panel: Panel) -> None
     assert belongs["im-password_confirm"] == belongs["im-login"] == "password"
     assert belongs["im-oauth_service_account"] == "oauth_service_account"
     assert belongs["im-oauth_mailbox"].split() == [
-        "oauth_application", "oauth_service_account", "host",
+        "oauth_application", "oauth_service_account", "oauth_mailbox", "host",
     ]  # fmt: skip
 
 

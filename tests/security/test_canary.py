@@ -16,7 +16,7 @@ from flask import Flask, Response
 
 from flask_interaction_mail.settings.model import MessagingSettings
 from flask_interaction_mail.signals import settings_changed
-from tests.canary import PASSWORD, Watch
+from tests.canary import PASSWORD, Watch, learn
 from tests.proofs import proved
 
 OTHER = "another-bird"  # the real canary would fail the very test that lets it out
@@ -100,6 +100,15 @@ def test_t11_every_leak_is_seen(watch: Watch, tmp_path: Path, leak: Any, spellin
     watch.files(tmp_path)
     assert watch.found
     proved("T11", "the watch sees {} kinds of leaks × spellings; it is on in every test")
+
+
+def test_t11_what_a_token_service_heard_is_seen(watch: Watch) -> None:
+    """Assertions and verifiers have no canary in them, and neither has a private key."""
+    learn("eyJhbGciOiJub25lIn0.e30.a-signature-that-nobody-can-guess-by-chance")
+    learn("MIIE a key\nin lines\nof=")
+    for text in ("e30.a-signature-that-nobody-can-guess-by-chance", "of=", "MIIEakeyinlinesof="):
+        watch.look(text, text)
+    assert len(watch.found) == 2
 
 
 def test_t11_a_signal_that_carries_it_is_seen(watch: Watch, tmp_path: Path) -> None:

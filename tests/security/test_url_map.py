@@ -24,9 +24,15 @@ from flask_admin import Admin, AdminIndexView
 from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
 from werkzeug.test import TestResponse
 
-from flask_interaction_mail import Right, send_notification
+from flask_interaction_mail import Right, clock, send_notification
+from flask_interaction_mail.outbox import consents, tokens
+from flask_interaction_mail.outbox.consents import Consent
+from flask_interaction_mail.settings.model import relay_of
+from flask_interaction_mail.settings.secret import Secret
+from flask_interaction_mail.transport.base import AccessToken
 from flask_interaction_mail.values import Party
 from tests import outbox_rows
+from tests.canary import PASSWORD
 from tests.host import ADA, Host
 from tests.panel import (
     ACTIVITY,
@@ -56,6 +62,7 @@ END = HOME + "end/<any(paused, divert_to):switch>"
 END_PAUSE = HOME + "end/paused"
 HEALTH = "/admin/messaging/health"
 ALERT = "/admin/messaging/alert"
+MAILBOX = (HOME + "connect", HOME + "connected", HOME + "disconnect")
 TOKEN = {"Authorization": "Bearer of-the-monitor"}
 STATIC = "/admin/messaging/{}static/<path:filename>"
 
@@ -82,6 +89,9 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("POST", ALERT): needing("view", "test"),
     ("POST", HOME + "preset"): needing("view", "edit"),
     ("POST", END): needing("view", "edit", status=303, changes=True),
+    ("POST", HOME + "connect"): needing("view", "edit", status=303, changes=True),
+    ("GET", HOME + "connected"): needing("view", "edit", status=303),
+    ("POST", HOME + "disconnect"): needing("view", "edit", status=303, changes=True),
     ("GET", OUTBOX): needing("outbox"),
     ("GET", OUTBOX + "export.csv"): needing("outbox"),
     ("GET", DETAILS): needing("outbox"),
@@ -155,6 +165,25 @@ class Site:
             rule = rule.replace(part, text)
         return rule
 
+    def connect(self) -> None:
+        """Connect a mailbox."""
+        state, now = self.panel.host.state, clock.now()
+        self.panel.host.configure(
+            sign_in="oauth_mailbox",
+            oauth_authorization_url="http://127.0.0.1:9/authorize",
+            oauth_token_url="http://127.0.0.1:9/token",
+            oauth_client_id="crm",
+            allow_unencrypted_auth=True,
+        )
+        consent = Consent(refresh_token=Secret(PASSWORD), account=None, by="Ada", at=now)
+        with self.panel.host.app.app_context():
+            relay = relay_of(state.settings.current().settings)
+            name, token = consents.name_of(relay), AccessToken(Secret(PASSWORD), now)
+            with state.database.writing() as found:
+                if consents.look(found, state.settings.keyring, name) is None:
+                    tokens.add(found, name, now)
+                consents.connect(found, state.settings.keyring, name, consent, token, now)
+
     def grant(self, *rights: str) -> None:
         self.granted.clear()
         self.granted.update(rights)
@@ -166,6 +195,8 @@ class Site:
             return self.job(panel or self.panel)
         posted = (HOME, TEST, ALERT, EXPLAIN)
         of_form = rule in posted
+        if rule in MAILBOX:
+            return form_values((panel or self.panel).get(HOME))
         forms = dict.fromkeys(posted, HOME) | {HISTORY + "restore": HISTORY + "1/"}
         forms[TEMPLATES + "send"] = self.url(PREVIEW)
         values = form_values((panel or self.panel).get(forms.get(rule, self.url(DETAILS))))
@@ -204,6 +235,8 @@ class Site:
         held = {"status": status, "reason": "ambiguous", "due_at": None, "finished_at": None}
         with self.panel.host.app.app_context(), self.panel.host.state.database.writing() as found:
             outbox_rows.change(found, self.message, **held)
+        if rule in MAILBOX:
+            self.connect()
         self.panel.host.people.user = Party(f"Visitor {uuid.uuid4()}", "visitor")
         self.connects.clear()
 
@@ -346,7 +379,8 @@ def test_no_other_method_is_answered(site: Site) -> None:
             asked += 1
             answer = site.ask(method, rule)
             allowed = method == "OPTIONS" or (method == "HEAD" and "GET" in known)
-            assert answer.status_code == (200 if allowed else 405), (method, rule)
+            status = ROUTES["GET", rule].status if method == "HEAD" and allowed else 200
+            assert answer.status_code == (status if allowed else 405), (method, rule)
             assert answer.data == b"" or not allowed
     assert (site.stored(), site.connects) == (before, [])
     proved("T3", "{} requests with other methods: nothing done", asked)

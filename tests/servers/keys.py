@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from tests.canary import learn
+
 ACCOUNT = "crm@project.iam.gserviceaccount.com"
 
 
@@ -30,7 +32,9 @@ def key_pem(name: str = "client", password: str | None = None, *, old: bool = Fa
     """It as PEM text."""
     kind = PrivateFormat.TraditionalOpenSSL if old else PrivateFormat.PKCS8
     lock = BestAvailableEncryption(password.encode()) if password else NoEncryption()
-    return key(name).private_bytes(Encoding.PEM, kind, lock).decode()
+    pem = key(name).private_bytes(Encoding.PEM, kind, lock).decode()
+    learn(pem.splitlines()[-3])  # a whole line of it
+    return pem
 
 
 @functools.cache

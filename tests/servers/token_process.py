@@ -2,7 +2,9 @@
 
 Arguments: the database's URL, the port of the token service, threads, and a command: ``die`` in the
 middle of the request, or ``again``: take one for each line of standard input, with leases of 2
-seconds. Without arguments it obeys orders, each of which is a URL, a port and a number of threads.
+seconds. For a mailbox that is connected: ``agreed`` takes one, ``agreed-again`` one for each line,
+or says why there is none, and ``lose`` dies between the answer and its commit. Without arguments it
+obeys orders, each of which is a URL, a port and a number of threads.
 """
 
 from __future__ import annotations
@@ -15,7 +17,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 
+from flask_interaction_mail.delivery.consents import ConsentTokens
 from flask_interaction_mail.delivery.tokens import SharedTokens
+from flask_interaction_mail.errors import TransportError
+from flask_interaction_mail.outbox import consents
 from flask_interaction_mail.outbox import tokens as rows
 from flask_interaction_mail.settings.grant import Grant
 from flask_interaction_mail.settings.keyring import Keyring
@@ -43,22 +48,48 @@ def relay_at(url: str) -> Relay:
     )
 
 
+def mailbox_at(url: str) -> Relay:
+    """A relay for which a person has to agree there."""
+    grant = Grant(
+        token_url=url,
+        authorization_url=url.replace("/token", "/authorize"),
+        client_id=CLIENT,
+        mailbox="crm@x.test",
+    )
+    return Relay(
+        server="mail.x.test",
+        use_authentication=True,
+        sign_in=SignIn.OAUTH_MAILBOX,
+        login="crm@x.test",
+        grant=grant,
+    )
+
+
 def shared(store: Store) -> SharedTokens:
     """The tokens of one process."""
-    return SharedTokens(Keyring([KEY]), ConnectPolicy(), database=store)
+    keyring, policy = Keyring([KEY]), ConnectPolicy()
+    consents = ConsentTokens(keyring, policy, store)
+    return SharedTokens(keyring, policy, database=store, consents=consents)
 
 
 def main(url: str, port: str, threads: str, command: str) -> None:
     store = Store(url)
     tokens, relay = shared(store), relay_at(f"http://127.0.0.1:{port}/token")
+    if command in ("agreed", "agreed-again", "lose"):
+        relay = mailbox_at(f"http://127.0.0.1:{port}/token")
+    if command == "lose":
+        consents.renewed = lambda *_, **__: os._exit(9)  # as if it was killed before the commit
     if command == "die":
         client.ask = lambda *_, **__: os._exit(9)  # as if it was killed while it asks
     found: list[str] = []
-    if command == "again":
+    if command.endswith("again"):
         rows.LEASE = timedelta(seconds=2)
         _say("ready")
         for _ in sys.stdin:
-            _say(tokens.take(relay, FOREVER).secret.reveal())
+            try:
+                _say(tokens.take(relay, FOREVER).secret.reveal())
+            except TransportError as error:
+                _say(str(error.fault))
         return
     _say("ready")
     sys.stdin.readline()

@@ -17,6 +17,7 @@ each = pytest.mark.parametrize("preset", PRESETS.values(), ids=list(PRESETS))
 OAUTH = {
     SignIn.OAUTH_APPLICATION: {"oauth_tenant", "oauth_client_id", "oauth_client_secret"},
     SignIn.OAUTH_SERVICE_ACCOUNT: {"oauth_service_account"},
+    SignIn.OAUTH_MAILBOX: {"oauth_tenant", "oauth_client_id"},
 }
 ENTERED = MessagingSettings(default_to="it@firm.example", default_from="app@firm.example")
 
@@ -24,9 +25,10 @@ ENTERED = MessagingSettings(default_to="it@firm.example", default_from="app@firm
 def test_the_providers_that_are_offered():
     """Two servers of one provider are two entries, so that nobody has to complete a name."""
     assert list(PRESETS) == [
-        "microsoft365", "microsoft365_password", "google_workspace", "google_relay", "google",
-        "amazon_ses", "amazon_ses_https", "sendgrid", "sendgrid_eu",
-        "mailgun", "mailgun_eu", "postmark", "zoho", "zoho_eu", "fastmail", "own",
+        "microsoft365", "microsoft365_consent", "microsoft365_password",
+        "google_workspace", "google_consent", "google_relay", "google", "amazon_ses",
+        "amazon_ses_https", "sendgrid", "sendgrid_eu", "mailgun", "mailgun_eu", "postmark", "zoho",
+        "zoho_eu", "fastmail", "own",
     ]  # fmt: skip
     names = [preset.name for preset in PRESETS.values()]
     assert len(set(names)) == len(names)
@@ -52,6 +54,7 @@ def test_what_it_leaves_open_is_all_that_is_missing(preset: Preset):
         hinted - {"access_key"} if preset.use_authentication else hinted - {"login", "access_key"}
     )
     needed |= OAUTH.get(preset.sign_in, set())
+    needed -= {"oauth_tenant"} if preset.oauth_token_url else set()
     assert set(problems(settings, password=PasswordState.USABLE)) == needed
     assert not hinted & set(preset.values)
 

@@ -85,7 +85,8 @@ class TestValue:
             *("smtp_server", "smtp_port", "encryption", "use_authentication"),
             *("sign_in", "login", "password", "oauth_mailbox", "oauth_tenant", "oauth_client_id"),
             *("oauth_client_secret", "oauth_certificate", "oauth_expires"),
-            *("oauth_service_account", "oauth_token_url", "oauth_scope"),
+            *("oauth_service_account", "oauth_authorization_url", "oauth_token_url"),
+            "oauth_scope",
             *(
                 "default_to",
                 "default_from",

@@ -8,6 +8,7 @@ from ... import clock
 from ...settings.model import MessagingSettings
 from ...settings.relay import SES, SignIn
 from ...state import State
+from ..mailbox import told_of_mailbox
 from .look import Finding, Health
 
 
@@ -43,7 +44,7 @@ def password(state: State) -> Finding:
         advice = now.login_advice
         return (Health.WRONG, advice) if advice else (Health.OK, _ses_key(now.settings))
     if now.settings.by_token:
-        advice = now.login_advice or _host_function(state, now.settings)
+        advice = now.login_advice or _host_function(state, now.settings) or _consent(state)
         return (Health.WRONG, advice) if advice else (Health.OK, "not needed: OAuth 2")
     if not now.settings.by_password:
         return Health.OK, "not needed: no authentication"
@@ -60,6 +61,11 @@ def _host_function(state: State, settings: MessagingSettings) -> str:
     if settings.sign_in is not SignIn.HOST or state.access_token is not None:
         return ""
     return "the sign-in is left to the application, which gives InteractionMail no access_token"
+
+
+def _consent(state: State) -> str:
+    told = told_of_mailbox(state)
+    return "" if told is None or told.startswith("connected") else f"{told}; mail waits"
 
 
 def keys(state: State) -> Finding:

@@ -24,7 +24,8 @@
     var choice = form.elements.preset, go = form.querySelector("[data-im-preset-go]");
     var note = document.getElementById("im-preset-note");
     // The port comes last: a change of encryption proposes one.
-    var names = ["kind", "region", "access_key", "smtp_server", "encryption", "use_authentication", "sign_in", "login", "smtp_port"];
+    var names = ["kind", "region", "access_key", "smtp_server", "encryption", "use_authentication", "sign_in", "login",
+      "oauth_authorization_url", "oauth_token_url", "smtp_port"];
     if (!go || !window.fetch) { return; }
     go.hidden = true;
 

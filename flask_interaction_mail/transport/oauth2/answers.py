@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, TypeGuard
 from urllib.parse import quote_plus
 
 from ...errors import TransportError
@@ -19,10 +20,12 @@ from ...outcome import Fault, Stage
 from ...settings.secret import Secret
 from ..base import AccessToken
 from ..smtp.replies import safe_text
+from . import claims
 
 _UNSAID: Final = 300.0  # s that a token is taken to last if that was not said
 _LONGEST: Final = 30 * 24 * 3600.0  # s
 _SHOWN: Final = 400  # characters of what the service says
+_ADDRESS: Final = 254  # characters of an address (RFC 5321 §4.5.3.1.3)
 _JWT: Final = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]+")
 _WEATHER: Final = ("temporarily_unavailable", "server_error")
@@ -32,6 +35,16 @@ _FAULTS: Final = {
     "invalid_scope": Fault.TOKEN_SCOPE_REFUSED,
     "unauthorized_client": Fault.TOKEN_CONSENT_MISSING,
     "access_denied": Fault.TOKEN_CONSENT_MISSING,
+    # A person has to do something: log in, confirm, agree again (OpenID Connect Core §3.1.2.6).
+    "interaction_required": Fault.TOKEN_CONNECT_AGAIN,
+    "login_required": Fault.TOKEN_CONNECT_AGAIN,
+    "consent_required": Fault.TOKEN_CONNECT_AGAIN,
+}
+# What the same words are about, for a service account and for a person's consent.
+FOR_ACCOUNT: Final = {Fault.TOKEN_CONSENT_MISSING: Fault.TOKEN_DELEGATION_MISSING}
+FOR_CONSENT: Final = {
+    Fault.TOKEN_GRANT_REFUSED: Fault.TOKEN_CONNECT_AGAIN,
+    Fault.TOKEN_CONSENT_MISSING: Fault.TOKEN_CONNECT_AGAIN,
 }
 # What Microsoft's codes say more exactly
 # (https://learn.microsoft.com/entra/identity-platform/reference-error-codes).
@@ -47,17 +60,27 @@ _MICROSOFT: Final = {
 }
 
 
+class Granted(NamedTuple):
+    """An access token, and the refresh token that may come with it after a person's consent.
+
+    Who that was, by an ID token, is for the eyes of people: nothing is decided by it.
+    """
+
+    token: AccessToken
+    refresh_token: Secret | None = None
+
+
 def read(
     status: int,
     body: bytes,
     *,
     now: datetime,
-    for_account: bool = False,
+    faults: Mapping[Fault, Fault] = MappingProxyType({}),
     hide: Sequence[Secret] = (),
-) -> AccessToken:
+) -> Granted:
     """The token in an answer; ``hide`` are secrets that an error must not repeat.
 
-    ``for_account`` says that a service account had asked.
+    ``faults`` says which are others for whoever had asked.
 
     Raises:
         TransportError: there is no token in it.
@@ -83,8 +106,9 @@ def read(
             transient=True,
         )
     if "error" in told or status >= 400:
-        raise _refused(status, told, hide, for_account=for_account)
-    return _token(told, now)
+        raise _refused(status, told, hide, faults)
+    refresh_token = told.get("refresh_token")
+    return Granted(_token(told, now), Secret(refresh_token) if _is_token(refresh_token) else None)
 
 
 def failure(text: str, fault: Fault, *, transient: bool = False) -> TransportError:
@@ -102,7 +126,7 @@ def _object(body: bytes) -> dict[str, Any] | None:
 
 def _token(told: dict[str, Any], now: datetime) -> AccessToken:
     secret, kind = told.get("access_token"), told.get("token_type") or "Bearer"
-    if not isinstance(secret, str) or not _PRINTABLE.fullmatch(secret):
+    if not _is_token(secret):
         raise failure(
             mark("There is no access token in the answer of the token service."),
             Fault.TOKEN_NONSENSE,
@@ -118,7 +142,20 @@ def _token(told: dict[str, Any], now: datetime) -> AccessToken:
         Secret(secret),
         now + timedelta(seconds=_seconds(told.get("expires_in"))),
         safe_text(scope)[:_SHOWN] if isinstance(scope, str) else None,
+        _account(told.get("id_token")),
     )
+
+
+def _is_token(value: object) -> TypeGuard[str]:
+    return isinstance(value, str) and _PRINTABLE.fullmatch(value) is not None
+
+
+def _account(id_token: object) -> str | None:
+    """The address in an ID token, which came over TLS from where it was asked for."""
+    told = claims.told_by(Secret(id_token)) if isinstance(id_token, str) else {}
+    named = (told.get(name) for name in ("email", "preferred_username", "upn"))
+    address = next((text for text in named if isinstance(text, str) and "@" in text), None)
+    return safe_text(address)[:_ADDRESS] if address else None
 
 
 def _seconds(said: object) -> float:
@@ -140,7 +177,7 @@ def _weather(status: int, told: dict[str, Any] | None, hide: Sequence[Secret]) -
 
 
 def _refused(
-    status: int, told: dict[str, Any], hide: Sequence[Secret], *, for_account: bool
+    status: int, told: dict[str, Any], hide: Sequence[Secret], faults: Mapping[Fault, Fault]
 ) -> TransportError:
     error, said = str(told.get("error") or ""), _said(told, hide)
     text = mark(
@@ -150,16 +187,15 @@ def _refused(
     )
     if error in _WEATHER:
         return failure(text, Fault.TOKEN_UNAVAILABLE, transient=True)
-    return failure(text, _fault(error, said, for_account=for_account))
+    found = _fault(error, said)
+    return failure(text, faults.get(found, found))
 
 
-def _fault(error: str, said: str, *, for_account: bool) -> Fault:
+def _fault(error: str, said: str) -> Fault:
     for code, fault in _MICROSOFT.items():
         if code in said:
             return fault
     fault = _FAULTS.get(error, Fault.TOKEN_REFUSED)
-    if for_account and fault is Fault.TOKEN_CONSENT_MISSING:
-        return Fault.TOKEN_DELEGATION_MISSING
     if fault is Fault.TOKEN_CLIENT_REFUSED and "expired" in said.lower():
         return Fault.TOKEN_SECRET_EXPIRED
     return fault
