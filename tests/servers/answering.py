@@ -28,9 +28,6 @@ def answering(
 
         do_GET = do_POST
 
-        def do_GET(self) -> None:
-            answer(self, b"")
-
         def log_message(self, *_: object) -> None:
             """Nothing: tests look at what was asked."""
 
