@@ -69,8 +69,8 @@ MUTATIONS = (
     _m("T3", "what another site has sent is not shown again", "admin/explain.py",
        "if not token_is_valid():", "if False:", "test_a_form_of_another_site_is_not_shown"),
     _m("T3", "only a page of this site has DNS asked", "admin/coverage.py",
-       'if not request.args.get("dns") or not is_same_origin():',
-       'if not request.args.get("dns"):', "test_dns_is_asked_by_the_button_alone"),
+       'return bool(request.args.get("dns")) and is_same_origin()',
+       'return bool(request.args.get("dns"))', "test_dns_is_asked_by_the_button_alone"),
     # -- T4: closed by default
     _m("T4", "other settings stand beside those in force for those who may see them",
        "admin/explain.py", "            need(Right.VIEW)  #", "            pass  #",
