@@ -9,7 +9,7 @@ import enum
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final, TypeVar
 
 from .. import addresses
@@ -18,7 +18,17 @@ from ..language import gettext, mark
 from . import cleaners, grant, oauth
 from .cleaners import WrongValue
 from .grant import Grant
-from .relay import ACCOUNT, APPLICATION, BY_TOKEN, SMTP, Destination, Encryption, Relay, SignIn
+from .relay import (
+    ACCOUNT,
+    APPLICATION,
+    BY_TOKEN,
+    DEFAULT,
+    SMTP,
+    Destination,
+    Encryption,
+    Relay,
+    SignIn,
+)
 from .secret import Secret, signing_key
 from .setting import Section, Setting, Widget
 
@@ -114,6 +124,10 @@ class MessagingSettings:
     connection, ``alert_secret`` unless it is for exactly this ``alert_url``. Values are not
     checked here: ``fields.clean`` checks what somebody typed.
 
+    ``relays`` names all relays in their order; "default" is always among them. What a relay has
+    of its own stands here for one of them, ``relay``, and for the others in ``others``: by name,
+    a value for each of ``RELAY_SETTINGS``.
+
     Raises:
         ValueError: ``encryption`` or a policy is not one of its words.
     """
@@ -150,6 +164,7 @@ class MessagingSettings:
         bound_to="server",
         part=mark("server"),
         mail_key="MAIL_SERVER",
+        of_relay=True,
     )
     smtp_port: int = setting(
         25,
@@ -167,6 +182,7 @@ class MessagingSettings:
         bound_to="port",
         part=mark("port"),
         mail_key="MAIL_PORT",
+        of_relay=True,
     )
     encryption: Encryption = setting(
         Encryption.STARTTLS,
@@ -183,6 +199,7 @@ class MessagingSettings:
         bound_to="encryption",
         part=mark("encryption"),
         mail_key="MAIL_USE_TLS, MAIL_USE_SSL",
+        of_relay=True,
     )
     use_authentication: bool = setting(
         False,
@@ -193,6 +210,7 @@ class MessagingSettings:
         allowed="while no, no login is sent, even if one is stored",
         tested=True,
         mail_key="MAIL_USERNAME",
+        of_relay=True,
     )
     sign_in: SignIn = setting(
         SignIn.PASSWORD,
@@ -209,6 +227,7 @@ class MessagingSettings:
         },
         command="How to log in; 'none' switches authentication off.",
         allowed="counts with authentication; `none` switches that off",
+        of_relay=True,
     )
     login: str | None = setting(
         None,
@@ -223,6 +242,7 @@ class MessagingSettings:
         part=mark("login"),
         sign_ins=(SignIn.PASSWORD,),
         mail_key="MAIL_USERNAME",
+        of_relay=True,
     )
     password: Secret | None = setting(
         None,
@@ -233,6 +253,7 @@ class MessagingSettings:
         allowed="one line of text; required with authentication",
         sign_ins=(SignIn.PASSWORD,),
         mail_key="MAIL_PASSWORD",
+        of_relay=True,
     )
     oauth_mailbox: str | None = setting(
         None,
@@ -244,6 +265,7 @@ class MessagingSettings:
         allowed="a full or short address",
         unset="the default From",
         sign_ins=BY_TOKEN,
+        of_relay=True,
     )
     oauth_tenant: str | None = setting(
         None,
@@ -255,6 +277,7 @@ class MessagingSettings:
         command="Tenant of Microsoft 365.",
         allowed="the ID of a tenant, or one of its domains",
         sign_ins=(APPLICATION,),
+        of_relay=True,
     )
     oauth_client_id: str | None = setting(
         None,
@@ -266,6 +289,7 @@ class MessagingSettings:
         command="Client ID of the application.",
         allowed="one line of text; required with `oauth_application`",
         sign_ins=(APPLICATION,),
+        of_relay=True,
     )
     oauth_client_secret: Secret | None = setting(
         None,
@@ -276,6 +300,7 @@ class MessagingSettings:
         widget=Widget.PASSWORD,
         allowed="one line of text; this or a certificate is required with `oauth_application`",
         sign_ins=(APPLICATION,),
+        of_relay=True,
     )
     oauth_certificate: Secret | None = setting(
         None,
@@ -287,6 +312,7 @@ class MessagingSettings:
         attributes={"rows": "3", "spellcheck": "false", "autocomplete": "off"},
         allowed="PEM text of a certificate and its RSA key",
         sign_ins=(APPLICATION,),
+        of_relay=True,
     )
     oauth_expires: str | None = setting(
         None,
@@ -301,6 +327,7 @@ class MessagingSettings:
         command="Day on which the client secret ends.",
         allowed="a day as `YYYY-MM-DD`",
         sign_ins=(APPLICATION,),
+        of_relay=True,
     )
     oauth_service_account: Secret | None = setting(
         None,
@@ -312,6 +339,7 @@ class MessagingSettings:
         attributes={"rows": "3", "spellcheck": "false", "autocomplete": "off"},
         allowed="JSON of a key; required with `oauth_service_account`",
         sign_ins=(ACCOUNT,),
+        of_relay=True,
     )
     oauth_token_url: str | None = setting(
         None,
@@ -327,6 +355,7 @@ class MessagingSettings:
         allowed="an `https` URL, or an `http` URL of this machine",
         unset="that of Microsoft 365 with a tenant, of the key with a service account",
         sign_ins=(APPLICATION, ACCOUNT),
+        of_relay=True,
     )
     oauth_scope: str | None = setting(
         None,
@@ -339,6 +368,7 @@ class MessagingSettings:
         allowed="words with spaces between them",
         unset="what Microsoft 365 with a tenant, and Google with a service account want",
         sign_ins=(APPLICATION, ACCOUNT),
+        of_relay=True,
     )
     default_to: str | None = setting(
         None,
@@ -491,6 +521,7 @@ class MessagingSettings:
         "only the certificates are kept",
         bound_to="ca_certificate",
         part=mark("CA certificate"),
+        of_relay=True,
     )
     allow_unencrypted_auth: bool = setting(
         False,
@@ -499,6 +530,7 @@ class MessagingSettings:
         help=mark("Careful: without encryption, everybody on the way can read the password."),
         command="Log in even without encryption.",
         tested=True,
+        of_relay=True,
     )
     helo_name: str | None = setting(
         None,
@@ -513,6 +545,7 @@ class MessagingSettings:
         allowed="a host name",
         unset="this machine's full name, else the default From's domain",
         tested=True,
+        of_relay=True,
     )
     sender_name: str | None = setting(
         None,
@@ -623,6 +656,60 @@ class MessagingSettings:
         allowed="mail waits in the outbox",
     )
 
+    from_domains: tuple[str, ...] = setting(
+        (),
+        clean=cleaners.domains,
+        section=Section.RELAY,
+        label=mark("Only for mail from"),
+        help=mark(
+            "Domains, separated by commas. Mail whose From is in another domain goes by another "
+            "relay, or waits. Empty: mail from all domains."
+        ),
+        widget=Widget.LIST,
+        command="Domains of From that go by this relay, separated by commas.",
+        allowed="domains, separated by spaces or commas",
+        unset="all domains",
+        of_relay=True,
+    )
+    max_connections: int = setting(
+        0,
+        clean=cleaners.number(0, 100),
+        section=Section.RELAY,
+        label=mark("Connections at a time"),
+        help=mark("How many each worker may open at most. 0: as many as the server takes."),
+        attributes={"inputmode": "numeric", "maxlength": "3"},
+        command="Connections that each worker may open at a time.",
+        allowed="1 to 100; 0: as `INTERACTION_MAIL_CONNECTIONS` says",
+        of_relay=True,
+    )
+    max_messages_per_connection: int = setting(
+        0,
+        clean=cleaners.number(0, 100_000),
+        section=Section.RELAY,
+        label=mark("Messages in one connection"),
+        help=mark("After so many it is closed, and another opened. 0: as the server takes them."),
+        attributes={"inputmode": "numeric", "maxlength": "6"},
+        beside="max_connections",
+        command="Messages after which a connection is closed.",
+        allowed="1 to 100000; 0: as the server takes them",
+        of_relay=True,
+    )
+    max_per_minute: int = setting(
+        0,
+        clean=cleaners.number(0, 1_000_000),
+        section=Section.RELAY,
+        label=mark("Messages in a minute"),
+        help=mark("What is more waits for the next minute. 0: no limit."),
+        attributes={"inputmode": "numeric", "maxlength": "7"},
+        command="Messages that all workers together may hand over in a minute.",
+        allowed="1 to 1000000; 0: no limit",
+        of_relay=True,
+    )
+
+    relays: tuple[str, ...] = (DEFAULT,)
+    relay: str = DEFAULT
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
+
     def __post_init__(self) -> None:
         _set = object.__setattr__
         # Secrets first: an error below may put this object into a log of local variables.
@@ -633,6 +720,17 @@ class MessagingSettings:
             _set(self, name, words(getattr(self, name)))
         for name in _TUPLES:
             _set(self, name, tuple(getattr(self, name)))
+
+    def with_relay(self, name: str) -> MessagingSettings:
+        """These settings with what the relay ``name`` has of its own in place of ``relay``'s.
+
+        Raises:
+            KeyError: there is no such relay.
+        """
+        if name == self.relay:
+            return self
+        others = {**self.others, self.relay: {n: getattr(self, n) for n in RELAY_SETTINGS}}
+        return replace(self, **others.pop(name), relay=name, others=others)
 
     @property
     def configured(self) -> bool:
@@ -676,8 +774,12 @@ class MessagingSettings:
 
 
 SETTINGS: Final[dict[str, Setting]] = {
-    entry.name: entry.metadata["setting"] for entry in fields(MessagingSettings)
+    entry.name: entry.metadata["setting"]
+    for entry in fields(MessagingSettings)
+    if "setting" in entry.metadata
 }
+# What each relay has of its own.
+RELAY_SETTINGS: Final = tuple(name for name, entry in SETTINGS.items() if entry.of_relay)
 # What is stored encrypted, and shown nowhere.
 SECRETS: Final = tuple(name for name, entry in SETTINGS.items() if entry.secret)
 ADDRESSES: Final = tuple(name for name, entry in SETTINGS.items() if entry.clean is cleaners.email)
@@ -724,6 +826,7 @@ def relay_of(settings: MessagingSettings, kind: str = SMTP) -> Relay:
         return Relay(kind=kind)
     by_token = settings.by_token
     return Relay(
+        name=settings.relay,
         server=settings.smtp_server,
         port=settings.smtp_port,
         encryption=settings.encryption,
@@ -736,7 +839,23 @@ def relay_of(settings: MessagingSettings, kind: str = SMTP) -> Relay:
         allow_unencrypted_auth=settings.allow_unencrypted_auth,
         helo=settings.helo_name,
         domain=_own_domain(settings),
+        from_domains=settings.from_domains,
+        max_connections=settings.max_connections or None,
+        max_messages_per_connection=settings.max_messages_per_connection or None,
+        max_per_minute=settings.max_per_minute or None,
     )
+
+
+def relays_of(settings: MessagingSettings, kind: str = SMTP) -> tuple[Relay, ...]:
+    """The relays of ``settings`` in their order, at least one; ``kind`` as in ``relay_of``.
+
+    One that stands in does so for all of them. A relay without a server is left out, unless it
+    is the only one.
+    """
+    if kind != SMTP:
+        return (relay_of(settings, kind),)
+    relays = [relay_of(settings.with_relay(name)) for name in settings.relays]
+    return tuple(relay for relay in relays if relay.server) or (relay_of(settings),)
 
 
 def _grant(settings: MessagingSettings) -> Grant | None:

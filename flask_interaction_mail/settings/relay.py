@@ -11,6 +11,7 @@ from .grant import Grant
 from .secret import Secret
 
 SMTP: Final = "smtp"  # the kind of a relay that is a server
+DEFAULT: Final = "default"  # the name of the relay that is always there
 
 
 class Encryption(enum.StrEnum):
@@ -68,8 +69,13 @@ class Relay:
     ``grant`` is how to ask for a token, None where the application brings one. ``helo``
     is the name to say in EHLO; without one this machine's own is said, and ``domain`` where it
     has none.
+
+    ``from_domains``, as A-labels, are the domains of From that it may carry, () for all. It takes
+    at most ``max_connections`` at a time from each worker, ``max_messages_per_connection``, and
+    ``max_per_minute`` messages from all workers together; None is no limit of ours.
     """
 
+    name: str = DEFAULT
     kind: str = SMTP
     server: str | None = None
     port: int = 25
@@ -83,6 +89,10 @@ class Relay:
     allow_unencrypted_auth: bool = False
     helo: str | None = None
     domain: str | None = None
+    from_domains: tuple[str, ...] = ()
+    max_connections: int | None = None
+    max_messages_per_connection: int | None = None
+    max_per_minute: int | None = None
 
     @property
     def stands_in(self) -> bool:
