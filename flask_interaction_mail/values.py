@@ -214,9 +214,13 @@ ENDED: Final = (Status.SENT, Status.FAILED, Status.SUPPRESSED, Status.CANCELLED)
 
 
 class Reason(enum.StrEnum):
-    """Why a message is held, suppressed, failed or cancelled; a deferred one carries the reply."""
+    """Why a message waits, is held, suppressed, failed or cancelled.
+
+    One that is deferred because of a reply has none: the reply says it.
+    """
 
     AMBIGUOUS = "ambiguous"  # held: the connection broke after the final dot, and policy is hold
+    RELAY = "relay"  # waits: no relay may carry it now, or the one that may is busy or in trouble
     RATE = "rate"  # held: above the rate, goes out as one digest
     POISON = "poison"  # held: an error of the program, or three workers died while sending it
     INELIGIBLE = "ineligible"  # suppressed: no recipient uses the desktop client (R6)

@@ -18,6 +18,7 @@ from .. import threads
 from ..outbox import breaker, claim, server_limits
 from ..outbox.claimed import ANY, LARGE, SMALL, Claimed, Sizes
 from ..outbox.fenced import by_index
+from ..outbox.lanes import Lane
 from ..settings.model import MessagingSettings, OnAmbiguous
 from ..settings.relay import Relay
 from .ports import DispatcherPorts
@@ -40,7 +41,7 @@ class ClaimRequest:
 
 
 class Claimer:
-    """Takes messages from the queue for one set of settings, one claim at a time.
+    """Takes messages from the queue for one relay of the settings, one claim at a time.
 
     ``held_up_by`` says why nothing is claimed although messages wait. ``exhausted`` is true if the
     last claim found nothing. ``probing`` is true while a single message has to find out whether the
@@ -51,7 +52,12 @@ class Claimer:
     """
 
     def __init__(
-        self, ports: DispatcherPorts, settings: MessagingSettings, relay: Relay, clock: claim.Time
+        self,
+        ports: DispatcherPorts,
+        settings: MessagingSettings,
+        relay: Relay,
+        clock: claim.Time,
+        relays: Sequence[Relay] = (),
     ) -> None:
         self.held_up_by: str | None = None
         self.probing = False
@@ -63,6 +69,7 @@ class Claimer:
         self._ports = ports
         self._settings = settings
         self._relay = relay
+        self._lane = Lane(relays or (relay,), relay.name)
         self._time = clock
         self._looked_at = -math.inf
         self._only_fresh = False  # as of the last look
@@ -135,6 +142,8 @@ class Claimer:
                 worker=self._ports.worker,
                 lease=self._ports.lease,
                 now=now,
+                relay=self._relay.name,
+                sorting=self._lane,
                 late=request.late,
                 free=request.free,
                 hold=self._settings.on_ambiguous is OnAmbiguous.HOLD,
@@ -152,7 +161,7 @@ class Claimer:
         if request.sizes is LARGE or len(claimed) + len(held) < request.limit:
             self._looked_at = -math.inf  # there may be no more: look, which takes no locks
         self._to_announce += held
-        self.exhausted = not (claimed or held)
+        self.exhausted = not (claimed or held or self._lane.moved)
         return claimed
 
     def _look(self) -> bool:
@@ -161,13 +170,13 @@ class Claimer:
         with store.reading() as connection:
             self.one_writer = connection.dialect.name == "sqlite"
             now = self._time.look(connection)
-            broken = breaker.read(connection, self._relay)
+            broken = self._lane.look(connection)
             if broken is not None and broken.until > now:
                 self.held_up_by = broken.why
                 return False
             by_index(connection)
             digests_due = rate_limits.is_due(connection, now)
-            waiting = claim.waiting(connection, now)
+            waiting = claim.waiting(connection, now, self._lane)
             if not (digests_due or any(waiting)):
                 return False
             self._only_fresh = not waiting.other

@@ -116,10 +116,16 @@ class Recorder:
         began = time.monotonic()
         with self._ports.store.writing() as connection:
             now = self._time.now()
-            kept = record(connection, results, worker=self._ports.worker, now=now)
+            kept = record(
+                connection,
+                results,
+                worker=self._ports.worker,
+                relay=self._relay.name,
+                now=now,
+            )
             spoken = any(result.attempt for result in results)
             if self._claimer.probing and spoken:
-                breaker.close(connection, self._relay)
+                breaker.close(connection, [self._relay])
             for most in [result.room for result in kept if result.room is not None]:
                 self._learn(connection, RECIPIENTS, most, now)
                 self._claimer.max_recipients = most

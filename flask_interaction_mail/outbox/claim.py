@@ -12,17 +12,19 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import zip_longest
-from typing import Any, Final, NamedTuple
+from itertools import islice, zip_longest
+from typing import Any, Final, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
 from .. import clock
 from ..language import mark
 from ..logs import about, log
+from ..settings.relay import DEFAULT
 from ..storage.json_rows import JsonQuery, joined_update, json_table
 from ..storage.tables import DELIVERY
 from ..values import NORMAL_PRIORITY, OPEN, Reason, Status
+from .choice import bound_to
 from .claimed import ANY, LARGE, Claimed, Sizes
 from .fenced import Change, by_index, lock_rows_only
 from .loading import WANTED, Reading, load, wanted
@@ -40,17 +42,34 @@ _PRESENT = {
     "mysql": sa.func.utc_timestamp(6),
     "mariadb": sa.func.utc_timestamp(6),
 }
-_COLUMNS = sa.select(
-    DELIVERY.c.id,
-    DELIVERY.c.size,
-    # Whether it was to leave later than it was made, or is tried again.
-    sa.case((DELIVERY.c.due_at > DELIVERY.c.created_at, DELIVERY.c.due_at)).label("later"),
-).where(DELIVERY.c.size > sa.bindparam("over"), DELIVERY.c.size <= sa.bindparam("upto"))
+_CANDIDATES = 50  # messages that a lane looks at, at least, to find those of its own
+
+
+def _columns(later: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    columns = (DELIVERY.c.id, DELIVERY.c.size, later.label("later"), DELIVERY.c.relay)
+    return sa.select(*columns).where(
+        DELIVERY.c.size > sa.bindparam("over"), DELIVERY.c.size <= sa.bindparam("upto")
+    )
+
+
+# Whether it was to leave later than it was made, or is tried again.
+_COLUMNS = _columns(sa.case((DELIVERY.c.due_at > DELIVERY.c.created_at, DELIVERY.c.due_at)))
+_QUEUE = sa.and_(
+    DELIVERY.c.status == sa.bindparam("wanted"), DELIVERY.c.priority == sa.bindparam("rank")
+)
 _DUE = (
-    _COLUMNS.where(
-        DELIVERY.c.status == sa.bindparam("wanted"),
-        DELIVERY.c.priority == sa.bindparam("rank"),
-        DELIVERY.c.due_at <= sa.bindparam("now"),
+    _COLUMNS.where(_QUEUE, DELIVERY.c.due_at <= sa.bindparam("now"))
+    .order_by(DELIVERY.c.due_at)
+    .limit(sa.bindparam("most"))
+)
+# What waits for its relay, as put there by ``lanes``: that it is due later means nothing.
+_ASIDE_DUE = (
+    _columns(sa.null())
+    .where(
+        _QUEUE,
+        DELIVERY.c.due_at > sa.bindparam("now"),
+        DELIVERY.c.reason == Reason.RELAY,
+        DELIVERY.c.relay == sa.bindparam("aside"),
     )
     .order_by(DELIVERY.c.due_at)
     .limit(sa.bindparam("most"))
@@ -62,12 +81,12 @@ _LATE = (
     .order_by(DELIVERY.c.lease_until)
     .limit(sa.bindparam("most"))
 )
-_PICK_DUE, _PICK_LATE = (
-    JsonQuery(query.with_for_update(skip_locked=True)) for query in (_DUE, _LATE)
+_PICK_DUE, _PICK_LATE, _PICK_ASIDE = (
+    JsonQuery(query.with_for_update(skip_locked=True)) for query in (_DUE, _LATE, _ASIDE_DUE)
 )
 # The size of the largest message at the head of each queue; NULL where the queue is empty.
-_LARGEST_DUE, _LARGEST_LATE = (
-    sa.select(sa.func.max(query.subquery("head").c.size)) for query in (_DUE, _LATE)
+_LARGEST_DUE, _LARGEST_LATE, _LARGEST_ASIDE = (
+    sa.select(sa.func.max(query.subquery("head").c.size)) for query in (_DUE, _LATE, _ASIDE_DUE)
 )
 _FRESH: Final[dict[str, Any]] = {"wanted": Status.QUEUED, "rank": NORMAL_PRIORITY}
 _AGAIN: Final[dict[str, Any]] = {"wanted": Status.DEFERRED, "rank": NORMAL_PRIORITY}
@@ -81,6 +100,8 @@ _TAKE = (
         lost_leases=DELIVERY.c.lost_leases + WANTED.c.begun,
         lease_until=sa.bindparam("until", type_=DELIVERY.c.lease_until.type),
         worker=sa.bindparam("taker"),
+        relay=sa.bindparam("carrier", type_=DELIVERY.c.relay.type),
+        reason=None,
     )
 )
 _NOW = sa.bindparam("now", type_=DELIVERY.c.finished_at.type)
@@ -107,16 +128,66 @@ _ANY_ABANDONED = (
 )
 _ANY_POISON = _ANY_ABANDONED.where(_POISON)
 _CLAIMS = json_table(DELIVERY.c.id, DELIVERY.c.fence)
+_RETURNED = json_table(DELIVERY.c.id, DELIVERY.c.fence, DELIVERY.c.relay)
 _RENEW = Change(_CLAIMS, lease_until=sa.bindparam("until", type_=DELIVERY.c.lease_until.type))
 _GIVE_BACK = Change(
-    _CLAIMS,
+    _RETURNED,
     **RETURNED.choose((DELIVERY.c.attempts > 0, Status.DEFERRED), otherwise=Status.QUEUED),
     due_at=sa.bindparam("again_at", type_=DELIVERY.c.due_at.type),
     lease_until=None,
     worker=None,
     lost_leases=0,
+    relay=_RETURNED.c.relay,
     detail=sa.bindparam("why", type_=DELIVERY.c.detail.type),
 )
+
+
+class Picked(NamedTuple):
+    """A message that may be claimed.
+
+    Its ``size``, when it was due if that was ``later``, and the ``relay`` that it is bound to.
+    """
+
+    id: uuid.UUID
+    size: int
+    later: datetime | None
+    relay: str | None
+
+
+class Sorted(NamedTuple):
+    """Messages for the relay that claims: those that were ``lost``, and others.
+
+    ``held`` are the ids of those that are held now, as it is not known whether they have left.
+    """
+
+    lost: Sequence[Picked]
+    due: Sequence[Picked]
+    held: Sequence[uuid.UUID]
+
+
+class Sorting(Protocol):
+    """Finds out which messages are for the relay that claims; see ``lanes.Lane``.
+
+    ``asides`` are the words under which its messages wait aside. Unless it ``takes_part``, it looks
+    at no others.
+    """
+
+    @property
+    def asides(self) -> Sequence[str]: ...
+
+    @property
+    def takes_part(self) -> bool: ...
+
+    @property
+    def alone(self) -> bool: ...
+
+    def sort(
+        self,
+        connection: sa.Connection,
+        lost: Sequence[Picked],
+        due: Sequence[Picked],
+        now: datetime,
+    ) -> Sorted: ...
 
 
 class Time:
@@ -171,6 +242,8 @@ def claim(
     worker: str,
     lease: timedelta,
     now: datetime,
+    relay: str = DEFAULT,
+    sorting: Sorting | None = None,
     late: int = 1,
     free: int = 1,
     hold: bool = False,
@@ -180,13 +253,14 @@ def claim(
     rate_filter: RateFilter = lambda *_: (),
     on_held: OnHeld = lambda *_: None,
 ) -> list[Claimed]:
-    """Take up to ``limit`` messages for ``lease``; no two workers get the same one.
+    """Take up to ``limit`` messages for ``relay`` and ``lease``; no two workers get the same one.
 
     First come at most ``late`` messages whose worker lost its lease (unless ``hold``, see
     ``recover``); then, half and half, those that were never tried and those that are to be tried
     again. The worker begins immediately with the lost ones and the first ``free`` of the rest:
     should it die, only they may have been the reason. With ``only_fresh`` nothing else is looked
-    for, as there was only fresh mail a moment ago. Messages of other ``sizes`` are left. With
+    for, as there was only fresh mail a moment ago. ``sorting`` leaves out what is for another
+    relay; without it everything is for this one. Messages of other ``sizes`` are left. With
     ``reading``, which any thread may call, the content of a large message is read when it is
     needed. What ``rate_filter`` holds, in the same transaction, is not given. ``on_held`` is called
     at the end, in that transaction, if anything was held. On MariaDB this is the first statement of
@@ -195,19 +269,27 @@ def claim(
     lock_rows_only(connection)
     by_index(connection)
     held = recover(connection, now, hold=hold)
-    lost: list[Picked] = []
+    lost: Sequence[Picked] = []
+    due: Sequence[Picked] = []
+    room = limit if sorting is None or sorting.alone else max(limit, _CANDIDATES)
     if only_fresh:
-        due = _pick(connection, _PICK_DUE, limit, sizes, **_FRESH, now=now)
-    else:
+        due = _pick(connection, _PICK_DUE, room, sizes, **_FRESH, now=now)
+    elif sorting is None or sorting.takes_part:
         lost = _pick(connection, _PICK_LATE, min(limit, late), sizes, now=now)
-        due = _due(connection, now, limit - len(lost), sizes)
-    ids, size = _within_bytes([*lost, *due])
+        due = _due(connection, now, room - len(lost), sizes)
+    if sorting is not None:
+        due = _in_turn(_aside(connection, sorting.asides, now, limit, sizes), due)
+        lost, due, doubtful = sorting.sort(connection, lost, due, now)
+        held += doubtful
+    ids, size = _within_bytes([*lost, *islice(due, limit - len(lost))])
     claimed: list[Claimed] = []
     if ids:
         rows = wanted(ids, begun=max(len(lost), free))
-        connection.execute(_TAKE, {**rows, "until": now + lease, "taker": worker})
+        taking = {"until": now + lease, "taker": worker, "carrier": relay}
+        connection.execute(_TAKE, {**rows, **taking})
         claimed, damaged = load(connection, ids, rows, size=size, reading=reading)
-        _note_due({id: later for id, _, later in due if later}, claimed)
+        _note_due({picked.id: picked.later for picked in due if picked.later}, claimed)
+        _note_bound({*(picked.id for picked in (*lost, *due) if picked.relay)}, claimed, relay)
         for id, problem in damaged.items():
             _quarantine(connection, id, problem, now)
         if above := rate_filter(connection, claimed, now):
@@ -224,6 +306,14 @@ def _note_due(later: Mapping[uuid.UUID, datetime], claimed: Iterable[Claimed]) -
         for message in claimed:
             if message.fence == 1:
                 message.due_at = later.get(message.id)
+
+
+def _note_bound(bound: Collection[uuid.UUID], claimed: Iterable[Claimed], relay: str) -> None:
+    """Note which may go by ``relay`` alone."""
+    if bound:
+        for message in claimed:
+            if message.id in bound:
+                message.bound = relay
 
 
 def is_due(by: datetime) -> sa.ColumnElement[bool]:
@@ -244,23 +334,31 @@ class Waiting(NamedTuple):
     large: bool
 
 
-def waiting(connection: sa.Connection, now: datetime) -> Waiting:
+def waiting(connection: sa.Connection, now: datetime, sorting: Sorting | None = None) -> Waiting:
     """What a claim would find: a look that locks nothing, after ``by_index``."""
     # Ordered as the index is: else PostgreSQL may choose another one, and read all that waits.
-    largest: list[int | None] = [
-        connection.scalar(query, {**which, **ANY._asdict(), "now": now, "most": _GLANCE})
-        for query, which in ((_LARGEST_DUE, _FRESH), (_LARGEST_DUE, _AGAIN), (_LARGEST_LATE, {}))
+    heads: list[tuple[sa.Select[Any], dict[str, Any]]] = []
+    if sorting is None or sorting.takes_part:
+        heads = [(_LARGEST_DUE, _FRESH), (_LARGEST_DUE, _AGAIN), (_LARGEST_LATE, {})]
+    due = [_largest(connection, query, which, now) for query, which in heads]
+    fresh, *others = (size is not None for size in due or [None])
+    aside = [
+        _largest(connection, _LARGEST_ASIDE, {**which, "aside": word}, now)
+        for word in (sorting.asides if sorting else ())
+        for which in (_FRESH, _AGAIN)
     ]
-    fresh, again, lost = (size is not None for size in largest)
-    return Waiting(fresh, again or lost, any((size or 0) > LARGE.over for size in largest))
+    largest = max((size for size in (*due, *aside) if size is not None), default=0)
+    other = any(others) or any(size is not None for size in aside)
+    return Waiting(fresh, other, largest > LARGE.over)
 
 
-class Picked(NamedTuple):
-    """A message that is to be claimed: its size, and when it was due if that was ``later``."""
-
-    id: uuid.UUID
-    size: int
-    later: datetime | None
+def _largest(
+    connection: sa.Connection, query: sa.Select[Any], which: dict[str, Any], now: datetime
+) -> int | None:
+    size: int | None = connection.scalar(
+        query, {**which, **ANY._asdict(), "now": now, "most": _GLANCE}
+    )
+    return size
 
 
 def _due(connection: sa.Connection, now: datetime, limit: int, sizes: Sizes) -> list[Picked]:
@@ -270,7 +368,25 @@ def _due(connection: sa.Connection, now: datetime, limit: int, sizes: Sizes) -> 
     fresh = _pick(connection, _PICK_DUE, limit - len(again), sizes, **_FRESH, now=now)
     if len(again) == half and len(again) + len(fresh) < limit:
         again = _pick(connection, _PICK_DUE, limit - len(fresh), sizes, **_AGAIN, now=now)
-    return [picked for pair in zip_longest(fresh, again) for picked in pair if picked]
+    return _in_turn(fresh, again)
+
+
+def _in_turn(one: Sequence[Picked], other: Sequence[Picked]) -> list[Picked]:
+    return [picked for pair in zip_longest(one, other) for picked in pair if picked]
+
+
+def _aside(
+    connection: sa.Connection, words: Iterable[str], now: datetime, limit: int, sizes: Sizes
+) -> list[Picked]:
+    """Messages that wait aside under ``words``: of each kind up to ``limit``."""
+    found: list[Picked] = []
+    for word in words:
+        again, fresh = (
+            _pick(connection, _PICK_ASIDE, limit, sizes, **which, aside=word, now=now)
+            for which in (_AGAIN, _FRESH)
+        )
+        found = _in_turn(found, _in_turn(fresh, again))
+    return found
 
 
 def _pick(
@@ -279,13 +395,13 @@ def _pick(
     if most <= 0:
         return []
     rows = query.rows(connection, {**which, **sizes._asdict(), "most": most})
-    return [Picked(id, size or 0, later) for id, size, later in rows]
+    return [Picked(id, size or 0, later, bound_to(relay)) for id, size, later, relay in rows]
 
 
 def _within_bytes(picked: Sequence[Picked]) -> tuple[list[uuid.UUID], int]:
     ids: list[uuid.UUID] = []
     total = 0
-    for id, size, _ in picked:
+    for id, size, *_ in picked:
         if ids and total + size > _MAX_BYTES:
             break
         ids.append(id)
@@ -318,7 +434,8 @@ def give_back(
     connection: sa.Connection, claims: Iterable[Claimed], *, due_at: datetime, detail: str | None
 ) -> None:
     """Return ``claims`` to the queue without an attempt; ``detail`` says why they wait."""
-    _GIVE_BACK.apply(connection, _fences(claims), again_at=due_at, why=detail)
+    rows = [(claimed.id, claimed.fence, claimed.bound) for claimed in claims]
+    _GIVE_BACK.apply(connection, rows, again_at=due_at, why=detail)
 
 
 def _fences(claims: Iterable[Claimed]) -> list[tuple[uuid.UUID, int]]:

@@ -226,6 +226,7 @@ def release(connection: sa.Connection, ids: Iterable[uuid.UUID], now: datetime) 
             **RELEASED.to(Status.QUEUED),
             reason=None,
             detail=None,
+            relay=None,
             due_at=now,
             lost_leases=0,
             finished_at=None,
