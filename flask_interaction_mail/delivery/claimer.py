@@ -48,7 +48,8 @@ class Claimer:
     server works again. ``one_writer`` is true if the database cannot write a claim and a record at
     the same time. ``max_recipients`` is how many recipients the server takes in one transaction,
     ``max_connections`` how many connections; None for any number. ``large_waits`` is true if a
-    large message was due at the last look, and has not been claimed since.
+    large message was due at the last look, and has not been claimed since. ``handed_on`` counts the
+    messages that were left to other relays.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Claimer:
         self.one_writer = True  # until the kind of database is known
         self.exhausted = False
         self.large_waits = False
+        self.handed_on = 0
         self.max_recipients: int | None = None
         self.max_connections: int | None = None
         self._ports = ports
@@ -161,6 +163,7 @@ class Claimer:
         if request.sizes is LARGE or len(claimed) + len(held) < request.limit:
             self._looked_at = -math.inf  # there may be no more: look, which takes no locks
         self._to_announce += held
+        self.handed_on += self._lane.moved
         self.exhausted = not (claimed or held or self._lane.moved)
         return claimed
 

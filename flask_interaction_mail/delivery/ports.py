@@ -143,10 +143,14 @@ class DispatcherPorts:
 
 @dataclass(slots=True)
 class DrainStats:
-    """What a drain came to: how many were sent, how many ended otherwise, what stopped it."""
+    """What a drain came to: how many were sent, how many ended otherwise, what stopped it.
+
+    ``handed_on`` counts what one relay has left to others.
+    """
 
     sent: int = 0
     others: int = 0
+    handed_on: int = 0
     held_up_by: str | None = None
 
     @property

@@ -104,6 +104,7 @@ class DeliveryRun:
         """Give back what was not begun, let agents finish, record what they report."""
         waiting = self._withdraw()
         returned = self._give_back(waiting)
+        self._stats.handed_on += self._claimer.handed_on
         self._await(self._until.grace(self._ports.grace))
         if self._in_flight:
             self._pool.abort()
@@ -344,6 +345,8 @@ class DeliveryRun:
                 breaker.trip(connection, self._relay, trouble, worker=self._ports.worker, now=now)
             claim.give_back(connection, first, due_at=now, detail=detail)
             claim.give_back(connection, last, due_at=now + _A_MOMENT, detail=detail)
+        if trouble is not None:
+            self._stats.handed_on += len(reports)
 
     def _give_back(self, claims: Sequence[Claimed]) -> bool:
         """Whether the database has taken them back."""

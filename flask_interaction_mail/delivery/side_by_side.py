@@ -56,9 +56,13 @@ def run_all(
 
 
 class _Together:
-    """How many lanes are at work, at first all; each of the others looks while any is."""
+    """How many lanes are at work, at first all; each of the others looks while any is.
+
+    ``handed_on`` is how many messages lanes have left to others.
+    """
 
     def __init__(self, lanes: int) -> None:
+        self.handed_on = 0
         self._at_work = lanes
         self._changed = threading.Condition()
 
@@ -66,15 +70,21 @@ class _Together:
         with self._changed:
             self._at_work += 1
 
-    def end(self) -> None:
+    def end(self, handed_on: int = 0) -> None:
         with self._changed:
             self._at_work -= 1
+            self.handed_on += handed_on
             self._changed.notify_all()
 
-    def wait(self, seconds: float) -> bool:
-        """Whether any lane is at work after ``seconds``; sooner if none is."""
+    def wait(self, seconds: float, seen: int) -> bool:
+        """Whether to look again after ``seconds``: any lane is at work, or has handed more on.
+
+        ``seen`` is how many were handed on before the last look. It waits no longer if that has
+        changed, or if no lane is at work.
+        """
         with self._changed:
-            return not self._changed.wait_for(lambda: self._at_work == 0, seconds)
+            self._changed.wait_for(lambda: not self._at_work or self.handed_on > seen, seconds)
+            return self._at_work > 0 or self.handed_on > seen
 
 
 class _Lane:
@@ -89,15 +99,16 @@ class _Lane:
         self._until = until
 
     def once(self) -> bool:
-        """Run once; gives whether anything was sent, or ended otherwise."""
-        before = self.stats.done
+        """Run once; gives whether anything has become of a message."""
+        before = self.stats.done + self.stats.handed_on
         self.stats.held_up_by = None
         self.outdated = self._run(self._relay, self.stats)
-        return self.stats.done > before
+        return self.stats.done + self.stats.handed_on > before
 
     def work(self, together: _Together) -> None:
         """Run again and again while any lane is at work and the settings are the same."""
         while True:
+            handed_on, seen = self.stats.handed_on, together.handed_on
             try:
                 busy = self.once()
                 self.error = None
@@ -107,10 +118,11 @@ class _Lane:
                     log.error("relay.failed: %s: %s", self._relay.name, in_short(error))
                 self.error = error
             finally:
-                together.end()
+                together.end(self.stats.handed_on - handed_on)
             if self.outdated or self._until.reached():
                 return
-            if not busy and not together.wait(_AFTER_ERROR if self.error else GLANCE):
+            pause = _AFTER_ERROR if self.error else GLANCE
+            if not busy and not together.wait(pause, seen):
                 return
             together.begin()
 

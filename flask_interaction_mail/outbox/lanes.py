@@ -85,11 +85,11 @@ _IS_ASIDE: Final = sa.and_(
 class Lane:
     """What the relay ``name`` has to do, as of the last ``look``.
 
-    ``moved`` is true if the last ``sort`` has changed messages that are not for this relay.
+    ``moved`` is how many messages the last ``sort`` has left to other relays.
     """
 
     def __init__(self, relays: Sequence[Relay], name: str) -> None:
-        self.moved = False
+        self.moved = 0
         self._relays = Relays(relays)
         self._name = name
         self._trouble: dict[str, Trouble] = {}
@@ -130,7 +130,7 @@ class Lane:
         ``lost`` are those that another worker had claimed. The others are put aside, or held if it
         cannot be found out whether they have left.
         """
-        self.moved = False
+        self.moved = 0
         if self._relays.alike and self._all_mine((*lost, *due)):
             return Sorted(lost, due, ())
         domains = self._domains(connection, [*lost, *due])
@@ -154,7 +154,7 @@ class Lane:
             connection.execute(_RETURN, {**wanted(sorted(returned)), "now": now})
         if aside := [rows[picked.id] for picked in due if picked.id in others]:
             connection.execute(_PUT_ASIDE, rows_parameter(sorted(aside)))
-        self.moved = bool(others)
+        self.moved = len(others)
         return Sorted(
             [picked for picked in lost if picked.id in mine],
             [picked for picked in due if picked.id in mine],

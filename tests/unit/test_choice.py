@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
@@ -19,7 +19,7 @@ from flask_interaction_mail.outbox.choice import (
 )
 from flask_interaction_mail.settings.relay import Relay
 
-NOW = datetime(2026, 11, 29, 12, 0)
+NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC).replace(tzinfo=None)
 A, B = Relay(name="a"), Relay(name="b")
 OWN = Relay(name="own", from_domains=("own.example",))
 OTHER = Relay(name="other", from_domains=("other.example",))
