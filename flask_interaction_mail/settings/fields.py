@@ -12,8 +12,9 @@ from contextlib import suppress
 
 from ..errors import AddressError, SettingsError
 from ..language import translated
+from . import names
 from .cleaners import WrongValue
-from .model import SECRETS, SETTINGS
+from .model import RELAY_SETTINGS, SETTINGS
 from .secret import Secret
 from .setting import Setting
 
@@ -32,10 +33,14 @@ def clean(name: str, raw: object) -> object:
         SettingsError: there is no such setting, or ``raw`` is not allowed; the text says what is.
     """
     raw = _shielded(name, raw)
-    if name not in SETTINGS:
-        raise SettingsError({name: f"is not a setting; the settings are {', '.join(SETTINGS)}"})
     try:
-        return SETTINGS[name].clean(raw)
+        if name == names.RELAYS:
+            return names.clean_relays(raw)
+        setting = names.setting_of(name)
+        if setting is None:
+            raise SettingsError({name: _unknown(name)})
+        names.clean_relay(names.parts(name)[0])
+        return setting.clean(raw)
     except (WrongValue, AddressError) as error:
         raise SettingsError({name: translated(error)}) from error
 
@@ -61,7 +66,7 @@ def clean_all(raw: Mapping[str, object]) -> dict[str, object]:
 
 def to_json(values: Mapping[str, object]) -> str:
     """The JSON object of clean ``values``, always without secrets."""
-    plain = {n: values[n] for n in SETTINGS if n in values and n not in SECRETS}
+    plain = {name: value for name, value in values.items() if not names.is_secret(name)}
     return json.dumps(plain)  # in ASCII, since not every database stores all letters
 
 
@@ -78,15 +83,25 @@ def from_json(text: str) -> tuple[dict[str, object], list[str]]:
     if not isinstance(plain, dict):
         return {}, ["everything"]
     values: dict[str, object] = {}
-    for name, setting in SETTINGS.items():
-        if name in plain and name not in SECRETS:
-            with suppress(ValueError):
-                values[name] = _stored(setting, plain[name])
+    for name, value in plain.items():
+        setting = names.setting_of(name)
+        with suppress(ValueError):
+            if name == names.RELAYS:
+                values[name] = names.clean_relays(value)
+            elif setting is not None and not setting.secret:
+                values[name] = _stored(setting, value)
     return values, [name for name in plain if name not in values]
 
 
+def _unknown(name: str) -> str:
+    if name.startswith(f"{names.RELAYS}."):
+        own = ", ".join(RELAY_SETTINGS)
+        return f"is not a setting; a relay is set by relays.NAME.SETTING, with a SETTING of {own}"
+    return f"is not a setting; the settings are {', '.join(SETTINGS)}"
+
+
 def _shielded(name: str, raw: object) -> object:
-    return Secret(raw) if name in SECRETS and isinstance(raw, str) else raw
+    return Secret(raw) if names.is_secret(name) and isinstance(raw, str) else raw
 
 
 def _stored(setting: Setting, value: object) -> object:
