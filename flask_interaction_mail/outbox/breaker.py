@@ -91,14 +91,10 @@ def begin_probe(connection: sa.Connection, relay: Relay, now: datetime) -> bool:
     return changed.rowcount == 1
 
 
-def close(connection: sa.Connection, relay: Relay) -> None:
-    """Close the breaker of ``relay``: it works again."""
-    connection.execute(_CLOSE.where(CHECK.c.id == _row(relay)))
-
-
-def close_all(connection: sa.Connection) -> None:
-    """Close all breakers: settings were saved, and every server is worth another try."""
-    connection.execute(_CLOSE.where(CHECK.c.kind == _KIND))
+def close(connection: sa.Connection, *relays: Relay) -> None:
+    """Close the breakers of ``relays``: they work again, or were changed and may."""
+    if relays:
+        connection.execute(_CLOSE.where(CHECK.c.id.in_([_row(relay) for relay in relays])))
 
 
 def pause(error: TransportError) -> timedelta:

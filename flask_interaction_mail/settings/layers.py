@@ -16,7 +16,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from ..errors import SettingsError
-from . import names, rules
+from . import fields, rules
 from .cleaners import FALSE
 from .fields import clean
 from .model import (
@@ -79,7 +79,7 @@ class InForce(NamedTuple):
         """The names that this process overrides; the panel shows them read-only (R23)."""
         ours = [name for name, origin in self.origins.items() if origin is Origin.OVERRIDE]
         theirs = [
-            names.of(relay, name)
+            fields.of(relay, name)
             for relay, other in self.others.items()
             for name in other.overridden
         ]
@@ -96,7 +96,7 @@ class InForce(NamedTuple):
         )
         for relay, other in self.others.items():
             found |= {
-                names.of(relay, name): text
+                fields.of(relay, name): text
                 for name, text in other.problems.items()
                 if SETTINGS[name].of_relay
             }
@@ -184,10 +184,10 @@ def fitting(values: Mapping[str, object]) -> dict[str, object]:
 
 def all_fitting(values: Mapping[str, object]) -> dict[str, object]:
     """``fitting`` for the values of each relay, by their names."""
-    fit = {name: value for name, value in values.items() if name == names.RELAYS}
-    for relay in dict.fromkeys(names.parts(name)[0] for name in values):
-        for name, value in fitting(names.seen_by(relay, values)).items():
-            fit[names.of(relay, name)] = value
+    fit = {name: value for name, value in values.items() if name == fields.RELAYS}
+    for relay in dict.fromkeys(fields.parts(name)[0] for name in values):
+        for name, value in fitting(fields.seen_by(relay, values)).items():
+            fit[fields.of(relay, name)] = value
     return fit
 
 

@@ -20,7 +20,7 @@ from ..language import gettext
 from ..logs import log
 from ..storage.tables import REVISION
 from ..storage.transactions import Transactions
-from . import names
+from . import fields
 from .fields import from_json, to_json
 from .relay import DEFAULT
 
@@ -55,33 +55,33 @@ class Stored:
     @property
     def relays(self) -> tuple[str, ...]:
         """The names of the relays, in their order."""
-        listed = self.values.get(names.RELAYS)
-        return listed if isinstance(listed, tuple) else names.ALONE
+        listed = self.values.get(fields.RELAYS)
+        return listed if isinstance(listed, tuple) else fields.ALONE
 
     def merged(self, changes: Mapping[str, object]) -> Stored:
         """The row with ``changes`` over its values; secrets among them are left out.
 
         So are those that one of them takes the place of, and all of a relay that is removed.
         """
-        changed = {name: value for name, value in changes.items() if not names.is_secret(name)}
+        changed = {name: value for name, value in changes.items() if not fields.is_secret(name)}
         merged = replace(self, values={**self.values, **changed})
         here = {DEFAULT, *merged.relays}
-        given_up = {names.replaced_by(name) for name in changes}
+        given_up = {fields.replaced_by(name) for name in changes}
         return replace(
             merged,
-            values={n: value for n, value in merged.values.items() if names.parts(n)[0] in here},
+            values={n: value for n, value in merged.values.items() if fields.parts(n)[0] in here},
             bound={
                 name: token
                 for name, token in self.bound.items()
-                if name not in given_up and names.parts(name)[0] in here
+                if name not in given_up and fields.parts(name)[0] in here
             },
         )
 
     def seen_by(self, relay: str) -> Stored:
         """The row as ``relay`` has it: with its own values and secrets beside the shared ones."""
-        bound = names.seen_by(relay, self.bound)
+        bound = fields.seen_by(relay, self.bound)
         secret = self.secret if relay == DEFAULT else bound.pop("password", None)
-        return replace(self, values=names.seen_by(relay, self.values), secret=secret, bound=bound)
+        return replace(self, values=fields.seen_by(relay, self.values), secret=secret, bound=bound)
 
 
 class Rows:

@@ -6,7 +6,7 @@ keys. Each method that writes commits a transaction of its own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,7 +20,7 @@ from ..errors import SecretUnreadable, SettingsError
 from ..language import gettext
 from ..logs import log
 from ..storage.transactions import Transactions
-from . import names
+from . import fields
 from .fields import clean_all, shielded
 from .keyring import Keyring
 from .layers import InForce, Layer, all_fitting, bound, configured_layer, in_force, together
@@ -67,6 +67,7 @@ class SettingsStore:
         self._rows = Rows(database)
         self._overrides = overrides
         self._fallback = config_fallback
+        self._alone = False  # whether "default" is the only relay, whatever is stored
         self._cached: tuple[Mark, InForce] | None = None
 
     def current(self, connection: sa.Connection | None = None) -> InForce:
@@ -94,14 +95,17 @@ class SettingsStore:
 
     @contextmanager
     def overriding(self, values: Mapping[str, object]) -> Iterator[None]:
-        """Put the clean ``values`` above all others in this process until the block ends."""
-        before = self._overrides
-        self._overrides = {**before, **values}
+        """Put the clean ``values`` above all others in this process until the block ends.
+
+        Meanwhile there is one relay alone.
+        """
+        before = self._overrides, self._alone
+        self._overrides, self._alone = {**self._overrides, **values}, True
         self._cached = None
         try:
             yield
         finally:
-            self._overrides, self._cached = before, None
+            (self._overrides, self._alone), self._cached = before, None
 
     def is_newest_known(self, found: InForce) -> bool:
         """Whether this process has neither read nor saved any others since it read ``found``."""
@@ -136,8 +140,7 @@ class SettingsStore:
         values = self._cleaned(changes)
         drafted = self._draft(stored, values)
         _refuse_problems(drafted)
-        changed = stored.merged(values)
-        sealed = self._sealed(values, drafted, changed.relays)
+        changed, sealed = stored.merged(values), self._sealed(values, drafted)
         secret = sealed.pop("password", None) or self._resealed(stored.secret)
         changed = replace(changed, secret=secret, bound=self._all_resealed(changed.bound) | sealed)
         return self._add(changed, revision=stored.revision + 1, by=changed_by)
@@ -163,7 +166,7 @@ class SettingsStore:
             text = gettext("there is no revision %(number)s", number=revision)
             raise SettingsError({"revision": text})
         drafted = self._draft(old, {})
-        _refuse_problems(drafted, *filter(names.is_secret, drafted.problems))
+        _refuse_problems(drafted, *filter(fields.is_secret, drafted.problems))
         restored = replace(
             old,
             secret=self._resealed(old.secret),
@@ -192,19 +195,24 @@ class SettingsStore:
 
     def _together(self, stored: Stored, layer: Callable[[str], Layer]) -> InForce:
         """What is in force where ``layer`` gives the stored layer of each relay."""
-        added = dict.fromkeys(names.parts(name)[0] for name in self._overrides)
-        fixed = [relay for relay in added if relay not in (DEFAULT, *stored.relays)]
+        listed, added = (
+            stored.relays,
+            dict.fromkeys(fields.parts(name)[0] for name in self._overrides),
+        )
+        if self._alone:
+            listed, added = fields.ALONE, {}
+        fixed = [relay for relay in added if relay not in (DEFAULT, *listed)]
         return together(
             {
                 relay: in_force(self._layers(relay, layer(relay)), revision=stored.revision)
-                for relay in (*stored.relays, *fixed)
+                for relay in (*listed, *fixed)
             },
             fixed,
         )
 
     def _layers(self, relay: str, stored: Layer) -> list[Layer]:
         overrides, fallback = (
-            names.seen_by(relay, values) for values in (self._overrides, self._fallback)
+            fields.seen_by(relay, values) for values in (self._overrides, self._fallback)
         )
         return [
             configured_layer(Origin.OVERRIDE, overrides),
@@ -245,13 +253,13 @@ class SettingsStore:
         return {
             name: value
             for name, value in values.items()
-            if name not in overridden and (value or not names.is_secret(name))
+            if name not in overridden and (value or not fields.is_secret(name))
         }
 
     def _overridden(self) -> set[str]:
-        relays = dict.fromkeys(names.parts(name)[0] for name in self._overrides)
+        relays = dict.fromkeys(fields.parts(name)[0] for name in self._overrides)
         return {
-            names.of(relay, field)
+            fields.of(relay, field)
             for relay in relays
             for field in self._layers(relay, _NOTHING)[0].values
         }
@@ -261,13 +269,13 @@ class SettingsStore:
         _refuse_strangers(values, merged.relays)
 
         def layer(relay: str) -> Layer:
-            return self._drafted(relay, merged.seen_by(relay), names.seen_by(relay, values))
+            return self._drafted(relay, merged.seen_by(relay), fields.seen_by(relay, values))
 
         return self._together(merged, layer)
 
     def _drafted(self, relay: str, merged: Stored, values: Mapping[str, object]) -> Layer:
         """The stored layer of ``relay`` as a save of ``values`` would leave it."""
-        typed = {name: value for name, value in values.items() if names.is_secret(name)}
+        typed = {name: value for name, value in values.items() if fields.is_secret(name)}
         layer = self._layer(replace(merged, secret=None) if "password" in typed else merged)
         if not typed:
             return layer
@@ -280,23 +288,21 @@ class SettingsStore:
 
     # -- passwords ------------------------------------------------------------------
 
-    def _sealed(
-        self, values: Mapping[str, object], drafted: InForce, relays: Iterable[str]
-    ) -> dict[str, str]:
+    def _sealed(self, values: Mapping[str, object], drafted: InForce) -> dict[str, str]:
         """The secrets among ``values``, encrypted with what each is for."""
         sealed: dict[str, str] = {}
-        for relay in relays:
-            seen, settings = names.seen_by(relay, values), drafted.of(relay).settings
+        for relay in drafted.settings.relays:
+            seen, settings = fields.seen_by(relay, values), drafted.of(relay).settings
             try:
                 if isinstance(password := seen.get("password"), Secret):
                     name = "password"
-                    sealed[names.of(relay, name)] = self.keyring.seal(
+                    sealed[fields.of(relay, name)] = self.keyring.seal(
                         password, settings.destination
                     )
                 for name, secret in bound(seen, settings).items():
-                    sealed[names.of(relay, name)] = self.keyring.seal_bound(secret)
+                    sealed[fields.of(relay, name)] = self.keyring.seal_bound(secret)
             except SecretUnreadable as error:
-                raise SettingsError({names.of(relay, name): gettext(str(error))}) from error
+                raise SettingsError({fields.of(relay, name): gettext(str(error))}) from error
         return sealed
 
     def _all_resealed(self, tokens: Mapping[str, str]) -> dict[str, str]:
@@ -334,13 +340,13 @@ class SettingsStore:
 
     def _revision(self, row: Stored, former: Stored) -> Revision:
         # Of a relay that was removed, the list alone tells.
-        whole = names.all_of(row.relays)
+        whole = fields.all_of(row.relays)
         changed = [
-            n for n in whole if names.value_of(n, row.values) != names.value_of(n, former.values)
+            n for n in whole if fields.value_of(n, row.values) != fields.value_of(n, former.values)
         ]
         changed += [
             name
-            for name in filter(names.is_secret, whole)
+            for name in filter(fields.is_secret, whole)
             if self._secret(name, row) != self._secret(name, former)
         ]
         return Revision(
@@ -354,7 +360,7 @@ class SettingsStore:
 
     def _secret(self, name: str, row: Stored) -> Secret | str | None:
         # After a rotation the same secret has another token.
-        relay, field = names.parts(name)
+        relay, field = fields.parts(name)
         row = row.seen_by(relay)
         token = row.secret if field == "password" else row.bound.get(field)
         if token is None:
@@ -379,7 +385,7 @@ def _refuse_strangers(values: Mapping[str, object], relays: Collection[str]) -> 
         SettingsError: there is such a value.
     """
     text = gettext("is of a relay that is not in the list: add the relay first")
-    if strange := [name for name in values if names.parts(name)[0] not in (DEFAULT, *relays)]:
+    if strange := [name for name in values if fields.parts(name)[0] not in (DEFAULT, *relays)]:
         raise SettingsError(dict.fromkeys(strange, text))
 
 
