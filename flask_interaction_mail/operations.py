@@ -36,7 +36,7 @@ from .messages.route import SOMEBODY, step
 from .outbox import messages
 from .outbox.insert import fitted, insert
 from .settings.layers import InForce
-from .settings.model import SECRETS, MessagingSettings, relays_of
+from .settings.model import MessagingSettings, relays_of
 from .state import State
 from .unit_of_work.announce import announce_ids, send_signal
 from .unit_of_work.app_context import wake
@@ -109,22 +109,22 @@ def rotate_keys(state: State) -> int:
 def _settings_changed(state: State, previous: InForce, saved: InForce, changed_by: str) -> None:
     from .outbox import breaker, lanes  # late: a process that only enqueues does not need it
 
-    before = {*relays_of(previous.settings)}
-    changed = [relay for relay in relays_of(saved.settings) if relay not in before]
+    before, after = (
+        {*relays_of(found.settings, state.config.transport)} for found in (previous, saved)
+    )
     try:
         with state.database.writing() as connection:
             lanes.recall(connection, clock.now())
-            breaker.close(connection, changed)  # a new password may be the right one
+            breaker.close(connection, *(before ^ after))  # a new password may be the right one
     except sa.exc.SQLAlchemyError:
         # The settings are saved all the same, the breaker probes the server by itself, and what
         # waits aside does so for some minutes.
         log.exception("settings.breaker: it could not be closed")
-    hidden: dict[str, Any] = dict.fromkeys(SECRETS)
     send_signal(
         state.app,
         signals.settings_changed,
-        previous=replace(previous.settings, **hidden),
-        settings=replace(saved.settings, **hidden),
+        previous=previous.settings.without_secrets,
+        settings=saved.settings.without_secrets,
         changed_by=changed_by,
     )
     wake(state)

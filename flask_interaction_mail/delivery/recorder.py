@@ -125,7 +125,7 @@ class Recorder:
             )
             spoken = any(result.attempt for result in results)
             if self._claimer.probing and spoken:
-                breaker.close(connection, [self._relay])
+                breaker.close(connection, self._relay)
             for most in [result.room for result in kept if result.room is not None]:
                 self._learn(connection, RECIPIENTS, most, now)
                 self._claimer.max_recipients = most

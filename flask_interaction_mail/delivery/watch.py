@@ -180,7 +180,7 @@ def _passed(
     with state.database.writing() as connection:
         probes.passed(connection, relay, expires, every=every, worker=worker_name(), now=now)
         if broken is not None and broken.stage in _BEFORE_MAIL:
-            breaker.close(connection, [relay])  # what stood in the way does so no more
+            breaker.close(connection, relay)  # what stood in the way does so no more
 
 
 @contextmanager

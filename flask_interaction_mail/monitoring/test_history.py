@@ -156,7 +156,7 @@ def record(state: State, tested: InForce, *, by: str, end: Diagnosis) -> None:
             keyring = state.settings.keyring
             logins.record(connection, keyring, relay, end.mechanism, clock.now())
         if end.passed and tested.settings == present:
-            breaker.close(connection, [relay])  # what stood in the way does so no more
+            breaker.close(connection, relay)  # what stood in the way does so no more
         connection.execute(
             sa.insert(CHECK).values(
                 id=uuid.uuid4(),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -107,10 +107,10 @@ def begin_probe(connection: sa.Connection, relay: Relay, now: datetime) -> bool:
     return changed.rowcount == 1
 
 
-def close(connection: sa.Connection, relays: Iterable[Relay]) -> None:
-    """Close the breakers of ``relays``: they work again, or are worth another try."""
-    for relay in relays:
-        connection.execute(_CLOSE.where(CHECK.c.id == _row(relay)))
+def close(connection: sa.Connection, *relays: Relay) -> None:
+    """Close the breakers of ``relays``: they work again, or were changed and may."""
+    if relays:
+        connection.execute(_CLOSE.where(CHECK.c.id.in_([_row(relay) for relay in relays])))
 
 
 def pause(error: TransportError) -> timedelta:

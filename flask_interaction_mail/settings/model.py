@@ -716,6 +716,8 @@ class MessagingSettings:
         for name in SECRETS:
             given: object = getattr(self, name)
             _set(self, name, (Secret(given) if isinstance(given, str) else given) or None)
+        _set(self, "others", {relay: _shielded(own) for relay, own in self.others.items()})
+        _set(self, "relays", tuple(self.relays))
         for name, words in _WORDS.items():
             _set(self, name, words(getattr(self, name)))
         for name in _TUPLES:
@@ -731,6 +733,16 @@ class MessagingSettings:
             return self
         others = {**self.others, self.relay: {n: getattr(self, n) for n in RELAY_SETTINGS}}
         return replace(self, **others.pop(name), relay=name, others=others)
+
+    @property
+    def without_secrets(self) -> MessagingSettings:
+        """These settings as others may see them."""
+        hidden: dict[str, Any] = dict.fromkeys(SECRETS)
+        others = {
+            relay: {name: None if name in SECRETS else value for name, value in own.items()}
+            for relay, own in self.others.items()
+        }
+        return replace(self, **hidden, others=others)
 
     @property
     def configured(self) -> bool:
@@ -787,6 +799,13 @@ ADDRESSES: Final = tuple(name for name, entry in SETTINGS.items() if entry.clean
 BOUND_TO: Final = {name: entry.bound_to for name, entry in SETTINGS.items() if entry.bound_to}
 _WORDS: Final = {name: entry.kind for name, entry in SETTINGS.items() if entry.choices}
 _TUPLES: Final = tuple(name for name, entry in SETTINGS.items() if entry.kind is tuple)
+
+
+def _shielded(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: Secret(value) if name in SECRETS and isinstance(value, str) else value
+        for name, value in values.items()
+    }
 
 
 def _of_application(settings: MessagingSettings) -> str:

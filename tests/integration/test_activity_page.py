@@ -205,7 +205,7 @@ def test_troubles_probes_and_tests_are_on_a_line(panel: Panel) -> None:
         "Trouble with the mail server began and goes on: Nobody answers at the port.",
     ]
     with state.database.writing() as connection:
-        breaker.close(connection, [relay])
+        breaker.close(connection, relay)
     assert "which is over now: Nobody answers" in words(panel.get(ACTIVITY))
 
 

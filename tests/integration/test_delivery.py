@@ -250,12 +250,12 @@ def test_servers_in_trouble_at_once_have_a_breaker_each(desk: Desk) -> None:
         assert desk.drain().held_up_by == f"{settings.smtp_server}?"
     assert len(desk.transport.tried) == 2
     with desk.store.writing() as connection:
-        breaker.close(connection, [relay_of(SETTINGS)])
+        breaker.close(connection, relay_of(SETTINGS))
     with desk.store.reading() as connection:
         assert breaker.read(connection, relay_of(SETTINGS)) is None
         assert breaker.read(connection, relay_of(other)) is not None
     with desk.store.writing() as connection:
-        breaker.close(connection, [relay_of(SETTINGS), relay_of(other)])
+        breaker.close(connection, relay_of(SETTINGS), relay_of(other))
     assert desk.drain().sent == 3
 
 

@@ -199,7 +199,7 @@ def test_nothing_is_sent_while_all_are_in_trouble(store: Store) -> None:
         stats = work.drain()
         assert (stats.sent, stats.held_up_by) == (0, "It is silent.")
         with store.writing() as connection:
-            breaker.close(connection, [b])
+            breaker.close(connection, b)
         assert work.drain().sent == len(made)
     assert by_relay(store) == {"b": 3}
 
@@ -409,7 +409,7 @@ def test_what_a_worker_had_in_hand_is_bound_to_its_relay(any_store: Store) -> No
         assert got(second).keys() == {one.id.hex for one in more}
         assert store.statuses() == {"queued": 3, "sent": 2}
         with store.writing() as connection:
-            breaker.close(connection, [a])
+            breaker.close(connection, a)
         assert work.drain().sent == 3
         assert len(first.messages) == 3
 
