@@ -23,6 +23,7 @@ _TIMES: Final = ("created", "finished")
 _OTHERS: Final = (
     *("status", "reason", "details", "kind", "subject"),
     *("from", "to", "cc", "bcc", "replies", "attempts", "message id", "number"),
+    "relay",
 )
 _LINES: Final = 500  # of a piece
 _BOM: Final = "\ufeff"  # without it spreadsheets guess another encoding than UTF-8
@@ -101,7 +102,7 @@ def _cells(
 ) -> tuple[str, ...]:
     """Those of a message; what is neither a time nor a number may come from anybody."""
     _, created, finished, status, reason, detail, attempts, kind, subject, message_id, *more = row
-    sender, head = more
+    sender, head, relay = more
     people: dict[str, list[str]] = {"to": [], "cc": [], "bcc": []}
     verdicts = []
     for field, name, address, verdict, reply in recipients:
@@ -122,6 +123,7 @@ def _cells(
         str(attempts),
         safe(message_id) if message_id else "",
         str(row.id),
+        _word(relay or ""),
     )
 
 

@@ -55,6 +55,7 @@ class Filters:
     status: str = ""  # of a Status, or WAITING
     reason: str = ""
     kind: str = ""
+    relay: str = ""
     since: str = ""
     until: str = ""
     zone: str = ""
@@ -81,7 +82,7 @@ class Filters:
     @property
     def folded(self) -> bool:
         """Whether one of the filters narrows that stand below the search line."""
-        return any((self.reason, self.kind, self.since, self.until))
+        return any((self.reason, self.kind, self.relay, self.since, self.until))
 
     def arguments(self, **changes: str) -> dict[str, str]:
         """The arguments of a URL with these filters; empty ones are left out."""
@@ -168,6 +169,8 @@ class Filters:
             found.append(DELIVERY.c.reason == self.reason)
         if self.kind:
             found.append(MESSAGE.c.kind == self.kind)
+        if self.relay:
+            found.append(DELIVERY.c.relay == self.relay)
         return found
 
     def sifting(self) -> list[sa.ColumnElement[bool]]:

@@ -197,6 +197,14 @@ def recall(connection: sa.Connection, now: datetime) -> None:
         connection.execute(theirs.values(**values, relay=bound_to(aside)), {"now": now})
 
 
+def uncarried(connection: sa.Connection, relays: Sequence[Relay], now: datetime, most: int) -> int:
+    """How many messages wait that none of ``relays`` may carry, counted up to ``most``."""
+    if Relays(relays).alike:
+        return 0
+    counted = sa.select(sa.func.count()).select_from(_UNCARRIED.limit(most).subquery())
+    return connection.scalar(counted, {"now": now}) or 0
+
+
 _WORDS: Final = sa.select(DELIVERY.c.relay).where(_IS_ASIDE).distinct()
 _UNCARRIED: Final = sa.select(sa.literal(1, literal_execute=True).label("one")).where(
     _IS_ASIDE, DELIVERY.c.relay == UNCARRIED
