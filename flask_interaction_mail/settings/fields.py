@@ -48,6 +48,18 @@ def parts(name: str) -> tuple[str, str]:
     return relay, field if known else ""
 
 
+def in_form(name: str) -> str:
+    """How ``name`` is written in a form, such as ``relays-backup-login``."""
+    return name.replace(".", "-")
+
+
+def from_form(written: str) -> str:
+    """The name that is written so in a form."""
+    first, _, rest = written.partition("-")
+    relay, _, field = rest.rpartition("-")
+    return f"{RELAYS}.{relay}.{field}" if first == RELAYS and relay else written
+
+
 def typed(relay: str, field: str) -> str:
     """The name that somebody means who says ``field`` of ``relay``, in whatever case."""
     relay, field = relay.strip().lower(), field.strip().lower()
