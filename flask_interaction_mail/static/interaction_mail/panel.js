@@ -105,7 +105,7 @@
   // Adds, moves and removes a server without leaving the page: its buttons do the same, but secrets
   // that were typed would be lost, as they are never sent back. Alt and an arrow key move, too.
   function arrangeRelays(form) {
-    var busy = false;
+    var busy = false, apart = false;  // a policy of the host may forbid fetch
     if (!window.fetch) { return; }
 
     function secrets() {
@@ -120,12 +120,13 @@
     }
 
     function focus(button) {
-      var same = document.getElementById(button.id), first, opened = form.querySelector(".im-relay details[open]:has([data-im-new])");
-      if (form.querySelector("#im-relay_name[aria-invalid]")) { first = form.elements.relay_name; }
-      else if (button.value === "add" && opened) { first = opened.querySelector("input"); }
-      else if (same && !same.disabled) { first = same; }
-      else if (same) { first = same.parentElement.querySelector("[data-im-arrange]:not([disabled])"); }
-      (first || document.getElementById("im-arranged") || form.querySelector("#im-relays")).focus();
+      var same = document.getElementById(button.id), first = form.querySelector("#im-relay_name[aria-invalid]");
+      if (button.value === "add") {
+        first = first || [...form.querySelectorAll("[data-im-relay]")].pop().querySelector("details input");
+      } else if (same) {
+        first = same.disabled ? same.parentElement.querySelector("[data-im-arrange]:not([disabled])") : same;
+      }
+      (first || document.getElementById("im-arranged")).focus();
     }
 
     async function arrange(button) {
@@ -135,17 +136,18 @@
         page = new DOMParser().parseFromString(await (await fetch(button.formAction, { method: "POST", body: sent })).text(), "text/html");
       } catch (error) { page = new Document(); }
       parts = page.getElementById("im-form");
-      if (!parts || !page.getElementById("im-order")) { busy = false; form.noValidate = true; apart = true; form.requestSubmit(button); return; }
+      busy = false;
+      if (!parts) { apart = true; form.requestSubmit(button); return; }
+      parts.querySelectorAll("[autofocus]").forEach(function (part) { part.removeAttribute("autofocus"); });
       form.replaceChildren(...document.importNode(parts, true).childNodes);
       keep(typed);
+      form.querySelectorAll("[data-im-again]").forEach(function (text) { text.remove(); });
       begin(form);
       added(form);
       form.dispatchEvent(new Event("input", { bubbles: true }));
-      busy = false;
       focus(button);
     }
 
-    var apart = false;  // a policy of the host may forbid fetch
     form.addEventListener("submit", function (event) {
       var button = event.submitter;
       if (!button || !button.hasAttribute("data-im-arrange") || apart) { return; }
@@ -167,8 +169,8 @@
     form.addEventListener("submit", function (event) {
       leaving = Boolean(event.submitter && event.submitter.hasAttribute("data-im-save"));
     });
-    document.querySelectorAll("[data-im-leave]").forEach(function (link) {
-      link.addEventListener("click", function () { leaving = true; });
+    document.addEventListener("click", function (event) {
+      leaving = leaving || Boolean(event.target.closest("[data-im-leave]"));
     });
     window.addEventListener("beforeunload", function (event) {
       if (changed && !leaving) { event.preventDefault(); event.returnValue = ""; }
@@ -329,7 +331,6 @@
       showAuthentication(form, prefix);
     });
     fillFromPreset(form);
-    openDetailsOfLinks();
   }
 
   function beginAll() {
@@ -341,6 +342,7 @@
     followTest(form);
     arrangeRelays(form);
     forgiveWhileTyping(form);
+    openDetailsOfLinks();
   }
 
   if (document.readyState === "loading") {
