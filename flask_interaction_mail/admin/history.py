@@ -12,6 +12,7 @@ from .. import clock, language, operations
 from ..errors import InteractionMailError, SettingsError
 from ..language import gettext, mark
 from ..settings import fields
+from ..settings.layers import login_advice
 from ..values import Right
 from .csrf import PanelForm
 from .forms import SettingsForm, differences, label_of, revision_number
@@ -88,7 +89,7 @@ class HistoryView(PanelView):
             flash(language.translated(error), "error")
         else:
             flash(gettext("Restored: these settings are in force again."), "success")
-            if advice := restored.login_advice:
+            for advice in login_advice(restored):
                 flash(advice, "warning")
         return redirect(url_for(".index"), 303)
 
