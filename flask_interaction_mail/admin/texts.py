@@ -30,6 +30,7 @@ PASSWORD_HINTS: Final = {
         "enter it again."
     ),
 }
+ORDER: Final = mark("Order of the servers")
 KEPT: Final = mark("A secret is stored. Leave empty to keep it.")
 MISMATCH: Final = mark("The two passwords differ: type the same one twice.")
 OUT_OF_DATE: Final = mark("This page was out of date. Nothing was done: try again.")

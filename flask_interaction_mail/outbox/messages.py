@@ -20,7 +20,7 @@ from ..messages.intent import PURGED
 from ..messages.message import earlier
 from ..messages.route import RouteStep
 from ..storage.tables import DELIVERY, MESSAGE, OUTBOX, RECIPIENT
-from ..values import Notification, Reason, RecipientVerdict, Status
+from ..values import UNDERWAY, Notification, Reason, RecipientVerdict, Status
 from .in_digest import IN_DIGEST, PARTLY_IN_DIGEST
 from .recipients import recipients_of
 from .transitions import CANCELLED, RELEASED
@@ -42,6 +42,13 @@ def has_message_id(connection: sa.Connection, message_id: str) -> bool:
     """Whether a message bears ``message_id``."""
     found = sa.select(MESSAGE.c.id).where(MESSAGE.c.message_id == message_id).limit(1)
     return connection.scalar(found) is not None
+
+
+def waiting_at(connection: sa.Connection, relay: str) -> int:
+    """How many messages have not left and are bound to ``relay``, which may have taken them."""
+    waits = DELIVERY.c.status.in_((*UNDERWAY, Status.HELD))
+    found = sa.select(sa.func.count()).select_from(DELIVERY)
+    return connection.scalar(found.where(waits, DELIVERY.c.relay == relay)) or 0
 
 
 def load(connection: sa.Connection, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Notification]:

@@ -48,6 +48,18 @@ def parts(name: str) -> tuple[str, str]:
     return relay, field if known else ""
 
 
+def in_form(name: str) -> str:
+    """How ``name`` is written in a form, such as ``relays-backup-login``."""
+    return name.replace(".", "-")
+
+
+def from_form(written: str) -> str:
+    """The name that is written so in a form."""
+    first, _, rest = written.partition("-")
+    relay, _, field = rest.rpartition("-")
+    return f"{RELAYS}.{relay}.{field}" if first == RELAYS and relay else written
+
+
 def typed(relay: str, field: str) -> str:
     """The name that somebody means who says ``field`` of ``relay``, in whatever case."""
     relay, field = relay.strip().lower(), field.strip().lower()
@@ -165,14 +177,14 @@ def clean_relays(raw: object) -> tuple[str, ...]:
     """
     typed = re.split(r"[\s,]+", raw.strip()) if isinstance(raw, str) else raw
     if not isinstance(typed, list | tuple):
-        raise WrongValue(gettext("must be the names of the relays, in their order"))
+        raise WrongValue(gettext("must be the names of the servers, in their order"))
     found = tuple(map(clean_relay, typed))
     if len({*found}) < len(found):
-        raise WrongValue(gettext("must name each relay once"))
+        raise WrongValue(gettext("must name each server once"))
     if DEFAULT not in found:
-        raise WrongValue(gettext("must name the relay “default”, which is always there"))
+        raise WrongValue(gettext("must name the server “default”, which is always there"))
     if len(found) > MOST:
-        raise WrongValue(gettext("must have at most %(most)s relays", most=MOST))
+        raise WrongValue(gettext("must have at most %(most)s servers", most=MOST))
     return found
 
 

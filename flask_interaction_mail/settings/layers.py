@@ -118,6 +118,13 @@ class InForce(NamedTuple):
         return self.password_advice if self.settings.by_password else ""
 
 
+def login_advice(found: InForce) -> list[str]:
+    """``login_advice`` of each relay that has one; with its name where there are several."""
+    relays = found.settings.relays
+    said = [(relay, found.of(relay).login_advice) for relay in relays]
+    return [f"{relay}: {text}" if len(relays) > 1 else text for relay, text in said if text]
+
+
 def together(found: Mapping[str, InForce], fixed: Collection[str]) -> InForce:
     """The settings in force of several relays, in their order, as those of "default".
 

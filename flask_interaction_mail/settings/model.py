@@ -663,7 +663,7 @@ class MessagingSettings:
         label=mark("Only for mail from"),
         help=mark(
             "Domains, separated by commas. Mail whose From is in another domain goes by another "
-            "relay, or waits. Empty: mail from all domains."
+            "server, or waits. Empty: mail from all domains."
         ),
         widget=Widget.LIST,
         command="Domains of From that go by this relay, separated by commas.",

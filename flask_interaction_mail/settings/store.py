@@ -384,7 +384,7 @@ def _refuse_strangers(values: Mapping[str, object], relays: Collection[str]) -> 
     Raises:
         SettingsError: there is such a value.
     """
-    text = gettext("is of a relay that is not in the list: add the relay first")
+    text = gettext("is of a server that is not in the list: add that first")
     if strange := [name for name in values if fields.parts(name)[0] not in (DEFAULT, *relays)]:
         raise SettingsError(dict.fromkeys(strange, text))
 
