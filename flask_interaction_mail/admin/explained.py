@@ -92,7 +92,7 @@ def _facts(state: State, run: DryRun, carriers: _Carriers) -> dict[str, Sequence
         gettext("Sent by (Sender)"): [str(sender.sender)] if sender and sender.sender else [],
         gettext("Answers go to"): [*map(str, sender.reply_to or [sender.from_])] if sender else [],
         gettext("Returned mail goes to"): [sender.envelope_sender] if sender else [],
-        gettext("Relay"): [carriers.why] if carriers.why else [],
+        gettext("Goes by"): [carriers.why] if carriers.why else [],
         gettext("Mail server"): [_server(settings)] if settings.smtp_server else [],
         gettext("What then becomes of it"): _fate(state, settings) if goes else [],
     }

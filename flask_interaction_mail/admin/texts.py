@@ -116,7 +116,7 @@ FILTERS: Final = {  # as a question names them
     "status": mark("State:"),
     "reason": mark("Reason:"),
     "kind": mark("Kind:"),
-    "relay": mark("Relay:"),
+    "relay": mark("Mail server:"),
     "since": mark("From day:"),
     "until": mark("To day:"),
     "zone": mark("Time zone:"),
@@ -303,7 +303,7 @@ REASON: Final = {
     "ambiguous": mark(
         "The connection broke at the very end: nobody knows whether the server took it."
     ),
-    "relay": mark("It waits for a relay."),
+    "relay": mark("It waits for a mail server."),
     "rate": mark("Too many messages within a minute: they will be sent together, in one message."),
     "poison": mark("The program that tried to send it crashed each time."),
     "ineligible": mark("No recipient uses the desktop client."),

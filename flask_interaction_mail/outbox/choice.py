@@ -152,28 +152,29 @@ def why(choice: Choice, domain: str, trouble: Mapping[str, Trouble]) -> str:
     match choice.verdict:
         case Verdict.NOBODY:
             return mark(
-                "No relay may carry mail from %(domain)s. Allow the domain at one of them in the "
-                "settings.",
+                "No mail server may carry mail from %(domain)s. Allow the domain at one of them in "
+                "the settings.",
                 domain=domain or "?",
             )
         case Verdict.DOUBTFUL if met is None:
             return mark(
-                "It may have left by the relay “%(relay)s”, which may not carry it any more.",
+                "It may have left by the mail server “%(relay)s”, which may not carry it any more.",
                 relay=name,
             )
         case Verdict.DOUBTFUL:
             return mark(
-                "It may have left by the relay “%(relay)s”, which has been in trouble for an hour.",
+                "It may have left by the mail server “%(relay)s”, which has been in trouble for an "
+                "hour.",
                 relay=name,
             )
         case Verdict.BOUND if met is not None:
             return mark(
-                "It may have left by the relay “%(relay)s” already, so it waits for that one: "
-                "%(why)s",
+                "It may have left by the mail server “%(relay)s” already, so it waits for that "
+                "one: %(why)s",
                 relay=name,
                 why=met.why,
             )
         case _ if met is not None:
-            return mark("Waiting for the relay “%(relay)s”: %(why)s", relay=name, why=met.why)
+            return mark("Waiting for the mail server “%(relay)s”: %(why)s", relay=name, why=met.why)
         case _:
-            return mark("Waiting for its turn at the relay “%(relay)s”.", relay=name)
+            return mark("Waiting for its turn at the mail server “%(relay)s”.", relay=name)

@@ -251,7 +251,7 @@ def test_mail_for_a_relay_in_trouble_lets_other_mail_pass(store: Store) -> None:
         assert work.drain().sent == 5
         row = store.message(ours[0].id)
         assert (row.status, row.reason, row.attempts) == ("queued", "relay", 0)
-        assert row.detail == "Waiting for the relay “own”: It is silent."
+        assert row.detail == "Waiting for the mail server “own”: It is silent."
         probe_is_due(store)
         assert work.drain().sent == 120
         assert len(got(first)) == 120
@@ -267,7 +267,7 @@ def test_what_no_relay_may_carry_waits_and_says_so(store: Store) -> None:
         assert work.drain().sent == 0
         row = store.message(message.id)
         assert (row.status, row.reason, row.relay) == ("queued", "relay", "/")
-        assert "No relay may carry mail from other.example" in row.detail
+        assert "No mail server may carry mail from other.example" in row.detail
         with store.writing() as connection:
             lanes.recall(connection, clock.now())
         row = store.message(message.id)
@@ -352,7 +352,7 @@ def test_it_waits_for_its_relay_an_hour_and_is_held_then(any_store: Store) -> No
         assert work.drain().done == 0
         row = store.message(message.id)
         assert (row.status, row.reason, row.relay) == ("deferred", "relay", "a")
-        assert "It may have left by the relay “a” already" in row.detail
+        assert "It may have left by the mail server “a” already" in row.detail
         assert row.due_at - clock.now() <= timedelta(minutes=10)
         with store.writing() as connection:
             connection.execute(

@@ -130,12 +130,12 @@ def test_the_domain_of_from(sender, envelope, domain):
 @pytest.mark.parametrize(
     ("relays", "domain", "bound", "trouble", "words"),
     [
-        ([OWN], "x.example", None, down(), "No relay may carry mail from x.example"),
+        ([OWN], "x.example", None, down(), "No mail server may carry mail from x.example"),
         ([A, B], "", "gone", down(), "“gone”, which may not carry it any more"),
         ([A, B], "", "a", down("a", minutes=60), "in trouble for an hour"),
         ([A, B], "", "a", down("a"), "so it waits for that one: It is silent."),
-        ([A, B], "", None, down("a", "b"), "Waiting for the relay “a”: It is silent."),
-        ([OWN, A], "x.example", None, down(), "Waiting for its turn at the relay “a”."),
+        ([A, B], "", None, down("a", "b"), "Waiting for the mail server “a”: It is silent."),
+        ([OWN, A], "x.example", None, down(), "Waiting for its turn at the mail server “a”."),
     ],
 )
 def test_the_reason_is_told(relays, domain, bound, trouble, words):
