@@ -15,7 +15,7 @@ from typing import Final
 import sqlalchemy as sa
 
 from .. import threads
-from ..outbox import breaker, claim, server_limits
+from ..outbox import breaker, claim, minutes, server_limits
 from ..outbox.claimed import ANY, LARGE, SMALL, Claimed, Sizes
 from ..outbox.fenced import by_index
 from ..outbox.lanes import Lane
@@ -75,6 +75,7 @@ class Claimer:
         self._time = clock
         self._looked_at = -math.inf
         self._only_fresh = False  # as of the last look
+        self._room: int | None = None  # for so many messages in this minute, as of then
         self._underway: Future[list[Claimed]] | None = None
         self._to_announce: list[uuid.UUID] = []  # messages that were held or released
 
@@ -125,6 +126,8 @@ class Claimer:
                 return []
         if self.probing:
             request = replace(request, limit=1)
+        if self._room is not None:
+            request = replace(request, limit=min(request.limit, self._room))
         if request.sizes is not ANY:
             return self._claimed(request)
         turns = [replace(request, sizes=SMALL)]
@@ -158,6 +161,9 @@ class Claimer:
             if claimed and self.probing and not breaker.begin_probe(connection, self._relay, now):
                 claim.give_back(connection, claimed, due_at=now, detail=None)
                 claimed = []
+            claimed = self._within_the_minute(connection, claimed, now)
+        if self._room is not None:
+            self._looked_at = -math.inf
         if request.sizes is LARGE:
             self.large_waits = False
         if request.sizes is LARGE or len(claimed) + len(held) < request.limit:
@@ -166,6 +172,17 @@ class Claimer:
         self.handed_on += self._lane.moved
         self.exhausted = not (claimed or held or self._lane.moved)
         return claimed
+
+    def _within_the_minute(
+        self, connection: sa.Connection, claimed: list[Claimed], now: datetime
+    ) -> list[Claimed]:
+        """As many as the relay may be given now; another worker may have been faster."""
+        fits = minutes.book(
+            connection, self._relay, len(claimed), worker=self._ports.worker, now=now
+        )
+        if fits < len(claimed):
+            claim.give_back(connection, claimed[fits:], due_at=now, detail=None)
+        return claimed[:fits]
 
     def _look(self) -> bool:
         """Whether there is something to claim and nothing in the way; reads without locks."""
@@ -176,6 +193,9 @@ class Claimer:
             broken = self._lane.look(connection)
             if broken is not None and broken.until > now:
                 self.held_up_by = broken.why
+                return False
+            self._room = minutes.left(connection, self._relay, now)
+            if self._room == 0:
                 return False
             by_index(connection)
             digests_due = rate_limits.is_due(connection, now)

@@ -520,3 +520,64 @@ def test_max_connections_of_a_relay(store: Store) -> None:
         assert dispatcher(store, relay("a", server.port, max_connections=2)).drain().sent == 60
     assert max(at_once) == 2
     assert SETTINGS.relays == ("default",)
+
+
+def test_max_messages_per_connection_of_a_relay(store: Store) -> None:
+    """A new connection after so many."""
+    with scripted({}) as server:
+        put(store, 9)
+        one = relay("a", server.port, max_messages_per_connection=3, max_connections=1)
+        assert dispatcher(store, one).drain().sent == 9
+        assert server.connections == 3
+
+
+# -- messages a minute -----------------------------------------------------------------
+
+
+@pytest.fixture
+def standing_clock(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The time that all see: its one item can be replaced."""
+    now = [clock.now().replace(second=10)]
+    monkeypatch.setattr(clock, "stopped_at", lambda: now[0])
+    monkeypatch.setattr(clock, "now", lambda: now[0])
+    return now
+
+
+def test_max_per_minute_counts_all_workers_together(
+    any_store: Store, standing_clock: list[Any]
+) -> None:
+    """What is more waits for the next minute, and nothing is charged for it."""
+    store, now = any_store, standing_clock
+    with scripted({}) as server:
+        one = relay("a", server.port, max_per_minute=20)
+        made = put(store, 50)
+        now[0] += timedelta(seconds=1)
+        works = [dispatcher(store, one, worker=name) for name in ("x", "y")]
+        threads = [threading.Thread(target=work.drain) for work in works]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+        assert len(server.messages) == 20
+        assert works[0].drain().done == 0
+        now[0] += timedelta(minutes=1)
+        assert sum(work.drain().sent for work in works) == 20
+        now[0] += timedelta(minutes=1)
+        assert sum(work.drain().sent for work in works) == 10
+        assert got(server).keys() == {one.id.hex for one in made}
+    with store.reading() as connection:
+        assert connection.scalar(sa.select(sa.func.max(DELIVERY.c.attempts))) == 1
+
+
+def test_a_relay_at_its_limit_keeps_no_other_mail_waiting(
+    store: Store, standing_clock: list[Any]
+) -> None:
+    """Its own mail waits, and does not go by the next: it is not in trouble."""
+    with scripted({}) as first, scripted({}) as second:
+        own = relay("own", first.port, from_domains=("own.example",), max_per_minute=2)
+        other = relay("other", second.port)
+        put(store, 70, "a@own.example")
+        put(store, 3, "a@other.example")
+        standing_clock[0] += timedelta(seconds=1)
+        assert dispatcher(store, own, other).drain().sent == 5
+        assert (len(first.messages), len(second.messages)) == (2, 3)
