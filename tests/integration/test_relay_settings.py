@@ -254,6 +254,15 @@ def test_a_relay_of_the_overrides_alone_stands_last_and_is_read_only(database: E
         store.save({"relays.eu.helo_name": "x.example"}, **BY_ADA)
 
 
+def test_an_override_and_a_typed_password_of_one_relay(database: Engine) -> None:
+    """What overrides default changes nothing in where a typed password of another may go."""
+    saved(database)
+    store = store_on(database, overrides=overrides(smtp_port=2525))
+    drafted = store.draft({"relays.backup.password": f"{STEM}new"})
+    assert drafted.of("backup").password is PasswordState.USABLE
+    assert drafted.password is PasswordState.UNBOUND
+
+
 @pytest.mark.parametrize(
     ("wrong", "place"),
     [
