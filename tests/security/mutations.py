@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ELSEWHERE = "test_t22_no_way_takes_a_secret_or_token_elsewhere"
+CONFUSED = "test_t26_no_way_takes_the_secret_of_a_relay_elsewhere"
 GROUP = "test_t1_no_way_takes_the_password_to_another_connection"
 FIELDS = "test_t7_control_characters_are_refused_in_every_header_bound_value"
 FALSE = "test_t8_addresses_that_pretend_are_refused"
@@ -396,4 +397,29 @@ MUTATIONS = (
     _m("T24", "keys never come back to the page", "admin/fields.py",
        '        return ""\n', '        return str(self.data or "")\n',
        "test_no_secret_of_a_sign_in_comes_back"),
+    # -- T26: each secret is of one relay
+    _m("T26", "a relay sees its own values and secrets alone", "settings/fields.py",
+       "if field and whose == (relay if SETTINGS[field].of_relay else DEFAULT):", "if field:",
+       CONFUSED, "test_t26_each_password_goes_to_its_own_server"),
+    _m("T26", "a password is encrypted with its own relay's server", "settings/store.py",
+       "seen, settings = fields.seen_by(relay, values), drafted.of(relay).settings",
+       "seen, settings = fields.seen_by(relay, values), drafted.settings",
+       "test_t26_each_password_goes_to_its_own_server"),
+    _m("T26", "a typed password is for what is typed beside it", "settings/store.py",
+       "shown = in_force(self._layers(relay, plain), revision=0).settings",
+       "shown = in_force(self._layers(DEFAULT, plain), revision=0).settings",
+       "test_an_override_and_a_typed_password_of_one_relay"),
+    _m("T26", "a relay that is removed takes its secrets along", "settings/revisions.py",
+       "if name not in given_up and fields.parts(name)[0] in here", "if name not in given_up",
+       "test_the_order_and_removal_concern_the_whole_list"),
+    _m("T26", "no value is stored for a relay that is not in the list", "settings/store.py",
+       "_refuse_strangers(values, merged.relays)", "pass",
+       "test_what_is_no_list_and_no_relay_is_refused"),
+    _m("T26", "receivers of the signal see no secret of any relay", "settings/model.py",
+       "relay: {name: None if name in SECRETS else value for name, value in own.items()}",
+       "relay: dict(own)",
+       "test_the_signal_has_no_secret_of_any_relay"),
+    _m("T26", "the page that explains gets no secret of a relay", "admin/explain.py",
+       "if not _is_secret(name)", "if True",
+       "test_t26_the_page_that_explains_reads_no_secret"),
 )  # fmt: skip

@@ -75,6 +75,7 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("POST", TEST): needing("view", "test", changes=True),
     ("POST", ALERT): needing("view", "test"),
     ("POST", HOME + "preset"): needing("view", "edit"),
+    ("POST", HOME + "relays"): needing("view", "edit"),
     ("POST", END): needing("view", "edit", status=303, changes=True),
     ("GET", OUTBOX): needing("outbox"),
     ("GET", OUTBOX + "export.csv"): needing("outbox"),
