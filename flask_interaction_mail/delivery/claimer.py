@@ -128,13 +128,14 @@ class Claimer:
             request = replace(request, limit=1)
         if self._room is not None:
             request = replace(request, limit=min(request.limit, self._room))
-        if request.sizes is not ANY:
-            return self._claimed(request)
-        turns = [replace(request, sizes=SMALL)]
-        if self.large_waits:
+        turns = [request if request.sizes is not ANY else replace(request, sizes=SMALL)]
+        if request.sizes is ANY and self.large_waits:
             # The small messages that wait behind a large one go first, but only once.
             turns.insert(0 if passed_over else 1, replace(request, limit=1, sizes=LARGE))
-        return next(filter(None, map(self._claimed, turns)), [])
+        handed_on = self.handed_on
+        claimed = next(filter(None, map(self._claimed, turns)), [])
+        self.exhausted = self.exhausted and self.handed_on == handed_on
+        return claimed
 
     def _claimed(self, request: ClaimRequest) -> list[Claimed]:
         """Claim in a transaction; nothing of it counts before the commit."""
@@ -170,7 +171,7 @@ class Claimer:
             self._looked_at = -math.inf  # there may be no more: look, which takes no locks
         self._to_announce += held
         self.handed_on += self._lane.moved
-        self.exhausted = not (claimed or held or self._lane.moved)
+        self.exhausted = not (claimed or held)
         return claimed
 
     def _within_the_minute(

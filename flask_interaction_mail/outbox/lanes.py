@@ -34,7 +34,7 @@ from .choice import (
     why,
 )
 from .claim import Picked, Sorted
-from .fenced import lock_rows_only
+from .fenced import by_index, lock_rows_only
 from .loading import WANTED, wanted
 from .transitions import GIVEN_UP, RETURNED
 
@@ -191,6 +191,7 @@ def recall(connection: sa.Connection, now: datetime) -> None:
     On MariaDB this is the first statement of its transaction.
     """
     lock_rows_only(connection)
+    by_index(connection)
     values = {"reason": None, "detail": None, "due_at": now}
     for aside in connection.scalars(_WORDS, {"now": now}).all():
         theirs = sa.update(DELIVERY).where(_IS_ASIDE, DELIVERY.c.relay == aside)

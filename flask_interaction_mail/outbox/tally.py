@@ -7,6 +7,7 @@ when, is in ``counts.py``. Times are naive UTC.
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -60,8 +61,12 @@ _DAYS_NAMES: Final = (
 )
 
 
-class Tally:
-    """Counts for one process. Every method works in the transaction of the given connection."""
+class Tally(threading.local):
+    """Counts for one process. Every method works in the transaction of the given connection.
+
+    Each thread has rows of its own: those of several relays record at the same time, and would wait
+    for each other in a circle.
+    """
 
     def __init__(self) -> None:
         self._names = Names()
