@@ -169,7 +169,7 @@ class Claimer:
             self.large_waits = False
         if request.sizes is LARGE or len(claimed) + len(held) < request.limit:
             self._looked_at = -math.inf  # there may be no more: look, which takes no locks
-        self._to_announce += held
+        self._to_announce += [*held, *self._lane.held]
         self.handed_on += self._lane.moved
         self.exhausted = not (claimed or held)
         return claimed

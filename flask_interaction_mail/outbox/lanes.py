@@ -85,11 +85,13 @@ _IS_ASIDE: Final = sa.and_(
 class Lane:
     """What the relay ``name`` has to do, as of the last ``look``.
 
-    ``moved`` is how many messages the last ``sort`` has left to other relays.
+    ``moved`` is how many messages the last ``sort`` has left to other relays, or held; ``held`` are
+    the ids of the latter.
     """
 
     def __init__(self, relays: Sequence[Relay], name: str) -> None:
         self.moved = 0
+        self.held: Sequence[uuid.UUID] = ()
         self._relays = Relays(relays)
         self._name = name
         self._trouble: dict[str, Trouble] = {}
@@ -130,7 +132,7 @@ class Lane:
         ``lost`` are those that another worker had claimed. The others are put aside, or held if it
         cannot be found out whether they have left.
         """
-        self.moved = 0
+        self.moved, self.held = 0, ()
         if self._relays.alike and self._all_mine((*lost, *due)):
             return Sorted(lost, due, ())
         domains = self._domains(connection, [*lost, *due])
@@ -154,7 +156,7 @@ class Lane:
             connection.execute(_RETURN, {**wanted(sorted(returned)), "now": now})
         if aside := [rows[picked.id] for picked in due if picked.id in others]:
             connection.execute(_PUT_ASIDE, rows_parameter(sorted(aside)))
-        self.moved = len(others)
+        self.moved, self.held = len(others) + len(doubtful), doubtful
         return Sorted(
             [picked for picked in lost if picked.id in mine],
             [picked for picked in due if picked.id in mine],

@@ -405,6 +405,17 @@ def test_it_is_held_when_its_relay_is_removed(store: Store, left: Sequence[str])
         assert not second.messages
 
 
+def test_many_that_are_held_let_the_rest_pass(store: Store) -> None:
+    """In one drain, although no message of the first claims leaves."""
+    with scripted({}) as server:
+        put(store, 120)
+        with store.writing() as connection:
+            change(connection, relay="gone")
+        put(store, 5)
+        assert dispatcher(store, relay("a", server.port)).drain().sent == 5
+    assert store.statuses() == {"held": 120, "sent": 5}
+
+
 def test_what_a_worker_had_in_hand_is_bound_to_its_relay(any_store: Store) -> None:
     """A worker dies over messages for the first relay, which is in trouble when that is found."""
     store = any_store

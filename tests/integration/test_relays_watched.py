@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 from flask_admin import Admin
 
-from flask_interaction_mail import clock, operations
+from flask_interaction_mail import clock, notification_held, operations
 from flask_interaction_mail.delivery import watch
 from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.monitoring import alerts as monitoring
@@ -175,6 +175,21 @@ def test_a_save_closes_only_the_breakers_of_relays_that_changed(
     assert is_open(site, default)
     assert not is_open(site, backup)
     assert SETTINGS["default_to"] != "others"
+
+
+def test_the_host_hears_of_a_message_that_is_held(site: Host) -> None:
+    """Its relay was removed, so that nobody can find out any more whether it has left."""
+    heard: list[Any] = []
+
+    def hear(_: object, notification: Any) -> None:
+        heard.append((notification.id, str(notification.reason)))
+
+    id = send(Panel(site), "One")
+    with site.state.database.writing() as connection:
+        connection.execute(sa.update(DELIVERY).values(relay="gone"))
+    with notification_held.connected_to(hear):
+        site.dispatcher().drain()
+    assert heard == [(id, "ambiguous")]
 
 
 # -- commands --------------------------------------------------------------------------
