@@ -351,6 +351,19 @@ def test_a_save_closes_only_the_breakers_of_relays_that_changed(host: Host) -> N
     assert open_ones() == []
 
 
+def test_a_save_that_changes_nothing_is_another_try(host: Host) -> None:
+    """Whoever has put something right at the server presses Save."""
+    save(host, **CHANGES)
+    with host.app.app_context():
+        (relay,) = relays_of(host.state.settings.current().settings)
+    with host.app.app_context(), host.state.database.writing() as connection:
+        error = TransportError("nobody answers", stage=Stage.CONNECT)
+        breaker.trip(connection, relay, error, worker="w", now=clock.now())
+    save(host, smtp_port=CHANGES["smtp_port"])
+    with host.app.app_context(), host.state.database.reading() as connection:
+        assert breaker.read(connection, relay) is None
+
+
 def test_the_signal_has_no_secret_of_any_relay(host: Host) -> None:
     """Receivers see every relay, and no password."""
     seen: list[Any] = []
