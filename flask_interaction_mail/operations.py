@@ -112,10 +112,12 @@ def _settings_changed(state: State, previous: InForce, saved: InForce, changed_b
     before, after = (
         {*relays_of(found.settings, state.config.transport)} for found in (previous, saved)
     )
+    # Who saves the same again wants another try.
+    changed = after if previous.settings == saved.settings else before ^ after
     try:
         with state.database.writing() as connection:
             lanes.recall(connection, clock.now())
-            breaker.close(connection, *(before ^ after))  # a new password may be the right one
+            breaker.close(connection, *changed)  # a new password may be the right one
     except sa.exc.SQLAlchemyError:
         # The settings are saved all the same, the breaker probes the server by itself, and what
         # waits aside does so for some minutes.

@@ -24,6 +24,7 @@ from flask_interaction_mail.settings.layers import InForce
 from flask_interaction_mail.settings.model import PasswordState, relays_of
 from flask_interaction_mail.settings.secret import Secret
 from flask_interaction_mail.settings.store import SettingsStore
+from flask_interaction_mail.storage import migrations
 from flask_interaction_mail.storage.tables import OURS, REVISION
 from tests.canary import PASSWORD, STEM
 from tests.databases import DIALECTS, fresh_database
@@ -211,6 +212,30 @@ def test_a_row_of_a_newer_version_breaks_nothing(database: Engine) -> None:
     assert found.of("backup").settings.smtp_port == 25
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_the_way_back_keeps_default_and_says_what_it_drops(
+    dialect: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Today's settings become those of default, and are so again on the way back."""
+    with fresh_database(dialect, tmp_path) as url:
+        database = Engine(url)
+        migrations.upgrade(database.engine)
+        store = store_on(database)
+        store.save(CHANGES, base=0, changed_by="ada")
+        store.save({**BACKUP, "relays": ("backup", "default")}, **BY_ADA)
+        migrations.downgrade(database.engine, "0006")
+        assert "backup dropped from the settings; default stays" in caplog.text
+        with database.engine.connect() as connection:
+            kept = connection.execute(sa.text("SELECT fields FROM interaction_mail_settings"))
+            assert "relays" not in str(kept.all())
+        migrations.upgrade(database.engine)
+        found = store_on(database).current()
+        assert names(found) == ["default"]
+        assert found.password is PasswordState.USABLE
+        assert found.settings.smtp_server == "mail.firm.example"
+        database.engine.dispose()
+
+
 # -- layers -----------------------------------------------------------------------------
 
 
@@ -324,6 +349,19 @@ def test_a_save_closes_only_the_breakers_of_relays_that_changed(host: Host) -> N
     assert open_ones() == ["default"]
     save(host, smtp_port="2525", password=PASSWORD)
     assert open_ones() == []
+
+
+def test_a_save_that_changes_nothing_is_another_try(host: Host) -> None:
+    """Whoever has put something right at the server presses Save."""
+    save(host, **CHANGES)
+    with host.app.app_context():
+        (relay,) = relays_of(host.state.settings.current().settings)
+    with host.app.app_context(), host.state.database.writing() as connection:
+        error = TransportError("nobody answers", stage=Stage.CONNECT)
+        breaker.trip(connection, relay, error, worker="w", now=clock.now())
+    save(host, smtp_port=CHANGES["smtp_port"])
+    with host.app.app_context(), host.state.database.reading() as connection:
+        assert breaker.read(connection, relay) is None
 
 
 def test_the_signal_has_no_secret_of_any_relay(host: Host) -> None:
@@ -631,6 +669,20 @@ def test_a_password_on_the_command_line_is_of_the_relay_that_it_names(host: Host
     assert (one.secret, two.secret) == (Secret(str(CHANGES["password"])), Secret(f"{STEM}two"))
     for command in (("relays", "list"), ("settings", "show"), ("settings", "history")):
         assert STEM not in done(host, *command).out
+
+
+def test_doctor_looks_at_each_relay(host: Host) -> None:
+    """What is wrong with one of them is named with it."""
+    save(host, **CHANGES, **BACKUP)
+    assert "backup: there, for this connection" in run(host, "doctor").out
+    with host.app.app_context(), host.state.database.writing() as connection:
+        row = json.loads(connection.scalar(sa.select(REVISION.c.fields)) or "")
+        row |= {"relays.backup.login": "eve"}
+        connection.execute(sa.update(REVISION).values(fields=json.dumps(row)))
+    host.state.settings._cached = None
+    said = run(host, "doctor")
+    assert said.status != 0
+    assert "backup: Password needed for this server" in said.out
 
 
 @pytest.mark.parametrize(
