@@ -46,7 +46,7 @@ SECTIONS: Mapping[str, Mapping[int, str]] = {
         18: "Off means that no credentials leave, whatever is stored.",
         19: "On means that they are accepted before the message goes, or nothing goes.",
         20: "Login, password and its repetition; a mismatch saves nothing and is shown there.",
-        21: "One login serves all mail, whoever the user is.",
+        21: "A login is that of the mail server, never that of the user who causes the mail.",
         22: "All processes share the settings.",
         23: "A process may override settings; the panel shows them read-only and tests with them.",
         24: "A refusal for want of authentication is recognised and explained.",

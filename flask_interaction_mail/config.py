@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from .errors import SettingsError
 from .language import translated
+from .settings import fields
 from .settings.cleaners import web_address
 from .settings.fields import clean
 from .settings.relay import OWN as OWN_WORD
@@ -163,18 +164,34 @@ def _collecting(errors: dict[str, str], key: str | None = None) -> Iterator[None
 
 
 def _overrides(key: str, raw: object) -> dict[str, object]:
-    if not isinstance(raw, Mapping):
-        raise SettingsError({key: "must be a dictionary from the names of settings to values"})
     values: dict[str, object] = {}
     errors: dict[str, str] = {}
-    for name, value in raw.items():
-        # Names of environment variables are in upper case on some systems.
-        field_name = str(name).lower()
-        with _collecting(errors, f"{key}[{name!r}]"):
-            values[field_name] = clean(field_name, value)
+    for place, name, value in _named(key, raw):
+        with _collecting(errors, place):
+            values[name] = clean(name, value)
     if errors:
         raise SettingsError(errors)
     return values
+
+
+def _named(key: str, raw: object) -> Iterator[tuple[str, str, object]]:
+    """Each value of the overrides with the place where it stands, and its name."""
+    for name, value in _items(key, raw, "the names of settings to values"):
+        place = f"{key}[{name!r}]"
+        # Names of environment variables are in upper case on some systems.
+        if str(name).lower() != fields.RELAYS:
+            yield place, str(name).lower(), value
+            continue
+        for relay, own in _items(place, value, "the names of relays to their settings"):
+            inner = f"{place}[{relay!r}]"
+            for field, each in _items(inner, own, "the names of settings to values"):
+                yield f"{inner}[{field!r}]", fields.typed(str(relay), str(field)), each
+
+
+def _items(key: str, raw: object, what: str) -> Iterable[tuple[object, object]]:
+    if not isinstance(raw, Mapping):
+        raise SettingsError({key: f"must be a dictionary from {what}"})
+    return raw.items()
 
 
 def _word(words: type[Word]) -> Callable[[str, object], Word]:

@@ -36,7 +36,7 @@ from .messages.route import SOMEBODY, step
 from .outbox import messages
 from .outbox.insert import fitted, insert
 from .settings.layers import InForce
-from .settings.model import SECRETS, MessagingSettings
+from .settings.model import MessagingSettings, relays_of
 from .state import State
 from .unit_of_work.announce import announce_ids, send_signal
 from .unit_of_work.app_context import wake
@@ -109,20 +109,26 @@ def rotate_keys(state: State) -> int:
 
 
 def _settings_changed(state: State, previous: InForce, saved: InForce, changed_by: str) -> None:
-    from .outbox import breaker  # late: a process that only enqueues does not need it
+    from .outbox import breaker, lanes  # late: a process that only enqueues does not need it
 
+    before, after = (
+        {*relays_of(found.settings, state.config.transport)} for found in (previous, saved)
+    )
+    # Who saves the same again wants another try.
+    changed = after if previous.settings == saved.settings else before ^ after
     try:
         with state.database.writing() as connection:
-            breaker.close_all(connection)  # a new password may be the right one
+            lanes.recall(connection, clock.now())
+            breaker.close(connection, *changed)  # a new password may be the right one
     except sa.exc.SQLAlchemyError:
-        # The settings are saved all the same, and the breaker probes the server by itself.
+        # The settings are saved all the same, the breaker probes the server by itself, and what
+        # waits aside does so for some minutes.
         log.exception("settings.breaker: it could not be closed")
-    hidden: dict[str, Any] = dict.fromkeys(SECRETS)
     send_signal(
         state.app,
         signals.settings_changed,
-        previous=replace(previous.settings, **hidden),
-        settings=replace(saved.settings, **hidden),
+        previous=previous.settings.without_secrets,
+        settings=saved.settings.without_secrets,
         changed_by=changed_by,
     )
     wake(state)

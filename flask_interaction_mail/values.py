@@ -232,9 +232,13 @@ ENDED: Final = (Status.SENT, Status.FAILED, Status.SUPPRESSED, Status.CANCELLED)
 
 
 class Reason(enum.StrEnum):
-    """Why a message is held, suppressed, failed or cancelled; a deferred one carries the reply."""
+    """Why a message waits, is held, suppressed, failed or cancelled.
+
+    One that is deferred because of a reply has none: the reply says it.
+    """
 
     AMBIGUOUS = "ambiguous"  # held: the connection broke after the final dot, and policy is hold
+    RELAY = "relay"  # waits: no relay may carry it now, or the one that may is busy or in trouble
     RATE = "rate"  # held: above the rate, goes out as one digest
     POISON = "poison"  # held: an error of the program, or three workers died while sending it
     INELIGIBLE = "ineligible"  # suppressed: no recipient uses the desktop client (R6)
@@ -313,9 +317,9 @@ class Alert:
     """Something about mail that an administrator should know; told when it begins and is over.
 
     ``name`` is ``"server"``, ``"waiting"``, ``"failures"``, ``"nobody"``, ``"expiry"``,
-    ``"secret"``, or ``"test"``. ``title`` and ``text`` are sentences without addresses. ``id`` is
-    the same wherever and however often this is told. ``at`` is when it began, or was over. Moments
-    are aware UTC.
+    ``"relay"``, ``"secret"``, or ``"test"``. ``title`` and ``text`` are sentences without
+    addresses. ``id`` is the same wherever and however often this is told. ``at`` is when it began,
+    or was over. Moments are aware UTC.
     """
 
     id: uuid.UUID

@@ -13,8 +13,9 @@ from werkzeug.datastructures import MultiDict
 
 from .. import operations
 from ..language import gettext, mark
+from ..settings import fields
 from ..settings.layers import InForce
-from ..settings.model import SECRETS, MessagingSettings
+from ..settings.model import MessagingSettings
 from ..values import Contact, Merge, Party, Right
 from .forms import SettingsForm, differences
 from .panel_view import PanelView, need, state, token_is_valid
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from ..messages.explain import DryRun
     from ..monitoring.lookup import Match
 
-_UNREAD: Final = frozenset({*SECRETS, "password_confirm"})
 _LIMIT: Final = 320  # characters of what is typed
 _PLACES: Final = 500  # locations that the page offers
 
@@ -89,7 +89,11 @@ class ExplainView(PanelView):
 def _without_secrets() -> MultiDict[str, str]:
     """What was sent, but for secrets, which explain nothing."""
     sent = request.form.items(multi=True)
-    return MultiDict([(name, value) for name, value in sent if name not in _UNREAD])
+    return MultiDict([(name, value) for name, value in sent if not _is_secret(name)])
+
+
+def _is_secret(written: str) -> bool:
+    return fields.is_secret(fields.from_form(written.removesuffix("_confirm")))
 
 
 @dataclass

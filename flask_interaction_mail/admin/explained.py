@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from ..language import gettext, mark
+from .. import clock
+from ..language import gettext, mark, translated
 from ..messages.explain import DryRun
-from ..settings.model import MessagingSettings
+from ..outbox import breaker
+from ..outbox.choice import Relays, Trouble, Verdict, from_domain, why
+from ..settings.model import MessagingSettings, relays_of
 from ..settings.relay import SES, Encryption
 from ..state import State
 from .message_view import body_of, headers_of
@@ -16,6 +19,10 @@ _ENCRYPTED: Final = {
     Encryption.STARTTLS: mark("encrypted with STARTTLS"),
     Encryption.TLS: mark("encrypted from the start (TLS)"),
     Encryption.NONE: mark("not encrypted"),
+}
+_CARRIED: Final = {
+    Verdict.FIRST: mark("“%(relay)s”, the first that may carry it"),
+    Verdict.NEXT: mark("“%(relay)s”, because those before it are in trouble"),
 }
 # Header fields that say nothing about who gets it and as whom.
 _OMITTED: Final = frozenset({"date", "message-id", "mime-version"})
@@ -43,7 +50,7 @@ class Parts(NamedTuple):
 
 def lines(state: State, runs: Sequence[DryRun]) -> list[Line]:
     """What would happen under each of the settings; what none of them has is left out."""
-    facts = [_facts(state, run) for run in runs]
+    facts = [_facts(state, run, _carriers(state, run)) for run in runs]
     return [
         Line(label, tuple(each[label] for each in facts))
         for label in (facts[0] if facts else ())
@@ -51,9 +58,33 @@ def lines(state: State, runs: Sequence[DryRun]) -> list[Line]:
     ]
 
 
-def _facts(state: State, run: DryRun) -> dict[str, Sequence[str]]:
+class _Carriers(NamedTuple):
+    """Which relay would carry a request, and why in words; without a name none would."""
+
+    name: str | None
+    why: str
+
+
+def _carriers(state: State, run: DryRun) -> _Carriers:
+    relays = relays_of(run.settings, state.config.transport)
+    rule = Relays(relays)
+    if run.sender is None or (len(relays) == 1 and rule.alike):
+        return _Carriers(relays[0].name, "")
+    with state.database.reading() as connection:
+        broken = breaker.read_all(connection, relays)
+    trouble = {name: Trouble(met.since, met.why) for name, met in broken.items()}
+    domain = from_domain(str(run.sender.from_), None)
+    choice = rule.choose(domain, None, trouble, clock.now())
+    if choice.verdict in _CARRIED:
+        return _Carriers(choice.relay, gettext(_CARRIED[choice.verdict], relay=choice.relay))
+    return _Carriers(choice.relay, translated(why(choice, domain, trouble)))
+
+
+def _facts(state: State, run: DryRun, carriers: _Carriers) -> dict[str, Sequence[str]]:
     """Each fact by its label; several values where there are several addresses."""
     sender, settings = run.sender, run.settings
+    if carriers.name in settings.relays:
+        settings = settings.with_relay(carriers.name)
     goes = run.error is None
     return {
         gettext("Goes to"): run.to if goes else [gettext("nobody")],
@@ -61,6 +92,7 @@ def _facts(state: State, run: DryRun) -> dict[str, Sequence[str]]:
         gettext("Sent by (Sender)"): [str(sender.sender)] if sender and sender.sender else [],
         gettext("Answers go to"): [*map(str, sender.reply_to or [sender.from_])] if sender else [],
         gettext("Returned mail goes to"): [sender.envelope_sender] if sender else [],
+        gettext("Goes by"): [carriers.why] if carriers.why else [],
         gettext("Mail server"): [_server(settings)] if settings.server else [],
         gettext("What then becomes of it"): _fate(state, settings) if goes else [],
     }

@@ -24,6 +24,7 @@ _OTHERS: Final = (
     *("status", "reason", "details", "kind", "subject"),
     *("from", "to", "cc", "bcc", "replies", "attempts", "message id", "number"),
     "provider id",
+    "relay",
 )
 _LINES: Final = 500  # of a piece
 _BOM: Final = "\ufeff"  # without it spreadsheets guess another encoding than UTF-8
@@ -102,7 +103,7 @@ def _cells(
 ) -> tuple[str, ...]:
     """Those of a message; what is neither a time nor a number may come from anybody."""
     _, created, finished, status, reason, detail, attempts, kind, subject, message_id, *more = row
-    provider_id, sender, head = more
+    provider_id, sender, head, relay = more
     people: dict[str, list[str]] = {"to": [], "cc": [], "bcc": []}
     verdicts = []
     for field, name, address, verdict, reply in recipients:
@@ -124,6 +125,7 @@ def _cells(
         safe(message_id) if message_id else "",
         str(row.id),
         safe(provider_id) if provider_id else "",
+        _word(relay or ""),
     )
 
 

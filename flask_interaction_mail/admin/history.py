@@ -11,10 +11,11 @@ from flask_admin import expose
 from .. import clock, language, operations
 from ..errors import InteractionMailError, SettingsError
 from ..language import gettext, mark
-from ..settings.model import SECRETS, SETTINGS
+from ..settings import fields
+from ..settings.layers import login_advice
 from ..values import Right
 from .csrf import PanelForm
-from .forms import SettingsForm, differences, revision_number
+from .forms import SettingsForm, differences, label_of, revision_number
 from .panel_view import PanelView, current_actor, need, state, token_is_valid
 from .texts import OUT_OF_DATE
 
@@ -81,13 +82,14 @@ class HistoryView(PanelView):
             restored = operations.restore_settings(state(), revision, changed_by=current_actor())
         except SettingsError as error:
             flash(
-                " ".join(f"{_label(name)}: {text}." for name, text in error.errors.items()), "error"
+                " ".join(f"{label_of(name)}: {text}." for name, text in error.errors.items()),
+                "error",
             )
         except InteractionMailError as error:
             flash(language.translated(error), "error")
         else:
             flash(gettext("Restored: these settings are in force again."), "success")
-            if advice := restored.login_advice:
+            for advice in login_advice(restored):
                 flash(advice, "warning")
         return redirect(url_for(".index"), 303)
 
@@ -102,7 +104,7 @@ class _Changes:
         """Label, former and present value of each field; "" for both of a secret."""
         return [
             (
-                _label(name),
+                label_of(name),
                 self._shown(name, revision.former),
                 self._shown(name, revision.values),
             )
@@ -110,11 +112,10 @@ class _Changes:
         ]
 
     def _shown(self, name: str, values: Any) -> str:
-        if name not in SECRETS:
-            value = values.get(name, SETTINGS[name].default)
-            self._form[name].process(None, "" if value is None else value)
-        return self._form.shown(name)
-
-
-def _label(name: str) -> str:
-    return gettext(SETTINGS[name].label) if name in SETTINGS else name
+        value = fields.value_of(name, values)
+        if name == fields.RELAYS:
+            return ", ".join(map(str, value if isinstance(value, tuple) else ()))
+        field = fields.parts(name)[1]
+        if not fields.is_secret(name):
+            self._form[field].process(None, "" if value is None else value)
+        return self._form.shown(field)

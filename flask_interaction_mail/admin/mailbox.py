@@ -11,7 +11,7 @@ from ..errors import InteractionMailError
 from ..language import gettext
 from ..settings.layers import InForce
 from ..settings.model import relay_of
-from ..settings.relay import Relay
+from ..settings.relay import DEFAULT, Relay
 from . import texts
 from .csrf import of_session
 from .panel_view import current_actor, state
@@ -39,10 +39,10 @@ class Mailbox(NamedTuple):
         return self.seen.consent if self.seen else None
 
 
-def shown(present: InForce) -> Mailbox:
-    """The connection under the settings ``present``."""
-    relay = _relay(present)
-    if not relay.by_consent or present.login_advice:
+def shown(present: InForce, name: str) -> Mailbox:
+    """The connection of the relay ``name`` under the settings ``present``."""
+    relay = _relay(present, name)
+    if not relay.by_consent or present.of(name).login_advice:
         return Mailbox(redirect_url())
     from ..delivery import connecting  # late: few mailboxes are connected
 
@@ -76,7 +76,7 @@ def connect(present: InForce) -> str | None:
     try:
         return connecting.begin(
             state(),
-            _relay(present),
+            _relay(present, _named(present)),
             session=of_session(),
             redirect_url=redirect_url(),
             by=current_actor(),
@@ -91,9 +91,9 @@ def finish(present: InForce) -> None:
     from ..delivery import connecting
 
     answer = request.args.to_dict()
-    relay = _relay(present)
+    relays = [_relay(present, name) for name in present.settings.relays]
     try:
-        agreed = connecting.finish(state(), relay, session=of_session(), answer=answer)
+        relay, agreed = connecting.finish(state(), relays, session=of_session(), answer=answer)
     except InteractionMailError as error:
         text = gettext("Nothing was connected. %(why)s", why=language.translated(error))
         flash(text, "error")
@@ -109,7 +109,8 @@ def disconnect(present: InForce) -> None:
     from ..delivery import connecting
 
     try:
-        told = connecting.disconnect(state(), _relay(present), by=current_actor())
+        relay = _relay(present, _named(present))
+        told = connecting.disconnect(state(), relay, by=current_actor())
     except InteractionMailError as error:
         flash(language.translated(error), "error")
         return
@@ -124,5 +125,11 @@ def disconnect(present: InForce) -> None:
         )
 
 
-def _relay(present: InForce) -> Relay:
-    return relay_of(present.settings)
+def _named(present: InForce) -> str:
+    """The relay whose button was pressed."""
+    name = request.form.get("relay", DEFAULT)
+    return name if name in present.settings.relays else DEFAULT
+
+
+def _relay(present: InForce, name: str) -> Relay:
+    return relay_of(present.settings.with_relay(name))

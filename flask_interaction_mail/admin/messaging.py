@@ -14,14 +14,17 @@ from .. import language, operations
 from ..errors import InteractionMailError, SettingsConflict, SettingsError
 from ..language import gettext, mark
 from ..logs import log
+from ..outbox import messages
+from ..settings import fields
 from ..settings.layers import InForce
 from ..settings.model import SETTINGS, MessagingSettings
 from ..settings.presets import PRESETS, Preset
+from ..settings.relay import DEFAULT
 from ..text import one_line
 from ..values import Right
 from . import mailbox
 from .csrf import is_same_origin
-from .forms import SettingsForm, origin_notes, password_hint, secret_hints
+from .forms import SettingsForm, origin_notes, secret_hints
 from .panel_view import (
     PanelView,
     asset,
@@ -35,6 +38,7 @@ from .panel_view import (
 from .texts import ENDED, OUT_OF_DATE
 
 if TYPE_CHECKING:
+    from .relay_list import Rearranged
     from .save_conflict import Conflict
 
 # The form, the settings in it, those in force, and who asks.
@@ -67,7 +71,7 @@ class MessagingView(PanelView):
         admin = state().admin
         return self.render(
             "interaction_mail/admin/session_ended.html",
-            form=SettingsForm(request.form),
+            form=SettingsForm.typed(request.form),
             typed=SettingsForm.values_to_show_again(),
             login=url_for(f"{admin.index_view.endpoint}.index") if admin else "",
             asset=asset,
@@ -102,9 +106,13 @@ class MessagingView(PanelView):
 
         present = state().settings.current()
         form = SettingsForm.filled(present, request.form)
+        relay = request.values.get("relay") or DEFAULT
+        if relay not in (*form.listed, *form.fixed):
+            abort(404)
         drafted = form.check(state().settings.draft)
-        if form.password_confirm.data:
-            form.confirm_password()
+        if form.part(relay)["password_confirm"].data:
+            form.confirm_passwords()
+        form.forget_errors_of_others(relay)
         if form.errors:
             return self.page("test_invalid.html", form=form, present=present), 400
         by = current_actor()
@@ -112,7 +120,7 @@ class MessagingView(PanelView):
             log.warning("test.too_many: %s tests again and again", one_line(by))
             page = self.page("test_too_many.html", limit=test_history.PER_MINUTE, present=present)
             return page, 429, {"Retry-After": "60"}
-        return trial(form, drafted, present, by)
+        return trial(form, drafted.of(relay), present, by)
 
     @expose("/preset", methods=("POST",))
     def preset(self) -> ResponseReturnValue:
@@ -126,8 +134,32 @@ class MessagingView(PanelView):
         preset = PRESETS.get(request.form.get("preset", ""))
         form = SettingsForm.filled(present, request.form)  # without errors: nothing is judged yet
         if preset is not None:
-            form.fill(preset.entered)
+            relay = request.form.get("preset_relay") or DEFAULT
+            form.fill({fields.of(relay, name): value for name, value in preset.entered.items()})
         return self._form(form, present, preset=preset)
+
+    @expose("/relays", methods=("POST",))
+    def relays(self) -> ResponseReturnValue:
+        """Add, move or remove a relay in the form, which comes back; nothing is saved."""
+        from . import relay_list  # late: few have several relays
+
+        need(Right.EDIT)
+        present = state().settings.current()
+        form = SettingsForm.filled(present, request.form)
+        form.validate()
+        if form.token.errors:
+            return self._without_token(form, present)
+        form = SettingsForm.filled(present, request.form)  # without errors: nothing is judged yet
+        done, typed = (request.form.get(name, "") for name in ("do", relay_list.NAME))
+        found = relay_list.rearranged(form.listed, done, typed, self._waiting_at)
+        form.arrange(found.relays, present)
+        page = self._form(form, present, rearranged=found)
+        return (page, 400) if found.wrong else page
+
+    @staticmethod
+    def _waiting_at(relay: str) -> int:
+        with state().database.reading() as connection:
+            return messages.waiting_at(connection, relay)
 
     @expose("/end/<any(paused, divert_to):switch>", methods=("POST",))
     def end(self, switch: str) -> ResponseReturnValue:
@@ -228,7 +260,7 @@ class MessagingView(PanelView):
         if valid and (page := self._ask_about_conflict(form, present)):
             return page
         form.check(state().settings.draft)
-        form.confirm_password()
+        form.confirm_passwords()
         if form.errors:
             return self._form(form, present), 400
         try:
@@ -274,23 +306,33 @@ class MessagingView(PanelView):
         conflict: Conflict | None = None,
         preset: Preset | None = None,
         unsaved: bool = False,
+        rearranged: Rearranged | None = None,
     ) -> str:
         from ..monitoring import test_history
 
+        badges = {
+            relay: test_history.badge(state(), present.of(relay))
+            if relay in present.settings.relays
+            else test_history.Badge(kind="never")
+            for relay in (*form.listed, *form.fixed)
+        }
         return self.page(
             "messaging.html",
             origins=origin_notes(present),
             form=form,
             names=SETTINGS,
             present=present,
-            hints={"password": password_hint(present), **secret_hints(present)},
-            badge=test_history.badge(state(), present),
+            hints=secret_hints(present),
+            badge=badges[DEFAULT],
+            badges=badges,
+            rearranged=rearranged,
             conflict=conflict,
             presets=PRESETS.values(),
             steps=_steps,
             preset=preset,
             unsaved=unsaved,
-            mailbox=mailbox.shown(present),
+            mailboxes={name: mailbox.shown(present, name) for name in present.settings.relays},
+            redirect_url=mailbox.redirect_url(),
             tester=visitor_with_address(),
         )
 

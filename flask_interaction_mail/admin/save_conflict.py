@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from .. import clock
+from ..settings import fields
 from ..settings.layers import InForce
-from ..settings.model import SECRETS, SETTINGS
 from ..settings.store import SettingsStore
-from .forms import SettingsForm
+from .forms import SettingsForm, label_of
 
 MINE, THEIRS = "mine", "theirs"
 
@@ -34,8 +34,8 @@ class Difference:
 class Conflict:
     """What others saved since the visitor opened the page; ``at`` is naive UTC.
 
-    ``taken`` are the labels of fields that only they have changed. ``password`` says whether
-    they changed the password. ``decided`` is true once every difference has a choice.
+    ``taken`` are the labels of fields that only they have changed, ``secrets`` the names of the
+    secrets that they entered. ``decided`` is true once every difference has a choice.
     """
 
     by: str
@@ -44,6 +44,11 @@ class Conflict:
     taken: tuple[str, ...]
     secrets: frozenset[str]
     decided: bool
+
+    @property
+    def password(self) -> bool:
+        """Whether they have entered the password of a relay."""
+        return any(fields.parts(name)[1] == "password" for name in self.secrets)
 
 
 def between(
@@ -58,22 +63,24 @@ def between(
     base, theirs = store.at(form.base), SettingsForm.of(present)
     before = SettingsForm.of(base) if base else None
     differences, taken = [], []
-    for name in SETTINGS:
-        if name in SECRETS or name in present.overridden:
+    # The list comes first: which fields there are depends on it.
+    names = fields.all_of((*form.listed, *theirs.listed))
+    for name in dict.fromkeys((fields.RELAYS, *names)):
+        if fields.is_secret(name) or name in present.overridden or not form.has(name):
             continue
         mine, other = form.comparable(name), theirs.comparable(name)
         original = before.comparable(name) if before else None
-        if mine == other or other == original:
+        if mine == other or other == original or not theirs.has(name):
             continue
-        if mine == original:
-            taken.append(str(form[name].label.text))
-            form.take(name, theirs)
+        if mine == original and not (name == fields.RELAYS and _lost(form, theirs, before)):
+            taken.append(label_of(name))
+            form.take(name, theirs, present)
             continue
-        choice = sent.get(f"keep_{name}", "")
+        choice = sent.get(f"keep_{fields.in_form(name)}", "")
         differences.append(
             Difference(
-                name=name,
-                label=str(form[name].label.text),
+                name=fields.in_form(name),
+                label=label_of(name),
                 before=before.shown(name) if before else "",
                 theirs=theirs.shown(name),
                 mine=form.shown(name),
@@ -81,7 +88,7 @@ def between(
             )
         )
         if choice == THEIRS:
-            form.take(name, theirs)
+            form.take(name, theirs, present)
     history = store.history()
     newer = [entry for entry in history if entry.revision > form.base] or history[:1]
     return Conflict(
@@ -89,7 +96,19 @@ def between(
         at=clock.to_db(newer[0].at) if newer else None,
         differences=tuple(differences),
         taken=tuple(taken),
-        secrets=frozenset(name for entry in newer for name in entry.changed if name in SECRETS),
+        secrets=frozenset(
+            name for entry in newer for name in entry.changed if fields.is_secret(name)
+        ),
         decided=sent.get("conflict") == str(present.revision)
         and all(difference.choice for difference in differences),
+    )
+
+
+def _lost(form: SettingsForm, theirs: SettingsForm, before: SettingsForm | None) -> bool:
+    """Whether the others have removed a relay in which the visitor has changed something."""
+    gone = [relay for relay in form.others if relay not in theirs.others]
+    return before is not None and any(
+        form.comparable(name) != before.comparable(name)
+        for name in fields.all_of(gone)
+        if fields.parts(name)[0] in gone and not fields.is_secret(name)
     )

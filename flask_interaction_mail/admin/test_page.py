@@ -9,16 +9,17 @@ from flask import stream_template
 
 from ..diagnosis.results import Diagnosis, Step, StepState
 from ..diagnosis.texts import RUNNING
-from ..language import gettext
 from ..logs import log
 from ..monitoring import test_history
 from ..outcome import Fault, Stage
+from ..settings import fields
 from ..settings.layers import InForce
 from ..settings.model import SETTINGS, relay_of
+from ..settings.relay import DEFAULT
 from ..state import State
 from ..values import Party
 from . import texts
-from .forms import SettingsForm
+from .forms import SettingsForm, label_of
 
 # Fields that an administrator should check after a failed step, by its fault or its stage.
 _SERVER: Final = ("smtp_server", "smtp_port")
@@ -105,17 +106,21 @@ def page(
 ) -> Iterator[str]:
     """The page in pieces, each as soon as its step is done. The result goes into the history.
 
-    ``drafted`` are the settings in ``form``, ``present`` those in force; ``tester`` gets a copy of
-    the test message.
+    ``drafted`` are the settings in ``form`` as the tested relay has them, ``present`` those in
+    force; ``tester`` gets a copy of the test message.
     """
+    relay = drafted.settings.relay
+    before = present.of(relay if relay in present.settings.relays else DEFAULT)
 
     def suspects(end: Diagnosis) -> list[tuple[str, str, str]]:
         """Name and label of each suspect field, and the title of the step that points to it."""
-        return [
-            (name, gettext(str(form[name].label.text)), title)
+        kind = drafted.settings.with_relay(relay).kind
+        found = [
+            (fields.of(relay, name), title)
             for name, title in _suspect_fields(end).items()
-            if SETTINGS[name].fits(drafted.settings.kind)
+            if SETTINGS[name].fits(kind)
         ]
+        return [(fields.in_form(name), label_of(name), title) for name, title in found]
 
     return stream_template(
         "interaction_mail/admin/test_result.html",
@@ -126,7 +131,8 @@ def page(
         transport=state.config.transport,
         wording=texts,
         suspects=suspects,
-        badge_of=lambda end: test_history.badge_after(state, drafted, present, by, end),
+        several=form.several,
+        badge_of=lambda end: test_history.badge_after(state, drafted, before, by, end),
         time=texts.time,
         **frame,
     )

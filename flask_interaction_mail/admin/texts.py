@@ -30,6 +30,7 @@ PASSWORD_HINTS: Final = {
         "enter it again."
     ),
 }
+ORDER: Final = mark("Order of the servers")
 KEPT: Final = mark("A secret is stored. Leave empty to keep it.")
 MISMATCH: Final = mark("The two passwords differ: type the same one twice.")
 OUT_OF_DATE: Final = mark("This page was out of date. Nothing was done: try again.")
@@ -115,6 +116,7 @@ FILTERS: Final = {  # as a question names them
     "status": mark("State:"),
     "reason": mark("Reason:"),
     "kind": mark("Kind:"),
+    "relay": mark("Mail server:"),
     "since": mark("From day:"),
     "until": mark("To day:"),
     "zone": mark("Time zone:"),
@@ -307,6 +309,7 @@ REASON: Final = {
     "ambiguous": mark(
         "The connection broke at the very end: nobody knows whether the server took it."
     ),
+    "relay": mark("It waits for a mail server."),
     "rate": mark("Too many messages within a minute: they will be sent together, in one message."),
     "poison": mark("The program that tried to send it crashed each time."),
     "ineligible": mark("No recipient uses the desktop client."),

@@ -30,6 +30,7 @@ class OutboxFilter(TypedDict, total=False):
 
     - ``status``: a ``Status`` or its word, or several, of which one has to fit.
     - ``reason``, ``kind``: the reason of the status, the kind of the message.
+    - ``relay``: the name of the relay that has it, or is to have it.
     - ``to``: the whole address of a recipient.
     - ``text``: is in the subject, or in a recipient's name or address, whatever its case.
     - ``message_id``: with or without the angle brackets.
@@ -42,6 +43,7 @@ class OutboxFilter(TypedDict, total=False):
     status: Status | str | Iterable[Status | str]
     reason: Reason | str
     kind: str
+    relay: str
     to: str
     text: str
     message_id: str
@@ -153,6 +155,7 @@ def _wanted(given: OutboxFilter) -> Wanted:
         statuses=_statuses(given.get("status")),
         reason=_word(Reason, "reason", given["reason"]) if given.get("reason") else "",
         kind=_text(given, "kind") or "",
+        relay=_text(given, "relay") or "",
         text=_text(given, "text") or "",
         addresses=_spellings(given),
         message_id=message_id and f"<{message_id.strip('<>')}>",

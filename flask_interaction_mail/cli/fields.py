@@ -4,34 +4,44 @@ from __future__ import annotations
 
 import codecs
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import click
 
 from ..errors import SettingsError
+from ..settings import fields
 from ..settings.layers import InForce
-from ..settings.model import SECRETS, SETTINGS
+from ..settings.model import RELAY_SETTINGS, SECRETS, SETTINGS
+from ..settings.relay import DEFAULT
 from ..settings.secret import Secret
 from ..settings.setting import Widget
 from .output import Function
 
-NAMES: Final = tuple(name for name in SETTINGS if name not in SECRETS)
-
 
 def setting_options(command: Function) -> Function:
     """Add an option for every setting but secrets, and two ways to give each of those."""
+    return _with_options(command, SETTINGS)
+
+
+def relay_options(command: Function) -> Function:
+    """As ``setting_options``, for what a relay has of its own."""
+    return _with_options(command, RELAY_SETTINGS)
+
+
+def _with_options(command: Function, names: Iterable[str]) -> Function:
+    plain = [name for name in names if name not in SECRETS]
     decorators = [
-        *(_option(name) for name in NAMES),
+        *(_option(name) for name in plain),
         click.option(
             "--unset",
             multiple=True,
-            type=click.Choice(NAMES),
+            type=click.Choice(plain),
             metavar="SETTING",
             help="Give this setting its first value again, e.g. smtp_port.",
         ),
-        *(option for name in SECRETS for option in _secret_options(name)),
+        *(option for name in names if name in SECRETS for option in _secret_options(name)),
     ]
     for decorate in reversed(decorators):
         command = decorate(command)
@@ -60,18 +70,18 @@ def _secret_options(name: str) -> tuple[Callable[[Function], Function], ...]:
     )
 
 
-def changes_of(options: Mapping[str, Any]) -> dict[str, object]:
-    """What the options ask for: field to value; asks for secrets where that is wanted."""
+def changes_of(options: Mapping[str, Any], relay: str = DEFAULT) -> dict[str, object]:
+    """What the options ask for, of ``relay``: name to value; asks for secrets where it is to."""
     changes: dict[str, object] = {
-        name: _from_file(name, options[name]) for name in NAMES if options[name] is not None
+        name: _from_file(name, options[name]) for name in SETTINGS if options.get(name) is not None
     }
     for name in options["unset"]:
         if name in changes:
             raise click.UsageError(f"--unset {name} contradicts the option that sets it.")
         changes[name] = SETTINGS[name].default
-    secrets = {name: _secret(name, options) for name in SECRETS}
+    secrets = {name: _secret(name, options) for name in SECRETS if f"{name}_stdin" in options}
     changes |= {name: secret for name, secret in secrets.items() if secret is not None}
-    return changes
+    return {fields.of(relay, name): value for name, value in changes.items()}
 
 
 def _from_file(name: str, value: object) -> object:
@@ -128,3 +138,14 @@ def refuse_overridden(changes: Mapping[str, object], now: InForce) -> None:
     text = "is overridden by INTERACTION_MAIL_OVERRIDES of this process: change it there"
     if overridden := [name for name in changes if name in now.overridden]:
         raise SettingsError(dict.fromkeys(overridden, text))
+
+
+def need_relay(now: InForce, relay: str) -> None:
+    """Refuse a name that no relay has.
+
+    Raises:
+        SettingsError: there is no such relay.
+    """
+    if relay not in now.settings.relays:
+        known = ", ".join(now.settings.relays)
+        raise SettingsError({relay: f"is no relay; there are: {known}"})

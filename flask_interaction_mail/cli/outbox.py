@@ -65,6 +65,7 @@ _FILTERS: Final = (
     click.option("--status", multiple=True, type=click.Choice([str(one) for one in Status])),
     click.option("--reason", type=click.Choice([str(one) for one in Reason])),
     click.option("--kind", help="The kind of the message."),
+    click.option("--relay", help="The name of the relay that has it, or is to have it."),
     click.option("--to", help="The whole address of a recipient."),
     click.option("--text", help="Is in the subject, or in a recipient's name or address."),
     click.option("--message-id", help="Its Message-ID."),

@@ -68,6 +68,7 @@ _MODULES: Final = {
     "explain": "test",
     "outbox": "outbox",
     "preview": "preview",
+    "relays": "relays",
     "rotate-keys": "settings",
     "settings": "settings",
     "status": "status",

@@ -8,8 +8,9 @@ import click
 
 from .. import operations
 from ..monitoring.mailbox import told_of_mailbox
-from ..settings.layers import InForce
-from ..settings.model import SECRETS, SETTINGS, Origin, PasswordState
+from ..settings import fields
+from ..settings.layers import InForce, login_advice
+from ..settings.model import RELAY_SETTINGS, SECRETS, SETTINGS, Origin, PasswordState
 from ..settings.setting import Widget
 from ..state import state_of
 from .fields import changes_of, refuse_overridden, setting_options
@@ -42,7 +43,13 @@ def show(as_json: bool) -> None:
     if as_json:
         dump(_as_plain(now) | {"mailbox": told_of_mailbox(state_of())})
         return
-    rows = [(name, _shown(name, now), _ORIGINS[now.origins[name]]) for name in SETTINGS]
+    rows = [(name, shown(name, now), _ORIGINS[now.origins[name]]) for name in SETTINGS]
+    for relay, other in now.others.items():
+        rows += [
+            (fields.of(relay, name), shown(name, other), _ORIGINS[other.origins[name]])
+            for name in RELAY_SETTINGS
+            if other.origins[name] is not Origin.DEFAULT
+        ]
     table(("setting", "value", "from"), rows)
     _say_mailbox()
     say(f"\nRevision {now.revision}." if now.revision else "\nNothing has been saved yet.")
@@ -50,7 +57,8 @@ def show(as_json: bool) -> None:
         say("E-mail is not configured: a server and a default From are needed.")
 
 
-def _shown(name: str, now: InForce) -> object:
+def shown(name: str, now: InForce) -> object:
+    """The value of ``name`` in a table; of a secret only whether there is one."""
     if name == "password":
         return _PASSWORDS[now.password]
     value = getattr(now.settings, name)
@@ -69,15 +77,22 @@ def _as_plain(now: InForce) -> dict[str, object]:
         "revision": now.revision,
         "configured": now.settings.configured,
         "password": now.password,
-        "settings": {
-            name: {
-                "value": None if name in SECRETS else getattr(now.settings, name),
-                "origin": now.origins[name],
+        "settings": {name: _value(name, now) for name in SETTINGS},
+        "relays": [
+            {
+                "name": relay,
+                "password": now.of(relay).password,
+                "settings": {name: _value(name, now.of(relay)) for name in RELAY_SETTINGS},
             }
-            for name in SETTINGS
-        },
+            for relay in now.settings.relays
+        ],
         "problems": now.problems,
     }
+
+
+def _value(name: str, now: InForce) -> dict[str, object]:
+    value = None if name in SECRETS else getattr(now.settings, name)
+    return {"value": value, "origin": now.origins[name]}
 
 
 @settings.command("set")
@@ -85,6 +100,7 @@ def _as_plain(now: InForce) -> dict[str, object]:
 def set_(**options: Any) -> None:
     """Change settings, all of them or none, by the rules of the panel.
 
+    Where there are several relays, those of a server are of "default"; 'relays' changes others.
     What is not named stays as it is. The password is asked for or read from standard input:
     the arguments of a command can be seen by others.
     """
@@ -125,7 +141,7 @@ def restore(revision: int) -> None:
     """Make REVISION the newest one again."""
     restored = operations.restore_settings(state_of(), revision, changed_by=operator())
     say(f"Revision {revision} is in force again, as revision {restored.revision}.")
-    if advice := restored.login_advice:
+    for advice in login_advice(restored):
         warn(advice)
 
 

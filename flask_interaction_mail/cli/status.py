@@ -32,6 +32,13 @@ def status(as_json: bool) -> None:
     if told["transport"].stands_in:
         told["transport"] = f"{told['transport']}: {IN_PLACE[told['transport']]}"
     told["server_takes"] = _limits(told["server_takes"])
+    relays = [*map(_relay, told.pop("relays"))]
+    if len(relays) > 1:
+        told["relays"] = relays
+        for name in ("server", "server_takes", "server_trouble", "next_try"):
+            del told[name]  # those of the first, which the list has
+    if not told["without_relay"]:
+        del told["without_relay"]
     told["at_work"] = [*map(_process, told["at_work"])] or _NOBODY[told["delivery"]]
     pairs((name.replace("_", " "), value) for name, value in told.items())
     say("\nMessages:")
@@ -47,6 +54,14 @@ def _limits(limits: Mapping[str, int | None]) -> str | None:
     each = {"recipients": "recipients in a message", "connections": "connections at once"}
     known = [f"{most} {each[what]}" for what, most in limits.items() if most is not None]
     return ", ".join(known) or None
+
+
+def _relay(told: Mapping[str, Any]) -> str:
+    takes, only = _limits(told["takes"]), ", ".join(told["only_from"])
+    trouble = told["trouble"] and f"in trouble until {as_text(told['next_try'])}: {told['trouble']}"
+    only = only and f"only mail from {only}"
+    facts = (f"{told['name']}: {told['server']}", only, takes and f"takes {takes}", trouble)
+    return "; ".join(filter(None, facts))
 
 
 def _process(told: Mapping[str, Any]) -> str:

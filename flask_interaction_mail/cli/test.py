@@ -13,26 +13,34 @@ from ..messages import explain as explaining
 from ..messages.explain import Explanation
 from ..monitoring import test_history
 from ..settings.layers import InForce
+from ..settings.relay import DEFAULT
 from ..state import State, state_of
 from ..values import Party
-from .fields import changes_of, refuse_overridden, setting_options
+from .fields import changes_of, need_relay, refuse_overridden, setting_options
 from .output import as_json, dump, fail, main, operator, say
 
 _MARKS = {"ok": "ok", "warning": "note", "skipped": "-", "failed": "FAILED"}
 
 
 @main.command()
+@click.option("--relay", default=DEFAULT, help="The relay to test; by default that of this name.")
 @setting_options
 @as_json
-def test(as_json: bool, **options: Any) -> None:
+def test(as_json: bool, relay: str, **options: Any) -> None:
     """Send the test message with the settings in force, and show each step.
 
     Options change settings for this test only; nothing is saved.
     """
+    run_test(relay, changes_of(options, relay), as_json=as_json)
+
+
+def run_test(relay: str, changes: dict[str, object], *, as_json: bool) -> None:
+    """Test ``relay`` as it would be with ``changes``; ends the command unless it passes."""
     state = state_of()
-    changes = changes_of(options)
-    refuse_overridden(changes, state.settings.current())
-    tried = state.settings.draft(changes)
+    present = state.settings.current()
+    need_relay(present, relay)
+    refuse_overridden(changes, present)
+    tried = state.settings.draft(changes).of(relay)
     found = _examine(state, tried, quiet=as_json)
     test_history.record(state, tried, by=operator(), end=found)
     if as_json:

@@ -15,9 +15,10 @@ from typing import Final
 import sqlalchemy as sa
 
 from .. import threads
-from ..outbox import breaker, claim, server_limits
+from ..outbox import breaker, claim, minutes, server_limits
 from ..outbox.claimed import ANY, LARGE, SMALL, Claimed, Sizes
 from ..outbox.fenced import by_index
+from ..outbox.lanes import Lane
 from ..settings.model import MessagingSettings, OnAmbiguous
 from ..settings.relay import Relay
 from ..values import Priority
@@ -41,33 +42,42 @@ class ClaimRequest:
 
 
 class Claimer:
-    """Takes messages from the queue for one set of settings, one claim at a time.
+    """Takes messages from the queue for one relay of the settings, one claim at a time.
 
     ``held_up_by`` says why nothing is claimed although messages wait. ``exhausted`` is true if the
     last claim found nothing. ``probing`` is true while a single message has to find out whether the
     server works again. ``one_writer`` is true if the database cannot write a claim and a record at
     the same time. ``max_recipients`` is how many recipients the server takes in one transaction,
     ``max_connections`` how many connections; None for any number. ``large_waits`` is true if a
-    large message was due at the last look, and has not been claimed since.
+    large message was due at the last look, and has not been claimed since. ``handed_on`` counts the
+    messages that were left to other relays.
     """
 
     def __init__(
-        self, ports: DispatcherPorts, settings: MessagingSettings, relay: Relay, clock: claim.Time
+        self,
+        ports: DispatcherPorts,
+        settings: MessagingSettings,
+        relay: Relay,
+        clock: claim.Time,
+        relays: Sequence[Relay] = (),
     ) -> None:
         self.held_up_by: str | None = None
         self.probing = False
         self.one_writer = True  # until the kind of database is known
         self.exhausted = False
         self.large_waits = False
+        self.handed_on = 0
         self.max_recipients: int | None = None
         self.max_connections: int | None = None
         self._ports = ports
         self._settings = settings
         self._relay = relay
+        self._lane = Lane(relays or (relay,), relay.name)
         self._time = clock
         self._looked_at = -math.inf
         self._only_fresh = False  # as of the last look
         self._priorities: Sequence[Priority] = ()  # of what was due then
+        self._room: int | None = None  # for so many messages in this minute, as of then
         self._underway: Future[list[Claimed]] | None = None
         self._to_announce: list[uuid.UUID] = []  # messages that were held or released
 
@@ -118,13 +128,16 @@ class Claimer:
                 return []
         if self.probing:
             request = replace(request, limit=1)
-        if request.sizes is not ANY:
-            return self._claimed(request)
-        turns = [replace(request, sizes=SMALL)]
-        if self.large_waits:
+        if self._room is not None:
+            request = replace(request, limit=min(request.limit, self._room))
+        turns = [request if request.sizes is not ANY else replace(request, sizes=SMALL)]
+        if request.sizes is ANY and self.large_waits:
             # The small messages that wait behind a large one go first, but only once.
             turns.insert(0 if passed_over else 1, replace(request, limit=1, sizes=LARGE))
-        return next(filter(None, map(self._claimed, turns)), [])
+        handed_on = self.handed_on
+        claimed = next(filter(None, map(self._claimed, turns)), [])
+        self.exhausted = self.exhausted and self.handed_on == handed_on
+        return claimed
 
     def _claimed(self, request: ClaimRequest) -> list[Claimed]:
         """Claim in a transaction; nothing of it counts before the commit."""
@@ -137,6 +150,8 @@ class Claimer:
                 worker=self._ports.worker,
                 lease=self._ports.lease,
                 now=now,
+                relay=self._relay.name,
+                sorting=self._lane,
                 late=request.late,
                 free=request.free,
                 hold=self._settings.on_ambiguous is OnAmbiguous.HOLD,
@@ -150,13 +165,28 @@ class Claimer:
             if claimed and self.probing and not breaker.begin_probe(connection, self._relay, now):
                 claim.give_back(connection, claimed, due_at=now, detail=None)
                 claimed = []
+            claimed = self._within_the_minute(connection, claimed, now)
+        if self._room is not None:
+            self._looked_at = -math.inf
         if request.sizes is LARGE:
             self.large_waits = False
         if request.sizes is LARGE or len(claimed) + len(held) < request.limit:
             self._looked_at = -math.inf  # there may be no more: look, which takes no locks
-        self._to_announce += held
+        self._to_announce += [*held, *self._lane.held]
+        self.handed_on += self._lane.moved
         self.exhausted = not (claimed or held)
         return claimed
+
+    def _within_the_minute(
+        self, connection: sa.Connection, claimed: list[Claimed], now: datetime
+    ) -> list[Claimed]:
+        """As many as the relay may be given now; another worker may have been faster."""
+        fits = minutes.book(
+            connection, self._relay, len(claimed), worker=self._ports.worker, now=now
+        )
+        if fits < len(claimed):
+            claim.give_back(connection, claimed[fits:], due_at=now, detail=None)
+        return claimed[:fits]
 
     def _look(self) -> bool:
         """Whether there is something to claim and nothing in the way; reads without locks."""
@@ -164,13 +194,16 @@ class Claimer:
         with store.reading() as connection:
             self.one_writer = connection.dialect.name == "sqlite"
             now = self._time.look(connection)
-            broken = breaker.read(connection, self._relay)
+            broken = self._lane.look(connection)
             if broken is not None and broken.until > now:
                 self.held_up_by = broken.why
                 return False
+            self._room = minutes.left(connection, self._relay, now)
+            if self._room == 0:
+                return False
             by_index(connection)
             digests_due = rate_limits.is_due(connection, now)
-            waiting = claim.waiting(connection, now)
+            waiting = claim.waiting(connection, now, self._lane)
             if not (digests_due or waiting.priorities or waiting.other):
                 return False
             self._only_fresh = not waiting.other and not digests_due

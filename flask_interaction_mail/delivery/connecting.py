@@ -8,7 +8,7 @@ transactions of its own.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Final
 
@@ -69,22 +69,26 @@ def begin(state: State, relay: Relay, *, session: str, redirect_url: str, by: st
     )
 
 
-def finish(state: State, relay: Relay, *, session: str, answer: Mapping[str, str]) -> Consent:
-    """Take the ``answer`` that came to the redirect URL: store what was agreed to.
+def finish(
+    state: State, relays: Sequence[Relay], *, session: str, answer: Mapping[str, str]
+) -> tuple[Relay, Consent]:
+    """Take the ``answer`` that came to the redirect URL: store what was agreed to, and for whom.
 
-    ``relay`` is the one of the settings in force now.
+    ``relays`` are those of the settings in force now.
 
     Raises:
         NotConnected: the answer was not asked for in this session, or is a refusal.
         TransportError: the token service did not give the tokens.
         SecretUnreadable: no key is configured.
     """
-    grant = _grant_of(relay)
     begun = _begun(state, session, answer.get("state", ""))
-    if begun.row != consents.name_of(relay):
+    asked = [one for one in relays if one.by_consent and consents.name_of(one) == begun.row]
+    if not asked:
         raise NotConnected(
             mark("The settings have changed since the connection was begun. Connect again.")
         )
+    relay = asked[0]
+    grant = _grant_of(relay)
     if consent.from_elsewhere(grant, answer.get("iss")):
         log.warning("consent.issuer: an answer names another provider, so it is not used")
         raise NotConnected(
@@ -101,7 +105,7 @@ def finish(state: State, relay: Relay, *, session: str, answer: Mapping[str, str
         policy=state.connect_policy,
         until=Until.within(client.LIMIT),
     )
-    return _connected(state, relay, begun, granted)
+    return relay, _connected(state, relay, begun, granted)
 
 
 def disconnect(state: State, relay: Relay, *, by: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import sqlalchemy as sa
 
@@ -21,6 +21,7 @@ from ..transport.pool import KeptTransports
 from .agents import divert_to
 from .ports import DispatcherPorts, DrainStats, StopCondition
 from .run import DeliveryRun
+from .side_by_side import run_all
 
 _TIDY_EVERY = 3600.0  # s
 _POLL = 0.9  # s, so that a stored message leaves within a second even without a notice
@@ -104,15 +105,38 @@ class Dispatcher:
         return stats
 
     def _run(self, until: StopCondition, stats: DrainStats) -> bool:
-        """One run under the present settings; gives whether others are in force at its end."""
+        """A run for each relay of the present settings, side by side.
+
+        Gives whether other settings are in force at their end.
+        """
         self._ports.beat()
         settings = self._ports.settings()
         stats.held_up_by = self._obstacle(settings)
         if stats.held_up_by is not None:
             return False
+        relays = self._ports.relays(settings)
+        self._kept.keep_only(relays)
+
+        def run(relay: Relay, stats: DrainStats) -> bool:
+            return self._run_one(settings, relay, relays, until, stats)
+
+        if len(relays) == 1:
+            return run(relays[0], stats)
+        return run_all(relays, run, stats, until, in_turn=self._ports.store.single_connection)
+
+    def _run_one(
+        self,
+        settings: MessagingSettings,
+        relay: Relay,
+        relays: Sequence[Relay],
+        until: StopCondition,
+        stats: DrainStats,
+    ) -> bool:
         run = DeliveryRun(
             self._ports,
             settings,
+            relay,
+            relays=relays,
             clock=self._time,
             kept=self._kept,
             until=until,

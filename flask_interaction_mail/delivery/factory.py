@@ -17,7 +17,7 @@ from ..config import DeliveryMode
 from ..outbox.claimed import AttemptResult
 from ..outbox.presence import How, Pulse
 from ..outbox.tally import Tally
-from ..settings.model import relay_of
+from ..settings.model import relays_of
 from ..state import State
 from ..transport.registry import Transports
 from ..unit_of_work.announce import announce_ids
@@ -65,7 +65,7 @@ def _ports(state: State) -> DispatcherPorts:
     return DispatcherPorts(
         store=state.database,
         settings=lambda: state.settings.current().settings,
-        relay=partial(relay_of, kind=state.config.transport),
+        relays=partial(relays_of, kind=state.config.transport),
         transport=logins.transport,
         prepare=logins.look,
         announce=partial(_announce, state),

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import sqlalchemy as sa
 
 from ..outbox.claimed import AttemptResult, Claimed
-from ..settings.model import MessagingSettings, relay_of
+from ..settings.model import MessagingSettings, relays_of
 from ..settings.relay import Relay
 from ..storage.transactions import Transactions
 from ..transport.base import Transport
@@ -105,9 +105,9 @@ class NoTallies:
 class DispatcherPorts:
     """What the dispatcher works with; every part can be replaced.
 
-    - ``settings`` gives the settings in force, ``relay`` the server that they name.
+    - ``settings`` gives the settings in force, ``relays`` those that they name, in their order.
     - ``transport`` opens a connection to a relay, from any thread. The thread that uses the
-      database calls ``prepare`` first.
+      database for that relay calls ``prepare`` first.
     - ``announce`` gets the results that were recorded. ``report`` gets those that the default To
       has to be told of, in the recording transaction.
     - ``lease`` is how long a claim holds. ``grace`` is how many seconds a message in flight gets
@@ -131,7 +131,7 @@ class DispatcherPorts:
     worker: str
     connections: int
     lease: timedelta
-    relay: Callable[[MessagingSettings], Relay] = relay_of
+    relays: Callable[[MessagingSettings], tuple[Relay, ...]] = relays_of
     grace: float = GRACE
     suppressed: Callable[[], bool] = lambda: False
     tidy: Callable[[], object] = lambda: None
@@ -149,10 +149,14 @@ class DispatcherPorts:
 
 @dataclass(slots=True)
 class DrainStats:
-    """What a drain came to: how many were sent, how many ended otherwise, what stopped it."""
+    """What a drain came to: how many were sent, how many ended otherwise, what stopped it.
+
+    ``handed_on`` counts what one relay has left to others.
+    """
 
     sent: int = 0
     others: int = 0
+    handed_on: int = 0
     held_up_by: str | None = None
 
     @property

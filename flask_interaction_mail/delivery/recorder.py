@@ -116,7 +116,13 @@ class Recorder:
         began = time.monotonic()
         with self._ports.store.writing() as connection:
             now = self._time.now()
-            kept = record(connection, results, worker=self._ports.worker, now=now)
+            kept = record(
+                connection,
+                results,
+                worker=self._ports.worker,
+                relay=self._relay.name,
+                now=now,
+            )
             spoken = any(result.attempt for result in results)
             if self._claimer.probing and spoken:
                 breaker.close(connection, self._relay)

@@ -1,4 +1,4 @@
-"""A run: one stretch of delivery under one set of settings.
+"""A run: one stretch of delivery to one relay, under one set of settings.
 
 Only the run uses the database, only its agents use the server, so that no transaction is open
 while the network is in use. (An agent does read the content of a large message, between two
@@ -19,6 +19,7 @@ from ..logs import log
 from ..outbox import breaker, claim
 from ..outbox.claimed import ANY, SMALL, Attempt, Claimed
 from ..settings.model import MessagingSettings, OnAmbiguous
+from ..settings.relay import Relay
 from ..storage.database import AWAY, in_short
 from ..transport.pool import KeptTransports
 from .agents import AgentPool, AgentReport
@@ -31,6 +32,7 @@ from .prefetch import Load, ModestPrefetch, Prefetch
 from .recorder import Recorder
 from .resolution import NOBODY_KNOWS, expired
 
+_NO_LIMIT = 1_000_000
 _MAX_BYTES = 4_000_000  # of content in flight beyond which nothing more is claimed
 _AFTER_ABORT = 2.0  # s for agents to notice that their connection was broken
 _QUICK = 0.02  # s in which a local server has answered
@@ -40,13 +42,18 @@ _SOME, _ALL = 0.003, 0.005  # s that a report waits for some others; for all, wh
 
 
 class DeliveryRun:
-    """Delivers until nothing is due, the limit is reached, or other settings are in force."""
+    """Delivers until nothing is due, the limit is reached, or other settings are in force.
+
+    It leaves to the other ``relays`` what is for them.
+    """
 
     def __init__(
         self,
         ports: DispatcherPorts,
         settings: MessagingSettings,
+        relay: Relay,
         *,
+        relays: Sequence[Relay],
         clock: claim.Time,
         kept: KeptTransports,
         until: StopCondition,
@@ -57,9 +64,9 @@ class DeliveryRun:
         self._time = clock
         self._until = until
         self._stats = stats
-        self._relay = relay = ports.relay(settings)
+        self._relay = relay
         self._pool = AgentPool(settings, relay, kept, clock.now)
-        self._claimer = Claimer(ports, settings, relay, clock)
+        self._claimer = Claimer(ports, settings, relay, clock, relays)
         self._recorder = Recorder(ports, relay, clock, self._claimer, until, stats, self._release)
         self._in_flight: dict[uuid.UUID, Claimed] = {}
         self._large_id: uuid.UUID | None = None  # of the large message that was claimed last
@@ -71,7 +78,7 @@ class DeliveryRun:
         self._exhausted = False  # the last claim found nothing
         self._requeued = False  # something, since the last claim
         self._latency = LatencyMonitor()
-        self._concurrency = Concurrency(ports.connections)
+        self._concurrency = Concurrency(min(ports.connections, relay.max_connections or _NO_LIMIT))
         self._known_limit: int | None = None  # of the server's connections, as last read
         self._proven = False  # the server has taken part in a mail transaction
 
@@ -97,6 +104,7 @@ class DeliveryRun:
         """Give back what was not begun, let agents finish, record what they report."""
         waiting = self._withdraw()
         returned = self._give_back(waiting)
+        self._stats.handed_on += self._claimer.handed_on
         self._await(self._until.grace(self._ports.grace))
         if self._in_flight:
             self._pool.abort()
@@ -337,6 +345,8 @@ class DeliveryRun:
                 breaker.trip(connection, self._relay, trouble, worker=self._ports.worker, now=now)
             claim.give_back(connection, first, due_at=now, detail=detail)
             claim.give_back(connection, last, due_at=now + _A_MOMENT, detail=detail)
+        if trouble is not None:
+            self._stats.handed_on += len(reports)
 
     def _give_back(self, claims: Sequence[Claimed]) -> bool:
         """Whether the database has taken them back."""

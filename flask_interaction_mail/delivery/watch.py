@@ -21,7 +21,7 @@ from ..outbox.claim import Time
 from ..outbox.conditions import AlertName, Vitals
 from ..outcome import Stage
 from ..settings import grant
-from ..settings.model import MessagingSettings, relay_of
+from ..settings.model import MessagingSettings, relays_of
 from ..settings.relay import APPLICATION, MAILBOX, Relay
 from ..state import State
 from ..storage.database import in_short
@@ -48,8 +48,10 @@ def turn(state: State, transports: Transports) -> None:
         if state.suppressed:
             return
         settings = state.settings.current().settings
-        if settings.configured:
-            _probe(state, settings, transports)
+        relays = relays_of(settings, state.config.transport) if settings.configured else ()
+        for relay in relays:
+            with _logged():
+                _probe(state, settings, relay, transports, others=len(relays) > 1)
     with _logged():
         check(state)
 
@@ -69,7 +71,7 @@ def check(state: State) -> None:
 
 def take(connection: sa.Connection, state: State, settings: MessagingSettings) -> Vitals:
     """How mail is doing."""
-    return vitals.take(connection, settings, relay_of(settings, state.config.transport))
+    return vitals.take(connection, settings, relays_of(settings, state.config.transport))
 
 
 def holding_now(state: State, settings: MessagingSettings, found: Vitals) -> dict[AlertName, str]:
@@ -87,7 +89,13 @@ def holding_now(state: State, settings: MessagingSettings, found: Vitals) -> dic
 
 
 def _secret_ends(settings: MessagingSettings) -> datetime | None:
-    """When the secret that tokens are asked for with ends, naive UTC; None if that is not known."""
+    """When the first secret that tokens are asked for with ends; None if that is not known."""
+    each = (_secret_of_relay_ends(settings.with_relay(name)) for name in settings.relays)
+    return min(filter(None, each), default=None)
+
+
+def _secret_of_relay_ends(settings: MessagingSettings) -> datetime | None:
+    """When the one of this relay does, naive UTC."""
     if not settings.by_token or settings.sign_in not in (APPLICATION, MAILBOX):
         return None
     if settings.oauth_certificate is not None and settings.sign_in is APPLICATION:
@@ -97,11 +105,12 @@ def _secret_ends(settings: MessagingSettings) -> datetime | None:
 
 def _ends(settings: MessagingSettings) -> list[tuple[str, datetime]]:
     """When the certificates of the settings end."""
-    if not settings.ca_certificate:
+    each = (settings.with_relay(name).ca_certificate for name in settings.relays)
+    if not (own := dict.fromkeys(filter(None, each))):
         return []
     from ..transport.smtp import probe  # late: brings cryptography, and few have a CA of their own
 
-    return [("A CA certificate of the settings", at) for at in probe.ends(settings.ca_certificate)]
+    return [("A CA certificate of the settings", at) for one in own for at in probe.ends(one)]
 
 
 def _tell(state: State, settings: MessagingSettings) -> None:
@@ -120,15 +129,22 @@ def _tell(state: State, settings: MessagingSettings) -> None:
                 log.error("alert.given_up: %s: the webhook was not told", change.name)
 
 
-def _probe(state: State, settings: MessagingSettings, transports: Transports) -> None:
-    relay = relay_of(settings, state.config.transport)
+def _probe(
+    state: State,
+    settings: MessagingSettings,
+    relay: Relay,
+    transports: Transports,
+    *,
+    others: bool,
+) -> None:
+    """Try ``relay`` if nothing else does; ``others`` says whether there are others."""
     every = timedelta(minutes=settings.probe_every)
     if relay.stands_in or not every:
         return
     with state.database.reading() as connection:
         now = Time().look(connection)
         known = probes.read(connection, relay)
-        needed = _is_needed(connection, relay, known, now, every)
+        needed = _is_needed(connection, relay, known, now, every, others=others)
         mechanism = _mechanism(connection, state, relay)
     if not needed:
         return
@@ -151,12 +167,16 @@ def _is_needed(
     known: probes.Probe | None,
     now: datetime,
     every: timedelta,
+    *,
+    others: bool,
 ) -> bool:
     broken = breaker.read(connection, relay)
-    if broken is not None:  # delivery tries it with the mail that waits, if any does
-        return broken.until <= now and vitals.oldest(connection, now) is None
+    if broken is not None:
+        # Delivery tries it with the mail that waits, if any does. What waits may be for others.
+        return broken.until <= now and (others or vitals.oldest(connection, now) is None)
     seen = known is not None and known.at > now - _LOOK_EVERY
-    return not (seen and vitals.sent_since(connection, now - every))
+    by = relay.name if others else None
+    return not (seen and vitals.sent_since(connection, now - every, by=by))
 
 
 def _mechanism(connection: sa.Connection, state: State, relay: Relay) -> str | None:

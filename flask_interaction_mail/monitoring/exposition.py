@@ -57,6 +57,8 @@ def as_json(health: Health) -> dict[str, Any]:
         "failed_last_hour": vitals.failed,
         "delivering_processes": vitals.here,
         "certificate_expires": _written(vitals.expires),
+        "without_relay": vitals.uncarried,
+        "relays": {name: _word(name in vitals.troubled) for name in vitals.relays},
     }
 
 
@@ -86,12 +88,20 @@ def _metrics(health: Health) -> Iterator[tuple[str, str, list[tuple[str, float]]
         "failed_last_hour": (f"Messages failed within the last hour, {counted}", vitals.failed),
         "delivering_processes": ("Processes that deliver.", vitals.here),
     }
+    if len(vitals.relays) > 1:
+        states = [(f'{{name="{n}"}}', float(n in vitals.troubled)) for n in vitals.relays]
+        yield "relay_in_trouble", "Whether the relay is in trouble.", states
+        single["without_relay"] = ("Messages that no relay may carry.", vitals.uncarried)
     if vitals.expires is not None:
         expires = vitals.expires.replace(tzinfo=UTC).timestamp()
         help_ = "When the mail server's certificate ends, in Unix time."
         single["certificate_expiry_timestamp_seconds"] = (help_, expires)
     for name, (help_, value) in single.items():
         yield name, help_, [("", float(value))]
+
+
+def _word(troubled: bool) -> str:
+    return "trouble" if troubled else "ok"
 
 
 def _written(moment: datetime | None) -> str | None:

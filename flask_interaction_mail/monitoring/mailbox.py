@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from ..delivery import connecting
 from ..settings.model import relay_of
+from ..settings.relay import DEFAULT
 from ..state import State
 
 
-def told_of_mailbox(state: State) -> str | None:
-    """In words; None where no person has to agree. "connected" comes first where it counts."""
-    relay = relay_of(state.settings.current().settings)
+def told_of_mailbox(state: State, name: str = DEFAULT) -> str | None:
+    """What is to be said of the relay ``name``; None where no person has to agree.
+
+    "connected" comes first where it counts.
+    """
+    relay = relay_of(state.settings.current().settings.with_relay(name))
     if not relay.by_consent:
         return None
     seen = connecting.seen_at(state, relay)

@@ -6,7 +6,7 @@ however long the outbox is. Nothing here writes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
@@ -18,7 +18,8 @@ from ..language import recalled
 from ..outbox import breaker, presence
 from ..outbox.presence import How, Presence
 from ..settings.layers import InForce
-from ..settings.model import relay_of
+from ..settings.model import relays_of
+from ..settings.relay import Relay
 from ..state import State
 from ..storage.tables import DELIVERY
 from ..text import counted
@@ -32,6 +33,7 @@ _TODAY: Final = timedelta(days=1)
 class Overview:
     """The state of delivery now.
 
+    ``broken`` are the relays in trouble, by their names, of so many ``relays``.
     ``at_work`` are the processes that deliver. ``called`` is when ``worker --once`` was last heard
     of within a day, ``oldest`` when the oldest message was made that waits and could have left
     (both naive UTC). ``attention`` counts the messages that need somebody, up to a hundred: held,
@@ -40,9 +42,10 @@ class Overview:
 
     at_work: Sequence[Presence]
     called: datetime | None
-    broken: breaker.Open | None
+    broken: Mapping[str, breaker.Open]
     oldest: datetime | None
     attention: int
+    relays: int = 1
 
     @property
     def shown_attention(self) -> str:
@@ -53,22 +56,24 @@ class Overview:
 def overview(state: State, present: InForce) -> Overview:
     """The state of delivery under the settings ``present``."""
     now = clock.now()
+    relays = relays_of(present.settings, state.config.transport)
     with state.database.reading() as connection:
         heard_of = presence.heard_of(connection)
         calls = (process.seen for process in heard_of if process.how is How.ONCE)
         return Overview(
             at_work=[process for process in heard_of if process.here],
             called=next(calls, None),
-            broken=_broken(connection, state, present) if present.settings.configured else None,
+            broken=_broken(connection, relays) if present.settings.configured else {},
+            relays=len(relays),
             oldest=oldest_waiting(connection, now),
             attention=_attention(connection, now),
         )
 
 
-def _broken(connection: sa.Connection, state: State, present: InForce) -> breaker.Open | None:
-    """The trouble of the server; why is in the reader's language."""
-    found = breaker.read(connection, relay_of(present.settings, state.config.transport))
-    return found and replace(found, why=recalled(found.why))
+def _broken(connection: sa.Connection, relays: Sequence[Relay]) -> dict[str, breaker.Open]:
+    """The trouble of each server; why is in the reader's language."""
+    found = breaker.read_all(connection, relays)
+    return {name: replace(met, why=recalled(met.why)) for name, met in found.items()}
 
 
 def oldest_waiting(connection: sa.Connection, now: datetime) -> datetime | None:

@@ -7,8 +7,10 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from .. import clock
-from ..outbox import breaker, presence, server_limits
-from ..settings.model import relay_of
+from ..outbox import breaker, lanes, presence, server_limits
+from ..outbox.conditions import MOST
+from ..settings.model import relays_of
+from ..settings.relay import Relay
 from ..state import State
 from ..storage.tables import DELIVERY
 from ..values import UNDERWAY, Reason, Status
@@ -34,25 +36,29 @@ def figures(state: State) -> dict[str, Any]:
     now = clock.now()
     present = state.settings.current()
     settings = present.settings
-    relay = relay_of(settings, state.config.transport)
+    relays = relays_of(settings, state.config.transport)
     with state.database.reading() as connection:
         counts = _counts(connection)
         oldest = oldest_waiting(connection, now)
         above = connection.scalar(_HELD_BY_RATE) or 0
-        broken = breaker.read(connection, relay)
-        takes = server_limits.read(connection, relay, now)
+        broken = breaker.read_all(connection, relays)
+        takes = {relay.name: server_limits.read(connection, relay, now) for relay in relays}
+        without_relay = lanes.uncarried(connection, relays, now, MOST)
         here = [process for process in presence.heard_of(connection) if process.here]
     badge = test_history.badge(state, present)
+    first = relays[0].name
     tested = f", {clock.from_db(badge.at):%Y-%m-%d %H:%M} UTC by {badge.by}" if badge.at else ""
     return {
         "configured": settings.configured,
         "delivery": state.config.delivery,
         "transport": state.config.transport,
         "at_work": [_process(process) for process in here],
-        "server": str(relay_of(settings)) if settings.server else None,
-        "server_takes": takes._asdict(),
-        "server_trouble": broken.why if broken else None,
-        "next_try": clock.from_db(broken.until) if broken else None,
+        "server": str(relays[0]) if relays[0].server else None,
+        "server_takes": takes[first]._asdict(),
+        "server_trouble": broken[first].why if first in broken else None,
+        "next_try": clock.from_db(broken[first].until) if first in broken else None,
+        "relays": [_relay(relay, broken.get(relay.name), takes[relay.name]) for relay in relays],
+        "without_relay": without_relay,
         "mailbox": told_of_mailbox(state),
         "paused": settings.paused,
         "diverted_to": settings.divert_to,
@@ -62,6 +68,17 @@ def figures(state: State) -> dict[str, Any]:
         "held_by_rate": above,
         "last_test": _TESTED[badge.kind] + tested,
         "messages": counts,
+    }
+
+
+def _relay(relay: Relay, broken: breaker.Open | None, takes: server_limits.Known) -> dict[str, Any]:
+    return {
+        "name": relay.name,
+        "server": str(relay) if relay.server or relay.stands_in else None,
+        "only_from": [*relay.from_domains],
+        "takes": takes._asdict(),
+        "trouble": broken.why if broken else None,
+        "next_try": clock.from_db(broken.until) if broken else None,
     }
 
 

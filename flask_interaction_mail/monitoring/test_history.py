@@ -148,13 +148,14 @@ def _written(state: State, settings: MessagingSettings, names: Mapping[str, Any]
 
 def record(state: State, tested: InForce, *, by: str, end: Diagnosis) -> None:
     """Write down one test, and how it logged in; commits a transaction of its own."""
-    present = state.settings.current().settings
+    present, name = state.settings.current(), tested.settings.relay
+    saved = name in present.settings.relays and present.of(name).settings == tested.settings
     relay = relay_of(tested.settings, state.config.transport)
     with state.database.writing() as connection:
         if end.mechanism is not None and not relay.by_token:
             keyring = state.settings.keyring
             logins.record(connection, keyring, relay, end.mechanism, clock.now())
-        if end.passed and tested.settings == present:
+        if end.passed and saved:
             breaker.close(connection, relay)  # what stood in the way does so no more
         connection.execute(
             sa.insert(CHECK).values(

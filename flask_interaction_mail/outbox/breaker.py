@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,6 +28,9 @@ _KIND = "breaker"
 # One statement with parameters, as every worker asks each second.
 _OPEN = sa.select(CHECK.c.at, CHECK.c.until, CHECK.c.steps).where(
     CHECK.c.id == sa.bindparam("server"), CHECK.c.verdict == "open"
+)
+_ALL_OPEN = sa.select(CHECK.c.id, CHECK.c.at, CHECK.c.until, CHECK.c.steps).where(
+    CHECK.c.kind == _KIND, CHECK.c.verdict == "open"
 )
 _CLOSE = sa.update(CHECK).values(verdict="closed", until=None)
 PROBE_AFTER = timedelta(minutes=1)
@@ -48,8 +52,20 @@ class Open:
 def read(connection: sa.Connection, relay: Relay) -> Open | None:
     """The breaker's state for ``relay``, None while it is closed."""
     row = connection.execute(_OPEN, {"server": _row(relay)}).first()
-    if row is None:
-        return None
+    return None if row is None else _open(row)
+
+
+def read_all(connection: sa.Connection, relays: Sequence[Relay]) -> dict[str, Open]:
+    """The breakers of ``relays`` that are open, by the names of these."""
+    if len(relays) == 1:
+        found = read(connection, relays[0])
+        return {} if found is None else {relays[0].name: found}
+    rows = {row.id: row for row in connection.execute(_ALL_OPEN)}
+    ids = {relay.name: _row(relay) for relay in relays}
+    return {name: _open(rows[id]) for name, id in ids.items() if id in rows}
+
+
+def _open(row: Any) -> Open:
     told: dict[str, Any] = json.loads(row.steps)
     return Open(since=row.at, until=row.until, stage=told["stage"], why=told["why"])
 
@@ -92,14 +108,10 @@ def begin_probe(connection: sa.Connection, relay: Relay, now: datetime) -> bool:
     return changed.rowcount == 1
 
 
-def close(connection: sa.Connection, relay: Relay) -> None:
-    """Close the breaker of ``relay``: it works again."""
-    connection.execute(_CLOSE.where(CHECK.c.id == _row(relay)))
-
-
-def close_all(connection: sa.Connection) -> None:
-    """Close all breakers: settings were saved, and every server is worth another try."""
-    connection.execute(_CLOSE.where(CHECK.c.kind == _KIND))
+def close(connection: sa.Connection, *relays: Relay) -> None:
+    """Close the breakers of ``relays``: they work again, or were changed and may."""
+    if relays:
+        connection.execute(_CLOSE.where(CHECK.c.id.in_([_row(relay) for relay in relays])))
 
 
 def pause(error: TransportError) -> timedelta:

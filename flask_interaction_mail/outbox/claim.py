@@ -12,17 +12,19 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import product, zip_longest
-from typing import Any, NamedTuple
+from itertools import islice, product, zip_longest
+from typing import Any, NamedTuple, Protocol
 
 import sqlalchemy as sa
 
 from .. import clock
 from ..language import mark
 from ..logs import about, log
+from ..settings.relay import DEFAULT
 from ..storage.json_rows import JsonQuery, joined_update, json_table
 from ..storage.tables import DELIVERY
 from ..values import OPEN, Priority, Reason, Status
+from .choice import bound_to
 from .claimed import ANY, LARGE, Claimed, Sizes
 from .fenced import Change, by_index, lock_rows_only
 from .loading import WANTED, Reading, load, wanted
@@ -40,22 +42,41 @@ _PRESENT = {
     "mysql": sa.func.utc_timestamp(6),
     "mariadb": sa.func.utc_timestamp(6),
 }
-_COLUMNS = sa.select(
-    DELIVERY.c.id,
-    DELIVERY.c.size,
-    # Whether it was to leave later than it was made, or is tried again.
-    sa.case((DELIVERY.c.due_at > DELIVERY.c.created_at, DELIVERY.c.due_at)).label("later"),
-).where(DELIVERY.c.size > sa.bindparam("over"), DELIVERY.c.size <= sa.bindparam("upto"))
+_CANDIDATES = 50  # messages that a lane looks at, at least, to find those of its own
+
+
+def _columns(later: sa.ColumnElement[Any]) -> sa.Select[Any]:
+    columns = (DELIVERY.c.id, DELIVERY.c.size, later.label("later"), DELIVERY.c.relay)
+    return sa.select(*columns).where(
+        DELIVERY.c.size > sa.bindparam("over"), DELIVERY.c.size <= sa.bindparam("upto")
+    )
+
+
+# Whether it was to leave later than it was made, or is tried again.
+_COLUMNS = _columns(sa.case((DELIVERY.c.due_at > DELIVERY.c.created_at, DELIVERY.c.due_at)))
 
 
 def _head(status: object, rank: object) -> sa.Select[Any]:
     """What is due of one queue, in the order of its index."""
-    in_queue = sa.and_(DELIVERY.c.status == status, DELIVERY.c.priority == rank)
-    due = _COLUMNS.where(in_queue, DELIVERY.c.due_at <= sa.bindparam("now"))
+    due = _COLUMNS.where(_in_queue(status, rank), DELIVERY.c.due_at <= sa.bindparam("now"))
     return due.order_by(DELIVERY.c.due_at).limit(sa.bindparam("most"))
 
 
-_DUE = _head(sa.bindparam("wanted"), sa.bindparam("rank"))
+def _head_aside(status: object, rank: object) -> sa.Select[Any]:
+    """What waits for its relay, as put there by ``lanes``: that it is due later means nothing."""
+    aside = sa.and_(
+        DELIVERY.c.due_at > sa.bindparam("now"),
+        DELIVERY.c.reason == Reason.RELAY,
+        DELIVERY.c.relay == sa.bindparam("aside"),
+    )
+    found = _columns(sa.null()).where(_in_queue(status, rank), aside)
+    return found.order_by(DELIVERY.c.due_at).limit(sa.bindparam("most"))
+
+
+def _in_queue(status: object, rank: object) -> sa.ColumnElement[bool]:
+    return sa.and_(DELIVERY.c.status == status, DELIVERY.c.priority == rank)
+
+
 _LATE = (
     _COLUMNS.where(
         DELIVERY.c.status == Status.SENDING, DELIVERY.c.lease_until < sa.bindparam("now")
@@ -63,8 +84,10 @@ _LATE = (
     .order_by(DELIVERY.c.lease_until)
     .limit(sa.bindparam("most"))
 )
-_PICK_DUE, _PICK_LATE = (
-    JsonQuery(query.with_for_update(skip_locked=True)) for query in (_DUE, _LATE)
+_WHICH: tuple[Any, Any] = (sa.bindparam("wanted"), sa.bindparam("rank"))
+_PICK_DUE, _PICK_LATE, _PICK_ASIDE = (
+    JsonQuery(query.with_for_update(skip_locked=True))
+    for query in (_head(*_WHICH), _LATE, _head_aside(*_WHICH))
 )
 
 
@@ -73,10 +96,13 @@ def _largest(head: sa.Select[Any]) -> sa.ScalarSelect[Any]:
     return sa.select(sa.func.max(head.subquery().c.size)).scalar_subquery()
 
 
-# All queues in one look: by priority, and last of what was lost.
+# All queues in one look, by priority and status; the last column is of what was lost.
+_QUEUES = tuple(product(Priority, OPEN))
 _LOOK = sa.select(
-    *(_largest(_head(status, priority.rank)) for priority in Priority for status in OPEN),
-    _largest(_LATE),
+    *(_largest(_head(status, priority.rank)) for priority, status in _QUEUES), _largest(_LATE)
+)
+_LOOK_ASIDE = sa.select(
+    *(_largest(_head_aside(status, priority.rank)) for priority, status in _QUEUES)
 )
 _TAKE = (
     joined_update(DELIVERY)
@@ -88,6 +114,8 @@ _TAKE = (
         lost_leases=DELIVERY.c.lost_leases + WANTED.c.begun,
         lease_until=sa.bindparam("until", type_=DELIVERY.c.lease_until.type),
         worker=sa.bindparam("taker"),
+        relay=sa.bindparam("carrier", type_=DELIVERY.c.relay.type),
+        reason=None,
     )
 )
 _NOW = sa.bindparam("now", type_=DELIVERY.c.finished_at.type)
@@ -114,16 +142,66 @@ _ANY_ABANDONED = (
 )
 _ANY_POISON = _ANY_ABANDONED.where(_POISON)
 _CLAIMS = json_table(DELIVERY.c.id, DELIVERY.c.fence)
+_RETURNED = json_table(DELIVERY.c.id, DELIVERY.c.fence, DELIVERY.c.relay)
 _RENEW = Change(_CLAIMS, lease_until=sa.bindparam("until", type_=DELIVERY.c.lease_until.type))
 _GIVE_BACK = Change(
-    _CLAIMS,
+    _RETURNED,
     **RETURNED.choose((DELIVERY.c.attempts > 0, Status.DEFERRED), otherwise=Status.QUEUED),
     due_at=sa.bindparam("again_at", type_=DELIVERY.c.due_at.type),
     lease_until=None,
     worker=None,
     lost_leases=0,
+    relay=_RETURNED.c.relay,
     detail=sa.bindparam("why", type_=DELIVERY.c.detail.type),
 )
+
+
+class Picked(NamedTuple):
+    """A message that may be claimed.
+
+    Its ``size``, when it was due if that was ``later``, and the ``relay`` that it is bound to.
+    """
+
+    id: uuid.UUID
+    size: int
+    later: datetime | None
+    relay: str | None
+
+
+class Sorted(NamedTuple):
+    """Messages for the relay that claims: those that were ``lost``, and others.
+
+    ``held`` are the ids of those that are held now, as it is not known whether they have left.
+    """
+
+    lost: Sequence[Picked]
+    due: Sequence[Picked]
+    held: Sequence[uuid.UUID]
+
+
+class Sorting(Protocol):
+    """Finds out which messages are for the relay that claims; see ``lanes.Lane``.
+
+    ``asides`` are the words under which its messages wait aside. Unless it ``takes_part``, it looks
+    at no others.
+    """
+
+    @property
+    def asides(self) -> Sequence[str]: ...
+
+    @property
+    def takes_part(self) -> bool: ...
+
+    @property
+    def alone(self) -> bool: ...
+
+    def sort(
+        self,
+        connection: sa.Connection,
+        lost: Sequence[Picked],
+        due: Sequence[Picked],
+        now: datetime,
+    ) -> Sorted: ...
 
 
 class Time:
@@ -178,6 +256,8 @@ def claim(
     worker: str,
     lease: timedelta,
     now: datetime,
+    relay: str = DEFAULT,
+    sorting: Sorting | None = None,
     late: int = 1,
     free: int = 1,
     hold: bool = False,
@@ -188,35 +268,48 @@ def claim(
     rate_filter: RateFilter = lambda *_: (),
     on_held: OnHeld = lambda *_: None,
 ) -> list[Claimed]:
-    """Take up to ``limit`` messages for ``lease``; no two workers get the same one.
+    """Take up to ``limit`` messages for ``relay`` and ``lease``; no two workers get the same one.
 
     First come at most ``late`` messages whose worker lost its lease (unless ``hold``, see
     ``recover``); then those of each of ``priorities``, half and half those that were never tried
     and those that are to be tried again. The worker begins immediately with the lost ones and the
     first ``free`` of the rest: should it die, only they may have been the reason. With
-    ``only_fresh`` nothing else is looked for, as there was only fresh mail a moment ago. Messages
-    of other ``sizes`` are left. With ``reading``, which any thread may call, the content of a large
-    message is read when it is needed. What ``rate_filter`` holds, in the same transaction, is not
-    given. ``on_held`` is called at the end, in that transaction, if anything was held. On MariaDB
-    this is the first statement of its transaction.
+    ``only_fresh`` nothing else is looked for, as there was only fresh mail a moment ago.
+    ``sorting`` leaves out what is for another
+    relay; without it everything is for this one. Messages of other ``sizes`` are left. With
+    ``reading``, which any thread may call, the content of a large message is read when it is
+    needed. What ``rate_filter`` holds, in the same transaction, is not given. ``on_held`` is called
+    at the end, in that transaction, if anything was held. On MariaDB this is the first statement of
+    its transaction.
     """
     lock_rows_only(connection)
     by_index(connection)
     held = recover(connection, now, hold=hold)
-    lost: list[Picked] = []
-    if not only_fresh:
+    lost: Sequence[Picked] = []
+    due: Sequence[Picked] = []
+    takes_part = sorting is None or sorting.takes_part
+    if takes_part and not only_fresh:
         lost = _pick(connection, _PICK_LATE, min(limit, late), sizes, now=now)
-    due: list[Picked] = []
+    room = limit if sorting is None or sorting.alone else max(limit, _CANDIDATES)
     for priority in priorities:
-        left = limit - len(lost) - len(due)
-        due += _due(connection, now, left, sizes, priority, only_fresh=only_fresh)
-    ids, size = _within_bytes([*lost, *due])
+        left = room - len(lost) - len(due) if takes_part else 0
+        found = _due(connection, now, left, sizes, priority, only_fresh=only_fresh)
+        if sorting is not None and not only_fresh:
+            aside = _aside(connection, sorting.asides, now, limit, sizes, priority)
+            found = _in_turn(aside, found)
+        due = [*due, *found]
+    if sorting is not None:
+        lost, due, doubtful = sorting.sort(connection, lost, due, now)
+        held += doubtful
+    ids, size = _within_bytes([*lost, *islice(due, limit - len(lost))])
     claimed: list[Claimed] = []
     if ids:
         rows = wanted(ids, begun=max(len(lost), free))
-        connection.execute(_TAKE, {**rows, "until": now + lease, "taker": worker})
+        taking = {"until": now + lease, "taker": worker, "carrier": relay}
+        connection.execute(_TAKE, {**rows, **taking})
         claimed, damaged = load(connection, ids, rows, size=size, reading=reading)
-        _note_due({id: later for id, _, later in due if later}, claimed)
+        _note_due({picked.id: picked.later for picked in due if picked.later}, claimed)
+        _note_bound({*(picked.id for picked in (*lost, *due) if picked.relay)}, claimed, relay)
         for id, problem in damaged.items():
             _quarantine(connection, id, problem, now)
         if above := rate_filter(connection, claimed, now):
@@ -235,6 +328,14 @@ def _note_due(later: Mapping[uuid.UUID, datetime], claimed: Iterable[Claimed]) -
                 message.due_at = later.get(message.id)
 
 
+def _note_bound(bound: Collection[uuid.UUID], claimed: Iterable[Claimed], relay: str) -> None:
+    """Note which may go by ``relay`` alone."""
+    if bound:
+        for message in claimed:
+            if message.id in bound:
+                message.bound = relay
+
+
 def is_due(by: datetime) -> sa.ColumnElement[bool]:
     """Whether a message waits for an attempt that might have begun at ``by``, in SQL."""
     return sa.and_(
@@ -248,7 +349,8 @@ class Waiting(NamedTuple):
     """What a claim would find.
 
     ``priorities`` are those of mail that is due. ``other`` says whether there is any that was
-    tried before, or lost; ``large``, whether a ``LARGE`` message is near the head of a queue.
+    tried before, lost, or waits aside; ``large``, whether a ``LARGE`` message is near the head of
+    a queue.
     """
 
     priorities: tuple[Priority, ...]
@@ -256,27 +358,32 @@ class Waiting(NamedTuple):
     large: bool
 
 
-def waiting(connection: sa.Connection, now: datetime) -> Waiting:
+def waiting(connection: sa.Connection, now: datetime, sorting: Sorting | None = None) -> Waiting:
     """What a claim would find: a look that locks nothing, after ``by_index``."""
-    *sizes, lost = connection.execute(_LOOK, {**ANY._asdict(), "now": now, "most": _GLANCE}).one()
-    due = {
-        (priority, status): size
-        for (priority, status), size in zip(product(Priority, OPEN), sizes, strict=True)
+    # Ordered as the index is: else PostgreSQL may choose another one, and read all that waits.
+    head = {**ANY._asdict(), "now": now, "most": _GLANCE}
+    due: Sequence[int | None] = [None] * len(_QUEUES)
+    lost: int | None = None
+    if sorting is None or sorting.takes_part:
+        *due, lost = connection.execute(_LOOK, head).one()
+    aside = [
+        size
+        for word in (sorting.asides if sorting else ())
+        for size in connection.execute(_LOOK_ASIDE, {**head, "aside": word}).one()
+    ]
+    looks = len(aside) // len(_QUEUES)
+    found = {
+        queue: size
+        for queue, size in zip((*_QUEUES, *_QUEUES * looks), (*due, *aside), strict=True)
         if size is not None
     }
     return Waiting(
-        tuple(dict.fromkeys(priority for priority, _ in due)),
-        lost is not None or any(status is Status.DEFERRED for _, status in due),
-        any((size or 0) > LARGE.over for size in (*due.values(), lost)),
+        tuple(one for one in Priority if any(priority is one for priority, _ in found)),
+        lost is not None
+        or any(size is not None for size in aside)
+        or any(status is Status.DEFERRED for _, status in found),
+        max((size or 0 for size in (*due, *aside, lost)), default=0) > LARGE.over,
     )
-
-
-class Picked(NamedTuple):
-    """A message that is to be claimed: its size, and when it was due if that was ``later``."""
-
-    id: uuid.UUID
-    size: int
-    later: datetime | None
 
 
 def _due(
@@ -301,7 +408,31 @@ def _due(
     fresh = pick(Status.QUEUED, limit - len(again))
     if len(again) == half and len(again) + len(fresh) < limit:
         again = pick(Status.DEFERRED, limit - len(fresh))
-    return [picked for pair in zip_longest(fresh, again) for picked in pair if picked]
+    return _in_turn(fresh, again)
+
+
+def _in_turn(one: Sequence[Picked], other: Sequence[Picked]) -> list[Picked]:
+    return [picked for pair in zip_longest(one, other) for picked in pair if picked]
+
+
+def _aside(
+    connection: sa.Connection,
+    words: Iterable[str],
+    now: datetime,
+    limit: int,
+    sizes: Sizes,
+    priority: Priority,
+) -> list[Picked]:
+    """Messages that wait aside under ``words``: of each kind up to ``limit``."""
+    found: list[Picked] = []
+    for word in words:
+        which = {"rank": priority.rank, "aside": word, "now": now}
+        again, fresh = (
+            _pick(connection, _PICK_ASIDE, limit, sizes, wanted=status, **which)
+            for status in (Status.DEFERRED, Status.QUEUED)
+        )
+        found = _in_turn(found, _in_turn(fresh, again))
+    return found
 
 
 def _pick(
@@ -310,13 +441,13 @@ def _pick(
     if most <= 0:
         return []
     rows = query.rows(connection, {**which, **sizes._asdict(), "most": most})
-    return [Picked(id, size or 0, later) for id, size, later in rows]
+    return [Picked(id, size or 0, later, bound_to(relay)) for id, size, later, relay in rows]
 
 
 def _within_bytes(picked: Sequence[Picked]) -> tuple[list[uuid.UUID], int]:
     ids: list[uuid.UUID] = []
     total = 0
-    for id, size, _ in picked:
+    for id, size, *_ in picked:
         if ids and total + size > _MAX_BYTES:
             break
         ids.append(id)
@@ -349,7 +480,8 @@ def give_back(
     connection: sa.Connection, claims: Iterable[Claimed], *, due_at: datetime, detail: str | None
 ) -> None:
     """Return ``claims`` to the queue without an attempt; ``detail`` says why they wait."""
-    _GIVE_BACK.apply(connection, _fences(claims), again_at=due_at, why=detail)
+    rows = [(claimed.id, claimed.fence, claimed.bound) for claimed in claims]
+    _GIVE_BACK.apply(connection, rows, again_at=due_at, why=detail)
 
 
 def _fences(claims: Iterable[Claimed]) -> list[tuple[uuid.UUID, int]]:

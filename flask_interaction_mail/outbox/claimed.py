@@ -35,7 +35,8 @@ class Claimed:
     Where the server takes few recipients at once, one attempt is several transactions. The
     ``envelope`` is for the next one, ``later`` are the recipients of further ones, and ``deferred``
     those who were refused for now in an earlier one, with the reply. ``goes_on`` is true of all
-    but the first. ``crowds`` are the moments at which a crowded transaction has ended.
+    but the first. ``crowds`` are the moments at which a crowded transaction has ended. ``bound``
+    names the relay by which it may have left before, and by which alone it may go.
     """
 
     id: uuid.UUID
@@ -57,6 +58,7 @@ class Claimed:
     deferred: tuple[tuple[str, str | None], ...] = ()
     goes_on: bool = False
     crowds: tuple[datetime, ...] = ()
+    bound: str | None = None
 
     @property
     def large(self) -> bool:
@@ -109,6 +111,14 @@ class AttemptResult:
         if attempt.result != Result.ACCEPTED or attempt.diverted_to or self.claimed.goes_on:
             return False
         return all(reply == attempt.reply for _, reply in self.recipients.values())
+
+    @property
+    def binds(self) -> bool:
+        """Whether the relay has it, or may have it: it is named then, and no other may try."""
+        attempt = self.attempt
+        if self.claimed.bound is not None or attempt is None:
+            return self.claimed.bound is not None
+        return self.status is not Status.DEFERRED or attempt.result == Result.AMBIGUOUS
 
     @property
     def taken(self) -> bool:

@@ -30,6 +30,7 @@ class AlertName(enum.StrEnum):
     FAILURES = "failures"  # a share of what ended within an hour
     NOBODY = "nobody"  # mail waits, and no process delivers
     EXPIRY = "expiry"  # of a certificate
+    RELAY = "relay"  # no relay may carry some of the mail
     SECRET = "secret"  # noqa: S105 - the name of an alert: the secret of the sign-in ends
 
 
@@ -39,6 +40,7 @@ TITLES: Final[Mapping[AlertName, str]] = {
     AlertName.FAILURES: "Many messages fail",
     AlertName.NOBODY: "Nobody delivers",
     AlertName.EXPIRY: "A certificate ends soon",
+    AlertName.RELAY: "No relay may carry some of the mail",
     AlertName.SECRET: "The secret of the sign-in ends soon",
 }
 OVER: Final[Mapping[AlertName, str]] = {
@@ -47,6 +49,7 @@ OVER: Final[Mapping[AlertName, str]] = {
     AlertName.FAILURES: "Few messages fail now",
     AlertName.NOBODY: "Mail is delivered again",
     AlertName.EXPIRY: "The certificates are valid for long enough again",
+    AlertName.RELAY: "A relay may carry each message again",
     AlertName.SECRET: "The secret of the sign-in lasts long enough again",
 }
 
@@ -59,8 +62,10 @@ class Vitals:
       ``send_at``, or for its next attempt, is not late.
     - ``waiting`` are counted up to ``MOST``; ``sent`` up to that or as far as it decides whether
       the ``failed`` ones are many. Both ended within the last hour.
-    - ``trouble`` is why the breaker is open, ``probe_failed`` why the last probe failed, if no
-      mail has gone since. ``expires`` is when the server's certificate ends.
+    - ``trouble`` is why breakers are open, ``probe_failed`` why the last probes failed, if no
+      mail has gone since. ``expires`` is when the first certificate of a server ends.
+    - ``relays`` are the names of all relays, ``troubled`` those that one of these is about.
+    - ``uncarried`` are waiting messages that no relay may carry, counted up to ``MOST``.
     - ``here`` is how many processes deliver.
     """
 
@@ -73,6 +78,9 @@ class Vitals:
     probe_failed: str | None = None
     expires: datetime | None = None
     here: int = 0
+    uncarried: int = 0
+    relays: tuple[str, ...] = ()
+    troubled: tuple[str, ...] = ()
 
     @property
     def late(self) -> timedelta:
@@ -102,6 +110,7 @@ def holding(
         AlertName.FAILURES: _failures(vitals, settings),
         AlertName.NOBODY: _nobody(vitals) if watched else "",
         AlertName.EXPIRY: _expiry(vitals, settings, ends),
+        AlertName.RELAY: _uncarried(vitals),
         AlertName.SECRET: _secret(vitals.now, secret_ends),
     }
     return {name: tellable(text) for name, text in found.items() if text}
@@ -129,6 +138,13 @@ def _nobody(vitals: Vitals) -> str:
     if vitals.here or vitals.late < _SOON:
         return ""
     return "Mail waits, and no process that delivers was heard of for some minutes."
+
+
+def _uncarried(vitals: Vitals) -> str:
+    if not vitals.uncarried:
+        return ""
+    number = f"more than {MOST:,}" if vitals.uncarried >= MOST else vitals.uncarried
+    return f"No relay may carry mail from their domain: messages that wait for one: {number}."
 
 
 def _expiry(

@@ -16,6 +16,7 @@ from ..storage.json_rows import json_table, rows_parameter
 from ..storage.tables import DELIVERY, MESSAGE, RECIPIENT
 from . import listing
 from .filters import Filters
+from .queries import RELAY
 from .recipients import REPLY, STATUS
 
 BATCH = 1000  # messages that are read at once
@@ -36,6 +37,7 @@ _EXPORTED: Final = (
     MESSAGE.c.sender,
     # Up to version 0.1 it stood there alone.
     sa.case((MESSAGE.c.sender.is_(None), _BEGINNING)).label("head"),
+    RELAY,
 )
 # By place, because making ids of what is read would cost more than reading it.
 _WANTED: Final = json_table(sa.column("place", sa.Integer()), RECIPIENT.c.message_id)

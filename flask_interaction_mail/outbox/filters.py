@@ -46,6 +46,7 @@ class Filters:
     status: str = ""  # of a Status, or WAITING
     reason: str = ""
     kind: str = ""
+    relay: str = ""
     since: str = ""
     until: str = ""
     zone: str = ""
@@ -72,7 +73,7 @@ class Filters:
     @property
     def folded(self) -> bool:
         """Whether one of the filters narrows that stand below the search line."""
-        return any((self.reason, self.kind, self.since, self.until))
+        return any((self.reason, self.kind, self.relay, self.since, self.until))
 
     def arguments(self, **changes: str) -> dict[str, str]:
         """The arguments of a URL with these filters; empty ones are left out."""
@@ -164,6 +165,7 @@ class Filters:
             statuses=_STATUSES.get(self.status),
             reason=self.reason if self.reason in _REASONS else "",
             kind=self.kind,
+            relay=self.relay,
             since=_midnight(since, zone) if since else None,
             until=_midnight(until + timedelta(days=1), zone) if until else None,
             **found,

@@ -20,7 +20,7 @@ from ..messages.intent import PURGED
 from ..messages.message import earlier
 from ..messages.route import RouteStep
 from ..storage.tables import DELIVERY, MESSAGE, METADATA, OUTBOX, RECIPIENT
-from ..values import Notification, Priority, Reason, RecipientVerdict, Status
+from ..values import UNDERWAY, Notification, Priority, Reason, RecipientVerdict, Status
 from .in_digest import IN_DIGEST, PARTLY_IN_DIGEST
 from .recipients import recipients_of
 from .transitions import CANCELLED, RELEASED
@@ -64,6 +64,13 @@ def of_origin(
         .limit(1000)
     )
     return [(row.created_at, row.id) for row in rows]
+
+
+def waiting_at(connection: sa.Connection, relay: str) -> int:
+    """How many messages have not left and are bound to ``relay``, which may have taken them."""
+    waits = DELIVERY.c.status.in_((*UNDERWAY, Status.HELD))
+    found = sa.select(sa.func.count()).select_from(DELIVERY)
+    return connection.scalar(found.where(waits, DELIVERY.c.relay == relay)) or 0
 
 
 def load(connection: sa.Connection, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID, Notification]:
@@ -266,6 +273,7 @@ def release(connection: sa.Connection, ids: Iterable[uuid.UUID], now: datetime) 
             **RELEASED.to(Status.QUEUED),
             reason=None,
             detail=None,
+            relay=None,
             due_at=now,
             lost_leases=0,
             finished_at=None,

@@ -13,12 +13,15 @@ import sqlalchemy as sa
 from ..messages.route import RouteStep
 from ..outcome import Result, Stage
 from ..storage.tables import ATTEMPT, DELIVERY, MESSAGE, OUTBOX, RECIPIENT
-from ..values import ENDED, RecipientVerdict, Status
+from ..values import ENDED, Reason, RecipientVerdict, Status
 from . import messages, resends
+from .choice import UNCARRIED
 from .in_digest import IN_DIGEST, PARTLY_IN_DIGEST
 from .recipients import recipients_of
 from .transitions import CANCELLED, RELEASED
 
+# The relay that has a message, had it last, or has to have it next; NULL for none so far.
+RELAY: Final = sa.case((~DELIVERY.c.relay.startswith(UNCARRIED), DELIVERY.c.relay)).label("relay")
 MEMBERS: Final = 100  # messages of a digest that its details name
 LISTED = (  # what the list shows of each message, too
     MESSAGE.c.id,
@@ -28,12 +31,14 @@ LISTED = (  # what the list shows of each message, too
     DELIVERY.c.status,
     DELIVERY.c.reason,
     DELIVERY.c.detail,
+    RELAY,
 )
 _SHOWN = (
     *LISTED,
     MESSAGE.c.source,
     MESSAGE.c.actor,
-    DELIVERY.c.due_at,
+    # What waits for a relay is looked at again then, and mostly leaves before.
+    sa.case((DELIVERY.c.reason.is_distinct_from(Reason.RELAY), DELIVERY.c.due_at)).label("due_at"),
     MESSAGE.c.expires_at,
     DELIVERY.c.finished_at,
     DELIVERY.c.attempts,

@@ -55,6 +55,7 @@ _HOLD = (
         reason=Reason.RATE,
         due_at=_HELD.c.due_at,
         detail=_HELD.c.detail,
+        relay=None,
         lease_until=None,
         worker=None,
         lost_leases=0,

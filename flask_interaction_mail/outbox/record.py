@@ -11,6 +11,7 @@ from datetime import datetime
 
 import sqlalchemy as sa
 
+from ..settings.relay import DEFAULT
 from ..storage.json_rows import joined_update, json_table, rows_parameter
 from ..storage.tables import ATTEMPT, DELIVERY, RECIPIENT
 from ..values import Status
@@ -27,6 +28,7 @@ _MESSAGES = json_table(
     DELIVERY.c.reason,
     DELIVERY.c.detail,
     DELIVERY.c.due_at,
+    DELIVERY.c.relay,
     sa.column("final", sa.Integer()),
     sa.column("counted", sa.Integer()),
     DELIVERY.c.provider_id,
@@ -37,6 +39,7 @@ _SAY_OF_MESSAGES = Change(
     reason=_MESSAGES.c.reason,
     detail=_MESSAGES.c.detail,
     due_at=_MESSAGES.c.due_at,
+    relay=_MESSAGES.c.relay,
     finished_at=sa.case(
         (_MESSAGES.c.final > 0, sa.bindparam("finished_at", type_=DELIVERY.c.finished_at.type))
     ),
@@ -55,7 +58,7 @@ _ACCEPTED = json_table(
     DELIVERY.c.reply,
     DELIVERY.c.provider_id,
 )
-# The worker's name stays, and says whose attempt it was.
+# The names of worker and relay stay, and say whose attempt it was.
 _SAY_OF_ACCEPTED = Change(
     _ACCEPTED,
     **RECORDED.to(Status.SENT),
@@ -108,14 +111,15 @@ def record(
     results: Sequence[AttemptResult],
     *,
     worker: str,
+    relay: str = DEFAULT,
     now: datetime,
 ) -> list[AttemptResult]:
-    """Write down what happened; gives those results whose claim was still in force.
+    """Write down what happened at ``relay``; gives those results whose claim was still in force.
 
     On MariaDB this is the first statement of its transaction.
     """
     lock_rows_only(connection)
-    accepted, going_on, others = _sorted(results)
+    accepted, going_on, others = _sorted(results, relay)
     digests = [result.claimed.id for result in results if _ends_digest(result)]
     if digests or max(map(len, (accepted, going_on, others))) < len(results):
         lock_with_members(connection, (result.claimed.id for result in results), digests)
@@ -144,7 +148,7 @@ def record(
     return kept
 
 
-def _sorted(results: Iterable[AttemptResult]) -> tuple[_Rows, _Rows, _Rows]:
+def _sorted(results: Iterable[AttemptResult], relay: str) -> tuple[_Rows, _Rows, _Rows]:
     """The rows for what was accepted for everybody, for what goes on, and for all others."""
     accepted: _Rows = []
     going_on: _Rows = []
@@ -157,7 +161,7 @@ def _sorted(results: Iterable[AttemptResult]) -> tuple[_Rows, _Rows, _Rows]:
             said = (attempt.started_at, attempt.server, attempt.reply, attempt.provider_id)
             accepted.append((claimed.id, claimed.fence, *said))
         else:
-            others.append(_message_row(result))
+            others.append(_message_row(result, relay))
     return accepted, going_on, others
 
 
@@ -165,7 +169,7 @@ def _ends_digest(result: AttemptResult) -> bool:
     return result.claimed.source == SOURCE and result.status in (Status.SENT, Status.FAILED)
 
 
-def _message_row(result: AttemptResult) -> tuple[object, ...]:
+def _message_row(result: AttemptResult, relay: str) -> tuple[object, ...]:
     return (
         result.claimed.id,
         result.claimed.fence,
@@ -173,6 +177,7 @@ def _message_row(result: AttemptResult) -> tuple[object, ...]:
         result.reason,
         result.detail,
         result.due_at if result.status is Status.DEFERRED else None,
+        relay if result.binds else None,
         int(result.status.final and not result.waits_for_digest),
         int(result.counted),
         result.attempt and result.attempt.provider_id,

@@ -96,6 +96,11 @@ SET_ASIDE: Final = Transition(
     sources=(Status.SENDING,),
     targets=(Status.HELD,),
 )
+GIVEN_UP: Final = Transition(
+    event="may have left by a relay that is gone, or in trouble for an hour",
+    sources=(Status.QUEUED, Status.DEFERRED, Status.SENDING),
+    targets=(Status.HELD,),
+)
 RECORDED: Final = Transition(
     event="tried",
     sources=(Status.SENDING,),
@@ -133,6 +138,7 @@ TABLE: Final = (
     RETURNED,
     HELD_FOR_RATE,
     SET_ASIDE,
+    GIVEN_UP,
     RECORDED,
     RELEASED,
     CANCELLED,

@@ -5,6 +5,7 @@ Functions work on the connection given and only read.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from ..settings.model import MessagingSettings
 from ..settings.relay import Relay
 from ..storage.tables import DELIVERY
 from ..values import OPEN, UNDERWAY, Priority, Status
-from . import breaker, presence, probes
+from . import breaker, lanes, presence, probes
 from .claim import Time
 from .conditions import MOST, Vitals
 
@@ -36,22 +37,35 @@ _ENDED: Final = sa.select(_ONE).where(
 _WAITING: Final = sa.select(_ONE).where(DELIVERY.c.status.in_(UNDERWAY))
 
 
-def take(connection: sa.Connection, settings: MessagingSettings, relay: Relay) -> Vitals:
-    """How mail to ``relay`` is doing."""
+def take(connection: sa.Connection, settings: MessagingSettings, relays: Sequence[Relay]) -> Vitals:
+    """How mail to ``relays`` is doing."""
     now = Time().look(connection)
     failed = _ended(connection, Status.FAILED, now - LATELY, _decisive(settings))
-    broken = breaker.read(connection, relay)
+    broken = breaker.read_all(connection, relays)
+    several = len(relays) > 1
     # Without probes what the last one found would be true for ever.
-    probe = probes.read(connection, relay) if settings.probe_every else None
+    known = {
+        relay.name: probe
+        for relay in relays
+        if settings.probe_every and (probe := probes.read(connection, relay))
+    }
+    silent = {
+        name: probe.why
+        for name, probe in known.items()
+        if probe.why and not sent_since(connection, probe.at, by=name if several else None)
+    }
     return Vitals(
         now=now,
         oldest=oldest(connection, now),
         waiting=_count(connection, _WAITING.limit(MOST)),
         sent=_ended(connection, Status.SENT, now - LATELY, failed * _decisive(settings)),
         failed=failed,
-        trouble=broken.why if broken else None,
-        probe_failed=probe.why if probe and not sent_since(connection, probe.at) else None,
-        expires=probe.expires if probe else None,
+        trouble=_told({name: found.why for name, found in broken.items()}, several=several),
+        probe_failed=_told(silent, several=several),
+        expires=min((one.expires for one in known.values() if one.expires), default=None),
+        uncarried=lanes.uncarried(connection, relays, now, MOST),
+        troubled=tuple({**broken, **silent}),
+        relays=tuple(relay.name for relay in relays),
         here=sum(process.here for process in presence.heard_of(connection)),
     )
 
@@ -67,10 +81,17 @@ def oldest(connection: sa.Connection, now: datetime) -> datetime | None:
     return min(filter(None, found), default=None)
 
 
-def sent_since(connection: sa.Connection, moment: datetime) -> bool:
-    """Whether a server has taken a message since ``moment``."""
+def sent_since(connection: sa.Connection, moment: datetime, *, by: str | None = None) -> bool:
+    """Whether a server has taken a message since ``moment``; that of the relay ``by``, if any."""
+    query = _ENDED if by is None else _ENDED.where(DELIVERY.c.relay == by)
     parameters = {"wanted": Status.SENT, "since": moment}
-    return connection.execute(_ENDED.limit(1), parameters).first() is not None
+    return connection.execute(query.limit(1), parameters).first() is not None
+
+
+def _told(reasons: Mapping[str, str], *, several: bool) -> str | None:
+    """One text of the reason of each relay, None without any."""
+    texts = [f"{name}: {why}" if several else why for name, why in reasons.items()]
+    return " ".join(texts) or None
 
 
 def _decisive(settings: MessagingSettings) -> int:

@@ -88,6 +88,7 @@ class Wanted:
     statuses: tuple[Status, ...] | None = None
     reason: str = ""
     kind: str = ""
+    relay: str = ""
     text: str = ""
     addresses: tuple[str, ...] = ()
     message_id: str | None = None
@@ -140,6 +141,8 @@ class Wanted:
             found.append(DELIVERY.c.reason == self.reason)
         if self.kind:
             found.append(MESSAGE.c.kind == self.kind)
+        if self.relay:
+            found.append(DELIVERY.c.relay == self.relay)
         return found
 
     def _marks(self) -> list[_Mark]:

@@ -3,21 +3,33 @@
 Each field has the value of the strongest layer that sets it. The password comes from the
 strongest layer that has one. It is used only if every other field of the connection is what it
 was when that password was set, so nobody learns a password by changing the server's name.
+
+Each relay has layers of its own, in which its fields stand beside those that all relays share.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from ..errors import SettingsError
-from . import rules
+from . import fields, rules
 from .cleaners import FALSE
 from .fields import clean
-from .model import BINDINGS, BOUND_TO, SECRETS, SETTINGS, MessagingSettings, Origin, PasswordState
-from .relay import SES, Destination, Encryption, SignIn
+from .model import (
+    BINDINGS,
+    BOUND_TO,
+    RELAY_SETTINGS,
+    SECRETS,
+    SETTINGS,
+    MessagingSettings,
+    Origin,
+    PasswordState,
+)
+from .relay import DEFAULT, SES, Destination, Encryption, SignIn
 from .secret import BoundSecret, Secret
 
 _NAMED: Final = re.compile(r'\s*"?(?P<name>[^<>"]*?)"?\s*<(?P<address>[^<>]+)>\s*')
@@ -41,6 +53,9 @@ class InForce(NamedTuple):
     ``settings.password`` is None unless the state ``password`` is usable. ``unbound`` names the
     fields in which the connection differs from the one that the password was set for.
     ``revision`` is that of the stored layer, 0 if nothing was ever saved.
+
+    ``others`` is the same for each relay but ``settings.relay``, by its name. ``fixed`` are the
+    relays that only the overrides know.
     """
 
     settings: MessagingSettings
@@ -48,21 +63,44 @@ class InForce(NamedTuple):
     origins: Mapping[str, Origin]
     password: PasswordState
     unbound: tuple[str, ...] = ()
+    others: Mapping[str, InForce] = MappingProxyType({})
+    fixed: frozenset[str] = frozenset()
+
+    def of(self, relay: str) -> InForce:
+        """These settings with what ``relay`` has of its own.
+
+        Raises:
+            KeyError: there is no such relay.
+        """
+        return self if relay == self.settings.relay else self.others[relay]
 
     @property
     def overridden(self) -> frozenset[str]:
-        """The fields that this process overrides; the panel shows them read-only (R23)."""
-        return frozenset(name for name, origin in self.origins.items() if origin is Origin.OVERRIDE)
+        """The names that this process overrides; the panel shows them read-only (R23)."""
+        ours = [name for name, origin in self.origins.items() if origin is Origin.OVERRIDE]
+        theirs = [
+            fields.of(relay, name)
+            for relay, other in self.others.items()
+            for name in other.overridden
+        ]
+        return frozenset((*ours, *theirs))
 
     @property
     def problems(self) -> dict[str, str]:
-        """Why these settings cannot be saved: field to text, empty if they can (R44)."""
-        return rules.problems(
+        """Why these settings cannot be saved: name to text, empty if they can (R44)."""
+        found = rules.problems(
             self.settings,
             password=self.password,
             origin=self.origins["password"],
             unbound=self.unbound,
         )
+        for relay, other in self.others.items():
+            found |= {
+                fields.of(relay, name): text
+                for name, text in other.problems.items()
+                if SETTINGS[name].of_relay
+            }
+        return found
 
     @property
     def password_advice(self) -> str:
@@ -80,6 +118,33 @@ class InForce(NamedTuple):
         if self.settings.by_token:
             return " ".join(rules.token_problems(self.settings).values())
         return self.password_advice if self.settings.by_password else ""
+
+
+def login_advice(found: InForce) -> list[str]:
+    """``login_advice`` of each relay that has one; with its name where there are several."""
+    relays = found.settings.relays
+    said = [(relay, found.of(relay).login_advice) for relay in relays]
+    return [f"{relay}: {text}" if len(relays) > 1 else text for relay, text in said if text]
+
+
+def together(found: Mapping[str, InForce], fixed: Collection[str]) -> InForce:
+    """The settings in force of several relays, in their order, as those of "default".
+
+    ``found`` are those of each, ``fixed`` the relays that only the overrides know.
+    """
+    others = {
+        relay: {name: getattr(other.settings, name) for name in RELAY_SETTINGS}
+        for relay, other in found.items()
+        if relay != DEFAULT
+    }
+    settings = replace(found[DEFAULT].settings, relays=tuple(found), others=others)
+    return found[DEFAULT]._replace(
+        settings=settings,
+        others={
+            relay: found[relay]._replace(settings=settings.with_relay(relay)) for relay in others
+        },
+        fixed=frozenset(fixed),
+    )
 
 
 def configured_layer(origin: Origin, values: Mapping[str, object]) -> Layer:
@@ -124,6 +189,15 @@ def fitting(values: Mapping[str, object]) -> dict[str, object]:
         others = {name: value for name, value in values.items() if name != "sign_in"}
         return {**others, "use_authentication": False}
     return {"use_authentication": True, **values}
+
+
+def all_fitting(values: Mapping[str, object]) -> dict[str, object]:
+    """``fitting`` for the values of each relay, by their names."""
+    fit = {name: value for name, value in values.items() if name == fields.RELAYS}
+    for relay in dict.fromkeys(fields.parts(name)[0] for name in values):
+        for name, value in fitting(fields.seen_by(relay, values)).items():
+            fit[fields.of(relay, name)] = value
+    return fit
 
 
 def bound(values: Mapping[str, object], settings: MessagingSettings) -> dict[str, BoundSecret]:

@@ -9,7 +9,7 @@ import enum
 import json
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, Final, TypeVar
 
 from .. import addresses
@@ -22,6 +22,7 @@ from .relay import (
     ACCOUNT,
     APPLICATION,
     BY_TOKEN,
+    DEFAULT,
     MAILBOX,
     SES,
     SMTP,
@@ -131,6 +132,10 @@ class MessagingSettings:
     connection, ``alert_secret`` unless it is for exactly this ``alert_url``. Values are not
     checked here: ``fields.clean`` checks what somebody typed.
 
+    ``relays`` names all relays in their order; "default" is always among them. What a relay has
+    of its own stands here for one of them, ``relay``, and for the others in ``others``: by name,
+    a value for each of ``RELAY_SETTINGS``.
+
     Raises:
         ValueError: ``encryption`` or a policy is not one of its words.
     """
@@ -161,6 +166,7 @@ class MessagingSettings:
         },
         command="How mail is handed over: to an SMTP server, or to Amazon SES over HTTPS.",
         allowed="`ses` needs the extra `ses`",
+        of_relay=True,
     )
     region: str | None = setting(
         None,
@@ -176,6 +182,7 @@ class MessagingSettings:
         allowed="a region of AWS; required with `ses`",
         required=mark("Enter the region of Amazon SES, such as eu-west-1."),
         kinds=(SES,),
+        of_relay=True,
     )
     access_key: str | None = setting(
         None,
@@ -191,6 +198,7 @@ class MessagingSettings:
         allowed="letters and digits",
         unset="the credentials of the machine",
         kinds=(SES,),
+        of_relay=True,
     )
     secret_key: Secret | None = setting(
         None,
@@ -204,6 +212,7 @@ class MessagingSettings:
         widget=Widget.PASSWORD,
         allowed="one word; required with `access_key`",
         kinds=(SES,),
+        of_relay=True,
     )
     smtp_server: str | None = setting(
         None,
@@ -224,6 +233,7 @@ class MessagingSettings:
         part=mark("server"),
         mail_key="MAIL_SERVER",
         kinds=(SMTP,),
+        of_relay=True,
     )
     smtp_port: int = setting(
         25,
@@ -242,6 +252,7 @@ class MessagingSettings:
         part=mark("port"),
         mail_key="MAIL_PORT",
         kinds=(SMTP,),
+        of_relay=True,
     )
     encryption: Encryption = setting(
         Encryption.STARTTLS,
@@ -259,6 +270,7 @@ class MessagingSettings:
         part=mark("encryption"),
         mail_key="MAIL_USE_TLS, MAIL_USE_SSL",
         kinds=(SMTP,),
+        of_relay=True,
     )
     use_authentication: bool = setting(
         False,
@@ -270,6 +282,7 @@ class MessagingSettings:
         tested=True,
         mail_key="MAIL_USERNAME",
         kinds=(SMTP,),
+        of_relay=True,
     )
     sign_in: SignIn = setting(
         SignIn.PASSWORD,
@@ -288,6 +301,7 @@ class MessagingSettings:
         command="How to log in; 'none' switches authentication off.",
         allowed="counts with authentication; `none` switches that off",
         kinds=(SMTP,),
+        of_relay=True,
     )
     login: str | None = setting(
         None,
@@ -303,6 +317,7 @@ class MessagingSettings:
         sign_ins=(SignIn.PASSWORD,),
         mail_key="MAIL_USERNAME",
         kinds=(SMTP,),
+        of_relay=True,
     )
     password: Secret | None = setting(
         None,
@@ -314,6 +329,7 @@ class MessagingSettings:
         sign_ins=(SignIn.PASSWORD,),
         mail_key="MAIL_PASSWORD",
         kinds=(SMTP,),
+        of_relay=True,
     )
     oauth_mailbox: str | None = setting(
         None,
@@ -326,6 +342,7 @@ class MessagingSettings:
         unset="the default From",
         sign_ins=BY_TOKEN,
         kinds=(SMTP,),
+        of_relay=True,
     )
     oauth_tenant: str | None = setting(
         None,
@@ -338,6 +355,7 @@ class MessagingSettings:
         allowed="the ID of a tenant, or one of its domains",
         sign_ins=(APPLICATION, MAILBOX),
         kinds=(SMTP,),
+        of_relay=True,
     )
     oauth_client_id: str | None = setting(
         None,
@@ -350,6 +368,7 @@ class MessagingSettings:
         allowed="one line of text; required with `oauth_application` and `oauth_mailbox`",
         sign_ins=(APPLICATION, MAILBOX),
         kinds=(SMTP,),
+        of_relay=True,
     )
     oauth_client_secret: Secret | None = setting(
         None,
@@ -361,6 +380,7 @@ class MessagingSettings:
         allowed="one line of text; this or a certificate is required with `oauth_application`",
         sign_ins=(APPLICATION, MAILBOX),
         kinds=(SMTP,),
+        of_relay=True,
     )
     oauth_certificate: Secret | None = setting(
         None,
@@ -373,6 +393,7 @@ class MessagingSettings:
         allowed="PEM text of a certificate and its RSA key",
         sign_ins=(APPLICATION,),
         kinds=(SMTP,),
+        of_relay=True,
     )
     oauth_expires: str | None = setting(
         None,
@@ -388,6 +409,7 @@ class MessagingSettings:
         allowed="a day as `YYYY-MM-DD`",
         sign_ins=(APPLICATION, MAILBOX),
         kinds=(SMTP,),
+        of_relay=True,
     )
     oauth_service_account: Secret | None = setting(
         None,
@@ -400,6 +422,7 @@ class MessagingSettings:
         allowed="JSON of a key; required with `oauth_service_account`",
         sign_ins=(ACCOUNT,),
         kinds=(SMTP,),
+        of_relay=True,
     )
     oauth_authorization_url: str | None = setting(
         None,
@@ -416,6 +439,7 @@ class MessagingSettings:
         unset="that of Microsoft 365 with a tenant",
         sign_ins=(MAILBOX,),
         kinds=(SMTP,),
+        of_relay=True,
     )
     oauth_token_url: str | None = setting(
         None,
@@ -432,6 +456,7 @@ class MessagingSettings:
         unset="that of Microsoft 365 with a tenant, of the key with a service account",
         sign_ins=(APPLICATION, ACCOUNT, MAILBOX),
         kinds=(SMTP,),
+        of_relay=True,
     )
     oauth_scope: str | None = setting(
         None,
@@ -445,6 +470,7 @@ class MessagingSettings:
         unset="what Microsoft 365 with a tenant, and Google want",
         sign_ins=(APPLICATION, ACCOUNT, MAILBOX),
         kinds=(SMTP,),
+        of_relay=True,
     )
     default_to: str | None = setting(
         None,
@@ -597,6 +623,7 @@ class MessagingSettings:
         "only the certificates are kept",
         bound_to="ca_certificate",
         part=mark("CA certificate"),
+        of_relay=True,
     )
     endpoint: str | None = setting(
         None,
@@ -612,6 +639,7 @@ class MessagingSettings:
         allowed="an `https` URL, or an `http` URL of this machine, without a path",
         unset="`https://email.REGION.amazonaws.com`",
         kinds=(SES,),
+        of_relay=True,
     )
     allow_unencrypted_auth: bool = setting(
         False,
@@ -621,6 +649,7 @@ class MessagingSettings:
         command="Log in even without encryption.",
         tested=True,
         kinds=(SMTP,),
+        of_relay=True,
     )
     helo_name: str | None = setting(
         None,
@@ -636,6 +665,7 @@ class MessagingSettings:
         unset="this machine's full name, else the default From's domain",
         tested=True,
         kinds=(SMTP,),
+        of_relay=True,
     )
     sender_name: str | None = setting(
         None,
@@ -746,16 +776,93 @@ class MessagingSettings:
         allowed="mail waits in the outbox",
     )
 
+    from_domains: tuple[str, ...] = setting(
+        (),
+        clean=cleaners.domains,
+        section=Section.RELAY,
+        label=mark("Only for mail from"),
+        help=mark(
+            "Domains, separated by commas. Mail whose From is in another domain goes by another "
+            "server, or waits. Empty: mail from all domains."
+        ),
+        widget=Widget.LIST,
+        command="Domains of From that go by this relay, separated by commas.",
+        allowed="domains, separated by spaces or commas",
+        unset="all domains",
+        of_relay=True,
+    )
+    max_connections: int = setting(
+        0,
+        clean=cleaners.number(0, 100),
+        section=Section.RELAY,
+        label=mark("Connections at a time"),
+        help=mark("How many each worker may open at most. 0: as many as the server takes."),
+        attributes={"inputmode": "numeric", "maxlength": "3"},
+        command="Connections that each worker may open at a time.",
+        allowed="1 to 100; 0: as `INTERACTION_MAIL_CONNECTIONS` says",
+        of_relay=True,
+    )
+    max_messages_per_connection: int = setting(
+        0,
+        clean=cleaners.number(0, 100_000),
+        section=Section.RELAY,
+        label=mark("Messages in one connection"),
+        help=mark("After so many it is closed, and another opened. 0: as the server takes them."),
+        attributes={"inputmode": "numeric", "maxlength": "6"},
+        beside="max_connections",
+        command="Messages after which a connection is closed.",
+        allowed="1 to 100000; 0: as the server takes them",
+        of_relay=True,
+    )
+    max_per_minute: int = setting(
+        0,
+        clean=cleaners.number(0, 1_000_000),
+        section=Section.RELAY,
+        label=mark("Messages in a minute"),
+        help=mark("What is more waits for the next minute. 0: no limit."),
+        attributes={"inputmode": "numeric", "maxlength": "7"},
+        command="Messages that all workers together may hand over in a minute.",
+        allowed="1 to 1000000; 0: no limit",
+        of_relay=True,
+    )
+
+    relays: tuple[str, ...] = (DEFAULT,)
+    relay: str = DEFAULT
+    others: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, hash=False)
+
     def __post_init__(self) -> None:
         _set = object.__setattr__
         # Secrets first: an error below may put this object into a log of local variables.
         for name in SECRETS:
             given: object = getattr(self, name)
             _set(self, name, (Secret(given) if isinstance(given, str) else given) or None)
+        _set(self, "others", {relay: _shielded(own) for relay, own in self.others.items()})
+        _set(self, "relays", tuple(self.relays))
         for name, words in _WORDS.items():
             _set(self, name, words(getattr(self, name)))
         for name in _TUPLES:
             _set(self, name, tuple(getattr(self, name)))
+
+    def with_relay(self, name: str) -> MessagingSettings:
+        """These settings with what the relay ``name`` has of its own in place of ``relay``'s.
+
+        Raises:
+            KeyError: there is no such relay.
+        """
+        if name == self.relay:
+            return self
+        others = {**self.others, self.relay: {n: getattr(self, n) for n in RELAY_SETTINGS}}
+        return replace(self, **others.pop(name), relay=name, others=others)
+
+    @property
+    def without_secrets(self) -> MessagingSettings:
+        """These settings as others may see them."""
+        hidden: dict[str, Any] = dict.fromkeys(SECRETS)
+        others = {
+            relay: {name: None if name in SECRETS else value for name, value in own.items()}
+            for relay, own in self.others.items()
+        }
+        return replace(self, **hidden, others=others)
 
     @property
     def configured(self) -> bool:
@@ -815,8 +922,12 @@ class MessagingSettings:
 
 
 SETTINGS: Final[dict[str, Setting]] = {
-    entry.name: entry.metadata["setting"] for entry in fields(MessagingSettings)
+    entry.name: entry.metadata["setting"]
+    for entry in fields(MessagingSettings)
+    if "setting" in entry.metadata
 }
+# What each relay has of its own.
+RELAY_SETTINGS: Final = tuple(name for name, entry in SETTINGS.items() if entry.of_relay)
 # What is stored encrypted, and shown nowhere.
 SECRETS: Final = tuple(name for name, entry in SETTINGS.items() if entry.secret)
 ADDRESSES: Final = tuple(name for name, entry in SETTINGS.items() if entry.clean is cleaners.email)
@@ -824,6 +935,13 @@ ADDRESSES: Final = tuple(name for name, entry in SETTINGS.items() if entry.clean
 BOUND_TO: Final = {name: entry.bound_to for name, entry in SETTINGS.items() if entry.bound_to}
 _WORDS: Final = {name: entry.kind for name, entry in SETTINGS.items() if entry.choices}
 _TUPLES: Final = tuple(name for name, entry in SETTINGS.items() if entry.kind is tuple)
+
+
+def _shielded(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: Secret(value) if name in SECRETS and isinstance(value, str) else value
+        for name, value in values.items()
+    }
 
 
 def _of_application(settings: MessagingSettings) -> str:
@@ -867,14 +985,27 @@ def relay_of(settings: MessagingSettings, kind: str = SMTP) -> Relay:
     """
     if kind != SMTP:
         return Relay(kind=kind)
-    if settings.kind is SES:
-        return amazon.relay(
-            settings.region,
-            settings.endpoint,
-            ca_certificate=settings.ca_certificate,
-            access_key=settings.access_key,
-            secret_key=settings.secret_key,
-        )
+    return replace(
+        _amazon(settings) if settings.kind is SES else _server(settings),
+        name=settings.relay,
+        from_domains=settings.from_domains,
+        max_connections=settings.max_connections or None,
+        max_messages_per_connection=settings.max_messages_per_connection or None,
+        max_per_minute=settings.max_per_minute or None,
+    )
+
+
+def _amazon(settings: MessagingSettings) -> Relay:
+    return amazon.relay(
+        settings.region,
+        settings.endpoint,
+        ca_certificate=settings.ca_certificate,
+        access_key=settings.access_key,
+        secret_key=settings.secret_key,
+    )
+
+
+def _server(settings: MessagingSettings) -> Relay:
     by_token = settings.by_token
     return Relay(
         server=settings.smtp_server,
@@ -890,6 +1021,18 @@ def relay_of(settings: MessagingSettings, kind: str = SMTP) -> Relay:
         helo=settings.helo_name,
         domain=_own_domain(settings),
     )
+
+
+def relays_of(settings: MessagingSettings, kind: str = SMTP) -> tuple[Relay, ...]:
+    """The relays of ``settings`` in their order, at least one; ``kind`` as in ``relay_of``.
+
+    One that stands in does so for all of them. A relay without a server is left out, unless it
+    is the only one.
+    """
+    if kind != SMTP:
+        return (relay_of(settings, kind),)
+    relays = [relay_of(settings.with_relay(name)) for name in settings.relays]
+    return tuple(relay for relay in relays if relay.server) or (relay_of(settings),)
 
 
 def _grant(settings: MessagingSettings) -> Grant | None:

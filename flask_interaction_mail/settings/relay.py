@@ -21,6 +21,7 @@ class RelayKind(enum.StrEnum):
 SMTP: Final = RelayKind.SMTP
 SES: Final = RelayKind.SES
 OWN: Final = "own"  # the kind of what the application hands mail over to itself
+DEFAULT: Final = "default"  # the name of the relay that is always there
 
 
 class Encryption(enum.StrEnum):
@@ -81,8 +82,13 @@ class Relay:
     is the name to say in EHLO; without one this machine's own is said, and ``domain`` where it
     has none. Of Amazon SES, ``login`` is the ID of an access key and ``secret`` its secret, both
     None for the credentials of the machine; ``region`` is where requests are signed for.
+
+    ``from_domains``, as A-labels, are the domains of From that it may carry, () for all. It takes
+    at most ``max_connections`` at a time from each worker, ``max_messages_per_connection``, and
+    ``max_per_minute`` messages from all workers together; None is no limit of ours.
     """
 
+    name: str = DEFAULT
     kind: str = SMTP
     server: str | None = None
     port: int = 25
@@ -97,6 +103,10 @@ class Relay:
     helo: str | None = None
     domain: str | None = None
     region: str | None = None
+    from_domains: tuple[str, ...] = ()
+    max_connections: int | None = None
+    max_messages_per_connection: int | None = None
+    max_per_minute: int | None = None
 
     @property
     def stands_in(self) -> bool:

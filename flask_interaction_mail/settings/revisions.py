@@ -20,8 +20,9 @@ from ..language import gettext
 from ..logs import log
 from ..storage.tables import REVISION
 from ..storage.transactions import Transactions
+from . import fields
 from .fields import from_json, to_json
-from .model import EITHER, SECRETS
+from .relay import DEFAULT
 
 _NEWEST_FIRST: Final = REVISION.c.revision.desc()
 # Built once: building it takes longer than running it.
@@ -35,28 +36,52 @@ Mark = tuple[int, datetime]  # of the newest row: a cache with another mark is s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stored:
-    """A row of the table; ``at`` is naive UTC, and revision 0 means an empty table."""
+    """A row of the table; ``at`` is naive UTC, and revision 0 means an empty table.
+
+    ``secret`` is the password of the relay "default", encrypted, and ``bound`` the other secrets.
+    """
 
     revision: int = 0
     at: datetime = _NEVER
     by: str = ""
     values: Mapping[str, object] = field(default_factory=dict)
     secret: str | None = None
-    bound: Mapping[str, str] = field(default_factory=dict)  # the other secrets, encrypted
+    bound: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def mark(self) -> Mark:
         return self.revision, self.at
 
+    @property
+    def relays(self) -> tuple[str, ...]:
+        """The names of the relays, in their order."""
+        listed = self.values.get(fields.RELAYS)
+        return listed if isinstance(listed, tuple) else fields.ALONE
+
     def merged(self, changes: Mapping[str, object]) -> Stored:
         """The row with ``changes`` over its values; secrets among them are left out.
 
-        So are those that one of them takes the place of.
+        So are those that one of them takes the place of, and all of a relay that is removed.
         """
-        changed = {name: value for name, value in changes.items() if name not in SECRETS}
-        given_up = {EITHER[name] for name in changes if name in EITHER}
-        kept = {name: token for name, token in self.bound.items() if name not in given_up}
-        return replace(self, values={**self.values, **changed}, bound=kept)
+        changed = {name: value for name, value in changes.items() if not fields.is_secret(name)}
+        merged = replace(self, values={**self.values, **changed})
+        here = {DEFAULT, *merged.relays}
+        given_up = {fields.replaced_by(name) for name in changes}
+        return replace(
+            merged,
+            values={n: value for n, value in merged.values.items() if fields.parts(n)[0] in here},
+            bound={
+                name: token
+                for name, token in self.bound.items()
+                if name not in given_up and fields.parts(name)[0] in here
+            },
+        )
+
+    def seen_by(self, relay: str) -> Stored:
+        """The row as ``relay`` has it: with its own values and secrets beside the shared ones."""
+        bound = fields.seen_by(relay, self.bound)
+        secret = self.secret if relay == DEFAULT else bound.pop("password", None)
+        return replace(self, values=fields.seen_by(relay, self.values), secret=secret, bound=bound)
 
 
 class Rows:
@@ -159,7 +184,7 @@ def _bound(row: Any) -> dict[str, str]:
     if row.secrets:
         try:
             found |= json.loads(row.secrets)
-        except ValueError:
+        except (ValueError, TypeError):
             log.error("settings.damaged: revision %s: cannot read its secrets", row.revision)
     return found
 

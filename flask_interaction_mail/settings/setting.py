@@ -20,6 +20,7 @@ class Section(enum.StrEnum):
     AUTHENTICATION = "authentication"
     ADDRESSES = "addresses"
     FROM = "from"
+    RELAY = "relay"  # what it may carry, and how fast; shown where there are several relays
     LOOK = "look"  # what stands around the text of every message
     OPERATION = "operation"  # switches for a while: not how mail is sent, but whether
     ALERTS = "alerts"  # folded, as the next one is
@@ -72,6 +73,7 @@ class Setting(NamedTuple):
     sign_ins: tuple[str, ...] = ()  # with which it is needed; () for all
     tested: bool = False  # whether a test's result depends on it; it always does on ``bound_to``
     mail_key: str = ""  # the Flask-Mail key that also sets it
+    of_relay: bool = False  # whether each relay has its own value
 
     def fits(self, kind: str) -> bool:
         """Whether it means anything for a relay of ``kind``."""

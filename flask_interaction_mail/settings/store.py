@@ -6,11 +6,12 @@ keys. Each method that writes commits a transaction of its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
+from typing import Final
 
 import sqlalchemy as sa
 
@@ -19,12 +20,16 @@ from ..errors import SecretUnreadable, SettingsError
 from ..language import gettext
 from ..logs import log
 from ..storage.transactions import Transactions
+from . import fields
 from .fields import clean_all, shielded
 from .keyring import Keyring
-from .layers import InForce, Layer, bound, configured_layer, fitting, in_force
-from .model import SECRETS, SETTINGS, Origin, PasswordState
+from .layers import InForce, Layer, all_fitting, bound, configured_layer, in_force, together
+from .model import Origin, PasswordState
+from .relay import DEFAULT
 from .revisions import Mark, Rows, Stored, conflict, read_mark, read_newest
 from .secret import BoundSecret, Secret
+
+_NOTHING: Final = Layer(origin=Origin.STORED, values={})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +52,7 @@ class SettingsStore:
     """The settings of one application.
 
     ``overrides`` and ``config_fallback`` are clean values: the layers above and below the stored
-    one.
+    one. Values are by name, such as ``relays.backup.login``.
     """
 
     def __init__(
@@ -60,8 +65,9 @@ class SettingsStore:
         self.keyring = keyring
         self._database = database
         self._rows = Rows(database)
-        self._overrides = configured_layer(Origin.OVERRIDE, overrides)
-        self._fallback = configured_layer(Origin.CONFIG, config_fallback)
+        self._overrides = overrides
+        self._fallback = config_fallback
+        self._alone = False  # whether "default" is the only relay, whatever is stored
         self._cached: tuple[Mark, InForce] | None = None
 
     def current(self, connection: sa.Connection | None = None) -> InForce:
@@ -76,27 +82,30 @@ class SettingsStore:
         if cached is not None and cached[0] == read_mark(connection):
             return cached[1]
         stored = read_newest(connection)
-        built = self._in_force(stored, self._layer(stored))
+        built = self._in_force(stored)
         # An unreadable password is tried again: its key may come back.
-        if built.password is not PasswordState.UNREADABLE:
+        if all(one.password is not PasswordState.UNREADABLE for one in _each(built)):
             self._cached = stored.mark, built
         return built
 
     def at(self, revision: int) -> InForce | None:
         """The settings in force if ``revision`` (0: none) were the newest; None if unknown."""
         stored = self._rows.get(revision) if revision else Stored()
-        return None if stored is None else self._in_force(stored, self._layer(stored))
+        return None if stored is None else self._in_force(stored)
 
     @contextmanager
     def overriding(self, values: Mapping[str, object]) -> Iterator[None]:
-        """Put the clean ``values`` above all others in this process until the block ends."""
-        before = self._overrides
-        self._overrides = configured_layer(Origin.OVERRIDE, {**before.values, **values})
+        """Put the clean ``values`` above all others in this process until the block ends.
+
+        Meanwhile there is one relay alone.
+        """
+        before = self._overrides, self._alone
+        self._overrides, self._alone = {**self._overrides, **values}, True
         self._cached = None
         try:
             yield
         finally:
-            self._overrides, self._cached = before, None
+            (self._overrides, self._alone), self._cached = before, None
 
     def is_newest_known(self, found: InForce) -> bool:
         """Whether this process has neither read nor saved any others since it read ``found``."""
@@ -131,10 +140,9 @@ class SettingsStore:
         values = self._cleaned(changes)
         drafted = self._draft(stored, values)
         _refuse_problems(drafted)
-        secret = self._sealed(values, drafted) or self._resealed(stored.secret)
-        kept = self._all_resealed(stored.merged(values).bound)
-        kept |= self._all_sealed(values, drafted)
-        changed = replace(stored.merged(values), secret=secret, bound=kept)
+        changed, sealed = stored.merged(values), self._sealed(values, drafted)
+        secret = sealed.pop("password", None) or self._resealed(stored.secret)
+        changed = replace(changed, secret=secret, bound=self._all_resealed(changed.bound) | sealed)
         return self._add(changed, revision=stored.revision + 1, by=changed_by)
 
     def history(self, limit: int = 50, *, before: datetime | None = None) -> list[Revision]:
@@ -157,7 +165,8 @@ class SettingsStore:
         if old is None:
             text = gettext("there is no revision %(number)s", number=revision)
             raise SettingsError({"revision": text})
-        _refuse_problems(self._draft(old, {}), *SECRETS)
+        drafted = self._draft(old, {})
+        _refuse_problems(drafted, *filter(fields.is_secret, drafted.problems))
         restored = replace(
             old,
             secret=self._resealed(old.secret),
@@ -181,8 +190,35 @@ class SettingsStore:
 
     # -- what is in force -----------------------------------------------------------
 
-    def _in_force(self, stored: Stored, layer: Layer) -> InForce:
-        return in_force([self._overrides, layer, self._fallback], revision=stored.revision)
+    def _in_force(self, stored: Stored) -> InForce:
+        return self._together(stored, lambda relay: self._layer(stored.seen_by(relay)))
+
+    def _together(self, stored: Stored, layer: Callable[[str], Layer]) -> InForce:
+        """What is in force where ``layer`` gives the stored layer of each relay."""
+        listed, added = (
+            stored.relays,
+            dict.fromkeys(fields.parts(name)[0] for name in self._overrides),
+        )
+        if self._alone:
+            listed, added = fields.ALONE, {}
+        fixed = [relay for relay in added if relay not in (DEFAULT, *listed)]
+        return together(
+            {
+                relay: in_force(self._layers(relay, layer(relay)), revision=stored.revision)
+                for relay in (*listed, *fixed)
+            },
+            fixed,
+        )
+
+    def _layers(self, relay: str, stored: Layer) -> list[Layer]:
+        overrides, fallback = (
+            fields.seen_by(relay, values) for values in (self._overrides, self._fallback)
+        )
+        return [
+            configured_layer(Origin.OVERRIDE, overrides),
+            stored,
+            configured_layer(Origin.CONFIG, fallback),
+        ]
 
     def _layer(self, stored: Stored) -> Layer:
         stored = self._with_bound(stored)
@@ -211,46 +247,62 @@ class SettingsStore:
 
     def _cleaned(self, changes: Mapping[str, object]) -> dict[str, object]:
         """The clean values of ``changes`` without overridden fields and empty secrets."""
-        overridden = self._overrides.values
+        overridden = self._overridden()
         counted = {name: raw for name, raw in shielded(changes).items() if name not in overridden}
-        values = fitting(clean_all(counted))
+        values = all_fitting(clean_all(counted))
         return {
             name: value
             for name, value in values.items()
-            if name not in overridden and (name not in SECRETS or value)
+            if name not in overridden and (value or not fields.is_secret(name))
+        }
+
+    def _overridden(self) -> set[str]:
+        relays = dict.fromkeys(fields.parts(name)[0] for name in self._overrides)
+        return {
+            fields.of(relay, field)
+            for relay in relays
+            for field in self._layers(relay, _NOTHING)[0].values
         }
 
     def _draft(self, stored: Stored, values: Mapping[str, object]) -> InForce:
         merged = stored.merged(values)
-        typed = {name: values[name] for name in SECRETS if name in values}
+        _refuse_strangers(values, merged.relays)
+
+        def layer(relay: str) -> Layer:
+            return self._drafted(relay, merged.seen_by(relay), fields.seen_by(relay, values))
+
+        return self._together(merged, layer)
+
+    def _drafted(self, relay: str, merged: Stored, values: Mapping[str, object]) -> Layer:
+        """The stored layer of ``relay`` as a save of ``values`` would leave it."""
+        typed = {name: value for name, value in values.items() if fields.is_secret(name)}
         layer = self._layer(replace(merged, secret=None) if "password" in typed else merged)
         if not typed:
-            return self._in_force(stored, layer)
+            return layer
         # A typed secret is for what is shown beside it.
-        shown = self._in_force(stored, Layer(origin=Origin.STORED, values=merged.values)).settings
+        plain = Layer(origin=Origin.STORED, values=merged.values)
+        shown = in_force(self._layers(relay, plain), revision=0).settings
         typed |= bound(typed, shown)
         bound_to = shown.destination if "password" in typed else layer.bound_to
-        layer = layer._replace(values={**layer.values, **typed}, bound_to=bound_to)
-        return self._in_force(stored, layer)
+        return layer._replace(values={**layer.values, **typed}, bound_to=bound_to)
 
     # -- passwords ------------------------------------------------------------------
 
-    def _sealed(self, values: Mapping[str, object], drafted: InForce) -> str | None:
-        password = values.get("password")
-        if not isinstance(password, Secret):
-            return None
-        try:
-            return self.keyring.seal(password, drafted.settings.destination)
-        except SecretUnreadable as error:
-            raise SettingsError({"password": gettext(str(error))}) from error
-
-    def _all_sealed(self, values: Mapping[str, object], drafted: InForce) -> dict[str, str]:
+    def _sealed(self, values: Mapping[str, object], drafted: InForce) -> dict[str, str]:
+        """The secrets among ``values``, encrypted with what each is for."""
         sealed: dict[str, str] = {}
-        for name, secret in bound(values, drafted.settings).items():
+        for relay in drafted.settings.relays:
+            seen, settings = fields.seen_by(relay, values), drafted.of(relay).settings
             try:
-                sealed[name] = self.keyring.seal_bound(secret)
+                if isinstance(password := seen.get("password"), Secret):
+                    name = "password"
+                    sealed[fields.of(relay, name)] = self.keyring.seal(
+                        password, settings.destination
+                    )
+                for name, secret in bound(seen, settings).items():
+                    sealed[fields.of(relay, name)] = self.keyring.seal_bound(secret)
             except SecretUnreadable as error:
-                raise SettingsError({name: gettext(str(error))}) from error
+                raise SettingsError({fields.of(relay, name): gettext(str(error))}) from error
         return sealed
 
     def _all_resealed(self, tokens: Mapping[str, str]) -> dict[str, str]:
@@ -284,16 +336,18 @@ class SettingsStore:
         added = replace(stored, revision=revision, at=clock.now(), by=by[:255])
         self._rows.add(added)
         self._cached = None
-        return self._in_force(added, self._layer(added))
+        return self._in_force(added)
 
     def _revision(self, row: Stored, former: Stored) -> Revision:
+        # Of a relay that was removed, the list alone tells.
+        whole = fields.all_of(row.relays)
         changed = [
-            name
-            for name, setting in SETTINGS.items()
-            if row.values.get(name, setting.default) != former.values.get(name, setting.default)
+            n for n in whole if fields.value_of(n, row.values) != fields.value_of(n, former.values)
         ]
         changed += [
-            name for name in SECRETS if self._secret(name, row) != self._secret(name, former)
+            name
+            for name in filter(fields.is_secret, whole)
+            if self._secret(name, row) != self._secret(name, former)
         ]
         return Revision(
             revision=row.revision,
@@ -306,15 +360,33 @@ class SettingsStore:
 
     def _secret(self, name: str, row: Stored) -> Secret | str | None:
         # After a rotation the same secret has another token.
-        token = row.secret if name == "password" else row.bound.get(name)
+        relay, field = fields.parts(name)
+        row = row.seen_by(relay)
+        token = row.secret if field == "password" else row.bound.get(field)
         if token is None:
             return None
         try:
-            if name == "password":
+            if field == "password":
                 return self.keyring.open(token)[0]
             return self.keyring.open_bound(token).secret
         except SecretUnreadable:
             return token
+
+
+def _each(found: InForce) -> Iterator[InForce]:
+    yield found
+    yield from found.others.values()
+
+
+def _refuse_strangers(values: Mapping[str, object], relays: Collection[str]) -> None:
+    """Refuse ``values`` of a relay that is not in the list.
+
+    Raises:
+        SettingsError: there is such a value.
+    """
+    text = gettext("is of a server that is not in the list: add that first")
+    if strange := [name for name in values if fields.parts(name)[0] not in (DEFAULT, *relays)]:
+        raise SettingsError(dict.fromkeys(strange, text))
 
 
 def _refuse_problems(drafted: InForce, *ignored: str) -> None:

@@ -19,8 +19,15 @@ def upsert(connection: sa.Connection, id: uuid.UUID, **values: Any) -> None:
     if connection.execute(update).rowcount:
         return
     # Two workers may insert it at once: either row says the same.
+    if not insert(connection, id, **values):
+        connection.execute(update)
+
+
+def insert(connection: sa.Connection, id: uuid.UUID, **values: Any) -> bool:
+    """Insert the row ``id`` with ``values``; False if there is one, which another has committed."""
     try:
         with connection.begin_nested():
             connection.execute(sa.insert(CHECK).values(id=id, **values))
     except sa.exc.IntegrityError:
-        connection.execute(update)
+        return False
+    return True

@@ -226,7 +226,7 @@ CHECK: Final = sa.Table(
     "interaction_mail_check",
     OURS,
     _filled("id", _ID),
-    _filled("kind", _CODE),  # test, probe, breaker, room, login, connections, deed
+    _filled("kind", _CODE),  # test, probe, breaker, room, login, connections, deed, minute
     _filled("at", _INSTANT),
     _filled("by", _NAME),
     _filled("fingerprint", sa.String(64)),  # of the settings that were tried

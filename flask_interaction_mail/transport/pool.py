@@ -32,15 +32,23 @@ class KeptTransports:
         self._open = False
 
     def take(self, relay: Relay) -> Transport:
-        """One to ``relay`` that nobody else has; those to others are closed."""
+        """One to ``relay`` that nobody else has."""
         with self._lock:
             self._open = True
-            usable = [kept for kept in self._kept if kept.relay == relay]
-            others = [kept.transport for kept in self._kept if kept.relay != relay]
-            transport = usable.pop().transport if usable else None
-            self._kept = usable
+            newest_first = reversed(self._kept)
+            found = next((kept for kept in newest_first if kept.relay == relay), None)
+            if found is not None:
+                self._kept.remove(found)
+        return self._connect(relay) if found is None else found.transport
+
+    def keep_only(self, relays: Sequence[Relay]) -> None:
+        """Close those to others than ``relays``; does not wait for their farewell."""
+        if not self._kept:
+            return
+        with self._lock:
+            others = [kept.transport for kept in self._kept if kept.relay not in relays]
+            self._kept = [kept for kept in self._kept if kept.relay in relays]
         _close_aside(others)
-        return self._connect(relay) if transport is None else transport
 
     def give_back(self, relay: Relay, transport: Transport) -> None:
         """Keep ``transport`` for the next one; closed at once where nothing is kept any more."""

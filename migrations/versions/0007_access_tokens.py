@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+
 import sqlalchemy as sa
 from alembic import context, op
 from sqlalchemy.dialects import mysql
 
+from flask_interaction_mail.logs import log
 from flask_interaction_mail.storage.migrations import schema_of
 
 revision = "0007"
@@ -44,13 +47,40 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them. Tokens are asked for anew; the secrets of OAuth 2 have to be entered again."""
+    """Drop them. Tokens are asked for anew; the secrets of OAuth 2 have to be entered again.
+
+    Of several relays, whose passwords are among those secrets, "default" alone stays.
+    """
     schema = schema_of(context.config)
+    if not context.is_offline_mode():
+        _keep_default(schema)
     present = {_TOKEN, _SECRETS} if context.is_offline_mode() else _present(schema)
     if _SECRETS in present:
         op.drop_column(_SETTINGS, _SECRETS, schema=schema)
     if _TOKEN in present:
         op.drop_table(_TOKEN, schema=schema)
+
+
+def _keep_default(schema: str | None) -> None:
+    """Drop the settings of all other relays, in every revision; they are said in the log."""
+    table = sa.table(
+        _SETTINGS, sa.column("revision", sa.Integer), sa.column("fields", sa.Text), schema=schema
+    )
+    rows = op.get_bind().execute(sa.select(table).order_by(table.c.revision)).all()
+    dropped: list[str] = []
+    for row in rows:
+        try:
+            values = dict(json.loads(row.fields))
+        except ValueError:  # damaged: what reads it says so
+            continue
+        kept = {name: value for name, value in values.items() if name.split(".")[0] != "relays"}
+        if kept != values:
+            dropped += [name for name in values.get("relays", ()) if name != "default"]
+            change = sa.update(table).where(table.c.revision == row.revision)
+            op.execute(change.values(fields=json.dumps(kept)))
+    if dropped:
+        gone = ", ".join(dict.fromkeys(dropped))
+        log.warning("migrations.relays: %s dropped from the settings; default stays", gone)
 
 
 def _present(schema: str | None) -> set[str]:

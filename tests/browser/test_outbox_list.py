@@ -77,6 +77,36 @@ def test_a_line_is_one_line_and_no_address_is_broken(outbox: Any, site: Site) ->
         assert outbox.locator(".im-list bdi").first.bounding_box()["height"] <= 1.2 * line
 
 
+def test_the_server_of_each_message_has_a_column(outbox: Any, site: Site) -> None:
+    """On a narrow screen it stands below the recipient, and nothing is wider than the page."""
+    subject = "A subject of some length that has to be cut"
+    send(site, 2, subject, status="sent", due_at=None, relay="backup")
+    with site.app.app_context():
+        state = state_of()
+        second = {"relays": ("default", "backup"), "relays.backup.smtp_server": "b.example.com"}
+        base = state.settings.current().revision
+        operations.save_settings(state, second, base=base, changed_by="")
+    for width in WIDTHS:
+        outbox.set_viewport_size({"width": width, "height": 800})
+        outbox.goto(f"{site.panel}outbox/")
+        line = outbox.locator("tbody tr").first
+        assert line.locator("td:nth-last-child(2)").inner_text() == "backup"
+        fits_the_width(outbox)
+        tops = [
+            cell.bounding_box()["y"]
+            for cell in (
+                line.locator("time"),
+                line.locator("a"),
+                line.locator("td:nth-last-child(2)"),
+            )
+        ]
+        if width < 768:
+            assert tops == sorted(tops)
+            assert tops[0] < tops[1] < tops[2]
+        else:
+            assert max(tops) - min(tops) < 12
+
+
 def test_no_time_is_cut(chromium: Any, site: Site) -> None:
     """Whatever the language writes around it."""
     send(site, 1)

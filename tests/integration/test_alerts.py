@@ -21,7 +21,7 @@ from flask_interaction_mail.outbox import alerts, breaker, probes
 from flask_interaction_mail.outbox.claim import Time
 from flask_interaction_mail.outbox.conditions import AlertName
 from flask_interaction_mail.outbox.presence import How
-from flask_interaction_mail.settings.model import relay_of
+from flask_interaction_mail.settings.model import relay_of, relays_of
 from flask_interaction_mail.storage.tables import ALERT, CHECK, DELIVERY
 from flask_interaction_mail.transport.registry import Transports
 from flask_interaction_mail.values import Status
@@ -733,7 +733,7 @@ def test_the_queries_use_indexes(dialect: str, tmp_path: Path) -> None:
         with host.state.database.reading() as connection:
             settings = host.state.settings.current(connection).settings
             statements.clear()
-            vitals.take(connection, settings, relay_of(settings))
+            vitals.take(connection, settings, relays_of(settings))
         sa.event.remove(engine, "before_cursor_execute", note)
         with engine.connect() as connection:
             if dialect == "postgresql":

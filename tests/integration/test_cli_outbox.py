@@ -102,6 +102,7 @@ def test_list_shows_messages_newest_first(any_host: Host):
         "kind": "notification",
         "status": "cancelled",
         "reason": "withdrawn",
+        "relay": None,
         "subject": "One",
         "priority": "normal",
         "metadata": {},

@@ -255,7 +255,7 @@ def test_servers_in_trouble_at_once_have_a_breaker_each(desk: Desk) -> None:
         assert breaker.read(connection, relay_of(SETTINGS)) is None
         assert breaker.read(connection, relay_of(other)) is not None
     with desk.store.writing() as connection:
-        breaker.close_all(connection)
+        breaker.close(connection, relay_of(SETTINGS), relay_of(other))
     assert desk.drain().sent == 3
 
 

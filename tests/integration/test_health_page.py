@@ -80,6 +80,8 @@ def test_all_is_well(host: Host) -> None:
             "failed_last_hour": 0,
             "delivering_processes": 0,
             "certificate_expires": None,
+            "without_relay": 0,
+            "relays": {"default": "ok"},
         }
 
 

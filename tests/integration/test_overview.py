@@ -75,7 +75,7 @@ def test_what_needs_somebody_is_counted(any_host: Host) -> None:
 def test_a_count_stops_at_a_hundred(count: int, shown: str) -> None:
     """More is a question for the list."""
     assert (
-        Overview(at_work=(), called=None, broken=None, oldest=None, attention=count).shown_attention
+        Overview(at_work=(), called=None, broken={}, oldest=None, attention=count).shown_attention
         == shown
     )
 
@@ -109,7 +109,7 @@ def test_it_says_who_delivers(
     at: datetime | None,
 ) -> None:
     """In every mode of delivery, with and without signs of life."""
-    now = Overview(at_work=at_work, called=called, broken=None, oldest=None, attention=0)
+    now = Overview(at_work=at_work, called=called, broken={}, oldest=None, attention=0)
     with Flask(__name__).app_context():
         told = who_delivers(DeliveryMode(mode), now.at_work, now.called)
         when = f" {time(at)}" if at else ""

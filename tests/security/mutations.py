@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 ELSEWHERE = "test_t22_no_way_takes_a_secret_or_token_elsewhere"
+CONFUSED = "test_t26_no_way_takes_the_secret_of_a_relay_elsewhere"
 GROUP = "test_t1_no_way_takes_the_password_to_another_connection"
 FIELDS = "test_t7_control_characters_are_refused_in_every_header_bound_value"
 FALSE = "test_t8_addresses_that_pretend_are_refused"
@@ -425,7 +426,7 @@ MUTATIONS = (
        "return issuer is not None and _origin(issuer) !=", "return False and _origin(issuer) !=",
        "test_another_issuer_is_refused"),
     _m("T25", "the code goes where it was asked for", "delivery/connecting.py",
-       "if begun.row != consents.name_of(relay):", "if False:",
+       "one.by_consent and consents.name_of(one) == begun.row", "one.by_consent",
        "test_settings_that_changed_meanwhile_are_noticed"),
     _m("T25", "a token is needed to begin and to end", "admin/messaging.py",
        "        if form.token.errors:\n            return self._without_token(form, present)\n"
@@ -436,23 +437,48 @@ MUTATIONS = (
        "        need(Right.EDIT)\n        if request.method == \"GET\":",
        "        if request.method == \"GET\":",
        "test_it_needs_the_right_to_edit_and_a_token"),
-    # -- T26: the access key of Amazon SES
-    _m("T26", "a secret is used only where it was entered for", "settings/model.py",
+    # -- T26: each secret is of one relay
+    _m("T26", "a relay sees its own values and secrets alone", "settings/fields.py",
+       "if field and whose == (relay if SETTINGS[field].of_relay else DEFAULT):", "if field:",
+       CONFUSED, "test_t26_each_password_goes_to_its_own_server"),
+    _m("T26", "a password is encrypted with its own relay's server", "settings/store.py",
+       "seen, settings = fields.seen_by(relay, values), drafted.of(relay).settings",
+       "seen, settings = fields.seen_by(relay, values), drafted.settings",
+       "test_t26_each_password_goes_to_its_own_server"),
+    _m("T26", "a typed password is for what is typed beside it", "settings/store.py",
+       "shown = in_force(self._layers(relay, plain), revision=0).settings",
+       "shown = in_force(self._layers(DEFAULT, plain), revision=0).settings",
+       "test_an_override_and_a_typed_password_of_one_relay"),
+    _m("T26", "a relay that is removed takes its secrets along", "settings/revisions.py",
+       "if name not in given_up and fields.parts(name)[0] in here", "if name not in given_up",
+       "test_the_order_and_removal_concern_the_whole_list"),
+    _m("T26", "no value is stored for a relay that is not in the list", "settings/store.py",
+       "_refuse_strangers(values, merged.relays)", "pass",
+       "test_what_is_no_list_and_no_relay_is_refused"),
+    _m("T26", "receivers of the signal see no secret of any relay", "settings/model.py",
+       "relay: {name: None if name in SECRETS else value for name, value in own.items()}",
+       "relay: dict(own)",
+       "test_the_signal_has_no_secret_of_any_relay"),
+    _m("T26", "the page that explains gets no secret of a relay", "admin/explain.py",
+       "if not _is_secret(name)", "if True",
+       "test_t26_the_page_that_explains_reads_no_secret"),
+    # -- T27: the access key of Amazon SES
+    _m("T27", "a secret is used only where it was entered for", "settings/model.py",
        "where = [settings.region, settings.endpoint, settings.ca_certificate, settings.access_key]",
        "where: list[object] = []",
        "test_the_secret_is_used_only_where_it_was_entered_for"),
-    _m("T26", "the machine's credentials are for nobody's key", "transport/ses/client.py",
+    _m("T27", "the machine's credentials are for nobody's key", "transport/ses/client.py",
        "found = None if relay.login else _of_machine()", "found = _of_machine()",
        "test_a_role_of_the_machine_is_used_only_without_a_key"),
-    _m("T26", "what is asked for is signed as it is", "transport/ses/client.py",
+    _m("T27", "what is asked for is signed as it is", "transport/ses/client.py",
        'data=body or b""', 'data=b""', "test_the_envelope_decides_and_the_content_stays"),
-    _m("T26", "all of an answer has a time limit", "transport/ses/client.py",
+    _m("T27", "all of an answer has a time limit", "transport/ses/client.py",
        "answer = within(until, run)", "answer: Answer | None = run()",
        "test_silence_ends_in_time"),
-    _m("T26", "what may have been taken is not sent again at once", "transport/ses/transport.py",
+    _m("T27", "what may have been taken is not sent again at once", "transport/ses/transport.py",
        "                if error.asked:\n                    return None\n", "",
        "test_a_lost_answer_is_an_unknown_outcome"),
-    _m("T26", "no mail to a host's own way while testing", "config.py",
+    _m("T27", "no mail to a host's own way while testing", "config.py",
        "return self not in (TransportKind.SMTP, TransportKind.OWN)",
        "return self is not TransportKind.SMTP",
        "test_tests_send_nothing_by_it"),

@@ -88,6 +88,7 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("POST", TEST): needing("view", "test", changes=True),
     ("POST", ALERT): needing("view", "test"),
     ("POST", HOME + "preset"): needing("view", "edit"),
+    ("POST", HOME + "relays"): needing("view", "edit"),
     ("POST", END): needing("view", "edit", status=303, changes=True),
     ("POST", HOME + "connect"): needing("view", "edit", status=303, changes=True),
     ("GET", HOME + "connected"): needing("view", "edit", status=303),

@@ -112,6 +112,7 @@ class TestValue:
                 "mail_colour",
                 "paused",
             ),
+            *("from_domains", "max_connections", "max_messages_per_connection", "max_per_minute"),
         )
         assert names == tuple(SETTINGS)
 

@@ -14,7 +14,7 @@ from ...delivery import wakeup
 from ...delivery.appserver import NO_THREADS, Trouble
 from ...outbox import breaker, claim, presence
 from ...outbox.presence import How, Presence
-from ...settings.model import relay_of
+from ...settings.model import relays_of
 from ...state import State
 from ...storage.tables import DELIVERY
 from .look import Finding, Health
@@ -47,8 +47,8 @@ def delivery(state: State) -> Finding:
     advice = state.delivery.advice()
     settings = state.settings.current().settings
     with state.database.reading() as connection:
-        relay = relay_of(settings, state.config.transport)
-        stopped = settings.paused or breaker.read(connection, relay) is not None
+        relays = relays_of(settings, state.config.transport)
+        stopped = settings.paused or len(breaker.read_all(connection, relays)) == len(relays)
         present = presence.heard_of(connection)
         late = connection.scalar(
             sa.select(sa.func.count(DELIVERY.c.id)).where(claim.is_due(clock.now() - _OVERDUE))
@@ -105,14 +105,21 @@ def server(state: State) -> Finding:
     """Whether the mail server is in trouble."""
     with state.database.reading() as connection:
         settings = state.settings.current(connection).settings
-        broken = breaker.read(connection, relay_of(settings, state.config.transport))
-    if broken is not None:
-        return Health.WRONG, f"in trouble since {broken.since:%Y-%m-%d %H:%M} UTC: {broken.why}"
+        relays = relays_of(settings, state.config.transport)
+        broken = breaker.read_all(connection, relays)
+    if broken:
+        told = (_trouble(name if len(relays) > 1 else "", met) for name, met in broken.items())
+        return Health.WRONG, "; ".join(told)
     if state.config.transport.stays_here:
         return Health.OK, "none is asked"
     if state.config.transport.stands_in:
         return Health.OK, "none is asked: this application hands mail over itself"
     return Health.OK, "no trouble is known; 'flask interaction-mail test' tries it"
+
+
+def _trouble(name: str, met: breaker.Open) -> str:
+    which = f"relay '{name}' " if name else ""
+    return f"{which}in trouble since {met.since:%Y-%m-%d %H:%M} UTC: {met.why}"
 
 
 def restraints(state: State) -> Finding:

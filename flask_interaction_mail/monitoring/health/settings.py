@@ -5,6 +5,8 @@ from __future__ import annotations
 from datetime import UTC
 
 from ... import clock
+from ...settings import fields
+from ...settings.layers import InForce
 from ...settings.model import MessagingSettings
 from ...settings.relay import SES, SignIn
 from ...state import State
@@ -17,17 +19,21 @@ def settings(state: State) -> Finding:
     now = state.settings.current()
     if not now.settings.configured:
         return Health.WRONG, "e-mail is not configured: a server and a default From are needed."
-    found = now.problems
-    for name in ("password", "secret_key"):
-        found.pop(name, None)  # has a line of its own
-    if now.settings.by_token:
-        found = {name: text for name, text in found.items() if not name.startswith("oauth_")}
+    found = {name: text for name, text in now.problems.items() if not _of_login(name, now)}
     if found:
         return Health.WRONG, " ".join(f"{name}: {text}" for name, text in found.items())
     told = f"complete, revision {now.revision}"
-    if ended := _ended(now.settings.ca_certificate):
+    each = (now.of(relay).settings.ca_certificate for relay in now.settings.relays)
+    if ended := next(filter(None, map(_ended, each)), ""):
         return Health.NOTE, f"{told}; the time of a CA certificate among them is not now: {ended}"
     return Health.OK, told
+
+
+def _of_login(name: str, now: InForce) -> bool:
+    """Whether the line of passwords says what is wrong with ``name``."""
+    relay, field = fields.parts(name)
+    by_token = now.of(relay).settings.by_token
+    return field in ("password", "secret_key") or (by_token and field.startswith("oauth_"))
 
 
 def _ended(ca_certificate: str | None) -> str:
@@ -38,13 +44,25 @@ def _ended(ca_certificate: str | None) -> str:
 
 
 def password(state: State) -> Finding:
-    """Whether there is a password for this connection, or what an access token needs."""
+    """Whether there is a password for each connection, or what an access token needs."""
     now = state.settings.current()
+    if len(now.settings.relays) == 1:
+        return _password(state, now)
+    found = [(relay, *_password(state, now.of(relay))) for relay in now.settings.relays]
+    worst = Health.WRONG if any(health is Health.WRONG for _, health, _ in found) else Health.OK
+    return worst, "; ".join(f"{relay}: {text}" for relay, _, text in found)
+
+
+def _password(state: State, now: InForce) -> Finding:
     if now.settings.kind is SES:
         advice = now.login_advice
         return (Health.WRONG, advice) if advice else (Health.OK, _ses_key(now.settings))
     if now.settings.by_token:
-        advice = now.login_advice or _host_function(state, now.settings) or _consent(state)
+        advice = (
+            now.login_advice
+            or _host_function(state, now.settings)
+            or _consent(state, now.settings.relay)
+        )
         return (Health.WRONG, advice) if advice else (Health.OK, "not needed: OAuth 2")
     if not now.settings.by_password:
         return Health.OK, "not needed: no authentication"
@@ -63,8 +81,8 @@ def _host_function(state: State, settings: MessagingSettings) -> str:
     return "the sign-in is left to the application, which gives InteractionMail no access_token"
 
 
-def _consent(state: State) -> str:
-    told = told_of_mailbox(state)
+def _consent(state: State, relay: str) -> str:
+    told = told_of_mailbox(state, relay)
     return "" if told is None or told.startswith("connected") else f"{told}; mail waits"
 
 

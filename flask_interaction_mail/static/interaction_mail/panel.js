@@ -8,9 +8,16 @@
   // What is new in the page gets what pages.js gives to all of it.
   function added(element) { element.dispatchEvent(new Event("im-added", { bubbles: true })); }
 
+  // What stands before the names of the fields of each server in the form.
+  function prefixes(form) {
+    return [...form.querySelectorAll("[data-im-auth]")].map(function (part) {
+      return part.getAttribute("data-im-auth").replace(/use_authentication$/, "");
+    });
+  }
+
   // A change of encryption proposes the usual port, unless the port is an unusual one.
-  function proposePort(form) {
-    var encryption = form.elements.encryption, port = form.elements.smtp_port;
+  function proposePort(form, prefix) {
+    var encryption = form.elements[prefix + "encryption"], port = form.elements[prefix + "smtp_port"];
     if (!encryption || !port || port.readOnly) { return; }
     encryption.addEventListener("change", function () {
       var usual = Object.keys(PORTS).some(function (word) { return PORTS[word] === port.value.trim(); });
@@ -26,12 +33,15 @@
     // The port comes last: a change of encryption proposes one.
     var names = ["kind", "region", "access_key", "smtp_server", "encryption", "use_authentication", "sign_in", "login",
       "oauth_authorization_url", "oauth_token_url", "smtp_port"];
+    var which = form.elements.preset_relay;
     if (!go || !window.fetch) { return; }
     go.hidden = true;
 
+    function prefix() { return which && which.value !== "default" ? "relays-" + which.value + "-" : ""; }
+
     async function filled() {
-      var typed = new FormData(form), sent = new URLSearchParams();
-      names.concat("csrf_token", "preset").forEach(function (name) {
+      var typed = new FormData(form), sent = new URLSearchParams(), own = prefix();
+      names.map(function (name) { return own + name; }).concat("csrf_token", "relays", "preset", "preset_relay").forEach(function (name) {
         if (typed.has(name)) { sent.set(name, typed.get(name)); }
       });
       var answer = await fetch(go.formAction, { method: "POST", body: sent });
@@ -46,13 +56,13 @@
     }
 
     choice.addEventListener("change", async function () {
-      var chosen = choice.value, page, said;
+      var chosen = choice.value, own = prefix(), page, said;
       try { page = await filled(); } catch (error) { page = new Document(); }
       said = page.getElementById("im-preset-note");
       if (!said) { go.hidden = false; return; }  // a policy of the host may forbid fetch
       if (choice.value !== chosen) { return; }  // another one was chosen meanwhile
       note.replaceChildren(...said.childNodes);
-      names.forEach(function (name) { fill(form.elements[name], page.getElementById("im-" + name)); });
+      names.forEach(function (name) { fill(form.elements[own + name], page.getElementById("im-" + own + name)); });
     });
   }
 
@@ -75,8 +85,9 @@
     if (tick) { tick.textContent = passed ? "☑" : "☐"; }
   }
 
-  function showAuthentication(form) {
-    var box = form.elements.use_authentication, part = document.getElementById("im-auth"), how = form.elements.sign_in;
+  function showAuthentication(form, prefix) {
+    var box = form.elements[prefix + "use_authentication"], how = form.elements[prefix + "sign_in"];
+    var part = form.querySelector('[data-im-auth="' + prefix + 'use_authentication"]');
     if (!box || !part) { return; }
     function hide(element, off) {
       element.classList.toggle("im-auth-off", off && !element.querySelector("[aria-invalid]"));
@@ -94,17 +105,78 @@
   }
 
   // Only what the way of sending needs is shown, and what has an error.
-  function showKind(form) {
-    var kind = form.elements.kind;
+  function showKind(form, prefix) {
+    var kind = form.elements[prefix + "kind"], part = kind && (kind.closest("[data-im-relay]") || form);
     if (!kind) { return; }
     function update() {
-      form.querySelectorAll("[data-im-kind]").forEach(function (part) {
-        var off = part.getAttribute("data-im-kind").split(" ").indexOf(kind.value) < 0;
-        part.classList.toggle("im-kind-off", off && !part.querySelector("[aria-invalid]"));
+      part.querySelectorAll("[data-im-kind]").forEach(function (row) {
+        var off = row.getAttribute("data-im-kind").split(" ").indexOf(kind.value) < 0;
+        row.classList.toggle("im-kind-off", off && !row.querySelector("[aria-invalid]"));
       });
     }
     kind.addEventListener("change", update);
     update();
+  }
+
+  // Adds, moves and removes a server without leaving the page: its buttons do the same, but secrets
+  // that were typed would be lost, as they are never sent back. Alt and an arrow key move, too.
+  function arrangeRelays(form) {
+    var busy = false, apart = false;  // a policy of the host may forbid fetch
+    if (!window.fetch) { return; }
+
+    function secrets() {
+      return [...form.querySelectorAll('input[type="password"], textarea')].filter(function (field) { return field.value; });
+    }
+
+    function keep(typed) {
+      typed.forEach(function (field) {
+        var now = form.elements[field.name];
+        if (now && !now.value) { now.value = field.value; }
+      });
+    }
+
+    function focus(button) {
+      var same = document.getElementById(button.id), first = form.querySelector("#im-relay_name[aria-invalid]");
+      if (button.value === "add") {
+        first = first || [...form.querySelectorAll("[data-im-relay]")].pop().querySelector("details input");
+      } else if (same) {
+        first = same.disabled ? same.parentElement.querySelector("[data-im-arrange]:not([disabled])") : same;
+      }
+      (first || document.getElementById("im-arranged")).focus();
+    }
+
+    async function arrange(button) {
+      var sent = new URLSearchParams(new FormData(form)), typed = secrets(), page, parts;
+      sent.set("do", button.value);
+      try {
+        page = new DOMParser().parseFromString(await (await fetch(button.formAction, { method: "POST", body: sent })).text(), "text/html");
+      } catch (error) { page = new Document(); }
+      parts = page.getElementById("im-form");
+      busy = false;
+      if (!parts) { apart = true; form.requestSubmit(button); return; }
+      parts.querySelectorAll("[autofocus]").forEach(function (part) { part.removeAttribute("autofocus"); });
+      form.replaceChildren(...document.importNode(parts, true).childNodes);
+      keep(typed);
+      form.querySelectorAll("[data-im-again]").forEach(function (text) { text.remove(); });
+      begin(form);
+      added(form);
+      form.dispatchEvent(new Event("input", { bubbles: true }));
+      focus(button);
+    }
+
+    form.addEventListener("submit", function (event) {
+      var button = event.submitter;
+      if (!button || !button.hasAttribute("data-im-arrange") || apart) { return; }
+      event.preventDefault();
+      if (!busy) { busy = true; arrange(button); }
+    });
+    form.addEventListener("keydown", function (event) {
+      var relay = event.target.closest("[data-im-relay]"), what = { ArrowUp: "up", ArrowDown: "down" }[event.key], button;
+      if (!relay || !what || !event.altKey || event.target.matches("select")) { return; }
+      button = document.getElementById("im-" + what + "-" + relay.getAttribute("data-im-relay"));
+      event.preventDefault();
+      if (button && !button.disabled) { button.click(); }
+    });
   }
 
   function warnOfUnsavedChanges(form) {
@@ -113,8 +185,8 @@
     form.addEventListener("submit", function (event) {
       leaving = Boolean(event.submitter && event.submitter.hasAttribute("data-im-save"));
     });
-    document.querySelectorAll("[data-im-leave]").forEach(function (link) {
-      link.addEventListener("click", function () { leaving = true; });
+    document.addEventListener("click", function (event) {
+      leaving = leaving || Boolean(event.target.closest("[data-im-leave]"));
     });
     window.addEventListener("beforeunload", function (event) {
       if (changed && !leaving) { event.preventDefault(); event.returnValue = ""; }
@@ -159,8 +231,17 @@
     var section = document.getElementById("im-test");
     if (!section || !window.fetch || !window.AbortController) { return; }
     var shown = document.getElementById("im-test-shown"), said = document.getElementById("im-test-said");
-    var old = document.getElementById("im-test-old"), badge = document.getElementById("im-badge");
-    var ofSaved = [...badge.childNodes], tested = false, apart = false;
+    var old = document.getElementById("im-test-old"), tested = false, apart = false;
+    var badge, ofSaved = [];  // of the server that was tested
+
+    function showBadge(now) {
+      var found = document.querySelector('[data-im-badge-of="' + now.getAttribute("data-im-badge") + '"]');
+      if (!found) { return; }
+      if (badge !== found) { badge = found; ofSaved = [...found.childNodes]; }
+      badge.replaceChildren(...now.childNodes);
+      now.remove();
+      added(badge);
+    }
 
     function show(text) {
       var result = new DOMParser().parseFromString(text, "text/html").getElementById("im-result");
@@ -183,8 +264,7 @@
       shown.querySelectorAll("[data-im-field]").forEach(function (one) {
         markField(one.getAttribute("data-im-field"), one.querySelector("[data-im-mark]").textContent);
       });
-      if (now) { badge.replaceChildren(...now.childNodes); now.remove(); }
-      added(badge);
+      if (now) { showBadge(now); }
       tested = true;
       if (!button.hasAttribute("data-im-alert-test")) {
         tickTest(Boolean(verdict) && verdict.getAttribute("data-im-verdict") === "passed");
@@ -237,7 +317,7 @@
       if (!tested) { return; }
       old.hidden = tested = false;
       tickTest(false);
-      badge.replaceChildren(...ofSaved);
+      if (badge) { badge.replaceChildren(...ofSaved); }
     });
   }
 
@@ -260,23 +340,31 @@
     });
   }
 
-  function begin() {
+  // What belongs to fields, which may be new.
+  function begin(form) {
+    prefixes(form).forEach(function (prefix) {
+      proposePort(form, prefix);
+      showAuthentication(form, prefix);
+      showKind(form, prefix);
+    });
+    fillFromPreset(form);
+  }
+
+  function beginAll() {
     var form = document.querySelector("form[data-im-settings]");
     if (!form) { return; }
-    proposePort(form);
-    fillFromPreset(form);
+    begin(form);
     tickWhileTyping(form);
-    showAuthentication(form);
-    showKind(form);
     warnOfUnsavedChanges(form);
     followTest(form);
+    arrangeRelays(form);
     forgiveWhileTyping(form);
     openDetailsOfLinks();
   }
 
   if (document.readyState === "loading") {
-    document.addEventListener("DOMContentLoaded", begin);
+    document.addEventListener("DOMContentLoaded", beginAll);
   } else {
-    begin();
+    beginAll();
   }
 }());

@@ -118,7 +118,8 @@ class SmtpTransport:
 
     def _attempt(self, envelope: Envelope) -> TransportResult:
         limits, session = self._limits, self._session
-        if session is None or session.served >= limits.max_messages or not session.usable():
+        most = min(limits.max_messages, self._relay.max_messages_per_connection or math.inf)
+        if session is None or session.served >= most or not session.usable():
             session = self._open()
         retried: dict[RetryReason, int] = {}
         while True:
