@@ -68,8 +68,10 @@ def shown(name: str, now: InForce) -> object:
 
 
 def _say_mailbox() -> None:
-    if (told := told_of_mailbox(state_of())) is not None:
-        say(f"Mailbox: {told}.")
+    relays = state_of().settings.current().settings.relays
+    for relay in relays:
+        if (told := told_of_mailbox(state_of(), relay)) is not None:
+            say(f"Mailbox{f' of {relay}' if len(relays) > 1 else ''}: {told}.")
 
 
 def _as_plain(now: InForce) -> dict[str, object]:
