@@ -22,6 +22,7 @@ from click.testing import CliRunner, Result
 from werkzeug.test import Client
 from werkzeug.wsgi import ClosingIterator
 
+from flask_interaction_mail.settings.model import SECRETS
 from flask_interaction_mail.settings.secret import Secret
 from flask_interaction_mail.signals import settings_changed
 from tests.passwords import PASSWORD as PASSWORD
@@ -106,8 +107,8 @@ class Watch(logging.Handler):
             yield
 
     def _settings(self, sender: Any, **told: Any) -> None:
-        passwords = [getattr(value, "password", None) for value in told.values()]
-        revealed = [one.reveal() for one in passwords if isinstance(one, Secret)]
+        secrets = [getattr(value, name, None) for value in told.values() for name in SECRETS]
+        revealed = [one.reveal() for one in secrets if isinstance(one, Secret)]
         self.look("what settings_changed tells", f"{told} {revealed}")
 
     def _answers(self, patch: pytest.MonkeyPatch) -> None:
