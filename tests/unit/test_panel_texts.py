@@ -29,6 +29,7 @@ NAMES = {
     },  # of elements
     "coverage.html": {"example.com"},  # of a domain
     "message.html": {"Message-ID"},  # of a header field
+    "_relays.html": {"backup"},  # the name of a relay
     "template.html": {"interaction_mail/mail/", ".*"},  # of a file
 }
 
