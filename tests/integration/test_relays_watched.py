@@ -280,6 +280,7 @@ def test_a_message_that_waits_says_what_for(panel: Panel, servers: Any) -> None:
         assert "It waits for a mail server." in text
         assert "No mail server may carry mail from firm.example" in text
     assert "Next try" not in text
+    assert "Oldest message waiting since" in panel.get(HOME).text
     assert "“/”" not in text
 
 
