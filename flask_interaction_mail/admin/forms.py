@@ -162,9 +162,10 @@ class SettingsForm(PanelForm):
     def listed(self) -> tuple[str, ...]:
         """The relays in the form, in their order; those in force if what was sent is no list."""
         try:
-            return fields.clean_relays(self.relays.data)
+            listed = fields.clean_relays(self.relays.data)
         except WrongValue:
             return self.stored
+        return tuple(relay for relay in listed if relay not in self.fixed)
 
     @property
     def several(self) -> bool:

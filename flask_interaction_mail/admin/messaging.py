@@ -150,7 +150,7 @@ class MessagingView(PanelView):
             return self._without_token(form, present)
         form = SettingsForm.filled(present, request.form)  # without errors: nothing is judged yet
         done, typed = (request.form.get(name, "") for name in ("do", relay_list.NAME))
-        found = relay_list.rearranged(form.listed, done, typed, self._waiting_at)
+        found = relay_list.rearranged(form.listed, form.fixed, done, typed, self._waiting_at)
         form.arrange(found.relays, present)
         page = self._form(form, present, rearranged=found)
         return (page, 400) if found.wrong else page

@@ -26,15 +26,20 @@ class Rearranged(NamedTuple):
 
 
 def rearranged(
-    relays: tuple[str, ...], done: str, typed: str, waiting: Callable[[str], int]
+    relays: tuple[str, ...],
+    fixed: tuple[str, ...],
+    done: str,
+    typed: str,
+    waiting: Callable[[str], int],
 ) -> Rearranged:
     """What comes of the button ``done``: "add", or "up", "down" or "remove" with a relay.
 
-    ``typed`` is the name of one to add; ``waiting`` counts the messages that wait for a relay.
+    ``fixed`` are relays that cannot be changed, ``typed`` is the name of one to add, and
+    ``waiting`` counts the messages that wait for a relay.
     """
     what, _, relay = done.partition(" ")
     if what == "add":
-        return _added(relays, typed)
+        return _added(relays, fixed, typed)
     if relay not in relays:
         return Rearranged(relays)
     if what == "remove" and relay != DEFAULT:
@@ -52,9 +57,11 @@ def rearranged(
     return Rearranged(moved, place, relay)
 
 
-def _added(relays: tuple[str, ...], typed: str) -> Rearranged:
+def _added(relays: tuple[str, ...], fixed: tuple[str, ...], typed: str) -> Rearranged:
     try:
         relay = fields.clean_relay(typed)
+        if relay in (*relays, *fixed):
+            return Rearranged(relays, wrong=gettext("is taken: choose another one"))
         added = fields.clean_relays((*relays, relay))
     except WrongValue as error:
         return Rearranged(relays, wrong=str(error))

@@ -94,7 +94,7 @@ def test_add_fill_move_test_save_and_remove(panel: Any, site: Site, backup: Scri
     panel.locator("#im-test [data-im-verdict]").wait_for()
     assert "backup: Server 127.0.0.1" in panel.locator("#im-test").inner_text()
     assert backup.messages
-    assert site.catcher.inbox.all() == []
+    assert [*site.catcher.inbox] == []
     assert "Tested by" in panel.locator("[data-im-badge-of=backup]").inner_text()
     assert "Never tested" not in panel.locator("[data-im-badge-of=default]").inner_text()
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -217,8 +218,9 @@ def test_the_way_back_keeps_default_and_says_what_it_drops(
     dialect: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Today's settings become those of default, and are so again on the way back."""
-    with fresh_database(dialect, tmp_path) as url:
+    with fresh_database(dialect, tmp_path) as url, ExitStack() as pool:
         database = Engine(url)
+        pool.callback(database.engine.dispose)
         migrations.upgrade(database.engine)
         store = store_on(database)
         store.save(CHANGES, base=0, changed_by="ada")
@@ -233,7 +235,6 @@ def test_the_way_back_keeps_default_and_says_what_it_drops(
         assert names(found) == ["default"]
         assert found.password is PasswordState.USABLE
         assert found.settings.smtp_server == "mail.firm.example"
-        database.engine.dispose()
 
 
 # -- layers -----------------------------------------------------------------------------
@@ -511,6 +512,10 @@ def test_a_relay_of_the_overrides_is_shown_and_tested_but_not_changed(tmp_path: 
             assert not page.select("[name^=relays-eu]")
             assert panel.post(HOME, **{"relays-eu-smtp_server": "evil.example"}).status_code == 303
             assert relays_of(panel.in_force().settings)[1].server == "127.0.0.1"
+            listed = {"relays": "eu, default", "relays-eu-smtp_server": "evil.example"}
+            assert panel.post(HOME, **listed).status_code == 303
+            assert panel.in_force().fixed == {"eu"}
+            assert panel.post(RELAYS, do="add", relay_name="eu").status_code == 400
             assert "data-im-verdict" in panel.post(TEST + "?relay=eu").text
             assert len(eu.messages) == 1
 

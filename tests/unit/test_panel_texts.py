@@ -22,6 +22,7 @@ NAMES = {
     "_fields.html": {"im-", "-help", "-origin", "-error", 'data-im-sign-in="'},  # of elements
     "coverage.html": {"example.com"},  # of a domain
     "message.html": {"Message-ID"},  # of a header field
+    "_relays.html": {"backup"},  # the name of a relay
     "template.html": {"interaction_mail/mail/", ".*"},  # of a file
 }
 

@@ -140,6 +140,7 @@
       if (!parts) { apart = true; form.requestSubmit(button); return; }
       parts.querySelectorAll("[autofocus]").forEach(function (part) { part.removeAttribute("autofocus"); });
       form.replaceChildren(...document.importNode(parts, true).childNodes);
+      document.getElementById("im-top").replaceChildren(...page.getElementById("im-top").childNodes);
       keep(typed);
       form.querySelectorAll("[data-im-again]").forEach(function (text) { text.remove(); });
       begin(form);
