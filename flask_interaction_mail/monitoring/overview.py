@@ -81,7 +81,8 @@ def oldest_waiting(connection: sa.Connection, now: datetime) -> datetime | None:
 
     What waits for its ``send_at`` is not late, however long ago it was made.
     """
-    could_leave = {Status.QUEUED: DELIVERY.c.due_at <= now}
+    for_relay = DELIVERY.c.reason.is_not_distinct_from(Reason.RELAY)
+    could_leave = {Status.QUEUED: sa.or_(DELIVERY.c.due_at <= now, for_relay)}
     firsts = [
         connection.scalar(
             sa.select(DELIVERY.c.created_at)

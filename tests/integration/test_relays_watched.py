@@ -258,9 +258,13 @@ def test_the_list_has_the_server_of_each_message(panel: Panel) -> None:
 
 
 def test_with_one_server_nothing_is_said_of_relays(panel: Panel) -> None:
-    """The list is as simple as it was."""
+    """The list and the page of a message are as simple as they were."""
     panel.host.configure(relays=("default",))
-    send(panel, "One")
+    id = send(panel, "One")
+    assert panel.host.dispatcher().drain().sent == 1
+    facts = panel.get(f"{OUTBOX}{id}/").select_one(".im-facts")
+    assert facts is not None
+    assert "Mail server" not in facts.text
     page = panel.get(OUTBOX)
     assert [head.text for head in page.select("thead th")][-2:] == ["To", "State"]
     assert page.select_one("#im-relay") is None
@@ -280,6 +284,7 @@ def test_a_message_that_waits_says_what_for(panel: Panel, servers: Any) -> None:
         assert "It waits for a mail server." in text
         assert "No mail server may carry mail from firm.example" in text
     assert "Next try" not in text
+    assert "Oldest message waiting since" in panel.get(HOME).text
     assert "“/”" not in text
 
 
