@@ -16,7 +16,7 @@ from ..settings.relay import DEFAULT
 from ..state import state_of
 from .fields import changes_of, need_relay, refuse_overridden, relay_options
 from .output import Commands, as_json, dump, main, operator, say, table, warn
-from .settings import shown
+from .settings import ORIGINS, shown
 from .test import run_test
 
 _COLUMNS = ("smtp_server", "smtp_port", "encryption", "use_authentication", "from_domains")
@@ -40,7 +40,7 @@ def list_(as_json: bool) -> None:
             place,
             relay,
             *(shown(name, now.of(relay)) for name in _COLUMNS),
-            "override" if relay in now.fixed else "stored",
+            ORIGINS[now.of(relay).origins["smtp_server"]],
         )
         for place, relay in enumerate(now.settings.relays, 1)
     ]

@@ -15,7 +15,7 @@ from ..state import state_of
 from .fields import changes_of, refuse_overridden, setting_options
 from .output import Commands, as_json, dump, main, operator, say, table, warn
 
-_ORIGINS: Final = {
+ORIGINS: Final = {
     Origin.OVERRIDE: "override",
     Origin.STORED: "stored",
     Origin.CONFIG: "MAIL_* configuration",
@@ -42,10 +42,12 @@ def show(as_json: bool) -> None:
     if as_json:
         dump(_as_plain(now))
         return
-    rows = [(name, shown(name, now), _ORIGINS[now.origins[name]]) for name in SETTINGS]
+    rows = [(name, shown(name, now), ORIGINS[now.origins[name]]) for name in SETTINGS]
+    if now.others:
+        rows.append((fields.RELAYS, now.settings.relays, ORIGINS[Origin.STORED]))
     for relay, other in now.others.items():
         rows += [
-            (fields.of(relay, name), shown(name, other), _ORIGINS[other.origins[name]])
+            (fields.of(relay, name), shown(name, other), ORIGINS[other.origins[name]])
             for name in RELAY_SETTINGS
             if other.origins[name] is not Origin.DEFAULT
         ]

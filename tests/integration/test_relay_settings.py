@@ -481,6 +481,24 @@ def test_passwords_are_typed_twice_for_each_relay(panel: Panel) -> None:
     assert STEM not in page.prettify()
 
 
+def test_a_login_that_has_ended_keeps_what_was_typed_for_each_relay(panel: Panel) -> None:
+    """It is sent again by the page that asks for a login, but for secrets."""
+    with_backup(panel)
+    typed = {"relays-backup-smtp_server": "typed.example", "relays-backup-password": f"{STEM}1"}
+    values = panel.fields() | typed
+    user, panel.host.people.user = panel.host.people.user, None
+    panel.host.state.access = lambda _right: False
+    answer = panel.client.post(HOME, data=values)
+    assert answer.status_code == 403
+    assert "backup: SMTP server" in answer.text
+    assert STEM not in answer.text
+    again = form_values(BeautifulSoup(answer.text, "lxml"))
+    panel.host.state.access, panel.host.people.user = None, user
+    assert again["relays-backup-smtp_server"] == "typed.example"
+    assert panel.client.post(HOME, data=again).status_code == 303
+    assert relays_of(panel.in_force().settings)[1].server == "typed.example"
+
+
 def test_one_relay_is_as_light_as_before(panel: Panel) -> None:
     """The form of one relay has no list and at most 60 kB, before and after a second one."""
     response = panel.client.get(HOME)
@@ -555,7 +573,7 @@ def test_each_relay_has_a_badge_of_its_own(panel: Panel) -> None:
         panel.post(TEST + "?relay=backup")
         page = panel.get()
     assert "Tested by" in page.select_one("[data-im-badge-of=backup]").text  # type: ignore[union-attr]
-    assert "Tested by" not in page.select_one("[data-im-badge-of=default]").text  # type: ignore[union-attr]
+    assert "Never tested" in page.select_one("[data-im-badge-of=default]").text  # type: ignore[union-attr]
 
 
 def test_suspect_fields_are_those_of_the_tested_relay(panel: Panel) -> None:
