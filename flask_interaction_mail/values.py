@@ -294,7 +294,8 @@ class Notification:
     recipients and this sender were chosen. ``earlier`` is the id of the previous notification with
     the same key, None if this is the first. ``reason`` is None if there is nothing to explain, or
     if a newer version stored a reason that this one does not know. ``created_at`` is aware UTC.
-    ``metadata`` are the names and values that the host gave it.
+    ``metadata`` are the names and values that the host gave it. ``relay`` is the name of the relay
+    that took it last, None if none has.
     """
 
     id: uuid.UUID
@@ -310,6 +311,7 @@ class Notification:
     earlier: uuid.UUID | None = None
     priority: Priority = Priority.NORMAL
     metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
+    relay: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

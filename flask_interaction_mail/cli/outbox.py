@@ -107,7 +107,17 @@ def list_(limit: int, as_json: bool, **wanted: Any) -> None:
 
 
 def _listed(one: Notification) -> dict[str, object]:
-    names = ("id", "created_at", "kind", "status", "reason", "subject", "priority", "metadata")
+    names = (
+        "id",
+        "created_at",
+        "kind",
+        "status",
+        "reason",
+        "subject",
+        "priority",
+        "metadata",
+        "relay",
+    )
     return {**{name: getattr(one, name) for name in names}, "recipients": _addresses(one)}
 
 

@@ -34,6 +34,9 @@ from .consents import refresh_at
 
 _CODE: Final = 4096  # characters of a code; providers have up to some 2,000
 _STATE: Final = 200
+_CHOOSE: Final = mark(
+    "Choose the sign-in by the consent of a person, fill in its fields, and save them first."
+)
 
 
 class NotConnected(InteractionMailError):
@@ -81,6 +84,8 @@ def finish(
         TransportError: the token service did not give the tokens.
         SecretUnreadable: no key is configured.
     """
+    if not any(one.by_consent for one in relays):
+        raise NotConnected(_CHOOSE)
     begun = _begun(state, session, answer.get("state", ""))
     asked = [one for one in relays if one.by_consent and consents.name_of(one) == begun.row]
     if not asked:
@@ -133,12 +138,7 @@ def _grant_of(relay: Relay) -> Grant:
     grant = relay.grant
     complete = grant and grant.token_url and grant.authorization_url and grant.client_id
     if not relay.by_consent or grant is None or not complete:
-        raise NotConnected(
-            mark(
-                "Choose the sign-in by the consent of a person, fill in its fields, and save them "
-                "first."
-            )
-        )
+        raise NotConnected(_CHOOSE)
     return grant
 
 

@@ -16,7 +16,7 @@ from ..storage.json_rows import json_table, rows_parameter
 from ..storage.tables import DELIVERY, MESSAGE, RECIPIENT
 from . import listing
 from .filters import Filters
-from .queries import RELAY
+from .messages import RELAY
 from .recipients import REPLY, STATUS
 
 BATCH = 1000  # messages that are read at once

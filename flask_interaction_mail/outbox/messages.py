@@ -21,10 +21,13 @@ from ..messages.message import earlier
 from ..messages.route import RouteStep
 from ..storage.tables import DELIVERY, MESSAGE, METADATA, OUTBOX, RECIPIENT
 from ..values import UNDERWAY, Notification, Priority, Reason, RecipientVerdict, Status
+from .choice import UNCARRIED
 from .in_digest import IN_DIGEST, PARTLY_IN_DIGEST
 from .recipients import recipients_of
 from .transitions import CANCELLED, RELEASED
 
+# The relay that has a message, had it last, or has to have it next; NULL for none so far.
+RELAY: Final = sa.case((~DELIVERY.c.relay.startswith(UNCARRIED), DELIVERY.c.relay)).label("relay")
 _CANCELLABLE: Final = sa.and_(CANCELLED.possible, ~IN_DIGEST)
 _HAS_CONTENT: Final = (
     sa.exists()
@@ -90,6 +93,7 @@ def load(connection: sa.Connection, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID,
             columns.route,
             columns.created_at,
             DELIVERY.c.priority,
+            RELAY,
         )
         .select_from(OUTBOX)
         .where(columns.id.in_(wanted))
@@ -128,6 +132,7 @@ def _snapshot(
         earlier=earlier(row.key, row.key_number),
         priority=Priority.ranked(row.priority),
         metadata=metadata,
+        relay=row.relay,
     )
 
 

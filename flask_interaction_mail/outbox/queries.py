@@ -15,13 +15,11 @@ from ..outcome import Result, Stage
 from ..storage.tables import ATTEMPT, DELIVERY, MESSAGE, OUTBOX, RECIPIENT
 from ..values import ENDED, Reason, RecipientVerdict, Status
 from . import messages, resends
-from .choice import UNCARRIED
 from .in_digest import IN_DIGEST, PARTLY_IN_DIGEST
+from .messages import RELAY
 from .recipients import recipients_of
 from .transitions import CANCELLED, RELEASED
 
-# The relay that has a message, had it last, or has to have it next; NULL for none so far.
-RELAY: Final = sa.case((~DELIVERY.c.relay.startswith(UNCARRIED), DELIVERY.c.relay)).label("relay")
 MEMBERS: Final = 100  # messages of a digest that its details name
 LISTED = (  # what the list shows of each message, too
     MESSAGE.c.id,

@@ -142,7 +142,8 @@ def test_headers_to_leave_the_list(host: Host) -> None:
     """RFC 8058: a URL for one click, of each person; nobody's where none is given."""
     urls = {0: "https://firm.example/leave/0?x=1", 1: None}
     send_each(PEOPLE[:2], "News", text="x", unsubscribe=lambda party: urls[party.id])  # type: ignore[index]
-    first, second = (parsed(row) for row in sorted(host.rows(), key=lambda row: row.id))
+    messages = sorted((parsed(row) for row in host.rows()), key=lambda one: str(one["To"]))
+    first, second = messages
     assert first["List-Unsubscribe"] == "<https://firm.example/leave/0?x=1>"
     assert first["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
     assert "List-Unsubscribe" not in second

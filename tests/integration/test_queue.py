@@ -309,7 +309,7 @@ def test_a_claim_goes_by_index_on_postgresql_before_anybody_has_counted(tmp_path
         store = Store(url)
         store.put(*(a_message() for _ in range(3000)))
         try:
-            for query in (queue._PICK_DUE.statement, queue._DUE):
+            for query in (queue._PICK_DUE.statement, queue._head(*queue._WHICH)):
                 asked = {
                     "wanted": "queued",
                     "rank": Priority.NORMAL.rank,

@@ -25,6 +25,7 @@ from flask_interaction_mail.outbox.tally import Tally
 from flask_interaction_mail.settings.relay import Encryption, Relay
 from flask_interaction_mail.storage.tables import ATTEMPT, CHECK, DELIVERY
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
+from flask_interaction_mail.values import Priority
 from tests.outbox_rows import SETTINGS, Store, a_message, change
 from tests.servers.scripted import Scripted, after, reset, scripted, then, until
 
@@ -630,7 +631,7 @@ def test_what_waits_aside_is_found_by_index(any_store: Store) -> None:
         change(connection, reason="relay", relay="/own")
         by_index(connection)
         sa.event.listen(connection, "before_cursor_execute", look)
-        found = claim._aside(connection, ["/own"], clock.now(), 10, ANY)
+        found = claim._aside(connection, ["/own"], clock.now(), 10, ANY, Priority.NORMAL)
     assert len(found) == 10
     assert len(plans) == 2
     assert all("ix_interaction_mail_delivery_due" in plan for plan in plans), plans
