@@ -11,7 +11,7 @@ from ..outbox import breaker, presence, server_limits
 from ..settings.model import relay_of
 from ..state import State
 from ..storage.tables import DELIVERY
-from ..values import UNDERWAY, Reason, Status
+from ..values import OF_MESSAGES, UNDERWAY, Reason, Status
 from . import test_history
 from .overview import oldest_waiting
 
@@ -76,4 +76,4 @@ def _process(process: presence.Presence) -> dict[str, Any]:
 def _counts(connection: sa.Connection) -> dict[str, int]:
     counted = sa.select(DELIVERY.c.status, sa.func.count()).group_by(DELIVERY.c.status)
     found = {row[0]: row[1] for row in connection.execute(counted)}
-    return {str(status): found.get(status, 0) for status in Status}
+    return {str(status): found.get(status, 0) for status in OF_MESSAGES}

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from .. import addresses, clock
 from ..errors import AddressError
 from ..storage.tables import DELIVERY, MESSAGE, RECIPIENT
-from ..values import UNDERWAY, Reason, Status
+from ..values import RETURNED, UNDERWAY, Reason, Status
 
 _LONGEST: Final = 320  # characters; nothing that can be found is longer
 WAITING: Final = "waiting"  # in place of a status: nothing final has become of it yet
@@ -190,6 +190,11 @@ def place_from(text: str) -> Place | None:
     with suppress(ValueError):
         return None if at is None else (at, uuid.UUID(id))
     return None
+
+
+def in_status(status: Status) -> sa.ColumnElement[bool]:
+    """Messages of this status; of those that came back, the ones whose worst report says so."""
+    return (DELIVERY.c.returned if status in RETURNED else DELIVERY.c.status) == status
 
 
 def to_any(*conditions: sa.ColumnElement[bool]) -> sa.ColumnElement[bool]:

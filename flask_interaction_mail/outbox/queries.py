@@ -14,7 +14,7 @@ from ..messages.route import RouteStep
 from ..outcome import Result, Stage
 from ..storage.tables import ATTEMPT, DELIVERY, MESSAGE, OUTBOX, RECIPIENT
 from ..values import ENDED, RecipientVerdict, Status
-from . import messages, resends
+from . import messages, resends, returned
 from .in_digest import IN_DIGEST, PARTLY_IN_DIGEST
 from .recipients import recipients_of
 from .transitions import CANCELLED, RELEASED
@@ -28,6 +28,7 @@ LISTED = (  # what the list shows of each message, too
     DELIVERY.c.status,
     DELIVERY.c.reason,
     DELIVERY.c.detail,
+    DELIVERY.c.returned,
 )
 _SHOWN = (
     *LISTED,
@@ -80,6 +81,7 @@ class Details:
     recipients: tuple[RecipientVerdict, ...]
     attempts: tuple[Attempt, ...]
     resends: tuple[resends.Resend, ...]  # newest first
+    reports: tuple[returned.Report, ...]  # oldest first
     members: Sequence[Any]  # what went out in it, where it is a digest: id and subject
     has_content: bool
 
@@ -111,7 +113,8 @@ def newest(connection: sa.Connection, limit: int, *, statuses: Sequence[str] = (
         MESSAGE.c.subject,
     ).select_from(OUTBOX)
     if statuses:
-        query = query.where(DELIVERY.c.status.in_(statuses))
+        columns = (DELIVERY.c.status, DELIVERY.c.returned)
+        query = query.where(sa.or_(*(column.in_(statuses) for column in columns)))
     newest_first = (DELIVERY.c.created_at.desc(), DELIVERY.c.id.desc())
     return connection.execute(query.order_by(*newest_first).limit(limit)).all()
 
@@ -132,6 +135,7 @@ def details(connection: sa.Connection, id: uuid.UUID) -> Details | None:
         recipients=recipients,
         attempts=_attempts(connection, id, recipients),
         resends=resends.resends_of(connection, id),
+        reports=returned.reports_of(connection, id),
         members=_members(connection, id) if row.source == "digest" else (),
         has_content=bool(row.has_content),
     )

@@ -22,7 +22,8 @@ from email.policy import Compat32
 from typing import Final, NamedTuple
 
 from ..errors import UnreadableReport
-from .state import State, reason_code, state_of
+from ..values import Status
+from .state import reason_code, state_of
 
 LIMIT: Final = 256 * 1024  # bytes that are read of one message
 
@@ -57,7 +58,7 @@ class Note:
 
     original: tuple[str, ...]
     final: tuple[str, ...]
-    state: State | None
+    state: Status | None
     action: str
     code: str
     diagnostic: str

@@ -399,15 +399,15 @@ MUTATIONS = (
     # -- T27: what comes back
     _m("T27", "To of a report names nobody", "returned/reading.py",
        "notes=tuple(_note(block, text) for block in about[:_MOST]),",
-       "notes=tuple(_note((block.__setitem__('Original-Recipient', message.get('To', '')), block)[1],"
-       " text) for block in about),",
+       "notes=tuple(_note((block.__setitem__('Original-Recipient', message['To']), block)[1], text)"
+       " for block in about),",
        "test_the_recipient_is_not_taken_from_to_or_from_the_text"),
     _m("T27", "its text decides nothing", "returned/reading.py",
        "code = reason_code(status, diagnostic)", "code = reason_code(status, diagnostic or text)",
        "test_a_reason_that_stands_in_the_text_alone_is_found_there"),
     _m("T27", "nor does the class of its status", "returned/state.py",
        "state = _BY_ACTION.get(action)",
-       "state = State.BOUNCED if code[:1] == '5' else _BY_ACTION.get(action)",
+       "state = Status.BOUNCED if code[:1] == '5' else _BY_ACTION.get(action)",
        "test_the_first_word_of_the_action_decides"),
     _m("T27", "a report means one of that message, or nobody", "returned/matching.py",
        "if len(recipients) != 1:", "if not recipients:", "test_nobody_else_is_meant"),

@@ -12,7 +12,8 @@ import pytest
 from flask_interaction_mail.errors import UnreadableReport
 from flask_interaction_mail.returned.matching import Match, match
 from flask_interaction_mail.returned.reading import LIMIT, read
-from flask_interaction_mail.returned.state import State, reason_code, state_of
+from flask_interaction_mail.returned.state import reason_code, state_of
+from flask_interaction_mail.values import RETURNED, Status
 
 CORPUS = Path(__file__).parents[1] / "corpora" / "dsn"
 FILES = sorted(path.stem for path in CORPUS.glob("*.eml"))
@@ -117,19 +118,19 @@ def test_nobody_else_is_meant():
 @pytest.mark.parametrize(
     ("action", "status", "more", "state"),
     [
-        ("failed", "4.4.1", "", State.BOUNCED),  # final, whatever the class says
-        ("failed", "2.0.0", "", State.BOUNCED),
-        ("delivered", "5.1.1", "", State.DELIVERED),
-        ("delivered (to mailbox)", "2.1.5", "", State.DELIVERED),
-        ("DELAYED", "5.0.0", "", State.DELAYED),
-        ("relayed", "5.0.0", "", State.PASSED_ON),
-        ("expanded", "2.0.0", "", State.PASSED_ON),
-        ("delayed", "4.4.7", "", State.BOUNCED),  # OpenSMTPD has given up
-        ("delayed", "4.4.7", "Will-Retry-Until: Fri, 27 Nov 2026 22:53:50 +0000", State.DELAYED),
-        ("delayed", "4.4.7", "Diagnostic-Code: smtp; 452 4.2.2 over quota", State.DELAYED),
-        ("", "5.1.1", "", State.BOUNCED),
+        ("failed", "4.4.1", "", Status.BOUNCED),  # final, whatever the class says
+        ("failed", "2.0.0", "", Status.BOUNCED),
+        ("delivered", "5.1.1", "", Status.DELIVERED),
+        ("delivered (to mailbox)", "2.1.5", "", Status.DELIVERED),
+        ("DELAYED", "5.0.0", "", Status.DELAYED),
+        ("relayed", "5.0.0", "", Status.PASSED_ON),
+        ("expanded", "2.0.0", "", Status.PASSED_ON),
+        ("delayed", "4.4.7", "", Status.BOUNCED),  # OpenSMTPD has given up
+        ("delayed", "4.4.7", "Will-Retry-Until: Fri, 27 Nov 2026 22:53:50 +0000", Status.DELAYED),
+        ("delayed", "4.4.7", "Diagnostic-Code: smtp; 452 4.2.2 over quota", Status.DELAYED),
+        ("", "5.1.1", "", Status.BOUNCED),
         ("", "4.1.1", "", None),
-        ("", "", "Diagnostic-Code: smtp; 550 no such user", State.BOUNCED),
+        ("", "", "Diagnostic-Code: smtp; 550 no such user", Status.BOUNCED),
         ("", "", "", None),
         ("imagined", "2.0.0", "", None),
     ],
@@ -179,7 +180,7 @@ def test_a_report_that_was_sent_on_is_still_one():
     """Somebody who forwards a report as an attachment has passed it on as it was."""
     inner = report("Final-Recipient: rfc822; ada@app.example\nAction: failed\n")
     found = read(b"Subject: Fwd\nContent-Type: message/rfc822\n\n" + inner)
-    assert [note.state for note in found.notes] == [State.BOUNCED]
+    assert [note.state for note in found.notes] == [Status.BOUNCED]
     assert found.references == ("<1@app.example>",)
 
 
@@ -311,9 +312,8 @@ def test_a_reason_that_stands_in_the_text_alone_is_found_there():
 
 def test_states_have_an_order():
     """Bounced beats delivered beats passed on beats delayed."""
-    by_weight = sorted(State, key=lambda state: state.weight, reverse=True)
-    assert by_weight == [State.BOUNCED, State.DELIVERED, State.PASSED_ON, State.DELAYED]
-    assert state_of("failed", "", retried=True, explained=True) is State.BOUNCED
+    assert RETURNED == (Status.BOUNCED, Status.DELIVERED, Status.PASSED_ON, Status.DELAYED)
+    assert state_of("failed", "", retried=True, explained=True) is Status.BOUNCED
 
 
 # -- the same report twice -------------------------------------------------------------
