@@ -484,7 +484,9 @@ def _named(engine: sa.Engine) -> dict[tuple[str, str], str]:
     """The digest that each recipient's row names."""
     names = {_id(name): name for name in _MESSAGES}
     with engine.connect() as connection:
-        rows = connection.execute(sa.select(RECIPIENT).where(RECIPIENT.c.digest_id.is_not(None)))
+        columns = (RECIPIENT.c.message_id, RECIPIENT.c.name, RECIPIENT.c.digest_id)
+        named = sa.select(*columns).where(RECIPIENT.c.digest_id.is_not(None))
+        rows = connection.execute(named)
         return {(names[row.message_id], row.name): names[row.digest_id] for row in rows}
 
 

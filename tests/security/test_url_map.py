@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from bs4 import BeautifulSoup
 from flask import Response, redirect
 from flask_admin import Admin, AdminIndexView
 from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
 from werkzeug.test import TestResponse
 
-from flask_interaction_mail import Right, send_notification
+from flask_interaction_mail import Right, clock, send_notification
+from flask_interaction_mail.storage.tables import REPORT
 from flask_interaction_mail.values import Party
 from tests import outbox_rows
 from tests.host import ADA, Host
@@ -46,6 +48,8 @@ DETAILS = OUTBOX + "<uuid:id>/"
 PREVIEW = TEMPLATES + "preview/<path:which>"
 BULK = OUTBOX + "bulk"
 FILE = DETAILS + "files/<int:number>"
+REPORTS = DETAILS + "reports/<digest>.eml"
+DIGEST = "0" * 64
 END = HOME + "end/<any(paused, divert_to):switch>"
 END_PAUSE = HOME + "end/paused"
 HEALTH = "/admin/messaging/health"
@@ -82,6 +86,7 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("GET", DETAILS + "html"): needing("outbox", "body"),
     ("GET", DETAILS + "message.eml"): needing("outbox", "body"),
     ("GET", FILE): needing("outbox", "body"),
+    ("GET", REPORTS): needing("outbox", "body"),
     ("GET", OUTBOX + "live"): needing("outbox"),
     ("GET", BULK): needing("outbox", "resend"),
     ("POST", BULK): needing("outbox", "resend", changes=True),
@@ -145,6 +150,7 @@ class Site:
     def url(self, rule: str) -> str:
         some = {"<uuid:id>": str(self.message), "<path:filename>": "panel.css", END: END_PAUSE}
         some |= {"<int:revision>": "1", "<int:number>": "0", "<path:which>": "merge_request"}
+        some["<digest>"] = DIGEST
         for part, text in some.items():
             rule = rule.replace(part, text)
         return rule
@@ -221,6 +227,10 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         sent = send_notification(ADA, "Subject", **parts, attachments=[attachment])
         host.db.session.commit()
     site.message = sent.id
+    came_back = {"kind": "report", "server": "", "notes": "[]", "content": SECRET.encode()}
+    with host.app.app_context(), host.state.database.writing() as connection:
+        row = {"message_id": sent.id, "digest": DIGEST, "received_at": clock.now(), **came_back}
+        connection.execute(sa.insert(REPORT).values(row))
 
     def connect(_: socket.socket, address: object) -> None:
         site.connects.append(address)
