@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import context, op
 from sqlalchemy.dialects import mysql
 
-from flask_interaction_mail.storage.migrations import schema_of
+from flask_interaction_mail.storage.migrations import characters_of, is_partitioned, schema_of
 
 revision = "0010"
 down_revision = "0007"
@@ -34,8 +34,7 @@ def upgrade() -> None:
     schema = schema_of(context.config)
     present = set() if context.is_offline_mode() else _present(schema)
     if _REPORT not in present:
-        options = {f"{dialect}_charset": "utf8mb4" for dialect in _FAMILY}
-        op.create_table(_REPORT, *_columns(schema), schema=schema, **options)
+        _create_table(schema)
     if _RECEIVED not in present:
         op.create_index(_RECEIVED, _REPORT, ["received_at"], schema=schema)
     for name, type_ in _OF_RECIPIENT.items():
@@ -65,9 +64,20 @@ def downgrade() -> None:
         op.drop_table(_REPORT, schema=schema)
 
 
-def _columns(schema: str | None) -> list[sa.schema.SchemaItem]:
+def _create_table(schema: str | None) -> None:
+    options = {f"{dialect}_charset": "utf8mb4" for dialect in _FAMILY}
+    divided = False
+    if not context.is_offline_mode():
+        options |= characters_of(op.get_bind(), schema)
+        divided = is_partitioned(op.get_bind(), schema)
     message = f"{schema}.{_MESSAGE}.id" if schema else f"{_MESSAGE}.id"
-    return [
+    of_message = sa.ForeignKeyConstraint(
+        ["message_id"], [message], name=f"fk_{_REPORT}_message", ondelete="CASCADE"
+    )
+    # Partitioned tables have their foreign keys from partition to partition.
+    key = [] if divided else [of_message]
+    op.create_table(
+        _REPORT,
         sa.Column("message_id", sa.Uuid(), nullable=False),
         sa.Column("digest", sa.String(64), nullable=False),
         sa.Column("received_at", _INSTANT, nullable=False),
@@ -76,10 +86,10 @@ def _columns(schema: str | None) -> list[sa.schema.SchemaItem]:
         sa.Column("notes", _LONG, nullable=False),
         sa.Column("content", _BYTES),
         sa.PrimaryKeyConstraint("message_id", "digest", name=f"pk_{_REPORT}"),
-        sa.ForeignKeyConstraint(
-            ["message_id"], [message], name=f"fk_{_REPORT}_message", ondelete="CASCADE"
-        ),
-    ]
+        *key,
+        schema=schema,
+        **options,
+    )
 
 
 def _present(schema: str | None) -> set[str]:
