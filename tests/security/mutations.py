@@ -417,4 +417,21 @@ MUTATIONS = (
     _m("T27", "hostile nesting is refused", "returned/reading.py",
        "if bounded.lower().count(b\"boundary=\") > _BOUNDARIES:", "if False:",
        "test_hostile_mail_takes_no_more_than_linear_time"),
+    _m("T27", "a weaker report takes nothing back", "outbox/returned.py",
+       "_weight(RECIPIENT.c.returned) < _WEIGHTS[entry.state],", "sa.true(),",
+       "test_the_order_of_reports_makes_no_difference"),
+    _m("T27", "no more than a hundred are kept", "outbox/returned.py",
+       "if not target.full:", "if True:",
+       "test_no_more_than_a_hundred_reports_of_one_message_are_kept"),
+    _m("T18", "what was erased does not come back with a report", "outbox/returned.py",
+       "forgotten = ERASED in addresses", "forgotten = False",
+       "test_an_erased_address_is_in_no_report"),
+    _m("T18", "nor a text that was purged", "outbox/returned.py",
+       '"content": None if target.purged else content[:LIMIT],', '"content": content[:LIMIT],',
+       "test_reports_go_when_texts_do_and_with_their_message"),
+    _m("T4", "a report is for those who may read texts", "admin/body_pages.py",
+       "need(Right.BODY)\n        with state().database.reading() as connection:\n"
+       "            content = returned", "with state().database.reading() as connection:\n"
+       "            content = returned",
+       "test_a_report_is_for_those_who_may_read_and_that_is_noted"),
 )  # fmt: skip
