@@ -383,6 +383,14 @@ def test_hostile_mail_takes_no_more_than_linear_time(name):
     assert took[1] < 15
 
 
+def test_a_tower_of_parts_is_refused_before_it_is_parsed():
+    """Each line of it would be compared with the boundary of each storey."""
+    began = time.process_time()
+    with pytest.raises(UnreadableReport):
+        read(_nested(300) + b"x\n" * 120_000)
+    assert time.process_time() - began < 1
+
+
 def test_no_cut_of_a_report_raises_anything_else():
     """A report that ends anywhere is read as far as it goes, or is unreadable."""
     for file in ("sendmail-dsn-mixed-delivered+failed", "haraka-dsn-mixed-failed"):
