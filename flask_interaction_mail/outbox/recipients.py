@@ -18,10 +18,11 @@ from ..values import OPEN, RecipientVerdict, Status
 _SHARED: Final = sa.and_(
     DELIVERY.c.status == Status.SENT, sa.or_(*(RECIPIENT.c.status == status for status in OPEN))
 )
-_OWN_STATUS: Final = sa.case((_SHARED, DELIVERY.c.status), else_=RECIPIENT.c.status)
+# What delivery made of it, whatever came back since.
+OWN_STATUS: Final = sa.case((_SHARED, DELIVERY.c.status), else_=RECIPIENT.c.status)
 # Also of a message that is still open a report may come; it shows once it has left.
-_SAID: Final = sa.and_(_OWN_STATUS == Status.SENT, RECIPIENT.c.returned.is_not(None))
-STATUS: Final = sa.case((_SAID, RECIPIENT.c.returned), else_=_OWN_STATUS)
+_SAID: Final = sa.and_(OWN_STATUS == Status.SENT, RECIPIENT.c.returned.is_not(None))
+STATUS: Final = sa.case((_SAID, RECIPIENT.c.returned), else_=OWN_STATUS)
 # Where the server said nothing new, its last reply stays.
 REPLY: Final = sa.case(
     (_SHARED, sa.func.coalesce(DELIVERY.c.reply, RECIPIENT.c.reply)), else_=RECIPIENT.c.reply

@@ -30,7 +30,8 @@ from flask_interaction_mail import (
 from flask_interaction_mail.cli import bounces
 from flask_interaction_mail.outbox import retention
 from flask_interaction_mail.returned import mailbox
-from flask_interaction_mail.storage.tables import DELIVERY, RECIPIENT, REPORT
+from flask_interaction_mail.storage.tables import ACTIVITY, DELIVERY, RECIPIENT, REPORT
+from tests import outbox_rows
 from tests.catcher import Catcher
 from tests.databases import DIALECTS, fresh_database
 from tests.host import Host, opened
@@ -39,6 +40,7 @@ from tests.terminal import done, run
 
 ROOT = Path(__file__).parents[2]
 CORPUS = ROOT / "tests" / "corpora" / "dsn"
+HOUR = timedelta(hours=1)
 BOB, EVE = "bob@firm.example", "eve@firm.example"
 _HOST = """
 from flask import Flask
@@ -234,6 +236,27 @@ def test_a_report_about_a_message_that_is_still_open_is_kept(host: Host, catcher
         connection.execute(sa.update(DELIVERY).values(due_at=clock.now() - timedelta(hours=1)))
     host.dispatcher().drain()
     assert statuses(host, notification) == {BOB: "bounced", EVE: "delayed"}
+
+
+def test_counts_are_of_what_left(host: Host) -> None:
+    """Counting anew from the rows comes to the same, whatever came back since."""
+    notification, earlier = sent(host), clock.now() - timedelta(hours=3)
+    wanted = sa.select(ACTIVITY.c.what, ACTIVITY.c.name, ACTIVITY.c.sent, ACTIVITY.c.failed)
+
+    def counted() -> list[Any]:
+        with host.app.app_context():
+            operations.rebuild_activity(host.state)
+            with host.state.database.reading() as connection:
+                of_mail = ACTIVITY.c.what.in_(("total", "kind", "domain", "recipients"))
+                rows = connection.execute(wanted.where(of_mail, ACTIVITY.c.at < clock.now() - HOUR))
+                return sorted(map(tuple, rows))
+
+    with host.app.app_context(), host.state.database.writing() as connection:
+        outbox_rows.change(connection, created_at=earlier, finished_at=earlier)
+    before = counted()
+    assert ("domain", "firm.example", 2, 0) in before
+    take(host, about(notification, BOB))
+    assert counted() == before
 
 
 def test_an_automatic_reply_changes_nothing(any_host: Host) -> None:
