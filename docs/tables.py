@@ -18,7 +18,7 @@ from flask_interaction_mail.models import Base
 PICTURE = Path(__file__).resolve().parent / "pictures" / "tables.svg"
 # Each stands under the one before; lines lead from the sides to the messages in the middle.
 COLUMNS = (
-    ("delivery", "settings", "alert"),
+    ("delivery", "settings", "alert", "report"),
     ("message", "check", "token"),
     ("recipient", "attempt", "metadata", "activity", "tally"),
 )

@@ -14,6 +14,7 @@
     ├── SettingsConflict            somebody else saved in between
     ├── StillWaiting                a message that is to be sent again has not ended yet
     ├── SentAgain                   it was sent again before, and who asks does not know
+    ├── UnreadableReport            what came back is no message that can be read
     ├── SecretUnreadable            the stored password cannot be decrypted with the keys at hand
     └── TransportError              the server, or the way to it, failed
 
@@ -94,6 +95,10 @@ class SentAgain(InteractionMailError):
     def __init__(self, text: str, *, newest: uuid.UUID) -> None:
         super().__init__(text)
         self.newest = newest
+
+
+class UnreadableReport(InteractionMailError):
+    """What came back is no message that can be read, or too hard to read."""
 
 
 class SecretUnreadable(InteractionMailError):

@@ -30,6 +30,7 @@ __all__ = [
     "MessageRow",
     "MetadataRow",
     "RecipientRow",
+    "ReportRow",
     "SettingsRow",
     "TallyRow",
     "TokenRow",
@@ -143,6 +144,9 @@ class RecipientRow(Base):
     own_status: Mapped[str] = column_property(__table__.c.status)
     own_reply: Mapped[str | None] = column_property(__table__.c.reply)
     digest_id: Mapped[uuid.UUID | None]
+    returned: Mapped[str | None]
+    returned_at: Mapped[datetime | None]
+    report: Mapped[str | None]
 
     # Added below.
     status: Mapped[str]
@@ -166,6 +170,21 @@ class AttemptRow(Base):
     reply: Mapped[str | None]
     verdicts: Mapped[str]
     diverted_to: Mapped[str | None]
+
+
+class ReportRow(Base):
+    """A report of a mail server about one message, or an automatic reply to it."""
+
+    __table__ = tables.REPORT
+    __tablename__ = __table__.name
+
+    message_id: Mapped[uuid.UUID]
+    digest: Mapped[str]
+    received_at: Mapped[datetime]
+    kind: Mapped[str]
+    server: Mapped[str]
+    notes: Mapped[str]
+    content: Mapped[bytes | None]
 
 
 class MetadataRow(Base):

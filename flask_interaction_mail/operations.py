@@ -38,7 +38,7 @@ from .outbox.insert import fitted, insert
 from .settings.layers import InForce
 from .settings.model import MessagingSettings, relays_of
 from .state import State
-from .unit_of_work.announce import announce_ids, send_signal
+from .unit_of_work.announce import announce_ids, announce_returned, send_signal
 from .unit_of_work.app_context import wake
 from .unit_of_work.recording import note_stored
 from .unit_of_work.session_events import per_transaction
@@ -46,6 +46,7 @@ from .values import Kind, Merge, Notification, Reason, Status
 
 if TYPE_CHECKING:  # needed once an hour, where mail is delivered
     from .outbox.retention import Purged
+    from .outbox.returned import Noted
 
 
 # -- settings --------------------------------------------------------------------------
@@ -375,6 +376,27 @@ def _announce(state: State, ids: Sequence[uuid.UUID]) -> dict[uuid.UUID, Notific
     if any(snapshot.status is Status.QUEUED for snapshot in snapshots.values()):
         wake(state)
     return snapshots
+
+
+def take_report(state: State, content: bytes) -> Noted | None:
+    """Note what the message ``content`` reports, and announce it; None if it is none of ours.
+
+    ``content`` is what came back, as it lies in a mailbox; 256 KiB of it are read. An automatic
+    reply is noted, and changes nothing. Commits transactions of its own.
+
+    Raises:
+        UnreadableReport: it is no message, or one that was made to be hard to read.
+    """
+    from .outbox import returned  # late: what reads a mailbox is a process of its own
+    from .returned.reading import read
+
+    found = read(content)
+    if not found.notes and not found.automatic:
+        return None
+    noted = returned.note(state.database, found, content, clock.now())
+    if noted is not None and noted.changed:
+        announce_returned(state.app, state.database, noted.id, sorted(noted.changed))
+    return noted
 
 
 def purge(state: State) -> Purged:

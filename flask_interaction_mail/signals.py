@@ -21,6 +21,15 @@ notification_deferred = _signals.signal("notification-deferred")
 notification_held = _signals.signal("notification-held")
 notification_failed = _signals.signal("notification-failed")
 notification_cancelled = _signals.signal("notification-cancelled")
+# Of a recipient; the notification itself stays *sent*.
+notification_bounced = _signals.signal("notification-bounced")
+notification_delivered = _signals.signal("notification-delivered")
+notification_delayed = _signals.signal("notification-delayed")
+BY_REPORT: Final[dict[Status, NamedSignal]] = {
+    Status.BOUNCED: notification_bounced,
+    Status.DELIVERED: notification_delivered,
+    Status.DELAYED: notification_delayed,
+}
 BY_STATUS: Final[dict[Status, NamedSignal]] = {
     Status.QUEUED: notification_queued,
     Status.SENT: notification_sent,

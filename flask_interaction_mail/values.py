@@ -199,6 +199,11 @@ class Status(enum.StrEnum):
     HELD = "held"  # waits for an administrator, or above the rate until its digest is done
     SUPPRESSED = "suppressed"  # deliberately not sent
     CANCELLED = "cancelled"  # withdrawn before it left
+    # What came back for a recipient of a message that is sent; the message stays *sent*.
+    DELIVERED = "delivered"  # in the mailbox, or taken by the last server that reports
+    PASSED_ON = "passed_on"  # at a server that reports no more, or sent on to others
+    DELAYED = "delayed"  # a server on the way still tries
+    BOUNCED = "bounced"  # it did not arrive
 
     @property
     def final(self) -> bool:
@@ -227,6 +232,9 @@ class Priority(enum.StrEnum):
 _RANKS: Final = tuple(Priority)
 OPEN: Final = (Status.QUEUED, Status.DEFERRED)  # a worker takes them when they are due
 UNDERWAY: Final = (Status.QUEUED, Status.SENDING, Status.DEFERRED)
+# What reports say of a recipient: whichever comes first, the earlier one here stands.
+RETURNED: Final = (Status.BOUNCED, Status.DELIVERED, Status.PASSED_ON, Status.DELAYED)
+OF_MESSAGES: Final = tuple(status for status in Status if status not in RETURNED)
 # Nothing waits any more: neither for a worker, nor for a person or a digest.
 ENDED: Final = (Status.SENT, Status.FAILED, Status.SUPPRESSED, Status.CANCELLED)
 
@@ -275,7 +283,9 @@ class Right(enum.StrEnum):
 class RecipientVerdict:
     """A recipient of a notification, and what the server said of the address.
 
-    ``digest`` is the id of the digest in which the recipient gets it, None outside of a digest.
+    ``status`` is what a report says of a recipient who is *sent*, if one came back; ``report`` is
+    the reason that it gives, in the words of a mail server. Anybody can forge one. ``digest`` is
+    the id of the digest in which the recipient gets it, None outside of a digest.
     """
 
     address: str
@@ -284,6 +294,7 @@ class RecipientVerdict:
     status: Status = Status.QUEUED
     reply: str | None = None
     digest: uuid.UUID | None = None
+    report: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

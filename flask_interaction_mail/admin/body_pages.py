@@ -60,6 +60,19 @@ class BodyPages(PanelView):
         note_reading(id)
         return _download(content, "message/rfc822", f"{id}.eml")
 
+    @expose("/<uuid:id>/reports/<digest>.eml")
+    def report_view(self, id: uuid.UUID, digest: str) -> ResponseReturnValue:
+        """One report or automatic reply as it came, as a download."""
+        from ..outbox import returned
+
+        need(Right.BODY)
+        with state().database.reading() as connection:
+            content = returned.content_of(connection, id, digest)
+        if content is None:
+            abort(404)
+        note_reading(id)  # a report may hold the whole message
+        return _download(content, "message/rfc822", f"{id}-{digest[:8]}.eml")
+
 
 def note_reading(id: uuid.UUID) -> None:
     """Write down that the visitor sees what is in message ``id``."""

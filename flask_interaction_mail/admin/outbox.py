@@ -23,7 +23,7 @@ from .body_pages import BodyPages, keep, note_reading
 from .bulk_pages import BulkPages
 from .csrf import PanelForm
 from .panel_view import current_actor, may, need, state, token_is_valid
-from .texts import OUT_OF_DATE, STATES, TABS, badge, reader_zone
+from .texts import OUT_OF_DATE, RETURNED_TABS, STATES, TABS, badge, reader_zone
 
 if TYPE_CHECKING:
     from ..outbox.filters import Filters
@@ -195,14 +195,18 @@ class OutboxView(BulkPages, BodyPages):
 def _tabs(
     filters: Filters, counted: Mapping[Status, int] | None
 ) -> list[tuple[str, str, Total | None]]:
-    """Word, name and number of messages of each state that has a tab, and of one that is shown."""
+    """Word, name and number of messages of each state that has a tab, and of one that is shown.
+
+    What came back has one as soon as there is some.
+    """
     from ..outbox import listing
 
-    words = [*TABS, *(() if filters.status in TABS or not filters.statuses else (filters.status,))]
+    back = [word for word in RETURNED_TABS if counted and counted[Status(word)]]
+    words = list(dict.fromkeys([*TABS, *back, *([filters.status] if filters.statuses else [])]))
     return [
         (
             word,
-            TABS.get(word) or STATES.get(word, word),
+            {**STATES, **RETURNED_TABS, **TABS}.get(word, word),
             listing.total(counted, replace(filters, status=word).statuses) if counted else None,
         )
         for word in words

@@ -89,6 +89,13 @@ TABS: Final = {
     "suppressed": mark("Suppressed"),
     "cancelled": mark("Cancelled"),
 }
+# Shown once there is one.
+RETURNED_TABS: Final = {
+    "bounced": mark("Bounced"),
+    "delayed": mark("Delayed"),
+    "delivered": mark("Delivered"),
+    "passed_on": mark("Passed on"),
+}
 NOTHING: Final = {  # what would be under a tab
     "waiting": mark("Messages stand here until the mail server has taken them."),
     "sent": mark("Messages that the mail server has taken are listed here."),
@@ -131,7 +138,14 @@ EVENTS: Final = {
     "ambiguous": mark(
         "The connection broke at the very end: nobody knows whether the server took it."
     ),
+    "bounced": mark("A report came: it did not arrive."),
+    "delivered": mark("A report came: it arrived."),
+    "passed_on": mark("A report came: it was passed on, and nothing more will be heard of it."),
+    "delayed": mark("A report came: it is delayed, and a mail server still tries."),
+    "told": mark("A report came that does not say what became of it for this recipient."),
+    "reply": mark("An automatic reply came, which says nothing about whether it arrived."),
 }
+REPORTED: Final = ("bounced", "delivered", "passed_on", "delayed", "told")
 WAITS: Final = {  # the last event of a recipient who still waits, by status
     "queued": mark("It waits for its turn"),
     "deferred": mark("It will be tried again"),
@@ -145,6 +159,10 @@ WAITS_UNTIL: Final = {
 ENDS: Final = {  # the last event of another one
     "sending": mark("It is being sent now."),
     "sent": mark("It is the mail server's now. Whether it arrived, only the recipient knows."),
+    "bounced": mark("It did not arrive, a report says."),
+    "delivered": mark("It arrived, a report says."),
+    "passed_on": mark("It was passed on. Whether it arrived, only the recipient knows."),
+    "delayed": mark("It is on its way. A report says that it is delayed."),
     "failed": mark("It was not sent."),
     "suppressed": mark("It was deliberately not sent."),
     "cancelled": mark("It was cancelled."),
@@ -279,6 +297,10 @@ STATES: Final = {  # the word of a status
     "held": mark("held"),
     "suppressed": mark("suppressed"),
     "cancelled": mark("cancelled"),
+    "delivered": mark("delivered"),
+    "passed_on": mark("passed on"),
+    "delayed": mark("delayed"),
+    "bounced": mark("bounced"),
 }
 STAGES: Final = {  # the step of a conversation at which an attempt ended
     "settings": mark("settings"),
@@ -301,6 +323,10 @@ STATUS: Final = {  # what it means
     "held": mark("kept back for now"),
     "suppressed": mark("deliberately not sent"),
     "cancelled": mark("will not be sent"),
+    "delivered": mark("arrived, a report says"),
+    "passed_on": mark("passed on to a server that reports no more"),
+    "delayed": mark("delayed on its way"),
+    "bounced": mark("did not arrive, a report says"),
 }
 # For held messages, instead of the text of the status: above its rate, or for another reason.
 _HELD_FOR_RATE: Final = mark("will be sent automatically, together with others")
@@ -343,7 +369,11 @@ def sentence(label: str, text: str) -> str:
 
 def filter_shown(name: str, value: str) -> str:
     """The value of a filter as a question names it."""
-    return gettext({**TABS, **STATES}.get(value, value)) if name == "status" else value
+    return (
+        gettext({**TABS, **RETURNED_TABS, **STATES}.get(value, value))
+        if name == "status"
+        else value
+    )
 
 
 def page_gettext(text: str, **values: Any) -> Markup:
@@ -419,6 +449,11 @@ def badge(word: str, reason: str | None = None) -> Markup:
     return Markup('<span class="im-status im-status-{}" title="{}">{}</span>').format(
         shown, gettext(_meaning(word, reason)), gettext(STATES.get(word, word))
     )
+
+
+def shown_status(status: str, returned: str | None) -> str:
+    """The status of a message in a list: what came back, where it is sent and something did."""
+    return returned if returned and status == Status.SENT else status
 
 
 def _meaning(word: str, reason: str | None) -> str:

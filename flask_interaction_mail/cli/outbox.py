@@ -171,7 +171,10 @@ def _all_of(details: queries.Details, values: dict[str, Any]) -> dict[str, Any]:
     return {
         **values,
         "recipients": [
-            {name: getattr(to, name) for name in ("field", "name", "address", "status", "reply")}
+            {
+                name: getattr(to, name)
+                for name in ("field", "name", "address", "status", "reply", "report")
+            }
             for to in details.recipients
         ],
         "attempts": [
@@ -191,8 +194,8 @@ def _show_people(details: queries.Details) -> None:
         table(("as", "at", "by"), rows)
     say("\nRecipients:")
     table(
-        ("field", "address", "status", "reply"),
-        [(to.field, to.address, to.status, to.reply) for to in details.recipients],
+        ("field", "address", "status", "reply", "report"),
+        [(to.field, to.address, to.status, to.reply, to.report) for to in details.recipients],
     )
     if details.attempts:
         say("\nAttempts:")

@@ -61,6 +61,7 @@ class Main(Commands):
 _MODULES: Final = {
     "activity": "activity",
     "alert": "alert",
+    "bounces": "bounces",
     "catch": "catch",
     "db": "tables",
     "doctor": "doctor",

@@ -13,7 +13,7 @@ from ..settings.model import relays_of
 from ..settings.relay import Relay
 from ..state import State
 from ..storage.tables import DELIVERY
-from ..values import UNDERWAY, Reason, Status
+from ..values import OF_MESSAGES, UNDERWAY, Reason, Status
 from . import test_history
 from .mailbox import told_of_mailbox
 from .overview import oldest_waiting
@@ -95,4 +95,4 @@ def _process(process: presence.Presence) -> dict[str, Any]:
 def _counts(connection: sa.Connection) -> dict[str, int]:
     counted = sa.select(DELIVERY.c.status, sa.func.count()).group_by(DELIVERY.c.status)
     found = {row[0]: row[1] for row in connection.execute(counted)}
-    return {str(status): found.get(status, 0) for status in Status}
+    return {str(status): found.get(status, 0) for status in OF_MESSAGES}

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from ..storage.tables import DELIVERY, MESSAGE, OUTBOX
-from ..values import RecipientVerdict, Status
+from ..values import OF_MESSAGES, RecipientVerdict, Status
 from .filters import Exact, Filters, Place, newer_than, older_than, place_text
 from .queries import LISTED
 from .recipients import recipients_of
@@ -176,8 +176,10 @@ def counts(connection: sa.Connection, filters: Filters) -> Mapping[Status, int] 
     if query.sifting or filters.reason:
         return None
     if query.ids is not None:
-        each = sa.select(DELIVERY.c.status, sa.func.count()).group_by(DELIVERY.c.status)
-        named = {row[0]: row[1] for row in connection.execute(each.where(*query.narrowing))}
+        named = dict[str | None, int]()
+        for column in (DELIVERY.c.status, DELIVERY.c.returned):
+            each = sa.select(column, sa.func.count()).group_by(column).where(*query.narrowing)
+            named |= {row[0]: row[1] for row in connection.execute(each)}
         return {status: named.get(status, 0) for status in Status}
     branches = replace(query, statuses=tuple(Status)).branches
     # Of columns that are in the index, so that no row is read.
@@ -190,7 +192,7 @@ def counts(connection: sa.Connection, filters: Filters) -> Mapping[Status, int] 
 
 def total(counted: Mapping[Status, int], statuses: Sequence[Status] | None) -> Total:
     """How many of those that are ``counted`` have one of ``statuses``; all if that is None."""
-    wanted = [counted[status] for status in (Status if statuses is None else statuses)]
+    wanted = [counted[status] for status in (OF_MESSAGES if statuses is None else statuses)]
     return Total(sum(min(count, MOST) for count in wanted), any(count > MOST for count in wanted))
 
 

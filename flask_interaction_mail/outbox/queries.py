@@ -14,7 +14,7 @@ from ..messages.route import RouteStep
 from ..outcome import Result, Stage
 from ..storage.tables import ATTEMPT, DELIVERY, MESSAGE, OUTBOX, RECIPIENT
 from ..values import ENDED, Reason, RecipientVerdict, Status
-from . import messages, resends
+from . import messages, resends, returned
 from .in_digest import IN_DIGEST, PARTLY_IN_DIGEST
 from .messages import RELAY
 from .recipients import recipients_of
@@ -30,6 +30,7 @@ LISTED = (  # what the list shows of each message, too
     DELIVERY.c.reason,
     DELIVERY.c.detail,
     RELAY,
+    DELIVERY.c.returned,
 )
 _SHOWN = (
     *LISTED,
@@ -84,6 +85,7 @@ class Details:
     recipients: tuple[RecipientVerdict, ...]
     attempts: tuple[Attempt, ...]
     resends: tuple[resends.Resend, ...]  # newest first
+    reports: tuple[returned.Report, ...]  # oldest first
     members: Sequence[Any]  # what went out in it, where it is a digest: id and subject
     has_content: bool
 
@@ -120,6 +122,7 @@ def details(connection: sa.Connection, id: uuid.UUID) -> Details | None:
         recipients=recipients,
         attempts=_attempts(connection, id, recipients),
         resends=resends.resends_of(connection, id),
+        reports=returned.reports_of(connection, id),
         members=_members(connection, id) if row.source == "digest" else (),
         has_content=bool(row.has_content),
     )

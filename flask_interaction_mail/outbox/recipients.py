@@ -18,7 +18,11 @@ from ..values import OPEN, RecipientVerdict, Status
 _SHARED: Final = sa.and_(
     DELIVERY.c.status == Status.SENT, sa.or_(*(RECIPIENT.c.status == status for status in OPEN))
 )
-STATUS: Final = sa.case((_SHARED, DELIVERY.c.status), else_=RECIPIENT.c.status)
+# What delivery made of it, whatever came back since.
+OWN_STATUS: Final = sa.case((_SHARED, DELIVERY.c.status), else_=RECIPIENT.c.status)
+# Also of a message that is still open a report may come; it shows once it has left.
+_SAID: Final = sa.and_(OWN_STATUS == Status.SENT, RECIPIENT.c.returned.is_not(None))
+STATUS: Final = sa.case((_SAID, RECIPIENT.c.returned), else_=OWN_STATUS)
 # Where the server said nothing new, its last reply stays.
 REPLY: Final = sa.case(
     (_SHARED, sa.func.coalesce(DELIVERY.c.reply, RECIPIENT.c.reply)), else_=RECIPIENT.c.reply
@@ -39,6 +43,7 @@ def recipients_of(
             columns.name,
             columns.field,
             columns.digest_id,
+            columns.report,
             STATUS.label("status"),
             REPLY.label("reply"),
         )
@@ -54,6 +59,7 @@ def recipients_of(
                 status=Status(row.status),
                 reply=row.reply,
                 digest=row.digest_id,
+                report=row.report,
             )
         )
     return {id: tuple(verdicts) for id, verdicts in found.items()}

@@ -33,7 +33,7 @@ from .counts import (
     refusals,
     rows_of,
 )
-from .recipients import STATUS
+from .recipients import OWN_STATUS
 
 _AT_ONCE: Final = 1000  # messages
 # Processes that record at this moment have counted it themselves.
@@ -57,7 +57,7 @@ _MESSAGES: Final = (
     .limit(_AT_ONCE)
 )
 _RECIPIENTS: Final = sa.select(
-    RECIPIENT.c.message_id, RECIPIENT.c.address, STATUS.label("status"), RECIPIENT.c.digest_id
+    RECIPIENT.c.message_id, RECIPIENT.c.address, OWN_STATUS.label("status"), RECIPIENT.c.digest_id
 ).join(DELIVERY, DELIVERY.c.id == RECIPIENT.c.message_id)
 _ATTEMPTS: Final = sa.select(ATTEMPT).order_by(ATTEMPT.c.message_id, ATTEMPT.c.number)
 

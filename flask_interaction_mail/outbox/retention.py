@@ -27,6 +27,7 @@ from ..storage.tables import (
     METADATA,
     OUTBOX,
     RECIPIENT,
+    REPORT,
     REVISION,
 )
 from ..storage.transactions import Transactions
@@ -34,10 +35,10 @@ from ..values import ENDED, Reason, Status
 from . import digests, tally, tokens
 from .fenced import lock_messages, lock_rows_only
 from .messages import cancel
-
-ERASED: Final = "erased"
+from .returned import ERASED
 
 _BATCH: Final = 500  # rows a transaction
+_LARGE: Final = 20  # reports that are read at once, each of up to 256 KiB
 _WHO: Final = (MESSAGE.c.actor, MESSAGE.c.key, MESSAGE.c.resent_by)
 
 
@@ -63,8 +64,9 @@ class Erased:
 def purge(database: Transactions, *, now: datetime, bodies: timedelta, logs: timedelta) -> Purged:
     """Remove the texts of messages that ended ``bodies`` ago, and messages that ended ``logs`` ago.
 
-    Tests of the settings and counts go at the age of ``logs``. What is held has not ended: it waits
-    for somebody, or for its digest. Commits.
+    What came back about a message goes with it, the text of a report after ``bodies``. Tests of
+    the settings and counts go at the age of ``logs``. What is held has not ended: it waits for
+    somebody, or for its digest. Commits.
     """
     messages = _delete_messages(database, _finished_before(now - logs))
     kept = sa.and_(_finished_before(now - bodies), MESSAGE.c.intent != PURGED)
@@ -73,6 +75,9 @@ def purge(database: Transactions, *, now: datetime, bodies: timedelta, logs: tim
     for ids in _batches(database, kept):
         with database.writing() as connection:
             texts += connection.execute(without.where(MESSAGE.c.id.in_(ids))).rowcount
+    arrived = sa.and_(REPORT.c.received_at < now - bodies, REPORT.c.content.is_not(None))
+    with database.writing() as connection:
+        connection.execute(sa.update(REPORT).where(arrived).values(content=None))
     in_use = sa.or_(CHECK.c.verdict == "open", CHECK.c.kind == "login")  # an open breaker
     old = sa.and_(CHECK.c.at < now - logs, sa.not_(in_use))
     with database.writing() as connection:
@@ -115,7 +120,7 @@ def _delete_messages(database: Transactions, which: sa.ColumnElement[bool]) -> i
     for ids in _batches(database, which):
         with database.writing() as connection:
             # SQLite follows foreign keys only where the host has told it to.
-            for table in (RECIPIENT, ATTEMPT, METADATA):
+            for table in (RECIPIENT, ATTEMPT, METADATA, REPORT):
                 connection.execute(sa.delete(table).where(table.c.message_id.in_(ids)))
             connection.execute(sa.delete(DELIVERY).where(DELIVERY.c.id.in_(ids)))
             count += connection.execute(sa.delete(MESSAGE).where(MESSAGE.c.id.in_(ids))).rowcount
@@ -156,6 +161,7 @@ def erase(database: Transactions, address: str, *, now: datetime) -> Erased:
     for start in range(0, len(ids), _BATCH):
         with database.writing() as connection:
             _erase_messages(connection, ids[start : start + _BATCH], wanted, now)
+    _erase_reports(database, wanted)
     with database.writing() as connection:
         which = sa.and_(CHECK.c.kind != "breaker", _mentions(wanted, CHECK.c.steps, CHECK.c.by))
         checks = connection.execute(sa.delete(CHECK).where(which)).rowcount
@@ -180,17 +186,19 @@ def _full(address: str) -> str:
 def _names(address: str) -> sa.ColumnElement[bool]:
     """Messages that have ``address`` as a recipient, or anywhere in what was kept of them."""
     recipients = sa.select(RECIPIENT.c.message_id).where(
-        _mentions(address, RECIPIENT.c.address, RECIPIENT.c.reply)
+        _mentions(address, RECIPIENT.c.address, RECIPIENT.c.reply, RECIPIENT.c.report)
     )
     attempts = sa.select(ATTEMPT.c.message_id).where(
         _mentions(address, ATTEMPT.c.verdicts, ATTEMPT.c.reply, ATTEMPT.c.diverted_to)
     )
+    reports = sa.select(REPORT.c.message_id).where(_mentions(address, REPORT.c.notes))
     metadata = sa.select(METADATA.c.message_id).where(_mentions(address, METADATA.c.value))
     kept = (MESSAGE.c.intent, MESSAGE.c.route, MESSAGE.c.subject, MESSAGE.c.sender)
     return sa.or_(
         MESSAGE.c.id.in_(recipients),
         MESSAGE.c.id.in_(attempts),
         MESSAGE.c.id.in_(metadata),
+        MESSAGE.c.id.in_(reports),
         _mentions(address, *kept, *_WHO, DELIVERY.c.detail, DELIVERY.c.reply),
     )
 
@@ -220,7 +228,8 @@ def _erase_messages(
         .values(address=ERASED, name="", reply=None)
     )
     # A reply about one recipient may well name another.
-    connection.execute(sa.update(RECIPIENT).where(of_these).values(reply=None))
+    connection.execute(sa.update(RECIPIENT).where(of_these).values(reply=None, report=None))
+    connection.execute(sa.delete(REPORT).where(REPORT.c.message_id.in_(ids)))
     connection.execute(
         sa.update(ATTEMPT)
         .where(ATTEMPT.c.message_id.in_(ids))
@@ -231,6 +240,29 @@ def _erase_messages(
         sa.update(DELIVERY).where(DELIVERY.c.id.in_(ids)).values(detail=None, reply=None)
     )
     connection.execute(_forget(ids, address))
+
+
+def _erase_reports(database: Transactions, address: str) -> None:
+    """Remove the text of each report that names ``address``, whoever its message was for."""
+    spelled = address.lower().encode()
+    columns = (REPORT.c.message_id, REPORT.c.digest)
+    last: tuple[uuid.UUID, str] | None = None
+    while True:
+        kept = sa.select(*columns, REPORT.c.content).where(REPORT.c.content.is_not(None))
+        if last:
+            kept = kept.where(
+                sa.or_(columns[0] > last[0], sa.and_(columns[0] == last[0], columns[1] > last[1]))
+            )
+        with database.reading() as connection:
+            rows = connection.execute(kept.order_by(*columns).limit(_LARGE)).all()
+        if not rows:
+            return
+        last = (rows[-1].message_id, rows[-1].digest)
+        for row in rows:
+            if spelled in row.content.lower():
+                this = sa.and_(columns[0] == row.message_id, columns[1] == row.digest)
+                with database.writing() as connection:
+                    connection.execute(sa.update(REPORT).where(this).values(content=None))
 
 
 def _forget(ids: Sequence[uuid.UUID], address: str) -> sa.Update:

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from ..storage.tables import DELIVERY, MESSAGE, METADATA, OUTBOX, RECIPIENT
-from ..values import Reason, Status
+from ..values import RETURNED, Reason, Status
 
 Conditions = Sequence[sa.ColumnElement[bool]]
 
@@ -57,7 +57,7 @@ class Query:
         """What narrows: for each status by itself, so that the index gives them in order."""
         if self.statuses is None:
             return [self.narrowing]
-        return [[DELIVERY.c.status == status, *self.narrowing] for status in self.statuses]
+        return [[in_status(status), *self.narrowing] for status in self.statuses]
 
     def count(self, connection: sa.Connection) -> int:
         """How many messages match."""
@@ -65,8 +65,13 @@ class Query:
             return 0
         matching = sa.select(sa.func.count()).select_from(OUTBOX if self.sifting else DELIVERY)
         if self.statuses is not None:
-            matching = matching.where(DELIVERY.c.status.in_(self.statuses))
+            matching = matching.where(sa.or_(*map(in_status, self.statuses)))
         return connection.scalar(matching.where(*self.narrowing, *self.sifting)) or 0
+
+
+def in_status(status: Status) -> sa.ColumnElement[bool]:
+    """Messages of this status; of those that came back, the ones whose worst report says so."""
+    return (DELIVERY.c.returned if status in RETURNED else DELIVERY.c.status) == status
 
 
 class _Mark(NamedTuple):

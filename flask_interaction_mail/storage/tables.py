@@ -64,12 +64,14 @@ FITTED: Final = ("sqlite", "postgresql", "mysql")  # the databases that get opti
 _WHERE_SET: dict[str, str] = {}  # index -> column
 
 
-def _where_set(name: str, *columns: str) -> sa.Index:
+def _where_set(name: str, *columns: str, filled: str = "") -> sa.Index:
     """An index of the rows that have something in its last column (MariaDB: of all rows).
+
+    ``filled`` names another one of its columns that decides.
 
     Every change of an indexed column costs; most messages have left these columns behind.
     """
-    _WHERE_SET[name] = columns[-1]
+    _WHERE_SET[name] = filled or columns[-1]
     return sa.Index(name, *columns)
 
 
@@ -158,10 +160,10 @@ DELIVERY: Final = sa.Table(
     sa.Column("started_at", _INSTANT),
     sa.Column("server", _NAME),  # host:port
     sa.Column("reply", _REPLY),
-    # What the provider calls it; empty so far: the relay that has it, and what came back.
+    # The relay that has it, or is to have it, and what the provider calls it.
     sa.Column("relay", _NAME),
     sa.Column("provider_id", _NAME),
-    sa.Column("returned", _CODE),
+    sa.Column("returned", _CODE),  # what came back: the worst of its recipients
     sa.PrimaryKeyConstraint("id", name="pk_interaction_mail_delivery"),
     _of_message("delivery", "id"),
     _where_set("ix_interaction_mail_delivery_due", "status", "priority", "due_at"),
@@ -170,6 +172,9 @@ DELIVERY: Final = sa.Table(
     _where_set("ix_interaction_mail_delivery_lease", "lease_until"),
     _where_set("ix_interaction_mail_delivery_provider_id", "provider_id"),
     _where_set("ix_interaction_mail_delivery_finished", "status", "finished_at"),
+    _where_set(
+        "ix_interaction_mail_delivery_returned", "returned", "created_at", filled="returned"
+    ),
 )
 # Each message beside what becomes of it.
 OUTBOX: Final = DELIVERY.join(MESSAGE, MESSAGE.c.id == DELIVERY.c.id)
@@ -187,6 +192,10 @@ RECIPIENT: Final = sa.Table(
     sa.Column("reply", _REPLY),
     # The digest in which they get the message: the first one, where that was sent again.
     sa.Column("digest_id", _ID),
+    # What came back, of those who are sent: a status, when, and the reason that was given.
+    sa.Column("returned", _CODE),
+    sa.Column("returned_at", _INSTANT),
+    sa.Column("report", _REPLY),
     sa.PrimaryKeyConstraint("message_id", "position", name="pk_interaction_mail_recipient"),
     _of_message("recipient"),
     sa.Index("ix_interaction_mail_recipient_address", "address"),
@@ -220,6 +229,21 @@ METADATA: Final = sa.Table(
     sa.PrimaryKeyConstraint("message_id", "name", name="pk_interaction_mail_metadata"),
     _of_message("metadata"),
     sa.Index("ix_interaction_mail_metadata_value", "name", "value"),
+)
+
+REPORT: Final = sa.Table(
+    "interaction_mail_report",
+    OURS,
+    _filled("message_id", _ID),
+    _filled("digest", sa.String(64)),  # of what it says: the same one that comes again is one row
+    _filled("received_at", _INSTANT),
+    _filled("kind", _CODE),  # report, reply
+    _filled("server", _NAME),  # that reports, as it calls itself
+    _filled("notes", _JSON),  # of each recipient: see outbox/returned.py
+    sa.Column("content", LongBinary()),  # the first 256 KiB, as it came
+    sa.PrimaryKeyConstraint("message_id", "digest", name="pk_interaction_mail_report"),
+    _of_message("report"),
+    sa.Index("ix_interaction_mail_report_received", "received_at"),
 )
 
 CHECK: Final = sa.Table(

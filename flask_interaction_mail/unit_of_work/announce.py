@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Final
 
@@ -42,6 +42,23 @@ def announce_ids(
             return
         for snapshot in snapshots.values():
             emit(app, snapshot, context=context)
+
+
+def announce_returned(
+    app: Flask, database: Database, id: uuid.UUID, states: Iterable[Status]
+) -> None:
+    """Send the signals of what came back for recipients of the message ``id``. Never raises."""
+    heard = [signals.BY_REPORT[state] for state in states if state in signals.BY_REPORT]
+    if not any(signal.receivers for signal in heard):
+        return
+    try:
+        with database.reading() as connection:
+            snapshot = messages.load(connection, [id]).get(id)
+    except Exception:
+        log.exception("signal.lost: cannot read what to announce")
+        return
+    for signal in heard if snapshot else ():
+        send_signal(app, signal, notification=snapshot)
 
 
 def emit(app: Flask, notification: Notification, *, context: Context | None = None) -> None:

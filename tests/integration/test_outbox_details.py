@@ -15,13 +15,14 @@ import pytest
 import sqlalchemy as sa
 from bs4 import BeautifulSoup
 
-from flask_interaction_mail import Contact, Merge, clock, request_merge
+from flask_interaction_mail import Contact, Merge, clock, operations, request_merge
 from flask_interaction_mail.models import AttemptRow, CheckRow, MessageRow, RecipientRow
 from flask_interaction_mail.outbox import retention
 from flask_interaction_mail.storage.tables import MESSAGE
 from flask_interaction_mail.values import Party
 from tests.host import ADA
 from tests.panel import HISTORY, OUTBOX, Panel, change, form_values, opened_panel, send
+from tests.reports import automatic_reply, report
 
 EVERYTHING = {"view", "edit", "test", "outbox", "body", "resend", "history"}
 FILE = ("plan; “a”.txt", "text/plain", b"secret plan")
@@ -366,3 +367,88 @@ def test_a_message_that_cannot_be_sent_says_why_in_english(tmp_path: Path) -> No
             request_merge(Merge(contacts))
         (row,) = panel.host.rows()
     assert row.detail.startswith("E-mail is not configured: an SMTP server and a default From are")
+
+
+def came_back(panel: Panel, id: uuid.UUID, make: Any, *arguments: str, **more: Any) -> None:
+    """Take in a report, or a reply, about a message that has left."""
+    with panel.host.app.app_context():
+        with panel.host.state.database.reading() as connection:
+            query = sa.select(MessageRow.message_id).where(MessageRow.id == id)
+            message_id = connection.scalar(query)
+        assert operations.take_report(panel.host.state, make(message_id, *arguments, **more))
+
+
+def test_what_came_back_stands_in_the_line_of_its_recipient(panel: Panel) -> None:
+    """When, from which server, why, and who is behind the address; others know nothing of it."""
+    id = send(panel, "returned", [Party("Ada", "ada"), Party("Zoe", "zoe@else.example")])
+    change(panel, id, status="sent", server="mail.example:25", finished_at=clock.now())
+    came_back(panel, id, report, "ada@firm.example", "delayed", number=1)
+    behind = "smtp; 550 5.1.1 <carol@away.example> <b>unknown</b>"
+    came_back(panel, id, report, "ada@firm.example", number=2, diagnostic=behind)
+    came_back(panel, id, report, "stranger@else.example", number=3)
+    lines = lines_of(panel, id)
+    ada, zoe = lines["Ada ada@firm.example bounced"], lines["Zoe zoe@else.example sent"]
+    assert "it is delayed, and a mail server still tries. (from mx.example)" in ada[-4]
+    assert "A report came: it did not arrive. (from mx.example)" in ada[-3]
+    assert "leads on to carol@away.example, which this is about." in ada[-3]
+    assert "5.1.1 550 5.1.1 <carol@away.example> <b>unknown</b>" in ada[-3]
+    assert ada[-1].endswith("It did not arrive, a report says.")
+    # Whom the third one means nobody can tell.
+    assert "does not say what became of it for this recipient" in ada[-2]
+    assert "does not say what became of it for this recipient" in zoe[-2]
+    assert not [event for event in zoe if "did not arrive" in event]
+    assert "the mail server's now" in zoe[-1]
+
+
+def test_an_automatic_reply_is_shown_and_changes_nothing(panel: Panel) -> None:
+    """Nobody is taken for unreachable because they are away."""
+    id = send(panel, "away")
+    change(panel, id, status="sent", server="mail.example:25", finished_at=clock.now())
+    came_back(panel, id, automatic_reply)
+    (events,) = lines_of(panel, id).values()
+    assert "An automatic reply came" in events[-2]
+    assert "the mail server's now" in events[-1]
+
+
+def test_a_report_is_for_those_who_may_read_and_that_is_noted(
+    panel: Panel, rights: set[str]
+) -> None:
+    """It may hold the whole message; there is no link without the right (T4)."""
+    id = send(panel, "returned")
+    came_back(panel, id, report, "ada@firm.example")
+    link = panel.get(f"{OUTBOX}{id}/").find("a", string="Download it")
+    assert link is not None
+    url = str(link["href"])  # type: ignore[index]
+    answer = panel.client.get(url)
+    assert b"Reporting-MTA: dns; mx.example" in answer.data
+    assert answer.headers["Content-Disposition"].startswith("attachment")
+    assert "sandbox" in answer.headers["Content-Security-Policy"]
+    assert "read the text of" in panel.get(HISTORY).text
+    assert panel.client.get(url.replace("/reports/", "/reports/0")).status_code == 404
+    rights.discard("body")
+    assert panel.client.get(url).status_code == 403
+    assert panel.get(f"{OUTBOX}{id}/").find("a", string="Download it") is None
+
+
+def test_what_came_back_has_tabs_and_numbers_in_the_outbox(panel: Panel) -> None:
+    """As soon as there is some; the message counts among the sent ones, too."""
+
+    def tabs() -> dict[str, str]:
+        links = [" ".join(one.text.split()) for one in panel.get(OUTBOX).select("#im-states a")]
+        return dict(link.rpartition(" ")[::2] for link in links)
+
+    ids = [send(panel, f"message {number}") for number in range(3)]
+    for id in ids:
+        change(panel, id, status="sent", server="mail.example:25", finished_at=clock.now())
+    assert not {"Bounced", "Delayed"} & set(tabs())
+    came_back(panel, ids[0], report, "ada@firm.example")
+    came_back(panel, ids[1], report, "ada@firm.example", "delayed", number=2)
+    found = tabs()
+    assert (found["All"], found["Sent"], found["Bounced"], found["Delayed"]) == ("3", "3", "1", "1")
+    assert "Delivered" not in found
+    page = panel.get(f"{OUTBOX}?status=bounced")
+    assert [row.text for row in page.select(".im-list tbody a")] == ["message 0"]
+    assert [one.text for one in page.select(".im-list .im-status")] == ["bounced"]
+    # With an address, which is answered in another way.
+    page = panel.get(f"{OUTBOX}?status=delayed&q=ada@firm.example")
+    assert [row.text for row in page.select(".im-list tbody a")] == ["message 1"]

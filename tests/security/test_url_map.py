@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from bs4 import BeautifulSoup
 from flask import Response, redirect
 from flask_admin import Admin, AdminIndexView
@@ -29,6 +30,7 @@ from flask_interaction_mail.outbox import consents, tokens
 from flask_interaction_mail.outbox.consents import Consent
 from flask_interaction_mail.settings.model import relay_of
 from flask_interaction_mail.settings.secret import Secret
+from flask_interaction_mail.storage.tables import REPORT
 from flask_interaction_mail.transport.base import AccessToken
 from flask_interaction_mail.values import Party
 from tests import outbox_rows
@@ -58,6 +60,8 @@ DETAILS = OUTBOX + "<uuid:id>/"
 PREVIEW = TEMPLATES + "preview/<path:which>"
 BULK = OUTBOX + "bulk"
 FILE = DETAILS + "files/<int:number>"
+REPORTS = DETAILS + "reports/<digest>.eml"
+DIGEST = "0" * 64
 END = HOME + "end/<any(paused, divert_to):switch>"
 END_PAUSE = HOME + "end/paused"
 HEALTH = "/admin/messaging/health"
@@ -99,6 +103,7 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("GET", DETAILS + "html"): needing("outbox", "body"),
     ("GET", DETAILS + "message.eml"): needing("outbox", "body"),
     ("GET", FILE): needing("outbox", "body"),
+    ("GET", REPORTS): needing("outbox", "body"),
     ("GET", OUTBOX + "live"): needing("outbox"),
     ("GET", BULK): needing("outbox", "resend"),
     ("POST", BULK): needing("outbox", "resend", changes=True),
@@ -162,6 +167,7 @@ class Site:
     def url(self, rule: str) -> str:
         some = {"<uuid:id>": str(self.message), "<path:filename>": "panel.css", END: END_PAUSE}
         some |= {"<int:revision>": "1", "<int:number>": "0", "<path:which>": "merge_request"}
+        some["<digest>"] = DIGEST
         for part, text in some.items():
             rule = rule.replace(part, text)
         return rule
@@ -261,6 +267,10 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         sent = send_notification(ADA, "Subject", **parts, attachments=[attachment])
         host.db.session.commit()
     site.message = sent.id
+    came_back = {"kind": "report", "server": "", "notes": "[]", "content": SECRET.encode()}
+    with host.app.app_context(), host.state.database.writing() as connection:
+        row = {"message_id": sent.id, "digest": DIGEST, "received_at": clock.now(), **came_back}
+        connection.execute(sa.insert(REPORT).values(row))
 
     def connect(_: socket.socket, address: object) -> None:
         site.connects.append(address)
@@ -524,8 +534,8 @@ def test_no_page_has_inline_script_or_style(site: Site) -> None:
             seen += 1
             assert part.select("script, style, [style]") == [], rule
             assert [n for tag in part.find_all(True) for n in tag.attrs if n[:2] == "on"] == []
-    # All but files, the text of a message, and what has changed in a list.
-    assert seen == len(PAGES) - 6
+    # All but files, the text of a message, a report, and what has changed in a list.
+    assert seen == len(PAGES) - 7
 
 
 def test_an_html_text_has_no_power(site: Site) -> None:

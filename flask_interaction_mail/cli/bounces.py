@@ -1,0 +1,132 @@
+"""``bounces read``: what came back finds its message."""
+
+from __future__ import annotations
+
+import collections
+import enum
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, NoReturn
+
+import click
+import sqlalchemy as sa
+
+from .. import operations
+from ..errors import TablesMissing, UnreadableReport
+from ..outbox.returned import REPLIED, Noted
+from ..returned import mailbox
+from ..returned.reading import LIMIT
+from ..state import State, state_of
+from ..storage.database import DatabaseBusy
+from .output import Commands, as_json, dump, main, say, warn
+
+# What mail servers understand (sysexits.h). Windows, whose mail servers know none, has no names.
+_NOT_OURS: Final = getattr(os, "EX_DATAERR", 65)
+_TRY_AGAIN: Final = getattr(os, "EX_TEMPFAIL", 75)
+_NOT_NOW: Final = (sa.exc.SQLAlchemyError, DatabaseBusy, TablesMissing)
+
+
+class Outcome(enum.StrEnum):
+    """What became of one message that was read; what the summary says of it."""
+
+    NOTED = "noted"
+    KNOWN = "known"
+    REPLIES = "replies"
+    FOREIGN = "foreign"
+    UNREADABLE = "unreadable"
+
+
+_LINES: Final[Mapping[Outcome, str]] = {
+    Outcome.NOTED: "reports noted",
+    Outcome.KNOWN: "known already",
+    Outcome.REPLIES: "automatic replies noted, and left where they were",
+    Outcome.FOREIGN: "about no message of this application, and left where they were",
+    Outcome.UNREADABLE: "that could not be read, and left where they were",
+}
+_MOVED: Final = (Outcome.NOTED, Outcome.KNOWN)
+
+
+@main.group(cls=Commands)
+def bounces() -> None:
+    """Take in reports about mail that did not arrive, or did."""
+
+
+@bounces.command()
+@click.option(
+    "--maildir",
+    type=click.Path(path_type=Path),
+    help="Read all messages of this maildir, instead of one from standard input.",
+)
+@as_json
+def read(maildir: Path | None, as_json: bool) -> None:
+    """Read a message that came back, and note what it says of one of ours.
+
+    \b
+    The exit status tells a mail server what to do with the message:
+      0   noted, now or before: it has done its duty
+      65  it is about no message of this application, or cannot be read: keep it
+      75  the database does not answer: try again later
+    """
+    state = state_of()
+    if maildir is None:
+        outcome = _taken(state, sys.stdin.buffer.read(LIMIT))
+        _drain()
+        dump({"outcome": outcome}) if as_json else say(f"1 {_LINES[outcome]}")
+        if outcome in (Outcome.FOREIGN, Outcome.UNREADABLE):
+            sys.exit(_NOT_OURS)
+        return
+    mailbox.check(maildir)
+    counted = _of_maildir(state, maildir)
+    if as_json:
+        dump({outcome: counted[outcome] for outcome in Outcome})
+        return
+    say(f"{counted.total()} messages")
+    for outcome, line in _LINES.items():
+        if counted[outcome]:
+            say(f"  {counted[outcome]} {line}")
+
+
+def _of_maildir(state: State, maildir: Path) -> collections.Counter[Outcome]:
+    counted = collections.Counter[Outcome]()
+    for found in mailbox.messages(maildir):
+        if isinstance(found, Path):
+            counted[Outcome.UNREADABLE] += 1
+            continue
+        outcome = _taken(state, found.content)
+        counted[outcome] += 1
+        if outcome in _MOVED:
+            try:
+                mailbox.put_away(maildir, found.path)
+            except OSError as error:
+                warn(f"{found.path} stays where it is: {error.strerror}")
+    return counted
+
+
+def _taken(state: State, content: bytes) -> Outcome:
+    try:
+        return _outcome(operations.take_report(state, content))
+    except UnreadableReport:
+        return Outcome.UNREADABLE
+    except _NOT_NOW as error:
+        _later(error)
+
+
+def _outcome(noted: Noted | None) -> Outcome:
+    if noted is None:
+        return Outcome.FOREIGN
+    if noted.kind == REPLIED:
+        return Outcome.REPLIES
+    return Outcome.KNOWN if noted.known else Outcome.NOTED
+
+
+def _later(error: Exception) -> NoReturn:
+    click.echo(f"Error: not now: {getattr(error, 'orig', None) or error}", err=True)
+    sys.exit(_TRY_AGAIN)
+
+
+def _drain() -> None:
+    """Read what is left: a mail server takes a pipe that breaks for a failure."""
+    while sys.stdin.buffer.read(LIMIT):
+        continue

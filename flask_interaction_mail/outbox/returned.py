@@ -1,0 +1,263 @@
+"""Puts what came back beside the message and the recipients that it is about.
+
+A report is found by the Message-ID of a message of ours, and counts for a recipient of that very
+message alone. What a recipient's row says depends on which reports there were, not on their order.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+import sqlalchemy as sa
+
+from ..messages.intent import PURGED
+from ..returned.matching import match
+from ..returned.reading import LIMIT, Note, Returned
+from ..storage.tables import DELIVERY, MESSAGE, RECIPIENT, REPORT
+from ..storage.transactions import Transactions
+from ..values import RETURNED, Status
+
+REPORTED: Final = "report"
+REPLIED: Final = "reply"
+ERASED: Final = "erased"  # in place of an address that was
+
+_MOST: Final = 100  # reports that are kept of one message; more change states, and are not kept
+_SHORTEST: Final = 16  # characters of a provider's id: shorter ones could be guessed
+_LONGEST: Final = 1000  # characters of a reason
+_WEIGHTS: Final = {status: len(RETURNED) - place for place, status in enumerate(RETURNED)}
+
+
+class Entry(NamedTuple):
+    """What a stored report says of one recipient.
+
+    ``position`` is None where it names nobody who got the message, ``state`` where it tells none.
+    ``behind`` is another mailbox to which the address leads, or "".
+    """
+
+    position: int | None
+    state: Status | None
+    code: str
+    text: str
+    behind: str
+
+
+class Report(NamedTuple):
+    """A report, or an automatic reply, as it was stored. ``received_at`` is naive UTC."""
+
+    digest: str
+    received_at: datetime
+    kind: str
+    server: str
+    entries: tuple[Entry, ...]
+    has_content: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noted:
+    """Where a report belongs: ``changed`` are the states that recipients have only now."""
+
+    id: uuid.UUID
+    kind: str  # REPORTED or REPLIED
+    changed: frozenset[Status] = frozenset()
+    known: bool = False  # it had been noted before
+
+
+class _Target(NamedTuple):
+    """The message of a report; ``purged`` says that its text is not kept any more."""
+
+    id: uuid.UUID
+    recipients: Sequence[Any]  # position and address of each
+    purged: bool
+    seen: bool  # the same report is stored already
+    full: bool  # as many as are kept
+
+
+def note(database: Transactions, returned: Returned, content: bytes, now: datetime) -> Noted | None:
+    """Write down what ``returned``, made of ``content``, says; None if it is of no message of ours.
+
+    The same report twice, also by two processes at once, is one. Commits.
+    """
+    with database.reading() as connection:
+        target = _target(connection, returned)
+    if target is None:
+        return None
+    kind = REPORTED if returned.notes else REPLIED
+    if target.seen:
+        return Noted(id=target.id, kind=kind, known=True)
+    entries = [_entry(one, target.recipients) for one in returned.notes]
+    row = {
+        "message_id": target.id,
+        "digest": returned.digest,
+        "received_at": now,
+        "kind": kind,
+        "server": returned.server[:255],
+        "notes": json.dumps([entry._asdict() for entry in entries]),
+        # Where the message's own text is gone, none comes back with a report.
+        "content": None if target.purged else content[:LIMIT],
+    }
+    try:
+        with database.writing() as connection:
+            changed = _apply(connection, target.id, entries, now)
+            if not target.full:
+                connection.execute(sa.insert(REPORT).values(row))
+    except sa.exc.IntegrityError:
+        # Another process has stored it at this moment, or the message was removed.
+        with database.reading() as connection:
+            target = _target(connection, returned)
+        return target and Noted(id=target.id, kind=kind, known=True)
+    return Noted(id=target.id, kind=kind, changed=changed)
+
+
+def reports_of(connection: sa.Connection, id: uuid.UUID) -> tuple[Report, ...]:
+    """What came back for the message ``id``, oldest first."""
+    columns = REPORT.c
+    rows = connection.execute(
+        sa.select(
+            columns.digest,
+            columns.received_at,
+            columns.kind,
+            columns.server,
+            columns.notes,
+            columns.content.is_not(None).label("has_content"),
+        )
+        .where(columns.message_id == id)
+        .order_by(columns.received_at, columns.digest)
+    )
+    return tuple(
+        Report(
+            digest=row.digest,
+            received_at=row.received_at,
+            kind=row.kind,
+            server=row.server,
+            entries=tuple(map(_entry_from, json.loads(row.notes))),
+            has_content=bool(row.has_content),
+        )
+        for row in rows
+    )
+
+
+def content_of(connection: sa.Connection, id: uuid.UUID, digest: str) -> bytes | None:
+    """A report about the message ``id`` as it came; None if it is not kept."""
+    found = sa.select(REPORT.c.content).where(REPORT.c.message_id == id, REPORT.c.digest == digest)
+    content: bytes | None = connection.scalar(found)
+    return content
+
+
+def _entry(note: Note, recipients: Sequence[Any]) -> Entry:
+    addresses = [recipient.address for recipient in recipients]
+    found = match(note, addresses)
+    forgotten = ERASED in addresses  # what was erased from a message does not come back with this
+    return Entry(
+        position=recipients[found.position].position if found else None,
+        state=note.state,
+        code=note.code,
+        text="" if forgotten else note.diagnostic[:_LONGEST],
+        behind="" if forgotten or found is None else found.behind,
+    )
+
+
+def _entry_from(stored: dict[str, Any]) -> Entry:
+    state = next((status for status in RETURNED if status == stored["state"]), None)
+    return Entry(**{**stored, "state": state})
+
+
+def _target(connection: sa.Connection, returned: Returned) -> _Target | None:
+    """The message that is named first, with what else decides."""
+    id = _named(connection, returned)
+    if id is None:
+        return None
+    recipients = connection.execute(
+        sa.select(RECIPIENT.c.position, RECIPIENT.c.address)
+        .where(RECIPIENT.c.message_id == id)
+        .order_by(RECIPIENT.c.position)
+    ).all()
+    digests = connection.scalars(sa.select(REPORT.c.digest).where(REPORT.c.message_id == id)).all()
+    intent = connection.scalar(sa.select(MESSAGE.c.intent).where(MESSAGE.c.id == id))
+    return _Target(
+        id=id,
+        recipients=recipients,
+        purged=intent == PURGED,
+        seen=returned.digest in digests,
+        full=len(digests) >= _MOST,
+    )
+
+
+def _named(connection: sa.Connection, returned: Returned) -> uuid.UUID | None:
+    # Some servers give the Message-ID back as if it were the envelope's id.
+    envelope_ids = [f"<{id.strip('<>')}>" for id in returned.envelope_ids]
+    named = list(dict.fromkeys([*returned.references, *envelope_ids]))
+    found = _ids(connection, MESSAGE.c.message_id, MESSAGE.c.id, named)
+    if id := next((found[name] for name in named if name in found), None):
+        return id
+    theirs = list(dict.fromkeys(name for text in named for name in _of_provider(text)))
+    found = _ids(connection, DELIVERY.c.provider_id, DELIVERY.c.id, theirs)
+    return next((found[name] for name in theirs if name in found), None)
+
+
+def _ids(
+    connection: sa.Connection, name: sa.Column[Any], id: sa.Column[Any], names: Sequence[str]
+) -> dict[str, uuid.UUID]:
+    if not names:
+        return {}
+    rows = connection.execute(sa.select(name, id).where(name.in_(names)).order_by(id))
+    return {row[0]: row[1] for row in rows}
+
+
+def _of_provider(message_id: str) -> Iterable[str]:
+    """What a provider may have called the message, where it has replaced our Message-ID."""
+    bare = message_id.strip("<>")
+    local = bare.partition("@")[0]
+    return [name for name in (message_id, bare, local) if len(name) >= _SHORTEST]
+
+
+def _apply(
+    connection: sa.Connection, id: uuid.UUID, entries: Sequence[Entry], now: datetime
+) -> frozenset[Status]:
+    """Raise what the message and its recipients show; gives the states that are new.
+
+    The message first, as everybody locks, also where nothing changes: so two reports about one
+    message wait for each other, and SQLite begins with a write.
+    """
+    counting = [entry for entry in entries if entry.position is not None and entry.state]
+    worst = max((_WEIGHTS[entry.state] for entry in counting if entry.state), default=0)
+    lighter = _weight(DELIVERY.c.returned) < worst
+    heaviest = next((status for status in RETURNED if _WEIGHTS[status] == worst), None)
+    connection.execute(
+        sa.update(DELIVERY)
+        .where(DELIVERY.c.id == id)
+        .values(returned=sa.case((lighter, heaviest), else_=DELIVERY.c.returned))
+    )
+    changed = set[Status]()
+    for entry in counting:
+        assert entry.state is not None  # noqa: S101 - for mypy, which does not see the above
+        said = " ".join(filter(None, (entry.code, _without_code(entry), _sent_on(entry))))
+        raised = connection.execute(
+            sa.update(RECIPIENT)
+            .where(
+                RECIPIENT.c.message_id == id,
+                RECIPIENT.c.position == entry.position,
+                _weight(RECIPIENT.c.returned) < _WEIGHTS[entry.state],
+            )
+            .values(returned=entry.state, returned_at=now, report=said[:_LONGEST] or None)
+        )
+        if raised.rowcount:
+            changed.add(entry.state)
+    return frozenset(changed)
+
+
+def _without_code(entry: Entry) -> str:
+    return entry.text.removeprefix(entry.code).strip()
+
+
+def _sent_on(entry: Entry) -> str:
+    return f"({entry.behind})" if entry.behind and entry.behind not in entry.text else ""
+
+
+def _weight(returned: sa.Column[Any]) -> sa.ColumnElement[int]:
+    weights = [(returned == status, weight) for status, weight in _WEIGHTS.items()]
+    return sa.case(*weights, else_=0)

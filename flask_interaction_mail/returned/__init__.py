@@ -1,0 +1,1 @@
+"""What comes back: reports of mail servers about mail of ours, and automatic replies."""

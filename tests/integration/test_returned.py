@@ -1,0 +1,500 @@
+"""What comes back finds its message and its recipient, once, in whatever order it comes."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from flask_interaction_mail import (
+    Notification,
+    clock,
+    get_notification,
+    notification_bounced,
+    notification_delayed,
+    notification_delivered,
+    operations,
+    send_notification,
+)
+from flask_interaction_mail.cli import bounces
+from flask_interaction_mail.outbox import retention
+from flask_interaction_mail.returned import mailbox
+from flask_interaction_mail.storage.tables import ACTIVITY, DELIVERY, RECIPIENT, REPORT
+from tests import outbox_rows
+from tests.catcher import Catcher
+from tests.databases import DIALECTS, fresh_database
+from tests.host import Host, opened
+from tests.reports import automatic_reply, report
+from tests.terminal import done, run
+
+ROOT = Path(__file__).parents[2]
+CORPUS = ROOT / "tests" / "corpora" / "dsn"
+HOUR = timedelta(hours=1)
+BOB, EVE = "bob@firm.example", "eve@firm.example"
+_HOST = """
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+from flask_interaction_mail import InteractionMail
+import os
+
+db = SQLAlchemy()
+messaging = InteractionMail(db=db)
+
+def create_app():
+    app = Flask(__name__)
+    app.config.update(SECRET_KEY="k" * 32, SQLALCHEMY_DATABASE_URI=os.environ["DATABASE"],
+                      INTERACTION_MAIL_DELIVERY="worker")
+    db.init_app(app)
+    messaging.init_app(app)
+    return app
+"""
+
+_COMMAND = (sys.executable, "-m", "flask", "--app", "mail_host")
+_COMMAND += ("interaction-mail", "bounces", "read")
+
+
+@pytest.fixture
+def host(tmp_path: Path, catcher: Catcher) -> Iterator[Host]:
+    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
+        host.configure(smtp_port=catcher.port)
+        yield host
+
+
+@pytest.fixture(params=DIALECTS)
+def any_host(request: pytest.FixtureRequest, tmp_path: Path, catcher: Catcher) -> Iterator[Host]:
+    with fresh_database(request.param, tmp_path) as url, opened(url) as host:
+        host.configure(smtp_port=catcher.port)
+        yield host
+
+
+def queued(host: Host, to: Sequence[str] = ("bob", "eve")) -> Notification:
+    with host.app.app_context():
+        notification = send_notification(list(to), "Hello", text="Hello")
+        host.db.session.commit()
+        return notification
+
+
+def sent(host: Host, to: Sequence[str] = ("bob", "eve")) -> Notification:
+    notification = queued(host, to)
+    host.dispatcher().drain()
+    assert now(host, notification).status == "sent"
+    return notification
+
+
+def now(host: Host, notification: Notification) -> Notification:
+    with host.app.app_context():
+        found = get_notification(notification.id)
+    assert found is not None
+    return found
+
+
+def statuses(host: Host, notification: Notification) -> dict[str, str]:
+    return {one.address: str(one.status) for one in now(host, notification).recipients}
+
+
+def take(host: Host, content: bytes) -> Any:
+    with host.app.app_context():
+        return operations.take_report(host.state, content)
+
+
+def about(notification: Notification, recipient: str, action: str = "failed", **more: Any) -> bytes:
+    return report(str(notification.message_id), recipient, action, **more)
+
+
+def reports(host: Host) -> Sequence[Any]:
+    with host.app.app_context(), host.state.database.reading() as connection:
+        return connection.execute(sa.select(REPORT)).all()
+
+
+def worst(host: Host, notification: Notification) -> str | None:
+    with host.app.app_context(), host.state.database.reading() as connection:
+        found: str | None = connection.scalar(
+            sa.select(DELIVERY.c.returned).where(DELIVERY.c.id == notification.id)
+        )
+        return found
+
+
+def test_a_report_marks_its_recipient_and_nobody_else(any_host: Host) -> None:
+    """The message stays sent; the reason is beside the reply that the first server gave."""
+    notification = sent(any_host)
+    noted = take(any_host, about(notification, BOB))
+    assert (noted.id, noted.known) == (notification.id, False)
+    found = now(any_host, notification)
+    assert found.status == "sent"
+    assert statuses(any_host, notification) == {BOB: "bounced", EVE: "sent"}
+    bob, eve = found.recipients
+    assert bob.report == "5.1.1 550 5.1.1 no such user"
+    assert bob.reply is not None
+    assert bob.reply.startswith("250")
+    assert eve.report is None
+    assert worst(any_host, notification) == "bounced"
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(4), 4)), ids=str)
+def test_the_order_of_reports_makes_no_difference(host: Host, order: tuple[int, ...]) -> None:
+    """Bounced beats delivered beats passed on beats delayed, and nothing goes back."""
+    actions = ("delayed", "relayed", "delivered", "failed")
+    shown = ("delayed", "passed_on", "delivered", "bounced")
+    notification, best = sent(host), -1
+    for place in order:
+        take(host, about(notification, BOB, actions[place], number=place))
+        best = max(best, place)
+        assert statuses(host, notification) == {BOB: shown[best], EVE: "sent"}
+        assert worst(host, notification) == shown[best]
+    assert len(reports(host)) == 4
+
+
+def test_the_worst_of_all_recipients_stands_at_the_message(any_host: Host) -> None:
+    """One recipient's report takes nothing from another's."""
+    notification = sent(any_host)
+    take(any_host, about(notification, BOB, "failed"))
+    take(any_host, about(notification, EVE, "delivered", number=2))
+    assert statuses(any_host, notification) == {BOB: "bounced", EVE: "delivered"}
+    assert worst(any_host, notification) == "bounced"
+
+
+def test_signals_tell_what_is_new(any_host: Host) -> None:
+    """Once for each state that a recipient comes to; the notification carries it."""
+    heard: list[tuple[str, str]] = []
+
+    def hear(name: str) -> Any:
+        def receiver(app: object, notification: Notification) -> None:
+            assert app is any_host.app
+            heard.append((name, str(notification.recipients[0].status)))
+
+        return receiver
+
+    notification, app = sent(any_host), any_host.app
+    with (
+        notification_delayed.connected_to(hear("delayed"), app),
+        notification_delivered.connected_to(hear("delivered"), app),
+        notification_bounced.connected_to(hear("bounced"), app),
+    ):
+        for number, action in enumerate(("delayed", "delayed", "relayed", "delivered", "failed")):
+            take(any_host, about(notification, BOB, action, number=number))
+        take(any_host, about(notification, BOB, "failed", number=4))
+        take(any_host, about(notification, BOB, "delivered", number=9))
+    assert heard == [("delayed", "delayed"), ("delivered", "delivered"), ("bounced", "bounced")]
+
+
+def test_the_same_report_twice_is_one_also_at_the_same_moment(any_host: Host) -> None:
+    """Two that read one mailbox leave one note, and one signal."""
+    notification, heard = sent(any_host), list[Notification]()
+    start, known = threading.Barrier(4), list[bool]()
+
+    def hear(_: object, notification: Notification) -> None:
+        heard.append(notification)
+
+    def read_it(top: bytes) -> None:
+        start.wait()
+        known.append(take(any_host, top + about(notification, BOB)).known)
+
+    with notification_bounced.connected_to(hear, any_host.app):
+        # Each way puts other fields on top.
+        threads = [threading.Thread(target=read_it, args=(b"X-Way: %d\n" % n,)) for n in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert sorted(known) == [False, True, True, True]
+    assert len(reports(any_host)) == len(heard) == 1
+    assert take(any_host, about(notification, BOB)).known
+
+
+def test_a_report_about_a_stranger_is_a_note_at_the_message(host: Host) -> None:
+    """It changes nobody: one of two people is not guessed."""
+    notification = sent(host)
+    noted = take(host, about(notification, "zoe@elsewhere.example"))
+    assert (noted.changed, noted.known) == (frozenset(), False)
+    assert statuses(host, notification) == {BOB: "sent", EVE: "sent"}
+    assert worst(host, notification) is None
+    assert len(reports(host)) == 1
+
+
+def test_a_report_about_a_message_that_is_still_open_is_kept(host: Host, catcher: Catcher) -> None:
+    """It shows once the message has left; until then delivery goes on as if there were none."""
+    catcher.refuse = {EVE: "451 4.7.1 later"}
+    notification = queued(host)
+    host.dispatcher().drain()
+    assert now(host, notification).status == "deferred"
+    take(host, about(notification, EVE, "delayed"))
+    take(host, about(notification, BOB, "failed", number=2))
+    assert statuses(host, notification) == {BOB: "bounced", EVE: "deferred"}
+    catcher.refuse = {}
+    with host.app.app_context(), host.state.database.writing() as connection:
+        connection.execute(sa.update(DELIVERY).values(due_at=clock.now() - timedelta(hours=1)))
+    host.dispatcher().drain()
+    assert statuses(host, notification) == {BOB: "bounced", EVE: "delayed"}
+
+
+def test_counts_are_of_what_left(host: Host) -> None:
+    """Counting anew from the rows comes to the same, whatever came back since."""
+    notification, earlier = sent(host), clock.now() - timedelta(hours=3)
+    wanted = sa.select(ACTIVITY.c.what, ACTIVITY.c.name, ACTIVITY.c.sent, ACTIVITY.c.failed)
+
+    def counted() -> list[Any]:
+        with host.app.app_context():
+            operations.rebuild_activity(host.state)
+            with host.state.database.reading() as connection:
+                of_mail = ACTIVITY.c.what.in_(("total", "kind", "domain", "recipients"))
+                rows = connection.execute(wanted.where(of_mail, ACTIVITY.c.at < clock.now() - HOUR))
+                return sorted(map(tuple, rows))
+
+    with host.app.app_context(), host.state.database.writing() as connection:
+        outbox_rows.change(connection, created_at=earlier, finished_at=earlier)
+    before = counted()
+    assert ("domain", "firm.example", 2, 0) in before
+    take(host, about(notification, BOB))
+    assert counted() == before
+
+
+def test_an_automatic_reply_changes_nothing(any_host: Host) -> None:
+    """It is kept beside the message, whoever it names."""
+    notification = sent(any_host)
+    noted = take(any_host, automatic_reply(str(notification.message_id)))
+    assert (noted.kind, noted.changed) == ("reply", frozenset())
+    assert statuses(any_host, notification) == {BOB: "sent", EVE: "sent"}
+    assert worst(any_host, notification) is None
+    (row,) = reports(any_host)
+    assert (row.kind, row.notes) == ("reply", "[]")
+
+
+def test_what_is_about_no_message_of_ours_is_nothing(host: Host) -> None:
+    """Reports about others' mail, people's answers, and mail of any other kind."""
+    notification = sent(host)
+    answer = b"In-Reply-To: %b\n\nThanks!\n" % str(notification.message_id).encode()
+    for content in (report("<1@elsewhere.example>", BOB), answer, b"Subject: hello\n\nHello"):
+        assert take(host, content) is None
+    assert not reports(host)
+
+
+def test_the_id_that_a_provider_gave_finds_the_message(any_host: Host) -> None:
+    """Some replace our Message-ID by one of their own, made of what they answered to us."""
+    notification = sent(any_host)
+    theirs = "0100018f-aaaa-bbbb-cccc-000000000000"
+    with any_host.app.app_context(), any_host.state.database.writing() as connection:
+        connection.execute(sa.update(DELIVERY).values(provider_id=theirs))
+    noted = take(any_host, report(f"<{theirs}@email.provider.example>", BOB))
+    assert noted.id == notification.id
+    assert statuses(any_host, notification)[BOB] == "bounced"
+
+
+def test_the_whole_corpus_finds_its_messages(host: Host) -> None:
+    """Each report, its Message-ID exchanged for one of ours, meets the right recipient."""
+    lines = (CORPUS / "expected.tsv").read_text().splitlines()
+    rows = [line.split("\t") for line in lines if not line.startswith("#")]
+    wanted = [row for row in rows if row[3] not in ("none", "automatic")]
+    strongest = dict.fromkeys({(row[1], row[2]) for row in wanted}, -1)
+    order = ("told", "delayed", "passed_on", "delivered", "bounced")
+    for _, message_id, recipient, state, *_ in wanted:
+        pair = message_id, recipient
+        strongest[pair] = max(strongest[pair], order.index(state))
+    ours: dict[str, Notification] = {}
+    for message_id in {row[1] for row in wanted}:
+        people = sorted({row[2] for row in wanted if row[1] == message_id} | {"x@other.example"})
+        ours[message_id] = sent(host, people)
+    for file in {row[0] for row in rows}:
+        content = (CORPUS / f"{file}.eml").read_bytes()
+        for message_id, notification in ours.items():
+            content = content.replace(message_id.encode(), str(notification.message_id).encode())
+        noted = take(host, content)
+        of_file = [row for row in wanted if row[0] == file]
+        assert (noted.id if noted else None) == (ours[of_file[0][1]].id if of_file else None), file
+    for message_id, notification in ours.items():
+        for address, status in statuses(host, notification).items():
+            strength = strongest.get((message_id, address), 0)
+            assert status == ("sent" if strength == 0 else order[strength]), (message_id, address)
+
+
+# -- what is kept, and for how long ----------------------------------------------------
+
+
+def test_reports_go_when_texts_do_and_with_their_message(any_host: Host) -> None:
+    """The report itself goes after the retention of bodies, what it said with the message."""
+    notification = sent(any_host)
+    take(any_host, about(notification, BOB))
+    moment, week = clock.now(), timedelta(days=7)
+    with any_host.app.app_context():
+        database = any_host.state.database
+        retention.purge(database, now=moment, bodies=week, logs=90 * week)
+        assert b"Undelivered" in reports(any_host)[0].content
+        retention.purge(database, now=moment + 8 * week, bodies=week, logs=90 * week)
+        assert reports(any_host)[0].content is None
+        assert statuses(any_host, notification)[BOB] == "bounced"
+        # What comes later brings no text back.
+        take(any_host, about(notification, EVE, number=2))
+        assert [row.content for row in reports(any_host)] == [None, None]
+        retention.purge(database, now=moment + 100 * week, bodies=week, logs=90 * week)
+    assert not reports(any_host)
+
+
+def test_an_erased_address_is_in_no_report(any_host: Host) -> None:
+    """Neither of its own messages, nor in a colleague's automatic reply; nor does it come back."""
+    to_bob, to_eve = sent(any_host, ["bob"]), sent(any_host, ["eve"])
+    take(any_host, about(to_bob, BOB, diagnostic=f"smtp; 550 5.1.1 <{BOB}> unknown"))
+    take(any_host, automatic_reply(str(to_eve.message_id)))
+    with any_host.app.app_context():
+        retention.erase(any_host.state.database, BOB, now=clock.now())
+    take(any_host, about(to_bob, BOB, number=2, diagnostic=f"smtp; 550 5.1.1 <{BOB}> unknown"))
+    with any_host.app.app_context(), any_host.state.database.reading() as connection:
+        kept = [*connection.execute(sa.select(RECIPIENT)), *connection.execute(sa.select(REPORT))]
+    assert "bob@" not in repr(kept)
+    assert len(kept) == 4
+
+
+def test_no_more_than_a_hundred_reports_of_one_message_are_kept(host: Host) -> None:
+    """Somebody who has a message can write any number of them; states still change."""
+    notification = sent(host, ["bob"])
+    for number in range(102):
+        take(host, about(notification, BOB, "delayed", number=number))
+    assert len(reports(host)) == 100
+    take(host, about(notification, BOB, "failed", number=200))
+    assert statuses(host, notification) == {BOB: "bounced"}
+
+
+# -- the command -----------------------------------------------------------------------
+
+
+def process(
+    tmp_path: Path, url: str, content: bytes, *more: str
+) -> subprocess.CompletedProcess[bytes]:
+    """What a mail server runs."""
+    (tmp_path / "mail_host.py").write_text(_HOST)
+    return subprocess.run(
+        [*_COMMAND, *more],
+        cwd=tmp_path,
+        env={**os.environ, "DATABASE": url, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
+        input=content,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_a_mail_server_learns_what_to_do_from_the_exit_status(host: Host, tmp_path: Path) -> None:
+    """0 for a report of ours, 65 for what has to stay, 75 where it should try again."""
+    notification, url = sent(host), str(host.app.config["SQLALCHEMY_DATABASE_URI"])
+    first = process(tmp_path, url, about(notification, BOB))
+    assert (first.returncode, first.stderr) == (0, b"")
+    assert first.stdout == b"1 reports noted\n"
+    assert statuses(host, notification) == {BOB: "bounced", EVE: "sent"}
+    again = process(tmp_path, url, about(notification, BOB) + b"x" * 1_000_000)
+    assert (again.returncode, again.stdout) == (0, b"1 known already\n")
+    foreign = process(tmp_path, url, b"Subject: hello\n\nHello", "--json")
+    assert (foreign.returncode, json.loads(foreign.stdout)) == (65, {"outcome": "foreign"})
+    away = process(tmp_path, f"sqlite:///{tmp_path}/none.sqlite", about(notification, EVE))
+    assert away.returncode == 75
+    assert b"Traceback" not in away.stderr
+    assert b"not now" in away.stderr
+
+
+@pytest.fixture
+def maildir(tmp_path: Path) -> Path:
+    for name in ("new", "cur", "tmp"):
+        (tmp_path / "Maildir" / name).mkdir(parents=True)
+    return tmp_path / "Maildir"
+
+
+def noted_in(maildir: Path) -> list[str]:
+    return sorted(path.name for path in (maildir / mailbox.NOTED / "cur").glob("*"))
+
+
+def test_a_maildir_is_read_and_what_is_not_ours_stays(host: Host, maildir: Path) -> None:
+    """Reports of ours are moved to a folder of their own; the rest is where it was."""
+    notification = sent(host)
+    (maildir / "new" / "1.a").write_bytes(about(notification, BOB))
+    (maildir / "cur" / "2.b:2,RS").write_bytes(about(notification, EVE, "delivered", number=2))
+    (maildir / "new" / "3.c").write_bytes(report("<1@elsewhere.example>", BOB))
+    (maildir / "new" / "4.d").write_bytes(b"Content-Type: message/rfc822\n\n" * 9000)
+    (maildir / "new" / "5.e").write_bytes(automatic_reply(str(notification.message_id)))
+    (maildir / "new" / "6.f").symlink_to(maildir / "nowhere")
+    expected = {"noted": 2, "known": 0, "replies": 1, "foreign": 1, "unreadable": 1}
+    assert done(host, "bounces", "read", "--maildir", str(maildir), "--json").json == expected
+    assert statuses(host, notification) == {BOB: "bounced", EVE: "delivered"}
+    assert noted_in(maildir) == ["1.a:2,S", "2.b:2,RS"]
+    left = sorted(path.name for name in ("new", "cur") for path in (maildir / name).iterdir())
+    assert left == ["3.c", "4.d", "5.e", "6.f"]
+    said = done(host, "bounces", "read", "--maildir", str(maildir)).out
+    assert "3 messages" in said
+    assert len(reports(host)) == 3
+
+
+def test_a_crash_between_note_and_move_leaves_one_note(
+    host: Host, maildir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What could not be moved is known the next time, and moved then."""
+    notification = sent(host)
+    (maildir / "new" / "1.a").write_bytes(about(notification, BOB))
+
+    def stopped(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(bounces.mailbox, "put_away", stopped)
+        said = done(host, "bounces", "read", "--maildir", str(maildir))
+    assert "stays where it is: No space left" in said.err
+    found = done(host, "bounces", "read", "--maildir", str(maildir), "--json").json
+    assert (found["noted"], found["known"]) == (0, 1)
+    assert len(reports(host)) == 1
+    assert noted_in(maildir) == ["1.a:2,S"]
+
+
+def test_processes_that_read_one_maildir_share_it_and_one_may_be_killed(
+    any_host: Host, maildir: Path, tmp_path: Path
+) -> None:
+    """Three begin at once, one is killed, one comes later: each report is noted once."""
+    notification = sent(any_host, [f"p{number}" for number in range(40)])
+    for number in range(40):
+        address = f"p{number}@firm.example"
+        content = about(notification, address, number=number)
+        (maildir / "new" / f"{number:03}.x").write_bytes(content)
+    url = str(any_host.app.config["SQLALCHEMY_DATABASE_URI"])
+    (tmp_path / "mail_host.py").write_text(_HOST)
+    command = [*_COMMAND, "--maildir", str(maildir)]
+    environment = {**os.environ, "DATABASE": url, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    running = [
+        subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
+        for _ in range(3)
+    ]
+    try:
+        while not noted_in(maildir) and running[0].poll() is None:
+            threading.Event().wait(0.005)
+        running[0].kill()
+        assert [one.wait(120) for one in running[1:]] == [0, 0]
+    finally:
+        for one in running:
+            one.kill()
+            one.wait()
+    assert process(tmp_path, url, b"", "--maildir", str(maildir)).returncode == 0
+    assert set(statuses(any_host, notification).values()) == {"bounced"}
+    assert len(reports(any_host)) == len(noted_in(maildir)) == 40
+
+
+def test_what_is_no_maildir_is_said(host: Host, tmp_path: Path) -> None:
+    """Before anything is read."""
+    said = run(host, "bounces", "read", "--maildir", str(tmp_path))
+    assert said.status == 1
+    assert "is no maildir" in said.err
+
+
+def test_show_names_the_report(host: Host) -> None:
+    """Beside the reply, for people and programs; *list* finds it by its state."""
+    notification = sent(host)
+    take(host, about(notification, BOB))
+    shown = done(host, "outbox", "show", str(notification.id), "--json").json
+    assert [one["status"] for one in shown["recipients"]] == ["bounced", "sent"]
+    assert shown["recipients"][0]["report"] == "5.1.1 550 5.1.1 no such user"
+    assert "no such user" in done(host, "outbox", "show", str(notification.id)).out
+    listed = done(host, "outbox", "list", "--status", "bounced", "--json").json
+    assert [uuid.UUID(one["id"]) for one in listed] == [notification.id]
