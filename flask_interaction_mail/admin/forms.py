@@ -36,8 +36,8 @@ _OVERRIDES: Final = "INTERACTION_MAIL_OVERRIDES"
 class SettingsForm(PanelForm):
     """A field for each setting, and two fields that only the form has."""
 
-    revision = HiddenField()
-    password_confirm = NewPasswordField(mark("Password, once more"))
+    revision: HiddenField = HiddenField()
+    password_confirm: NewPasswordField = NewPasswordField(mark("Password, once more"))
     overridden: frozenset[str] = frozenset()
 
     @classmethod

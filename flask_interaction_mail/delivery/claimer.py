@@ -55,10 +55,10 @@ class Claimer:
         self, ports: DispatcherPorts, settings: MessagingSettings, relay: Relay, clock: claim.Time
     ) -> None:
         self.held_up_by: str | None = None
-        self.probing = False
-        self.one_writer = True  # until the kind of database is known
-        self.exhausted = False
-        self.large_waits = False
+        self.probing: bool = False
+        self.one_writer: bool = True  # until the kind of database is known
+        self.exhausted: bool = False
+        self.large_waits: bool = False
         self.max_recipients: int | None = None
         self.max_connections: int | None = None
         self._ports = ports
