@@ -27,7 +27,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help bench coverage demo test lint layers format unit integration celery long mutants browser servers node-servers docs \
-	messages requirements settings shape wheel clean
+	messages requirements settings shape types versions wheel clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -51,6 +51,10 @@ lint: $(VENV)/.test ## style, formatting, types, direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# It looks for packages where `python` has them.
+types: $(VENV)/.test $(VENV)/.types ## whether every public name has a type that is known without guessing
+	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)" pyright --verifytypes flask_interaction_mail --ignoreexternal
 
 layers: $(VENV)/.test ## the direction of imports only
 	$(BIN)/lint-imports --no-cache
