@@ -201,6 +201,37 @@ def test_gunicorn_begins_before_the_first_request(
         assert until(lambda: [one["server"] for one in at_work(url)] == ["gunicorn"])
 
 
+GRANIAN = python("granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", "{port}", APP)
+UVICORN = python("uvicorn", "--host", "127.0.0.1", "--port", "{port}", "tests.servers.asgi:app")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        [*GUNICORN, "--worker-class", "gthread", APP],
+        [*GUNICORN, "--worker-class", "gevent", APP],
+        [*GUNICORN, "--preload", "--workers", "2", APP],
+        GRANIAN,
+        UVICORN,
+    ],
+    ids=["gunicorn gthread", "gunicorn gevent", "gunicorn preload", "granian", "uvicorn"],
+)
+def test_a_server_delivers_and_leaves_nothing_claimed_when_it_is_stopped(
+    host: Host, url: str, catcher: Catcher, tmp_path: Path, line: list[str]
+) -> None:
+    """What was accepted is sent, once, and the rest is free for the next process at once."""
+    with serving(line, url, tmp_path, MORE=shown("docs/operations.md", "SIGTERM")) as server:
+        server.get("/send")
+        catcher.wait_for(1, PATIENCE)
+        catcher.delay = 0.5
+        server.get("/send?n=100")
+        catcher.wait_for(3, PATIENCE)
+        server.terminate()
+    left = statuses(host)
+    assert set(left) == {"sent", "queued"}, server.said
+    assert left.count("sent") == len(catcher.mails)
+
+
 def left_behind(host: Host, url: str) -> None:
     """Mail that an earlier process has not delivered."""
     with opened(url) as earlier, earlier.app.app_context():

@@ -79,7 +79,9 @@ def test_an_attempt_has_a_row_where_fates_differ(session: Session) -> None:
     message = session.get(MessageRow, apart.message_id)
     assert message is not None
     assert message.key == "one"
-    assert session.get_one(MessageRow, within.id).key == "both"
+    both = session.get(MessageRow, within.id)
+    assert both is not None
+    assert both.key == "both"
     assert (within.status, within.server) == ("sent", apart.server)
     assert within.started_at is not None
     assert within.finished_at is not None
