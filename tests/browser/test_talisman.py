@@ -20,9 +20,7 @@ def test_no_page_of_the_panel_violates_a_strict_policy(
     monkeypatch.setattr(admin, "csp_nonce_generator", None)
     block = shown("docs/hosts.md", "Talisman(")
     # The test's server has no certificate.
-    plain = block.replace(
-        "    app,\n", "    app,\n    force_https=False,\n"
-    )
+    plain = block.replace("    app,\n", "    app,\n    force_https=False,\n")
     exec(plain, {"app": site.app, "admin": admin, "Talisman": Talisman})  # noqa: S102
     with site.app.app_context():
         values = {"smtp_server": site.catcher.host, "smtp_port": site.catcher.port}

@@ -178,13 +178,16 @@ def test_a_child_of_multiprocessing_delivers_before_its_end(
 # -- real servers -----------------------------------------------------------------------
 
 
-def test_gunicorn_delivers_the_mail_of_a_workers_last_request(
-    host: Host, url: str, catcher: Catcher, tmp_path: Path
+@pytest.mark.parametrize("server", ["gunicorn", "uWSGI"])
+def test_the_mail_of_a_workers_last_request_is_delivered(
+    server: str, host: Host, url: str, catcher: Catcher, tmp_path: Path
 ) -> None:
     """With --max-requests 1 each request is one; no further request is needed."""
-    with serving([*GUNICORN, "--max-requests", "1", APP], url, tmp_path) as server:
+    once = ["--max-requests", "1"]
+    line = [*GUNICORN, *once, APP] if server == "gunicorn" else uwsgi("--enable-threads", *once)
+    with serving(line, url, tmp_path) as served:
         for _ in range(2):
-            assert server.get("/send") == "sent"
+            assert served.get("/send") == "sent"
         catcher.wait_for(2, PATIENCE)
 
 
