@@ -84,6 +84,9 @@ long: $(VENV)/.test ## what `make test` shortens, at full length, but for `make 
 torture: $(VENV)/.test ## the crash tests in full, half an hour; writes docs/torture-result.md
 	FIM_LONG=1 $(BIN)/python -m pytest tests/crash $(PYTEST_ARGS)
 
+versions: $(VENV)/.versions ## some tests with the lowest, the latest and the coming packages, on each Python of this machine
+	$(BIN)/nox $(NOX_ARGS)
+
 servers: $(VENV)/.test node-servers ## eleven real mail servers, compared; writes docs/servers.md (ONLY=postfix,haraka: some)
 	$(BIN)/python -m tests.servers.stand $(if $(ONLY),--only $(ONLY),--write)
 
@@ -110,7 +113,7 @@ wheel: $(VENV)/.test ## build the distribution into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## remove what was installed and built
-	rm -rf $(VENV) $(BENCH) .bench-earlier .stand .demo build dist docs/_build htmlcov .coverage .coverage.*
+	rm -rf $(VENV) $(BENCH) .bench-earlier .nox .stand .demo build dist docs/_build htmlcov .coverage .coverage.*
 
 $(VENV)/.made:
 	@if [ -z "$(PYTHON)" ]; then \
