@@ -41,6 +41,8 @@ TOOLS = (
     "Flask-WTF",
 )
 
+_REQUIREMENT = re.compile(r'([\w-]+)>=([\d.]+)(?:; python_version >= "([\d.]+)")?')
+
 nox.options.sessions = ["tests", "extras"]
 nox.options.error_on_missing_interpreters = False
 nox.options.default_venv_backend = "venv"
@@ -53,9 +55,19 @@ def _lines(section: str, option: str) -> list[str]:
     return [line.strip() for line in config[section][option].splitlines() if line.strip()]
 
 
-def _lowest(lines: list[str]) -> list[str]:
-    """Each requirement at the version that it names."""
-    return [line.replace(">=", "==") for line in lines if re.fullmatch(r"[\w-]+>=[\d.]+", line)]
+def _lowest(lines: list[str], python: str) -> list[str]:
+    """Each requirement at the version that it names, for this Python if it names one."""
+    found = {}
+    for line in lines:
+        if one := _REQUIREMENT.fullmatch(line):
+            name, version, since = one.groups()
+            if since is None or _numbers(since) <= _numbers(python):
+                found[name] = version
+    return [f"{name}=={version}" for name, version in found.items()]
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
 
 
 @nox.session(python=PYTHONS)
@@ -67,7 +79,7 @@ def tests(session: nox.Session, versions: str) -> None:
         wanted = [*_lines("options", "install_requires")]
         for extra in extras:
             wanted += _lines("options.extras_require", extra)
-        session.install(*_lowest(wanted), *TOOLS)
+        session.install(*_lowest(wanted, str(session.python)), *TOOLS)
         session.install("--no-deps", "--editable", ".")
     else:
         early = ["--pre"] if versions == "coming" else []
