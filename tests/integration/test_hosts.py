@@ -16,10 +16,12 @@ from flask import Flask, got_request_exception, session
 from flask_admin import Admin, AdminIndexView
 from flask_limiter import Limiter
 from flask_limiter.util import get_remote_address
+from flask_migrate import Migrate  # type: ignore[import-untyped]
 from flask_security import Security, SQLAlchemyUserDatastore, current_user
 from flask_security.models import fsqla_v3
 from flask_session import Session
 from flask_sqlalchemy import SQLAlchemy
+from flask_talisman import Talisman  # type: ignore[import-untyped]
 from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
 
 from flask_interaction_mail import InteractionMail, operations, send_notification
@@ -27,6 +29,7 @@ from flask_interaction_mail.delivery.factory import dispatcher_of
 from flask_interaction_mail.errors import InteractionMailError
 from tests import outbox_rows
 from tests.catcher import Catcher, catching
+from tests.databases import fresh_database
 from tests.documentation import shown
 from tests.host import SETTINGS, People
 from tests.panel import HOME, TYPED, OpenIndex, form_values
@@ -34,6 +37,15 @@ from tests.panel import HOME, TYPED, OpenIndex, form_values
 PAGE = "docs/hosts.md"
 OLD, NEW = "correct horse battery staple", "a quite different password"
 ADA = "ada@firm.test"
+FAST = {
+    "SECRET_KEY": "k" * 32,
+    "SECURITY_EMAIL_VALIDATOR_ARGS": {"test_environment": True},
+    "SECURITY_PASSWORD_SALT": "salt",
+    "SECURITY_PASSWORD_HASH": "plaintext",  # the others take their time
+    "SECURITY_PASSWORD_SCHEMES": ["plaintext"],
+    "SECURITY_TOTP_SECRETS": {1: "t" * 40},
+    "SECURITY_TOTP_ISSUER": "crm",
+}
 
 
 class Hosting:
@@ -105,14 +117,7 @@ def hosting(tmp_path: Path, catcher: Catcher) -> Iterator[Hosting]:
 @pytest.fixture
 def secured(hosting: Hosting) -> Hosting:
     """As the page has it, beside CSRFProtect, with Ada, who has not confirmed her address."""
-    hosting.app.config.update(
-        SECURITY_EMAIL_VALIDATOR_ARGS={"test_environment": True},
-        SECURITY_PASSWORD_SALT="salt",
-        SECURITY_TOTP_SECRETS={1: "t" * 40},
-        SECURITY_TOTP_ISSUER="crm",
-        SECURITY_PASSWORD_HASH="plaintext",  # the others take their time
-        SECURITY_PASSWORD_SCHEMES=["plaintext"],
-    )
+    hosting.app.config.update(FAST)
     db = hosting.db
     fsqla_v3.FsModels.set_db_info(db)
 
@@ -334,3 +339,50 @@ def test_of_two_admins_the_one_that_was_given_has_the_panel(hosting: Hosting) ->
         assert page.status_code == 200
         assert "Messaging" not in page.text
         assert hosting.browser.get(f"/{name}/messaging/").status_code == 404
+
+
+# -- all of them --------------------------------------------------------------------------
+
+
+def test_a_host_with_all_of_them_adds_few_lines(tmp_path: Path, catcher: Catcher) -> None:
+    """As the page has it: five lines, a panel for the role "admin" alone, and mail that leaves."""
+    block = shown(PAGE, "def create_app(config)")
+    assert block.count("# mail") <= 12
+    names: dict[str, Any] = {"__name__": __name__, "fsqla": fsqla_v3, "current_user": current_user}
+    for one in (Admin, AdminIndexView, CSRFProtect, Flask, Migrate, SQLAlchemy, Security, Talisman):
+        names[one.__name__] = one
+    names["SQLAlchemyUserDatastore"] = SQLAlchemyUserDatastore
+    exec(block, names)  # noqa: S102 - our own documentation
+    with fresh_database("postgresql", tmp_path) as url:
+        config = {"SQLALCHEMY_DATABASE_URI": url, "INTERACTION_MAIL_DELIVERY": "worker"}
+        config["PREFERRED_URL_SCHEME"] = "https"  # as Flask-Talisman wants it
+        app, db = names["create_app"](FAST | config), names["db"]
+        with app.app_context():
+            db.create_all()
+            state = app.extensions["interaction_mail"]
+            changes = {"smtp_port": catcher.port}
+            operations.save_settings(state, SETTINGS | changes, base=None, changed_by="test")
+            users = app.extensions["security"].datastore
+            users.create_user(email=ADA, password=OLD, roles=[users.create_role(name="admin")])
+            users.create_user(email="bob@firm.test", password=OLD)
+            db.session.commit()
+        assert panel_of(app, "bob@firm.test").status_code != 200
+        page = panel_of(app, ADA)
+        assert page.status_code == 200
+        assert all(tag.get("nonce") for tag in BeautifulSoup(page.text, "lxml").select("script"))
+        with app.app_context():
+            send_notification(ADA, "Hello", text="Hello")
+            db.session.commit()
+            dispatcher_of(state).drain()
+            db.session.remove()
+            db.engine.dispose()
+        assert [mail.message["Subject"] for mail in catcher.mails] == ["Hello"]
+
+
+def panel_of(app: Flask, email: str) -> Any:
+    """The panel's first page, for who has logged in with this address."""
+    browser = app.test_client()
+    browser.environ_base["HTTP_REFERER"] = "https://localhost/"  # which Flask-WTF asks for
+    form = form_values(BeautifulSoup(browser.get("/login").text, "lxml"))
+    assert browser.post("/login", data=form | {"email": email, "password": OLD}).status_code == 302
+    return browser.get(HOME)
