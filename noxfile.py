@@ -101,7 +101,7 @@ EXTRAS = {
 @nox.parametrize("extra", [nox.param(one, id=one) for one in EXTRAS])
 def extras(session: nox.Session, extra: str) -> None:
     """The package with this extra and no other."""
-    session.install(f".[{extra}]")
+    session.install("--editable", f".[{extra}]")
     session.run("python", "-W", "error", "-c", f"import flask_interaction_mail, {EXTRAS[extra]}")
 
 

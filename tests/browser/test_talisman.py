@@ -18,7 +18,7 @@ def test_no_page_of_the_panel_violates_a_strict_policy(
 ) -> None:
     """With nonces, and no frame allowed: the browser refuses nothing on any page."""
     monkeypatch.setattr(admin, "csp_nonce_generator", None)
-    block = shown("docs/hosts.md", "Talisman(")
+    block = shown("docs/hosts.md", "frame_options")
     # The test's server has no certificate.
     plain = block.replace("    app,\n", "    app,\n    force_https=False,\n")
     exec(plain, {"app": site.app, "admin": admin, "Talisman": Talisman})  # noqa: S102
