@@ -211,13 +211,12 @@ UVICORN = python("uvicorn", "--host", "127.0.0.1", "--port", "{port}", "tests.se
 @pytest.mark.parametrize(
     "line",
     [
-        [*GUNICORN, "--worker-class", "gthread", APP],
         [*GUNICORN, "--worker-class", "gevent", APP],
-        [*GUNICORN, "--preload", "--workers", "2", APP],
+        [*GUNICORN, "--preload", "--workers", "2", "--worker-class", "gthread", APP],
         GRANIAN,
         UVICORN,
     ],
-    ids=["gunicorn gthread", "gunicorn gevent", "gunicorn preload", "granian", "uvicorn"],
+    ids=["gunicorn gevent", "gunicorn preload", "granian", "uvicorn"],
 )
 def test_a_server_delivers_and_leaves_nothing_claimed_when_it_is_stopped(
     host: Host, url: str, catcher: Catcher, tmp_path: Path, line: list[str]
