@@ -28,7 +28,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help bench coverage demo test lint layers format unit integration celery long mutants browser servers node-servers docs \
-	messages requirements settings shape wheel clean
+	messages requirements settings shape types versions wheel clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -52,6 +52,10 @@ lint: $(VENV)/.test ## style, formatting, types, direction of imports
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+
+# It looks for packages where `python` has them.
+types: $(VENV)/.test $(VENV)/.types ## whether every public name has a type that is known without guessing
+	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)" pyright --verifytypes flask_interaction_mail --ignoreexternal
 
 layers: $(VENV)/.test ## the direction of imports only
 	$(BIN)/lint-imports --no-cache
@@ -81,6 +85,9 @@ long: $(VENV)/.test ## what `make test` shortens, at full length, but for `make 
 torture: $(VENV)/.test ## the crash tests in full, half an hour; writes docs/torture-result.md
 	FIM_LONG=1 $(BIN)/python -m pytest tests/crash $(PYTEST_ARGS)
 
+versions: $(VENV)/.versions ## some tests with the lowest, the latest and the coming packages, on each Python of this machine
+	$(BIN)/nox $(NOX_ARGS)
+
 servers: $(VENV)/.test node-servers ## eleven real mail servers, compared; writes docs/servers.md (ONLY=postfix,haraka: some)
 	$(BIN)/python -m tests.servers.stand $(if $(ONLY),--only $(ONLY),--write)
 
@@ -107,7 +114,7 @@ wheel: $(VENV)/.test ## build the distribution into dist/
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
 
 clean: ## remove what was installed and built
-	rm -rf $(VENV) $(BENCH) .bench-earlier .stand .demo build dist docs/_build htmlcov .coverage .coverage.*
+	rm -rf $(VENV) $(BENCH) .bench-earlier .nox .stand .demo build dist docs/_build htmlcov .coverage .coverage.*
 
 $(VENV)/.made:
 	@if [ -z "$(PYTHON)" ]; then \

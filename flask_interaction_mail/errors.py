@@ -77,7 +77,7 @@ class SettingsError(InteractionMailError, ValueError):
     """
 
     def __init__(self, errors: Mapping[str, str]) -> None:
-        self.errors = dict(errors)
+        self.errors: dict[str, str] = dict(errors)
         super().__init__("; ".join(f"{field}: {text}" for field, text in self.errors.items()))
 
 

@@ -186,6 +186,7 @@ class InteractionMail:
                 "InteractionMail needs the application's SQLAlchemy object: "
                 "InteractionMail(db=db) or init_app(app, db=db)"
             )
+        _refuse_lite(database)
         _check_default_bind(app, database)
         config = parse(app.config)
         if config.delivery is DeliveryMode.CELERY:
@@ -289,6 +290,16 @@ def _translations(app: Flask, config: Config) -> tuple[str, ...]:
             f"INTERACTION_MAIL_TRANSLATIONS: there is no folder {missing[0]!r} in {root}"
         )
     return tuple(str(root / folder) for folder in config.translations)
+
+
+def _refuse_lite(db: object) -> None:
+    """Refuse an object of another extension that has the same name, before anything asks it."""
+    if type(db).__module__.partition(".")[0] == "flask_sqlalchemy_lite":
+        raise InteractionMailError(
+            "InteractionMail needs Flask-SQLAlchemy, and was given an object of "
+            "Flask-SQLAlchemy-Lite, which does not say when its sessions end: "
+            "pip install Flask-SQLAlchemy, and give its SQLAlchemy()"
+        )
 
 
 def _check_default_bind(app: Flask, db: SQLAlchemy) -> None:

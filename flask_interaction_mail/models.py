@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
+from typing import ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, column_property
@@ -40,13 +41,13 @@ __all__ = [
 class Base(DeclarativeBase):
     """Root of the classes; its metadata is the extension's own."""
 
-    metadata = tables.OURS
+    metadata: ClassVar[sa.MetaData] = tables.OURS
 
 
 class SettingsRow(Base):
     """One revision of the settings; the highest is in force. Rows are never changed."""
 
-    __table__ = tables.REVISION
+    __table__: ClassVar[sa.Table] = tables.REVISION
     __tablename__ = __table__.name
 
     revision: Mapped[int]
@@ -80,7 +81,7 @@ class MessageRow(_Delivered, Base):
     It is written once. The purge empties intent and content.
     """
 
-    __table__ = tables.MESSAGE
+    __table__: ClassVar[sa.Table] = tables.MESSAGE
     __tablename__ = __table__.name
 
     id: Mapped[uuid.UUID]
@@ -112,7 +113,7 @@ class DeliveryRow(_Delivered, Base):
     and in no row of its own.
     """
 
-    __table__ = tables.DELIVERY
+    __table__: ClassVar[sa.Table] = tables.DELIVERY
     __tablename__ = __table__.name
 
     id: Mapped[uuid.UUID]
@@ -133,7 +134,7 @@ class RecipientRow(Base):
     message can be in a different digest for each of its own.
     """
 
-    __table__ = tables.RECIPIENT
+    __table__: ClassVar[sa.Table] = tables.RECIPIENT
     __tablename__ = __table__.name
 
     message_id: Mapped[uuid.UUID]
@@ -156,7 +157,7 @@ class RecipientRow(Base):
 class AttemptRow(Base):
     """One attempt at one message: where, how far, and what was said."""
 
-    __table__ = tables.ATTEMPT
+    __table__: ClassVar[sa.Table] = tables.ATTEMPT
     __tablename__ = __table__.name
 
     message_id: Mapped[uuid.UUID]
@@ -190,7 +191,7 @@ class ReportRow(Base):
 class MetadataRow(Base):
     """A name and a value that a host gave a message, to find it by."""
 
-    __table__ = tables.METADATA
+    __table__: ClassVar[sa.Table] = tables.METADATA
     __tablename__ = __table__.name
 
     message_id: Mapped[uuid.UUID]
@@ -201,7 +202,7 @@ class MetadataRow(Base):
 class CheckRow(Base):
     """A test or a probe of the settings, what all workers know of a server, or somebody's deed."""
 
-    __table__ = tables.CHECK
+    __table__: ClassVar[sa.Table] = tables.CHECK
     __tablename__ = __table__.name
 
     id: Mapped[uuid.UUID]
@@ -217,7 +218,7 @@ class CheckRow(Base):
 class AlertRow(Base):
     """One condition that is told of: whether it holds, and whether that was told."""
 
-    __table__ = tables.ALERT
+    __table__: ClassVar[sa.Table] = tables.ALERT
     __tablename__ = __table__.name
 
     name: Mapped[str]
@@ -233,7 +234,7 @@ class AlertRow(Base):
 class TokenRow(Base):
     """The access token for a mail server, which all workers share, and who asks for the next."""
 
-    __table__ = tables.TOKEN
+    __table__: ClassVar[sa.Table] = tables.TOKEN
     __tablename__ = __table__.name
 
     name: Mapped[str]
@@ -248,7 +249,7 @@ class TokenRow(Base):
 class ActivityRow(Base):
     """How often something came of mail within an hour or a day."""
 
-    __table__ = tables.ACTIVITY
+    __table__: ClassVar[sa.Table] = tables.ACTIVITY
     __tablename__ = __table__.name
 
     what: Mapped[str]

@@ -11,20 +11,20 @@ from .values import Status
 _signals = Namespace()
 
 # Host to extension: send(app, merge=Merge(...)).
-merge_denied = _signals.signal("merge-denied")
-merge_completed = _signals.signal("merge-completed")
+merge_denied: Final[NamedSignal] = _signals.signal("merge-denied")
+merge_completed: Final[NamedSignal] = _signals.signal("merge-completed")
 
 # Extension to host, after commit: send(app, notification=Notification).
-notification_queued = _signals.signal("notification-queued")
-notification_sent = _signals.signal("notification-sent")
-notification_deferred = _signals.signal("notification-deferred")
-notification_held = _signals.signal("notification-held")
-notification_failed = _signals.signal("notification-failed")
-notification_cancelled = _signals.signal("notification-cancelled")
+notification_queued: Final[NamedSignal] = _signals.signal("notification-queued")
+notification_sent: Final[NamedSignal] = _signals.signal("notification-sent")
+notification_deferred: Final[NamedSignal] = _signals.signal("notification-deferred")
+notification_held: Final[NamedSignal] = _signals.signal("notification-held")
+notification_failed: Final[NamedSignal] = _signals.signal("notification-failed")
+notification_cancelled: Final[NamedSignal] = _signals.signal("notification-cancelled")
 # Of a recipient; the notification itself stays *sent*.
-notification_bounced = _signals.signal("notification-bounced")
-notification_delivered = _signals.signal("notification-delivered")
-notification_delayed = _signals.signal("notification-delayed")
+notification_bounced: Final[NamedSignal] = _signals.signal("notification-bounced")
+notification_delivered: Final[NamedSignal] = _signals.signal("notification-delivered")
+notification_delayed: Final[NamedSignal] = _signals.signal("notification-delayed")
 BY_REPORT: Final[dict[Status, NamedSignal]] = {
     Status.BOUNCED: notification_bounced,
     Status.DELIVERED: notification_delivered,
@@ -41,7 +41,7 @@ BY_STATUS: Final[dict[Status, NamedSignal]] = {
 }
 
 # Extension to host: send(app, alert=Alert), by one of all processes.
-messaging_alert = _signals.signal("messaging-alert")
+messaging_alert: Final[NamedSignal] = _signals.signal("messaging-alert")
 
 # Extension to host, after commit: send(app, previous=…, settings=…, changed_by=…).
-settings_changed = _signals.signal("settings-changed")
+settings_changed: Final[NamedSignal] = _signals.signal("settings-changed")

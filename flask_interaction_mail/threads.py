@@ -21,7 +21,7 @@ class Task:
     """A piece of work for a thread; ``over`` is true once it has ended or failed."""
 
     def __init__(self, work: Callable[[], object], name: str) -> None:
-        self.over = False
+        self.over: bool = False
         self._work = work
         self._name = name
 

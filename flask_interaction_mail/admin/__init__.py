@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from flask import Flask
 from flask_admin import Admin
@@ -40,9 +40,8 @@ def check(admin: Admin, app: Flask) -> None:
         InteractionMailError: a blueprint of the host has the name of a page, or the application
             that ``admin`` met last serves requests already.
     """
-    missing = _PAGES.keys() - {
-        view.endpoint for view in admin._views if isinstance(view, PanelView)
-    }
+    views: list[Any] = admin._views
+    missing = _PAGES.keys() - {view.endpoint for view in views if isinstance(view, PanelView)}
     if missing and admin.app is not None and admin.app._got_first_request:
         raise InteractionMailError(
             f"The Admin belongs to the application {admin.app.name!r}, which serves requests "
@@ -62,7 +61,8 @@ def add_views(admin: Admin, app: Flask) -> None:
     present = {view.endpoint for view in admin._views}
     for endpoint, (page, url) in _PAGES.items():
         if endpoint not in present:
-            admin.add_view(page(endpoint=endpoint, url=url))
+            view: Any = page(endpoint=endpoint, url=url)  # a BaseView, see panel_view
+            admin.add_view(view)
     if admin in app.extensions.get("admin", ()):
         _register(admin, app)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from flask import request
 from flask.typing import ResponseReturnValue
 from flask_admin import expose
@@ -15,7 +17,7 @@ class ActivityView(PanelView):
     """Counts of an hour, a day, a week or a month, as a chart and as tables."""
 
     right = Right.ACTIVITY
-    tab = mark("Activity")
+    tab: ClassVar[str] = mark("Activity")
 
     @expose("/")
     def index(self) -> ResponseReturnValue:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 from flask import Response, abort, request
 from flask.typing import ResponseReturnValue
@@ -34,7 +34,7 @@ class CoverageView(PanelView):
     """Who may merge where, who is reached, and what would be otherwise."""
 
     right = Right.EXPLAIN
-    tab = mark("Coverage")
+    tab: ClassVar[str] = mark("Coverage")
 
     @expose("/")
     def index(self) -> ResponseReturnValue:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from flask import request
 from flask.typing import ResponseReturnValue
@@ -33,7 +33,7 @@ class ExplainView(PanelView):
     """A dry run with the settings in force, and beside it with those in the form."""
 
     right = Right.EXPLAIN
-    tab = mark("Explain")
+    tab: ClassVar[str] = mark("Explain")
 
     @expose("/", methods=("GET", "POST"))
     def index(self) -> ResponseReturnValue:

@@ -22,7 +22,7 @@ class TextField(StringField):
 class NewPasswordField(StringField):
     """A password, which is never part of a page."""
 
-    widget = PasswordInput(hide_value=True)
+    widget: PasswordInput = PasswordInput(hide_value=True)
 
     def __init__(self, label: str, **kwargs: Any) -> None:
         shown = {"autocomplete": "new-password"} | kwargs.pop("render_kw", {})
@@ -54,9 +54,11 @@ class ChoiceField(Field):
     WTForms' own fields take their choices differently from version to version.
     """
 
+    data: Any
+
     def __init__(self, label: str, *, options: Mapping[str, str], **kwargs: Any) -> None:
         super().__init__(label, **kwargs)
-        self.options = dict(options)
+        self.options: dict[str, str] = dict(options)
 
     def process_data(self, value: Any) -> None:
         """Take the word, or the member of an enum."""

@@ -92,9 +92,9 @@ class SettingsForm(PanelForm):
     field of one of them.
     """
 
-    revision = HiddenField()
-    relays = HiddenField(texts.ORDER)  # their names
-    password_confirm = NewPasswordField(mark("Password, once more"))
+    revision: HiddenField = HiddenField()
+    relays: HiddenField = HiddenField(texts.ORDER)  # their names
+    password_confirm: NewPasswordField = NewPasswordField(mark("Password, once more"))
     overridden: frozenset[str] = frozenset()
     fixed: tuple[str, ...] = ()  # relays that only the overrides know
     stored: tuple[str, ...] = fields.ALONE  # the relays in force that are stored

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from flask import abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -32,7 +32,7 @@ class HistoryView(PanelView):
     """Who did what, newest first; earlier settings can be restored."""
 
     right = Right.HISTORY
-    tab = mark("History")
+    tab: ClassVar[str] = mark("History")
 
     @expose("/")
     def index(self) -> ResponseReturnValue:

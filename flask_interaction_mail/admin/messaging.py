@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from flask import Response, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -50,7 +50,7 @@ class MessagingView(PanelView):
     """The settings in one form (R7)."""
 
     right = Right.VIEW
-    tab = mark("Settings")
+    tab: ClassVar[str] = mark("Settings")
 
     def _handle_view(self, name: str, **kwargs: Any) -> ResponseReturnValue | None:
         if request.method != "POST" or not SettingsForm.typed_here():

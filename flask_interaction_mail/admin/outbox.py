@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import chain
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 from urllib.parse import urlencode
 
 from flask import Response, abort, flash, redirect, request, stream_with_context, url_for
@@ -42,7 +42,7 @@ class OutboxView(BulkPages, BodyPages):
     """The list of all messages, the details of each, and what can be done with it."""
 
     right = Right.OUTBOX
-    tab = mark("Outbox")
+    tab: ClassVar[str] = mark("Outbox")
 
     @expose("/")
     def index_view(self) -> ResponseReturnValue:

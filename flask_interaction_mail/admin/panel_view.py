@@ -9,11 +9,10 @@ from __future__ import annotations
 import hashlib
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from flask import Response, abort, current_app, make_response, request, url_for
+from flask import Blueprint, Response, abort, current_app, make_response, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_admin import BaseView
 from markupsafe import Markup
 
 from .. import language
@@ -24,6 +23,35 @@ from ..values import Party, Right
 from . import access, csrf, security_headers, texts, visitor_language
 from .csrf import PanelForm
 from .state_line import who_delivers
+
+if TYPE_CHECKING:
+
+    class BaseView:
+        """What the panel uses of Flask-Admin's, which is not marked as typed (PEP 561)."""
+
+        admin: Any
+        endpoint: str
+        _default_view: str  # the name of the method that is exposed as "/"
+        _template_args: dict[str, Any]
+
+        def __init__(
+            self,
+            name: str | None = None,
+            category: str | None = None,
+            endpoint: str | None = None,
+            url: str | None = None,
+            static_folder: str | None = None,
+            static_url_path: str | None = None,
+        ) -> None: ...
+        def create_blueprint(self, admin: Any) -> Blueprint: ...
+        def render(self, template: str, **kwargs: Any) -> str: ...
+        def is_visible(self) -> bool: ...
+        def is_accessible(self) -> bool: ...
+        def _get_view_url(self, admin: Any, url: str | None) -> str: ...
+        def _handle_view(self, name: str, **kwargs: Any) -> ResponseReturnValue | None: ...
+        def _run_view(self, fn: Any, *args: Any, **kwargs: Any) -> ResponseReturnValue: ...
+else:
+    from flask_admin import BaseView
 
 STATIC = Path(__file__).parent.parent / "static" / "interaction_mail"
 
@@ -55,9 +83,7 @@ class PanelView(BaseView):
     @property
     def home(self) -> str:
         """The URL of the page's tab."""
-        # Its metaclass notes the method that is exposed as "/".
-        name: str = self._default_view  # type: ignore[attr-defined]
-        return url_for(f"{self.endpoint}.{name}")
+        return url_for(f"{self.endpoint}.{self._default_view}")
 
     def is_visible(self) -> bool:
         """Whether the menu's entry leads to this page."""
@@ -73,7 +99,7 @@ class PanelView(BaseView):
         access.turned_away(state(), self.right)
         return access.refusal(state(), name, **kwargs)
 
-    def create_blueprint(self, admin: Any) -> Any:
+    def create_blueprint(self, admin: Any) -> Blueprint:
         """Flask-Admin's blueprint, with our header fields on refusals and errors too.
 
         Its request ends with the language of its visitor.

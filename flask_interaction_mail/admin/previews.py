@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from flask import abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -35,7 +35,7 @@ class TemplatesView(PanelView):
     """The templates that ship and those of the host, each with a preview."""
 
     right = Right.VIEW
-    tab = mark("Templates")
+    tab: ClassVar[str] = mark("Templates")
 
     @expose("/")
     def index(self) -> ResponseReturnValue:

@@ -60,7 +60,7 @@ class Inbox:
     """A folder of messages; several threads and processes may use it at once."""
 
     def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
+        self.folder: Path = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def store(

@@ -38,7 +38,8 @@ class Catcher:
         self.refusals: dict[str, Iterator[str]] = {}
         self.endings: dict[str, Iterator[str]] = {}
         self.trouble: str | None = None
-        self.host, self.port = host, port
+        self.host: str = host
+        self.port: int = port
         self._running = ExitStack()
 
     def __enter__(self) -> Self:

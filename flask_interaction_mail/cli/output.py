@@ -7,7 +7,7 @@ import json
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from typing import Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import click
 import sqlalchemy as sa
@@ -153,7 +153,13 @@ def _cell(value: object) -> str:
             return one_line(str(value)) or "-"
 
 
-class MessageId(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic since 8.4
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[uuid.UUID]
+else:
+    _ParamType = click.ParamType  # generic since 8.4
+
+
+class MessageId(_ParamType):
     """The id of a message, as ``outbox list`` shows it."""
 
     name = "id"

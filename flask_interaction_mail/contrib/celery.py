@@ -225,9 +225,9 @@ _OPTIONS: Final[dict[str, Any]] = {
     "reject_on_worker_lost": True,
     **_LIMITS,
 }
-deliver = shared_task(name=DELIVER, **_OPTIONS)(_deliver)
-purge = shared_task(name=PURGE, **_OPTIONS)(_purge)
-watch = shared_task(name=WATCH, **_OPTIONS)(_watch)
+deliver: Any = shared_task(name=DELIVER, **_OPTIONS)(_deliver)
+purge: Any = shared_task(name=PURGE, **_OPTIONS)(_purge)
+watch: Any = shared_task(name=WATCH, **_OPTIONS)(_watch)
 
 
 # -- the beat schedule -------------------------------------------------------------------

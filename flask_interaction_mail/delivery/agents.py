@@ -149,15 +149,15 @@ class AgentPool:
         now: Callable[[], datetime],
     ) -> None:
         self.now = now
-        self.jobs = Jobs()
+        self.jobs: Jobs = Jobs()
         # Not a SimpleQueue: up to Python 3.11 at least, its `get` waits for ever if a signal comes
         # just before its time is up, as SIGTERM does here.
         self.reports: queue.Queue[AgentReport] = queue.Queue()
         self.trouble: TransportError | None = None
         self.connection_limit: int | None = None
-        self.leased_until = 0.0
+        self.leased_until: float = 0.0
         self.lost: set[uuid.UUID] = set()
-        self.diverted_to = divert_to(settings)
+        self.diverted_to: str | None = divert_to(settings)
         self._settings = settings
         self._relay = relay
         self._kept = kept

@@ -62,11 +62,11 @@ class Claimer:
         relays: Sequence[Relay] = (),
     ) -> None:
         self.held_up_by: str | None = None
-        self.probing = False
-        self.one_writer = True  # until the kind of database is known
-        self.exhausted = False
-        self.large_waits = False
-        self.handed_on = 0
+        self.probing: bool = False
+        self.one_writer: bool = True  # until the kind of database is known
+        self.exhausted: bool = False
+        self.large_waits: bool = False
+        self.handed_on: int = 0
         self.max_recipients: int | None = None
         self.max_connections: int | None = None
         self._ports = ports

@@ -19,9 +19,9 @@ class Jobs:
 
     def __init__(self) -> None:
         self.unreleased: deque[Claimed] = deque()
-        self.agents = 0
-        self.all_idle = threading.Event()
-        self.closed = False
+        self.agents: int = 0
+        self.all_idle: threading.Event = threading.Event()
+        self.closed: bool = False
         self._idle = 0  # agents
         self._surplus = 0  # agents that are to leave
         self._leaving: set[int] = set()  # threads of agents whose connection is still open

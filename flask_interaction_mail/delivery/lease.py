@@ -21,7 +21,7 @@ class Lease:
     """
 
     def __init__(self, ports: DispatcherPorts, clock: claim.Time, pool: AgentPool) -> None:
-        self.third = ports.lease.total_seconds() / 3
+        self.third: float = ports.lease.total_seconds() / 3
         self._ports = ports
         self._time = clock
         self._pool = pool

@@ -33,7 +33,7 @@ class Prefetch:
     """
 
     def __init__(self) -> None:
-        self.size = FIRST
+        self.size: int = FIRST
         self._claimed_at = 0.0
 
     def wanted(self, load: Load) -> int:
@@ -58,7 +58,7 @@ class ModestPrefetch(Prefetch):
 
     def __init__(self) -> None:
         super().__init__()
-        self.size = 1
+        self.size: int = 1
         self._seconds = _SOON  # for a message, as far as is known
 
     def wanted(self, load: Load) -> int:

@@ -43,7 +43,7 @@ class Recorder:
         stats: DrainStats,
         on_flushed: Callable[[], None],
     ) -> None:
-        self.batch_size = _AT_FIRST
+        self.batch_size: int = _AT_FIRST
         self.connections: int | None = None
         self._ports = ports
         self._relay = relay

@@ -45,8 +45,8 @@ class Database:
     def __init__(self, app: Flask, db: SQLAlchemy) -> None:
         self._app = app
         self._db = db
-        self.tables_seen = False
-        self.limits = DatabaseLimits()  # known as soon as the tables have been seen
+        self.tables_seen: bool = False
+        self.limits: DatabaseLimits = DatabaseLimits()  # known as soon as the tables have been seen
 
     @cached_property
     def _engines(self) -> Mapping[str | None, sa.Engine | sa.Connection]:

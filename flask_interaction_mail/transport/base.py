@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NamedTuple, Protocol
+from typing import ClassVar, NamedTuple, Protocol
 
 from ..errors import TransportError
 from ..outcome import Fault, Reply, Result, Stage
@@ -31,20 +31,21 @@ class Envelope:
         size: int | None = None,
         smtputf8: bool = False,
     ) -> None:
-        self.sender = sender
-        self.recipients = recipients
+        self.sender: str = sender
+        self.recipients: tuple[str, ...] = recipients
         if isinstance(content, bytes):
             size = len(content)
         elif size is None:
             raise TypeError("content that is read later needs its size")
-        self.size = size
+        self.size: int = size
         self._content = content
         self._smtputf8 = smtputf8
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Envelope) and self._values == other._values
 
-    __hash__ = None  # type: ignore[assignment]  # as of every value that can be changed
+    # As of every value that can be changed.
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return f"<Envelope from {self.sender} to {', '.join(self.recipients)}, {self.size:,} bytes>"

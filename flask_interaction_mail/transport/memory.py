@@ -24,7 +24,7 @@ class MemoryTransport(StandIn):
     def __init__(self) -> None:
         self.delivered: list[Envelope] = []
         self.tried: list[Envelope] = []
-        self.closed = 0
+        self.closed: int = 0
         self._lock = threading.Lock()
         self._refused: dict[str, Reply] = {}
         self._answers: list[TransportResult | TransportError | None] = []

@@ -29,7 +29,7 @@ class Transports:
         stand_in: StandIn = None,
         tokens: Tokens | None = None,
     ) -> None:
-        self.policy = policy or ConnectPolicy()
+        self.policy: ConnectPolicy = policy or ConnectPolicy()
         self.tokens = tokens
         self._stand_in = stand_in
         self._limits: defaultdict[tuple[str | None, int], ConnectionLimits] = defaultdict(

@@ -178,13 +178,16 @@ def test_a_child_of_multiprocessing_delivers_before_its_end(
 # -- real servers -----------------------------------------------------------------------
 
 
-def test_gunicorn_delivers_the_mail_of_a_workers_last_request(
-    host: Host, url: str, catcher: Catcher, tmp_path: Path
+@pytest.mark.parametrize("server", ["gunicorn", "uWSGI"])
+def test_the_mail_of_a_workers_last_request_is_delivered(
+    server: str, host: Host, url: str, catcher: Catcher, tmp_path: Path
 ) -> None:
     """With --max-requests 1 each request is one; no further request is needed."""
-    with serving([*GUNICORN, "--max-requests", "1", APP], url, tmp_path) as server:
+    once = ["--max-requests", "1"]
+    line = [*GUNICORN, *once, APP] if server == "gunicorn" else uwsgi("--enable-threads", *once)
+    with serving(line, url, tmp_path) as served:
         for _ in range(2):
-            assert server.get("/send") == "sent"
+            assert served.get("/send") == "sent"
         catcher.wait_for(2, PATIENCE)
 
 
@@ -199,6 +202,36 @@ def test_gunicorn_begins_before_the_first_request(
     with serving([*GUNICORN, "--config", str(hook), APP], url, tmp_path):
         catcher.wait_for(1, PATIENCE)
         assert until(lambda: [one["server"] for one in at_work(url)] == ["gunicorn"])
+
+
+GRANIAN = python("granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", "{port}", APP)
+UVICORN = python("uvicorn", "--host", "127.0.0.1", "--port", "{port}", "tests.servers.asgi:app")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        [*GUNICORN, "--worker-class", "gevent", APP],
+        [*GUNICORN, "--preload", "--workers", "2", "--worker-class", "gthread", APP],
+        GRANIAN,
+        UVICORN,
+    ],
+    ids=["gunicorn gevent", "gunicorn preload", "granian", "uvicorn"],
+)
+def test_a_server_delivers_and_leaves_nothing_claimed_when_it_is_stopped(
+    host: Host, url: str, catcher: Catcher, tmp_path: Path, line: list[str]
+) -> None:
+    """What was accepted is sent, once, and the rest is free for the next process at once."""
+    with serving(line, url, tmp_path, MORE=shown("docs/operations.md", "SIGTERM")) as server:
+        server.get("/send")
+        catcher.wait_for(1, PATIENCE)
+        catcher.delay = 0.5
+        server.get("/send?n=100")
+        catcher.wait_for(3, PATIENCE)
+        server.terminate()
+    left = statuses(host)
+    assert set(left) == {"sent", "queued"}, server.said
+    assert left.count("sent") == len(catcher.mails)
 
 
 def left_behind(host: Host, url: str) -> None:

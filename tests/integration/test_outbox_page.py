@@ -15,7 +15,7 @@ from flask_admin import Admin
 
 from flask_interaction_mail import clock, request_merge
 from flask_interaction_mail.models import AttemptRow, RecipientRow
-from flask_interaction_mail.outbox import listing
+from flask_interaction_mail.outbox import listing, wanted
 from flask_interaction_mail.values import Party
 from tests.databases import DIALECTS, fresh_database
 from tests.host import ADA, NAMELESS, Host, a_merge
@@ -153,7 +153,7 @@ def test_a_whole_address_finds_exactly_its_messages(
     panel: Panel, monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
     """Whatever its letters; the same in parts of others or in a subject only when asked for."""
-    monkeypatch.setattr(listing, "_FEW", few)
+    monkeypatch.setattr(wanted, "_FEW", few)
     send(panel, "one", "zoe@else.example")
     send(panel, "two", "anzoe@else.example")
     send(panel, "of zoe@else.example")

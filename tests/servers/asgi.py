@@ -1,0 +1,7 @@
+"""The same application for servers that speak ASGI."""
+
+from a2wsgi import WSGIMiddleware
+
+from tests.servers import web
+
+app = WSGIMiddleware(web.app)
