@@ -176,7 +176,7 @@ class AttemptRow(Base):
 class ReportRow(Base):
     """A report of a mail server about one message, or an automatic reply to it."""
 
-    __table__ = tables.REPORT
+    __table__: ClassVar[sa.Table] = tables.REPORT
     __tablename__ = __table__.name
 
     message_id: Mapped[uuid.UUID]
@@ -266,7 +266,7 @@ class ActivityRow(Base):
 class TallyRow(Base):
     """What one process has counted in one hour that is not merged yet."""
 
-    __table__ = tables.TALLY
+    __table__: ClassVar[sa.Table] = tables.TALLY
     __tablename__ = __table__.name
 
     id: Mapped[uuid.UUID]

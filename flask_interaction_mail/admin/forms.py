@@ -67,7 +67,7 @@ class RelayForm(Form):
     The fields of the relay "backup" are called ``relays-backup-smtp_server`` and the like.
     """
 
-    password_confirm = NewPasswordField(mark("Password, once more"))
+    password_confirm: NewPasswordField = NewPasswordField(mark("Password, once more"))
 
     @classmethod
     def filled(cls, relay: str, present: InForce, formdata: Any = None) -> RelayForm:

@@ -90,7 +90,7 @@ class Lane:
     """
 
     def __init__(self, relays: Sequence[Relay], name: str) -> None:
-        self.moved = 0
+        self.moved: int = 0
         self.held: Sequence[uuid.UUID] = ()
         self._relays = Relays(relays)
         self._name = name

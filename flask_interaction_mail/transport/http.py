@@ -99,9 +99,9 @@ class Connection:
 
     def __init__(self, url: str, policy: ConnectPolicy, ca_certificate: str | None) -> None:
         self.url: SplitResult = urlsplit(url)
-        self.host = self.url.hostname or ""
-        self.until = FOREVER
-        self.asked = False
+        self.host: str = self.url.hostname or ""
+        self.until: Until = FOREVER
+        self.asked: bool = False
         self._policy = policy
         self._ca_certificate = ca_certificate
         self._socket: socket.socket | None = None
