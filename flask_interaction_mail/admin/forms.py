@@ -247,15 +247,15 @@ class SettingsForm(PanelForm):
 
     def differs_from(self, present: InForce) -> bool:
         """Whether something was typed that ``present`` has not, a secret included."""
-        return any(self[name].data for name in SECRETS) or bool(
+        secrets = filter(fields.is_secret, self.names())
+        return any(self[name].data for name in secrets) or bool(
             differences(type(self).of(present), self)
         )
 
     @property
     def typed_key(self) -> bool:
         """Whether a secret of OAuth 2 or of Amazon SES was entered."""
-        keys = [name for name in BINDINGS if name != "alert_secret"]
-        return any(form[name].data for form in self._forms() for name in keys)
+        return any(form[name].data for form in self._forms() for name in KEYS)
 
     def part(self, relay: str) -> Form:
         """The form with the fields of ``relay``; an empty one for those that cannot be changed."""
@@ -319,9 +319,12 @@ class SettingsForm(PanelForm):
         ]
 
     def all_fields(self) -> list[Shown]:
-        """All settings, for those who may only look."""
+        """All settings that mean anything, for those who may only look."""
+        parts = [(name, *fields.parts(name)) for name in fields.all_of(self.listed)]
         return [
-            Shown.of(self, name) for name in fields.all_of(self.listed) if fields.parts(name)[1]
+            Shown.of(self, name)
+            for name, relay, field in parts
+            if field and SETTINGS[field].fits(self.part(relay)["kind"].data)
         ]
 
     def faulty(self, relay: str) -> bool:
@@ -419,6 +422,8 @@ RELAY: Final = tuple(
     for section in Section
     if any(setting.of_relay and setting.section == section for setting in SETTINGS.values())
 )
+# The secrets of a sign-in, other than a password.
+KEYS: Final = tuple(name for name in BINDINGS if SETTINGS[name].of_relay)
 # The field to the left -> the field to the right in the same line.
 _RIGHT_OF: Final = {
     setting.beside: name for name, setting in SETTINGS.items() if setting.beside

@@ -57,6 +57,11 @@ def shown(present: InForce, name: str) -> Mailbox:
     )
 
 
+def anchor(name: str) -> str:
+    """Where the connection of the relay ``name`` stands on the page."""
+    return "im-mailbox" if name == DEFAULT else f"im-mailbox-{name}"
+
+
 def redirect_url() -> str:
     """Where the provider sends the browser: a complete URL, as browsers see it.
 
@@ -76,7 +81,7 @@ def connect(present: InForce) -> str | None:
     try:
         return connecting.begin(
             state(),
-            _relay(present, _named(present)),
+            _relay(present, named(present)),
             session=of_session(),
             redirect_url=redirect_url(),
             by=current_actor(),
@@ -86,8 +91,8 @@ def connect(present: InForce) -> str | None:
         return None
 
 
-def finish(present: InForce) -> None:
-    """Take the provider's answer in this request, and say what came of it."""
+def finish(present: InForce) -> str:
+    """Take the provider's answer in this request, and say what came of it; gives the relay."""
     from ..delivery import connecting
 
     answer = request.args.to_dict()
@@ -97,11 +102,12 @@ def finish(present: InForce) -> None:
     except InteractionMailError as error:
         text = gettext("Nothing was connected. %(why)s", why=language.translated(error))
         flash(text, "error")
-        return
+        return DEFAULT
     flash(gettext("The mailbox is connected. Test the settings now."), "success")
     if relay.is_not_for(agreed.account):
         text = gettext(texts.OTHER_ACCOUNT, account=agreed.account or "", mailbox=relay.login or "")
         flash(text, "warning")
+    return relay.name
 
 
 def disconnect(present: InForce) -> None:
@@ -109,7 +115,7 @@ def disconnect(present: InForce) -> None:
     from ..delivery import connecting
 
     try:
-        relay = _relay(present, _named(present))
+        relay = _relay(present, named(present))
         told = connecting.disconnect(state(), relay, by=current_actor())
     except InteractionMailError as error:
         flash(language.translated(error), "error")
@@ -125,7 +131,7 @@ def disconnect(present: InForce) -> None:
         )
 
 
-def _named(present: InForce) -> str:
+def named(present: InForce) -> str:
     """The relay whose button was pressed."""
     name = request.form.get("relay", DEFAULT)
     return name if name in present.settings.relays else DEFAULT

@@ -188,15 +188,17 @@ class MessagingView(PanelView):
         present = state().settings.current()
         if page := self._unsaved(present):
             return page
-        return redirect(mailbox.connect(present) or self._mailbox(), 303)
+        here = self._mailbox(mailbox.named(present))
+        return redirect(mailbox.connect(present) or here, 303)
 
     @expose("/connected")
     def connected(self) -> ResponseReturnValue:
         """Take the provider's answer; the address of the page that follows has no code in it."""
         need(Right.EDIT)
+        relay = DEFAULT
         if request.method == "GET":  # HEAD changes nothing
-            mailbox.finish(state().settings.current())
-        return redirect(self._mailbox(), 303)
+            relay = mailbox.finish(state().settings.current())
+        return redirect(self._mailbox(relay), 303)
 
     @expose("/disconnect", methods=("POST",))
     def disconnect(self) -> ResponseReturnValue:
@@ -206,10 +208,10 @@ class MessagingView(PanelView):
         if page := self._unsaved(present):
             return page
         mailbox.disconnect(present)
-        return redirect(self._mailbox(), 303)
+        return redirect(self._mailbox(mailbox.named(present)), 303)
 
-    def _mailbox(self) -> str:
-        return url_for(".index", _anchor="im-mailbox")
+    def _mailbox(self, relay: str) -> str:
+        return url_for(".index", _anchor=mailbox.anchor(relay))
 
     def _unsaved(self, present: InForce) -> ResponseReturnValue | None:
         """The form again, if its token is wrong, or if what was typed would be lost."""

@@ -10,7 +10,7 @@ from .. import clock
 from ..settings import fields
 from ..settings.layers import InForce
 from ..settings.store import SettingsStore
-from .forms import SettingsForm, label_of
+from .forms import KEYS, SettingsForm, label_of
 
 MINE, THEIRS = "mine", "theirs"
 
@@ -49,6 +49,11 @@ class Conflict:
     def password(self) -> bool:
         """Whether they have entered the password of a relay."""
         return any(fields.parts(name)[1] == "password" for name in self.secrets)
+
+    @property
+    def key(self) -> bool:
+        """Whether they have entered another secret of a sign-in."""
+        return any(fields.parts(name)[1] in KEYS for name in self.secrets)
 
 
 def between(

@@ -12,14 +12,18 @@ from ..outbox import messages
 from ..settings import fields
 from ..settings.cleaners import WrongValue
 from ..settings.layers import InForce
-from ..settings.relay import DEFAULT
+from ..settings.model import relay_of
+from ..settings.relay import DEFAULT, SES
 from ..state import state_of
 from .fields import changes_of, need_relay, refuse_overridden, relay_options
 from .output import Commands, as_json, dump, main, operator, say, table, warn
-from .settings import ORIGINS, shown
+from .settings import ORIGINS, say_mailbox
 from .test import run_test
 
-_COLUMNS = ("smtp_server", "smtp_port", "encryption", "use_authentication", "from_domains")
+_TOLD = (
+    *("kind", "smtp_server", "smtp_port", "encryption", "use_authentication"),
+    *("region", "endpoint", "access_key", "from_domains"),
+)
 
 
 @main.group(cls=Commands)
@@ -35,23 +39,23 @@ def list_(as_json: bool) -> None:
     if as_json:
         dump([_told(relay, now) for relay in now.settings.relays])
         return
-    rows = [
-        (
-            place,
-            relay,
-            *(shown(name, now.of(relay)) for name in _COLUMNS),
-            ORIGINS[now.of(relay).origins["smtp_server"]],
-        )
-        for place, relay in enumerate(now.settings.relays, 1)
-    ]
-    table(("", "relay", "server", "port", "encryption", "login", "mail from", "from"), rows)
+    rows = [(place, *_line(now.of(relay))) for place, relay in enumerate(now.settings.relays, 1)]
+    head = ("relay", "kind", "server", "port", "encryption", "login", "mail from", "from")
+    table(("", *head), rows)
+
+
+def _line(one: InForce) -> tuple[object, ...]:
+    relay = relay_of(one.settings)
+    reached = (relay.server, relay.port, relay.encryption, relay.use_authentication)
+    origin = one.origins["region" if relay.kind == SES else "smtp_server"]
+    return relay.name, relay.kind, *reached, relay.from_domains, ORIGINS[origin]
 
 
 def _told(relay: str, now: InForce) -> dict[str, object]:
     settings = now.of(relay).settings
     return {
         "name": relay,
-        **{name: getattr(settings, name) for name in _COLUMNS},
+        **{name: getattr(settings, name) for name in _TOLD},
         "password": now.of(relay).password,
         "read_only": relay in now.fixed,
     }
@@ -148,3 +152,4 @@ def _save(now: InForce, changes: dict[str, object], order: tuple[str, ...] = ())
         state_of(), changes | listed, base=now.revision, changed_by=operator()
     )
     say(f"Saved as revision {saved.revision}.")
+    say_mailbox()

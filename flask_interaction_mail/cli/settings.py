@@ -53,7 +53,7 @@ def show(as_json: bool) -> None:
             if other.origins[name] is not Origin.DEFAULT
         ]
     table(("setting", "value", "from"), rows)
-    _say_mailbox()
+    say_mailbox()
     say(f"\nRevision {now.revision}." if now.revision else "\nNothing has been saved yet.")
     if not now.settings.configured:
         say("E-mail is not configured: a server and a default From are needed.")
@@ -69,7 +69,8 @@ def shown(name: str, now: InForce) -> object:
     return value
 
 
-def _say_mailbox() -> None:
+def say_mailbox() -> None:
+    """Say whether the mailbox of each relay that needs it is connected."""
     relays = state_of().settings.current().settings.relays
     for relay in relays:
         if (told := told_of_mailbox(state_of(), relay)) is not None:
@@ -86,6 +87,7 @@ def _as_plain(now: InForce) -> dict[str, object]:
             {
                 "name": relay,
                 "password": now.of(relay).password,
+                "mailbox": told_of_mailbox(state_of(), relay),
                 "settings": {name: _value(name, now.of(relay)) for name in RELAY_SETTINGS},
             }
             for relay in now.settings.relays
@@ -116,7 +118,7 @@ def set_(**options: Any) -> None:
     refuse_overridden(changes, now)
     saved = operations.save_settings(state, changes, base=now.revision, changed_by=operator())
     say(f"Saved as revision {saved.revision}.")
-    _say_mailbox()
+    say_mailbox()
 
 
 @settings.command()

@@ -29,7 +29,7 @@ from .model import (
     Origin,
     PasswordState,
 )
-from .relay import DEFAULT, SES, Destination, Encryption, SignIn
+from .relay import DEFAULT, SES, SMTP, Destination, Encryption, SignIn
 from .secret import BoundSecret, Secret
 
 _NAMED: Final = re.compile(r'\s*"?(?P<name>[^<>"]*?)"?\s*<(?P<address>[^<>]+)>\s*')
@@ -156,6 +156,8 @@ def configured_layer(origin: Origin, values: Mapping[str, object]) -> Layer:
     values = fitting(values)
     if origin is Origin.OVERRIDE and values.get("use_authentication"):
         values = {"sign_in": SignIn.PASSWORD, **values}  # what it has always meant
+    if origin is Origin.OVERRIDE and values.get("smtp_server"):
+        values = {"kind": SMTP, **values}  # a copy of a site must not send by its Amazon SES
     settings = _settings(values)
     values = {**values, **bound(values, settings)}
     return Layer(origin=origin, values=values, bound_to=settings.destination)

@@ -132,6 +132,8 @@ def _in_force(state: State, server: MailServer) -> Iterator[None]:
         "smtp_port": server.port,
         "encryption": Encryption.NONE,
         "use_authentication": False,
+        "from_domains": (),
+        "max_per_minute": 0,
     }
     with state.settings.overriding(values):
         config[_SUPPRESS] = False

@@ -153,3 +153,20 @@ def test_it_fits_in_german(panel: Any, site: Site, monkeypatch: pytest.MonkeyPat
     panel.get_by_role("alert").wait_for()
     assert "backup: SMTP-Server" in panel.get_by_role("alert").inner_text()
     look(panel)
+
+
+def test_a_relay_shows_what_its_kind_needs(panel: Any) -> None:
+    """Nothing of a mail server, and no mailbox to connect, where it is Amazon SES."""
+    add(panel, "amazon")
+    own = "#im-relays-amazon-"
+    panel.check(f"{own}use_authentication")
+    panel.select_option(f"{own}sign_in", "oauth_mailbox")
+    mailbox, region = panel.locator("#im-mailbox-amazon"), panel.locator(f"{own}region")
+    assert (mailbox.is_visible(), region.is_visible()) == (True, False)
+    panel.select_option(f"{own}kind", "ses")
+    assert (mailbox.is_visible(), region.is_visible()) == (False, True)
+    assert not panel.locator(f"{own}smtp_server").is_visible()
+    assert panel.locator("#im-smtp_server").count() == 1
+    panel.locator("[data-im-relay=default] summary").click()
+    assert panel.locator("#im-smtp_server").is_visible()
+    look(panel)
