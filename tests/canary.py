@@ -29,6 +29,7 @@ from tests.passwords import PASSWORD as PASSWORD
 from tests.passwords import STEM as STEM
 
 TESTS = str(Path(__file__).parent)
+GIVEN = "given"
 SERVERS = ("mail.log", "mail.debug")  # aiosmtpd's: what it was told over the wire
 # What could end a line of a log, or move the cursor of who reads it (T16).
 _EFFECT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -83,9 +84,12 @@ class Watch(logging.Handler):
             self.look(f"the traceback of {record.msg}", _with_variables(record.exc_info[1]))
 
     def files(self, folder: Path) -> None:
-        """Look into every file below ``folder``: databases, their journals, logs."""
+        """Look into every file below ``folder``: databases, their journals, logs.
+
+        What a test hands to the extension in a file stands in a folder ``GIVEN``.
+        """
         for path in folder.rglob("*"):
-            if path.is_file():
+            if path.is_file() and path.parent.name != GIVEN:
                 self.look(f"the file {path.name}", path.read_bytes())
 
     def output(self, sections: Iterable[tuple[str, str]]) -> None:

@@ -11,6 +11,7 @@ import pytest
 from flask_interaction_mail.delivery.tokens import from_host
 from flask_interaction_mail.settings.relay import Relay, SignIn
 from flask_interaction_mail.transport.smtp.timeouts import Until
+from tests.canary import GIVEN
 from tests.documentation import shown
 from tests.servers.keys import service_account_json
 from tests.servers.token_server import CLIENT, SECRET, TOKEN, token_server
@@ -91,7 +92,8 @@ def test_the_hosts_function_with_google_auth(tmp_path: Any) -> None:
     pytest.importorskip("google.oauth2", reason="pip install google-auth requests")
     pytest.importorskip("requests", reason="pip install google-auth requests")
     with token_server() as server:
-        path = tmp_path / "key.json"
+        path = tmp_path / GIVEN / "key.json"
+        path.parent.mkdir()
         path.write_text(service_account_json(server.url), "utf-8")
         function = ran("from google.oauth2", KEY_FILE=str(path))
         assert [taken(function), taken(function)] == [f"{TOKEN}-1"] * 2

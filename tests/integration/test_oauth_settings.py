@@ -16,7 +16,7 @@ from flask_interaction_mail.settings.relay import SignIn
 from flask_interaction_mail.settings.secret import Secret
 from flask_interaction_mail.settings.store import SettingsStore
 from flask_interaction_mail.storage.tables import REVISION
-from tests.canary import PASSWORD, STEM, spellings
+from tests.canary import GIVEN, PASSWORD, STEM, spellings
 from tests.host import Host
 from tests.outbox_rows import Store
 from tests.servers.keys import certificate_pem, key_pem, service_account_json
@@ -319,7 +319,8 @@ def test_the_command_line_takes_secrets_from_files_and_input(tmp_path) -> None:
     host = Host(f"sqlite:///{tmp_path}/crm.sqlite")
     try:
         host.configure()
-        path = tmp_path / "key.json"
+        path = tmp_path / GIVEN / "key.json"
+        path.parent.mkdir()
         path.write_text(service_account_json(URL), "utf-8")
         common = ("settings", "set", "--encryption", "tls", "--sign-in", "oauth_service_account")
         done = run(host, *common, "--oauth-service-account-file", str(path))

@@ -50,6 +50,7 @@ WRONG = {
     "mail_colour": "red",
     "ca_certificate": "x",
 }
+NAMES = {"backup", "default"}  # of relays
 SPOKEN = ("title", "aria-label", "placeholder", "alt", "label", "data-label")
 
 
@@ -116,7 +117,9 @@ def english(page: BeautifulSoup) -> list[str]:
         while inner.search(text):
             text = inner.sub(" ", text)
         words = (word.strip(".,:;()“”↳") for word in text.split())
-        found += [word for word in words if re.fullmatch("[A-Za-z]{2,}", word)]
+        found += [
+            word for word in words if re.fullmatch("[A-Za-z]{2,}", word) and word not in NAMES
+        ]
     return found
 
 
