@@ -223,6 +223,9 @@ def test_amazon_of_the_overrides_is_shown_as_such(tmp_path: Path, amazon: Ses) -
         assert SECRET not in panel.get().prettify()
         assert panel.post(TEST + "?relay=amazon").status_code == 200
         assert len(amazon.taken) == 1
+        panel.host.state.access = lambda right: right == "view"
+        only_looked = panel.get().get_text(" ", strip=True)
+        assert f"Mail server (amazon) Amazon SES by HTTPS, region {REGION}" in only_looked
 
 
 def test_a_former_mail_server_is_not_named_for_amazon(panel: Panel, amazon: Ses) -> None:
@@ -308,6 +311,13 @@ def test_the_mailbox_of_a_relay_is_connected_and_ended(
     assert f"Mailbox of mailbox: connected as {MAILBOX}" in done(panel.host, "settings", "show").out
     told = done(panel.host, "settings", "show", "--json").json
     assert [str(one["mailbox"])[:9] for one in told["relays"]] == ["None", "connected"]
+    assert [
+        bool(one["mailbox"]) for one in done(panel.host, "status", "--json").json["relays"]
+    ] == [
+        False,
+        True,
+    ]
+    assert f"mailbox connected as {MAILBOX}" in done(panel.host, "status").out
     assert button(panel, "mailbox", "disconnect").location.endswith("#im-mailbox-mailbox")
     assert "Not connected" in card(panel, "mailbox").text
 
