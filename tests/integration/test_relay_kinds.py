@@ -236,6 +236,17 @@ def test_a_former_mail_server_is_not_named_for_amazon(panel: Panel, amazon: Ses)
     assert summary.text == f"Amazon SES by HTTPS, region {REGION}"
 
 
+def test_what_a_relay_has_of_its_own_opens_its_part_alone(panel: Panel, amazon: Ses) -> None:
+    """An endpoint of default stands in its part, not among what all relays share."""
+    own = {name.rpartition(".")[2]: value for name, value in of_amazon(amazon).items()}
+    save(panel, helo_name=None, **own)
+    assert panel.get().select_one("#im-advanced[open] #im-endpoint")
+    with_amazon(panel, amazon)
+    page = panel.get()
+    assert not page.select_one("#im-advanced[open]")
+    assert page.select_one("[data-im-relay=default] #im-endpoint")
+
+
 def test_who_may_only_look_sees_the_fields_of_its_kind(tmp_path: Path, amazon: Ses) -> None:
     """No port and no encryption that nobody uses."""
     with opened_panel(tmp_path, access=lambda right: right == "view") as panel:
