@@ -390,12 +390,15 @@ class SettingsForm(PanelForm):
                 field.errors = [texts.sentence(gettext(str(field.label.text)), text)]
 
     def opens(self, section: str) -> bool:
-        """Whether a field of ``section`` has an error, or another value than its default."""
+        """Whether a field of ``section`` that all relays share has an error, or is not as at first.
+
+        Where there is one relay, its own fields count as well.
+        """
         default = _values_of(MessagingSettings())
         return any(
             self[name].errors or self.comparable(name) != _plain(default.get(name))
             for name, setting in SETTINGS.items()
-            if setting.section == section
+            if setting.section == section and not (self.several and setting.of_relay)
         )
 
     def _follows(self, name: str) -> bool:

@@ -195,10 +195,10 @@ class MessagingView(PanelView):
     def connected(self) -> ResponseReturnValue:
         """Take the provider's answer; the address of the page that follows has no code in it."""
         need(Right.EDIT)
-        relay = DEFAULT
         if request.method == "GET":  # HEAD changes nothing
             relay = mailbox.finish(state().settings.current())
-        return redirect(self._mailbox(relay), 303)
+            return redirect(self._mailbox(relay), 303)
+        return redirect(self._mailbox(DEFAULT), 303)
 
     @expose("/disconnect", methods=("POST",))
     def disconnect(self) -> ResponseReturnValue:

@@ -35,8 +35,8 @@ def status(as_json: bool) -> None:
     relays = [*map(_relay, told.pop("relays"))]
     if len(relays) > 1:
         told["relays"] = relays
-        for name in ("server", "server_takes", "server_trouble", "next_try"):
-            del told[name]  # those of the first, which the list has
+        for name in ("server", "server_takes", "server_trouble", "next_try", "mailbox"):
+            del told[name]  # those of one relay, which the list has
     if not told["without_relay"]:
         del told["without_relay"]
     told["at_work"] = [*map(_process, told["at_work"])] or _NOBODY[told["delivery"]]
@@ -60,7 +60,9 @@ def _relay(told: Mapping[str, Any]) -> str:
     takes, only = _limits(told["takes"]), ", ".join(told["only_from"])
     trouble = told["trouble"] and f"in trouble until {as_text(told['next_try'])}: {told['trouble']}"
     only = only and f"only mail from {only}"
-    facts = (f"{told['name']}: {told['server']}", only, takes and f"takes {takes}", trouble)
+    takes = takes and f"takes {takes}"
+    mailbox = told["mailbox"] and f"mailbox {told['mailbox']}"
+    facts = (f"{told['name']}: {told['server']}", only, takes, mailbox, trouble)
     return "; ".join(filter(None, facts))
 
 

@@ -57,7 +57,11 @@ def figures(state: State) -> dict[str, Any]:
         "server_takes": takes[first]._asdict(),
         "server_trouble": broken[first].why if first in broken else None,
         "next_try": clock.from_db(broken[first].until) if first in broken else None,
-        "relays": [_relay(relay, broken.get(relay.name), takes[relay.name]) for relay in relays],
+        "relays": [
+            _relay(relay, broken.get(relay.name), takes[relay.name])
+            | {"mailbox": told_of_mailbox(state, relay.name)}
+            for relay in relays
+        ],
         "without_relay": without_relay,
         "mailbox": told_of_mailbox(state),
         "paused": settings.paused,

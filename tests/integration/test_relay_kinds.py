@@ -223,6 +223,9 @@ def test_amazon_of_the_overrides_is_shown_as_such(tmp_path: Path, amazon: Ses) -
         assert SECRET not in panel.get().prettify()
         assert panel.post(TEST + "?relay=amazon").status_code == 200
         assert len(amazon.taken) == 1
+        panel.host.state.access = lambda right: right == "view"
+        only_looked = panel.get().get_text(" ", strip=True)
+        assert f"Mail server (amazon) Amazon SES by HTTPS, region {REGION}" in only_looked
 
 
 def test_a_former_mail_server_is_not_named_for_amazon(panel: Panel, amazon: Ses) -> None:
@@ -231,6 +234,17 @@ def test_a_former_mail_server_is_not_named_for_amazon(panel: Panel, amazon: Ses)
     summary = card(panel, "amazon").select_one("summary")
     assert summary is not None
     assert summary.text == f"Amazon SES by HTTPS, region {REGION}"
+
+
+def test_what_a_relay_has_of_its_own_opens_its_part_alone(panel: Panel, amazon: Ses) -> None:
+    """An endpoint of default stands in its part, not among what all relays share."""
+    own = {name.rpartition(".")[2]: value for name, value in of_amazon(amazon).items()}
+    save(panel, helo_name=None, **own)
+    assert panel.get().select_one("#im-advanced[open] #im-endpoint")
+    with_amazon(panel, amazon)
+    page = panel.get()
+    assert not page.select_one("#im-advanced[open]")
+    assert page.select_one("[data-im-relay=default] #im-endpoint")
 
 
 def test_who_may_only_look_sees_the_fields_of_its_kind(tmp_path: Path, amazon: Ses) -> None:
@@ -308,6 +322,13 @@ def test_the_mailbox_of_a_relay_is_connected_and_ended(
     assert f"Mailbox of mailbox: connected as {MAILBOX}" in done(panel.host, "settings", "show").out
     told = done(panel.host, "settings", "show", "--json").json
     assert [str(one["mailbox"])[:9] for one in told["relays"]] == ["None", "connected"]
+    assert [
+        bool(one["mailbox"]) for one in done(panel.host, "status", "--json").json["relays"]
+    ] == [
+        False,
+        True,
+    ]
+    assert f"mailbox connected as {MAILBOX}" in done(panel.host, "status").out
     assert button(panel, "mailbox", "disconnect").location.endswith("#im-mailbox-mailbox")
     assert "Not connected" in card(panel, "mailbox").text
 

@@ -128,6 +128,8 @@
       return [...form.querySelectorAll('input[type="password"], textarea')].filter(function (field) { return field.value; });
     }
 
+    function isShown(field) { return field.getClientRects().length > 0; }
+
     function keep(typed) {
       typed.forEach(function (field) {
         var now = form.elements[field.name];
@@ -138,7 +140,7 @@
     function focus(button) {
       var same = document.getElementById(button.id), first = form.querySelector("#im-relay_name[aria-invalid]");
       if (button.value === "add") {
-        first = first || [...form.querySelectorAll("[data-im-relay]")].pop().querySelector("details input");
+        first = first || [...[...form.querySelectorAll("[data-im-relay]")].pop().querySelectorAll("details input")].find(isShown);
       } else if (same) {
         first = same.disabled ? same.parentElement.querySelector("[data-im-arrange]:not([disabled])") : same;
       }
