@@ -324,6 +324,7 @@ def test_the_command_line_takes_secrets_from_files_and_input(tmp_path) -> None:
         path.write_text(service_account_json(URL), "utf-8")
         common = ("settings", "set", "--encryption", "tls", "--sign-in", "oauth_service_account")
         done = run(host, *common, "--oauth-service-account-file", str(path))
+        path.unlink()  # what this test has written itself is no leak
         assert done.status == 0, done.err
         shown = run(host, "settings", "show").out
         assert "oauth_service_account" in shown
