@@ -27,7 +27,9 @@ def test_each_tab_has_a_section() -> None:
     tabs = {
         tab
         for path in TABS.glob("*.py")
-        for tab in re.findall(r'^    tab = mark\("(.+)"\)$', path.read_text("utf-8"), re.MULTILINE)
+        for tab in re.findall(
+            r'^    tab: \w+\[str\] = mark\("(.+)"\)$', path.read_text("utf-8"), re.MULTILINE
+        )
     }
     assert "Settings" in tabs
     assert tabs <= sections
