@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import cache
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
@@ -21,7 +22,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from flask_interaction_mail import clock
 from flask_interaction_mail.messages.message import NewMessage
+from flask_interaction_mail.outbox import tally
 from flask_interaction_mail.outbox.counts import COUNTED, TOTAL
 from flask_interaction_mail.storage.tables import ACTIVITY, ATTEMPT, DELIVERY, MESSAGE
 from tests.crash import worker
@@ -194,6 +197,7 @@ class Site:
 
     def counted(self) -> dict[str, int]:
         """How many messages were counted for the page Activity, by what they came to."""
+        tally.merge(self.store, clock.now() + timedelta(hours=2))
         columns = [ACTIVITY.c[name] for name in COUNTED]
         sums = sa.select(*(sa.func.sum(column) for column in columns))
         with self.store.reading() as connection:
