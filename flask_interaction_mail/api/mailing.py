@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from .. import addresses, clock, operations
 from ..errors import AddressError, ContentError
@@ -22,7 +22,7 @@ from ..outbox.insert import fitted
 from ..state import State, state_of
 from ..unit_of_work.writer import store_now
 from ..values import Kind, Party, Priority, Status
-from .sending import CURRENT_USER, Sender, To, actor_of, given_texts, named_sender
+from .sending import CURRENT_USER, Sender, To, Wording, actor_of, details, plain_texts, texts_of
 
 PersonalContext = Mapping[str, Any] | Callable[[Party], Mapping[str, Any]] | None
 _LARGEST_BATCH: Final = 5000  # messages
@@ -116,7 +116,8 @@ def send_each(
     state = state_of()
     mailing = _Mailing(
         state=state,
-        texts=_Texts(subject, text, html, arguments.text("template", template), context),
+        wording=Wording(subject, text, html, arguments.text("template", template), None),
+        context=context,
         unsubscribe=unsubscribe,
         key=None if key is None else arguments.key(key),
         span=arguments.span(send_at, expires_at),
@@ -124,13 +125,15 @@ def send_each(
             kind=_informing(arguments.kind(kind)),
             source=MAILING,
             subject="",
-            reply_to=arguments.parties("reply_to", reply_to),
-            user=state.people.current_user() if sender is CURRENT_USER else None,
-            sender=named_sender(sender),
-            headers=arguments.headers(headers),
-            attachments=arguments.attachments(attachments),
-            priority=arguments.priority(priority),
-            metadata=arguments.metadata(metadata),
+            **details(
+                state,
+                reply_to=reply_to,
+                sender=sender,
+                headers=headers,
+                attachments=attachments,
+                priority=priority,
+                metadata=metadata,
+            ),
         ),
     )
     if not 1 <= batch <= _LARGEST_BATCH:
@@ -168,38 +171,13 @@ def _informing(kind: str) -> str:
     return kind
 
 
-class _Texts(NamedTuple):
-    """What is said: the same to everybody, or by a template."""
-
-    subject: str | None
-    text: str | None
-    html: str | None
-    template: str | None
-    context: PersonalContext
-
-    def to(
-        self, party: Party, whom: Addressees, state: State, routing: RoutingContext
-    ) -> tuple[Texts, RoutingContext]:
-        """What ``party`` reads, and the context that knows the route if that was decided for it."""
-        if self.template is None:
-            return given_texts(self.subject, self.text, self.html), routing
-        if self.text is not None or self.html is not None:
-            raise ContentError("give template=, or text= and html=, but not both")
-        given = self.context(party) if callable(self.context) else self.context
-        names = {"party": party, **arguments.mapping("context", given)}
-        texts, routing = operations.written(
-            state, self.template, names, whom, routing, locale=party.locale
-        )
-        own = texts.subject if self.subject is None else self.subject
-        return replace(texts, subject=arguments.subject(own)), routing
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Mailing:
     """What all messages of a mailing have in common."""
 
     state: State
-    texts: _Texts
+    wording: Wording
+    context: PersonalContext
     unsubscribe: Callable[[Party], str | None] | None
     key: str | None
     span: tuple[datetime | None, datetime | None]
@@ -215,12 +193,13 @@ class _Mailing:
         context = operations.routing_context(self.state, settings, ())
         if settings.configured:
             context = context._replace(sender=sender_of(self.intent, context))
+        texts = plain_texts(self.wording) if self.wording.template is None else None
         if self.key is None:
-            return [self._message(party, self._identity(), context) for _, party in keyed]
+            return [self._message(party, self._identity(), context, texts) for _, party in keyed]
         # Each key once, however often the batch names its party.
         free = {key: party for key, party in keyed if key and uses[key].taken_by is None}
         return [
-            self._message(party, self._identity(key, uses[key].next), context)
+            self._message(party, self._identity(key, uses[key].next), context, texts)
             for key, party in free.items()
         ]
 
@@ -235,20 +214,18 @@ class _Mailing:
             expires_at=self.span[1],
         )
 
-    def _message(self, party: Party, identity: Identity, context: RoutingContext) -> NewMessage:
-        """The message for ``party``; a failed one where their address cannot be used."""
+    def _message(
+        self, party: Party, identity: Identity, context: RoutingContext, texts: Texts | None
+    ) -> NewMessage:
+        """The message for ``party``; a failed one where their address cannot be used.
+
+        ``texts`` are those that all get, None where the template is rendered for each.
+        """
         whom = Addressees(kind=self.intent.kind, source=MAILING, to=(party,))
-        texts, context = self.texts.to(party, whom, self.state, context)
-        intent = replace(
-            self.intent,
-            to=(party,),
-            subject=texts.subject,
-            text=texts.text,
-            html=texts.html,
-            why=texts.why,
-            locale=texts.locale,
-            headers=(*self.intent.headers, *self._list_headers(party)),
-        )
+        if texts is None:
+            texts, context = texts_of(self._personal(party), self.state, whom, context)
+        headers = (*self.intent.headers, *self._list_headers(party))
+        intent = replace(self.intent.saying(texts, whom), headers=headers)
         try:
             if addresses.is_blank(party.email):  # the default To would stand in
                 recipients.resolve(party, context.settings)
@@ -256,6 +233,11 @@ class _Mailing:
         except AddressError as error:
             failed = failed_message(intent, identity, context, error)
             return fitted(failed, self.state.database.limits)
+
+    def _personal(self, party: Party) -> Wording:
+        names = self.context(party) if callable(self.context) else self.context
+        named = {"party": party, **arguments.mapping("context", names)}
+        return self.wording._replace(context=named)
 
     def _list_headers(self, party: Party) -> tuple[tuple[str, str], ...]:
         url = None if self.unsubscribe is None else self.unsubscribe(party)

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from flask_mail import Message as FlaskMailMessage
 from sqlalchemy.orm import Session
@@ -123,22 +123,19 @@ def send_notification(
         bcc=arguments.parties("bcc", bcc),
     )
     routing = operations.routing_context(state, settings, ())
-    if template is None:
-        texts = given_texts(subject, text, html)
-    elif text is None and html is None:
-        texts, routing = _rendered(state, whom, routing, subject, template, context)
-    else:
-        raise ContentError("give template=, or text= and html=, but not both")
+    texts, routing = texts_of(Wording(subject, text, html, template, context), state, whom, routing)
     intent = replace(
         Intent.of(texts, whom),
-        reply_to=arguments.parties("reply_to", reply_to),
-        user=state.people.current_user() if sender is CURRENT_USER else None,
-        sender=named_sender(sender),
-        headers=arguments.headers(headers),
-        attachments=arguments.attachments(attachments),
+        **details(
+            state,
+            reply_to=reply_to,
+            sender=sender,
+            headers=headers,
+            attachments=attachments,
+            priority=priority,
+            metadata=metadata,
+        ),
         alternatives=arguments.alternatives(alternatives),
-        priority=arguments.priority(priority),
-        metadata=arguments.metadata(metadata),
     )
     identity = _identity(key, number, intent.user, arguments.span(send_at, expires_at))
     composed = operations.compose_in(state, intent, identity, routing)
@@ -202,16 +199,64 @@ def actor_of(party: Party | None) -> str | None:
     return storable(named)[:NAME_LIMIT]
 
 
-def given_texts(subject: str | None, text: str | None, html: str | None) -> Texts:
-    """What a caller wrote without a template; raises ContentError or HeaderError."""
-    text, html = arguments.text("text", text), arguments.text("html", html)
-    if subject is None or (text is None and html is None):
+class Wording(NamedTuple):
+    """What a caller wrote: a subject with text or HTML, or a template with its names."""
+
+    subject: str | None
+    text: str | None
+    html: str | None
+    template: str | None
+    context: Mapping[str, Any] | None
+
+
+def texts_of(
+    wording: Wording, state: State, whom: Addressees, routing: RoutingContext
+) -> tuple[Texts, RoutingContext]:
+    """What ``whom`` reads, and the context that knows the route if that was decided for it.
+
+    Raises:
+        ContentError, HeaderError, ArgumentError: it cannot be sent.
+        TemplateMissing: no such template, or it cannot be rendered.
+    """
+    if wording.template is None:
+        return plain_texts(wording), routing
+    if wording.text is None and wording.html is None:
+        return _rendered(state, whom, routing, wording.subject, wording.template, wording.context)
+    raise ContentError("give template=, or text= and html=, but not both")
+
+
+def details(
+    state: State,
+    *,
+    reply_to: To,
+    sender: Party | str | Sender | None,
+    headers: Mapping[str, str] | None,
+    attachments: Iterable[AttachmentLike | tuple[str | None, str | None, bytes]],
+    priority: str,
+    metadata: Mapping[str, str] | None,
+) -> dict[str, Any]:
+    """The fields of an ``Intent`` that these arguments give; raises what ``arguments`` raise."""
+    return {
+        "reply_to": arguments.parties("reply_to", reply_to),
+        "user": state.people.current_user() if sender is CURRENT_USER else None,
+        "sender": _named(sender),
+        "headers": arguments.headers(headers),
+        "attachments": arguments.attachments(attachments),
+        "priority": arguments.priority(priority),
+        "metadata": arguments.metadata(metadata),
+    }
+
+
+def plain_texts(wording: Wording) -> Texts:
+    """What is said without a template; raises ContentError or HeaderError."""
+    text, html = arguments.text("text", wording.text), arguments.text("html", wording.html)
+    if wording.subject is None or (text is None and html is None):
         raise ContentError("a notification needs a subject, and text= or html= or template=")
     if text is None and html is not None:
         from ..messages import plain_text  # late: most messages bring their text
 
         text = plain_text.from_html(html)
-    return Texts(subject=arguments.subject(subject), text=text, html=html)
+    return Texts(subject=arguments.subject(wording.subject), text=text, html=html)
 
 
 def _rendered(
@@ -231,8 +276,7 @@ def _rendered(
     return replace(texts, subject=own), routing
 
 
-def named_sender(sender: Party | str | Sender | None) -> Party | None:
-    """The sender that host code named, if any; raises AddressError or ArgumentError."""
+def _named(sender: Party | str | Sender | None) -> Party | None:
     if sender is None or isinstance(sender, Sender):
         return None
     return arguments.party("sender", sender, "a Party, an address or None")

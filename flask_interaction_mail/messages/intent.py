@@ -6,7 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from operator import attrgetter
 from typing import Any, Final, NamedTuple
 
@@ -89,14 +89,11 @@ class Intent:
     @classmethod
     def of(cls, texts: Texts, whom: Addressees) -> Intent:
         """What ``texts`` say to ``whom``; the other fields have their defaults."""
-        return cls(
-            **whom._asdict(),
-            subject=texts.subject,
-            text=texts.text,
-            html=texts.html,
-            why=texts.why,
-            locale=texts.locale,
-        )
+        return cls(**_said(texts, whom))
+
+    def saying(self, texts: Texts, whom: Addressees) -> Intent:
+        """The same with other ``texts``, to ``whom``."""
+        return replace(self, **_said(texts, whom))
 
     def to_json(self) -> str:
         """The intent as JSON, without the fields that have their default."""
@@ -118,6 +115,17 @@ class Intent:
         except (TypeError, KeyError, AttributeError) as error:
             text = mark("the stored intent cannot be read: %(why)s", why=str(error))
             raise ValueError(text) from error
+
+
+def _said(texts: Texts, whom: Addressees) -> dict[str, Any]:
+    return {
+        **whom._asdict(),
+        "subject": texts.subject,
+        "text": texts.text,
+        "html": texts.html,
+        "why": texts.why,
+        "locale": texts.locale,
+    }
 
 
 _NAMES = tuple(field.name for field in fields(Intent))
