@@ -131,7 +131,7 @@ def drain(
     state = host(url, port)
     took: Counter[float] = Counter()
     ports = dispatcher_of(state)._ports
-    tally = ports.tally if counted else NoTallies()
+    tally = ports.tally if counted else lambda _: NoTallies()
     dispatcher = Dispatcher(replace(ports, announce=_noting(ports.announce, took), tally=tally))
     gc.collect()
     gc.freeze()  # as `flask interaction-mail worker` does

@@ -73,6 +73,7 @@ class Claimer:
         self._settings = settings
         self._relay = relay
         self._lane = Lane(relays or (relay,), relay.name)
+        self._tally = ports.tally(relay.name)
         self._time = clock
         self._looked_at = -math.inf
         self._only_fresh = False  # as of the last look
@@ -160,7 +161,7 @@ class Claimer:
                 sizes=request.sizes,
                 reading=None if store.single_connection else store.reading,
                 rate_filter=partial(self._hold_excess, held),
-                on_held=self._ports.tally.held,
+                on_held=self._tally.held,
             )
             if claimed and self.probing and not breaker.begin_probe(connection, self._relay, now):
                 claim.give_back(connection, claimed, due_at=now, detail=None)

@@ -9,7 +9,7 @@ import os
 import weakref
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any, Final
 
 from .. import operations
@@ -78,7 +78,7 @@ def _ports(state: State) -> DispatcherPorts:
         watch=partial(_watch, state, transports),
         report=partial(notices.report, state),
         rate_limits=RateLimiter(state),
-        tally=Tally(),
+        tally=cache(lambda _: Tally()),
     )
 
 

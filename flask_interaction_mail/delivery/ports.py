@@ -113,7 +113,7 @@ class DispatcherPorts:
     - ``lease`` is how long a claim holds. ``grace`` is how many seconds a message in flight gets
       when work has to stop.
     - ``suppressed`` is true while nothing may leave. ``rate_limits`` say how much may leave.
-    - ``tally`` counts what comes of mail.
+    - ``tally`` counts what comes of mail by the relay with this name.
     - ``listening`` is a context in which another process may set the event.
     - ``watch`` is called in a thread of its own, every ``watch_every`` seconds.
     - ``tidy`` is called once an hour, ``beat`` regularly as a sign of life, ``leave``
@@ -141,7 +141,7 @@ class DispatcherPorts:
     listening: Callable[[threading.Event], AbstractContextManager[None]] = lambda _: nullcontext()
     report: Callable[[sa.Connection, Sequence[AttemptResult]], None] = lambda *_: None
     rate_limits: RateLimits = field(default_factory=NoRateLimits)
-    tally: Tallies = field(default_factory=NoTallies)
+    tally: Callable[[str], Tallies] = lambda _: NoTallies()
     beat: Callable[[], object] = lambda: None
     leave: Callable[[], object] = lambda: None
     modest: bool = False

@@ -52,6 +52,7 @@ class Recorder:
         self._until = until
         self._stats = stats
         self._on_flushed = on_flushed
+        self._tally = ports.tally(relay.name)
 
     def record(self, results: Sequence[AttemptResult]) -> list[Claimed]:
         """Record; while the database is away, try again: what was accepted must not leave twice.
@@ -134,12 +135,12 @@ class Recorder:
             if news := [result for result in kept if is_for_default_to(result)]:
                 self._ports.report(connection, news)
             if counted:
-                self._ports.tally.recorded(connection, kept, now)
+                self._tally.recorded(connection, kept, now)
             written = time.monotonic()
             self._on_flushed()
         commit = time.monotonic() - written
         if counted:
-            self._ports.tally.committed()
+            self._tally.committed()
         self.connections = None
         self.batch_size = fitting(self.batch_size, len(results), written - began, commit)
         self._claimer.probing = self._claimer.probing and not spoken

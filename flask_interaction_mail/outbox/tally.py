@@ -8,7 +8,6 @@ later into days. What is counted, and what is merged when, is in ``counts.py``. 
 from __future__ import annotations
 
 import json
-import threading
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -80,11 +79,11 @@ class _Written(NamedTuple):
     counts: Document
 
 
-class Tally(threading.local):
-    """Counts for one process. Every method works in the transaction of the given connection.
+class Tally:
+    """Counts for one process and relay; each method works in the transaction of the connection.
 
-    Each thread has rows of its own: those of several relays record at the same time, and would wait
-    for each other in a circle.
+    Relays have documents of their own: they record at the same time, and would wait for each other
+    in a circle.
     """
 
     def __init__(self) -> None:

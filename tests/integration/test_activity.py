@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,9 @@ class Desk:
         self.store = store
         self.transport = MemoryTransport()
         self.ports = store.ports(
-            transport=lambda _: self.transport, settings=lambda: settings, tally=Tally()
+            transport=lambda _: self.transport,
+            settings=lambda: settings,
+            tally=cache(lambda _: Tally()),
         )
 
     def drain(self) -> None:

@@ -6,9 +6,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 import pytest
@@ -23,7 +25,7 @@ from flask_interaction_mail.outbox.claimed import ANY
 from flask_interaction_mail.outbox.fenced import by_index
 from flask_interaction_mail.outbox.tally import Tally
 from flask_interaction_mail.settings.relay import Encryption, Relay
-from flask_interaction_mail.storage.tables import ATTEMPT, CHECK, DELIVERY
+from flask_interaction_mail.storage.tables import ATTEMPT, CHECK, DELIVERY, TALLY
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from flask_interaction_mail.values import Priority
 from tests.outbox_rows import SETTINGS, Store, a_message, change
@@ -40,7 +42,7 @@ def dispatcher(store: Store, *relays: Relay, **changes: Any) -> Dispatcher:
     parts: dict[str, Any] = {
         "relays": lambda _: relays,
         "transport": SmtpTransport,
-        "tally": Tally(),
+        "tally": cache(lambda _: Tally()),
     }
     return Dispatcher(store.ports(**{**parts, "connections": 4, **changes}))
 
@@ -240,6 +242,20 @@ def test_each_domain_goes_by_its_own_relay(any_store: Store) -> None:
     assert by_relay(store) == {"own": 30, "other": 30}
     with store.reading() as connection:
         assert not connection.execute(sa.select(DELIVERY).where(DELIVERY.c.reason != "")).all()
+
+
+def test_each_relay_counts_in_a_document_of_its_own(store: Store) -> None:
+    """One for each, in whichever threads they work: the page has few to read."""
+    with scripted({}) as first, scripted({}) as second:
+        ours = relay("ours", first.port, from_domains=("firm.example",))
+        work = dispatcher(store, ours, relay("any", second.port))
+        for _ in range(3):
+            put(store, 2)
+            put(store, 2, "shop@other.example")
+            with ThreadPoolExecutor(1) as pool:  # a new thread each time
+                assert pool.submit(work.drain).result().sent == 4
+    with store.reading() as connection:
+        assert len(connection.execute(sa.select(TALLY.c.id)).all()) == 2
 
 
 def test_a_slow_relay_keeps_nobody_waiting(store: Store) -> None:
