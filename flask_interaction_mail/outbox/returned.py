@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from ..messages.intent import PURGED
-from ..returned.matching import match
+from ..returned.matching import Recipients
 from ..returned.reading import LIMIT, Note, Returned
 from ..storage.tables import DELIVERY, MESSAGE, RECIPIENT, REPORT
 from ..storage.transactions import Transactions
@@ -44,6 +44,11 @@ class Entry(NamedTuple):
     code: str
     text: str
     behind: str
+
+    @property
+    def said(self) -> str:
+        """The code, and the text without it."""
+        return " ".join(filter(None, (self.code, self.text.removeprefix(self.code).strip())))
 
 
 class Report(NamedTuple):
@@ -89,7 +94,7 @@ def note(database: Transactions, returned: Returned, content: bytes, now: dateti
     kind = REPORTED if returned.notes else REPLIED
     if target.seen:
         return Noted(id=target.id, kind=kind, known=True)
-    entries = [_entry(one, target.recipients) for one in returned.notes]
+    entries = _entries(returned.notes, target.recipients)
     row = {
         "message_id": target.id,
         "digest": returned.digest,
@@ -108,8 +113,8 @@ def note(database: Transactions, returned: Returned, content: bytes, now: dateti
     except sa.exc.IntegrityError:
         # Another process has stored it at this moment, or the message was removed.
         with database.reading() as connection:
-            target = _target(connection, returned)
-        return target and Noted(id=target.id, kind=kind, known=True)
+            id = _named(connection, returned)
+        return None if id is None else Noted(id=id, kind=kind, known=True)
     return Noted(id=target.id, kind=kind, changed=changed)
 
 
@@ -148,17 +153,21 @@ def content_of(connection: sa.Connection, id: uuid.UUID, digest: str) -> bytes |
     return content
 
 
-def _entry(note: Note, recipients: Sequence[Any]) -> Entry:
+def _entries(notes: Iterable[Note], recipients: Sequence[Any]) -> list[Entry]:
     addresses = [recipient.address for recipient in recipients]
-    found = match(note, addresses)
     forgotten = ERASED in addresses  # what was erased from a message does not come back with this
-    return Entry(
-        position=recipients[found.position].position if found else None,
-        state=note.state,
-        code=note.code,
-        text="" if forgotten else note.diagnostic[:_LONGEST],
-        behind="" if forgotten or found is None else found.behind,
-    )
+    known, entries = Recipients(addresses), []
+    for note in notes:
+        found = known.match(note)
+        entry = Entry(
+            position=recipients[found.position].position if found else None,
+            state=note.state,
+            code=note.code,
+            text="" if forgotten else note.diagnostic[:_LONGEST],
+            behind="" if forgotten or found is None else found.behind,
+        )
+        entries.append(entry)
+    return entries
 
 
 def _entry_from(stored: dict[str, Any]) -> Entry:
@@ -223,8 +232,10 @@ def _apply(
     The message first, as everybody locks, also where nothing changes: so two reports about one
     message wait for each other, and SQLite begins with a write.
     """
-    counting = [entry for entry in entries if entry.position is not None and entry.state]
-    worst = max((_WEIGHTS[entry.state] for entry in counting if entry.state), default=0)
+    counting = [
+        (entry.state, entry) for entry in entries if entry.position is not None and entry.state
+    ]
+    worst = max((_WEIGHTS[state] for state, _ in counting), default=0)
     lighter = _weight(DELIVERY.c.returned) < worst
     heaviest = next((status for status in RETURNED if _WEIGHTS[status] == worst), None)
     connection.execute(
@@ -233,25 +244,20 @@ def _apply(
         .values(returned=sa.case((lighter, heaviest), else_=DELIVERY.c.returned))
     )
     changed = set[Status]()
-    for entry in counting:
-        assert entry.state is not None  # noqa: S101 - for mypy, which does not see the above
-        said = " ".join(filter(None, (entry.code, _without_code(entry), _sent_on(entry))))
+    for state, entry in counting:
+        said = " ".join(filter(None, (entry.said, _sent_on(entry))))
         raised = connection.execute(
             sa.update(RECIPIENT)
             .where(
                 RECIPIENT.c.message_id == id,
                 RECIPIENT.c.position == entry.position,
-                _weight(RECIPIENT.c.returned) < _WEIGHTS[entry.state],
+                _weight(RECIPIENT.c.returned) < _WEIGHTS[state],
             )
-            .values(returned=entry.state, returned_at=now, report=said[:_LONGEST] or None)
+            .values(returned=state, returned_at=now, report=said[:_LONGEST] or None)
         )
         if raised.rowcount:
-            changed.add(entry.state)
+            changed.add(state)
     return frozenset(changed)
-
-
-def _without_code(entry: Entry) -> str:
-    return entry.text.removeprefix(entry.code).strip()
 
 
 def _sent_on(entry: Entry) -> str:

@@ -94,7 +94,7 @@ def _said(report: Report, entry: Entry) -> Event:
     return Event(
         str(entry.state) if counts else TOLD,
         report.received_at,
-        reply=" ".join(filter(None, (entry.code, entry.text.removeprefix(entry.code).strip()))),
+        reply=entry.said,
         server=report.server,
         behind=entry.behind,
     )

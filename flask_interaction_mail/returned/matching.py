@@ -20,31 +20,39 @@ class Match(NamedTuple):
     behind: str
 
 
-def match(note: Note, recipients: Sequence[str]) -> Match | None:
-    """The one of ``recipients`` that ``note`` is about; None if it may be any, or a stranger.
+class Recipients:
+    """The recipients of a message, made ready once for all that its reports name."""
 
-    Original-Recipient names our spelling where servers in between have changed it, so it comes
-    first. A message with one recipient needs no name.
-    """
-    position = _found(note.original, recipients)
-    if position is None:
-        position = _found(note.final, recipients)
-    if position is None:
-        if len(recipients) != 1:
-            return None
-        position = 0
-    return Match(position, _behind(note, recipients[position]))
+    def __init__(self, addresses: Sequence[str]) -> None:
+        self._addresses = addresses
+        self._places = {address: at for at, address in reversed([*enumerate(addresses)])}
+        self._alike = dict[str, list[int]]()
+        for at, address in enumerate(addresses):
+            self._alike.setdefault(_comparable(address), []).append(at)
 
+    def match(self, note: Note) -> Match | None:
+        """The one that ``note`` is about; None if it may be any, or a stranger.
 
-def _found(spellings: Sequence[str], recipients: Sequence[str]) -> int | None:
-    ours = [_comparable(address) for address in recipients]
-    for spelling in spellings:
-        if spelling in recipients:
-            return recipients.index(spelling)
-        wanted = _comparable(spelling)
-        if ours.count(wanted) == 1:
-            return ours.index(wanted)
-    return None
+        Original-Recipient names our spelling where servers in between have changed it, so it comes
+        first. A message with one recipient needs no name.
+        """
+        position = self._found(note.original)
+        if position is None:
+            position = self._found(note.final)
+        if position is None:
+            if len(self._addresses) != 1:
+                return None
+            position = 0
+        return Match(position, _behind(note, self._addresses[position]))
+
+    def _found(self, spellings: Sequence[str]) -> int | None:
+        for spelling in spellings:
+            if spelling in self._places:
+                return self._places[spelling]
+            alike = self._alike.get(_comparable(spelling), ())
+            if len(alike) == 1:
+                return alike[0]
+        return None
 
 
 def _behind(note: Note, ours: str) -> str:

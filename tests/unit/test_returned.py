@@ -10,7 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from flask_interaction_mail.errors import UnreadableReport
-from flask_interaction_mail.returned.matching import Match, match
+from flask_interaction_mail.returned.matching import Match, Recipients
 from flask_interaction_mail.returned.reading import LIMIT, read
 from flask_interaction_mail.returned.state import reason_code, state_of
 from flask_interaction_mail.values import RETURNED, Status
@@ -82,7 +82,7 @@ def test_each_report_of_the_corpus_is_read_as_the_table_says(file):
         return
     assert len(found.notes) == len(expected)
     for note, row in zip(found.notes, expected, strict=True):
-        met = match(note, EVERYBODY)
+        met = Recipients(EVERYBODY).match(note)
         # OpenSMTPD and others name the address as we did; after an alias, one of two fields does.
         assert met is not None
         assert EVERYBODY[met.position] == row.recipient
@@ -109,7 +109,7 @@ def test_nobody_else_is_meant():
     strangers = ["somebody@example.com", "refuse@elsewhere.example"]
     for row in ROWS:
         for note in read(content_of(row.file)).notes:
-            assert match(note, strangers) is None, row.file
+            assert Recipients(strangers).match(note) is None, row.file
 
 
 # -- what is believed ------------------------------------------------------------------
@@ -159,7 +159,7 @@ def test_neither_the_text_nor_the_envelope_makes_a_report():
 def test_the_recipient_is_not_taken_from_to_or_from_the_text():
     """To of a report is whoever it was sent to; its text names whom it likes."""
     note = only_note(report("Final-Recipient: rfc822; other@mx.example\nAction: failed\n"))
-    assert match(note, ["ada@app.example", "wrong@app.example"]) is None
+    assert Recipients(["ada@app.example", "wrong@app.example"]).match(note) is None
 
 
 def test_what_is_attached_to_a_returned_message_reports_nothing():
@@ -245,7 +245,7 @@ def test_a_report_that_was_sent_on_is_still_one():
 )
 def test_the_recipient_is_one_of_that_message(fields, recipients, expected):
     """The original spelling first, then the final one, then the only one there is."""
-    assert match(only_note(report(fields + "\n")), recipients) == expected
+    assert Recipients(recipients).match(only_note(report(fields + "\n"))) == expected
 
 
 def test_the_message_is_named_by_the_best_evidence_first():
