@@ -5,22 +5,18 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
-from enum import StrEnum
-from typing import TYPE_CHECKING, Final, TypedDict, TypeVar, Unpack
+from typing import TYPE_CHECKING, Final, TypedDict, Unpack
 
 from .. import addresses, operations
-from ..errors import AddressError, ContentError, SentAgain
+from ..errors import AddressError, SentAgain
 from ..messages import arguments
 from ..outbox import messages
 from ..state import State, state_of
-from ..text import resolved
 from ..values import Notification, Reason, Status
 from .notifications import cancel_notification, id_of
 
 if TYPE_CHECKING:  # loaded with the first search
     from ..outbox.wanted import Wanted
-
-Word = TypeVar("Word", bound=StrEnum)
 
 _TOGETHER: Final = 500  # messages that are read at once
 
@@ -153,7 +149,7 @@ def _wanted(given: OutboxFilter) -> Wanted:
     message_id = _text(given, "message_id")
     return Wanted(
         statuses=_statuses(given.get("status")),
-        reason=_word(Reason, "reason", given["reason"]) if given.get("reason") else "",
+        reason=arguments.word(Reason, "reason", given["reason"]) if given.get("reason") else "",
         kind=_text(given, "kind") or "",
         relay=_text(given, "relay") or "",
         text=_text(given, "text") or "",
@@ -174,18 +170,7 @@ def _statuses(given: object) -> tuple[Status, ...] | None:
     if given is None:
         return None
     several = [given] if isinstance(given, str) or not isinstance(given, Iterable) else given
-    return tuple(dict.fromkeys(_word(Status, "status", one) for one in several))
-
-
-def _word(words: type[Word], name: str, given: object) -> Word:
-    found = resolved(given)
-    wanted = ", ".join(f"{word.value!r}" for word in words)
-    if not isinstance(found, str):
-        raise arguments.wrong(name, f"one of {wanted}", given)
-    try:
-        return words(found)
-    except ValueError:
-        raise ContentError(f"{name} takes one of {wanted}, not {given!r:.80}.") from None
+    return tuple(dict.fromkeys(arguments.word(Status, "status", one) for one in several))
 
 
 def _spellings(given: OutboxFilter) -> tuple[str, ...]:

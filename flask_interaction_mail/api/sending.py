@@ -242,7 +242,7 @@ def details(
         "sender": _named(sender),
         "headers": arguments.headers(headers),
         "attachments": arguments.attachments(attachments),
-        "priority": arguments.priority(priority),
+        "priority": arguments.word(Priority, "priority", priority),
         "metadata": arguments.metadata(metadata),
     }
 

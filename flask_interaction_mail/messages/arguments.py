@@ -8,16 +8,18 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from enum import StrEnum
+from typing import Any, Final, TypeVar
 
 from .. import addresses, clock
 from ..errors import ArgumentError, ContentError
 from ..text import resolved, storable
-from ..values import Party, Priority
+from ..values import Party
 from .attachments import attachment, checked_alternative
 from .headers import check_header, check_subject
 from .intent import Attachment
 
+Word = TypeVar("Word", bound=StrEnum)
 KEY_LENGTH: Final = 255
 _KIND: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 _METADATA_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -184,16 +186,16 @@ def kind(given: object) -> str:
     return found
 
 
-def priority(given: object) -> Priority:
-    """A priority, or its word; raises ArgumentError or ContentError."""
+def word(words: type[Word], argument: str, given: object) -> Word:
+    """One of ``words``, or its text; raises ArgumentError or ContentError."""
     found = resolved(given)
-    words = ", ".join(f"{word.value!r}" for word in Priority)
+    wanted = f"one of {', '.join(repr(one.value) for one in words)}"
     if not isinstance(found, str):
-        raise wrong("priority", f"one of {words}", given)
+        raise wrong(argument, wanted, given)
     try:
-        return Priority(found)
+        return words(found)
     except ValueError:
-        raise ContentError(f"priority takes one of {words}, not {given!r:.80}.") from None
+        raise ContentError(f"{argument} takes {wanted}, not {given!r:.80}.") from None
 
 
 def metadata(given: object) -> tuple[tuple[str, str], ...]:

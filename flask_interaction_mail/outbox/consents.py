@@ -20,12 +20,12 @@ from ..errors import SecretUnreadable
 from ..logs import log
 from ..settings.keyring import Keyring
 from ..settings.relay import Relay
-from ..settings.secret import BoundSecret, Secret
+from ..settings.secret import Secret
 from ..storage.tables import TOKEN
 from ..transport.base import AccessToken
+from .tokens import opened, row_of, seal
 
 PATIENCE: Final = timedelta(minutes=10)  # for a person to log in and agree
-_ROW: Final = sa.select(TOKEN).where(TOKEN.c.name == sa.bindparam("row"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,12 +77,12 @@ def name_of(relay: Relay) -> str:
 
 def look(connection: sa.Connection, keyring: Keyring, name: str) -> Seen | None:
     """What the row ``name`` holds, None if there is no such row."""
-    row = connection.execute(_ROW, {"row": name}).first()
+    row = row_of(connection, name)
     if row is None:
         return None
-    consent = _opened(keyring, name, row.consent)
+    consent = opened(keyring, name, row.consent)
     agreed = _parsed(consent) if consent else None
-    token = _opened(keyring, name, row.token)
+    token = opened(keyring, name, row.token)
     return Seen(
         consent=agreed,
         token=AccessToken(token, row.ends_at, None, agreed.account) if agreed and token else None,
@@ -140,7 +140,7 @@ def put_off(
         connection,
         TOKEN.c.name == name,
         TOKEN.c.fence == fence,
-        consent=_seal(keyring, name, _spelled(consent)),
+        consent=seal(keyring, name, _spelled(consent)),
         refresh_at=refresh_at,
         lease_until=None,
     )
@@ -166,20 +166,20 @@ def begin(
     """Keep what the answer will need, encrypted, in a row that only its session can name."""
     kept = Secret(json.dumps(begun._asdict() | {"verifier": begun.verifier.reveal()}))
     ends = now + PATIENCE
-    values = {"name": name, "fence": 0, "token": _seal(keyring, name, kept), "ends_at": ends}
+    values = {"name": name, "fence": 0, "token": seal(keyring, name, kept), "ends_at": ends}
     connection.execute(sa.insert(TOKEN), values | {"refresh_at": ends})
 
 
 def take(connection: sa.Connection, keyring: Keyring, name: str, now: datetime) -> Begun | None:
     """What was begun under ``name``, once; None if nothing was, or if it is too long ago."""
-    row = connection.execute(_ROW, {"row": name}).first()
+    row = row_of(connection, name)
     taken = connection.execute(sa.delete(TOKEN).where(TOKEN.c.name == name)).rowcount
     if row is None or taken != 1 or row.ends_at is None or row.ends_at <= now:
         return None
-    opened = _opened(keyring, name, row.token)
-    if opened is None:
+    kept = opened(keyring, name, row.token)
+    if kept is None:
         return None
-    told = json.loads(opened.reveal())
+    told = json.loads(kept.reveal())
     return Begun(**told | {"verifier": Secret(told["verifier"])})
 
 
@@ -205,27 +205,12 @@ def _sealed(
     keyring: Keyring, name: str, consent: Consent, token: AccessToken, refresh_at: datetime
 ) -> dict[str, Any]:
     return {
-        "consent": _seal(keyring, name, _spelled(consent)),
-        "token": _seal(keyring, name, token.secret),
+        "consent": seal(keyring, name, _spelled(consent)),
+        "token": seal(keyring, name, token.secret),
         "ends_at": token.ends,
         "refresh_at": refresh_at,
         "lease_until": None,
     }
-
-
-def _seal(keyring: Keyring, name: str, secret: Secret) -> str:
-    return keyring.seal_bound(BoundSecret(secret, name))
-
-
-def _opened(keyring: Keyring, name: str, sealed: str | None) -> Secret | None:
-    """What was sealed for the row ``name``; None if nothing was, or no key can read it."""
-    if sealed is None:
-        return None
-    try:
-        bound = keyring.open_bound(sealed)
-    except SecretUnreadable:
-        return None
-    return bound.secret if bound.to == name else None
 
 
 def _spelled(consent: Consent) -> Secret:

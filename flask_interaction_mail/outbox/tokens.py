@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from ..errors import SecretUnreadable
 from ..settings.keyring import Keyring
 from ..settings.relay import Relay
-from ..settings.secret import BoundSecret
+from ..settings.secret import BoundSecret, Secret
 from ..storage.tables import TOKEN
 from ..transport.base import AccessToken
 
@@ -46,9 +46,14 @@ class Seen(NamedTuple):
     free: bool
 
 
+def row_of(connection: sa.Connection, name: str) -> sa.Row[Any] | None:
+    """The row ``name`` as it is."""
+    return connection.execute(_ROW, {"row": name}).first()
+
+
 def read(connection: sa.Connection, keyring: Keyring, name: str, now: datetime) -> Seen | None:
     """What the row ``name`` holds, None if there is no such row; workers that wait ask often."""
-    row = connection.execute(_ROW, {"row": name}).first()
+    row = row_of(connection, name)
     if row is None:
         return None
     free = row.lease_until is None or row.lease_until <= now
@@ -58,15 +63,28 @@ def read(connection: sa.Connection, keyring: Keyring, name: str, now: datetime) 
 def _found(
     row: sa.Row[Any], keyring: Keyring, name: str, now: datetime
 ) -> tuple[AccessToken, datetime, int] | None:
-    if row.token is None or row.refresh_at <= now:
+    if row.refresh_at <= now:
+        return None
+    secret = opened(keyring, name, row.token)
+    if secret is None:  # or it is another row's, or under a key that is gone: it is asked for again
+        return None
+    return AccessToken(secret, row.ends_at), row.refresh_at, row.fence
+
+
+def seal(keyring: Keyring, name: str, secret: Secret) -> str:
+    """``secret`` as the row ``name`` may keep it, and no other."""
+    return keyring.seal_bound(BoundSecret(secret, name))
+
+
+def opened(keyring: Keyring, name: str, sealed: str | None) -> Secret | None:
+    """What was sealed for the row ``name``; None if nothing was, or no key can read it."""
+    if sealed is None:
         return None
     try:
-        bound = keyring.open_bound(row.token)
+        bound = keyring.open_bound(sealed)
     except SecretUnreadable:
-        return None  # under a key that is gone: it is asked for again
-    if bound.to != name:
-        return None  # another row's
-    return AccessToken(bound.secret, row.ends_at), row.refresh_at, row.fence
+        return None
+    return bound.secret if bound.to == name else None
 
 
 def claim(
@@ -102,7 +120,7 @@ def store(
     refresh_at: datetime,
 ) -> bool:
     """Store ``token`` and end the lease; False if another worker has it by now."""
-    sealed = keyring.seal_bound(BoundSecret(token.secret, name))
+    sealed = seal(keyring, name, token.secret)
     stored = connection.execute(
         sa.update(TOKEN)
         .where(TOKEN.c.name == name, TOKEN.c.fence == fence)

@@ -69,12 +69,7 @@ def store_now(owner: Owner, new: Sequence[NewMessage]) -> list[NewMessage]:
     """
     with owner.database.writing() as connection:
         stored = insert(connection, new)
-    note_stored(owner, stored)
-    for message in stored:
-        if is_heard(message.status):
-            emit(owner.app, message.snapshot())
-    if any(message.status is Status.QUEUED for message in stored):
-        wake(owner)
+    _announce(owner, [StoreMessage(message) for message in stored])
     return stored
 
 
@@ -112,7 +107,7 @@ def _store(owner: Owner, items: Sequence[PendingWork]) -> None:
 
 
 def _write(connection: sa.Connection, items: Sequence[PendingWork]) -> list[PendingWork]:
-    new = [item.work.message for item in items if isinstance(item.work, StoreMessage)]
+    new = [*messages_of(item.work for item in items)]
     # By origin, not by id: of two messages with one key the first must win.
     stored = {message.origin for message in insert(connection, new)}
     return [
