@@ -134,7 +134,7 @@ class SettingsForm(PanelForm):
     def _with_relays(cls, present: InForce, formdata: Any = None) -> SettingsForm:
         form = cls(formdata, data=_values(present))
         form.fixed = tuple(one for one in present.settings.relays if one in present.fixed)
-        form.stored = _stored(present)
+        form.stored = present.stored
         form.others = {
             relay: RelayForm.filled(relay, present, formdata)
             for relay in form.listed
@@ -461,17 +461,14 @@ def label_of(name: str) -> str:
 
 def secret_hints(present: InForce) -> dict[str, str]:
     """The hints below the empty fields of secrets, by the names of fields in the form."""
-    found = {}
-    for relay in present.settings.relays:
-        one = present.of(relay)
+    found, overridden = {}, present.overridden
+    for relay, one in present.each.items():
         if one.password is not PasswordState.NONE:
             found[fields.of(relay, "password")] = texts.PASSWORD_HINTS[one.password]
         kept = [name for name in BINDINGS if getattr(one.settings, name) is not None]
         found |= {fields.of(relay, name): texts.KEPT for name in kept}
     # Where it is overridden there is no field to leave empty.
-    return {
-        fields.in_form(name): text for name, text in found.items() if name not in present.overridden
-    }
+    return {fields.in_form(name): text for name, text in found.items() if name not in overridden}
 
 
 def origin_notes(present: InForce) -> dict[str, str]:
@@ -481,8 +478,8 @@ def origin_notes(present: InForce) -> dict[str, str]:
     """
     origins = {
         fields.of(relay, name): origin
-        for relay in present.settings.relays
-        for name, origin in present.of(relay).origins.items()
+        for relay, one in present.each.items()
+        for name, origin in one.origins.items()
     }
     notes = {fields.in_form(name): _origin_note(name, origin) for name, origin in origins.items()}
     return {name: note for name, note in notes.items() if note}
@@ -517,12 +514,8 @@ def _plain(value: object) -> str:
 
 
 def _values(present: InForce) -> dict[str, object]:
-    shown = {"revision": present.revision, fields.RELAYS: ", ".join(_stored(present))}
+    shown = {"revision": present.revision, fields.RELAYS: ", ".join(present.stored)}
     return _values_of(present.settings) | shown
-
-
-def _stored(present: InForce) -> tuple[str, ...]:
-    return tuple(relay for relay in present.settings.relays if relay not in present.fixed)
 
 
 def _propose_port(field: Any, values: Mapping[str, Any], *, chosen: bool) -> None:

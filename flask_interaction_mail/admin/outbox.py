@@ -202,11 +202,12 @@ def _tabs(
     from ..outbox import listing
 
     back = [word for word in RETURNED_TABS if counted and counted[Status(word)]]
+    titles = {**STATES, **RETURNED_TABS, **TABS}
     words = list(dict.fromkeys([*TABS, *back, *([filters.status] if filters.statuses else [])]))
     return [
         (
             word,
-            {**STATES, **RETURNED_TABS, **TABS}.get(word, word),
+            titles.get(word, word),
             listing.total(counted, replace(filters, status=word).statuses) if counted else None,
         )
         for word in words

@@ -69,9 +69,9 @@ def between(
     before = SettingsForm.of(base) if base else None
     differences, taken = [], []
     # The list comes first: which fields there are depends on it.
-    names = fields.all_of((*form.listed, *theirs.listed))
+    names, overridden = fields.all_of((*form.listed, *theirs.listed)), present.overridden
     for name in dict.fromkeys((fields.RELAYS, *names)):
-        if fields.is_secret(name) or name in present.overridden or not form.has(name):
+        if fields.is_secret(name) or name in overridden or not form.has(name):
             continue
         mine, other = form.comparable(name), theirs.comparable(name)
         original = before.comparable(name) if before else None

@@ -114,11 +114,10 @@ def page(
 
     def suspects(end: Diagnosis) -> list[tuple[str, str, str]]:
         """Name and label of each suspect field, and the title of the step that points to it."""
-        kind = drafted.settings.with_relay(relay).kind
         found = [
             (fields.of(relay, name), title)
             for name, title in _suspect_fields(end).items()
-            if SETTINGS[name].fits(kind)
+            if SETTINGS[name].fits(drafted.settings.kind)
         ]
         return [(fields.in_form(name), label_of(name), title) for name, title in found]
 

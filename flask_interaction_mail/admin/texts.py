@@ -369,11 +369,7 @@ def sentence(label: str, text: str) -> str:
 
 def filter_shown(name: str, value: str) -> str:
     """The value of a filter as a question names it."""
-    return (
-        gettext({**TABS, **RETURNED_TABS, **STATES}.get(value, value))
-        if name == "status"
-        else value
-    )
+    return gettext({**TABS, **STATES}.get(value, value)) if name == "status" else value
 
 
 def page_gettext(text: str, **values: Any) -> Markup:

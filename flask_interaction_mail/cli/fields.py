@@ -136,8 +136,9 @@ def refuse_overridden(changes: Mapping[str, object], now: InForce) -> None:
         SettingsError: a field of ``changes`` is overridden.
     """
     text = "is overridden by INTERACTION_MAIL_OVERRIDES of this process: change it there"
-    if overridden := [name for name in changes if name in now.overridden]:
-        raise SettingsError(dict.fromkeys(overridden, text))
+    overridden = now.overridden
+    if refused := [name for name in changes if name in overridden]:
+        raise SettingsError(dict.fromkeys(refused, text))
 
 
 def need_relay(now: InForce, relay: str) -> None:

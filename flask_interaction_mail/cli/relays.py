@@ -52,11 +52,11 @@ def _line(one: InForce) -> tuple[object, ...]:
 
 
 def _told(relay: str, now: InForce) -> dict[str, object]:
-    settings = now.of(relay).settings
+    one = now.of(relay)
     return {
         "name": relay,
-        **{name: getattr(settings, name) for name in _TOLD},
-        "password": now.of(relay).password,
+        **{name: getattr(one.settings, name) for name in _TOLD},
+        "password": one.password,
         "read_only": relay in now.fixed,
     }
 
@@ -74,7 +74,7 @@ def add(name: str, **options: Any) -> None:
     except WrongValue as error:
         raise SettingsError({name: str(error)}) from error
     now = state_of().settings.current()
-    stored = _stored(now)
+    stored = now.stored
     if name in stored:
         raise SettingsError({name: "is a relay already; 'relays edit' changes it"})
     _save(now, changes_of(options, name), (*stored, name))
@@ -104,7 +104,7 @@ def remove(name: str) -> None:
         raise SettingsError({name: "is always there: move it to the end, or edit it"})
     with state_of().database.reading() as connection:
         waiting = messages.waiting_at(connection, name)
-    _save(now, {}, tuple(relay for relay in _stored(now) if relay != name))
+    _save(now, {}, tuple(relay for relay in now.stored if relay != name))
     if waiting:
         warn(
             f"{waiting} message(s) that may have left by it waited for it. They are held; "
@@ -119,7 +119,7 @@ def move(name: str, place: int) -> None:
     """Give the relay NAME the PLACE in the order: 1 is tried first."""
     now = state_of().settings.current()
     _need_stored(now, name)
-    others = [relay for relay in _stored(now) if relay != name]
+    others = [relay for relay in now.stored if relay != name]
     _save(now, {}, (*others[: place - 1], name, *others[place - 1 :]))
 
 
@@ -135,10 +135,6 @@ def test(name: str, as_json: bool, **options: Any) -> None:
     run_test(name, changes_of(options, name), as_json=as_json)
 
 
-def _stored(now: InForce) -> tuple[str, ...]:
-    return tuple(relay for relay in now.settings.relays if relay not in now.fixed)
-
-
 def _need_stored(now: InForce, relay: str) -> None:
     need_relay(now, relay)
     if relay in now.fixed:
@@ -152,4 +148,4 @@ def _save(now: InForce, changes: dict[str, object], order: tuple[str, ...] = ())
         state_of(), changes | listed, base=now.revision, changed_by=operator()
     )
     say(f"Saved as revision {saved.revision}.")
-    say_mailbox()
+    say_mailbox(saved)

@@ -41,7 +41,7 @@ def show(as_json: bool) -> None:
     """Show the settings in force, and where each comes from."""
     now = state_of().settings.current()
     if as_json:
-        dump(_as_plain(now) | {"mailbox": told_of_mailbox(state_of())})
+        dump(_as_plain(now) | {"mailbox": told_of_mailbox(state_of(), now)})
         return
     rows = [(name, shown(name, now), ORIGINS[now.origins[name]]) for name in SETTINGS]
     if now.others:
@@ -53,7 +53,7 @@ def show(as_json: bool) -> None:
             if other.origins[name] is not Origin.DEFAULT
         ]
     table(("setting", "value", "from"), rows)
-    say_mailbox()
+    say_mailbox(now)
     say(f"\nRevision {now.revision}." if now.revision else "\nNothing has been saved yet.")
     if not now.settings.configured:
         say("E-mail is not configured: a server and a default From are needed.")
@@ -69,12 +69,11 @@ def shown(name: str, now: InForce) -> object:
     return value
 
 
-def say_mailbox() -> None:
+def say_mailbox(now: InForce) -> None:
     """Say whether the mailbox of each relay that needs it is connected."""
-    relays = state_of().settings.current().settings.relays
-    for relay in relays:
-        if (told := told_of_mailbox(state_of(), relay)) is not None:
-            say(f"Mailbox{f' of {relay}' if len(relays) > 1 else ''}: {told}.")
+    for relay, one in now.each.items():
+        if (told := told_of_mailbox(state_of(), one)) is not None:
+            say(f"Mailbox{f' of {relay}' if now.others else ''}: {told}.")
 
 
 def _as_plain(now: InForce) -> dict[str, object]:
@@ -86,11 +85,11 @@ def _as_plain(now: InForce) -> dict[str, object]:
         "relays": [
             {
                 "name": relay,
-                "password": now.of(relay).password,
-                "mailbox": told_of_mailbox(state_of(), relay),
-                "settings": {name: _value(name, now.of(relay)) for name in RELAY_SETTINGS},
+                "password": one.password,
+                "mailbox": told_of_mailbox(state_of(), one),
+                "settings": {name: _value(name, one) for name in RELAY_SETTINGS},
             }
-            for relay in now.settings.relays
+            for relay, one in now.each.items()
         ],
         "problems": now.problems,
     }
@@ -118,7 +117,7 @@ def set_(**options: Any) -> None:
     refuse_overridden(changes, now)
     saved = operations.save_settings(state, changes, base=now.revision, changed_by=operator())
     say(f"Saved as revision {saved.revision}.")
-    say_mailbox()
+    say_mailbox(saved)
 
 
 @settings.command()

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from ..delivery import connecting
+from ..settings.layers import InForce
 from ..settings.model import relay_of
-from ..settings.relay import DEFAULT
 from ..state import State
 
 
-def told_of_mailbox(state: State, name: str = DEFAULT) -> str | None:
-    """What is to be said of the relay ``name``; None where no person has to agree.
+def told_of_mailbox(state: State, one: InForce) -> str | None:
+    """What is to be said of the relay of these settings; None where no person has to agree.
 
     "connected" comes first where it counts.
     """
-    relay = relay_of(state.settings.current().settings.with_relay(name))
+    relay = relay_of(one.settings)
     if not relay.by_consent:
         return None
     seen = connecting.seen_at(state, relay)

@@ -46,7 +46,12 @@ def figures(state: State) -> dict[str, Any]:
         without_relay = lanes.uncarried(connection, relays, now, MOST)
         here = [process for process in presence.heard_of(connection) if process.here]
     badge = test_history.badge(state, present)
-    first = relays[0].name
+    told = [
+        _relay(relay, broken.get(relay.name), takes[relay.name])
+        | {"mailbox": told_of_mailbox(state, present.of(relay.name))}
+        for relay in relays
+    ]
+    first = told[0]
     tested = f", {clock.from_db(badge.at):%Y-%m-%d %H:%M} UTC by {badge.by}" if badge.at else ""
     return {
         "configured": settings.configured,
@@ -54,16 +59,12 @@ def figures(state: State) -> dict[str, Any]:
         "transport": state.config.transport,
         "at_work": [_process(process) for process in here],
         "server": str(relays[0]) if relays[0].server else None,
-        "server_takes": takes[first]._asdict(),
-        "server_trouble": broken[first].why if first in broken else None,
-        "next_try": clock.from_db(broken[first].until) if first in broken else None,
-        "relays": [
-            _relay(relay, broken.get(relay.name), takes[relay.name])
-            | {"mailbox": told_of_mailbox(state, relay.name)}
-            for relay in relays
-        ],
+        "server_takes": first["takes"],
+        "server_trouble": first["trouble"],
+        "next_try": first["next_try"],
+        "relays": told,
         "without_relay": without_relay,
-        "mailbox": told_of_mailbox(state),
+        "mailbox": told_of_mailbox(state, present),
         "paused": settings.paused,
         "diverted_to": settings.divert_to,
         "suppressed": state.suppressed,

@@ -75,6 +75,16 @@ class InForce(NamedTuple):
         return self if relay == self.settings.relay else self.others[relay]
 
     @property
+    def each(self) -> dict[str, InForce]:
+        """These settings as each relay has them, by its name, in their order."""
+        return {relay: self.of(relay) for relay in self.settings.relays}
+
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """The relays that are stored, in their order."""
+        return tuple(relay for relay in self.settings.relays if relay not in self.fixed)
+
+    @property
     def overridden(self) -> frozenset[str]:
         """The names that this process overrides; the panel shows them read-only (R23)."""
         ours = [name for name, origin in self.origins.items() if origin is Origin.OVERRIDE]
@@ -122,9 +132,8 @@ class InForce(NamedTuple):
 
 def login_advice(found: InForce) -> list[str]:
     """``login_advice`` of each relay that has one; with its name where there are several."""
-    relays = found.settings.relays
-    said = [(relay, found.of(relay).login_advice) for relay in relays]
-    return [f"{relay}: {text}" if len(relays) > 1 else text for relay, text in said if text]
+    said = [(relay, one.login_advice) for relay, one in found.each.items()]
+    return [f"{relay}: {text}" if len(said) > 1 else text for relay, text in said if text]
 
 
 def together(found: Mapping[str, InForce], fixed: Collection[str]) -> InForce:

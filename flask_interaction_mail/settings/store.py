@@ -84,7 +84,7 @@ class SettingsStore:
         stored = read_newest(connection)
         built = self._in_force(stored)
         # An unreadable password is tried again: its key may come back.
-        if all(one.password is not PasswordState.UNREADABLE for one in _each(built)):
+        if all(one.password is not PasswordState.UNREADABLE for one in built.each.values()):
             self._cached = stored.mark, built
         return built
 
@@ -360,22 +360,15 @@ class SettingsStore:
 
     def _secret(self, name: str, row: Stored) -> Secret | str | None:
         # After a rotation the same secret has another token.
-        relay, field = fields.parts(name)
-        row = row.seen_by(relay)
-        token = row.secret if field == "password" else row.bound.get(field)
+        token = row.secret if name == "password" else row.bound.get(name)
         if token is None:
             return None
         try:
-            if field == "password":
+            if fields.parts(name)[1] == "password":
                 return self.keyring.open(token)[0]
             return self.keyring.open_bound(token).secret
         except SecretUnreadable:
             return token
-
-
-def _each(found: InForce) -> Iterator[InForce]:
-    yield found
-    yield from found.others.values()
 
 
 def _refuse_strangers(values: Mapping[str, object], relays: Collection[str]) -> None:

@@ -23,7 +23,7 @@ def settings(state: State) -> Finding:
     if found:
         return Health.WRONG, " ".join(f"{name}: {text}" for name, text in found.items())
     told = f"complete, revision {now.revision}"
-    each = (now.of(relay).settings.ca_certificate for relay in now.settings.relays)
+    each = (one.settings.ca_certificate for one in now.each.values())
     if ended := next(filter(None, map(_ended, each)), ""):
         return Health.NOTE, f"{told}; the time of a CA certificate among them is not now: {ended}"
     return Health.OK, told
@@ -46,9 +46,9 @@ def _ended(ca_certificate: str | None) -> str:
 def password(state: State) -> Finding:
     """Whether there is a password for each connection, or what an access token needs."""
     now = state.settings.current()
-    if len(now.settings.relays) == 1:
+    if not now.others:
         return _password(state, now)
-    found = [(relay, *_password(state, now.of(relay))) for relay in now.settings.relays]
+    found = [(relay, *_password(state, one)) for relay, one in now.each.items()]
     worst = Health.WRONG if any(health is Health.WRONG for _, health, _ in found) else Health.OK
     return worst, "; ".join(f"{relay}: {text}" for relay, _, text in found)
 
@@ -58,11 +58,7 @@ def _password(state: State, now: InForce) -> Finding:
         advice = now.login_advice
         return (Health.WRONG, advice) if advice else (Health.OK, _ses_key(now.settings))
     if now.settings.by_token:
-        advice = (
-            now.login_advice
-            or _host_function(state, now.settings)
-            or _consent(state, now.settings.relay)
-        )
+        advice = now.login_advice or _host_function(state, now.settings) or _consent(state, now)
         return (Health.WRONG, advice) if advice else (Health.OK, "not needed: OAuth 2")
     if not now.settings.by_password:
         return Health.OK, "not needed: no authentication"
@@ -81,8 +77,8 @@ def _host_function(state: State, settings: MessagingSettings) -> str:
     return "the sign-in is left to the application, which gives InteractionMail no access_token"
 
 
-def _consent(state: State, relay: str) -> str:
-    told = told_of_mailbox(state, relay)
+def _consent(state: State, now: InForce) -> str:
+    told = told_of_mailbox(state, now)
     return "" if told is None or told.startswith("connected") else f"{told}; mail waits"
 
 
