@@ -59,7 +59,7 @@ class Claimer:
         settings: MessagingSettings,
         relay: Relay,
         clock: claim.Time,
-        relays: Sequence[Relay] = (),
+        relays: Sequence[Relay],
     ) -> None:
         self.held_up_by: str | None = None
         self.probing: bool = False
@@ -72,7 +72,7 @@ class Claimer:
         self._ports = ports
         self._settings = settings
         self._relay = relay
-        self._lane = Lane(relays or (relay,), relay.name)
+        self._lane = Lane(relays, relay.name)
         self._tally = ports.tally(relay.name)
         self._time = clock
         self._looked_at = -math.inf

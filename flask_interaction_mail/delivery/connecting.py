@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Final
 
 import sqlalchemy as sa
@@ -18,7 +17,7 @@ from .. import clock
 from ..errors import InteractionMailError
 from ..language import mark
 from ..logs import log
-from ..outbox import breaker, consents, deeds, tokens
+from ..outbox import breaker, consents, deeds
 from ..outbox.consents import Begun, Consent, Seen
 from ..settings.grant import Grant
 from ..settings.keyring import Keyring
@@ -30,7 +29,7 @@ from ..transport.oauth2.answers import Granted
 from ..transport.oauth2.client import Agreed
 from ..transport.smtp.timeouts import Until
 from ..unit_of_work.app_context import wake
-from .consents import refresh_at
+from .consents import add_row, refresh_at
 
 _CODE: Final = 4096  # characters of a code; providers have up to some 2,000
 _STATE: Final = 200
@@ -174,8 +173,7 @@ def _connected(state: State, relay: Relay, begun: Begun, granted: Granted) -> Co
     agreed = Consent(
         refresh_token=granted.refresh_token, account=granted.token.account, by=begun.by, at=now
     )
-    with suppress(sa.exc.IntegrityError), state.database.writing() as connection:
-        tokens.add(connection, begun.row, now)
+    add_row(state.database, begun.row, now)
     with state.database.writing() as connection:
         consents.connect(
             connection,

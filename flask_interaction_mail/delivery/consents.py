@@ -30,7 +30,6 @@ from ..settings.relay import Relay
 from ..storage.database import DatabaseBusy, in_short
 from ..storage.transactions import Transactions
 from ..transport.base import AccessToken
-from ..transport.oauth2 import client
 from ..transport.policy import ConnectPolicy
 from ..transport.smtp.timeouts import Until
 
@@ -38,8 +37,9 @@ EARLY: Final = timedelta(minutes=5)  # before its end a token is renewed
 WAIT: Final = 60.0  # s for another worker
 LOOK: Final = 0.1  # s between two looks at its row
 _ANEW: Final = timedelta(days=3650)  # longer than any token lasts
-_AGAIN: Final = timedelta(seconds=30)  # after a renewal that failed, while the old one lasts
-_NOT_NOW: Final = (sa.exc.SQLAlchemyError, SecretUnreadable, TablesMissing, DatabaseBusy)
+AGAIN: Final = timedelta(seconds=30)  # after a renewal that failed, while the old one lasts
+# No row is there to share: the database is away or old, or there is no key to encrypt with.
+NOT_NOW: Final = (sa.exc.SQLAlchemyError, SecretUnreadable, TablesMissing, DatabaseBusy)
 
 
 class ConsentTokens:
@@ -66,7 +66,7 @@ class ConsentTokens:
     def drop(self, relay: Relay, token: AccessToken) -> None:
         """Give ``token`` to nobody again, unless there is another one already."""
         name = rows.name_of(relay)
-        with suppress(*_NOT_NOW):
+        with suppress(*NOT_NOW):
             seen = self._look(name)[0]
             if seen is None or seen.token is None or seen.token.secret != token.secret:
                 return
@@ -76,7 +76,7 @@ class ConsentTokens:
     def _taken(self, relay: Relay, until: Until, margin: timedelta) -> AccessToken:
         try:
             return self._shared(rows.name_of(relay), relay, until.step(WAIT), margin)
-        except _NOT_NOW as error:
+        except NOT_NOW as error:
             log.warning("consent.database: %s", in_short(error))
             raise TransportError(
                 mark("The database, which has the connection of the mailbox, does not answer."),
@@ -109,6 +109,8 @@ class ConsentTokens:
 
     def _asked(self, name: str, relay: Relay, fence: int, until: Until) -> AccessToken | None:
         """Ask with no transaction open, and store the answer; None if that is not ours any more."""
+        from ..transport.oauth2 import client  # late: most applications log in with a password
+
         assert relay.grant is not None  # noqa: S101 - for the type checker
         seen, _ = self._look(name)  # again: what was there before the lease may have been used up
         if seen is None or seen.consent is None or seen.fence != fence:
@@ -120,7 +122,7 @@ class ConsentTokens:
         except TransportError as error:
             return self._unanswered(name, fence, seen, seen.consent, error)
         except BaseException:
-            with suppress(*_NOT_NOW), self._database.writing() as connection:
+            with suppress(*NOT_NOW), self._database.writing() as connection:
                 tokens.give_back(connection, name, fence)
             raise
         consent = replace(
@@ -142,8 +144,8 @@ class ConsentTokens:
             error = _to_be_connected(error)
         self._failed[name] = time.monotonic(), again(error)
         usable = seen.token if seen.token is not None and lasts(seen.token) else None
-        later = clock.now() + _AGAIN if usable else seen.refresh_at
-        with suppress(*_NOT_NOW), self._database.writing() as connection:
+        later = clock.now() + AGAIN if usable else seen.refresh_at
+        with suppress(*NOT_NOW), self._database.writing() as connection:
             rows.put_off(connection, self._keyring, name, fence, consent, later)
         if usable is None:
             raise error
@@ -157,6 +159,8 @@ class ConsentTokens:
 
         It is tried until it works: the refresh token from before may be good for nothing now.
         """
+        from ..transport.oauth2 import client  # late, as above
+
         until = until.step(tokens.LEASE.total_seconds() - client.LIMIT)
         while True:
             try:
@@ -164,7 +168,7 @@ class ConsentTokens:
                     return rows.renewed(
                         connection, self._keyring, name, fence, consent, token, refresh_at(token)
                     )
-            except _NOT_NOW as error:
+            except NOT_NOW as error:
                 if not until.left:
                     raise
                 log.warning("consent.unstored: %s; trying again", in_short(error))
@@ -228,3 +232,10 @@ def not_connected(seen: Seen | None) -> TransportError:
         transient=False,
         fault=Fault.TOKEN_NOT_CONNECTED,
     )
+
+
+def add_row(database: Transactions, name: str, now: datetime) -> None:
+    """Make the row ``name``, empty, if nobody has made it meanwhile."""
+    # In a transaction of its own: MariaDB would lock where the row is missing, as others do.
+    with suppress(sa.exc.IntegrityError), database.writing() as connection:
+        tokens.add(connection, name, now)

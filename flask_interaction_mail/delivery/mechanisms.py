@@ -29,7 +29,7 @@ class Logins:
 
     def look(self, relay: Relay) -> None:
         """Find out how to log in at ``relay``; never raises because of the database."""
-        if not (relay.use_authentication and relay.secret):
+        if not relay.by_password:
             return
         try:
             with self._store.reading() as connection:

@@ -32,7 +32,6 @@ from .prefetch import Load, ModestPrefetch, Prefetch
 from .recorder import Recorder
 from .resolution import NOBODY_KNOWS, expired
 
-_NO_LIMIT = 1_000_000
 _MAX_BYTES = 4_000_000  # of content in flight beyond which nothing more is claimed
 _AFTER_ABORT = 2.0  # s for agents to notice that their connection was broken
 _QUICK = 0.02  # s in which a local server has answered
@@ -78,7 +77,8 @@ class DeliveryRun:
         self._exhausted = False  # the last claim found nothing
         self._requeued = False  # something, since the last claim
         self._latency = LatencyMonitor()
-        self._concurrency = Concurrency(min(ports.connections, relay.max_connections or _NO_LIMIT))
+        most = relay.max_connections or ports.connections
+        self._concurrency = Concurrency(min(ports.connections, most))
         self._known_limit: int | None = None  # of the server's connections, as last read
         self._proven = False  # the server has taken part in a mail transaction
 

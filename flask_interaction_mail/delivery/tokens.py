@@ -13,14 +13,12 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final, NamedTuple
-
-import sqlalchemy as sa
 
 from .. import clock
 from ..config import TokenStorage
-from ..errors import SecretUnreadable, TablesMissing, TransportError
+from ..errors import TransportError
 from ..language import mark
 from ..logs import log
 from ..outbox import tokens as rows
@@ -30,21 +28,29 @@ from ..settings.keyring import Keyring
 from ..settings.relay import Relay
 from ..settings.secret import Secret
 from ..state import State
-from ..storage.database import DatabaseBusy, in_short
+from ..storage.database import in_short
 from ..storage.transactions import Transactions
 from ..transport.base import AccessToken
 from ..transport.policy import ConnectPolicy
 from ..transport.smtp.connect import within
 from ..transport.smtp.timeouts import Until
-from .consents import LOOK, WAIT, ConsentTokens, again, lasts, nobody_answers, refresh_at
+from .consents import (
+    AGAIN,
+    LOOK,
+    NOT_NOW,
+    WAIT,
+    ConsentTokens,
+    add_row,
+    again,
+    lasts,
+    nobody_answers,
+    refresh_at,
+)
 
 _FROM_HOST: Final = 10.0  # s
 _TOKENS: Final = "interaction_mail_tokens"  # in app.extensions, by process
-_AGAIN: Final = timedelta(seconds=30)  # after a renewal that failed, while the old one lasts
 
 FromHost = Callable[[str], object]
-# No row is there to share: the database is away or old, or there is no key to encrypt with.
-_NOT_NOW: Final = (sa.exc.SQLAlchemyError, SecretUnreadable, TablesMissing, DatabaseBusy)
 
 
 def tokens_of(state: State) -> SharedTokens:
@@ -141,7 +147,7 @@ class SharedTokens:
             return
         self._kept.pop(name, None)
         if self._database is not None and kept.fence:
-            with suppress(*_NOT_NOW), self._database.writing() as connection:
+            with suppress(*NOT_NOW), self._database.writing() as connection:
                 rows.drop(connection, name, kept.fence)
 
     def _renewed(self, name: str, relay: Relay, until: Until, began: float) -> AccessToken:
@@ -159,7 +165,7 @@ class SharedTokens:
             if kept is None or not lasts(kept.token):
                 raise
             log.warning("token.renewal: %s; the one that is there is used to its end", failure)
-            self._kept[name] = kept._replace(refresh_at=clock.now() + _AGAIN)
+            self._kept[name] = kept._replace(refresh_at=clock.now() + AGAIN)
             return kept.token
         return found.token
 
@@ -168,7 +174,7 @@ class SharedTokens:
             return self._asked(relay, until)
         try:
             return self._shared(self._database, name, relay, until)
-        except _NOT_NOW as error:
+        except NOT_NOW as error:
             log.warning("token.unshared: %s", in_short(error))
             return self._asked(relay, until)
 
@@ -179,7 +185,7 @@ class SharedTokens:
                 now = Time().look(connection)
                 seen = rows.read(connection, self._keyring, name, now)
             if seen is None:
-                _add(database, name, now)
+                add_row(database, name, now)
             elif seen.found is not None:
                 return _Kept(*seen.found)
             elif seen.free and (fence := _claimed(database, name, now)) is not None:
@@ -196,7 +202,7 @@ class SharedTokens:
         try:
             asked = self._asked(relay, until)
         except BaseException:
-            with suppress(*_NOT_NOW), database.writing() as connection:
+            with suppress(*NOT_NOW), database.writing() as connection:
                 rows.give_back(connection, name, fence)
             raise
         try:
@@ -204,7 +210,7 @@ class SharedTokens:
                 stored = rows.store(
                     connection, self._keyring, name, fence, asked.token, asked.refresh_at
                 )
-        except _NOT_NOW as error:
+        except NOT_NOW as error:
             log.warning("token.unshared: it could not be stored: %s", in_short(error))
             return asked
         return asked._replace(fence=fence if stored else 0)
@@ -286,12 +292,6 @@ def from_host(bring: FromHost | None, relay: Relay, until: Until) -> AccessToken
 def _claimed(database: Transactions, name: str, now: datetime) -> int | None:
     with database.writing() as connection:
         return rows.claim(connection, name, now)
-
-
-def _add(database: Transactions, name: str, now: datetime) -> None:
-    # In a transaction of its own: MariaDB would lock where the row is missing, as others do.
-    with suppress(sa.exc.IntegrityError), database.writing() as connection:
-        rows.add(connection, name, now)
 
 
 def _missing(text: str, *, transient: bool = True) -> TransportError:

@@ -145,7 +145,7 @@ def _probe(
         now = Time().look(connection)
         known = probes.read(connection, relay)
         needed = _is_needed(connection, relay, known, now, every, others=others)
-        mechanism = _mechanism(connection, state, relay)
+        mechanism = _mechanism(connection, state, relay) if needed else None
     if not needed:
         return
     with state.database.writing() as connection:
@@ -180,7 +180,7 @@ def _is_needed(
 
 
 def _mechanism(connection: sa.Connection, state: State, relay: Relay) -> str | None:
-    if not (relay.use_authentication and relay.secret):
+    if not relay.by_password:
         return None
     return logins.read(connection, state.settings.keyring, relay)
 

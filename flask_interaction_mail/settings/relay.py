@@ -125,6 +125,11 @@ class Relay:
         return f"{scheme}://{self.server}:{self.port}"
 
     @property
+    def by_password(self) -> bool:
+        """Whether it is a mail server that is logged in at with a password."""
+        return self.kind == SMTP and self.use_authentication and bool(self.secret)
+
+    @property
     def by_token(self) -> bool:
         """Whether it is logged in at with an access token, instead of a password."""
         return self.use_authentication and self.sign_in in BY_TOKEN

@@ -25,7 +25,7 @@ from ..outcome import Fault
 from .policy import ConnectPolicy
 from .smtp.connect import Endpoint, connected, resolve, unconnected, within
 from .smtp.stream import readable
-from .smtp.timeouts import FOREVER, Until
+from .smtp.timeouts import Until
 from .smtp.tls import context_for, explain
 
 _PORTS: Final = {"https": 443, "http": 80}
@@ -100,7 +100,6 @@ class Connection:
     def __init__(self, url: str, policy: ConnectPolicy, ca_certificate: str | None) -> None:
         self.url: SplitResult = urlsplit(url)
         self.host: str = self.url.hostname or ""
-        self.until: Until = FOREVER
         self.asked: bool = False
         self._policy = policy
         self._ca_certificate = ca_certificate
@@ -138,10 +137,9 @@ class Connection:
             PostFailed: the URL may not be connected to.
             OSError: the encryption failed.
         """
-        self.until = until
-        self._socket = opened = self._connect()
+        self._socket = opened = self._connect(until)
         if self.url.scheme == "https":
-            opened.settimeout(max(self.until.left, 0.001))
+            opened.settimeout(max(until.left, 0.001))
             context = context_for(self._ca_certificate)
             self._socket = opened = context.wrap_socket(opened, server_hostname=self.host)
         self._client = http.client.HTTPConnection(self.host, self._port)
@@ -189,17 +187,17 @@ class Connection:
     def _port(self) -> int:
         return self.url.port or _PORTS[self.url.scheme]
 
-    def _connect(self) -> socket.socket:
+    def _connect(self, until: Until) -> socket.socket:
         port = self._port
         errors: list[OSError] = []
-        endpoints = resolve(self.host, port, self._policy, self.until)
+        endpoints = resolve(self.host, port, self._policy, until)
         for at, endpoint in enumerate(endpoints):
             if self.url.scheme == "http" and not _is_here(endpoint):
                 text = mark("%(host)s is another machine, which needs https.", host=self.host)
                 raise PostFailed(text, Fault.ADDRESS_FORBIDDEN)
-            share = self.until.left / (len(endpoints) - at)
+            share = until.left / (len(endpoints) - at)
             try:
-                return connected(endpoint, self.until.step(share))
+                return connected(endpoint, until.step(share))
             except OSError as error:
                 errors.append(error)
         raise unconnected(errors, self.host, port) from errors[-1]

@@ -26,6 +26,12 @@ from tests.outbox_rows import SETTINGS, Store, a_message, before_records, claims
 ONE = ClaimRequest(limit=1, free=2, late=2)
 
 
+def a_claimer(store: Store) -> Claimer:
+    """One for the only relay."""
+    relay = relay_of(SETTINGS)
+    return Claimer(store.ports(), SETTINGS, relay, queue.Time(), [relay])
+
+
 class Door:
     """Lets claims through one by one."""
 
@@ -46,7 +52,7 @@ def test_the_next_claim_does_not_stop_the_record_of_the_last(
 ) -> None:
     """SQLite has one writer: there it is made at once, and so is the first one everywhere."""
     store.put(*(a_message() for _ in range(3)))
-    claimer = Claimer(store.ports(), SETTINGS, relay_of(SETTINGS), queue.Time())
+    claimer = a_claimer(store)
     claimer.begin(ONE, beside=False)
     first = claimer.take()
     assert len(first) == 1
@@ -68,7 +74,7 @@ def test_what_stops_a_claim_is_said_where_it_is_taken(
 ) -> None:
     """Not in a thread that nobody looks at."""
     store.put(*(a_message() for _ in range(3)))
-    claimer = Claimer(store.ports(), SETTINGS, relay_of(SETTINGS), queue.Time())
+    claimer = a_claimer(store)
     claimer.begin(ONE, beside=False)
     claimer.take()
 
@@ -228,7 +234,7 @@ def test_nothing_counts_of_a_claim_whose_transaction_fails(
                 raise RuntimeError("no commit")
 
     monkeypatch.setattr(store, "writing", writing)
-    claimer = Claimer(store.ports(), SETTINGS, relay_of(SETTINGS), queue.Time())
+    claimer = a_claimer(store)
     claimer.begin(ONE, beside=False)
     with pytest.raises(RuntimeError, match="no commit"):
         claimer.take()

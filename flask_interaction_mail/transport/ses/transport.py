@@ -5,10 +5,9 @@ from __future__ import annotations
 import base64
 import json
 import random
-import ssl
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from ...errors import TransportError
@@ -181,20 +180,12 @@ class SesTransport:
             raise _stopped()
         try:
             answer = self._client.ask(method, target, body, until)
-        except Broken:
-            if self._aborted.is_set() and not self._left:
-                raise _stopped() from None
-            raise
         except TransportError as error:
-            if self._aborted.is_set():
+            left = isinstance(error, Broken) and error.asked
+            if self._aborted.is_set() and not left:
                 raise _stopped() from error
             raise
         return answers.read(answer.status, answer.headers, answer.body)
-
-    @property
-    def _left(self) -> bool:
-        connection = self._client.connection
-        return connection is not None and connection.asked
 
     def _refused(
         self, envelope: Envelope, told: Refusal, refused: Mapping[str, Reply]
@@ -234,14 +225,9 @@ def look(relay: Relay, *, policy: ConnectPolicy) -> datetime | None:
     try:
         transport.account(until)
         encrypted = transport.open(until).encrypted
-        return _end(facts(encrypted).expires) if encrypted else None
+        return facts(encrypted).ends if encrypted else None
     finally:
         transport.close()
-
-
-def _end(written: str) -> datetime | None:
-    seconds = ssl.cert_time_to_seconds(written) if written else None
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
 
 
 def _body(envelope: Envelope) -> bytes:

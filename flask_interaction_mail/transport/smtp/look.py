@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import ssl
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from ...settings.relay import Relay
@@ -42,13 +41,4 @@ def look(
         facts = session.stream.facts()
     finally:
         session.quit()
-    return _end(facts.expires) if facts is not None else None
-
-
-def _end(written: str) -> datetime | None:
-    """The moment that Python writes as ``Jun 26 21:41:46 2027 GMT``."""
-    try:
-        seconds = ssl.cert_time_to_seconds(written)
-    except ValueError:
-        return None
-    return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+    return facts.ends if facts is not None else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 from ...language import mark
@@ -25,6 +26,15 @@ class TlsFacts:
     names: tuple[str, ...]
     issuer: str
     expires: str
+
+    @property
+    def ends(self) -> datetime | None:
+        """When the certificate ends, naive UTC; None if that cannot be read."""
+        try:
+            seconds = ssl.cert_time_to_seconds(self.expires)
+        except ValueError:
+            return None
+        return datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
 
 
 class CertificateUnreadable(ValueError):
