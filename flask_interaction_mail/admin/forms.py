@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from flask import current_app, request
 from wtforms import BooleanField, Form, HiddenField
@@ -265,7 +266,11 @@ class SettingsForm(PanelForm):
         return [self, *self.others.values()]
 
     def shown(self, name: str) -> str:
-        """The value of the field ``name`` in words; "" for a secret, and where it is not."""
+        """The value of the field ``name`` in words; "" for a secret, and where it is not.
+
+        Who may only look sees it, so of a web address that may have a key in its path, the host is
+        shown alone.
+        """
         if fields.is_secret(name) or not self.has(name):
             return ""
         field = self[name]
@@ -273,7 +278,8 @@ class SettingsForm(PanelForm):
             return gettext(field.options.get(str(field.data), ""))
         if isinstance(field, BooleanField):
             return gettext("yes") if field.data else gettext("no")
-        return str(field.data or "")
+        setting = fields.setting_of(name)
+        return _host(field.data) if setting and setting.key_in_path else str(field.data or "")
 
     @property
     def fields_with_errors(self) -> list[Any]:
@@ -457,6 +463,11 @@ def label_of(name: str) -> str:
     relay, setting = fields.parts(name)[0], fields.setting_of(name)
     label = gettext(setting.label) if setting else name
     return label if relay == DEFAULT else f"{relay}: {label}"
+
+
+def _host(url: str | None) -> str:
+    parts = urlsplit(url or "")
+    return f"{parts.scheme}://{parts.netloc}/…" if parts.netloc else ""
 
 
 def secret_hints(present: InForce) -> dict[str, str]:

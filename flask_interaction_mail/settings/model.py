@@ -536,6 +536,7 @@ class MessagingSettings:
             "a pager or a monitor, which must not depend on this mail."
         ),
         attributes={"inputmode": "url", "placeholder": "https://"},
+        key_in_path=True,
         command="URL that is told of alerts.",
         allowed="an `https` URL, or an `http` URL of this machine",
     )

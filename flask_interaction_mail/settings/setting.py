@@ -59,6 +59,7 @@ class Setting(NamedTuple):
     choices: Mapping[Any, str] = MappingProxyType({})  # word -> what it means
     attributes: Mapping[str, str] = MappingProxyType({})  # of the HTML element
     beside: str = ""  # the setting to its left on the same line
+    key_in_path: bool = False  # of a URL: only who may change it sees more than its host
 
     # On the command line and in the reference, which also show default, choices and required
     command: str = ""

@@ -223,6 +223,20 @@ def test_who_may_only_look_has_no_button(tmp_path: Path) -> None:
         assert not panel.get(HISTORY).select(f".im-history a[href^='{OUTBOX}']")
 
 
+def test_who_may_only_look_sees_of_a_webhook_its_host(tmp_path: Path) -> None:
+    """Chat services have a key in the path of theirs; who may change it sees it whole."""
+    granted = {"history", "view", "edit"}
+    url = "https://chat.example/services/T0/key"
+    with opened_panel(tmp_path, access=lambda right: right in granted) as panel:
+        panel.save(alert_url=url, alert_secret=PASSWORD)
+        panel.save(smtp_server="other.firm.example")
+        assert url in str(panel.get())
+        granted -= {"edit"}
+        pages = [panel.get(address) for address in (HOME, HISTORY, HISTORY + "1/")]
+        assert all("https://chat.example/…" in page.text for page in pages[:2])
+        assert not [page for page in pages if "/key" in str(page)]
+
+
 def test_a_database_that_cannot_be_written_does_not_keep_a_text_from_its_reader(
     panel: Panel, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
