@@ -8,6 +8,7 @@ of the packages. A Python that this machine lacks is skipped and named. ``nox -s
 from __future__ import annotations
 
 import configparser
+import os
 import re
 from pathlib import Path
 
@@ -17,6 +18,7 @@ ROOT = Path(__file__).parent
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 # What touches most of Flask, Flask-Admin, WTForms, SQLAlchemy and Flask-Mail.
 SOME = (
+    *("-n", "2"),
     "tests/integration/test_extension.py",
     "tests/integration/test_panel_form.py",
     "tests/integration/test_outbox_page.py",
@@ -39,9 +41,15 @@ TOOLS = (
     "PyMySQL",
     "requests",
     "Flask-WTF",
+    "Babel",
+    "grimp",
 )
 
 _REQUIREMENT = re.compile(r'([\w-]+)>=([\d.]+)(?:; python_version >= "([\d.]+)")?')
+
+# Where pyenv keeps those that it has; its own commands find only the one that is chosen.
+_PYENV = sorted(Path(os.environ.get("PYENV_ROOT", "~/.pyenv")).expanduser().glob("versions/*/bin"))
+os.environ["PATH"] = os.pathsep.join([os.environ["PATH"], *map(str, _PYENV)])
 
 nox.options.sessions = ["tests", "extras"]
 nox.options.error_on_missing_interpreters = False
@@ -74,7 +82,7 @@ def _numbers(version: str) -> list[int]:
 @nox.parametrize("versions", [nox.param(one, id=one) for one in ("lowest", "latest", "coming")])
 def tests(session: nox.Session, versions: str) -> None:
     """Some tests, or those that are named, with these versions."""
-    extras = ("migrations", "html", "testing", "demo")
+    extras = ("migrations", "html", "ses", "testing", "demo")
     if versions == "lowest":
         wanted = [*_lines("options", "install_requires")]
         for extra in extras:
@@ -93,6 +101,7 @@ EXTRAS = {
     "babel": "flask_babel, flask_interaction_mail.language",
     "migrations": "flask_interaction_mail.migrate, flask_interaction_mail.storage.migrations",
     "html": "css_inline, inscriptis, flask_interaction_mail.messages.plain_text",
+    "ses": "botocore, flask_interaction_mail.transport.ses.transport",
     "testing": "flask_interaction_mail.testing, flask_interaction_mail.catcher",
 }
 
