@@ -109,7 +109,7 @@ def _choose_language(app: Flask) -> None:
         from flask_babel import Babel  # type: ignore[import-not-found, import-untyped, unused-ignore]
     except ImportError:
         return
-    Babel(app, locale_selector=lambda: request.accept_languages.best_match(("en", "de")))
+    Babel(app, locale_selector=lambda: request.accept_languages.best_match(("en", "de", "fr")))
 
 
 def _register_pages(app: Flask) -> None:

@@ -146,6 +146,13 @@ def _patterns(language: _Language) -> list[tuple[re.Pattern[str], str]]:
     return [(pattern, template) for _, pattern, template in found]
 
 
+def labelled(name: str, text: str) -> str:
+    """``name: text``, with the colon as the reader's language sets it."""
+    # Translators: between a name and what is said of it, as in “Port: 25”.
+    colon = gettext(": ")
+    return f"{name}{colon}{text}"
+
+
 def ngettext(one: str, many: str, count: int, **values: Any) -> str:
     """The form of a text for ``count``, which ``%(count)s`` shows."""
     return plural(one, many, count) % {"count": number(count), **values}

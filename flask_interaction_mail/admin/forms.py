@@ -12,7 +12,7 @@ from wtforms import BooleanField, Form, HiddenField
 
 from ..config import PREFIX
 from ..errors import SettingsError
-from ..language import gettext, mark
+from ..language import gettext, labelled, mark
 from ..settings import fields
 from ..settings.cleaners import WrongValue
 from ..settings.fields import clean
@@ -350,7 +350,7 @@ class SettingsForm(PanelForm):
             fields.parts(fields.from_form(field.name)),
         )
         own = name in SETTINGS and SETTINGS[name].of_relay
-        return f"{relay}: {label}" if self.several and own else label
+        return labelled(relay, label) if self.several and own else label
 
     def check(self, draft: Draft) -> InForce:
         """Check what was typed and put each error at its field.
@@ -462,7 +462,7 @@ def label_of(name: str) -> str:
         return gettext(texts.ORDER)
     relay, setting = fields.parts(name)[0], fields.setting_of(name)
     label = gettext(setting.label) if setting else name
-    return label if relay == DEFAULT else f"{relay}: {label}"
+    return label if relay == DEFAULT else labelled(relay, label)
 
 
 def _host(url: str | None) -> str:

@@ -10,7 +10,7 @@ from flask_admin import expose
 
 from .. import clock, language, operations
 from ..errors import InteractionMailError, SettingsError
-from ..language import gettext, mark
+from ..language import gettext, labelled, mark
 from ..settings import fields
 from ..settings.layers import login_advice
 from ..values import Right
@@ -82,7 +82,9 @@ class HistoryView(PanelView):
             restored = operations.restore_settings(state(), revision, changed_by=current_actor())
         except SettingsError as error:
             flash(
-                " ".join(f"{label_of(name)}: {text}." for name, text in error.errors.items()),
+                " ".join(
+                    labelled(label_of(name), f"{text}.") for name, text in error.errors.items()
+                ),
                 "error",
             )
         except InteractionMailError as error:

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any, Final
 
 from flask import current_app, has_request_context, request
-from jinja2.filters import do_filesizeformat
 from markupsafe import Markup, escape
 
 from .. import clock, language
@@ -422,12 +421,15 @@ def duration(seconds: float) -> str:
     return ngettext("%(count)s day", "%(count)s days", hours // 24)
 
 
+_SIZES: Final = (mark("%(number)s KiB"), mark("%(number)s MiB"), mark("%(number)s GiB"))
+
+
 def size(count: int) -> str:
     """A number of bytes in words, such as ``12 Bytes`` or ``1.5 KiB``."""
     if count < 1024:
         return ngettext("%(count)s Byte", "%(count)s Bytes", count)
-    value, unit = do_filesizeformat(count, binary=True).split()
-    return f"{number(float(value), '.1f')} {unit}"
+    power = min((count.bit_length() - 1) // 10, len(_SIZES))
+    return gettext(_SIZES[power - 1], number=number(count / 1024**power, ".1f"))
 
 
 def _two_digits(value: float) -> str:

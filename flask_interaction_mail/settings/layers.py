@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from ..errors import SettingsError
+from ..language import labelled
 from . import fields, rules
 from .cleaners import FALSE
 from .fields import clean
@@ -133,7 +134,7 @@ class InForce(NamedTuple):
 def login_advice(found: InForce) -> list[str]:
     """``login_advice`` of each relay that has one; with its name where there are several."""
     said = [(relay, one.login_advice) for relay, one in found.each.items()]
-    return [f"{relay}: {text}" if len(said) > 1 else text for relay, text in said if text]
+    return [labelled(relay, text) if len(said) > 1 else text for relay, text in said if text]
 
 
 def together(found: Mapping[str, InForce], fixed: Collection[str]) -> InForce:

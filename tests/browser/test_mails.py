@@ -44,7 +44,7 @@ def test_a_message_fits_and_asks_nobody(page: Any, site: Site, name: str, width:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
     page.set_viewport_size({"width": width, "height": 700})
-    for locale, author in product(("en", "de"), ("Ben Okafor", "x" * 400)):
+    for locale, author in product(("en", "de", "fr"), ("Ben Okafor", "x" * 400)):
         page.set_content(html_of(site, name, locale).replace("Ben Okafor", author))
         fits_the_width(page)
     assert asked == []

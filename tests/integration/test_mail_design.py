@@ -528,7 +528,7 @@ def test_spamassassin_finds_nothing_in_the_text(host: Host) -> None:
     if program is None:
         pytest.skip("there is no SpamAssassin: apt-get install spamassassin")
     with host.app.app_context():
-        for name, locale in product(SHIPPED, ("en", "de")):
+        for name, locale in product(SHIPPED, ("en", "de", "fr")):
             content = shown(host, name, locale).content
             report = subprocess.run(
                 [program, "-L", "-t"], input=content, capture_output=True, check=False

@@ -298,7 +298,11 @@ def test_a_preview_and_its_copy_are_in_the_language_that_is_chosen(
         page = panel.get(PREVIEW + "digest" + query)
         assert "4 requests for you" in page.select_one("pre.im-text[lang=en]").text  # type: ignore[union-attr]
     options = page.select("#im-language option")
-    assert [(one["value"], one.text) for one in options] == [("de", "Deutsch"), ("en", "English")]
+    assert [(one["value"], one.text) for one in options] == [
+        ("de", "Deutsch"),
+        ("en", "English"),
+        ("fr", "Français"),
+    ]
     page = panel.get(PREVIEW + "digest?language=de")
     assert page.select_one("option[selected]")["value"] == "de"  # type: ignore[index]
     assert "4 Anfragen an Sie" in page.select_one("pre.im-text[lang=de]").text  # type: ignore[union-attr]

@@ -63,7 +63,7 @@ def test_nobody_has_to_choose(tmp_path: Path) -> None:
         ("DE", "Hallo", "de"),
         ("zh-hans-TW", "你好", "zh-Hans"),
         ("zh_TW", "Hello", "en"),
-        ("fr", "Hello", "en"),
+        ("it", "Hello", "en"),
         ("../x/de", "Hello", "en"),
         ("german", "Hello", "en"),
         ("de\n", "Hello", "en"),
@@ -238,9 +238,9 @@ def test_the_languages_there_are(tmp_path: Path) -> None:
     write_catalogue(tmp_path, "nl", {"English": "Nederlands"})
     folders = (str(tmp_path), str(tmp_path / "missing"))
     found = language.available(*folders)
-    assert found == ["de", "en", "nl", "pt-BR"]
+    assert found == ["de", "en", "fr", "nl", "pt-BR"]
     names = [name_of(tag, *folders) for tag in found]
-    assert names == ["Deutsch", "English", "Nederlands", "pt-BR"]
+    assert names == ["Deutsch", "English", "Français", "Nederlands", "pt-BR"]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,9 @@ every_catalogue = pytest.mark.parametrize(
     "path", CATALOGUES, ids=[path.parents[1].name for path in CATALOGUES]
 )
 
+COMPLETE = ("de", "fr")
+FOREIGN = re.compile(r" [:;?!»](?:\s|$)|«[^\xa0]|[^\xa0]»|\w […]|\w'\w|[\w)][?!](?:\s|$)")
+
 
 @pytest.fixture(scope="module")
 def messages() -> ModuleType:
@@ -103,10 +106,18 @@ def test_an_english_text_has_one_kind_of_places(messages: ModuleType) -> None:
             assert not ("%(" in text and re.search(r"\{\w*\}", text)), text
 
 
-def test_german_is_complete(messages: ModuleType) -> None:
-    """So that no mail and no page is half German."""
-    german = messages.read(language.FOLDER / "de" / "LC_MESSAGES" / "interaction_mail.po")
+@pytest.mark.parametrize("language_name", COMPLETE)
+def test_a_language_that_ships_is_complete(language_name: str, messages: ModuleType) -> None:
+    """So that no mail and no page is half in another language."""
+    said = messages.read(language.FOLDER / language_name / "LC_MESSAGES" / "interaction_mail.po")
     needed = [message for message in messages.extracted() if message.id]
     assert len(needed) > 1000
-    missing = [one.id for one in needed if not all(forms(german.get(forms(one.id)[0]).string))]
+    missing = [one.id for one in needed if not all(forms(said.get(forms(one.id)[0]).string))]
     assert missing == []
+
+
+def test_french_signs_are_set_as_french_is_printed(messages: ModuleType) -> None:
+    """No line ends before one of ``: ; ? ! »`` or after ``«``, and apostrophes are curved."""
+    french = messages.read(language.FOLDER / "fr" / "LC_MESSAGES" / "interaction_mail.po")
+    wrong = [text for _, _, said in texts(french) for text in said if FOREIGN.search(text)]
+    assert wrong == []

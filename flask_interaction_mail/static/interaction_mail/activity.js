@@ -50,7 +50,7 @@
           if (index === null || index === undefined) { say.textContent = "\u00a0"; return; }
           var parts = names.map(function (name, number) { return name + " " + data[number + 1][index].toLocaleString(); });
           var moment = new Date(data[0][index] * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
-          say.textContent = moment + ": " + parts.join(", ");
+          say.textContent = moment + " \u2013 " + parts.join(", ");
         }]
       }
     };
