@@ -76,7 +76,7 @@ celery: $(VENV)/.test ## the tests with Celery at full length: 10,000 messages, 
 mutants: $(VENV)/.test ## take each guard of security away and see that a test notices (ONLY="T7 T9": some)
 	$(BIN)/python -m tests.security.mutants $(ONLY)
 
-browser: $(VENV)/.test ## the tests in Chromium; they also take the pictures
+browser: $(VENV)/.test ## the tests in Chromium
 	$(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
 
 long: $(VENV)/.test ## what `make test` shortens, at full length, but for `make celery` and `make torture`
@@ -95,6 +95,9 @@ node-servers: $(NODE)/.installed ## fetch the mail servers that npm has; without
 
 docs: $(VENV)/.docs ## the documentation, docs/_build/html/index.html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+pictures: $(VENV)/.test ## take the pictures of the panel in the docs: the demo in Chromium (ONLY=outbox: some)
+	$(BIN)/python docs/pictures.py $(ONLY)
 
 requirements: $(VENV)/.test ## write docs/requirements.md from the names of the tests
 	$(BIN)/python docs/requirements.py

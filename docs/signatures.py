@@ -21,8 +21,9 @@ PAGE = HERE / "signatures.md"
 REFERENCE = HERE / "api.md"
 HEAD = """# Signatures
 
-For developers: every function and class of [the reference](api.md) as it stands in the source, for reading in the
-repository or in an editor. The explanations, the signals and the tables are there. `make signatures` writes this page.
+For developers: every function and class of [the reference](api.md) as it stands in the source, to
+read in the repository or in an editor. The reference explains more, and has the signals.
+`make signatures` writes this page.
 """
 _LINE = re.compile(
     r"^(?P<heading>##+ .*)$"

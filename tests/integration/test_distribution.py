@@ -193,8 +193,8 @@ class Terminal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Press Ctrl-C, and close the window."""
-        os.killpg(self._shell.pid, signal.SIGINT)
+        """Close the window with all that runs in it."""
+        os.killpg(self._shell.pid, signal.SIGTERM)
         with self._shell:  # waits
             self._shell.stdin.close()
 
@@ -244,7 +244,7 @@ def tutorial(clone: Path) -> Iterator[SimpleNamespace]:
         wait_until(lambda: answers(int(ports["5000"])), 30, first.said)
         second = windows.enter_context(Terminal(folder, home / "second.log", **chosen))
         second.leave_running(block("console", "interaction-mail catch"))
-        wait_until(lambda: answers(int(ports["8026"])), 30, second.said)
+        wait_until(lambda: "until Ctrl-C" in second.said(), 30, second.said)
         yield SimpleNamespace(begun=begun, ports=ports, folder=folder, second=second)
 
 
