@@ -14,7 +14,7 @@ BABEL := .stand/flask-babel
 # Those that have a long form.
 LONG := $(addprefix tests/,security/test_connect_policy.py security/test_properties.py \
 	security/test_rates.py security/test_url_map.py \
-	integration/test_demo_week.py integration/test_migrations.py integration/test_migrations_delivery.py)
+	integration/test_demo_week.py integration/test_distribution.py integration/test_migrations.py integration/test_migrations_delivery.py)
 SERVE ?= 1
 PYTEST_ARGS ?=
 ROUNDS ?= 5
@@ -28,7 +28,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help bench coverage demo test lint layers format unit integration celery long mutants browser servers node-servers docs \
-	messages requirements settings shape types versions wheel clean
+	messages pictures release requirements settings shape signatures types versions wheel clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -76,7 +76,7 @@ celery: $(VENV)/.test ## the tests with Celery at full length: 10,000 messages, 
 mutants: $(VENV)/.test ## take each guard of security away and see that a test notices (ONLY="T7 T9": some)
 	$(BIN)/python -m tests.security.mutants $(ONLY)
 
-browser: $(VENV)/.test ## the tests in Chromium; they also take the pictures
+browser: $(VENV)/.test ## the tests in Chromium
 	$(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
 
 long: $(VENV)/.test ## what `make test` shortens, at full length, but for `make celery` and `make torture`
@@ -96,6 +96,9 @@ node-servers: $(NODE)/.installed ## fetch the mail servers that npm has; without
 docs: $(VENV)/.docs ## the documentation, docs/_build/html/index.html
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
+pictures: $(VENV)/.test ## take the pictures of the panel in the docs: the demo in Chromium (ONLY=outbox: some)
+	$(BIN)/python docs/pictures.py $(ONLY)
+
 requirements: $(VENV)/.test ## write docs/requirements.md from the names of the tests
 	$(BIN)/python docs/requirements.py
 
@@ -105,6 +108,9 @@ settings: $(VENV)/.test ## write the table of docs/settings.md from the settings
 messages: $(VENV)/.test ## collect the texts, bring the catalogues up to date and compile them
 	$(BIN)/python docs/messages.py
 
+signatures: $(VENV)/.test ## write docs/signatures.md from the source
+	$(BIN)/python docs/signatures.py
+
 shape: $(VENV)/.test ## the package in figures: modules, chains, circles, sizes; draws its layers and tables for the docs
 	$(BIN)/python docs/shape.py --write
 	$(BIN)/python docs/tables.py --write
@@ -112,6 +118,9 @@ shape: $(VENV)/.test ## the package in figures: modules, chains, circles, sizes;
 wheel: $(VENV)/.test ## build the distribution into dist/
 	rm -rf build  # what an earlier build left would be shipped again
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+release: $(VENV)/.release ## date the changes, tag, build and check; uploads nothing (VERSION=1.2.3; DRY=1: leave no commit and tag)
+	$(BIN)/python .ci/release.py $(VERSION) $(if $(DRY),--dry-run)
 
 clean: ## remove what was installed and built
 	rm -rf $(VENV) $(BENCH) .bench-earlier .nox .stand .demo build dist docs/_build htmlcov .coverage .coverage.*

@@ -59,9 +59,7 @@ def upgrade(engine: sa.Engine, revision: str = "head", *, schema: str | None = N
     with _migrating(engine, schema) as (config, connection):
         from alembic import command
 
-        if _current(connection, schema) is None and _existing(connection, schema):
-            _take_over(config, connection, schema)
-        connection.commit()
+        _take_over(config, connection, schema)
         command.upgrade(config, revision)
         return _current(connection, schema)
 
@@ -69,14 +67,12 @@ def upgrade(engine: sa.Engine, revision: str = "head", *, schema: str | None = N
 def downgrade(engine: sa.Engine, revision: str = "-1", *, schema: str | None = None) -> str | None:
     """Take the tables back to ``revision``; returns the revision that they have afterwards.
 
-    "base" removes the tables. Commits as ``upgrade`` does.
-
-    Raises:
-        InteractionMailError: Alembic is missing, or there is no such revision.
+    "base" removes the tables. Takes over and commits as ``upgrade`` does, and raises the same.
     """
     with _migrating(engine, schema) as (config, connection):
         from alembic import command
 
+        _take_over(config, connection, schema)
         command.downgrade(config, revision)
         return _current(connection, schema)
 
@@ -266,11 +262,16 @@ def _current(connection: sa.Connection, schema: str | None) -> str | None:
 
 
 def _take_over(config: Config, connection: sa.Connection, schema: str | None) -> None:
+    """Take tables that this chain did not make for those of its newest revision, if there are any."""
     from alembic import command
 
+    if _current(connection, schema) is not None or not _existing(connection, schema):
+        connection.commit()
+        return
     if wrong := _differences(connection, schema):
         raise InteractionMailError(
             "There are tables of this extension that its own migrations did not make, and they "
             "are not as this version needs them: " + " ".join(wrong)
         )
     command.stamp(config, "head")
+    connection.commit()

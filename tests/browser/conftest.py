@@ -188,10 +188,7 @@ _AT_THE_END = """() => document.querySelectorAll(".im-actions-sticky").forEach(b
 
 @pytest.fixture
 def picture(tmp_path: Path) -> Callable[..., None]:
-    """Take a picture of a page at both widths: for the documentation with FIM_PICTURES=1."""
-    kept = os.environ.get("FIM_PICTURES") == "1"
-    folder = ROOT / "docs" / "pictures" if kept else tmp_path
-    folder.mkdir(parents=True, exist_ok=True)
+    """Take a picture of a page at both widths, which it has to fit."""
 
     def take(page: Any, name: str) -> None:
         for width in WIDTHS:
@@ -200,7 +197,7 @@ def picture(tmp_path: Path) -> Callable[..., None]:
             fits_the_width(page)
             page.evaluate(_AT_THE_END)
             suffix = "" if width == WIDTHS[0] else f"-{width}"
-            page.screenshot(path=folder / f"{name}{suffix}.png", full_page=True)
+            page.screenshot(path=tmp_path / f"{name}{suffix}.png", full_page=True)
         page.set_viewport_size({"width": WIDTHS[0], "height": 900})
 
     return take

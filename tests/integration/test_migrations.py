@@ -740,6 +740,13 @@ def test_the_chain_can_be_written_as_sql(tmp_path: Path, dialect: str):
         engine.dispose()
 
 
+def test_tables_that_create_all_made_are_dropped_as_well(engine: sa.Engine):
+    """Who uninstalls need not know who made the tables."""
+    OURS.create_all(engine)
+    assert migrate.downgrade(engine, "base") is None
+    assert _tables(engine) & NAMES == set()
+
+
 def test_tables_that_create_all_made_are_taken_over(engine: sa.Engine):
     """A host that moves from create_all to the own chain keeps its rows."""
     OURS.create_all(engine)
