@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
+from typing import Final
 
 import sqlalchemy as sa
 from flask import jsonify, request
@@ -19,6 +20,8 @@ from ..storage.database import in_short, is_away
 from ..text import one_line
 from ..transport.sns import SnsUnavailable
 from .panel_view import state
+
+_FAILED: Final = "failed"  # it is posted again, and what was noted is known then
 
 
 def from_amazon(body: bytes) -> Iterable[Event]:
@@ -73,7 +76,7 @@ def answered(events_in: Callable[[bytes], Iterable[Event]]) -> ResponseReturnVal
     except (InteractionMailError, sa.exc.SQLAlchemyError) as error:
         return _refused(in_short(error), 503, "The database does not answer.")
     log.info("events.taken: %s", dict(counted))
-    return jsonify(counted)
+    return jsonify(counted), 503 if counted[_FAILED] else 200
 
 
 def _noted(event: Event) -> str:
@@ -88,7 +91,7 @@ def _noted(event: Event) -> str:
         if is_away(error):
             raise
         log.exception("events.failed: one could not be stored")
-        return "failed"
+        return _FAILED
     if noted is None:
         return "unknown"
     return "known" if noted.known else "noted"
