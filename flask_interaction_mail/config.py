@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import enum
 import ipaddress
 import re
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 from .errors import SettingsError
 from .language import translated
 from .settings import fields
+from .settings.amazon import server_of_topic
 from .settings.cleaners import web_address
 from .settings.fields import clean
 from .settings.relay import OWN as OWN_WORD
@@ -118,6 +120,8 @@ class Config(NamedTuple):
     tokens: TokenStorage = TokenStorage.DATABASE
     health_token: Secret | None = None  # of monitors; None: the page is closed
     public_url: str | None = None  # of the application, without a slash at its end
+    sns_topics: tuple[str, ...] = ()  # ARNs, whose notices about mail are taken
+    sendgrid_keys: tuple[bytes, ...] = ()  # public keys (DER) that sign SendGrid's events
     celery: Any = None  # the Celery object, or "package.module:name"
 
 
@@ -321,6 +325,39 @@ def _public_url(key: str, raw: object) -> str:
     return url.rstrip("/")
 
 
+def _topics(key: str, raw: object) -> tuple[str, ...]:
+    topics = tuple(map(str, _listed(raw)))
+    try:
+        for topic in topics:
+            server_of_topic(topic)
+    except ValueError as error:
+        example = "arn:aws:sns:eu-west-1:123456789012:mail"
+        raise SettingsError(
+            {key: f'must be a list of topics such as ["{example}"]: {error}'}
+        ) from error
+    return topics
+
+
+def _public_keys(key: str, raw: object) -> tuple[bytes, ...]:
+    from cryptography.exceptions import UnsupportedAlgorithm  # late: few need it
+
+    try:
+        return tuple(_public_key(str(text)) for text in _listed(raw))
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        text = "must be a list of verification keys, as SendGrid shows them: one is none"
+        raise SettingsError({key: text}) from error
+
+
+def _public_key(text: str) -> bytes:
+    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey  # late: 50 ms
+    from cryptography.hazmat.primitives.serialization import load_der_public_key
+
+    der = base64.b64decode(text, validate=True)
+    if not isinstance(load_der_public_key(der), EllipticCurvePublicKey):
+        raise TypeError("another kind of key")
+    return der
+
+
 def _listed(raw: object) -> Iterable[object]:
     """What stands in a list, in a text with commas, or alone: environment variables have all."""
     if isinstance(raw, str):
@@ -362,6 +399,8 @@ _PARSERS: Final[dict[str, Callable[[str, object], object]]] = {
     "translations": _folders,
     "health_token": _token,
     "public_url": _public_url,
+    "sns_topics": _topics,
+    "sendgrid_keys": _public_keys,
     **dict.fromkeys(ALERTS, _setting),
     "celery": lambda _key, raw: raw,  # looked at when it is needed: Celery is an extra
 }

@@ -47,6 +47,7 @@ from .values import Kind, Merge, Notification, Reason, Status
 if TYPE_CHECKING:  # needed once an hour, where mail is delivered
     from .outbox.retention import Purged
     from .outbox.returned import Noted
+    from .returned.reading import Returned
 
 
 # -- settings --------------------------------------------------------------------------
@@ -387,12 +388,16 @@ def take_report(state: State, content: bytes) -> Noted | None:
     Raises:
         UnreadableReport: it is no message, or one that was made to be hard to read.
     """
-    from .outbox import returned  # late: what reads a mailbox is a process of its own
-    from .returned.reading import read
+    from .returned.reading import read  # late: what reads a mailbox is a process of its own
 
     found = read(content)
-    if not found.notes and not found.automatic:
-        return None
+    return note_returned(state, found, content) if found.notes or found.automatic else None
+
+
+def note_returned(state: State, found: Returned, content: bytes) -> Noted | None:
+    """As ``take_report``, of what was read of ``content`` already."""
+    from .outbox import returned
+
     noted = returned.note(state.database, found, content, clock.now())
     if noted is not None and noted.changed:
         announce_returned(state.app, state.database, noted.id, sorted(noted.changed))

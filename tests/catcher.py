@@ -40,6 +40,7 @@ class Catcher:
     mails: list[Mail] = field(default_factory=list)
     logins: list[str] = field(default_factory=list)
     refuse: dict[str, str] = field(default_factory=dict)
+    taken: str = "250 2.0.0 taken"  # the reply to each message
     delay: float = 0  # s that the server thinks about each message
     vanish_after_dot: int = 0  # so many times, the link dies before the answer to the dot
 
@@ -73,7 +74,7 @@ class Catcher:
         if self.vanish_after_dot:
             self.vanish_after_dot -= 1
             server.transport.abort()
-        return "250 2.0.0 taken"
+        return self.taken
 
 
 def _free_port() -> int:

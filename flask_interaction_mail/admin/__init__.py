@@ -10,6 +10,7 @@ from flask_admin import Admin
 from ..errors import InteractionMailError
 from .activity import ActivityView
 from .coverage import CoverageView
+from .events import EventsView
 from .explain import ExplainView
 from .health import HealthView
 from .history import HistoryView
@@ -30,6 +31,7 @@ _PAGES: Final[dict[str, tuple[type[PanelView], str]]] = {
     "interaction_mail_previews": (TemplatesView, "messaging/templates"),
     "interaction_mail_history": (HistoryView, "messaging/history"),
     "interaction_mail_health": (HealthView, "messaging/health"),
+    "interaction_mail_events": (EventsView, "messaging/events"),
 }
 
 

@@ -71,7 +71,10 @@ class BodyPages(PanelView):
         if content is None:
             abort(404)
         note_reading(id)  # a report may hold the whole message
-        return _download(content, "message/rfc822", f"{id}-{digest[:8]}.eml")
+        name = f"{id}-{digest[:8]}"
+        if content.startswith(b"{"):  # no message begins so: a provider posted it
+            return _download(content, "application/json", f"{name}.json")
+        return _download(content, "message/rfc822", f"{name}.eml")
 
 
 def note_reading(id: uuid.UUID) -> None:

@@ -114,7 +114,7 @@ def _read(message: Message) -> Returned:
     return Returned(
         references=_references(message, parts.returned if parts.statuses else ()),
         envelope_ids=_all(of_all, "Original-Envelope-Id"),
-        server=next((_untyped(text) for text in _all(of_all, "Reporting-MTA")), ""),
+        server=next((untyped(text) for text in _all(of_all, "Reporting-MTA")), ""),
         notes=tuple(_note(block, text) for block in about[:_MOST]),
         automatic=not parts.statuses and _is_automatic(message),
         digest=_digest(message, parts.statuses),
@@ -200,7 +200,7 @@ def _is_of_recipient(block: Message) -> bool:
 def _note(block: Message, text: str) -> Note:
     action = _field(block, "Action").split("(")[0].split()
     word = action[0].casefold()[:32] if action else ""
-    status, diagnostic = _field(block, "Status"), _untyped(_field(block, "Diagnostic-Code"))
+    status, diagnostic = _field(block, "Status"), untyped(_field(block, "Diagnostic-Code"))
     code = reason_code(status, diagnostic)
     retried = bool(_field(block, "Will-Retry-Until"))
     final = _spellings(_field(block, "Final-Recipient"))
@@ -225,16 +225,16 @@ def _in_text(text: str, spellings: Sequence[str]) -> str:
             lines = paragraph.strip().splitlines()
             # The next line with an address at its beginning is about somebody else.
             own = itertools.takewhile(lambda line: not _ADDRESS_FIRST.match(line), lines[1:])
-            return _printable(" ".join([*lines[:1], *own])).strip(" :>().")
+            return printable(" ".join([*lines[:1], *own])).strip(" :>().")
     return ""
 
 
 def _field(block: Message, name: str) -> str:
     """The first such field on one line, without control characters."""
-    return _printable(str(block.get(name, "")))
+    return printable(str(block.get(name, "")))
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     words = " ".join(text.split())
     return "".join(character for character in words if character.isprintable())
 
@@ -244,14 +244,14 @@ def _all(blocks: Sequence[Message], name: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(text for text in texts if text))[:_MOST_IDS]
 
 
-def _untyped(text: str) -> str:
+def untyped(text: str) -> str:
     """``text`` without the name of its kind, such as ``smtp;``."""
     return _TYPED.sub("", text, count=1) if _TYPED.match(text) else text
 
 
 def _spellings(text: str) -> tuple[str, ...]:
     """What an address may mean: as it stands, or decoded, because servers forget to (RFC 3461)."""
-    address = _untyped(text).strip(" <>\"'")[:_TEXT]
+    address = untyped(text).strip(" <>\"'")[:_TEXT]
     meant = (address, _XTEXT.sub(_character, address), _UTF8_XTEXT.sub(_character, address))
     return tuple(dict.fromkeys(filter(None, meant)))
 

@@ -14,6 +14,10 @@ from .setting import WrongValue
 # eu-west-1, us-gov-east-1, and what may come (https://docs.aws.amazon.com/general/latest/gr/ses.html).
 _REGION: Final = re.compile(r"[a-z]{2,4}(?:-[a-z]{2,12}){1,3}-[1-9][0-9]?")
 _WITHIN: Final = re.compile(rf"(?:^|\.)({_REGION.pattern})(?:\.|$)")  # a host name of AWS
+# The name of a topic of the notification service, in any partition; FIFO ones post to no URL.
+_TOPIC: Final = re.compile(
+    rf"arn:aws[a-z-]{{0,20}}:sns:({_REGION.pattern}):\d{{12}}:[\w-]{{1,256}}", re.A
+)
 _KEY: Final = re.compile(r"[A-Z0-9]{16,128}")
 _SECRET: Final = re.compile(r"[\x21-\x7e]{16,256}")
 
@@ -73,6 +77,18 @@ def host(region: str | None, endpoint: str | None) -> str | None:
     return urlsplit(_url(region, endpoint)).hostname
 
 
+def server_of_topic(arn: str) -> str:
+    """The name of the notification service's server that the topic ``arn`` is at.
+
+    Raises:
+        ValueError: it is not the ARN of a topic.
+    """
+    found = _TOPIC.fullmatch(arn)
+    if found is None:
+        raise ValueError(f"{arn!r} is not the ARN of a topic")
+    return f"sns.{found[1]}.{_end(found[1])}"
+
+
 def relay(
     region: str | None,
     endpoint: str | None,
@@ -98,5 +114,8 @@ def relay(
 
 
 def _url(region: str | None, endpoint: str | None) -> str:
-    end = "amazonaws.com.cn" if (region or "").startswith("cn-") else "amazonaws.com"
-    return endpoint or f"https://email.{region}.{end}"
+    return endpoint or f"https://email.{region}.{_end(region or '')}"
+
+
+def _end(region: str) -> str:
+    return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"

@@ -1,7 +1,7 @@
 """Requests to a URL: the only HTTP that the extension speaks of its own accord.
 
-``post`` makes one request over a connection of its own, a ``Connection`` takes several. The
-standard library's client speaks over a socket of ours. So the connection goes where the
+``post`` and ``get`` make one request over a connection of its own, a ``Connection`` takes several.
+The standard library's client speaks over a socket of ours. So the connection goes where the
 connect policy lets it go: the address that was checked is the one that is used, where a client
 that looks the name up itself could be given another one. Redirects are not followed, and no more
 of an answer is read than was asked for.
@@ -77,6 +77,22 @@ def post(
         fields = {**headers, "Connection": "close"}
         return exchange.ask("POST", exchange.target, render(), fields, until=until, most=most)
 
+    return _once(exchange, run, until)
+
+
+def get(url: str, *, policy: ConnectPolicy, until: Until, most: int) -> Answer:
+    """Get what is at ``url``, ``most`` bytes of it, before ``until``; raises as ``post``."""
+    exchange = Connection(url, policy, None)
+
+    def run() -> Answer:
+        exchange.open(until)
+        fields = {"Connection": "close"}
+        return exchange.ask("GET", exchange.target, None, fields, until=until, most=most)
+
+    return _once(exchange, run, until)
+
+
+def _once(exchange: Connection, run: Callable[[], Answer], until: Until) -> Answer:
     try:
         answer = within(until, run)
     except TransportError as error:

@@ -279,12 +279,11 @@ def test_what_is_about_no_message_of_ours_is_nothing(host: Host) -> None:
     assert not reports(host)
 
 
-def test_the_id_that_a_provider_gave_finds_the_message(any_host: Host) -> None:
+def test_the_id_that_a_provider_gave_finds_the_message(any_host: Host, catcher: Catcher) -> None:
     """Some replace our Message-ID by one of their own, made of what they answered to us."""
-    notification = sent(any_host)
     theirs = "0100018f-aaaa-bbbb-cccc-000000000000"
-    with any_host.app.app_context(), any_host.state.database.writing() as connection:
-        connection.execute(sa.update(DELIVERY).values(provider_id=theirs))
+    catcher.taken = f"250 Ok {theirs}"
+    notification = sent(any_host)
     noted = take(any_host, report(f"<{theirs}@email.provider.example>", BOB))
     assert noted.id == notification.id
     assert statuses(any_host, notification)[BOB] == "bounced"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from flask_interaction_mail.outcome import Fault, Stage
+from flask_interaction_mail.transport.smtp.conclusions import provider_id
 from flask_interaction_mail.transport.smtp.faults import fault_of, named_by, refuses_us
 from flask_interaction_mail.transport.smtp.replies import (
     MAX_TEXT,
@@ -258,3 +259,33 @@ def test_who_writes_to_himself_is_refused_as_recipient():
     assert named_by(told, sender=himself, recipient=himself) is None
     assert named_by(told, sender=himself) == "sender_refused"
     assert named_by(told, sender=himself, recipient="eve@x.test") == "sender_refused"
+
+
+@pytest.mark.parametrize(
+    ("said", "named"),
+    [
+        (  # Amazon SES
+            "250 Ok 0102018f3c5e7a11-5b0c9d1e-2f3a-4b5c-8d6e-7f8091a2b3c4-000000",
+            "0102018f3c5e7a11-5b0c9d1e-2f3a-4b5c-8d6e-7f8091a2b3c4-000000",
+        ),
+        ("250 Ok: queued as mHkC4RtKQGm0aXWv2qPz3A", "mHkC4RtKQGm0aXWv2qPz3A"),  # SendGrid
+        (  # Mailjet
+            "250 OK queued as 5c1f6c1e-9a51-4b0e-9a5d-0f4f3c6a7b80",
+            "5c1f6c1e-9a51-4b0e-9a5d-0f4f3c6a7b80",
+        ),
+        (  # Brevo
+            "250 2.0.0 OK: queued as <202611291944.51234567890@smtp-relay.mailin.fr>",
+            "202611291944.51234567890@smtp-relay.mailin.fr",
+        ),
+        ("250 Great success", None),  # Mailgun, which keeps the Message-ID
+        ("250 2.0.0 Ok: queued as 4bXyZw1GqDz3Fk", None),  # Postfix
+        ("250 OK id=1vPlQx-00000000aBc-1dEf", None),  # Exim
+        ("250 2.0.0 OK  1764444444 5b1f17b1804b1-4790adc6f0asi1234.5 - gsmtp", None),
+        ("250 2.6.0 <1@firm.example> [InternalId=1, Hostname=x] Queued mail for delivery", None),
+        ("250 Ok " + "0" * 256, None),
+        ("250 Ok \u0660102018f3c5e7a11-5b0c9d1e", None),
+    ],
+)
+def test_the_name_that_a_provider_gives_is_in_its_reply(said: str, named: str | None):
+    """Only one that nobody can guess: a report may name its message by it."""
+    assert provider_id(reply(said)) == named

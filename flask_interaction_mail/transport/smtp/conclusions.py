@@ -30,6 +30,8 @@ _TARPIT: Final = 5.0  # s for a refusal that show that the next one will take lo
 NOT_ASKED: Final = Reply(
     451, None, "Not tried yet: the server delayed its refusal of another recipient."
 )
+# "Ok 0102…-000000" of Amazon SES, "Ok: queued as …" of SendGrid and others.
+_NAMED: Final = re.compile(r"(?:(?:ok:? )?queued as|ok:?) <?([\w.@+-]{20,255})>?", re.I | re.A)
 _ABOUT_ADDRESS: Final = re.compile(r"5\.1\.\d")
 
 _REFUSED: Final = {
@@ -249,11 +251,22 @@ def concluded(answers: Answers, final: Reply) -> TransportResult:
         reply=final,
         verdicts=verdicts,
         fault=fault,
+        provider_id=provider_id(final) if result is Result.ACCEPTED else None,
         left=answers.left,
         # If others were accepted later there was room, and the reply meant something else.
         room=answers.room if answers.full and answers.room == answers.accepted else None,
         crowded=answers.crowded,
     )
+
+
+def provider_id(reply: Reply) -> str | None:
+    """What the server calls the message that it has taken; None where it gives no such name.
+
+    What mail servers call it in their queue is shorter, and is none: it follows from the time, and
+    whoever guesses it could write a report about the message.
+    """
+    found = _NAMED.fullmatch(reply.text)
+    return found[1] if found else None
 
 
 def decided(stage: Stage, verdicts: dict[str, Reply]) -> TransportResult:
