@@ -6,6 +6,7 @@ message alone. What a recipient's row says depends on which reports there were, 
 
 from __future__ import annotations
 
+import enum
 import json
 import uuid
 from collections.abc import Iterable, Sequence
@@ -30,6 +31,19 @@ _MOST: Final = 100  # reports that are kept of one message; more change states, 
 _SHORTEST: Final = 16  # characters of a provider's id: shorter ones could be guessed
 _LONGEST: Final = 1000  # characters of a reason
 _WEIGHTS: Final = {status: len(RETURNED) - place for place, status in enumerate(RETURNED)}
+
+
+class Outcome(enum.StrEnum):
+    """What became of one message that came back, or may have."""
+
+    NOTED = "noted"
+    KNOWN = "known"  # the same report was noted before
+    REPLIES = "replies"  # an automatic reply
+    FOREIGN = "foreign"  # about no message of ours
+    UNREADABLE = "unreadable"
+
+
+DONE: Final = (Outcome.NOTED, Outcome.KNOWN)  # what nobody has to read any more
 
 
 class Entry(NamedTuple):
@@ -70,6 +84,12 @@ class Noted:
     kind: str  # REPORTED or REPLIED
     changed: frozenset[Status] = frozenset()
     known: bool = False  # it had been noted before
+
+    @property
+    def outcome(self) -> Outcome:
+        if self.kind == REPLIED:
+            return Outcome.REPLIES
+        return Outcome.KNOWN if self.known else Outcome.NOTED
 
 
 class _Target(NamedTuple):
@@ -144,6 +164,16 @@ def reports_of(connection: sa.Connection, id: uuid.UUID) -> tuple[Report, ...]:
         )
         for row in rows
     )
+
+
+def is_ours(connection: sa.Connection, returned: Returned) -> bool:
+    """Whether ``returned`` is about a message of ours."""
+    return _named(connection, returned) is not None
+
+
+def ours_of(connection: sa.Connection, message_ids: Sequence[str]) -> set[str]:
+    """Those of ``message_ids`` that are of messages of ours."""
+    return {*_ids(connection, MESSAGE.c.message_id, MESSAGE.c.id, message_ids)}
 
 
 def content_of(connection: sa.Connection, id: uuid.UUID, digest: str) -> bytes | None:
