@@ -1,4 +1,4 @@
-"""The Returned mail tab: what came back lately, and how the mailbox is doing in which it arrives."""
+"""The Returned mail tab: what came back lately, and how its mailbox is doing."""
 
 from __future__ import annotations
 

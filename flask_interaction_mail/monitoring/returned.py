@@ -13,7 +13,6 @@ from ..diagnosis.texts import Advice, text_of
 from ..errors import TransportError
 from ..language import said_by, translated
 from ..outbox import returned
-from ..outbox.conditions import tellable
 from ..outbox.mailboxes import Place
 from ..outcome import Fault
 from ..settings.mailbox import Mailbox
@@ -116,9 +115,7 @@ def _said(state: State, found: ReturnedMail) -> str:
     if place is None:
         return "not read yet"
     if place.failed_since is not None:
-        return (
-            f"cannot be read since {_written(place.failed_since)}: {tellable(place.trouble or '')}"
-        )
+        return f"cannot be read since {_written(place.failed_since)}: {place.trouble}"
     seen = f"read {_written(place.looked_at)}" if place.looked_at else "not read yet"
     unmoved = f"; {place.trouble}" if place.trouble else ""
     if found.late:
