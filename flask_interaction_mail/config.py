@@ -112,6 +112,7 @@ class Config(NamedTuple):
     request_window: timedelta = timedelta(hours=24)
     body_retention: timedelta = timedelta(days=7)
     log_retention: timedelta = timedelta(days=90)
+    returns_every: timedelta = timedelta(minutes=5)  # between two looks at the mailbox
     overrides: Mapping[str, object] = MappingProxyType({})
     deny_networks: tuple[Network, ...] = ()  # where no connection is made to
     deny_ports: frozenset[int] = frozenset()
@@ -392,6 +393,7 @@ _PARSERS: Final[dict[str, Callable[[str, object], object]]] = {
     "request_window": _duration("hours"),
     "body_retention": _duration("days"),
     "log_retention": _duration("days"),
+    "returns_every": _duration("minutes"),
     "overrides": _overrides,
     "deny_networks": _networks,
     "deny_ports": _ports,

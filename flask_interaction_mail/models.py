@@ -28,6 +28,7 @@ __all__ = [
     "AttemptRow",
     "CheckRow",
     "DeliveryRow",
+    "MailboxRow",
     "MessageRow",
     "MetadataRow",
     "RecipientRow",
@@ -244,6 +245,26 @@ class TokenRow(Base):
     ends_at: Mapped[datetime | None]
     refresh_at: Mapped[datetime]
     consent: Mapped[str | None]
+
+
+class MailboxRow(Base):
+    """A mailbox with returned mail: how far it was read, by whom now, and what came of it."""
+
+    __table__: ClassVar[sa.Table] = tables.MAILBOX
+    __tablename__ = __table__.name
+
+    name: Mapped[str]
+    fence: Mapped[int]
+    lease_until: Mapped[datetime | None]
+    due_at: Mapped[datetime]
+    looked_at: Mapped[datetime | None]
+    uid_validity: Mapped[int | None]
+    uid: Mapped[int]
+    failed_since: Mapped[datetime | None]
+    failures: Mapped[int]
+    fault: Mapped[str | None]
+    trouble: Mapped[str | None]
+    counts: Mapped[str]
 
 
 class ActivityRow(Base):

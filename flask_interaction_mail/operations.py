@@ -22,6 +22,7 @@ from .errors import (
     MessagingNotConfigured,
     NoRecipient,
     StillWaiting,
+    UnreadableReport,
 )
 from .language import mark, translated
 from .logs import about, log
@@ -36,7 +37,7 @@ from .messages.route import SOMEBODY, step
 from .outbox import messages
 from .outbox.insert import fitted, insert
 from .settings.layers import InForce
-from .settings.model import MessagingSettings, relays_of
+from .settings.model import MessagingSettings, mailbox_of, relays_of
 from .state import State
 from .unit_of_work.announce import announce_ids, announce_returned, send_signal
 from .unit_of_work.app_context import wake
@@ -46,7 +47,7 @@ from .values import Kind, Merge, Notification, Reason, Status
 
 if TYPE_CHECKING:  # needed once an hour, where mail is delivered
     from .outbox.retention import Purged
-    from .outbox.returned import Noted
+    from .outbox.returned import Noted, Outcome
     from .returned.reading import Returned
 
 
@@ -111,17 +112,20 @@ def rotate_keys(state: State) -> int:
 
 
 def _settings_changed(state: State, previous: InForce, saved: InForce, changed_by: str) -> None:
-    from .outbox import breaker, lanes  # late: a process that only enqueues does not need it
+    from .outbox import breaker, lanes, mailboxes  # late: who only enqueues does not need them
 
     before, after = (
         {*relays_of(found.settings, state.config.transport)} for found in (previous, saved)
     )
     # Who saves the same again wants another try.
-    changed = after if previous.settings == saved.settings else before ^ after
+    same = previous.settings == saved.settings
+    changed = after if same else before ^ after
     try:
         with state.database.writing() as connection:
             lanes.recall(connection, clock.now())
             breaker.close(connection, *changed)  # a new password may be the right one
+            if same or mailbox_of(previous.settings) != mailbox_of(saved.settings):
+                mailboxes.all_due(connection, clock.now())
     except sa.exc.SQLAlchemyError:
         # The settings are saved all the same, the breaker probes the server by itself, and what
         # waits aside does so for some minutes.
@@ -402,6 +406,17 @@ def note_returned(state: State, found: Returned, content: bytes) -> Noted | None
     if noted is not None and noted.changed:
         announce_returned(state.app, state.database, noted.id, sorted(noted.changed))
     return noted
+
+
+def outcome_of_report(state: State, content: bytes) -> Outcome:
+    """Do ``take_report``; gives what became of ``content``, whatever it is. Commits, too."""
+    from .outbox.returned import Outcome  # late, as above
+
+    try:
+        noted = take_report(state, content)
+    except UnreadableReport:
+        return Outcome.UNREADABLE
+    return Outcome.FOREIGN if noted is None else noted.outcome
 
 
 def purge(state: State) -> Purged:

@@ -107,6 +107,9 @@ class Fault(enum.StrEnum):
     SES_NOT_VERIFIED = "ses_not_verified"  # an address or a domain
     SES_UNAVAILABLE = "ses_unavailable"  # "not now"
     SES_NONSENSE = "ses_nonsense"  # another web page
+    # the mailbox with returned mail
+    NOT_IMAP = "not_imap"  # what answers is no IMAP server, or a broken one
+    FOLDER_MISSING = "folder_missing"  # or it may not be opened
     # one message
     AUTH_REQUIRED = "auth_required"  # refused for want of authentication (R24)
     ENCRYPTION_REQUIRED = "encryption_required"  # refused because the connection is readable

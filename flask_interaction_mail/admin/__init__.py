@@ -18,6 +18,7 @@ from .messaging import MessagingView
 from .outbox import OutboxView
 from .panel_view import STATIC, PanelView
 from .previews import TemplatesView
+from .returned import ReturnedView
 
 __all__ = ["add_views", "check"]
 
@@ -25,6 +26,7 @@ __all__ = ["add_views", "check"]
 _PAGES: Final[dict[str, tuple[type[PanelView], str]]] = {
     "interaction_mail": (MessagingView, "messaging"),
     "interaction_mail_outbox": (OutboxView, "messaging/outbox"),
+    "interaction_mail_returned": (ReturnedView, "messaging/returned"),
     "interaction_mail_activity": (ActivityView, "messaging/activity"),
     "interaction_mail_explain": (ExplainView, "messaging/explain"),
     "interaction_mail_coverage": (CoverageView, "messaging/coverage"),

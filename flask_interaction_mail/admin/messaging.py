@@ -100,6 +100,12 @@ class MessagingView(PanelView):
         need(Right.TEST)
         return self._tried(self._alerted)
 
+    @expose("/mailbox", methods=("POST",))
+    def mailbox(self) -> ResponseReturnValue:
+        """Look into the mailbox in the form; the result is shown beside it."""
+        need(Right.TEST)
+        return self._tried(self._looked)
+
     def _tried(self, trial: Trial) -> ResponseReturnValue:
         """The answer of ``trial``, if the form has no error and the visitor may try again."""
         from ..monitoring import test_history  # late, as below: loaded with the first test
@@ -253,6 +259,15 @@ class MessagingView(PanelView):
         except InteractionMailError as error:
             why = language.translated(error)
         return self.page("test_alert.html", present=present, told=told, why=why)
+
+    def _looked(
+        self, _: SettingsForm, drafted: InForce, present: InForce, by: str
+    ) -> ResponseReturnValue:
+        from ..monitoring import returned
+
+        trial = returned.test(state(), drafted.settings)
+        log.info("test.mailbox: by %s", one_line(by))
+        return self.page("test_mailbox.html", present=present, trial=trial)
 
     def _save(self, present: InForce) -> ResponseReturnValue:
         form = SettingsForm.filled(present, request.form)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import collections
-import enum
 import os
 import sys
 from collections.abc import Mapping
@@ -14,9 +13,10 @@ import click
 import sqlalchemy as sa
 
 from .. import operations
-from ..errors import TablesMissing, UnreadableReport
-from ..outbox.returned import REPLIED, Noted
+from ..errors import InteractionMailError, TablesMissing, TransportError
+from ..outbox.returned import DONE, Outcome
 from ..returned import mailbox
+from ..returned.mbox import messages
 from ..returned.reading import LIMIT
 from ..state import State, state_of
 from ..storage.database import DatabaseBusy
@@ -28,16 +28,6 @@ _TRY_AGAIN: Final = getattr(os, "EX_TEMPFAIL", 75)
 _NOT_NOW: Final = (sa.exc.SQLAlchemyError, DatabaseBusy, TablesMissing)
 
 
-class Outcome(enum.StrEnum):
-    """What became of one message that was read; what the summary says of it."""
-
-    NOTED = "noted"
-    KNOWN = "known"
-    REPLIES = "replies"
-    FOREIGN = "foreign"
-    UNREADABLE = "unreadable"
-
-
 _LINES: Final[Mapping[Outcome, str]] = {
     Outcome.NOTED: "reports noted",
     Outcome.KNOWN: "known already",
@@ -45,7 +35,6 @@ _LINES: Final[Mapping[Outcome, str]] = {
     Outcome.FOREIGN: "about no message of this application, and left where they were",
     Outcome.UNREADABLE: "that could not be read, and left where they were",
 }
-_MOVED: Final = (Outcome.NOTED, Outcome.KNOWN)
 
 
 @main.group(cls=Commands)
@@ -59,33 +48,42 @@ def bounces() -> None:
     type=click.Path(path_type=Path),
     help="Read all messages of this maildir, instead of one from standard input.",
 )
+@click.option(
+    "--mbox",
+    type=click.Path(path_type=Path),
+    help="Read all messages of this file, and leave them there.",
+)
+@click.option("--imap", is_flag=True, help="Read what is new in the mailbox of the settings, now.")
 @as_json
-def read(maildir: Path | None, as_json: bool) -> None:
+def read(maildir: Path | None, mbox: Path | None, imap: bool, as_json: bool) -> None:
     """Read a message that came back, and note what it says of one of ours.
 
     \b
     The exit status tells a mail server what to do with the message:
       0   noted, now or before: it has done its duty
       65  it is about no message of this application, or cannot be read: keep it
-      75  the database does not answer: try again later
+      75  the database, or the mailbox, does not answer: try again later
     """
+    if sum((maildir is not None, mbox is not None, imap)) > 1:
+        raise click.UsageError("Give one of --maildir, --mbox and --imap.")
     state = state_of()
-    if maildir is None:
-        outcome = _taken(state, sys.stdin.buffer.read(LIMIT))
-        _drain()
-        dump({"outcome": outcome}) if as_json else say(f"1 {_LINES[outcome]}")
-        if outcome in (Outcome.FOREIGN, Outcome.UNREADABLE):
-            sys.exit(_NOT_OURS)
-        return
-    mailbox.check(maildir)
-    counted = _of_maildir(state, maildir)
-    if as_json:
-        dump({outcome: counted[outcome] for outcome in Outcome})
-        return
-    say(f"{counted.total()} messages")
-    for outcome, line in _LINES.items():
-        if counted[outcome]:
-            say(f"  {counted[outcome]} {line}")
+    if maildir is not None:
+        mailbox.check(maildir)
+        _summary(_of_maildir(state, maildir), as_json)
+    elif mbox is not None:
+        _summary(collections.Counter(_taken(state, each) for each in messages(mbox)), as_json)
+    elif imap:
+        _summary(_of_imap(state), as_json)
+    else:
+        _of_input(state, as_json)
+
+
+def _of_input(state: State, as_json: bool) -> None:
+    outcome = _taken(state, sys.stdin.buffer.read(LIMIT))
+    _drain()
+    dump({"outcome": outcome}) if as_json else say(f"1 {_LINES[outcome]}")
+    if outcome in (Outcome.FOREIGN, Outcome.UNREADABLE):
+        sys.exit(_NOT_OURS)
 
 
 def _of_maildir(state: State, maildir: Path) -> collections.Counter[Outcome]:
@@ -96,7 +94,7 @@ def _of_maildir(state: State, maildir: Path) -> collections.Counter[Outcome]:
             continue
         outcome = _taken(state, found.content)
         counted[outcome] += 1
-        if outcome in _MOVED:
+        if outcome in DONE:
             try:
                 mailbox.put_away(maildir, found.path)
             except OSError as error:
@@ -104,21 +102,35 @@ def _of_maildir(state: State, maildir: Path) -> collections.Counter[Outcome]:
     return counted
 
 
+def _of_imap(state: State) -> collections.Counter[Outcome]:
+    from ..delivery import returning  # late: brings the wire
+
+    try:
+        counted = returning.look(state)
+    except (TransportError, *_NOT_NOW) as error:
+        _later(error)
+    except returning.Lost:
+        counted = None
+    if counted is None:
+        _later(InteractionMailError("another process reads the mailbox at this moment"))
+    return counted
+
+
+def _summary(counted: collections.Counter[Outcome], as_json: bool) -> None:
+    if as_json:
+        dump({outcome: counted[outcome] for outcome in Outcome})
+        return
+    say(f"{counted.total()} messages")
+    for outcome, line in _LINES.items():
+        if counted[outcome]:
+            say(f"  {counted[outcome]} {line}")
+
+
 def _taken(state: State, content: bytes) -> Outcome:
     try:
-        return _outcome(operations.take_report(state, content))
-    except UnreadableReport:
-        return Outcome.UNREADABLE
+        return operations.outcome_of_report(state, content)
     except _NOT_NOW as error:
         _later(error)
-
-
-def _outcome(noted: Noted | None) -> Outcome:
-    if noted is None:
-        return Outcome.FOREIGN
-    if noted.kind == REPLIED:
-        return Outcome.REPLIES
-    return Outcome.KNOWN if noted.known else Outcome.NOTED
 
 
 def _later(error: Exception) -> NoReturn:

@@ -205,6 +205,16 @@ FAULTS: Final[Mapping[str, Advice]] = {
             "services."
         ),
     ),
+    Fault.NOT_IMAP: Advice(
+        mark("This is not an IMAP server"),
+        mark("What answers at {server} on port {port} is not a server of mailboxes. {detail}"),
+        mark("Check server, port and encryption: 993 is usual with TLS, 143 with STARTTLS."),
+    ),
+    Fault.FOLDER_MISSING: Advice(
+        mark("The folder cannot be opened"),
+        mark("The login works, but the folder does not exist, or may not be read. {detail}"),
+        mark("Check the name of the folder: INBOX is always there."),
+    ),
     Fault.NONSENSE: Advice(
         mark("The server's answer makes no sense"),
         mark("The mail server, or something in between, does not follow the rules. {detail}"),

@@ -14,7 +14,7 @@ from ..settings.relay import Relay
 from ..state import State
 from ..storage.tables import DELIVERY
 from ..values import OF_MESSAGES, UNDERWAY, Reason, Status
-from . import test_history
+from . import returned, test_history
 from .mailbox import told_of_mailbox
 from .overview import oldest_waiting
 
@@ -65,6 +65,7 @@ def figures(state: State) -> dict[str, Any]:
         "relays": told,
         "without_relay": without_relay,
         "mailbox": told_of_mailbox(state, present),
+        "returned_mail": returned.told(state),
         "paused": settings.paused,
         "diverted_to": settings.divert_to,
         "suppressed": state.suppressed,

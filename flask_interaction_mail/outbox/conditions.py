@@ -14,6 +14,7 @@ from ..text import cut, one_line
 
 MOST: Final = 10_000  # messages up to which are counted, unless more decides something
 _WARN: Final = (3, 14, 30)  # days before a secret ends
+_PATIENCE: Final = timedelta(minutes=20)  # with a mailbox that cannot be read
 _SOON: Final = timedelta(minutes=1)  # in which a worker that is being replaced comes back
 # As servers write them, quoted ones and literals included (RFC 5321 §4.1.2, §4.1.3).
 _ADDRESS: Final = re.compile(
@@ -32,6 +33,7 @@ class AlertName(enum.StrEnum):
     EXPIRY = "expiry"  # of a certificate
     RELAY = "relay"  # no relay may carry some of the mail
     SECRET = "secret"  # noqa: S105 - the name of an alert: the secret of the sign-in ends
+    RETURNED = "returned"  # the mailbox with returned mail cannot be read
 
 
 TITLES: Final[Mapping[AlertName, str]] = {
@@ -42,6 +44,7 @@ TITLES: Final[Mapping[AlertName, str]] = {
     AlertName.EXPIRY: "A certificate ends soon",
     AlertName.RELAY: "No relay may carry some of the mail",
     AlertName.SECRET: "The secret of the sign-in ends soon",
+    AlertName.RETURNED: "Returned mail cannot be read",
 }
 OVER: Final[Mapping[AlertName, str]] = {
     AlertName.SERVER: "The mail server works again",
@@ -51,6 +54,7 @@ OVER: Final[Mapping[AlertName, str]] = {
     AlertName.EXPIRY: "The certificates are valid for long enough again",
     AlertName.RELAY: "A relay may carry each message again",
     AlertName.SECRET: "The secret of the sign-in lasts long enough again",
+    AlertName.RETURNED: "Returned mail is read again",
 }
 
 
@@ -66,6 +70,7 @@ class Vitals:
       mail has gone since. ``expires`` is when the first certificate of a server ends.
     - ``relays`` are the names of all relays, ``troubled`` those that one of these is about.
     - ``uncarried`` are waiting messages that no relay may carry, counted up to ``MOST``.
+    - ``unread`` is why the mailbox with returned mail cannot be read, and since ``unread_since``.
     - ``here`` is how many processes deliver.
     """
 
@@ -81,6 +86,8 @@ class Vitals:
     uncarried: int = 0
     relays: tuple[str, ...] = ()
     troubled: tuple[str, ...] = ()
+    unread: str | None = None
+    unread_since: datetime | None = None
 
     @property
     def late(self) -> timedelta:
@@ -112,6 +119,7 @@ def holding(
         AlertName.EXPIRY: _expiry(vitals, settings, ends),
         AlertName.RELAY: _uncarried(vitals),
         AlertName.SECRET: _secret(vitals.now, secret_ends),
+        AlertName.RETURNED: _unread(vitals),
     }
     return {name: tellable(text) for name, text in found.items() if text}
 
@@ -166,6 +174,12 @@ def _secret(now: datetime, ends: datetime | None) -> str:
         return f"The secret of the sign-in has ended on {ends:%Y-%m-%d}."
     days = next(days for days in _WARN if ends <= now + timedelta(days=days))
     return f"The secret of the sign-in ends on {ends:%Y-%m-%d}, within {days} days."
+
+
+def _unread(vitals: Vitals) -> str:
+    if vitals.unread_since is None or vitals.now - vitals.unread_since < _PATIENCE:
+        return ""
+    return f"The mailbox with returned mail cannot be read: {vitals.unread}"
 
 
 def tellable(text: str) -> str:

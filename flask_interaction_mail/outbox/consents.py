@@ -71,7 +71,8 @@ def name_of(relay: Relay) -> str:
     """
     grant = relay.grant
     where = grant and (grant.token_url, grant.client_id, grant.mailbox, grant.scope)
-    facts = repr((relay.destination, where))
+    also = (grant.also,) if grant and grant.also else ()
+    facts = repr((relay.destination, where, *also))
     return hashlib.sha256(f"consent {facts}".encode()).hexdigest()
 
 

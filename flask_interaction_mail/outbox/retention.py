@@ -32,7 +32,7 @@ from ..storage.tables import (
 )
 from ..storage.transactions import Transactions
 from ..values import ENDED, Reason, Status
-from . import digests, tally, tokens
+from . import digests, mailboxes, tally, tokens
 from .fenced import lock_messages, lock_rows_only
 from .messages import cancel
 from .returned import ERASED
@@ -84,6 +84,7 @@ def purge(database: Transactions, *, now: datetime, bodies: timedelta, logs: tim
         checks = connection.execute(sa.delete(CHECK).where(old)).rowcount
     with database.writing() as connection:
         tokens.purge(connection, now)
+        mailboxes.purge(connection, now)
     # Last, so that nobody's data is kept because counts cannot be merged.
     tally.merge(database, now)
     tally.forget(database, now - logs)

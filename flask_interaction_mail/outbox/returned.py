@@ -6,9 +6,10 @@ message alone. What a recipient's row says depends on which reports there were, 
 
 from __future__ import annotations
 
+import enum
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -30,6 +31,29 @@ _MOST: Final = 100  # reports that are kept of one message; more change states, 
 _SHORTEST: Final = 16  # characters of a provider's id: shorter ones could be guessed
 _LONGEST: Final = 1000  # characters of a reason
 _WEIGHTS: Final = {status: len(RETURNED) - place for place, status in enumerate(RETURNED)}
+
+
+_REPORTS: Final = sa.select(
+    REPORT.c.digest,
+    REPORT.c.received_at,
+    REPORT.c.kind,
+    REPORT.c.server,
+    REPORT.c.notes,
+    REPORT.c.content.is_not(None).label("has_content"),
+)
+
+
+class Outcome(enum.StrEnum):
+    """What became of one message that came back, or may have."""
+
+    NOTED = "noted"
+    KNOWN = "known"  # the same report was noted before
+    REPLIES = "replies"  # an automatic reply
+    FOREIGN = "foreign"  # about no message of ours
+    UNREADABLE = "unreadable"
+
+
+DONE: Final = (Outcome.NOTED, Outcome.KNOWN)  # what nobody has to read any more
 
 
 class Entry(NamedTuple):
@@ -62,6 +86,19 @@ class Report(NamedTuple):
     has_content: bool
 
 
+class Recent(NamedTuple):
+    """A report that came in, with the message that it is about."""
+
+    id: uuid.UUID
+    subject: str
+    report: Report
+    addresses: Mapping[int, str]  # of the recipients, by their position
+
+    def whom(self, entry: Entry) -> str:
+        """The address that ``entry`` is about, "" if that is nobody who got the message."""
+        return "" if entry.position is None else self.addresses.get(entry.position, "")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Noted:
     """Where a report belongs: ``changed`` are the states that recipients have only now."""
@@ -70,6 +107,12 @@ class Noted:
     kind: str  # REPORTED or REPLIED
     changed: frozenset[Status] = frozenset()
     known: bool = False  # it had been noted before
+
+    @property
+    def outcome(self) -> Outcome:
+        if self.kind == REPLIED:
+            return Outcome.REPLIES
+        return Outcome.KNOWN if self.known else Outcome.NOTED
 
 
 class _Target(NamedTuple):
@@ -120,30 +163,56 @@ def note(database: Transactions, returned: Returned, content: bytes, now: dateti
 
 def reports_of(connection: sa.Connection, id: uuid.UUID) -> tuple[Report, ...]:
     """What came back for the message ``id``, oldest first."""
-    columns = REPORT.c
     rows = connection.execute(
-        sa.select(
-            columns.digest,
-            columns.received_at,
-            columns.kind,
-            columns.server,
-            columns.notes,
-            columns.content.is_not(None).label("has_content"),
-        )
-        .where(columns.message_id == id)
-        .order_by(columns.received_at, columns.digest)
+        _REPORTS.where(REPORT.c.message_id == id).order_by(REPORT.c.received_at, REPORT.c.digest)
     )
+    return tuple(map(_report_from, rows))
+
+
+def lately(connection: sa.Connection, most: int) -> tuple[Recent, ...]:
+    """What came back last, newest first, at most ``most``."""
+    newest = (
+        _REPORTS.add_columns(REPORT.c.message_id, MESSAGE.c.subject)
+        .join_from(REPORT, MESSAGE, MESSAGE.c.id == REPORT.c.message_id)
+        .order_by(REPORT.c.received_at.desc(), REPORT.c.digest)
+        .limit(most)
+    )
+    rows = connection.execute(newest).all()
+    addresses: dict[uuid.UUID, dict[int, str]] = {}
+    of_these = RECIPIENT.c.message_id.in_({row.message_id for row in rows})
+    columns = (RECIPIENT.c.message_id, RECIPIENT.c.position, RECIPIENT.c.address)
+    for id, position, address in connection.execute(sa.select(*columns).where(of_these)):
+        addresses.setdefault(id, {})[position] = address
     return tuple(
-        Report(
-            digest=row.digest,
-            received_at=row.received_at,
-            kind=row.kind,
-            server=row.server,
-            entries=tuple(map(_entry_from, json.loads(row.notes))),
-            has_content=bool(row.has_content),
+        Recent(
+            row.message_id,
+            row.subject,
+            _report_from(row),
+            addresses.get(row.message_id, {}),
         )
         for row in rows
     )
+
+
+def _report_from(row: sa.Row[Any]) -> Report:
+    return Report(
+        digest=row.digest,
+        received_at=row.received_at,
+        kind=row.kind,
+        server=row.server,
+        entries=tuple(map(_entry_from, json.loads(row.notes))),
+        has_content=bool(row.has_content),
+    )
+
+
+def is_ours(connection: sa.Connection, returned: Returned) -> bool:
+    """Whether ``returned`` is about a message of ours."""
+    return _named(connection, returned) is not None
+
+
+def ours_of(connection: sa.Connection, message_ids: Sequence[str]) -> set[str]:
+    """Those of ``message_ids`` that are of messages of ours."""
+    return {*_ids(connection, MESSAGE.c.message_id, MESSAGE.c.id, message_ids)}
 
 
 def content_of(connection: sa.Connection, id: uuid.UUID, digest: str) -> bytes | None:

@@ -33,7 +33,8 @@ def name_of(keyring: Keyring, relay: Relay) -> str:
         return keyring.digest(relay.destination)
     secrets = (grant.client_secret, grant.certificate, grant.account)
     where = (relay.destination, grant.token_url, grant.client_id, grant.mailbox, grant.scope)
-    return keyring.digest(*where, *(secret or "" for secret in secrets))
+    also = [grant.also] if grant.also else []
+    return keyring.digest(*where, *also, *(secret or "" for secret in secrets))
 
 
 class Seen(NamedTuple):

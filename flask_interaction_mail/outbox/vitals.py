@@ -11,13 +11,14 @@ from typing import Any, Final
 
 import sqlalchemy as sa
 
-from ..settings.model import MessagingSettings
+from ..settings.model import MessagingSettings, mailbox_of
 from ..settings.relay import Relay
 from ..storage.tables import DELIVERY
 from ..values import OPEN, UNDERWAY, Priority, Status
-from . import breaker, lanes, presence, probes
+from . import breaker, lanes, mailboxes, presence, probes
 from .claim import Time
 from .conditions import MOST, Vitals
+from .mailboxes import Place
 
 LATELY: Final = timedelta(hours=1)
 _OLDEST_DUE: Final = sa.select(sa.func.min(DELIVERY.c.due_at)).where(
@@ -54,6 +55,7 @@ def take(connection: sa.Connection, settings: MessagingSettings, relays: Sequenc
         for name, probe in known.items()
         if probe.why and not sent_since(connection, probe.at, by=name if several else None)
     }
+    unread = _unread(connection, settings)
     return Vitals(
         now=now,
         oldest=oldest(connection, now),
@@ -66,8 +68,17 @@ def take(connection: sa.Connection, settings: MessagingSettings, relays: Sequenc
         uncarried=lanes.uncarried(connection, relays, now, MOST),
         troubled=tuple({**broken, **silent}),
         relays=tuple(relay.name for relay in relays),
+        unread=unread.trouble if unread else None,
+        unread_since=unread.failed_since if unread else None,
         here=sum(process.here for process in presence.heard_of(connection)),
     )
+
+
+def _unread(connection: sa.Connection, settings: MessagingSettings) -> Place | None:
+    """The mailbox with returned mail, if the last look at it failed."""
+    mailbox = mailbox_of(settings)
+    place = mailboxes.read(connection, mailboxes.name_of(mailbox)) if mailbox else None
+    return place if place is not None and place.failed_since is not None else None
 
 
 def oldest(connection: sa.Connection, now: datetime) -> datetime | None:

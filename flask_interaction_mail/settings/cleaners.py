@@ -25,6 +25,7 @@ _TRUE: Final = frozenset({"1", "y", "yes", "on", "true"})
 FALSE: Final = frozenset({"", "0", "n", "no", "off", "false"})
 _LONGEST: Final = 255  # characters of a name or a login
 _LABEL: Final = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_LONGEST_FOLDER: Final = 200  # characters
 _COLOUR: Final = re.compile("#[0-9a-f]{6}")
 _LONGEST_URL: Final = 2000  # characters
 _URL: Final = mark("must be a complete https:// URL; http:// only to this machine (localhost)")
@@ -116,18 +117,20 @@ def helo(raw: object) -> str | None:
     return name
 
 
-def port(raw: object) -> int:
-    """A port; an empty text is 25."""
-    text = str(raw) if isinstance(raw, int) and not isinstance(raw, bool) else raw
-    text = _text(text) if isinstance(text, str | None) else text
-    if text == "":
-        return 25
-    number = re.fullmatch(r"0*([0-9]{1,5})", text) if isinstance(text, str) else None
-    if number is None or not 1 <= int(number[1]) <= 65535:
-        raise WrongValue(
-            gettext("must be a whole number from 1 to 65535; usual are 25, 587 and 465")
-        )
-    return int(number[1])
+def port(usual: int, allowed: str) -> Callable[[object], int]:
+    """The cleaner of a port; an empty text is the ``usual`` one, ``allowed`` says what may be."""
+
+    def clean(raw: object) -> int:
+        text = str(raw) if isinstance(raw, int) and not isinstance(raw, bool) else raw
+        text = _text(text) if isinstance(text, str | None) else text
+        if text == "":
+            return usual
+        number = re.fullmatch(r"0*([0-9]{1,5})", text) if isinstance(text, str) else None
+        if number is None or not 1 <= int(number[1]) <= 65535:
+            raise WrongValue(gettext(allowed))
+        return int(number[1])
+
+    return clean
 
 
 def number(usual: int, most: int) -> Callable[[object], int]:
@@ -142,6 +145,18 @@ def number(usual: int, most: int) -> Callable[[object], int]:
         if digits is None or int(digits[1]) > most:
             raise WrongValue(gettext("must be a whole number from 0 to %(most)s", most=most))
         return int(digits[1])
+
+    return clean
+
+
+def folder(usual: str) -> Callable[[object], str | None]:
+    """The cleaner of the name of a mailbox's folder; an empty text is the ``usual`` one."""
+
+    def clean(raw: object) -> str | None:
+        text = (line(raw) or "").strip()
+        if len(text) > _LONGEST_FOLDER:
+            raise WrongValue(_too_long(text, _LONGEST_FOLDER))
+        return text or usual or None
 
     return clean
 

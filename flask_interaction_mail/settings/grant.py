@@ -31,6 +31,7 @@ GOOGLE: Final = "https://oauth2.googleapis.com/token"
 MICROSOFT_CONSENT_SCOPE: Final = (
     "https://outlook.office.com/SMTP.Send offline_access openid email profile"
 )
+MICROSOFT_READ_SCOPE: Final = "https://outlook.office.com/IMAP.AccessAsUser.All"
 GOOGLE_CONSENT_SCOPE: Final = f"{GOOGLE_SCOPE} openid email"
 # Where a refresh token is revoked (RFC 7009), by the token URL that it is for.
 REVOCATION: Final[Mapping[str, str]] = {GOOGLE: "https://oauth2.googleapis.com/revoke"}
@@ -47,6 +48,7 @@ class Grant:
     ``account``, JSON as ``service_account`` cleans it, acts for ``mailbox``. At
     ``authorization_url`` the person who has ``mailbox`` agrees (RFC 6749 §4.1); such a client may
     have no secret. ``ca_certificate`` (PEM) is trusted beside the system's CAs.
+    ``also`` names another server than the relay that is shown the token, None if there is none.
     """
 
     token_url: str | None
@@ -58,6 +60,7 @@ class Grant:
     authorization_url: str | None = None
     scope: str | None = None
     ca_certificate: str | None = None
+    also: str | None = None
 
     @property
     def complete(self) -> bool:

@@ -18,6 +18,7 @@ from ..language import gettext, mark
 from . import amazon, cleaners, grant, oauth
 from .cleaners import WrongValue
 from .grant import Grant
+from .mailbox import Mailbox, ReturnsSignIn
 from .relay import (
     ACCOUNT,
     APPLICATION,
@@ -237,7 +238,9 @@ class MessagingSettings:
     )
     smtp_port: int = setting(
         25,
-        clean=cleaners.port,
+        clean=cleaners.port(
+            25, mark("must be a whole number from 1 to 65535; usual are 25, 587 and 465")
+        ),
         section=Section.SERVER,
         label=mark("Port"),
         help=mark(
@@ -525,6 +528,114 @@ class MessagingSettings:
             FromPolicy.DEFAULT_FROM: mark("always the default From address"),
         },
         command="Who is named as the author.",
+    )
+    returns_server: str | None = setting(
+        None,
+        clean=cleaners.server,
+        section=Section.RETURNS,
+        label=mark("IMAP server"),
+        help=mark(
+            "The server with the mailbox of the default From, in which reports about returned "
+            "mail arrive. Empty: no mailbox is read."
+        ),
+        attributes={"placeholder": "imap.example.com"},
+        command="Name or IP address of the IMAP server with returned mail.",
+        allowed="a host name, a single label, an IPv4 or IPv6 address",
+        unset="no mailbox is read",
+    )
+    returns_port: int = setting(
+        993,
+        clean=cleaners.port(
+            993, mark("must be a whole number from 1 to 65535; usual are 993 and 143")
+        ),
+        section=Section.RETURNS,
+        label=mark("Port of the IMAP server"),
+        help=mark("993 with TLS, 143 with STARTTLS."),
+        attributes={"inputmode": "numeric", "maxlength": "5"},
+        command="Port of the IMAP server.",
+        allowed="1 to 65535; empty means 993",
+    )
+    returns_encryption: Encryption = setting(
+        Encryption.TLS,
+        section=Section.RETURNS,
+        label=mark("Encryption to the IMAP server"),
+        help=mark("Once chosen, nothing less is accepted."),
+        widget=Widget.SELECT,
+        choices={
+            Encryption.TLS: mark("TLS from the start"),
+            Encryption.STARTTLS: mark("STARTTLS"),
+            Encryption.NONE: mark("None: readable on its way"),
+        },
+        beside="returns_port",
+        command="How the connection to the IMAP server is protected.",
+    )
+    returns_sign_in: ReturnsSignIn = setting(
+        ReturnsSignIn.PASSWORD,
+        section=Section.RETURNS,
+        label=mark("Sign-in at the mailbox"),
+        help=mark(
+            "With OAuth 2, mail is read with the access token of the mail server “default”, for "
+            "the mailbox that mail is sent from."
+        ),
+        widget=Widget.SELECT,
+        choices={
+            ReturnsSignIn.PASSWORD: mark("login and password"),
+            ReturnsSignIn.RELAY: mark("OAuth 2, as at the mail server"),
+        },
+        command="How to log in at the mailbox with returned mail.",
+        allowed="`relay` needs OAuth 2 at the relay `default`",
+    )
+    returns_login: str | None = setting(
+        None,
+        clean=cleaners.line,
+        section=Section.RETURNS,
+        label=mark("Login at the mailbox"),
+        help=mark("Often the full e-mail address of the mailbox. Not needed with OAuth 2."),
+        attributes={"autocomplete": "off"},
+        command="Login name at the IMAP server.",
+        allowed="one line of text; required with `password`",
+    )
+    returns_password: Secret | None = setting(
+        None,
+        clean=_password,
+        section=Section.RETURNS,
+        label=mark("Password of the mailbox"),
+        help=mark("It is used only with this IMAP server and this login."),
+        widget=Widget.PASSWORD,
+        allowed="one line of text; required with `password`",
+    )
+    returns_folder: str = setting(
+        "INBOX",
+        clean=cleaners.folder("INBOX"),
+        section=Section.RETURNS,
+        label=mark("Folder with reports"),
+        help=mark("INBOX, unless a rule in the mailbox puts reports elsewhere."),
+        command="Folder of the mailbox that is read.",
+        allowed="the name of a folder; empty means INBOX",
+    )
+    returns_moved_to: str | None = setting(
+        "Returned",
+        clean=cleaners.folder(""),
+        section=Section.RETURNS,
+        label=mark("Move noted reports to"),
+        help=mark(
+            "A folder of the mailbox; it is made if it is missing. Empty: reports stay where they "
+            "are."
+        ),
+        beside="returns_folder",
+        command="Folder to which reports are moved that were noted.",
+        allowed="the name of a folder; empty: reports stay where they are",
+    )
+    returns_ca_certificate: str | None = setting(
+        None,
+        clean=cleaners.certificate,
+        section=Section.RETURNS,
+        label=mark("CA certificate of the IMAP server"),
+        help=mark("Only for a server with a certificate of your own authority."),
+        widget=Widget.AREA,
+        attributes={"rows": "3", "spellcheck": "false"},
+        command="Certificate of a private authority of the IMAP server: @FILE, or its PEM text.",
+        allowed="PEM text of a private certificate authority, or of several",
     )
     alert_url: str | None = setting(
         None,
@@ -916,6 +1027,22 @@ class MessagingSettings:
         return grant.MICROSOFT_CONSENT.format(tenant=self.oauth_tenant)
 
     @property
+    def returns_by_token(self) -> bool:
+        """Whether the IMAP server is shown the access token of the relay "default"."""
+        return bool(self.returns_server) and self.returns_sign_in is ReturnsSignIn.RELAY
+
+    @property
+    def returns_destination(self) -> Destination:
+        """What the secret of the mailbox must be bound to; without a login where a token is."""
+        return Destination(
+            server=self.returns_server,
+            port=self.returns_port,
+            encryption=self.returns_encryption,
+            ca_certificate=self.returns_ca_certificate,
+            login=None if self.returns_by_token else self.returns_login,
+        )
+
+    @property
     def destination(self) -> Destination:
         """What the password must be bound to."""
         parts: dict[str, Any] = {part: getattr(self, name) for name, part in BOUND_TO.items()}
@@ -955,8 +1082,14 @@ def _of_account(settings: MessagingSettings) -> str:
 
 
 def _with_server(settings: MessagingSettings, token_url: str | None) -> str:
-    relay = {**asdict(settings.destination), "login": None}
-    return json.dumps([token_url, relay], sort_keys=True)
+    shown = [{**asdict(settings.destination), "login": None}]
+    if settings.returns_by_token:  # the tokens are shown to that server, too
+        shown.append(asdict(settings.returns_destination))
+    return json.dumps([token_url, *shown], sort_keys=True)
+
+
+def _of_mailbox(settings: MessagingSettings) -> str:
+    return json.dumps(["imap", asdict(settings.returns_destination)], sort_keys=True)
 
 
 def _of_access_key(settings: MessagingSettings) -> str:
@@ -971,6 +1104,7 @@ BINDINGS: Final[Mapping[str, Callable[[MessagingSettings], str | None]]] = {
     "oauth_certificate": _of_application,
     "oauth_service_account": _of_account,
     "secret_key": _of_access_key,
+    "returns_password": _of_mailbox,
 }
 # Of these there is one: who enters it gives the other up.
 EITHER: Final = {
@@ -1036,9 +1170,32 @@ def relays_of(settings: MessagingSettings, kind: str = SMTP) -> tuple[Relay, ...
     return tuple(relay for relay in relays if relay.server) or (relay_of(settings),)
 
 
+def mailbox_of(settings: MessagingSettings) -> Mailbox | None:
+    """The mailbox with returned mail of ``settings``, those of the relay "default"; None if there
+    is none."""
+    if not settings.returns_server:
+        return None
+    relay = relay_of(settings) if settings.returns_by_token else None
+    return Mailbox(
+        server=settings.returns_server,
+        port=settings.returns_port,
+        encryption=settings.returns_encryption,
+        ca_certificate=settings.returns_ca_certificate,
+        login=relay.login if relay else settings.returns_login,
+        secret=None if relay else settings.returns_password,
+        relay=relay,
+        folder=settings.returns_folder,
+        moved_to=settings.returns_moved_to,
+        allow_unencrypted_auth=settings.allow_unencrypted_auth,
+    )
+
+
 def _grant(settings: MessagingSettings) -> Grant | None:
     """How to ask for a token; None where the application brings it."""
     account = settings.oauth_service_account
+    also = None
+    if settings.returns_by_token and settings.relay == DEFAULT:
+        also = json.dumps(asdict(settings.returns_destination), sort_keys=True)
     match settings.sign_in:
         case SignIn.OAUTH_APPLICATION:
             usual = grant.MICROSOFT_SCOPE if settings.oauth_tenant else None
@@ -1049,6 +1206,7 @@ def _grant(settings: MessagingSettings) -> Grant | None:
                 certificate=settings.oauth_certificate,
                 scope=settings.oauth_scope or usual,
                 ca_certificate=settings.ca_certificate,
+                also=also,
             )
         case SignIn.OAUTH_SERVICE_ACCOUNT:
             own = grant.account_in(account)["token_uri"] if account else None
@@ -1058,6 +1216,7 @@ def _grant(settings: MessagingSettings) -> Grant | None:
                 mailbox=settings.mailbox,
                 scope=settings.oauth_scope or grant.GOOGLE_SCOPE,
                 ca_certificate=settings.ca_certificate,
+                also=also,
             )
         case SignIn.OAUTH_MAILBOX:
             return Grant(
@@ -1066,16 +1225,21 @@ def _grant(settings: MessagingSettings) -> Grant | None:
                 client_id=settings.oauth_client_id,
                 client_secret=settings.oauth_client_secret,
                 mailbox=settings.mailbox,
-                scope=settings.oauth_scope or _consent_scope(settings),
+                scope=settings.oauth_scope or _consent_scope(settings, reads=also is not None),
                 ca_certificate=settings.ca_certificate,
+                also=also,
             )
     return None
 
 
-def _consent_scope(settings: MessagingSettings) -> str | None:
+def _consent_scope(settings: MessagingSettings, *, reads: bool) -> str | None:
+    """What a person agrees to; ``reads`` is whether the mailbox is read as well."""
     if settings.token_url == grant.GOOGLE:
         return grant.GOOGLE_CONSENT_SCOPE
-    return grant.MICROSOFT_CONSENT_SCOPE if settings.oauth_tenant else None
+    if not settings.oauth_tenant:
+        return None
+    own = grant.MICROSOFT_CONSENT_SCOPE
+    return f"{grant.MICROSOFT_READ_SCOPE} {own}" if reads else own
 
 
 def _own_domain(settings: MessagingSettings) -> str | None:

@@ -30,7 +30,7 @@ _ENTER_SECRET: Final = mark("Enter the client secret, or paste a certificate wit
 _ENTER_KEY: Final = mark("Paste the key of the service account: all of the JSON file.")
 _BOUND: Final = mark(
     "One that was stored for another token service, server, port, encryption or CA certificate is "
-    "not used with this one."
+    "not used with this one, nor with another IMAP server."
 )
 _ENTER_SECRET_KEY: Final = mark(
     "Enter the secret access key that belongs to the access key ID. One that was stored for "
@@ -45,6 +45,24 @@ _ONE_OF_BOTH: Final = mark("Enter a client secret or a certificate, and not both
 _DEFAULT_SCOPE: Final = mark(
     "For Microsoft 365 the scope of an application ends with /.default: empty the field, or enter "
     "%(scope)s."
+)
+_ENTER_LOGIN_OF_MAILBOX: Final = mark("Enter the login of the mailbox.")
+_ENTER_PASSWORD_OF_MAILBOX: Final = mark(
+    "Enter the password of the mailbox. One that was stored for another IMAP server, port, "
+    "encryption, CA certificate or login is not used with this one."
+)
+_NO_TOKEN_FOR_MAILBOX: Final = mark(
+    "The mail server “default” does not sign in with OAuth 2: choose login and password here, or "
+    "OAuth 2 there."
+)
+_SAME_FOLDER: Final = mark("Choose another folder than the one that is read, or leave it empty.")
+_MAILBOX_UNENCRYPTED: Final = mark(
+    "Choose TLS or STARTTLS: without encryption others could read the password. If the network "
+    "is safe, allow authentication without encryption under Advanced."
+)
+_CA_OF_MAILBOX: Final = mark(
+    "The CA certificate of the IMAP server cannot be read: paste the whole text again, or empty "
+    "the field."
 )
 _PORTS: Final = {Encryption.NONE: 25, Encryption.STARTTLS: 587, Encryption.TLS: 465}
 
@@ -78,6 +96,8 @@ def problems(
         )
     if settings.alert_url and not settings.alert_secret:
         found["alert_secret"] = gettext(_NO_SIGNATURE)
+    if settings.returns_server:
+        found |= mailbox_problems(settings)
     if settings.kind is SES:
         found |= ses_problems(settings)
     if settings.by_token:
@@ -163,6 +183,28 @@ def ses_problems(settings: MessagingSettings) -> dict[str, str]:
     if settings.secret_key and not settings.access_key:
         return {"access_key": gettext(_ENTER_ACCESS_KEY)}
     return {}
+
+
+def mailbox_problems(settings: MessagingSettings) -> dict[str, str]:
+    """Why the mailbox with returned mail cannot be read: field to text."""
+    found: dict[str, str] = {}
+    if settings.returns_by_token:
+        if not settings.by_token:
+            found["returns_sign_in"] = gettext(_NO_TOKEN_FOR_MAILBOX)
+    else:
+        if not settings.returns_login:
+            found["returns_login"] = gettext(_ENTER_LOGIN_OF_MAILBOX)
+        if not settings.returns_password:
+            found["returns_password"] = gettext(_ENTER_PASSWORD_OF_MAILBOX)
+    unencrypted = settings.returns_encryption is Encryption.NONE
+    if unencrypted and not settings.allow_unencrypted_auth:
+        found["returns_encryption"] = gettext(_MAILBOX_UNENCRYPTED)
+    if settings.returns_moved_to == settings.returns_folder:
+        found["returns_moved_to"] = gettext(_SAME_FOLDER)
+    certificate = settings.returns_ca_certificate
+    if certificate and not is_readable_pem(canonical_pem(certificate)):
+        found["returns_ca_certificate"] = gettext(_CA_OF_MAILBOX)
+    return found
 
 
 def token_problems(settings: MessagingSettings) -> dict[str, str]:

@@ -23,7 +23,8 @@ class Section(enum.StrEnum):
     RELAY = "relay"  # what it may carry, and how fast; shown where there are several relays
     LOOK = "look"  # what stands around the text of every message
     OPERATION = "operation"  # switches for a while: not how mail is sent, but whether
-    ALERTS = "alerts"  # folded, as the next one is
+    RETURNS = "returns"  # folded, as the next two are
+    ALERTS = "alerts"
     ADVANCED = "advanced"  # folded while everything in it has its default
 
 

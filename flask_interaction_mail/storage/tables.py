@@ -294,6 +294,26 @@ TOKEN: Final = sa.Table(
     sa.PrimaryKeyConstraint("name", name="pk_interaction_mail_token"),
 )
 
+# It holds no address: a row is named by a digest, and what a server said is told without one.
+MAILBOX: Final = sa.Table(
+    "interaction_mail_mailbox",
+    OURS,
+    _filled("name", sa.String(64)),  # digest of server, port, login and folder
+    _filled("fence", sa.BigInteger()),  # grows with every lease
+    sa.Column("lease_until", _INSTANT),  # while one worker reads
+    _filled("due_at", _INSTANT),  # when it may be read again
+    sa.Column("looked_at", _INSTANT),  # when it was last read to its end
+    # All messages up to this one have been looked at (RFC 3501 §2.3.1.1).
+    sa.Column("uid_validity", sa.BigInteger()),
+    _filled("uid", sa.BigInteger()),
+    sa.Column("failed_since", _INSTANT),  # NULL while it can be read
+    _filled("failures", _COUNT),  # in a row
+    sa.Column("fault", _CODE),
+    sa.Column("trouble", sa.String(1000)),
+    _filled("counts", _JSON),  # of the last look and of all: see outbox/mailboxes.py
+    sa.PrimaryKeyConstraint("name", name="pk_interaction_mail_mailbox"),
+)
+
 ACTIVITY: Final = sa.Table(
     "interaction_mail_activity",
     OURS,

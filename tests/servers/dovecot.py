@@ -31,7 +31,7 @@ from .postfix import OF_ITS_OWN, SERVICES
 from .programs import free_port, program, wait_for_port
 
 USER = "crm@x.test"
-_KEY = b"of the tests alone, 32 bytes long."
+KEY = b"of the tests alone, 32 bytes long."
 _DOVECOT = """\
 base_dir = {root}/run
 state_dir = {root}/state
@@ -67,7 +67,7 @@ service auth {{
   }}
 }}
 """
-_LOCAL = """\
+LOCAL = """\
 introspection_mode = local
 local_validation_key_dict = fs:posix:prefix={root}/keys/
 username_attribute = sub
@@ -115,7 +115,7 @@ class Dovecot:
         return "".join(log.read_text(errors="replace") for log in logs if log.exists())
 
 
-def jwt(user: str = USER, *, lasts: int = 3600, key: bytes = _KEY, padding: int = 0) -> str:
+def jwt(user: str = USER, *, lasts: int = 3600, key: bytes = KEY, padding: int = 0) -> str:
     """A token for ``user`` that Dovecot's own check takes; longer by ``padding``."""
     now = int(time.time())
     claims = {"sub": user, "iat": now - 5, "nbf": now - 5, "exp": now + lasts, "pad": "x" * padding}
@@ -203,7 +203,7 @@ def _introspection(instance: Dovecot) -> Iterator[int]:
 
 def _again(token: str) -> str:
     signed = token.rpartition(".")[0]
-    return f"{signed}.{_coded(hmac.digest(_KEY, signed.encode(), 'sha256'))}"
+    return f"{signed}.{_coded(hmac.digest(KEY, signed.encode(), 'sha256'))}"
 
 
 def _configure(instance: Dovecot, introspection: int) -> None:
@@ -224,11 +224,11 @@ def _configure(instance: Dovecot, introspection: int) -> None:
         "introspection": introspection,
     }
     (root / "dovecot.conf").write_text(_DOVECOT.format(**values))
-    checks = _ASKING if introspection else _LOCAL
+    checks = _ASKING if introspection else LOCAL
     (root / "oauth2.conf").write_text(checks.format(**values))
     keys = root / "keys" / "default" / "HS256"
     keys.mkdir()
-    (keys / "default").write_text(base64.b64encode(_KEY).decode())
+    (keys / "default").write_text(base64.b64encode(KEY).decode())
     (postfix / "main.cf").write_text(_POSTFIX.format(**{**values, "root": postfix}))
     ports = (
         f"127.0.0.1:{instance.postfix} inet n - n - - smtpd\n"

@@ -28,6 +28,7 @@ _CHECKS: Final[dict[str, Callable[[State], Finding]]] = {
     "notices": delivery.notices,
     "server": delivery.server,
     "restraints": delivery.restraints,
+    "returned mail": delivery.returned_mail,
     "flask-mail": host.flask_mail,
     "flask-mailman": host.flask_mailman,
     "flask-babel": host.babel,

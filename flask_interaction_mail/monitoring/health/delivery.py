@@ -17,6 +17,8 @@ from ...outbox.presence import How, Presence
 from ...settings.model import relays_of
 from ...state import State
 from ...storage.tables import DELIVERY
+from ..returned import returned_mail as look_at_mailbox
+from ..returned import told
 from .look import Finding, Health
 
 _OVERDUE: Final = timedelta(minutes=5)
@@ -136,3 +138,14 @@ def restraints(state: State) -> Finding:
     if settings.divert_to:
         found.append(f"all mail goes to {settings.divert_to}")
     return (Health.NOTE, "; ".join(found) + ".") if found else (Health.OK, "none")
+
+
+def returned_mail(state: State) -> Finding:
+    """Whether the mailbox with returned mail is read."""
+    if (text := told(state)) is None:
+        return Health.OK, "no mailbox is read"
+    found = look_at_mailbox(state, recent=0)
+    if found.place is not None and found.place.failed_since is not None:
+        return Health.WRONG, text
+    noted = found.closed or found.late or (found.place is not None and found.place.trouble)
+    return (Health.NOTE if noted else Health.OK), text

@@ -12,7 +12,7 @@ import sys
 from collections import deque
 from collections.abc import Callable
 from time import monotonic
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from ...errors import TransportError
 from ...language import mark
@@ -26,7 +26,6 @@ Transcribe = Callable[[Literal["C", "S"], str], None]  # gets every line, creden
 # On Linux a blocking socket can have a time limit of its own, which saves every other system call.
 _KERNEL_WAITS: Final = sys.platform == "linux"
 _BLOCK: Final = 64 * 1024
-_MAX_LINE: Final = 8 * 1024  # RFC 5321 §4.5.3.1.5 says 512; some servers send more
 # A server may write each reply by itself, and send the next one only when the last is acknowledged.
 # Delayed acknowledgements would then cost 40 ms per message. Linux forgets the option (tcp(7)), and
 # sending acknowledges as well, so it is set before each read that follows another.
@@ -55,6 +54,9 @@ class Stream:
     """
 
     __slots__ = ("_heard", "_limit", "_lines", "_rest", "_socket", "_transcribe")
+
+    longest: ClassVar[int] = 8 * 1024  # of a line; RFC 5321 §4.5.3.1.5 says 512, some send more
+    nonsense: ClassVar[Fault] = Fault.NOT_SMTP  # what answers in another way
 
     def __init__(self, connected: socket.socket, transcribe: Transcribe | None = None) -> None:
         self._socket = connected
@@ -223,10 +225,9 @@ class Stream:
 
     def _fill(self, stage: Stage, until: Until) -> None:
         while not self._lines:
-            if len(self._rest) > _MAX_LINE:
-                raise StreamError(
-                    stage, Fault.NOT_SMTP, mark("The server sent a line that does not end.")
-                )
+            if len(self._rest) > self.longest:
+                text = mark("The server sent a line that does not end.")
+                raise StreamError(stage, self.nonsense, text)
             lines = (self._rest + self._receive(stage, until)).split(b"\n")
             self._rest = lines.pop()
             self._lines.extend(lines)

@@ -1,0 +1,335 @@
+"""Reads the mailbox with returned mail: every few minutes, by one of all workers.
+
+A message is looked at once, by its structure; only what may be a report, or answers mail of ours,
+is fetched. Nothing in the mailbox changes, but that noted reports are moved to their folder. No
+transaction is open while the server is talked to.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import datetime
+from itertools import islice
+from typing import Final, NamedTuple
+
+import sqlalchemy as sa
+
+from .. import operations, threads
+from ..errors import InteractionMailError, TransportError, UnreadableReport
+from ..language import mark
+from ..logs import log
+from ..outbox import mailboxes, returned
+from ..outbox.claim import Time
+from ..outbox.mailboxes import Place
+from ..outbox.returned import DONE, Outcome
+from ..returned.reading import LIMIT
+from ..returned.reading import read as read_report
+from ..settings.layers import InForce
+from ..settings.mailbox import Mailbox
+from ..settings.model import MessagingSettings, Origin, mailbox_of
+from ..state import State
+from ..storage.database import in_short
+from ..transport.imap.answers import Found
+from ..transport.imap.session import Folder, ImapSession
+from ..transport.smtp.replies import safe_text
+from ..transport.smtp.timeouts import Until
+from .tokens import tokens_for_test, tokens_of
+
+_BATCH: Final = 500  # messages whose structures are asked for together
+_TESTED: Final = 1000  # messages, the newest, that a test looks at
+_TEST: Final = 60.0  # s for a test
+_LOOK: Final = 1800.0  # s for a look; the next one goes on where it ended
+_READING: Final = "interaction_mail_reading"  # in app.extensions: the thread that reads
+
+Counts = collections.Counter[Outcome]
+
+
+class Tested(NamedTuple):
+    """What a test has seen: how many messages, reports among them, and reports about ours.
+
+    ``all`` are in the folder, of which the newest ``messages`` were looked at. ``moves`` is
+    whether the server can move what was noted.
+    """
+
+    all: int
+    messages: int
+    reports: int
+    ours: int
+    moves: bool
+
+
+class Lost(Exception):
+    """Another worker has the lease by now: it was too slow here."""
+
+
+def closed_by(state: State, present: InForce) -> str:
+    """Why this process reads no mailbox, although one is set; "" if it may.
+
+    What a copy of an application reads, and moves, is missing from the original.
+    """
+    if state.suppressed:
+        return mark("This application suppresses sending, so it does not read the mailbox either.")
+    if state.config.transport.stands_in:
+        return mark(
+            "INTERACTION_MAIL_TRANSPORT puts something in the place of the mail server, so the "
+            "mailbox is not read either."
+        )
+    origins = present.origins
+    if Origin.OVERRIDE is origins["smtp_server"] is not origins["returns_server"]:
+        return mark(
+            "This deployment sets another mail server, so the mailbox is not read: set "
+            "returns_server beside it in INTERACTION_MAIL_OVERRIDES."
+        )
+    return ""
+
+
+def begin(state: State) -> None:
+    """Read the mailbox in a thread of its own, if a look is due and this process reads none."""
+    if _is_reading(state):
+        return
+    present = state.settings.current()
+    mailbox = mailbox_of(present.settings)
+    if mailbox is None or closed_by(state, present) or not _is_due(state, mailbox):
+        return
+    task = threads.start(lambda: _look_and_log(state), "interaction-mail-returned")
+    state.app.extensions[_READING] = task
+
+
+def look(state: State, *, due: bool = False) -> Counts | None:
+    """Read what is new in the mailbox, and note what it reports; commits transactions of its own.
+
+    With ``due`` only if it is time. None if it is not, or if another worker reads at this moment.
+
+    Raises:
+        InteractionMailError: no mailbox is set, or this process may read none.
+        TransportError: it cannot be read, or not to its end; what was noted by then stays noted.
+    """
+    present = state.settings.current()
+    mailbox = mailbox_of(present.settings)
+    if mailbox is None:
+        raise InteractionMailError(mark("No mailbox with returned mail is set."))
+    if why := closed_by(state, present):
+        raise InteractionMailError(why)
+    name = mailboxes.name_of(mailbox)
+    with state.database.reading() as connection:
+        now = Time().look(connection)
+        known = mailboxes.read(connection, name)
+    if known is None:
+        with suppress(sa.exc.IntegrityError), state.database.writing() as connection:
+            mailboxes.add(connection, name, now)
+    with state.database.writing() as connection:
+        fence = mailboxes.claim(connection, name, now, due=due)
+    return None if fence is None else _Look(state, mailbox, name, fence).go()
+
+
+def place_of(state: State, settings: MessagingSettings) -> Place | None:
+    """What is known of the mailbox of ``settings``; None for none, and before the first look."""
+    mailbox = mailbox_of(settings)
+    if mailbox is None:
+        return None
+    with state.database.reading() as connection:
+        return mailboxes.read(connection, mailboxes.name_of(mailbox))
+
+
+def test(state: State, mailbox: Mailbox) -> Tested:
+    """Look at the newest messages of ``mailbox``; nothing is noted, and nothing changes there.
+
+    Raises:
+        TransportError: it cannot be read.
+    """
+    tokens = tokens_for_test(state)
+    session = ImapSession(
+        mailbox=mailbox,
+        limit=LIMIT,
+        policy=state.connect_policy,
+        tokens=tokens,
+        until=Until.within(_TEST),
+    )
+    with session:
+        folder = session.open(mailbox.folder, read_only=True)
+        uids = session.uids_from(1)[-_TESTED:] if folder.messages else []
+        reports = [
+            found for batch in _batches(uids) for found in session.look(batch) if found.is_report
+        ]
+        contents = (session.content(found.uid) for found in reports)
+        ours = sum(_is_ours(state, content) for content in contents if content)
+    return Tested(folder.messages, len(uids), len(reports), ours, session.moves)
+
+
+class _Look:
+    """One look, under the lease with the number ``fence``."""
+
+    def __init__(self, state: State, mailbox: Mailbox, name: str, fence: int) -> None:
+        self._state = state
+        self._mailbox = mailbox
+        self._name = name
+        self._fence = fence
+        self._time = Time()
+        self._counts = Counts()
+        self._folder = Folder(0, 0)
+        self._selected = False
+        self._unmoved: str | None = None  # why noted reports stay where they are
+
+    def go(self) -> Counts:
+        every = self._state.config.returns_every
+        session = ImapSession(
+            mailbox=self._mailbox,
+            limit=LIMIT,
+            policy=self._state.connect_policy,
+            tokens=tokens_of(self._state) if self._mailbox.relay else None,
+            until=Until.within(_LOOK),
+        )
+        try:
+            with session:
+                self._read(session)
+        except TransportError as error:
+            with self._writing() as connection:
+                mailboxes.fail(
+                    connection,
+                    self._name,
+                    self._fence,
+                    self._counts,
+                    error,
+                    now=self._now(connection),
+                    every=every,
+                )
+            raise
+        except BaseException:
+            with suppress(Exception), self._writing() as connection:
+                mailboxes.give_back(connection, self._name, self._fence)
+            raise
+        with self._writing() as connection:
+            now = self._now(connection)
+            mailboxes.finish(
+                connection,
+                self._name,
+                self._fence,
+                self._counts,
+                trouble=self._unmoved,
+                now=now,
+                due=now + every,
+            )
+        return self._counts
+
+    def _read(self, session: ImapSession) -> None:
+        self._folder = session.open(self._mailbox.folder, read_only=True)
+        with self._state.database.reading() as connection:
+            place = mailboxes.read(connection, self._name)
+        same = place is not None and place.uid_validity == self._folder.uid_validity
+        first = place.uid + 1 if place is not None and same else 1
+        uids = session.uids_from(first) if self._folder.messages else []
+        for batch in _batches(uids):
+            self._read_batch(session, batch)
+
+    def _read_batch(self, session: ImapSession, batch: Sequence[int]) -> None:
+        seen = session.look(batch)
+        wanted = self._wanted(seen)
+        self._counts[Outcome.FOREIGN] += len(seen) - len(wanted)
+        self._counts[Outcome.UNREADABLE] += len(batch) - len(seen)
+        done = []
+        for uid in wanted:
+            self._renew()
+            content = session.content(uid)
+            outcome = self._outcome(content)
+            self._counts[outcome] += 1
+            if outcome in DONE:
+                done.append(uid)
+        if done:
+            self._move(session, done)
+        with self._writing() as connection:
+            now = self._now(connection)
+            validity = self._folder.uid_validity
+            mine = mailboxes.advance(connection, self._name, self._fence, validity, batch[-1], now)
+        if not mine:
+            raise Lost
+
+    def _wanted(self, seen: Sequence[Found]) -> list[int]:
+        """What has to be read: what may be a report, and what answers mail of ours."""
+        answered = [id for found in seen if not found.is_report for id in found.answers_to]
+        if answered:
+            with self._state.database.reading() as connection:
+                ours = returned.ours_of(connection, list(dict.fromkeys(answered)))
+        else:
+            ours = set()
+        return sorted(
+            found.uid for found in seen if found.is_report or not ours.isdisjoint(found.answers_to)
+        )
+
+    def _outcome(self, content: bytes | None) -> Outcome:
+        if content is None:  # gone, or larger than asked for
+            return Outcome.UNREADABLE
+        with self._state.app.app_context():
+            return operations.outcome_of_report(self._state, content)
+
+    def _move(self, session: ImapSession, uids: Sequence[int]) -> None:
+        folder = self._mailbox.moved_to
+        if folder is None or not session.moves:
+            return
+        if not self._selected:
+            opened = session.open(self._mailbox.folder, read_only=False)
+            if opened.uid_validity != self._folder.uid_validity:
+                raise Lost  # the numbers are of other messages now: the next look begins anew
+            self._selected = True
+        said = session.move(uids, folder)
+        if not said.ok:
+            self._unmoved = mark(
+                "Noted reports could not be moved to “%(folder)s”: %(reply)s",
+                folder=folder,
+                reply=safe_text(str(said)),
+            )
+
+    def _renew(self) -> None:
+        with self._writing() as connection:
+            now = self._now(connection)
+            if not mailboxes.renew(connection, self._name, self._fence, now):
+                raise Lost
+
+    @contextmanager
+    def _writing(self) -> Iterator[sa.Connection]:
+        with self._state.database.writing() as connection:
+            yield connection
+
+    def _now(self, connection: sa.Connection) -> datetime:
+        return self._time.look(connection)
+
+
+def _is_reading(state: State) -> bool:
+    task = state.app.extensions.get(_READING)
+    return task is not None and not task.over
+
+
+def _is_due(state: State, mailbox: Mailbox) -> bool:
+    with state.database.reading() as connection:
+        place = mailboxes.read(connection, mailboxes.name_of(mailbox))
+        now = Time().look(connection)
+    return place is None or (place.due_at <= now and not place.is_read(now))
+
+
+def _look_and_log(state: State) -> None:
+    try:
+        look(state, due=True)
+    except Lost:
+        log.warning("returned.lost: another process reads the mailbox by now")
+    except TransportError as error:
+        log.warning("returned.failed: %s: %s", error.stage, error.fault)
+    except sa.exc.SQLAlchemyError as error:
+        log.warning("returned.database: %s", in_short(error))
+    except InteractionMailError as error:
+        log.warning("returned.held_up: %s", error)
+
+
+def _is_ours(state: State, content: bytes) -> bool:
+    try:
+        report = read_report(content)
+    except UnreadableReport:
+        return False
+    with state.database.reading() as connection:
+        return returned.is_ours(connection, report)
+
+
+def _batches(uids: Sequence[int]) -> Iterator[list[int]]:
+    rest = iter(uids)
+    while batch := list(islice(rest, _BATCH)):
+        yield batch

@@ -1,0 +1,128 @@
+"""What the mailbox with returned mail is doing, and what came back lately. Nothing here writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from .. import clock
+from ..delivery import returning
+from ..diagnosis.texts import Advice, text_of
+from ..errors import TransportError
+from ..language import said_by, translated
+from ..outbox import returned
+from ..outbox.mailboxes import Place
+from ..outcome import Fault
+from ..settings.mailbox import Mailbox
+from ..settings.model import MessagingSettings, mailbox_of
+from ..state import State
+
+RECENT: Final = 50  # reports on the page
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReturnedMail:
+    """The mailbox, if one is set, and how far it was read; the reports that were noted last.
+
+    ``closed`` is why this process does not read it, "" if it does. ``advice`` is what to do about
+    the last failure. ``late`` says that a look is overdue: nobody reads.
+    """
+
+    mailbox: Mailbox | None
+    place: Place | None
+    closed: str
+    advice: Advice | None
+    late: bool
+    recent: Sequence[returned.Recent]
+
+    @property
+    def is_reading(self) -> bool:
+        """Whether a worker reads it at this moment."""
+        return self.place is not None and self.place.is_read(clock.now())
+
+
+def returned_mail(state: State, *, recent: int = RECENT) -> ReturnedMail:
+    """What there is to say; at most ``recent`` reports."""
+    present = state.settings.current()
+    mailbox = mailbox_of(present.settings)
+    place = returning.place_of(state, present.settings)
+    with state.database.reading() as connection:
+        reports = returned.lately(connection, recent) if recent else ()
+    return ReturnedMail(
+        mailbox=mailbox,
+        place=place,
+        closed=returning.closed_by(state, present) if mailbox else "",
+        advice=advice_on(place.fault, mailbox, place.trouble or "") if place and mailbox else None,
+        late=place is not None and _is_late(state, place),
+        recent=reports,
+    )
+
+
+def _is_late(state: State, place: Place) -> bool:
+    now = clock.now()
+    return place.due_at + state.config.returns_every < now and not place.is_read(now)
+
+
+def advice_on(fault: str | None, mailbox: Mailbox, detail: str) -> Advice | None:
+    """The title, meaning and advice for ``fault``, in the reader's language; None without one."""
+    if not fault:
+        return None
+    values = {
+        "server": mailbox.server,
+        "port": str(mailbox.port),
+        "login": mailbox.login or "",
+        "detail": detail,
+    }
+    return text_of(fault).filled(values)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What a test of a mailbox came to: what was seen, or why nothing was, with advice."""
+
+    seen: returning.Tested | None = None
+    why: str = ""
+    advice: Advice | None = None
+
+
+def test(state: State, settings: MessagingSettings) -> Trial | None:
+    """Look into the mailbox of ``settings`` without changing anything; None if none is set."""
+    mailbox = mailbox_of(settings)
+    if mailbox is None:
+        return None
+    try:
+        return Trial(seen=returning.test(state, mailbox))
+    except TransportError as error:
+        why = translated(said_by(error))
+        fault = error.fault or Fault.NONSENSE
+        return Trial(why=why, advice=advice_on(fault, mailbox, why))
+
+
+def told(state: State) -> str | None:
+    """The mailbox in a line for the command line; None if none is set."""
+    found = returned_mail(state, recent=0)
+    if found.mailbox is None:
+        return None
+    return f"{found.mailbox.folder} of {found.mailbox}: {_said(state, found)}"
+
+
+def _said(state: State, found: ReturnedMail) -> str:
+    place = found.place
+    if found.closed:
+        return f"not read: {found.closed}"
+    if place is None:
+        return "not read yet"
+    if place.failed_since is not None:
+        return f"cannot be read since {_written(place.failed_since)}: {place.trouble}"
+    seen = f"read {_written(place.looked_at)}" if place.looked_at else "not read yet"
+    unmoved = f"; {place.trouble}" if place.trouble else ""
+    if found.late:
+        return f"{seen}; the next look is overdue: no worker or thread delivers{unmoved}"
+    minutes = max(1, int(state.config.returns_every.total_seconds() // 60))
+    return f"{seen}, every {minutes} minutes{unmoved}"
+
+
+def _written(moment: datetime) -> str:
+    return f"{clock.from_db(moment):%Y-%m-%d %H:%M} UTC"

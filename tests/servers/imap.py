@@ -1,0 +1,188 @@
+"""A real Dovecot of its own that serves a mailbox by IMAP, to a password and to access tokens.
+
+It needs root and the Debian package dovecot-imapd; directories and ports are its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import imaplib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import trustme
+
+from tests.canary import PASSWORD
+
+from .certificates import pki
+from .dovecot import KEY, LOCAL, USER
+from .programs import free_port, program, wait_for_port
+
+ALL = "IMAP4rev1 SASL-IR LITERAL+ ID UIDPLUS MOVE ENABLE"
+_CONFIGURATION = """\
+base_dir = {root}/run
+state_dir = {root}/state
+log_path = {root}/dovecot.log
+protocols = imap
+listen = 127.0.0.1
+ssl = yes
+ssl_cert = <{root}/server.pem
+ssl_key = <{root}/server.key
+disable_plaintext_auth = no
+default_internal_user = dovecot
+default_login_user = dovenull
+auth_mechanisms = plain xoauth2 oauthbearer
+auth_failure_delay = 0
+imap_capability = {capability}
+mail_location = maildir:{root}/mail
+mail_fsync = never
+passdb {{
+  driver = oauth2
+  mechanisms = xoauth2 oauthbearer
+  args = {root}/oauth2.conf
+}}
+passdb {{
+  driver = passwd-file
+  mechanisms = plain
+  args = {root}/users
+}}
+userdb {{
+  driver = static
+  args = uid={uid} gid={gid} home={root}/mail
+}}
+service imap-login {{
+  inet_listener imap {{
+    port = {port}
+  }}
+  inet_listener imaps {{
+    port = {tls}
+    ssl = yes
+  }}
+}}
+service anvil {{
+  client_limit = 300
+}}
+"""
+
+
+@dataclass
+class ImapServer:
+    """A running server; what is in its folders is seen from outside."""
+
+    root: Path
+    user: str = USER
+    password: str = PASSWORD
+    port: int = field(default_factory=free_port)
+    tls: int = field(default_factory=free_port)
+
+    def put(self, *contents: bytes, folder: str = "") -> None:
+        """Deliver messages to the folder, as a mail server does."""
+        new = self._folder(folder) / "new"
+        for content in contents:
+            path = new / f"{uuid.uuid4().hex}.host"
+            path.write_bytes(content)
+            self._own(path)
+
+    def emptied(self) -> None:
+        """Begin anew, as if the mailbox had been made again: its UIDVALIDITY changes."""
+        shutil.rmtree(self.root / "mail")
+        self.made()
+
+    def made(self) -> None:
+        """Make the mailbox."""
+        for name in ("", "cur", "new", "tmp"):
+            path = self.root / "mail" / name
+            path.mkdir(parents=True, exist_ok=True)
+            self._own(path)
+
+    def count(self, folder: str = "INBOX") -> int:
+        """How many messages the folder has."""
+        with self.looking() as client:
+            said, told = client.select(f'"{folder}"', readonly=True)
+            return int(told[0] or b"0") if said == "OK" else 0
+
+    def flags(self) -> list[bytes]:
+        """The line of each message in the inbox with its flags."""
+        with self.looking() as client:
+            client.select(readonly=True)
+            return [one for one in client.fetch("1:*", "(FLAGS)")[1] if isinstance(one, bytes)]
+
+    @contextlib.contextmanager
+    def looking(self) -> Iterator[imaplib.IMAP4]:
+        """A client of somebody else."""
+        with imaplib.IMAP4("127.0.0.1", self.port, timeout=20) as client:
+            client.login(self.user, self.password)
+            yield client
+
+    def log(self) -> str:
+        path = self.root / "dovecot.log"
+        return path.read_text(errors="replace") if path.exists() else ""
+
+    def _folder(self, name: str) -> Path:
+        return self.root / "mail" / (f".{name}" if name else "")
+
+    def _own(self, path: Path) -> None:
+        nobody = pwd.getpwnam("nobody")
+        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+
+
+@contextlib.contextmanager
+def running_imap(*, capability: str = ALL) -> Iterator[ImapServer]:
+    """Run it until the block ends; skips the test where that is not possible."""
+    dovecot = program("dovecot", package="dovecot-imapd")
+    if os.geteuid() != 0 or not Path("/usr/lib/dovecot/imap").exists():
+        pytest.skip("Dovecot needs root and the Debian package dovecot-imapd")
+    root = Path(tempfile.mkdtemp(prefix="interaction-mail-imap-"))
+    try:
+        server = ImapServer(root)
+        _configure(server, capability)
+        with _process(server, dovecot):
+            yield server
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _process(server: ImapServer, dovecot: str) -> Iterator[None]:
+    running = subprocess.Popen(
+        [dovecot, "-F", "-c", str(server.root / "dovecot.conf")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        wait_for_port(server.port, 20)
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGTERM)
+        running.wait(10)
+
+
+def _configure(server: ImapServer, capability: str) -> None:
+    root, nobody = server.root, pwd.getpwnam("nobody")
+    for name in ("run", "state", "keys/default/HS256"):
+        (root / name).mkdir(parents=True)
+    root.chmod(0o755)
+    server.made()
+    values = {"root": root, "port": server.port, "tls": server.tls, "capability": capability}
+    values |= {"uid": nobody.pw_uid, "gid": nobody.pw_gid}
+    (root / "dovecot.conf").write_text(_CONFIGURATION.format(**values))
+    (root / "oauth2.conf").write_text(LOCAL.format(**values))
+    (root / "users").write_text(f"{USER}:{{PLAIN}}{server.password}\n", "utf-8")
+    (root / "keys/default/HS256/default").write_text(base64.b64encode(KEY).decode())
+    certificate: trustme.LeafCert = pki().ca.issue_cert("127.0.0.1", "localhost")
+    (root / "server.pem").write_bytes(
+        b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
+    )
+    (root / "server.key").write_bytes(certificate.private_key_pem.bytes())
