@@ -6,10 +6,12 @@ go the same way.
 
 from __future__ import annotations
 
+import secrets
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from markupsafe import escape
@@ -58,7 +60,9 @@ class Identity:
     resend_of: uuid.UUID | None = None
     key_number: int = 0  # how many earlier messages had the key
     resent_by: str | None = None
-    message_id: str | None = None  # the host's own; None to make one of the id
+    message_id: str | None = None  # the host's own; None to make one of the token
+    # Known to nobody but who gets the message or a report about it, whatever the id is made of.
+    token: str = field(default_factory=partial(secrets.token_hex, 16))
     date: datetime | None = None  # the host's own; None for the time at which the message may leave
 
     @classmethod
@@ -111,7 +115,7 @@ def compose_message(intent: Intent, identity: Identity, context: RoutingContext)
     sender = context.sender or sender_of(intent, context)
     cc, bcc = _copies(intent.cc, settings), _copies(intent.bcc, settings)
     message_id = identity.message_id or mime.make_message_id(
-        identity.id, addresses.domain_of(sender.envelope_sender)
+        identity.token, addresses.domain_of(sender.envelope_sender)
     )
     content = mime.build(
         intent if context.routing else _explained(intent, routing, context),

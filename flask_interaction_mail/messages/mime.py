@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import html
 import re
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -40,9 +39,9 @@ _CID = re.compile(r"cid:([^\s\"'<>)]+)", re.IGNORECASE)  # RFC 2392
 _CALENDAR = "text/calendar"
 
 
-def make_message_id(id: uuid.UUID, domain: str) -> str:
-    """The Message-ID of the message ``id``, angle brackets included (RFC 5322 §3.6.4)."""
-    return f"<{id}@{domain}>"
+def make_message_id(unique: object, domain: str) -> str:
+    """A Message-ID of what is ``unique``, angle brackets included (RFC 5322 §3.6.4)."""
+    return f"<{unique}@{domain}>"
 
 
 def build(

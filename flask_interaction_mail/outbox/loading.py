@@ -80,6 +80,7 @@ def _messages(content: sa.ColumnElement[Any]) -> sa.Select[Any]:
         DELIVERY.c.lost_leases,
         MESSAGE.c.envelope_sender,
         MESSAGE.c.smtputf8,
+        MESSAGE.c.message_id,
     ).join_from(WANTED, OUTBOX, DELIVERY.c.id == WANTED.c.id)
 
 
@@ -217,7 +218,7 @@ def _claimed(
     digest: uuid.UUID | None,
 ) -> Claimed:
     fence, attempts, created_at, expires_at, kind, source, actor, *others = others
-    resend_of, lost_leases, sender, smtputf8 = others
+    resend_of, lost_leases, sender, smtputf8, message_id = others
     return Claimed(
         id=id,
         fence=fence,
@@ -239,5 +240,6 @@ def _claimed(
             content=content if isinstance(content, bytes) else content.read,
             size=len(content),
             smtputf8=bool(smtputf8),
+            envid=(message_id or "").strip("<>"),
         ),
     )

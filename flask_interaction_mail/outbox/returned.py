@@ -269,21 +269,35 @@ def _named(connection: sa.Connection, returned: Returned) -> uuid.UUID | None:
     # Some servers give the Message-ID back as if it were the envelope's id.
     envelope_ids = [f"<{id.strip('<>')}>" for id in returned.envelope_ids]
     named = list(dict.fromkeys([*returned.references, *envelope_ids]))
-    found = _ids(connection, MESSAGE.c.message_id, MESSAGE.c.id, named)
+    found = _by_message_id(connection, named)
     if id := next((found[name] for name in named if name in found), None):
         return id
     theirs = list(dict.fromkeys(name for text in named for name in _of_provider(text)))
-    found = _ids(connection, DELIVERY.c.provider_id, DELIVERY.c.id, theirs)
+    found = _by_provider_id(connection, theirs)
     return next((found[name] for name in theirs if name in found), None)
 
 
-def _ids(
-    connection: sa.Connection, name: sa.Column[Any], id: sa.Column[Any], names: Sequence[str]
-) -> dict[str, uuid.UUID]:
-    if not names:
-        return {}
-    rows = connection.execute(sa.select(name, id).where(name.in_(names)).order_by(id))
-    return {row[0]: row[1] for row in rows}
+def _by_message_id(connection: sa.Connection, names: Sequence[str]) -> dict[str, uuid.UUID]:
+    """The messages that bear ``names``.
+
+    Earlier versions made the Message-ID of the id, and the id of the key: who knows the key can
+    tell such a one without having seen it, so that it proves nothing.
+    """
+    columns = MESSAGE.c
+    query = sa.select(columns.message_id, columns.id, columns.key)
+    rows = connection.execute(query.where(columns.message_id.in_(names)).order_by(columns.id))
+    return {
+        row.message_id: row.id
+        for row in rows
+        if row.key is None or not row.message_id.startswith(f"<{row.id}@")
+    }
+
+
+def _by_provider_id(connection: sa.Connection, names: Sequence[str]) -> dict[str, uuid.UUID]:
+    columns = DELIVERY.c
+    query = sa.select(columns.provider_id, columns.id)
+    rows = connection.execute(query.where(columns.provider_id.in_(names)).order_by(columns.id))
+    return {row.provider_id: row.id for row in rows}
 
 
 def _of_provider(message_id: str) -> Iterable[str]:

@@ -113,7 +113,7 @@ def _read(message: Message) -> Returned:
     text = "\n\n".join(parts.texts)
     return Returned(
         references=_references(message, parts.returned if parts.statuses else ()),
-        envelope_ids=_all(of_all, "Original-Envelope-Id"),
+        envelope_ids=_envelope_ids(of_all),
         server=next((untyped(text) for text in _all(of_all, "Reporting-MTA")), ""),
         notes=tuple(_note(block, text) for block in about[:_MOST]),
         automatic=not parts.statuses and _is_automatic(message),
@@ -242,6 +242,11 @@ def printable(text: str) -> str:
 def _all(blocks: Sequence[Message], name: str) -> tuple[str, ...]:
     texts = (_field(block, name)[:_TEXT] for block in blocks)
     return tuple(dict.fromkeys(text for text in texts if text))[:_MOST_IDS]
+
+
+def _envelope_ids(blocks: Sequence[Message]) -> tuple[str, ...]:
+    found = (id for text in _all(blocks, "Original-Envelope-Id") for id in _spellings(text))
+    return tuple(dict.fromkeys(found))
 
 
 def untyped(text: str) -> str:

@@ -829,6 +829,26 @@ class MessagingSettings:
         },
         command="What to do when the server's last answer is lost.",
     )
+    ask_for_success: bool = setting(
+        False,
+        section=Section.ADVANCED,
+        label=mark("Ask for reports of success"),
+        help=mark(
+            "Servers that can are asked to report when a message has arrived, too, and not only "
+            "when it has not. Each report is a mail to the default From."
+        ),
+        command="Ask servers to report what has arrived, too.",
+    )
+    skip_dead_addresses: bool = setting(
+        False,
+        section=Section.ADVANCED,
+        label=mark("Pass over addresses that do not exist any more"),
+        help=mark(
+            "A request for an address that servers report as dead goes to the next one who may "
+            "act, or to the default To. The Coverage page shows these addresses."
+        ),
+        command="Send no request to an address that servers report as dead.",
+    )
     divert_to: str | None = setting(
         None,
         clean=cleaners.email,
@@ -1155,6 +1175,7 @@ def _server(settings: MessagingSettings) -> Relay:
         allow_unencrypted_auth=settings.allow_unencrypted_auth,
         helo=settings.helo_name,
         domain=_own_domain(settings),
+        ask_for_success=settings.ask_for_success,
     )
 
 

@@ -85,7 +85,8 @@ class Relay:
 
     ``from_domains``, as A-labels, are the domains of From that it may carry, () for all. It takes
     at most ``max_connections`` at a time from each worker, ``max_messages_per_connection``, and
-    ``max_per_minute`` messages from all workers together; None is no limit of ours.
+    ``max_per_minute`` messages from all workers together; None is no limit of ours. With
+    ``ask_for_success`` it is asked to report what arrived, too.
     """
 
     name: str = DEFAULT
@@ -107,6 +108,7 @@ class Relay:
     max_connections: int | None = None
     max_messages_per_connection: int | None = None
     max_per_minute: int | None = None
+    ask_for_success: bool = False
 
     @property
     def stands_in(self) -> bool:

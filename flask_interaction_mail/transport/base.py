@@ -17,10 +17,11 @@ class Envelope:
 
     ``content`` is complete, with canonical CRLF and without dot-stuffing. It may be given as a
     function with its ``size``, so that it is read at the first look, which raises what that raises.
-    With ``smtputf8`` its header needs RFC 6531 if it is not ASCII, whoever it is for.
+    With ``smtputf8`` its header needs RFC 6531 if it is not ASCII, whoever it is for. ``envid`` is
+    what reports about it shall call it (RFC 3461 §4.4), "" to ask for no report.
     """
 
-    __slots__ = ("_content", "_smtputf8", "recipients", "sender", "size")
+    __slots__ = ("_content", "_smtputf8", "envid", "recipients", "sender", "size")
 
     def __init__(
         self,
@@ -30,9 +31,11 @@ class Envelope:
         content: bytes | Callable[[], bytes],
         size: int | None = None,
         smtputf8: bool = False,
+        envid: str = "",
     ) -> None:
         self.sender: str = sender
         self.recipients: tuple[str, ...] = recipients
+        self.envid: str = envid
         if isinstance(content, bytes):
             size = len(content)
         elif size is None:
@@ -52,7 +55,7 @@ class Envelope:
 
     @property
     def _values(self) -> tuple[object, ...]:
-        return self.sender, self.recipients, self.content, self.smtputf8
+        return self.sender, self.recipients, self.content, self.smtputf8, self.envid
 
     @property
     def content(self) -> bytes:
@@ -75,6 +78,7 @@ class Envelope:
             content=self._content,
             size=self.size,
             smtputf8=self._smtputf8,
+            envid=self.envid,
         )
 
 

@@ -335,6 +335,34 @@ def test_each_message_has_parameters_of_its_own() -> None:
 
 
 @BOTH
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        ("MAIL", b"555 5.5.4 no such parameter\r\n"),
+        ("MAIL", b"501 syntax\r\n"),
+        ("RCPT b2@x.test", b"504 5.5.4 ORCPT?\r\n"),
+    ],
+)
+def test_a_server_that_refuses_the_reports_that_it_offers_is_asked_for_none(
+    ehlo: bytes, refusal: tuple[str, bytes]
+) -> None:
+    """Once more without, on a connection that stays so; nobody is lost, nobody gets it twice."""
+    offered = ehlo.replace(b"250 ", b"250-") + b"250 DSN\r\n"
+    envelopes = [
+        Envelope(sender=one.sender, recipients=one.recipients, content=one.content, envid=f"{n}@x")
+        for n, one in enumerate((SECOND, THIRD))
+    ]
+    with scripted({"EHLO": offered, refusal[0]: [refusal[1]]}) as server:
+        outcomes = flow(transport(server.port), *envelopes)
+        assert [told(one)[0] for one in outcomes] == [Result.ACCEPTED] * 2
+        assert set(told(outcomes[0])[3].values()) == {250}
+        assert arrived(server) == [2, 3]
+        assert server.connections == 2
+        mails = [line for line in server.lines if line.startswith(b"MAIL")]
+        assert [b"RET=HDRS" in line for line in mails] == [True, False, False]
+
+
+@BOTH
 def test_many_recipients_go_out_in_several_writes(ehlo: bytes) -> None:
     """Each with a verdict of its own."""
     many = [f"r{number}@x.test" for number in range(250)]

@@ -9,10 +9,13 @@ import pytest
 
 from flask_interaction_mail.diagnosis.results import Outcome
 from flask_interaction_mail.outcome import Fault, Result
+from flask_interaction_mail.returned.reading import read
 from flask_interaction_mail.settings.model import relay_of
 from flask_interaction_mail.transport.base import Envelope
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
+from flask_interaction_mail.values import Status
 from tests.servers.clients import PATIENT, diagnosis_of, login_settings, settings
+from tests.servers.postfix import GONE
 
 CHOICES = pytest.mark.parametrize("encryption", ["starttls", "tls"])
 
@@ -80,6 +83,34 @@ def test_more_recipients_than_it_takes_at_once_are_several_transactions(postfix)
     carrier.close()
     assert sizes == [3, 3, 2]
     assert [len(postfix.mailbox(name)) for name in ("admin", "crm", "ada")] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("recipient", "state"),
+    [
+        (f"a+b=c@{GONE}", Status.BOUNCED),
+        (f"grün@{GONE}", Status.BOUNCED),
+        ("ada@interaction.test", Status.DELIVERED),
+    ],
+)
+def test_what_is_asked_for_comes_back_with_our_names(postfix, recipient, state):
+    """ENVID and ORCPT stand in the report as they were given, and no text returns (RFC 3461)."""
+    asking = chosen(postfix, ask_for_success=state is Status.DELIVERED)
+    carrier = SmtpTransport(relay_of(asking), timeouts=PATIENT)
+    message = Envelope(
+        sender="crm@interaction.test",
+        recipients=(recipient,),
+        content=b"Message-ID: <1@x.test>\r\nSubject: x\r\n\r\nThe canary sings.\r\n",
+        envid="1+2=3@x.test",
+    )
+    assert carrier.deliver(message).result is Result.ACCEPTED
+    carrier.close()
+    (came_back,) = postfix.mailbox("crm")
+    found = read(came_back.as_bytes())
+    assert "1+2=3@x.test" in found.envelope_ids
+    assert [note.state for note in found.notes] == [state]
+    assert recipient in found.notes[0].original
+    assert "canary" not in str(came_back)
 
 
 def test_r24_relaying_needs_the_login(postfix):

@@ -28,9 +28,10 @@ from flask_interaction_mail import (
     send_notification,
 )
 from flask_interaction_mail.cli import bounces
+from flask_interaction_mail.messages.message import id_of_key
 from flask_interaction_mail.outbox import retention
 from flask_interaction_mail.returned import mailbox
-from flask_interaction_mail.storage.tables import ACTIVITY, DELIVERY, RECIPIENT, REPORT
+from flask_interaction_mail.storage.tables import ACTIVITY, DELIVERY, MESSAGE, RECIPIENT, REPORT
 from tests import outbox_rows
 from tests.catcher import Catcher
 from tests.databases import DIALECTS, fresh_database
@@ -153,6 +154,31 @@ def test_the_order_of_reports_makes_no_difference(host: Host, order: tuple[int, 
         assert statuses(host, notification) == {BOB: shown[best], EVE: "sent"}
         assert worst(host, notification) == shown[best]
     assert len(reports(host)) == 4
+
+
+def test_an_id_that_a_key_gives_away_matches_nothing(host: Host) -> None:
+    """What names a message is random; ids that earlier versions made of a key prove nothing."""
+    with host.app.app_context():
+        notification = send_notification(["bob"], "Hello", text="Hello", key="invoice:7")
+        host.db.session.commit()
+    host.dispatcher().drain()
+    computed = f"<{id_of_key('invoice:7')}@firm.example>"
+    assert str(notification.id) not in str(notification.message_id)
+    assert take(host, report(computed, BOB)) is None
+    with host.app.app_context(), host.state.database.writing() as connection:
+        connection.execute(sa.update(MESSAGE).values(message_id=computed))
+    assert take(host, report(computed, BOB)) is None
+    assert statuses(host, notification) == {BOB: "sent"}
+
+
+def test_the_envelope_id_finds_its_message(host: Host) -> None:
+    """Also where a server leaves it encoded, and no headers come back."""
+    notification = sent(host)
+    envid = str(notification.message_id).strip("<>").replace("@", "+40")
+    plain = report("<none@x.example>", BOB).replace(
+        b"Reporting-MTA", f"Original-Envelope-Id: {envid}\nReporting-MTA".encode()
+    )
+    assert take(host, plain).id == notification.id
 
 
 def test_the_worst_of_all_recipients_stands_at_the_message(any_host: Host) -> None:

@@ -31,6 +31,7 @@ from .programs import free_port, program, wait_for_port
 DOMAIN = "interaction.test"
 LOGIN = "crm"
 MAILBOXES = ("admin", "crm", "ada")
+GONE = "gone.test"  # mail for it is taken, and comes back
 
 # Of any Postfix in the folder ``root`` that speaks with this machine alone.
 OF_ITS_OWN = """\
@@ -59,6 +60,8 @@ virtual_uid_maps = static:{uid}
 virtual_gid_maps = static:{gid}
 default_transport = discard:elsewhere
 relay_transport = discard:elsewhere
+virtual_alias_maps = inline:{{ {{ @{gone}=@left.{gone} }} }}
+transport_maps = inline:{{ {{ left.{gone}=error:5.1.1 nobody of that name }} }}
 smtpd_relay_restrictions = permit_sasl_authenticated, reject_unauth_destination
 smtpd_recipient_restrictions = permit_sasl_authenticated, reject_unauth_destination
 smtpd_sasl_auth_enable = yes
@@ -212,7 +215,8 @@ def _configure(instance: Postfix, saslpasswd: str) -> None:
     shutil.chown(root / "data", "postfix")
     shutil.chown(root / "mail", nobody.pw_uid, nobody.pw_gid)
     root.chmod(0o755)
-    values = {"root": root, "domain": DOMAIN, "uid": nobody.pw_uid, "gid": nobody.pw_gid}
+    values = {"root": root, "domain": DOMAIN, "gone": GONE}
+    values |= {"uid": nobody.pw_uid, "gid": nobody.pw_gid}
     (root / "main.cf").write_text(_MAIN.format(**values))
     ports = {"port": instance.port, "tls_port": instance.tls_port}
     strict = [

@@ -106,6 +106,8 @@ class TestValue:
             *(
                 "foreign_sender",
                 "on_ambiguous",
+                "ask_for_success",
+                "skip_dead_addresses",
                 "divert_to",
                 "mail_header",
                 "mail_footer",

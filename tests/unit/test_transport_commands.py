@@ -114,6 +114,33 @@ def test_mail_names_only_what_the_server_offered():
     assert commands.rcpt("ü@x.test") == "RCPT TO:<ü@x.test>\r\n".encode()
 
 
+def test_reports_are_asked_for_where_they_are_offered():
+    """Headers alone come back, under our names for message and recipient (RFC 3461, RFC 6533)."""
+    named, dsn = envelope(envid="a+b=c@x.test"), Capabilities(dsn=True)
+    assert commands.mail(named, Capabilities()) == b"MAIL FROM:<a@x.test>\r\n"
+    assert commands.mail(envelope(), dsn) == b"MAIL FROM:<a@x.test>\r\n"
+    assert commands.mail(named, dsn).endswith(b"> RET=HDRS ENVID=a+2Bb+3Dc@x.test\r\n")
+    assert commands.reported(named, Capabilities(), success=True) == ""
+    assert commands.reported(envelope(), dsn, success=True) == ""
+    assert commands.reported(named, dsn, success=True) == "SUCCESS,FAILURE,DELAY"
+    notify = commands.reported(named, dsn, success=False)
+    asked = commands.rcpt("a+b=c@x.test", notify)
+    assert asked.endswith(b"> NOTIFY=FAILURE,DELAY ORCPT=rfc822;a+2Bb+3Dc@x.test\r\n")
+    asked = commands.rcpt("ü+\\😀@x.test", notify)
+    assert asked.endswith(b" ORCPT=utf-8;\\x{FC}\\x{2B}\\x{5C}\\x{1F600}@x.test\r\n")
+
+
+def test_names_that_are_too_long_for_a_report_are_left_out():
+    """ENVID has 100 characters at most, ORCPT 500 (RFC 3461)."""
+    dsn = Capabilities(dsn=True)
+    for length, fits in ((100, True), (101, False)):
+        asked = commands.mail(envelope(envid="x" * length), dsn)
+        assert asked.endswith(b"RET=HDRS\r\n") != fits
+    for length, fits in ((493, True), (494, False)):
+        asked = commands.rcpt("x" * (length - 7) + "@x.test", "FAILURE")
+        assert asked.endswith(b" NOTIFY=FAILURE\r\n") != fits
+
+
 @pytest.mark.parametrize("password", ["p", "pass word", "pässwörd", "\ud800", "x" * 2000])
 def test_passwords_of_any_letters_go_out_as_utf_8(password):
     """RFC 4616; where the line would be too long, the token follows on its own."""

@@ -24,6 +24,11 @@ _FORBIDDEN = re.compile(r"[\x00-\x20\x7f-\x9f\u2028\u2029\ud800-\udfff<>]")
 _LONE_CR = re.compile(rb"\r(?!\n)")
 _LONE_LF = re.compile(rb"\n(?<!\r\n)")
 _LEADING_DOT = re.compile(rb"\n\.")
+# Characters of ENVID and ORCPT (RFC 3461 §4); what would be longer is left out.
+_ENVID: Final = 100
+_ORCPT: Final = 500
+_NOT_XTEXT = re.compile(r"[^!-*,-<>-~]")  # RFC 3461 §4
+_NOT_UTF8_XTEXT = re.compile(r"[^!-*,-<>-\[\]-~]")  # RFC 6533 §3
 
 
 def check(envelope: Envelope) -> None:
@@ -94,7 +99,7 @@ def check_address(address: str) -> None:
 
 
 def mail(envelope: Envelope, offered: Capabilities) -> bytes:
-    """MAIL FROM with the parameters that the server ``offered`` (RFC 1870, 6152, 6531)."""
+    """MAIL FROM with the parameters that the server ``offered`` (RFC 1870, 6152, 6531, 3461)."""
     parameters = ""
     if offered.announces_size:
         parameters += f" SIZE={envelope.size}"
@@ -102,12 +107,42 @@ def mail(envelope: Envelope, offered: Capabilities) -> bytes:
         parameters += " BODY=8BITMIME"
     if offered.smtputf8 and needs_smtputf8(envelope):
         parameters += " SMTPUTF8"
+    if offered.dsn and envelope.envid:
+        # Headers alone come back: a text may hold a link that lets somebody in.
+        parameters += " RET=HDRS" + _within(_ENVID, " ENVID=", _xtext(envelope.envid))
     return f"MAIL FROM:<{envelope.sender}>{parameters}\r\n".encode()
 
 
-def rcpt(recipient: str) -> bytes:
-    """RCPT TO for one envelope recipient."""
-    return f"RCPT TO:<{recipient}>\r\n".encode()
+def rcpt(recipient: str, notify: str = "") -> bytes:
+    """RCPT TO for one envelope recipient, with what to report of it, as ``reported`` gives it."""
+    parameters = f" NOTIFY={notify}{_original(recipient)}" if notify else ""
+    return f"RCPT TO:<{recipient}>{parameters}\r\n".encode()
+
+
+def reported(envelope: Envelope, offered: Capabilities, *, success: bool) -> str:
+    """Of what to be told (RFC 3461 §4.1), also of ``success``; "" to ask for nothing."""
+    if not (offered.dsn and envelope.envid):
+        return ""
+    return "SUCCESS,FAILURE,DELAY" if success else "FAILURE,DELAY"
+
+
+def _original(recipient: str) -> str:
+    """Our spelling of the address, which servers give back whatever they make of it (§4.2)."""
+    if recipient.isascii():
+        return _within(_ORCPT, " ORCPT=", f"rfc822;{_xtext(recipient)}")
+    return _within(_ORCPT, " ORCPT=", f"utf-8;{_NOT_UTF8_XTEXT.sub(_hex_point, recipient)}")
+
+
+def _within(limit: int, name: str, value: str) -> str:
+    return f"{name}{value}" if len(value) <= limit else ""
+
+
+def _xtext(text: str) -> str:
+    return _NOT_XTEXT.sub(lambda found: f"+{ord(found[0]):02X}", text)
+
+
+def _hex_point(found: re.Match[str]) -> str:
+    return f"\\x{{{ord(found[0]):02X}}}"
 
 
 def needs_smtputf8(envelope: Envelope) -> bool:

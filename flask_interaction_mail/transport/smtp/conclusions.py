@@ -75,9 +75,10 @@ def no_room(recipient: str, reply: Reply) -> bool:
 def _misunderstood(reply: Reply) -> bool:
     """Whether ``reply`` to MAIL or RCPT can mean that the server did not understand the commands.
 
-    500 to 504 can (RFC 5321 §4.2.2), unless an enhanced code blames the address.
+    500 to 504 can (RFC 5321 §4.2.2), and 555 for parameters (§4.1.1.11), unless an enhanced code
+    blames the address.
     """
-    if not 500 <= reply.code <= 504:
+    if not (500 <= reply.code <= 504 or reply.code == 555):
         return False
     return not _ABOUT_ADDRESS.match(reply.enhanced or "")
 
@@ -152,7 +153,7 @@ class Answers:
 
     @property
     def confused(self) -> bool:
-        """Whether the server may not have understood commands that were sent together."""
+        """Whether the server may not have understood the commands or their parameters."""
         if self.mail is None or not self.mail.positive:
             return self.mail is not None and _misunderstood(self.mail)
         return any(map(_misunderstood, self.refused.values()))

@@ -7,7 +7,7 @@ command; the answers mean the same.
 from __future__ import annotations
 
 import enum
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from time import monotonic
 from typing import Final
 
@@ -31,7 +31,7 @@ class RetryReason(enum.Enum):
 
     DEAD = "dead"  # a kept connection was dead
     LIMIT = "limit"  # the server takes no more on it: 4yz to MAIL, or 421 before the content
-    PIPELINING = "pipelining"  # the server seems not to understand commands sent together
+    CONFUSED = "confused"  # the server seems not to understand what it offers itself
 
 
 class RetryOnNewConnection(Exception):
@@ -117,13 +117,13 @@ def _transact(
 ) -> TransportResult:
     try:
         _send_envelope(session, envelope, answers)
-        if session.offered.pipelining and answers.confused:
-            _retry_once(session, RetryReason.PIPELINING, retried)
+        if _offers_more(session) and answers.confused:
+            _retry_once(session, RetryReason.CONFUSED, retried)
         outcome = _finish(session, envelope, answers)
     except _Closing as closing:
         session.close()
-        if session.offered.pipelining and answers.confused:
-            _retry_once(session, RetryReason.PIPELINING, retried)
+        if _offers_more(session) and answers.confused:
+            _retry_once(session, RetryReason.CONFUSED, retried)
         if settled := conclusions.settled(envelope, answers):
             return settled
         if not answers.penalising:
@@ -135,6 +135,11 @@ def _transact(
         session.send_quit()
         session.close()
     return outcome
+
+
+def _offers_more(session: Session) -> bool:
+    """Whether more was used than every server understands, and the same can be said plainly."""
+    return session.offered.pipelining or session.offered.dsn
 
 
 def _retry_once(session: Session, reason: RetryReason, retried: Collection[RetryReason]) -> None:
@@ -156,7 +161,7 @@ def _broken(
     if settled := conclusions.settled(envelope, answers):
         return settled
     if doubtful and answers.refused:
-        _retry_once(session, RetryReason.PIPELINING, retried)
+        _retry_once(session, RetryReason.CONFUSED, retried)
     raise error
 
 
@@ -191,7 +196,8 @@ def _send_pipelined(session: Session, envelope: Envelope, answers: Answers) -> N
     reset = _RSET if resets else b""
     data = _DATA if len(recipients) <= _IN_ONE_WRITE else b""
     mail = commands.mail(envelope, session.offered)
-    request = b"".join((reset, mail, *map(commands.rcpt, recipients[:_IN_ONE_WRITE]), data))
+    first = _asked_for(session, envelope, recipients[:_IN_ONE_WRITE])
+    request = b"".join((reset, mail, first, data))
     seconds = session.timeouts.command
     reply = _begin(session, request)
     if resets:
@@ -210,7 +216,7 @@ def _send_further_recipients(session: Session, envelope: Envelope, answers: Answ
     while recipients:
         more = () if answers.full else recipients[:_IN_ONE_WRITE]
         data = _DATA if answers.full or len(recipients) <= _IN_ONE_WRITE else b""
-        session.say(b"".join(map(commands.rcpt, more)) + data, Stage.RECIPIENT)
+        session.say(_asked_for(session, envelope, more) + data, Stage.RECIPIENT)
         for recipient in more:
             _hear_recipient(session, recipient, answers, envelope)
         recipients = recipients[len(more) :]
@@ -231,11 +237,18 @@ def _send_in_turn(session: Session, envelope: Envelope, answers: Answers) -> Non
         if answers.enough:
             answers.leave(envelope.recipients[at:])
             break
-        session.say(commands.rcpt(recipient), Stage.RECIPIENT)
+        session.say(_asked_for(session, envelope, [recipient]), Stage.RECIPIENT)
         _hear_recipient(session, recipient, answers, envelope)
     if answers.accepted:
         session.say(_DATA, Stage.CONTENT)
         answers.data = _hear(session, Stage.CONTENT, session.timeouts.data)
+
+
+def _asked_for(session: Session, envelope: Envelope, recipients: Iterable[str]) -> bytes:
+    """RCPT for each of ``recipients``, with what is to be reported of them."""
+    success = session.relay.ask_for_success
+    notify = commands.reported(envelope, session.offered, success=success)
+    return b"".join(commands.rcpt(recipient, notify) for recipient in recipients)
 
 
 def _begin(session: Session, data: bytes) -> Reply:

@@ -89,6 +89,7 @@ class Capabilities:
     smtputf8: bool = False
     eight_bit: bool = False
     announces_size: bool = False
+    dsn: bool = False  # reports on demand (RFC 3461)
     size: int | None = None
     auth: tuple[str, ...] = ()
 
@@ -107,6 +108,7 @@ def capabilities(lines: Sequence[ReplyLine]) -> Capabilities:
         smtputf8="SMTPUTF8" in offered,
         eight_bit="8BITMIME" in offered,
         announces_size="SIZE" in offered,
+        dsn="DSN" in offered,
         size=_limit(offered.get("SIZE", [])),
         auth=tuple(dict.fromkeys(offered.get("AUTH", []))),
     )

@@ -245,6 +245,10 @@ class Session:
         """Send each command after the answer to the one before, whatever the server offers."""
         self.offered = replace(self.offered, pipelining=False)
 
+    def speak_plainly(self) -> None:
+        """Do so, and ask for no reports either, for as long as the connection lasts."""
+        self.offered = replace(self.offered, pipelining=False, dsn=False)
+
     def send_content(self, data: bytes) -> None:
         """Send content with its final dot."""
         self.stream.send_content(data, self.timeouts.block, self.until)

@@ -123,8 +123,10 @@ class SmtpTransport:
             session = self._open()
         retried: dict[RetryReason, int] = {}
         while True:
-            if limits.in_turn or RetryReason.PIPELINING in retried:
+            if limits.in_turn:
                 session.disable_pipelining()
+            if RetryReason.CONFUSED in retried:
+                session.speak_plainly()
             try:
                 outcome = transact(session, envelope, retried)
             except RetryOnNewConnection as retry:
