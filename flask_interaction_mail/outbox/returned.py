@@ -212,7 +212,7 @@ def is_ours(connection: sa.Connection, returned: Returned) -> bool:
 
 def ours_of(connection: sa.Connection, message_ids: Sequence[str]) -> set[str]:
     """Those of ``message_ids`` that are of messages of ours."""
-    return {*_ids(connection, MESSAGE.c.message_id, MESSAGE.c.id, message_ids)}
+    return {*_by_message_id(connection, message_ids)}
 
 
 def content_of(connection: sa.Connection, id: uuid.UUID, digest: str) -> bytes | None:
