@@ -752,9 +752,6 @@ def test_settings_changed_names_the_saver_and_never_a_password(make: Callable[..
 # -- lifetimes -------------------------------------------------------------------------
 
 
-# Its thread may use a connection while the engines are disposed; nobody closes that one then, and
-# Python 3.13 says so.
-@pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 @pytest.mark.parametrize("mode", ["thread", "worker", "sync"])
 def test_an_application_that_is_thrown_away_can_go(tmp_path: Path, mode: str) -> None:
     """Test suites make an application a test: neither it nor a thread of it may pile up."""
