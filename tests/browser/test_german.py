@@ -1,4 +1,4 @@
-"""The panel in German, whose words are longer: each page fits, and is said to be German."""
+"""The panel in German and French, whose words are longer: each page fits and says its language."""
 
 from __future__ import annotations
 
@@ -13,12 +13,25 @@ from tests.catalogues import chooser
 
 NARROWEST = 320
 TABS = ["Einstellungen", "Postausgang", "Aktivität", "Erklären", "Abdeckung", "Vorlagen", "Verlauf"]
+TABS_IN_FRENCH = [
+    "Paramètres",
+    "Boîte d’envoi",
+    "Activité",
+    "Expliquer",
+    "Couverture",
+    "Modèles",
+    "Historique",
+]
 
 
 @pytest.fixture
 def german(page: Any, busy: Site, monkeypatch: pytest.MonkeyPatch) -> Any:
     """An administrator's window, with the panel in German."""
-    chooser(busy.app, monkeypatch)("de")
+    return opened(page, busy, monkeypatch, "de")
+
+
+def opened(page: Any, busy: Site, monkeypatch: pytest.MonkeyPatch, language: str) -> Any:
+    chooser(busy.app, monkeypatch)(language)
     busy.log_in(page, "amoreau")
     page.goto(busy.panel)
     return page
@@ -30,9 +43,7 @@ def test_each_page_fits_in_german(german: Any, busy: Site) -> None:
         for subject in ("Hello", "Quarterly report of the northern branch"):
             send_notification("ada@example.com", subject, text=subject)
         db.session.commit()
-    tabs = german.locator(".im-tabs a")
-    assert [name.split("\n")[0].rstrip(" 0123456789") for name in tabs.all_inner_texts()] == TABS
-    for url in tabs.evaluate_all("links => links.map(link => link.href)"):
+    for url in tabs_of(german, TABS):
         look(german, url)
     for overview in (busy.outbox, busy.panel + "templates/"):
         german.goto(overview)
@@ -49,6 +60,24 @@ def test_each_page_fits_in_german(german: Any, busy: Site) -> None:
     german.get_by_role("alert").wait_for()
     assert "Port" in german.get_by_role("alert").inner_text()
     look(german)
+
+
+def test_each_tab_fits_in_french(page: Any, busy: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wide and narrow; whether anybody is kept out is the same as in German."""
+    for url in tabs_of(opened(page, busy, monkeypatch, "fr"), TABS_IN_FRENCH):
+        page.goto(url)
+        for width in (NARROWEST, WIDTHS[0]):
+            page.set_viewport_size({"width": width, "height": 900})
+            fits_the_width(page)
+        assert page.locator("div.im").first.get_attribute("lang") == "fr"
+
+
+def tabs_of(page: Any, names: list[str]) -> list[str]:
+    """The addresses of the tabs, which are called ``names``."""
+    tabs = page.locator(".im-tabs a")
+    assert [name.split("\n")[0].rstrip(" 0123456789") for name in tabs.all_inner_texts()] == names
+    found: list[str] = tabs.evaluate_all("links => links.map(link => link.href)")
+    return found
 
 
 def look(german: Any, url: str | None = None) -> None:
