@@ -94,6 +94,7 @@ servers: $(VENV)/.test node-servers ## eleven real mail servers, compared; write
 node-servers: $(NODE)/.installed ## fetch the mail servers that npm has; without npm: nothing
 
 docs: $(VENV)/.docs ## the documentation, docs/_build/html/index.html
+	$(BIN)/python docs/llms.py
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 
 pictures: $(VENV)/.test ## take the pictures of the panel in the docs: the demo in Chromium (ONLY=outbox: some)

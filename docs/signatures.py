@@ -42,7 +42,7 @@ def page() -> str:
             block = []
         else:
             block.append(_described(name, members))
-    return re.sub(r"\n{3,}", "\n\n", "".join([*parts, _python(block)]))
+    return "".join([*parts, _python(block)])
 
 
 def _listed() -> Iterator[tuple[str, str, frozenset[str]]]:
@@ -56,7 +56,7 @@ def _listed() -> Iterator[tuple[str, str, frozenset[str]]]:
 
 
 def _python(block: list[str]) -> str:
-    return "\n```python\n" + "\n\n".join(block) + "\n```\n" if block else ""
+    return "\n```python\n" + "\n\n\n".join(block) + "\n```\n" if block else ""
 
 
 def _described(name: str, members: frozenset[str]) -> str:
@@ -81,8 +81,10 @@ def _class(found: type, members: frozenset[str]) -> str:
     if not isinstance(definition, ast.ClassDef):
         raise TypeError(f"{found} is no class in its source")
     shown = [node for node in definition.body if _is_shown(node, members)]
-    lines = [_head(definition, source), *_text(definition), ""]
-    return "\n".join([*lines, *(_member(node, source) for node in shown)]).rstrip()
+    lines = [_head(definition, source), *_text(definition)]
+    if shown and not isinstance(shown[0], ast.FunctionDef):
+        lines.append("")
+    return "\n".join([*lines, *(_member(node, source) for node in shown)])
 
 
 def _is_shown(node: ast.stmt, members: frozenset[str]) -> bool:
@@ -99,7 +101,7 @@ def _is_shown(node: ast.stmt, members: frozenset[str]) -> bool:
 
 def _member(node: ast.stmt, source: str) -> str:
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-        return textwrap.indent(_function(node, source), "    ") + "\n"
+        return "\n" + textwrap.indent(_function(node, source), "    ")
     if isinstance(node, ast.AnnAssign) and isinstance(node.value, ast.Call):
         # How a default is made is nobody's business.
         return f"    {ast.unparse(node.target)}: {ast.unparse(node.annotation)} = ..."

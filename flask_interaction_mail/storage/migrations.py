@@ -262,7 +262,7 @@ def _current(connection: sa.Connection, schema: str | None) -> str | None:
 
 
 def _take_over(config: Config, connection: sa.Connection, schema: str | None) -> None:
-    """Take tables that this chain did not make for those of its newest revision, if any."""
+    """Take tables that are there without a revision for those of the newest one."""
     from alembic import command
 
     if _current(connection, schema) is not None or not _existing(connection, schema):

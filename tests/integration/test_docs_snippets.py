@@ -4,31 +4,43 @@ from __future__ import annotations
 
 import re
 import shlex
+import sys
+import textwrap
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
-from flask import Flask
+from bs4 import BeautifulSoup
+from flask import Flask, url_for
 from flask_admin import Admin
+from flask_admin.menu import MenuLink
 from flask_login import LoginManager
+from flask_migrate import Migrate  # type: ignore[import-untyped]
 from flask_sqlalchemy import SQLAlchemy
 from jinja2 import DictLoader
 
 from flask_interaction_mail import (
+    Contact,
     InteractionMail,
+    Merge,
     Party,
+    merge_denied,
     operations,
     request_merge,
+    send_each,
     send_notification,
 )
+from flask_interaction_mail import cancel_notification as cancel
 from tests.catcher import Catcher, Mail
 from tests.documentation import shown
 from tests.host import ADA, SETTINGS, Host, People, a_merge, opened
+from tests.panel import OpenIndex
 from tests.terminal import done
 
 BOB = Party("Bob Stone", "bob")
@@ -372,3 +384,152 @@ def test_messages_are_found_as_shown(host: Host, capsys: pytest.CaptureFixture[s
         )
         assert "week" in names
         assert host.messaging.outbox.count(metadata={"tenant": "north"}) == 1
+
+
+# -- How do I …? ----------------------------------------------------------------------------
+
+HOWTO = "docs/howto.md"
+
+
+def test_copies_go_to_all_and_a_blind_one_is_seen_by_nobody(host: Host, catcher: Catcher) -> None:
+    """Three fields for recipients, and one for answers."""
+    ran(host, shown(HOWTO, "bcc="))
+    (mail,) = delivered(host, catcher)
+    names = ("ada", "legal", "ben", "archive")
+    assert sorted(mail.recipients) == sorted(f"{name}@example.com" for name in names)
+    assert mail.message["Cc"] == "legal@example.com, Ben Okafor <ben@example.com>"
+    assert mail.message["Reply-To"] == "contracts@example.com"
+    assert "archive" not in str(mail.message)
+
+
+def test_a_link_is_complete_outside_a_request(tmp_path: Path, catcher: Catcher) -> None:
+    """With the name of the site in the configuration, by HTTPS."""
+    values: dict[str, Any] = {}
+    app = SimpleNamespace(config=values)
+    exec(shown(HOWTO, '"SERVER_NAME"'), {"app": app})  # noqa: S102
+    with opened(f"sqlite:///{tmp_path}/host.sqlite", **values) as host:
+        host.configure(smtp_port=catcher.port)
+        host.app.add_url_rule("/contacts/<int:number>", "contact", str)
+        ran(host, shown(HOWTO, "_external=True"), app=host.app, url_for=url_for)
+        (mail,) = delivered(host, catcher)
+    assert "https://crm.example.com/contacts/7" in str(mail.message)
+
+
+def test_what_was_to_leave_later_is_called_back(host: Host, catcher: Catcher) -> None:
+    """By the key; it has waited until then, and does not leave."""
+    names = {"datetime": datetime, "timedelta": timedelta, "UTC": UTC}
+    ran(host, shown(HOWTO, "send_at="), **names)
+    assert delivered(host, catcher) == []
+    (row,) = host.rows()
+    assert row.status == "queued"
+    ran(host, shown(HOWTO, 'cancel_notification(key="trial-7")'), cancel_notification=cancel)
+    (row,) = host.rows()
+    assert row.status == "cancelled"
+
+
+def test_the_menu_is_renamed_and_has_an_entry_of_the_host(tmp_path: Path) -> None:
+    """As Flask-Admin does it; the panel is where the Admin is."""
+    admin = Admin(name="CRM", url="/office", index_view=OpenIndex(url="/office"))
+    with opened(f"sqlite:///{tmp_path}/host.sqlite", admin=admin) as host:
+        names = {"admin": admin, "MenuLink": MenuLink}
+        exec(shown(HOWTO, "get_category_menu_item"), names)  # noqa: S102
+        page = BeautifulSoup(host.app.test_client().get("/office/messaging/").text, "lxml")
+    links = {link.get_text(" ", strip=True): link.get("href") for link in page.select("nav a")}
+    assert "System" in links
+    assert links["E-mail"] == "/office/messaging/"
+
+
+# -- Celery, migrations, mailings, letterhead ----------------------------------------------
+
+
+def test_the_factory_of_the_page_about_celery_delivers(tmp_path: Path, catcher: Catcher) -> None:
+    """Its tasks are known, beat has a plan, and a commit sends, here without a broker."""
+    db = SQLAlchemy()
+    names: dict[str, Any] = {"__name__": __name__, "Flask": Flask, "db": db}
+    names["messaging"] = InteractionMail(db=db, directory=People())
+    block = shown_within("docs/celery.md", "def celery_init_app")
+    eager = f"""app.config["CELERY"]["task_always_eager"] = True
+    app.config.update(SECRET_KEY="k" * 32, SQLALCHEMY_DATABASE_URI="sqlite:///{tmp_path}/c.sqlite")
+    db.init_app(app)"""
+    exec(block.replace("db.init_app(app)", eager, 1), names)  # noqa: S102
+    module = ModuleType("crm")
+    module.create_app = names["create_app"]  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "crm", module)
+        exec(shown_within("docs/celery.md", "flask_app ="), names)  # noqa: S102
+    celery, app = names["app"], names["flask_app"]
+    assert "flask_interaction_mail.deliver" in celery.tasks
+    assert len(celery.conf.beat_schedule) == 3
+    with app.app_context():
+        db.create_all()
+        settings = SETTINGS | {"smtp_port": catcher.port}
+        state = app.extensions["interaction_mail"]
+        operations.save_settings(state, settings, base=None, changed_by="test")
+    with app.app_context():
+        send_notification("bob", "Hello", text="Hello")
+        db.session.commit()
+    with app.app_context():
+        db.engine.dispose()
+    assert [mail.message["Subject"] for mail in catcher.mails] == ["Hello"]
+
+
+def shown_within(page: str, containing: str) -> str:
+    """A block that stands within a list."""
+    text = (Path(__file__).parents[2] / page).read_text("utf-8")
+    blocks = re.findall(r"^   ```python\n(.*?)^   ```$", text, re.MULTILINE | re.DOTALL)
+    (block,) = [textwrap.dedent(block) for block in blocks if containing in block]
+    return str(block)
+
+
+def test_the_hosts_migrations_leave_the_tables_alone(host: Host) -> None:
+    """With the function of the page, which knows ours by their names."""
+    names = ran(host, shown("docs/migrations.md", "not_ours"), Migrate=Migrate, app=host.app)
+    assert not names["not_ours"]("interaction_mail_message", "table", {})
+    assert names["not_ours"]("customer", "table", {})
+
+
+def test_each_person_of_a_mailing_has_a_text_of_their_own(host: Host, catcher: Catcher) -> None:
+    """By a template, with what the function says of each."""
+    host.app.jinja_loader = DictLoader(
+        {
+            "interaction_mail/mail/points.subject.txt": "Points",
+            "interaction_mail/mail/points.txt": "{{ party.name }} has {{ points }}",
+        }
+    )
+    customers = [Party("Ada", "ada", id=1), Party("Bob", "bob", id=2)]
+    given = {
+        "send_each": send_each,
+        "customers": lambda: customers,
+        "points_of": lambda one: one.id,
+    }
+    ran(host, shown("docs/many-people.md", "points_of"), **given)
+    texts = sorted(mail.message.get_content().strip() for mail in delivered(host, catcher))
+    assert texts == ["Ada has 1", "Bob has 2"]
+
+
+def test_a_request_compares_the_fields_of_both_contacts(host: Host, catcher: Catcher) -> None:
+    """With a button for the page where they are merged."""
+    names = {"app": host.app, "merge_denied": merge_denied, "Merge": Merge, "Contact": Contact}
+    ran(host, shown("docs/templates.md", "They have the same telephone number."), **names)
+    (mail,) = delivered(host, catcher)
+    html = mail.message.get_body(("html",)).get_content()
+    assert "Arlington" in html
+    assert "https://crm.example.com/merge?a=17&amp;b=42" in html
+
+
+def test_a_template_of_the_host_has_the_letterhead(host: Host, catcher: Catcher) -> None:
+    """Its text stands within it, and its button is one."""
+    html = shown("docs/templates.md", "See them", "html+jinja")
+    host.app.jinja_loader = DictLoader(
+        {
+            "interaction_mail/mail/came.subject.txt": "Came",
+            "interaction_mail/mail/came.html": html,
+        }
+    )
+    context = {"count": 412, "url": "https://crm.example.com/new"}
+    names = {"context": context}
+    ran(host, "send_notification('bob', template='came', context=context)", **names)
+    (mail,) = delivered(host, catcher)
+    page = BeautifulSoup(mail.message.get_body(("html",)).get_content(), "lxml")
+    assert "412 contacts came in." in page.get_text()
+    assert page.find("a", string=re.compile("See them"))["href"] == context["url"]  # type: ignore[index]
