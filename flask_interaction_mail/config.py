@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import enum
 import ipaddress
 import re
@@ -340,23 +339,13 @@ def _topics(key: str, raw: object) -> tuple[str, ...]:
 
 
 def _public_keys(key: str, raw: object) -> tuple[bytes, ...]:
-    from cryptography.exceptions import UnsupportedAlgorithm  # late: few need it
+    from .returned.signatures import public_key  # late: 50 ms, and few need it
 
     try:
-        return tuple(_public_key(str(text)) for text in _listed(raw))
-    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        return tuple(public_key(str(text)) for text in _listed(raw))
+    except ValueError as error:
         text = "must be a list of verification keys, as SendGrid shows them: one is none"
         raise SettingsError({key: text}) from error
-
-
-def _public_key(text: str) -> bytes:
-    from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey  # late: 50 ms
-    from cryptography.hazmat.primitives.serialization import load_der_public_key
-
-    der = base64.b64decode(text, validate=True)
-    if not isinstance(load_der_public_key(der), EllipticCurvePublicKey):
-        raise TypeError("another kind of key")
-    return der
 
 
 def _listed(raw: object) -> Iterable[object]:

@@ -7,8 +7,6 @@ because everybody can have a topic, and subscribe this URL to it.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -19,6 +17,7 @@ from ..values import Status
 from . import events
 from .events import Event, NotFromProvider, Unreadable, each, within
 from .reading import Note
+from .signatures import is_signed_by_certificate
 from .state import state_of
 
 NOTIFICATION: Final = "Notification"
@@ -30,6 +29,7 @@ _CERTIFICATE: Final = r"https://{host}/SimpleNotificationService-[0-9A-Za-z]{{1,
 _SIGNED: Final = ("Message", "MessageId", "Subject", "SubscribeURL", "Timestamp", "Token")
 _SIGNED_LAST: Final = ("TopicArn", "Type")
 _KINDS: Final = (NOTIFICATION, SUBSCRIPTION, "UnsubscribeConfirmation")
+_SIGNATURE: Final = ("SignatureVersion", "Signature")
 _SUBSCRIBING: Final = ("SubscribeURL", "Token")  # signed only where they mean something
 
 # What SES makes of a message that it refused; an answer of a person's mailbox is "General".
@@ -59,33 +59,17 @@ class Notice(NamedTuple):
         Raises:
             NotFromProvider: it has not.
         """
-        from cryptography import x509  # late: few need it
-        from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-        from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
-        from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-
-        versions: dict[str, hashes.HashAlgorithm] = {"1": hashes.SHA1(), "2": hashes.SHA256()}  # noqa: S303 - theirs
-        version = versions.get(events.text(self.told, "SignatureVersion"))
-        try:
-            signature = base64.b64decode(events.text(self.told, "Signature"), validate=True)
-            certificate = x509.load_pem_x509_certificate(pem)
-            key = certificate.public_key()
-            valid = certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
-            if valid and version is not None and isinstance(key, RSAPublicKey):
-                return key.verify(signature, self._signed(), PKCS1v15(), version)
-        except (binascii.Error, ValueError, InvalidSignature, UnsupportedAlgorithm) as error:
-            raise NotFromProvider("Its signature is wrong.") from error
-        raise NotFromProvider("Its signature, or the certificate, is of no kind that is known.")
+        version, signature = (events.text(self.told, name) for name in _SIGNATURE)
+        if not is_signed_by_certificate(pem, version, signature, self._signed(), now):
+            raise NotFromProvider("Its signature is wrong, or its certificate is not valid now.")
 
     def _signed(self) -> bytes:
         """The names and texts that are signed, each on a line of its own."""
         left_out = _SUBSCRIBING if self.kind == NOTIFICATION else ("Subject",)
         names = [name for name in (*_SIGNED, *_SIGNED_LAST) if name not in left_out]
         found = [(name, self.told[name]) for name in names if self.told.get(name) is not None]
-        if not all(isinstance(text, str) for _, text in found):
-            raise ValueError("a text is no text")
-        return "".join(f"{name}\n{text}\n" for name, text in found).encode()
+        lines = "".join(f"{name}\n{text}\n" for name, text in found)
+        return lines.encode("utf-8", "surrogatepass")  # whatever SNS has signed, it was not this
 
 
 def notice(body: bytes, topics: tuple[str, ...], now: datetime) -> Notice:

@@ -6,16 +6,14 @@ SendGrid shows the public half.
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from ..values import Status
 from . import events
 from .events import Event, NotFromProvider, Unreadable
+from .signatures import is_signed
 
 SIGNATURE: Final = "X-Twilio-Email-Event-Webhook-Signature"
 TIMESTAMP: Final = "X-Twilio-Email-Event-Webhook-Timestamp"
@@ -39,22 +37,16 @@ def check(
     Raises:
         NotFromProvider: it was not.
     """
-    from cryptography.exceptions import InvalidSignature  # late: few need it
-    from cryptography.hazmat.primitives.asymmetric import ec
-    from cryptography.hazmat.primitives.hashes import SHA256
-    from cryptography.hazmat.primitives.serialization import load_der_public_key
-
+    if not timestamp.isascii() or not timestamp.isdigit():
+        raise NotFromProvider("It has no time.")
+    content = timestamp.encode() + body
+    if not any(is_signed(key, signature, content) for key in keys):
+        raise NotFromProvider("It is signed with none of the keys that are configured.")
     try:
-        signed = base64.b64decode(signature, validate=True)
-        at = datetime.fromtimestamp(int(timestamp), UTC) if timestamp.isascii() else None
-    except (binascii.Error, ValueError, OverflowError, OSError) as error:
-        raise NotFromProvider("Signature or time are missing.") from error
-    for key in map(load_der_public_key, keys):
-        if isinstance(key, ec.EllipticCurvePublicKey) and at is not None:
-            with suppress(InvalidSignature):
-                key.verify(signed, timestamp.encode() + body, ec.ECDSA(SHA256()))
-                return events.check_age(at, now, _AGE)
-    raise NotFromProvider("It is signed with none of the keys that are configured.")
+        at = datetime.fromtimestamp(int(timestamp), UTC)
+    except (ValueError, OverflowError, OSError) as error:
+        raise NotFromProvider("Its time is none.") from error
+    events.check_age(at, now, _AGE)
 
 
 def read(body: bytes) -> Iterator[Event]:

@@ -21,3 +21,6 @@ def test_each_recipient_is_judged_as_the_server_has_stored(server):
     assert result.account.changed == 0
     assert result.account.recipients > 250
     assert result.drained.pause < 30
+    # The way back, where it passes mail on: each report finds its message and its recipient.
+    assert result.returned is None or result.returned.right, result.returned
+    assert (result.returned is None) is (server in ("smtp-server", "aiosmtpd"))

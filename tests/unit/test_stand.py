@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from tests.servers.stand.account import account
 from tests.servers.stand.drain import Said
 from tests.servers.stand.letters import mixed
+from tests.servers.stand.returned import Verdict, WayBack
 from tests.servers.stand.stored import Stored, stored
 
 ADA, BAD = "ada@firm.example", "nobody-1@firm.example"
@@ -51,6 +54,25 @@ def test_another_body_is_noticed():
     one = stored(b"Message-ID: <1@x>\r\nA: b\r\n\r\n.\r\n", [ADA])
     assert one == stored(b"Received: z\nMessage-id: <1@x>\n\n.\n\n", [ADA])
     assert one.body != stored(b"Message-ID: <1@x>\n\n..\n", [ADA]).body
+
+
+def test_what_came_back_wrong_is_noticed():
+    """Nobody told of, somebody else bounced, one noted twice, or the reason missing."""
+    gone = Verdict("to one", "gone-1", "bounced", "5.1.1 550 5.1.1 no such mailbox")
+    good = Verdict("to one", "reader-1", "sent", "")
+    right = WayBack(2, "noted", {"noted": 1, "known": 1, "foreign": 0}, (gone, good))
+    assert right.right
+    assert replace(right, verdicts=(replace(gone, status="sent", told=False), good)).right
+    wrong = [
+        replace(right, reports=0),
+        replace(right, by_input="known"),
+        replace(right, by_maildir={"noted": 2}),
+        replace(right, by_maildir={"noted": 1, "known": 1, "foreign": 1}),
+        replace(right, verdicts=(replace(gone, status="sent"), good)),
+        replace(right, verdicts=(replace(gone, reason="5.0.0"), good)),
+        replace(right, verdicts=(gone, replace(good, status="bounced"))),
+    ]
+    assert not any(one.right for one in wrong)
 
 
 def test_the_mixed_messages_are_the_same_each_time():

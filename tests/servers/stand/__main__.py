@@ -25,7 +25,7 @@ def main() -> None:
         print("  " + "\n  ".join(page.lines(results[-1])), flush=True)
     if given.write:
         page.write(results, mixed=given.mixed, small=given.small)
-    sys.exit(0 if all(one.account is None or one.account.right for one in results) else 1)
+    sys.exit(0 if all(one.right for one in results) else 1)
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ def _relaying(
 ) -> Iterator[Running]:
     """Run it with what it passes on kept; ``{port}`` and ``{shelf}`` stand for the two ports.
 
-    ``refusing`` says that it leaves it to its relay to refuse.
+    ``refusing`` says that it leaves it to its relay to refuse, while we wait: it reports nothing.
     """
     port = free_port()
     with shelf(folder, refusing=refusing) as (shelf_port, stored):
@@ -62,7 +62,8 @@ def _relaying(
 
         ready = {name: filled(text) for name, text in files.items()}
         with room(folder, packages, ready, filled(start), port) as version:
-            yield Running(port, version, stored, settings=settings)
+            returned = None if refusing else folder / "returned"
+            yield Running(port, version, stored, settings=settings, returned=returned)
 
 
 def exim(folder: Path) -> AbstractContextManager[Running]:
@@ -155,7 +156,7 @@ def qpsmtpd(folder: Path) -> AbstractContextManager[Running]:
         "export QPSMTPD_CONFIG=/etc/qpsmtpd\n"
         "exec qpsmtpd-forkserver -l 127.0.0.1 -p {port} -u qpsmtpd\n"
     )
-    return _relaying(folder, "qpsmtpd", files, start)
+    return _relaying(folder, "qpsmtpd", files, start, refusing=True)
 
 
 def dovecot(folder: Path) -> AbstractContextManager[Running]:

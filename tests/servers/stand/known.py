@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+PARTLY = "to one who is gone and one who is not"
+# Whose reports about which letters do not say what became of the recipient.
+UNTOLD = {"haraka": (PARTLY,)}
+
 KNOWN = {
     "postfix": "From the eleventh refused recipient of a connection each costs a second; at the"
     " twenty-first it ends the connection.",

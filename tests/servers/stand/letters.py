@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 REFUSED = "nobody"  # how the addresses begin that the servers are to refuse
+GONE = "gone"  # those who are refused by the server behind, so that a report comes back
 DOMAIN = "firm.example"
 ELSEWHERE = "nowhere.example"  # the domain of those; some servers can only refuse a domain
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.servers.programs import found, free_port
 
-from .running import NODE, Running, Unavailable, process
+from .running import NODE, Running, Unavailable, process, shelf
 from .stored import Stored, stored
 
 _HERE = Path(__file__).parent / "npm"
@@ -37,7 +37,7 @@ def smtp_server(folder: Path) -> Iterator[Running]:
 
 @contextlib.contextmanager
 def haraka(folder: Path) -> Iterator[Running]:
-    """Haraka with its defaults, and one plugin that refuses and keeps."""
+    """Haraka with its defaults, and one plugin that refuses, keeps, and passes on."""
     node, port = _node("Haraka", least=20), free_port()
     config, kept = folder / "config", _folder(folder / "kept")
     shutil.copytree(_modules() / "Haraka" / "config", config)
@@ -45,8 +45,11 @@ def haraka(folder: Path) -> Iterator[Running]:
         (config / name).write_text(text.format(port=port))
     shutil.copy(_HERE / "keep.js", _folder(folder / "plugins"))
     command = [node, _modules() / "Haraka" / "bin" / "haraka", "-c", folder]
-    with process(command, port, folder / "log", environment={"STAND_KEEP": str(kept)}):
-        yield Running(port, _version("Haraka"), lambda: _read(kept))
+    with shelf(folder, refusing=False) as (shelf_port, _):
+        environment = {"STAND_KEEP": str(kept), "STAND_SHELF": str(shelf_port)}
+        with process(command, port, folder / "log", environment=environment):
+            returned = folder / "returned"
+            yield Running(port, _version("Haraka"), lambda: _read(kept), returned=returned)
 
 
 @contextlib.contextmanager

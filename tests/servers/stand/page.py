@@ -51,12 +51,25 @@ settings.
 """
 
 
+_BACK = (
+    "## What comes back\n",
+    "Each server that passes mail on took three more messages, and the server behind it refused",
+    "those recipients who are *gone*, with `550 5.1.1 no such mailbox`. `bounces read` then took",
+    "the first report from standard input, and all of them from a maildir: each found its message",
+    "and was noted once. [](returned-mail.md) says what follows from it.\n",
+)
+
+
 def lines(one: Trial) -> list[str]:
     """What ``one`` came to, for the terminal."""
     if one.account is None:
         return [f"not tried: {one.why}"]
     told = dict(zip(_COLUMNS[1:], _cells(one)[1:], strict=True))
-    return [", ".join(f"{name} {value}" for name, value in told.items()), *one.account.examples]
+    found = [", ".join(f"{name} {value}" for name, value in told.items()), *one.account.examples]
+    if one.returned is not None:
+        found += [str(one.returned)] if not one.returned.right else []
+        found += [f"came back: {one.returned.reports} reports", *_back(one)]
+    return found
 
 
 def write(results: list[Trial], *, mixed: int, small: int) -> None:
@@ -70,6 +83,8 @@ def write(results: list[Trial], *, mixed: int, small: int) -> None:
     absent = [f"- {one.server}: {one.why}" for one in results if one.account is None]
     absent += [f"- {name}: left out of this run" for name in EVERY if name not in names]
     parts = [_head(mixed, small), *rows, "", "## What they offer, and what is known\n", *known]
+    parts += ["", *_BACK, _row(("server", "reports", "letter", "recipient", "state", "reason"))]
+    parts += ["|---|---:|---|---|---|---|", *(line for one in tried for line in _back(one))]
     if absent:
         parts += ["", "## Not tried\n", *absent]
     _PAGE.write_text("\n".join([*parts, ""]), encoding="utf-8")
@@ -85,6 +100,16 @@ def _cells(one: Trial) -> list[str]:
     turns = (took.connections, took.drains)
     tempo = (f"{one.tempo.together:.2f}", f"{one.tempo.in_turn:.2f}") if one.tempo else ("", "")
     return [one.server, one.version, *map(str, counts), *times, *map(str, turns), *tempo]
+
+
+def _back(one: Trial) -> list[str]:
+    if one.returned is None:
+        return []
+    head = (one.server, str(one.returned.reports))
+    return [
+        _row((*head, said.letter, said.address, said.status, said.reason or "-"))
+        for said in one.returned.verdicts
+    ]
 
 
 def _row(cells: tuple[str, ...] | list[str]) -> str:

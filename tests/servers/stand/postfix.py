@@ -43,7 +43,8 @@ def postfix(folder: Path) -> Iterator[Running]:
         environment = {"MAIL_CONFIG": str(root)}
         command = [f"{_value(root, 'daemon_directory')}/master", "-c", root, "-d"]
         with process(command, port, folder / "log", environment=environment):
-            yield Running(port, _value(root, "mail_version"), stored)
+            version = _value(root, "mail_version")
+            yield Running(port, version, stored, returned=folder / "returned")
 
 
 def _configure(root: Path, port: int, shelf_port: int) -> None:

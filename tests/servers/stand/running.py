@@ -37,6 +37,7 @@ class Running:
     stored: Callable[[], list[Stored]]
     refusing: bool = True  # it refuses the addresses that are to be refused
     settings: Mapping[str, Any] = field(default_factory=dict)  # beyond the port
+    returned: Path | None = None  # the maildir for its reports; None where it writes none
 
     def offers(self) -> list[str]:
         """What it says in its answer to EHLO."""

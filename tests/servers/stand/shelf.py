@@ -7,29 +7,42 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import time
 from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from . import letters, stored
+from .letters import GONE
 
 
 class Shelf:
-    """Puts each message into a file; with ``refusing``, some recipients do not exist."""
+    """Puts each message into a file; with ``refusing``, some recipients do not exist.
+
+    Reports, which have no sender, go into the maildir ``returned`` instead.
+    """
 
     def __init__(self, file: Path, *, refusing: bool) -> None:
         self.file, self.refusing = file, refusing
+        self.returned = file.with_name("returned")
+        for name in ("tmp", "new", "cur"):
+            (self.returned / name).mkdir(parents=True, exist_ok=True)
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        if self.refusing and letters.is_refused(address):
+        if address.startswith(GONE) or (self.refusing and letters.is_refused(address)):
             return "550 5.1.1 no such mailbox"
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 fine"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         content = envelope.original_content or b""
+        if envelope.mail_from in ("", "<>"):
+            name = f"{time.time_ns()}.shelf"
+            (self.returned / "tmp" / name).write_bytes(content.replace(b"\r\n", b"\n"))
+            (self.returned / "tmp" / name).rename(self.returned / "new" / name)
+            return "250 2.0.0 kept"
         stored.write(self.file, stored.stored(content, envelope.rcpt_tos))
         return "250 2.0.0 kept"
 

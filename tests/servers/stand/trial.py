@@ -12,6 +12,7 @@ from . import letters
 from .account import Account, account, settled
 from .drain import Drained, drain, fill
 from .every import EVERY
+from .returned import WayBack, way_back
 from .running import Running, Unavailable
 from .tempo import Tempo, tempo
 
@@ -26,7 +27,14 @@ class Trial:
     drained: Drained | None = None
     account: Account | None = None
     tempo: Tempo | None = None  # where it offers PIPELINING
+    returned: WayBack | None = None  # where it writes reports
     why: str = ""
+
+    @property
+    def right(self) -> bool:
+        """Whether nothing that was tried went wrong."""
+        there = [one for one in (self.account, self.returned) if one is not None]
+        return all(one.right for one in there)
 
 
 def trial(name: str, *, mixed: int, small: int) -> Trial:
@@ -51,4 +59,5 @@ def _tried(name: str, running: Running, folder: Path, mixed: int, small: int) ->
     found = settled(running.stored, drained.said)
     judged = account(drained.said, found, refusing=running.refusing)
     took = tempo(running) if "PIPELINING" in offers else None
-    return Trial(name, running.version, offers, drained, judged, took)
+    back = way_back(name, running, running.returned, folder) if running.returned else None
+    return Trial(name, running.version, offers, drained, judged, took, back)
