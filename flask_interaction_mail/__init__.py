@@ -38,6 +38,7 @@ from .merges import request_merge
 from .messages.attachments import AttachmentLike
 from .messages.recorded import RecordedMessage, Recording
 from .outcome import Fault, Reply, Result, Stage
+from .settings.mailbox import ReturnsSignIn
 from .settings.model import ForeignSender, FromPolicy, MessagingSettings, OnAmbiguous
 from .settings.relay import Destination, Encryption, RelayKind, SignIn
 from .settings.secret import Secret
@@ -110,6 +111,7 @@ __all__ = [
     "RelayKind",
     "Reply",
     "Result",
+    "ReturnsSignIn",
     "Right",
     "Role",
     "Secret",

@@ -13,7 +13,7 @@ from ..logs import log
 from ..text import one_line
 from ..values import Right
 from .panel_view import PanelView, current_actor, need, state, token_is_valid
-from .texts import OUT_OF_DATE
+from .texts import OUT_OF_DATE, TOO_MANY
 
 
 class ReturnedView(PanelView):
@@ -39,11 +39,7 @@ class ReturnedView(PanelView):
         by = current_actor()
         if test_history.too_many(state(), by):
             log.warning("test.too_many: %s tests again and again", one_line(by))
-            text = gettext(
-                "You have begun %(limit)s tests within a minute: wait a little.",
-                limit=test_history.PER_MINUTE,
-            )
-            flash(text, "error")
+            flash(gettext(TOO_MANY, limit=test_history.PER_MINUTE), "error")
             return redirect(self.home, 303)
         return self._page(trial=returned.test(state(), state().settings.current().settings))
 

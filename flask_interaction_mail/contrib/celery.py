@@ -206,8 +206,9 @@ def _purge(task: Any) -> None:
 
 
 def _watch(task: Any) -> None:
-    """Try the server if no mail does, and tell what is in trouble."""
-    from ..delivery import watch as watching  # late: a process that only stores needs neither
+    """Try the server if no mail does, tell what is in trouble, and read returned mail."""
+    from ..delivery import returning  # late: a process that only stores needs none of these
+    from ..delivery import watch as watching
     from ..delivery.tokens import tokens_of
     from ..transport.registry import Transports
 
@@ -215,6 +216,7 @@ def _watch(task: Any) -> None:
     for state in states:
         transports = Transports(state.connect_policy, state.stand_in, tokens_of(state))
         contextvars.Context().run(watching.turn, state, transports)
+        contextvars.Context().run(returning.begin, state)
 
 
 # Late acknowledgement: the task of a worker that is killed goes to the next one at once.

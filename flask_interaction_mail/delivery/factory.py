@@ -83,9 +83,11 @@ def _ports(state: State) -> DispatcherPorts:
 
 
 def _watch(state: State, transports: Transports) -> None:
-    from . import watch  # late: the first turn comes when a process has delivered for a minute
+    # Late: the first turn comes when a process has delivered for a minute.
+    from . import returning, watch
 
     watch.turn(state, transports)
+    returning.begin(state)
 
 
 def _announce(state: State, results: Sequence[AttemptResult]) -> None:

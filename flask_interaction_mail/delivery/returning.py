@@ -11,90 +11,53 @@ import collections
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from itertools import islice
-from typing import Final, NamedTuple
+from typing import Final
 
 import sqlalchemy as sa
 
 from .. import operations, threads
-from ..errors import InteractionMailError, TransportError, UnreadableReport
+from ..errors import InteractionMailError, TransportError
 from ..language import mark
 from ..logs import log
 from ..outbox import mailboxes, returned
 from ..outbox.claim import Time
-from ..outbox.mailboxes import Place
 from ..outbox.returned import DONE, Outcome
 from ..returned.reading import LIMIT
-from ..returned.reading import read as read_report
-from ..settings.layers import InForce
 from ..settings.mailbox import Mailbox
-from ..settings.model import MessagingSettings, Origin, mailbox_of
+from ..settings.model import mailbox_of
 from ..state import State
 from ..storage.database import in_short
 from ..transport.imap.answers import Found
 from ..transport.imap.session import Folder, ImapSession
 from ..transport.smtp.replies import safe_text
 from ..transport.smtp.timeouts import Until
-from .tokens import tokens_for_test, tokens_of
+from .mailbox import batches, closed_by
+from .tokens import tokens_of
 
-_BATCH: Final = 500  # messages whose structures are asked for together
-_TESTED: Final = 1000  # messages, the newest, that a test looks at
-_TEST: Final = 60.0  # s for a test
 _LOOK: Final = 1800.0  # s for a look; the next one goes on where it ended
 _READING: Final = "interaction_mail_reading"  # in app.extensions: the thread that reads
 
 Counts = collections.Counter[Outcome]
 
 
-class Tested(NamedTuple):
-    """What a test has seen: how many messages, reports among them, and reports about ours.
-
-    ``all`` are in the folder, of which the newest ``messages`` were looked at. ``moves`` is
-    whether the server can move what was noted.
-    """
-
-    all: int
-    messages: int
-    reports: int
-    ours: int
-    moves: bool
-
-
 class Lost(Exception):
     """Another worker has the lease by now: it was too slow here."""
 
 
-def closed_by(state: State, present: InForce) -> str:
-    """Why this process reads no mailbox, although one is set; "" if it may.
-
-    What a copy of an application reads, and moves, is missing from the original.
-    """
-    if state.suppressed:
-        return mark("This application suppresses sending, so it does not read the mailbox either.")
-    if state.config.transport.stands_in:
-        return mark(
-            "INTERACTION_MAIL_TRANSPORT puts something in the place of the mail server, so the "
-            "mailbox is not read either."
-        )
-    origins = present.origins
-    if Origin.OVERRIDE is origins["smtp_server"] is not origins["returns_server"]:
-        return mark(
-            "This deployment sets another mail server, so the mailbox is not read: set "
-            "returns_server beside it in INTERACTION_MAIL_OVERRIDES."
-        )
-    return ""
-
-
 def begin(state: State) -> None:
-    """Read the mailbox in a thread of its own, if a look is due and this process reads none."""
-    if _is_reading(state):
-        return
-    present = state.settings.current()
-    mailbox = mailbox_of(present.settings)
-    if mailbox is None or closed_by(state, present) or not _is_due(state, mailbox):
-        return
-    task = threads.start(lambda: _look_and_log(state), "interaction-mail-returned")
-    state.app.extensions[_READING] = task
+    """Read the mailbox in a thread of its own, if a look is due and this process reads none.
+
+    Never raises.
+    """
+    with _logged():
+        if _is_reading(state):
+            return
+        present = state.settings.current()
+        mailbox = mailbox_of(present.settings)
+        if mailbox is None or closed_by(state, present) or not _is_due(state, mailbox):
+            return
+        task = threads.start(lambda: _look_if_due(state), "interaction-mail-returned")
+        state.app.extensions[_READING] = task
 
 
 def look(state: State, *, due: bool = False) -> Counts | None:
@@ -122,40 +85,6 @@ def look(state: State, *, due: bool = False) -> Counts | None:
     with state.database.writing() as connection:
         fence = mailboxes.claim(connection, name, now, due=due)
     return None if fence is None else _Look(state, mailbox, name, fence).go()
-
-
-def place_of(state: State, settings: MessagingSettings) -> Place | None:
-    """What is known of the mailbox of ``settings``; None for none, and before the first look."""
-    mailbox = mailbox_of(settings)
-    if mailbox is None:
-        return None
-    with state.database.reading() as connection:
-        return mailboxes.read(connection, mailboxes.name_of(mailbox))
-
-
-def test(state: State, mailbox: Mailbox) -> Tested:
-    """Look at the newest messages of ``mailbox``; nothing is noted, and nothing changes there.
-
-    Raises:
-        TransportError: it cannot be read.
-    """
-    tokens = tokens_for_test(state)
-    session = ImapSession(
-        mailbox=mailbox,
-        limit=LIMIT,
-        policy=state.connect_policy,
-        tokens=tokens,
-        until=Until.within(_TEST),
-    )
-    with session:
-        folder = session.open(mailbox.folder, read_only=True)
-        uids = session.uids_from(1)[-_TESTED:] if folder.messages else []
-        reports = [
-            found for batch in _batches(uids) for found in session.look(batch) if found.is_report
-        ]
-        contents = (session.content(found.uid) for found in reports)
-        ours = sum(_is_ours(state, content) for content in contents if content)
-    return Tested(folder.messages, len(uids), len(reports), ours, session.moves)
 
 
 class _Look:
@@ -220,7 +149,7 @@ class _Look:
         same = place is not None and place.uid_validity == self._folder.uid_validity
         first = place.uid + 1 if place is not None and same else 1
         uids = session.uids_from(first) if self._folder.messages else []
-        for batch in _batches(uids):
+        for batch in batches(uids):
             self._read_batch(session, batch)
 
     def _read_batch(self, session: ImapSession, batch: Sequence[int]) -> None:
@@ -307,29 +236,21 @@ def _is_due(state: State, mailbox: Mailbox) -> bool:
     return place is None or (place.due_at <= now and not place.is_read(now))
 
 
-def _look_and_log(state: State) -> None:
-    try:
+def _look_if_due(state: State) -> None:
+    with _logged():
         look(state, due=True)
+
+
+@contextmanager
+def _logged() -> Iterator[None]:
+    """Log what goes wrong: the next turn comes in a minute."""
+    try:
+        yield
     except Lost:
         log.warning("returned.lost: another process reads the mailbox by now")
-    except TransportError as error:
+    except TransportError as error:  # without its text, which may quote the server
         log.warning("returned.failed: %s: %s", error.stage, error.fault)
     except sa.exc.SQLAlchemyError as error:
         log.warning("returned.database: %s", in_short(error))
     except InteractionMailError as error:
         log.warning("returned.held_up: %s", error)
-
-
-def _is_ours(state: State, content: bytes) -> bool:
-    try:
-        report = read_report(content)
-    except UnreadableReport:
-        return False
-    with state.database.reading() as connection:
-        return returned.is_ours(connection, report)
-
-
-def _batches(uids: Sequence[int]) -> Iterator[list[int]]:
-    rest = iter(uids)
-    while batch := list(islice(rest, _BATCH)):
-        yield batch

@@ -26,7 +26,6 @@ from ..settings.relay import APPLICATION, MAILBOX, Relay
 from ..state import State
 from ..storage.database import in_short
 from ..transport.registry import Transports
-from . import returning
 from .ports import worker_name
 from .telling import tell
 
@@ -55,8 +54,6 @@ def turn(state: State, transports: Transports) -> None:
                 _probe(state, settings, relay, transports, others=len(relays) > 1)
     with _logged():
         check(state)
-    with _logged():
-        returning.begin(state)
 
 
 def check(state: State) -> None:

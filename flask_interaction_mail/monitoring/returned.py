@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Final
 
 from .. import clock
-from ..delivery import returning
+from ..delivery import mailbox as delivery
 from ..diagnosis.texts import Advice, text_of
 from ..errors import TransportError
 from ..language import said_by, translated
@@ -47,13 +47,13 @@ def returned_mail(state: State, *, recent: int = RECENT) -> ReturnedMail:
     """What there is to say; at most ``recent`` reports."""
     present = state.settings.current()
     mailbox = mailbox_of(present.settings)
-    place = returning.place_of(state, present.settings)
+    place = delivery.place_of(state, present.settings)
     with state.database.reading() as connection:
         reports = returned.lately(connection, recent) if recent else ()
     return ReturnedMail(
         mailbox=mailbox,
         place=place,
-        closed=returning.closed_by(state, present) if mailbox else "",
+        closed=delivery.closed_by(state, present) if mailbox else "",
         advice=advice_on(place.fault, mailbox, place.trouble or "") if place and mailbox else None,
         late=place is not None and _is_late(state, place),
         recent=reports,
@@ -82,7 +82,7 @@ def advice_on(fault: str | None, mailbox: Mailbox, detail: str) -> Advice | None
 class Trial:
     """What a test of a mailbox came to: what was seen, or why nothing was, with advice."""
 
-    seen: returning.Tested | None = None
+    seen: delivery.Tested | None = None
     why: str = ""
     advice: Advice | None = None
 
@@ -93,7 +93,7 @@ def test(state: State, settings: MessagingSettings) -> Trial | None:
     if mailbox is None:
         return None
     try:
-        return Trial(seen=returning.test(state, mailbox))
+        return Trial(seen=delivery.test(state, mailbox))
     except TransportError as error:
         why = translated(said_by(error))
         fault = error.fault or Fault.NONSENSE

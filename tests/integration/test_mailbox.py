@@ -14,7 +14,8 @@ import pytest
 import sqlalchemy as sa
 
 from flask_interaction_mail import Notification, clock, get_notification, send_notification
-from flask_interaction_mail.delivery import returning, watch
+from flask_interaction_mail.delivery import factory, returning, watch
+from flask_interaction_mail.delivery import mailbox as mailbox_of_process
 from flask_interaction_mail.errors import InteractionMailError, TransportError
 from flask_interaction_mail.outbox import conditions, mailboxes
 from flask_interaction_mail.outcome import Fault
@@ -103,7 +104,7 @@ def reports(host: Host) -> int:
 
 def place(host: Host) -> mailboxes.Place:
     with host.app.app_context():
-        found = returning.place_of(host.state, host.state.settings.current().settings)
+        found = mailbox_of_process.place_of(host.state, host.state.settings.current().settings)
     assert found is not None
     return found
 
@@ -326,7 +327,7 @@ def test_whoever_delivers_reads_it(host: Host, server: ImapServer) -> None:
     server.put(about(notification))
 
     def turn() -> None:
-        watch.turn(host.state, Transports(host.state.connect_policy))
+        factory._watch(host.state, Transports(host.state.connect_policy))
         task = host.app.extensions.get("interaction_mail_reading")
         end = threading.Event()
         for _ in range(600):
@@ -392,8 +393,8 @@ def test_a_test_counts_and_changes_nothing(host: Host, server: ImapServer) -> No
     with host.app.app_context():
         mailbox = mailbox_of(host.state.settings.current().settings)
         assert mailbox is not None
-        seen = returning.test(host.state, mailbox)
-    assert seen == returning.Tested(all=12, messages=12, reports=3, ours=2, moves=True)
+        seen = mailbox_of_process.test(host.state, mailbox)
+    assert seen == mailbox_of_process.Tested(all=12, messages=12, reports=3, ours=2, moves=True)
     assert reports(host) == 0
     assert server.count() == 12
     assert all(b"Seen" not in line for line in server.flags())

@@ -93,6 +93,9 @@ class TestValue:
                 "default_from_name",
                 "from_policy",
             ),
+            *("returns_server", "returns_port", "returns_encryption", "returns_sign_in"),
+            *("returns_login", "returns_password", "returns_folder", "returns_moved_to"),
+            "returns_ca_certificate",
             *("alert_url", "alert_secret", "alert_waiting", "alert_failures", "alert_failures_of"),
             *("alert_expiry", "probe_every"),
             *(

@@ -98,7 +98,7 @@ class ImapSession:
         said = self._ask(command + answers.quoted(folder), Stage.CONTENT, hear)
         if not said.ok:
             raise TransportError(
-                mark("The folder cannot be opened: %(reply)s", reply=safe_text(str(said))),
+                mark("The folder cannot be opened: %(reply)s", reply=_safe(said)),
                 stage=Stage.CONTENT,
                 transient=said.code in _LATER,
                 fault=Fault.FOLDER_MISSING,
@@ -217,7 +217,7 @@ class ImapSession:
         said = self._ask(b"STARTTLS", Stage.ENCRYPTION)
         if not said.ok:
             raise TransportError(
-                mark("The server refused STARTTLS: %(reply)s", reply=safe_text(str(said))),
+                mark("The server refused STARTTLS: %(reply)s", reply=_safe(said)),
                 stage=Stage.ENCRYPTION,
                 fault=Fault.STARTTLS_REFUSED,
             )
@@ -276,7 +276,10 @@ class ImapSession:
         else:
             said = self._plain_login(login, secret)
         if not said.ok:
-            raise self._refusal(said, mark("The server did not accept login and password:"))
+            text = mark(
+                "The server did not accept login and password: %(reply)s", reply=_safe(said)
+            )
+            raise _refusal(said, text, Fault.AUTH_REJECTED)
 
     def _plain_login(self, login: str, secret: Secret) -> Status:
         """LOGIN with literals, which take every character (RFC 3501 §6.2.3)."""
@@ -313,9 +316,9 @@ class ImapSession:
             if fresh.secret != token.secret:
                 said, reason = self._show(fresh.secret)
         if not said.ok:
-            told = Status(said.word, said.code, "", " ".join(filter(None, (said.text, reason))))
-            text = mark("The IMAP server did not accept the access token:")
-            raise self._refusal(told, text, Fault.OAUTH_REJECTED)
+            told = f"{_safe(said)} ({reason})" if reason else _safe(said)
+            text = mark("The mail server did not accept the access token: %(reply)s", reply=told)
+            raise _refusal(said, text, Fault.OAUTH_REJECTED)
 
     def _show(self, token: Secret) -> tuple[Status, str]:
         relay = self.mailbox.relay
@@ -347,17 +350,6 @@ class ImapSession:
         said = self._ask(command, Stage.AUTHENTICATION, answer=answer)
         return said, challenges[1:]
 
-    def _refusal(
-        self, said: Status, text: str, fault: Fault = Fault.AUTH_REJECTED
-    ) -> TransportError:
-        later = said.code in _LATER
-        return TransportError(
-            mark("%(what)s %(reply)s", what=text, reply=safe_text(str(said))),
-            stage=Stage.AUTHENTICATION,
-            transient=later,
-            fault=Fault.AUTH_TRANSIENT if later else _REFUSED.get(said.code, fault),
-        )
-
     # -- commands --------------------------------------------------------------------
 
     @property
@@ -373,7 +365,7 @@ class ImapSession:
         said = self._ask(command, Stage.CONTENT, hear)
         if not said.ok:
             raise TransportError(
-                mark("The IMAP server refused a command: %(reply)s", reply=safe_text(str(said))),
+                mark("The IMAP server refused a command: %(reply)s", reply=_safe(said)),
                 stage=Stage.CONTENT,
                 fault=Fault.NONSENSE,
             )
@@ -424,6 +416,20 @@ class ImapSession:
 
 def _text(pieces: list[bytes] | None) -> str:
     return pieces[0].decode("utf-8", "replace") if pieces else ""
+
+
+def _safe(said: Status) -> str:
+    return safe_text(str(said))
+
+
+def _refusal(said: Status, text: str, fault: Fault) -> TransportError:
+    later = said.code in _LATER
+    return TransportError(
+        text,
+        stage=Stage.AUTHENTICATION,
+        transient=later,
+        fault=Fault.AUTH_TRANSIENT if later else _REFUSED.get(said.code, fault),
+    )
 
 
 def _gone(stage: Stage, line: bytes) -> StreamError:
