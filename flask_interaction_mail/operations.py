@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -32,12 +32,15 @@ from .messages.explain import DryRun, explain
 from .messages.intent import Addressees, Intent, Texts
 from .messages.letterhead import letterhead_of
 from .messages.message import NewMessage, elsewhere, with_step
+from .messages.recipients import default_to
+from .messages.redirected import redirected
 from .messages.route import SOMEBODY, step
 from .outbox import messages
 from .outbox.insert import fitted, insert
 from .settings.layers import InForce
 from .settings.model import MessagingSettings, relays_of
 from .state import State
+from .storage.database import AWAY
 from .unit_of_work.announce import announce_ids, announce_returned, send_signal
 from .unit_of_work.app_context import wake
 from .unit_of_work.recording import note_stored
@@ -45,8 +48,12 @@ from .unit_of_work.session_events import per_transaction
 from .values import Kind, Merge, Notification, Reason, Status
 
 if TYPE_CHECKING:  # needed once an hour, where mail is delivered
+    from .outbox.lost import Lost
     from .outbox.retention import Purged
     from .outbox.returned import Noted
+
+
+APPLICATION: Final = "the application"  # sent it again
 
 
 # -- settings --------------------------------------------------------------------------
@@ -393,10 +400,80 @@ def take_report(state: State, content: bytes) -> Noted | None:
     found = read(content)
     if not found.notes and not found.automatic:
         return None
-    noted = returned.note(state.database, found, content, clock.now())
+    redirects: list[NewMessage] = []
+
+    def bounced(connection: sa.Connection, id: uuid.UUID) -> None:
+        if message := redirect(state, connection, id):
+            redirects.append(message)
+
+    now = clock.now()
+    noted = returned.note(state.database, found, content, now, bounced=bounced)
     if noted is not None and noted.changed:
         announce_returned(state.app, state.database, noted.id, sorted(noted.changed))
+        if redirects:
+            note_stored(state, redirects)
+            _announce(state, [message.id for message in redirects])
     return noted
+
+
+def redirect(state: State, connection: sa.Connection, id: uuid.UUID) -> NewMessage | None:
+    """Queue the request ``id`` for the default To if it has reached nobody; gives the new message.
+
+    That is done once. Where the default To is among those whom it did not reach, or the text is
+    gone, an alert tells it instead. ``connection`` has locked the message; its owner commits.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: the database is away, or has rolled back the whole
+            transaction, as MariaDB does at a deadlock. So do the other errors of ``AWAY``.
+    """
+    from .outbox import lost  # late: what comes back, and what is refused, is rare
+
+    found = lost.find(connection, id)
+    if found is None or (found.expires_at is not None and found.expires_at <= clock.now()):
+        return None
+    try:
+        with connection.begin_nested():
+            if message := _redirected(state, connection, id, found):
+                return message
+    except AWAY:
+        raise
+    except Exception:
+        log.exception("request.redirect: it cannot be made anew")
+    log.error("request.lost: %s: it cannot go to the default To either", id, extra=about(id))
+    lost.note(connection, id, clock.now())
+    return None
+
+
+def _redirected(
+    state: State, connection: sa.Connection, id: uuid.UUID, found: Lost
+) -> NewMessage | None:
+    from .outbox import keys, resends  # late, as above
+
+    settings = state.settings.current(connection).settings
+    missed = [recipient.address for recipient in found.missed]
+    if found.final or _default_to_is_among(missed, settings):
+        return None
+    original = resends.original(connection, id)
+    if original.key and keys.use_of(connection, original.key).taken_by is not None:
+        original = original._replace(key=None, number=0)  # it has left, and keeps its key
+    context = routing_context(state, settings, ())
+    with language.speaking(original.intent.locale, *context.translations):
+        intent = redirected(original.intent, found.missed, found.message_id)
+    identity = Identity.again(original, resend_of=id, by=APPLICATION)
+    identity = replace(identity, expires_at=found.expires_at)
+    message = compose_or_fail(state, intent, identity, context)
+    if message.status is Status.FAILED:
+        return None
+    message = with_step(message, step("redirected", who=", ".join(missed), id=str(id)))
+    insert(connection, [message])  # unless its key was used meanwhile: then that is sent
+    return message
+
+
+def _default_to_is_among(addresses: Iterable[str], settings: MessagingSettings) -> bool:
+    with suppress(NoRecipient, AddressError):
+        address = default_to(settings).address.casefold()
+        return address in {one.casefold() for one in addresses}
+    return False
 
 
 def purge(state: State) -> Purged:

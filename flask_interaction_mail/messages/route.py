@@ -33,6 +33,7 @@ SENTENCES: Mapping[str, str] = {
             "before the @, and there was no other recipient."
         )
     ),
+    "redirected": mark("It was for {who} (message {id}) and has reached nobody."),
     "elsewhere": mark("{who} sent it again, to {address} alone."),
     "no_default_to": mark("Nobody is asked for this location: {problem}"),
     "from_policy": mark("By the From policy it comes from the default From ({address})."),

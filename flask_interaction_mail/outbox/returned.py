@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -82,10 +82,19 @@ class _Target(NamedTuple):
     full: bool  # as many as are kept
 
 
-def note(database: Transactions, returned: Returned, content: bytes, now: datetime) -> Noted | None:
+def note(
+    database: Transactions,
+    returned: Returned,
+    content: bytes,
+    now: datetime,
+    *,
+    bounced: Callable[[sa.Connection, uuid.UUID], object],
+) -> Noted | None:
     """Write down what ``returned``, made of ``content``, says; None if it is of no message of ours.
 
-    The same report twice, also by two processes at once, is one. Commits.
+    ``bounced`` is called in the same transaction where a recipient has bounced only now, so that
+    what it does is done once. The same report twice, also by two processes at once, is one.
+    Commits.
     """
     with database.reading() as connection:
         target = _target(connection, returned)
@@ -110,6 +119,8 @@ def note(database: Transactions, returned: Returned, content: bytes, now: dateti
             changed = _apply(connection, target.id, entries, now)
             if not target.full:
                 connection.execute(sa.insert(REPORT).values(row))
+            if Status.BOUNCED in changed:
+                bounced(connection, target.id)
     except sa.exc.IntegrityError:
         # Another process has stored it at this moment, or the message was removed.
         with database.reading() as connection:
