@@ -48,6 +48,7 @@ from .unit_of_work.session_events import per_transaction
 from .values import Kind, Merge, Notification, Reason, Status
 
 if TYPE_CHECKING:  # needed once an hour, where mail is delivered
+    from .outbox.dead_addresses import Dead
     from .outbox.lost import Lost
     from .outbox.retention import Purged
     from .outbox.returned import Noted
@@ -146,10 +147,16 @@ def _settings_changed(state: State, previous: InForce, saved: InForce, changed_b
 
 
 def routing_context(
-    state: State, settings: MessagingSettings, locations: Iterable[str]
+    state: State, settings: MessagingSettings, locations: Iterable[str], *, kind: str = ""
 ) -> RoutingContext:
-    """What routing depends on; asks the directory who may merge at each of ``locations``."""
+    """What routing depends on; asks the directory who may merge at each of ``locations``.
+
+    Of a request, as ``kind`` or any location says, dead addresses are part of it.
+    """
+    locations = tuple(locations)
+    skips = settings.skip_dead_addresses and (locations or kind == Kind.REQUEST)
     return RoutingContext(
+        dead=dead_addresses(state) if skips else {},
         settings=settings,
         now=clock.now(),
         organisation=state.organisation,
@@ -157,6 +164,28 @@ def routing_context(
         suppressed=state.suppressed,
         translations=state.translations,
     )
+
+
+def dead_addresses(state: State) -> Mapping[str, Dead]:
+    """The addresses that do not exist any more, as reports say, by their spelling in lower case."""
+    from .outbox import dead_addresses  # late: for those who want to know
+
+    with state.database.reading() as connection:
+        return dead_addresses.read(connection)
+
+
+def mend(state: State, address: str, *, by: str) -> bool:
+    """Count ``address`` as one that exists again; gives whether it was dead.
+
+    ``by`` is the name of who says so, for the history. Commits a transaction of its own.
+    """
+    from .outbox import dead_addresses, deeds  # late, as above
+
+    with state.database.writing() as connection:
+        if mended := dead_addresses.mend(connection, address):
+            named = dead_addresses.spelled(address)
+            deeds.note_mailbox(connection, deeds.What.MENDED, by, named, clock.now())
+    return mended
 
 
 def written(
@@ -194,7 +223,7 @@ def compose(
     Raises:
         ContentError: the database cannot store it.
     """
-    context = routing_context(state, settings, intent.locations)
+    context = routing_context(state, settings, intent.locations, kind=intent.kind)
     return compose_in(state, intent, identity, context)
 
 
@@ -239,6 +268,7 @@ def dry_runs(state: State, merge: Merge, drafts: Sequence[MessagingSettings]) ->
     The directory is asked once for all of them.
     """
     context = routing_context(state, drafts[0], locations_of(merge))
+    context = context._replace(dead=dead_addresses(state))  # each draft says what it makes of them
     return [_dry_run(state, merge, context._replace(settings=settings)) for settings in drafts]
 
 

@@ -25,6 +25,10 @@ SENTENCES: Final[Mapping[str, str]] = {
     "stands_in": mark(
         "You get this because {name} has no e-mail address. Such messages go to this mailbox."
     ),
+    "dead": mark(
+        "You get this because the address of {name} does not exist any more. Such messages go to "
+        "this mailbox."
+    ),
     "nobody": mark(
         "You get this because there is nobody else to send it to. Such messages go to this mailbox."
     ),

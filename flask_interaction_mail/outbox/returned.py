@@ -18,9 +18,11 @@ import sqlalchemy as sa
 from ..messages.intent import PURGED
 from ..returned.matching import Recipients
 from ..returned.reading import LIMIT, Note, Returned
+from ..returned.state import tells_dead
 from ..storage.tables import DELIVERY, MESSAGE, RECIPIENT, REPORT
 from ..storage.transactions import Transactions
 from ..values import RETURNED, Status
+from . import dead_addresses
 
 REPORTED: Final = "report"
 REPLIED: Final = "reply"
@@ -104,6 +106,7 @@ def note(
     if target.seen:
         return Noted(id=target.id, kind=kind, known=True)
     entries = _entries(returned.notes, target.recipients)
+    dead = _dead(returned.notes, target.recipients)
     row = {
         "message_id": target.id,
         "digest": returned.digest,
@@ -119,6 +122,7 @@ def note(
             changed = _apply(connection, target.id, entries, now)
             if not target.full:
                 connection.execute(sa.insert(REPORT).values(row))
+            dead_addresses.note(connection, target.id, dead)
             if Status.BOUNCED in changed:
                 bounced(connection, target.id)
     except sa.exc.IntegrityError:
@@ -179,6 +183,21 @@ def _entries(notes: Iterable[Note], recipients: Sequence[Any]) -> list[Entry]:
         )
         entries.append(entry)
     return entries
+
+
+def _dead(notes: Iterable[Note], recipients: Sequence[Any]) -> dict[str, str]:
+    """The addresses that do not exist, each with the code that says so.
+
+    What the report names has to be that very mailbox, and not one behind it.
+    """
+    addresses = [recipient.address for recipient in recipients]
+    known, dead = Recipients(addresses), dict[str, str]()
+    for note in notes:
+        found = known.match(note)
+        if found and found.named and not found.behind and tells_dead(note.state, note.stated):
+            dead[addresses[found.position]] = note.stated
+    dead.pop(ERASED, None)
+    return dead
 
 
 def _entry_from(stored: dict[str, Any]) -> Entry:
