@@ -126,6 +126,8 @@ class DeliveryRow(_Delivered, Base):
     relay: Mapped[str | None]
     provider_id: Mapped[str | None]
     returned: Mapped[str | None]
+    closed: Mapped[str | None]
+    lost_at: Mapped[datetime | None]
 
 
 class RecipientRow(Base):
@@ -187,6 +189,18 @@ class ReportRow(Base):
     server: Mapped[str]
     notes: Mapped[str]
     content: Mapped[bytes | None]
+
+
+class DeadAddressRow(Base):
+    """One report that an address does not exist."""
+
+    __table__: ClassVar[sa.Table] = tables.DEAD
+    __tablename__ = __table__.name
+
+    message_id: Mapped[uuid.UUID]
+    address: Mapped[str]
+    sent_at: Mapped[datetime]
+    code: Mapped[str]
 
 
 class MetadataRow(Base):

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -33,12 +33,15 @@ from .messages.explain import DryRun, explain
 from .messages.intent import Addressees, Intent, Texts
 from .messages.letterhead import letterhead_of
 from .messages.message import NewMessage, elsewhere, with_step
+from .messages.recipients import default_to
+from .messages.redirected import redirected
 from .messages.route import SOMEBODY, step
 from .outbox import messages
 from .outbox.insert import fitted, insert
 from .settings.layers import InForce
 from .settings.model import MessagingSettings, mailbox_of, relays_of
 from .state import State
+from .storage.database import AWAY
 from .unit_of_work.announce import announce_ids, announce_returned, send_signal
 from .unit_of_work.app_context import wake
 from .unit_of_work.recording import note_stored
@@ -46,9 +49,14 @@ from .unit_of_work.session_events import per_transaction
 from .values import Kind, Merge, Notification, Reason, Status
 
 if TYPE_CHECKING:  # needed once an hour, where mail is delivered
+    from .outbox.dead_addresses import Dead
+    from .outbox.lost import Lost
     from .outbox.retention import Purged
     from .outbox.returned import Noted, Outcome
     from .returned.reading import Returned
+
+
+APPLICATION: Final = "the application"  # sent it again
 
 
 # -- settings --------------------------------------------------------------------------
@@ -144,10 +152,16 @@ def _settings_changed(state: State, previous: InForce, saved: InForce, changed_b
 
 
 def routing_context(
-    state: State, settings: MessagingSettings, locations: Iterable[str]
+    state: State, settings: MessagingSettings, locations: Iterable[str], *, kind: str = ""
 ) -> RoutingContext:
-    """What routing depends on; asks the directory who may merge at each of ``locations``."""
+    """What routing depends on; asks the directory who may merge at each of ``locations``.
+
+    Of a request, as ``kind`` or any location says, dead addresses are part of it.
+    """
+    locations = tuple(locations)
+    skips = settings.skip_dead_addresses and (locations or kind == Kind.REQUEST)
     return RoutingContext(
+        dead=dead_addresses(state) if skips else {},
         settings=settings,
         now=clock.now(),
         organisation=state.organisation,
@@ -155,6 +169,28 @@ def routing_context(
         suppressed=state.suppressed,
         translations=state.translations,
     )
+
+
+def dead_addresses(state: State) -> Mapping[str, Dead]:
+    """The addresses that do not exist any more, as reports say, by their spelling in lower case."""
+    from .outbox import dead_addresses  # late: for those who want to know
+
+    with state.database.reading() as connection:
+        return dead_addresses.read(connection)
+
+
+def mend(state: State, address: str, *, by: str) -> bool:
+    """Count ``address`` as one that exists again; gives whether it was dead.
+
+    ``by`` is the name of who says so, for the history. Commits a transaction of its own.
+    """
+    from .outbox import dead_addresses, deeds  # late, as above
+
+    with state.database.writing() as connection:
+        if mended := dead_addresses.mend(connection, address):
+            named = dead_addresses.spelled(address)
+            deeds.note_mailbox(connection, deeds.What.MENDED, by, named, clock.now())
+    return mended
 
 
 def written(
@@ -192,7 +228,7 @@ def compose(
     Raises:
         ContentError: the database cannot store it.
     """
-    context = routing_context(state, settings, intent.locations)
+    context = routing_context(state, settings, intent.locations, kind=intent.kind)
     return compose_in(state, intent, identity, context)
 
 
@@ -237,6 +273,7 @@ def dry_runs(state: State, merge: Merge, drafts: Sequence[MessagingSettings]) ->
     The directory is asked once for all of them.
     """
     context = routing_context(state, drafts[0], locations_of(merge))
+    context = context._replace(dead=dead_addresses(state))  # each draft says what it makes of them
     return [_dry_run(state, merge, context._replace(settings=settings)) for settings in drafts]
 
 
@@ -402,9 +439,19 @@ def note_returned(state: State, found: Returned, content: bytes) -> Noted | None
     """As ``take_report``, of what was read of ``content`` already."""
     from .outbox import returned
 
-    noted = returned.note(state.database, found, content, clock.now())
+    redirects: list[NewMessage] = []
+
+    def bounced(connection: sa.Connection, id: uuid.UUID) -> None:
+        if message := redirect(state, connection, id):
+            redirects.append(message)
+
+    now = clock.now()
+    noted = returned.note(state.database, found, content, now, bounced=bounced)
     if noted is not None and noted.changed:
         announce_returned(state.app, state.database, noted.id, sorted(noted.changed))
+        if redirects:
+            note_stored(state, redirects)
+            _announce(state, [message.id for message in redirects])
     return noted
 
 
@@ -417,6 +464,64 @@ def outcome_of_report(state: State, content: bytes) -> Outcome:
     except UnreadableReport:
         return Outcome.UNREADABLE
     return Outcome.FOREIGN if noted is None else noted.outcome
+def redirect(state: State, connection: sa.Connection, id: uuid.UUID) -> NewMessage | None:
+    """Queue the request ``id`` for the default To if it has reached nobody; gives the new message.
+
+    That is done once. Where the default To is among those whom it did not reach, or the text is
+    gone, an alert tells it instead. ``connection`` has locked the message; its owner commits.
+
+    Raises:
+        sqlalchemy.exc.OperationalError: the database is away, or has rolled back the whole
+            transaction, as MariaDB does at a deadlock. So do the other errors of ``AWAY``.
+    """
+    from .outbox import lost  # late: what comes back, and what is refused, is rare
+
+    found = lost.find(connection, id)
+    if found is None or (found.expires_at is not None and found.expires_at <= clock.now()):
+        return None
+    try:
+        with connection.begin_nested():
+            if message := _redirected(state, connection, id, found):
+                return message
+    except AWAY:
+        raise
+    except Exception:
+        log.exception("request.redirect: it cannot be made anew")
+    log.error("request.lost: %s: it cannot go to the default To either", id, extra=about(id))
+    lost.note(connection, id, clock.now())
+    return None
+
+
+def _redirected(
+    state: State, connection: sa.Connection, id: uuid.UUID, found: Lost
+) -> NewMessage | None:
+    from .outbox import keys, resends  # late, as above
+
+    settings = state.settings.current(connection).settings
+    missed = [recipient.address for recipient in found.missed]
+    if found.final or _default_to_is_among(missed, settings):
+        return None
+    original = resends.original(connection, id)
+    if original.key and keys.use_of(connection, original.key).taken_by is not None:
+        original = original._replace(key=None, number=0)  # it has left, and keeps its key
+    context = routing_context(state, settings, ())
+    with language.speaking(original.intent.locale, *context.translations):
+        intent = redirected(original.intent, found.missed, found.message_id)
+    identity = Identity.again(original, resend_of=id, by=APPLICATION)
+    identity = replace(identity, expires_at=found.expires_at)
+    message = compose_or_fail(state, intent, identity, context)
+    if message.status is Status.FAILED:
+        return None
+    message = with_step(message, step("redirected", who=", ".join(missed), id=str(id)))
+    insert(connection, [message])  # unless its key was used meanwhile: then that is sent
+    return message
+
+
+def _default_to_is_among(addresses: Iterable[str], settings: MessagingSettings) -> bool:
+    with suppress(NoRecipient, AddressError):
+        address = default_to(settings).address.casefold()
+        return address in {one.casefold() for one in addresses}
+    return False
 
 
 def purge(state: State) -> Purged:

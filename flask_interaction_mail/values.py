@@ -306,7 +306,8 @@ class Notification:
     the same key, None if this is the first. ``reason`` is None if there is nothing to explain, or
     if a newer version stored a reason that this one does not know. ``created_at`` is aware UTC.
     ``metadata`` are the names and values that the host gave it. ``relay`` is the name of the relay
-    that took it last, None if none has.
+    that took it last, None if none has. ``redirected_as`` is the id of the message in which this
+    request went to the default To because it had reached nobody.
     """
 
     id: uuid.UUID
@@ -323,6 +324,7 @@ class Notification:
     priority: Priority = Priority.NORMAL
     metadata: Mapping[str, str] = field(default_factory=dict, hash=False)
     relay: str | None = None
+    redirected_as: uuid.UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

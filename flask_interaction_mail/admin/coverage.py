@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
-from flask import Response, abort, request
+from flask import Response, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_admin import expose
 
+from .. import operations
 from ..errors import SettingsError
 from ..language import gettext, mark
 from ..settings.fields import clean
@@ -18,8 +19,8 @@ from ..settings.model import SETTINGS, MessagingSettings
 from ..text import legible, storable
 from ..values import Party, Right
 from . import texts
-from .csrf import is_same_origin
-from .panel_view import PanelView, state
+from .csrf import PanelForm, is_same_origin
+from .panel_view import PanelView, current_actor, need, state, token_is_valid
 
 if TYPE_CHECKING:
     from ..monitoring.coverage import Place, Senders
@@ -45,14 +46,15 @@ class CoverageView(PanelView):
         wanted = _Wanted.of(present.settings)
         parties = state().people.parties(coverage.PARTIES + 1)
         looked_at = parties[: coverage.PARTIES]
-        found = coverage.survey(looked_at, present.settings)
+        dead = operations.dead_addresses(state())
+        found = coverage.survey(looked_at, present.settings, dead)
         senders = coverage.senders(found, present.settings)
         checked = None
         if _asks_dns():
             then = wanted.settings
             meant = senders if then is None else _senders(looked_at, then)
             checked = _checked(meant, then or present.settings)
-        places = _places(present.settings)
+        places = _places(present.settings, dead)
         page = self.page(
             "coverage.html",
             present=present,
@@ -62,6 +64,8 @@ class CoverageView(PanelView):
             parties=len(looked_at),
             more_parties=len(parties) > coverage.PARTIES,
             found=found,
+            dead=dead,
+            form=PanelForm(),
             senders=senders,
             checked=checked,
             selector=_typed("selector"),
@@ -75,6 +79,16 @@ class CoverageView(PanelView):
             storable=storable,
         )
         return page, 400 if wanted.error else 200
+
+    @expose("/mended", methods=("POST",))
+    def mended(self) -> ResponseReturnValue:
+        """Count an address as one that exists again."""
+        need(Right.EDIT)
+        if not token_is_valid():
+            flash(gettext(texts.OUT_OF_DATE), "error")
+        elif operations.mend(state(), request.form.get("address", ""), by=current_actor()):
+            flash(gettext("Requests go to that address again."), "success")
+        return redirect(url_for(".index"), 303)
 
     @expose("/moves.csv")
     def moves(self) -> ResponseReturnValue:
@@ -118,13 +132,13 @@ def _typed(name: str) -> str:
     return request.args.get(name, "").strip()[:_LIMIT]
 
 
-def _places(settings: MessagingSettings) -> list[Place]:
+def _places(settings: MessagingSettings, dead: Collection[str]) -> list[Place]:
     """Each location, one more than are shown if there are more."""
     from ..monitoring import coverage
 
     people = state().people
     return [
-        coverage.place(location, people.merge_recipients(location), settings)
+        coverage.place(location, people.merge_recipients(location), settings, dead)
         for location in people.locations(coverage.LOCATIONS + 1)
     ]
 

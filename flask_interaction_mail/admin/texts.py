@@ -225,6 +225,7 @@ DEEDS: Final = {
     "exported": mark("%(who)s exported the list of messages"),
     "connected": mark("%(who)s connected the mailbox"),
     "disconnected": mark("%(who)s disconnected the mailbox"),
+    "mended": mark("%(who)s said that there is a mailbox again at"),
     "read": mark("%(who)s read the text of %(message)s"),
 }
 OTHER_ACCOUNT: Final = mark(

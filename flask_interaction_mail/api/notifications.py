@@ -74,10 +74,10 @@ def cancel_notification(
     connection = state.database.connection_of(session) if session.in_transaction() else None
     if connection is not None:
         state.database.check_tables(connection)
-        ids = wanted.ids(state, connection, session)
+        ids = wanted.ids_with_redirects(state, connection, session)
     else:
         with state.database.reading() as own:
-            ids = wanted.ids(state, own, session)
+            ids = wanted.ids_with_redirects(state, own, session)
     if session_events.withdraw(
         session, lambda work: isinstance(work, StoreMessage) and work.message.id in ids
     ):
@@ -120,6 +120,13 @@ class _Wanted(NamedTuple):
             ]
             found = [*queued, *keys.use_of(connection, self.key).ids]
         return found or ([] if self.id is None else [self.id])
+
+    def ids_with_redirects(
+        self, state: State, connection: sa.Connection, session: Session
+    ) -> Sequence[uuid.UUID]:
+        """The same, with the messages in which they went to the default To."""
+        ids = self.ids(state, connection, session)
+        return [*ids, *messages.redirects_of(connection, ids)] if ids else ids
 
 
 def id_of(given: object) -> uuid.UUID:

@@ -122,7 +122,7 @@ def send_notification(
         cc=arguments.parties("cc", cc),
         bcc=arguments.parties("bcc", bcc),
     )
-    routing = operations.routing_context(state, settings, ())
+    routing = operations.routing_context(state, settings, (), kind=whom.kind)
     texts, routing = texts_of(Wording(subject, text, html, template, context), state, whom, routing)
     intent = replace(
         Intent.of(texts, whom),

@@ -60,6 +60,7 @@ class Main(Commands):
 
 _MODULES: Final = {
     "activity": "activity",
+    "addresses": "addresses",
     "alert": "alert",
     "bounces": "bounces",
     "catch": "catch",

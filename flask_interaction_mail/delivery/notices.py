@@ -3,81 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final
 
 import sqlalchemy as sa
 
 from .. import operations
-from ..addresses import needs_smtputf8
 from ..clock import from_db
-from ..logs import about, log
+from ..logs import log
 from ..messages.compose import Identity
-from ..messages.intent import Addressees, Intent
+from ..messages.intent import REDIRECT, Addressees, Intent
 from ..messages.message import NewMessage, id_of_key, new_id
-from ..messages.route import step
-from ..outbox import messages, resends
+from ..outbox import lost, messages
 from ..outbox.claimed import AttemptResult
 from ..outbox.insert import insert
 from ..settings.model import MessagingSettings
 from ..state import State
 from ..storage.database import AWAY, context_of
 from ..values import Kind, Status
+from .resolution import given_up
 
 SOURCE: Final = "notice"
-_BY: Final = "the application"  # sent it again
 _SUBJECT_LENGTH: Final = 135  # of the other message's subject; more helps nobody
 
 
 def report(state: State, connection: sa.Connection, results: Sequence[AttemptResult]) -> None:
     """Queue one notice for each message that was given up and is no notice itself.
 
-    Of a request whose recipients the server cannot take, queue the request itself instead. Either
-    is stored with the record of the last attempt, whose transaction ``connection`` is in; the
-    caller commits. A notice that fails is logged, the record stays.
+    A request that has reached nobody, because servers have refused or returned it, is queued anew
+    instead. Either is stored with the record of the last attempt, whose transaction ``connection``
+    is in; the caller commits. What fails is logged, the record stays.
 
     Raises:
         sqlalchemy.exc.OperationalError: the database is away or has rolled back the record, too,
             as MariaDB does at a deadlock. So do the other errors of ``AWAY``.
     """
     about = [result for result in results if result.claimed.source != SOURCE]
-    if not about:
-        return
+    told = [result for result in about if given_up(result) and result.claimed.source != REDIRECT]
+    sent = [result.claimed.id for result in about if result.status is Status.SENT]
+    for id in (
+        *(result.claimed.id for result in about if result.status is Status.FAILED),
+        *lost.came_back(connection, sent),
+    ):
+        if all(id != result.claimed.id for result in told):
+            operations.redirect(state, connection, id)
+    if told:
+        _tell(state, connection, told)
+
+
+def _tell(state: State, connection: sa.Connection, results: Sequence[AttemptResult]) -> None:
     try:
         with connection.begin_nested():
             settings = state.settings.current(connection).settings
-            told = [
-                (_request if result.unreached else _notice)(state, connection, settings, result)
-                for result in about
-            ]
-            insert(connection, [message for message in told if message is not None])
+            notices = [_notice(state, connection, settings, result) for result in results]
+            insert(connection, notices)
     except AWAY:
         raise
     except Exception:
         log.exception("notice.failed: default To is not told of messages that failed")
-
-
-def _request(
-    state: State, connection: sa.Connection, settings: MessagingSettings, result: AttemptResult
-) -> NewMessage | None:
-    """The request for the default To; None where it is none, or default To is out of reach, too."""
-    id = result.claimed.id
-    original = resends.original(connection, id)
-    if original.intent.kind != Kind.REQUEST:
-        return None
-    identity = Identity.again(original, resend_of=id, by=_BY)
-    message = operations.compose_or_fail(
-        state,
-        replace(original.intent, to=(), cc=(), bcc=(), locations=()),
-        replace(identity, expires_at=result.claimed.expires_at),
-        operations.routing_context(state, settings, ()),
-    )
-    if any(needs_smtputf8(recipient.address) for recipient in message.recipients):
-        text = "request.unreached: %s: nor can the default To be reached"
-        log.error(text, id, extra=about(id))
-        return None
-    why = step("unreached", who=", ".join(result.recipients), id=str(id))
-    return replace(message, route=(why, *message.route))
 
 
 def _notice(

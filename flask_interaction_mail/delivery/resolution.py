@@ -11,7 +11,7 @@ from ..outbox.claimed import Attempt, AttemptResult, Claimed
 from ..outbox.rates import in_digest
 from ..outcome import Fault, Result, Stage
 from ..transport.base import TransportResult
-from ..values import Reason, Status
+from ..values import Kind, Reason, Status
 from .retry import LAST_ATTEMPT, next_attempt
 from .rounds import Said, everybody, rest_of, so_far
 
@@ -117,10 +117,7 @@ def result_of(
         if rest := rest_of(claimed, outcome, said, attempt.finished_at):
             return so_far(claimed, outcome, said, attempt, rest)
         said = everybody(claimed, outcome, said, attempt)
-    result = _concluded(claimed, said, attempt, now=now, chance=chance)
-    refused = result.reason is Reason.REFUSED
-    result.unreached = refused and _nobody_in_reach(claimed, outcome, attempt)
-    return result
+    return _concluded(claimed, said, attempt, now=now, chance=chance)
 
 
 def _concluded(
@@ -149,12 +146,6 @@ def _concluded(
         recipients=said,
         attempt=attempt,
     )
-
-
-def _nobody_in_reach(claimed: Claimed, outcome: TransportResult, attempt: Attempt) -> bool:
-    """Whether the message was only for addresses that the server cannot take."""
-    beyond = outcome.fault is Fault.SMTPUTF8_MISSING and outcome.stage is Stage.RECIPIENT
-    return beyond and not claimed.before and attempt.diverted_to is None
 
 
 def _detail(status: Status, said: Said, claimed: Claimed) -> str | None:
@@ -232,8 +223,16 @@ def given_up(result: AttemptResult) -> bool:
 
 
 def is_for_default_to(result: AttemptResult) -> bool:
-    """Whether the default To has to hear of it."""
-    return result.unreached or given_up(result)
+    """Whether the default To may have to hear of it.
+
+    A request that was sent may have come back before that was written down. What the mailbox has
+    refused to which all mail is diverted says nothing about the recipients.
+    """
+    attempt = result.attempt
+    if given_up(result) or attempt is None or result.rest is not None:
+        return given_up(result)
+    ended = result.status is Status.SENT or result.reason is Reason.REFUSED
+    return ended and result.claimed.kind == Kind.REQUEST and attempt.diverted_to is None
 
 
 _REASONS = {Status.FAILED: Reason.REFUSED, Status.HELD: Reason.AMBIGUOUS}

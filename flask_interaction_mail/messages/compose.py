@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import uuid
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -44,6 +44,7 @@ class RoutingContext(NamedTuple):
     routing: Routing | None = None  # the route for which the texts were written
     sender: SenderHeaders | None = None  # chosen once for many messages by the same sender
     translations: tuple[str, ...] = ()  # folders with catalogues of the host
+    dead: Collection[str] = ()  # addresses that a request passes over, in lower case
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,10 +161,12 @@ def _needs_smtputf8(content: bytes, envelope: Sequence[RecipientVerdict]) -> boo
 def route(intent: Intent | Addressees, context: RoutingContext) -> Routing:
     """Decide whom ``intent`` goes to, with the reason of each step."""
     if intent.locations:
-        return recipients.route_merge(context.candidates, context.settings)
+        return recipients.route_merge(context.candidates, context.settings, context.dead)
     if not intent.to and (intent.cc or intent.bcc):
         return recipients.COPIES_ONLY
-    return recipients.route_parties(intent.to, kind=intent.kind, settings=context.settings)
+    return recipients.route_parties(
+        intent.to, kind=intent.kind, settings=context.settings, dead=context.dead
+    )
 
 
 def why(intent: Intent | Addressees, routing: Routing, settings: MessagingSettings) -> str:

@@ -55,7 +55,7 @@ def explain(context: RoutingContext, requester: Party | None) -> Explanation:
     route: tuple[str, ...] = ()
     error = None
     try:
-        routing = route_merge(context.candidates, settings)
+        routing = route_merge(context.candidates, settings, context.dead)
         to, route = tuple(map(str, routing.to)), tuple(step.text for step in routing.steps)
     except (NoRecipient, AddressError) as problem:
         error = translated(problem)

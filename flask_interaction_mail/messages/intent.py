@@ -14,6 +14,7 @@ from ..language import mark
 from ..values import Party, Priority, Role
 
 MAILING: Final = "mailing"  # the source of what goes to many people, one message each
+REDIRECT: Final = "redirect"  # of a request that goes to the default To as it reached nobody
 PURGED: Final = "{}"  # the stored intent of a message whose body has been purged
 
 

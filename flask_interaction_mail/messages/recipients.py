@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from .. import addresses
@@ -102,19 +102,22 @@ def default_to(settings: MessagingSettings) -> Mailbox:
 
 
 def route_merge(
-    candidates: Sequence[tuple[str, Sequence[Party]]], settings: MessagingSettings
+    candidates: Sequence[tuple[str, Sequence[Party]]],
+    settings: MessagingSettings,
+    dead: Collection[str] = (),
 ) -> Routing:
     """Decide who gets a request to merge.
 
     ``candidates`` are the distinct locations of the contacts, each with the parties that may merge
     there, best first. For each location the first one with an address gets the request, or the
-    default To if there is none. All get it in one message (R28).
+    default To if there is none. All get it in one message (R28). An address that is ``dead`` counts
+    as none, where the settings want that.
 
     Raises:
         NoRecipient, AddressError: no location has a recipient, and the default To is missing or
             cannot be used.
     """
-    plan = _Plan(settings)
+    plan = _Plan(settings, dead)
     trouble: NoRecipient | AddressError | None = None
     for location, parties in candidates or (("", ()),):
         if location:
@@ -130,10 +133,17 @@ def route_merge(
     return plan.routing()
 
 
-def route_parties(parties: Iterable[Party], *, kind: str, settings: MessagingSettings) -> Routing:
+def route_parties(
+    parties: Iterable[Party],
+    *,
+    kind: str,
+    settings: MessagingSettings,
+    dead: Collection[str] = (),
+) -> Routing:
     """Decide who gets a message to ``parties``; the default To if there are none.
 
-    The default To stands in for a party without an address (R33). A party that may not be mailed
+    The default To stands in for a party without an address (R33); in a request, where the settings
+    want that, also for one whose address is ``dead``. A party that may not be mailed
     (R6) is passed over in a request, which goes to the default To if nobody is left. In every
     other kind of message it is suppressed.
 
@@ -142,7 +152,7 @@ def route_parties(parties: Iterable[Party], *, kind: str, settings: MessagingSet
         AddressError: an address, or the default To if it is needed, is not valid, or short
             without a company domain.
     """
-    plan = _Plan(settings)
+    plan = _Plan(settings, dead if kind == Kind.REQUEST else ())
     for party in parties:
         plan.take(party)
     if not plan.to and (kind == Kind.REQUEST or not plan.passed_over):
@@ -153,8 +163,9 @@ def route_parties(parties: Iterable[Party], *, kind: str, settings: MessagingSet
 class _Plan:
     """Collects recipients, and the steps that led to them."""
 
-    def __init__(self, settings: MessagingSettings) -> None:
+    def __init__(self, settings: MessagingSettings, dead: Collection[str]) -> None:
         self._settings = settings
+        self._dead = dead if settings.skip_dead_addresses else ()
         self._steps: list[RouteStep] = []
         self._grounds: list[Ground] = []
         self.to: dict[str, Mailbox] = {}
@@ -184,6 +195,9 @@ class _Plan:
             self.fall_back("nobody_left", "stands_in", name=name_of(party))
         else:
             mailbox = resolve(party, self._settings)
+            if self._is_dead(party, mailbox):
+                self.fall_back("nobody_left", "dead", name=name_of(party))
+                return
             self.say("named", who=who(mailbox))
             self._add(mailbox, "named" if party.kind == "user" else "member", name_of(party))
 
@@ -213,10 +227,17 @@ class _Plan:
             self.say("no_address", name=name_of(party))
             return None
         try:
-            return resolve(party, self._settings)
+            mailbox = resolve(party, self._settings)
         except AddressError as error:
             self.say("bad_address", name=name_of(party), problem=said_by(error))
             return None
+        return None if self._is_dead(party, mailbox) else mailbox
+
+    def _is_dead(self, party: Party, mailbox: Mailbox) -> bool:
+        if mailbox.address.lower() not in self._dead:
+            return False
+        self.say("dead_address", name=name_of(party), address=mailbox.address)
+        return True
 
     def _may_be_mailed(self, party: Party) -> bool:
         if eligible(party):

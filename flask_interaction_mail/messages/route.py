@@ -19,6 +19,9 @@ SENTENCES: Mapping[str, str] = {
     "already": mark("{address} is a recipient already, so it is not added again."),
     "ineligible": mark("{name} is a {role} who does not use the desktop client, so gets no mail."),
     "no_address": mark("{name} has no address."),
+    "dead_address": mark(
+        "The address of {name} ({address}) does not exist any more, as mail servers have reported."
+    ),
     "bad_address": mark("The address of {name} cannot be used: {problem}"),
     "nobody_there": mark(
         "Nobody there has the right to merge, so the default To ({address}) is used."
@@ -33,6 +36,7 @@ SENTENCES: Mapping[str, str] = {
             "before the @, and there was no other recipient."
         )
     ),
+    "redirected": mark("It was for {who} (message {id}) and has reached nobody."),
     "elsewhere": mark("{who} sent it again, to {address} alone."),
     "no_default_to": mark("Nobody is asked for this location: {problem}"),
     "from_policy": mark("By the From policy it comes from the default From ({address})."),

@@ -8,6 +8,7 @@ from typing import Final, NamedTuple
 from ..addresses import Mailbox
 from ..language import gettext, mark, ngettext
 from ..text import one_line
+from .intent import REDIRECT
 
 # The sentence of each ground; the placeholders are its name and its locations.
 SENTENCES: Final[Mapping[str, str]] = {
@@ -24,8 +25,15 @@ SENTENCES: Final[Mapping[str, str]] = {
     "stands_in": mark(
         "You get this because {name} has no e-mail address. Such messages go to this mailbox."
     ),
+    "dead": mark(
+        "You get this because the address of {name} does not exist any more. Such messages go to "
+        "this mailbox."
+    ),
     "nobody": mark(
         "You get this because there is nobody else to send it to. Such messages go to this mailbox."
+    ),
+    "redirected": mark(
+        "You get this because it has reached nobody else. Such requests go to this mailbox."
     ),
     "reported": mark("You get this because such reports go to this mailbox."),
 }
@@ -33,6 +41,7 @@ SENTENCES: Final[Mapping[str, str]] = {
 _OF_SOURCE: Final[Mapping[str, Mapping[str, str]]] = {
     "merge_completed": {"named": "owner", "member": "owner"},
     "notice": {"nobody": "reported"},
+    REDIRECT: {"nobody": "redirected"},
 }
 _NAMED: Final = 5  # recipients in one sentence
 

@@ -7,7 +7,7 @@ the people that were given.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -32,7 +32,7 @@ class Place:
     """Who may merge at a location, where a request goes, and the sentences that say why.
 
     ``own`` is whether somebody there gets it at an address of their own. ``lacking`` are the groups
-    with the right that have no address.
+    with the right that have no address. ``dead`` are those of ``to`` that do not exist any more.
     """
 
     location: str
@@ -41,19 +41,30 @@ class Place:
     why: tuple[str, ...]
     own: bool
     lacking: tuple[Party, ...]
+    dead: tuple[str, ...] = ()
 
 
-def place(location: str, parties: Sequence[Party], settings: MessagingSettings) -> Place:
-    """Where a request for two contacts at ``location`` goes; ``parties`` may merge there."""
+def place(
+    location: str,
+    parties: Sequence[Party],
+    settings: MessagingSettings,
+    dead: Collection[str] = (),
+) -> Place:
+    """Where a request for two contacts at ``location`` goes; ``parties`` may merge there.
+
+    ``dead`` are addresses that do not exist any more, in lower case.
+    """
     to: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
     own = False
     try:
-        routing = route_merge([(location, parties)], settings)
+        routing = route_merge([(location, parties)], settings, dead)
     except (NoRecipient, AddressError) as error:
         why: tuple[str, ...] = (translated(error),)
     else:
         steps = [step for step in routing.steps if step.code != "location"]
         to, why = tuple(map(str, routing.to)), tuple(step.text for step in steps)
+        gone = tuple(str(each) for each in routing.to if each.address.lower() in dead)
         own = any(step.code == "chosen" for step in steps)
     return Place(
         location=location,
@@ -62,6 +73,7 @@ def place(location: str, parties: Sequence[Party], settings: MessagingSettings) 
         why=why,
         own=own,
         lacking=tuple(filter(_lacks_address, parties)),
+        dead=gone,
     )
 
 
@@ -108,7 +120,8 @@ class Survey:
 
     ``short`` have only the part before the @ while no company domain is set, ``unusable`` an
     address that is wrong otherwise. ``never`` get no mail. ``domains`` has the users by the domain
-    of their address, ``full`` counts those whose address has its domain.
+    of their address, ``full`` counts those whose address has its domain. ``dead`` has those whose
+    address does not exist any more, by that.
     """
 
     short: Some = field(default_factory=Some)
@@ -116,11 +129,14 @@ class Survey:
     never: Some = field(default_factory=Some)
     domains: dict[str, Some] = field(default_factory=dict)
     full: Counter[str] = field(default_factory=Counter)
+    dead: dict[str, Some] = field(default_factory=dict)
 
 
-def survey(parties: Iterable[Party], settings: MessagingSettings) -> Survey:
-    """Look at each of ``parties`` once."""
-    found = Survey()
+def survey(
+    parties: Iterable[Party], settings: MessagingSettings, dead: Collection[str] = ()
+) -> Survey:
+    """Look at each of ``parties`` once; ``dead`` are addresses in lower case."""
+    found = Survey(dead={address: Some() for address in dead})
     for party in parties:
         if not eligible(party):
             found.never.add(party)
@@ -134,7 +150,10 @@ def _look_at(party: Party, settings: MessagingSettings, found: Survey) -> None:
     if address is None:
         without_domain = not settings.company_domain and addresses.is_short(party.email or "")
         (found.short if without_domain else found.unusable).add(party, problem)
-    elif party.kind == "user":
+        return
+    if (gone := found.dead.get(address.lower())) is not None:
+        gone.add(party)
+    if party.kind == "user":
         domain = addresses.domain_of(address)
         found.domains.setdefault(domain, Some(most=3)).add(party)
         found.full[domain] += not addresses.is_short(party.email or "")

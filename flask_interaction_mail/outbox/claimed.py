@@ -80,7 +80,7 @@ class AttemptResult:
 
     With a ``rest`` it is about the recipients of one transaction alone, and the attempt goes on
     with the rest once this is written down. ``room`` is how many recipients the server has shown
-    to take. ``unreached`` says that the message was only for addresses that the server cannot take.
+    to take.
     ``ended`` are the messages in a digest that end with it, once that is recorded.
     """
 
@@ -94,7 +94,6 @@ class AttemptResult:
     attempt: Attempt | None
     rest: Claimed | None = None
     room: int | None = None
-    unreached: bool = False
     ended: Sequence[uuid.UUID] = ()
 
     @property

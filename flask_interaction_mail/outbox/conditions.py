@@ -32,6 +32,7 @@ class AlertName(enum.StrEnum):
     NOBODY = "nobody"  # mail waits, and no process delivers
     EXPIRY = "expiry"  # of a certificate
     RELAY = "relay"  # no relay may carry some of the mail
+    LOST = "lost"  # requests have reached nobody, nor can they go to the default To
     SECRET = "secret"  # noqa: S105 - the name of an alert: the secret of the sign-in ends
     RETURNED = "returned"  # the mailbox with returned mail cannot be read
 
@@ -43,6 +44,7 @@ TITLES: Final[Mapping[AlertName, str]] = {
     AlertName.NOBODY: "Nobody delivers",
     AlertName.EXPIRY: "A certificate ends soon",
     AlertName.RELAY: "No relay may carry some of the mail",
+    AlertName.LOST: "Requests have reached nobody",
     AlertName.SECRET: "The secret of the sign-in ends soon",
     AlertName.RETURNED: "Returned mail cannot be read",
 }
@@ -53,6 +55,7 @@ OVER: Final[Mapping[AlertName, str]] = {
     AlertName.NOBODY: "Mail is delivered again",
     AlertName.EXPIRY: "The certificates are valid for long enough again",
     AlertName.RELAY: "A relay may carry each message again",
+    AlertName.LOST: "No request was lost for a day, or somebody has dealt with them",
     AlertName.SECRET: "The secret of the sign-in lasts long enough again",
     AlertName.RETURNED: "Returned mail is read again",
 }
@@ -71,6 +74,7 @@ class Vitals:
     - ``relays`` are the names of all relays, ``troubled`` those that one of these is about.
     - ``uncarried`` are waiting messages that no relay may carry, counted up to ``MOST``.
     - ``unread`` is why the mailbox with returned mail cannot be read, and since ``unread_since``.
+    - ``lost`` are requests that have reached nobody within a day, nor could go to the default To.
     - ``here`` is how many processes deliver.
     """
 
@@ -84,6 +88,7 @@ class Vitals:
     expires: datetime | None = None
     here: int = 0
     uncarried: int = 0
+    lost: int = 0
     relays: tuple[str, ...] = ()
     troubled: tuple[str, ...] = ()
     unread: str | None = None
@@ -118,6 +123,7 @@ def holding(
         AlertName.NOBODY: _nobody(vitals) if watched else "",
         AlertName.EXPIRY: _expiry(vitals, settings, ends),
         AlertName.RELAY: _uncarried(vitals),
+        AlertName.LOST: _lost(vitals),
         AlertName.SECRET: _secret(vitals.now, secret_ends),
         AlertName.RETURNED: _unread(vitals),
     }
@@ -153,6 +159,17 @@ def _uncarried(vitals: Vitals) -> str:
         return ""
     number = f"more than {MOST:,}" if vitals.uncarried >= MOST else vitals.uncarried
     return f"No relay may carry mail from their domain: messages that wait for one: {number}."
+
+
+def _lost(vitals: Vitals) -> str:
+    """The same sentence for any number: it is told once, and the outbox shows each."""
+    if not vitals.lost:
+        return ""
+    return (
+        "Requests have come back or were refused, and cannot go to the default To instead: it is "
+        "unreachable itself, or the text is no longer kept. Look for them in the outbox, and send "
+        "them again to somebody else."
+    )
 
 
 def _expiry(

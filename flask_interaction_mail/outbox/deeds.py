@@ -32,6 +32,7 @@ class What(enum.StrEnum):
     READ = "read"  # a text; once an hour for each reader and message
     CONNECTED = "connected"  # a mailbox, by somebody's consent
     DISCONNECTED = "disconnected"
+    MENDED = "mended"  # an address that was dead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +105,7 @@ def note_export(connection: sa.Connection, by: str, filters: str, now: datetime)
 def note_mailbox(
     connection: sa.Connection, what: What, by: str, mailbox: str, now: datetime
 ) -> None:
-    """Write down that ``by`` connected or disconnected ``mailbox``."""
+    """Write down that ``by`` connected or disconnected ``mailbox``, or said that it exists."""
     row = _row(uuid.uuid4(), what, by, now, detail=mailbox)
     connection.execute(sa.insert(CHECK), row)
 

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 
 from .. import clock
 from ..language import mark
-from ..messages.intent import PURGED
+from ..messages.intent import PURGED, REDIRECT
 from ..messages.message import earlier
 from ..messages.route import RouteStep
 from ..storage.tables import DELIVERY, MESSAGE, METADATA, OUTBOX, RECIPIENT
@@ -28,6 +28,15 @@ from .transitions import CANCELLED, RELEASED
 
 # The relay that has a message, had it last, or has to have it next; NULL for none so far.
 RELAY: Final = sa.case((~DELIVERY.c.relay.startswith(UNCARRIED), DELIVERY.c.relay)).label("relay")
+_AGAIN: Final = MESSAGE.alias("again")
+_REDIRECT: Final = (
+    sa.select(_AGAIN.c.id)
+    .where(_AGAIN.c.resend_of == MESSAGE.c.id, _AGAIN.c.source == REDIRECT)
+    .order_by(_AGAIN.c.id)
+    .limit(1)
+)
+# In which message a request went to the default To, as it had reached nobody.
+REDIRECTED_AS: Final = _REDIRECT.correlate(MESSAGE).scalar_subquery().label("redirected_as")
 _CANCELLABLE: Final = sa.and_(CANCELLED.possible, ~IN_DIGEST)
 _HAS_CONTENT: Final = (
     sa.exists()
@@ -94,6 +103,7 @@ def load(connection: sa.Connection, ids: Iterable[uuid.UUID]) -> dict[uuid.UUID,
             columns.created_at,
             DELIVERY.c.priority,
             RELAY,
+            REDIRECTED_AS,
         )
         .select_from(OUTBOX)
         .where(columns.id.in_(wanted))
@@ -133,6 +143,7 @@ def _snapshot(
         priority=Priority.ranked(row.priority),
         metadata=metadata,
         relay=row.relay,
+        redirected_as=row.redirected_as,
     )
 
 
@@ -156,15 +167,18 @@ class Earlier(NamedTuple):
     created_at: datetime
 
 
+_FIRST: Final = MESSAGE.alias("first")
+_IS_FIRST: Final = sa.and_(_FIRST.c.id == MESSAGE.c.resend_of, MESSAGE.c.source == REDIRECT)
 _LATEST_REQUEST: Final = (
     sa.select(
         MESSAGE.c.id,
         DELIVERY.c.status,
         DELIVERY.c.reason,
         MESSAGE.c.message_id,
-        MESSAGE.c.created_at,
+        # Of one that reached nobody the time of the first counts.
+        sa.func.coalesce(_FIRST.c.created_at, MESSAGE.c.created_at).label("created_at"),
     )
-    .select_from(OUTBOX)
+    .select_from(OUTBOX.outerjoin(_FIRST, _IS_FIRST))
     .where(
         MESSAGE.c.pair == sa.bindparam("pair"),
         MESSAGE.c.actor.is_not_distinct_from(sa.bindparam("actor")),
@@ -188,10 +202,15 @@ def latest_request(connection: sa.Connection, pair: str, actor: str | None) -> E
     )
 
 
-def waiting_for_pair(connection: sa.Connection, pair: str) -> list[uuid.UUID]:
-    """The requests for ``pair`` that can still be cancelled."""
-    waiting = sa.select(MESSAGE.c.id).select_from(OUTBOX)
-    return list(connection.scalars(waiting.where(MESSAGE.c.pair == pair, _CANCELLABLE)))
+def of_pair(connection: sa.Connection, pair: str) -> list[uuid.UUID]:
+    """The requests for ``pair``."""
+    return list(connection.scalars(sa.select(MESSAGE.c.id).where(MESSAGE.c.pair == pair)))
+
+
+def redirects_of(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> Sequence[uuid.UUID]:
+    """In which messages the requests ``ids`` went to the default To."""
+    found = sa.select(MESSAGE.c.id).where(MESSAGE.c.resend_of.in_(ids))
+    return connection.scalars(found.where(MESSAGE.c.source == REDIRECT)).all()
 
 
 def cancel(
@@ -199,9 +218,16 @@ def cancel(
 ) -> list[uuid.UUID]:
     """Call back those of ``ids`` that have not left; gives the ids that were cancelled.
 
+    Of the others nothing is sent anew, should they come back.
     With a digest all that is in it is cancelled. What is in a digest cannot be by itself: a
     message that is partly in one is cancelled for its other recipients, and held for the rest.
     """
+    ids = sorted(ids)
+    connection.execute(
+        sa.update(DELIVERY)
+        .where(DELIVERY.c.id.in_(ids), DELIVERY.c.closed.is_(None))
+        .values(closed=reason)
+    )
     take = sa.update(DELIVERY).where(_CANCELLABLE).values(due_at=None)
     cancelled = _changed(connection, take, ids)
     if cancelled:

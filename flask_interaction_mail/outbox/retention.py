@@ -22,6 +22,7 @@ from ..messages.intent import PURGED
 from ..storage.tables import (
     ATTEMPT,
     CHECK,
+    DEAD,
     DELIVERY,
     MESSAGE,
     METADATA,
@@ -121,7 +122,7 @@ def _delete_messages(database: Transactions, which: sa.ColumnElement[bool]) -> i
     for ids in _batches(database, which):
         with database.writing() as connection:
             # SQLite follows foreign keys only where the host has told it to.
-            for table in (RECIPIENT, ATTEMPT, METADATA, REPORT):
+            for table in (RECIPIENT, ATTEMPT, METADATA, REPORT, DEAD):
                 connection.execute(sa.delete(table).where(table.c.message_id.in_(ids)))
             connection.execute(sa.delete(DELIVERY).where(DELIVERY.c.id.in_(ids)))
             count += connection.execute(sa.delete(MESSAGE).where(MESSAGE.c.id.in_(ids))).rowcount
@@ -231,6 +232,7 @@ def _erase_messages(
     # A reply about one recipient may well name another.
     connection.execute(sa.update(RECIPIENT).where(of_these).values(reply=None, report=None))
     connection.execute(sa.delete(REPORT).where(REPORT.c.message_id.in_(ids)))
+    connection.execute(sa.delete(DEAD).where(DEAD.c.message_id.in_(ids)))
     connection.execute(
         sa.update(ATTEMPT)
         .where(ATTEMPT.c.message_id.in_(ids))

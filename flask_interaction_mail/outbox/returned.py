@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import json
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -19,9 +19,11 @@ import sqlalchemy as sa
 from ..messages.intent import PURGED
 from ..returned.matching import Recipients
 from ..returned.reading import LIMIT, Note, Returned
+from ..returned.state import tells_dead
 from ..storage.tables import DELIVERY, MESSAGE, RECIPIENT, REPORT
 from ..storage.transactions import Transactions
 from ..values import RETURNED, Status
+from . import dead_addresses
 
 REPORTED: Final = "report"
 REPLIED: Final = "reply"
@@ -125,10 +127,19 @@ class _Target(NamedTuple):
     full: bool  # as many as are kept
 
 
-def note(database: Transactions, returned: Returned, content: bytes, now: datetime) -> Noted | None:
+def note(
+    database: Transactions,
+    returned: Returned,
+    content: bytes,
+    now: datetime,
+    *,
+    bounced: Callable[[sa.Connection, uuid.UUID], object],
+) -> Noted | None:
     """Write down what ``returned``, made of ``content``, says; None if it is of no message of ours.
 
-    The same report twice, also by two processes at once, is one. Commits.
+    ``bounced`` is called in the same transaction where a recipient has bounced only now, so that
+    what it does is done once. The same report twice, also by two processes at once, is one.
+    Commits.
     """
     with database.reading() as connection:
         target = _target(connection, returned)
@@ -138,6 +149,7 @@ def note(database: Transactions, returned: Returned, content: bytes, now: dateti
     if target.seen:
         return Noted(id=target.id, kind=kind, known=True)
     entries = _entries(returned.notes, target.recipients)
+    dead = _dead(returned.notes, target.recipients)
     row = {
         "message_id": target.id,
         "digest": returned.digest,
@@ -153,6 +165,9 @@ def note(database: Transactions, returned: Returned, content: bytes, now: dateti
             changed = _apply(connection, target.id, entries, now)
             if not target.full:
                 connection.execute(sa.insert(REPORT).values(row))
+            dead_addresses.note(connection, target.id, dead)
+            if Status.BOUNCED in changed:
+                bounced(connection, target.id)
     except sa.exc.IntegrityError:
         # Another process has stored it at this moment, or the message was removed.
         with database.reading() as connection:
@@ -237,6 +252,21 @@ def _entries(notes: Iterable[Note], recipients: Sequence[Any]) -> list[Entry]:
         )
         entries.append(entry)
     return entries
+
+
+def _dead(notes: Iterable[Note], recipients: Sequence[Any]) -> dict[str, str]:
+    """The addresses that do not exist, each with the code that says so.
+
+    What the report names has to be that very mailbox, and not one behind it.
+    """
+    addresses = [recipient.address for recipient in recipients]
+    known, dead = Recipients(addresses), dict[str, str]()
+    for note in notes:
+        found = known.match(note)
+        if found and found.named and not found.behind and tells_dead(note.state, note.stated):
+            dead[addresses[found.position]] = note.stated
+    dead.pop(ERASED, None)
+    return dead
 
 
 def _entry_from(stored: dict[str, Any]) -> Entry:

@@ -15,7 +15,7 @@ from ..settings.model import MessagingSettings, mailbox_of
 from ..settings.relay import Relay
 from ..storage.tables import DELIVERY
 from ..values import OPEN, UNDERWAY, Priority, Status
-from . import breaker, lanes, mailboxes, presence, probes
+from . import breaker, lanes, lost, mailboxes, presence, probes
 from .claim import Time
 from .conditions import MOST, Vitals
 from .mailboxes import Place
@@ -65,6 +65,7 @@ def take(connection: sa.Connection, settings: MessagingSettings, relays: Sequenc
         trouble=_told({name: found.why for name, found in broken.items()}, several=several),
         probe_failed=_told(silent, several=several),
         expires=min((one.expires for one in known.values() if one.expires), default=None),
+        lost=lost.count(connection, now, 1),
         uncarried=lanes.uncarried(connection, relays, now, MOST),
         troubled=tuple({**broken, **silent}),
         relays=tuple(relay.name for relay in relays),

@@ -14,10 +14,14 @@ _IN_TEXT: Final = re.compile(r"<([^<>\s@]{1,64}@[^<>\s@]{1,255})>")
 
 
 class Match(NamedTuple):
-    """The place of a recipient in the message, and who behind that address is meant, or ""."""
+    """The place of a recipient in the message, and who behind that address is meant, or "".
+
+    ``named`` is whether the report has the address itself.
+    """
 
     position: int
     behind: str
+    named: bool
 
 
 class Recipients:
@@ -39,11 +43,12 @@ class Recipients:
         position = self._found(note.original)
         if position is None:
             position = self._found(note.final)
+        named = position is not None
         if position is None:
             if len(self._addresses) != 1:
                 return None
             position = 0
-        return Match(position, _behind(note, self._addresses[position]))
+        return Match(position, _behind(note, self._addresses[position]), named)
 
     def _found(self, spellings: Sequence[str]) -> int | None:
         for spelling in spellings:

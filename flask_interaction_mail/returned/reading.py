@@ -53,7 +53,8 @@ class Note:
 
     ``original`` and ``final`` are the spellings that Original-Recipient and Final-Recipient may
     mean, the likeliest first. ``state`` is None where the report tells none. ``code`` is an
-    enhanced status (RFC 3463) such as ``5.1.1``, or a reply code, or "".
+    enhanced status (RFC 3463) such as ``5.1.1``, or a reply code, or "". ``stated`` is the same of
+    the report's own fields, whatever its text says.
     """
 
     original: tuple[str, ...]
@@ -61,6 +62,7 @@ class Note:
     state: Status | None
     action: str
     code: str
+    stated: str
     diagnostic: str
 
 
@@ -212,6 +214,7 @@ def _note(block: Message, text: str) -> Note:
         state=state_of(word, code, retried=retried, explained=bool(diagnostic)),
         action=word,
         code=reason_code(code, told),
+        stated=code,
         diagnostic=told[:_TEXT],
     )
 

@@ -10,6 +10,9 @@ from ..values import Status
 _ENHANCED: Final = re.compile(r"\b([245]\.\d{1,3}\.\d{1,3})\b")  # RFC 3463 §2
 _REPLY: Final = re.compile(r"(?:^|;|\s)([245]\d\d)(?=[ -]|$)")
 _UNCLEAR: Final = ".0.0"  # other or undefined: the server did not look closer
+# No mailbox, a mailbox or domain that takes no mail, and one that is switched off (RFC 3463 §3.2,
+# RFC 7505 §4). Not 5.1.2: servers say that of one that is down.
+_DEAD: Final = ("5.1.1", "5.1.10", "5.2.1")
 _GIVEN_UP: Final = "4.4.7"  # delivery time expired
 
 
@@ -35,6 +38,11 @@ def state_of(action: str, code: str, *, retried: bool, explained: bool) -> Statu
     if state is None and code.startswith("5"):
         return Status.BOUNCED
     return state
+
+
+def tells_dead(state: Status | None, code: str) -> bool:
+    """Whether a report with this ``state`` and ``code`` says that the address does not exist."""
+    return state is Status.BOUNCED and code in _DEAD
 
 
 def reason_code(status: str, diagnostic: str) -> str:

@@ -114,7 +114,7 @@ MESSAGE: Final = sa.Table(
     sa.Column("key", _NAME),
     sa.Column("pair", _NAME),  # a merge request's contacts
     _filled("kind", _CODE),
-    # call, merge_denied, merge_completed, flask_mail, resend, notice, digest
+    # call, merge_denied, merge_completed, flask_mail, resend, notice, digest, redirect
     _filled("source", _CODE),
     sa.Column("actor", _NAME),  # who caused it: the host's id of the user
     _filled("created_at", _INSTANT),
@@ -164,6 +164,8 @@ DELIVERY: Final = sa.Table(
     sa.Column("relay", _NAME),
     sa.Column("provider_id", _NAME),
     sa.Column("returned", _CODE),  # what came back: the worst of its recipients
+    sa.Column("closed", _CODE),  # why nobody need get it any more: merged, withdrawn
+    sa.Column("lost_at", _INSTANT),  # when a request had reached nobody, nor could the default To
     sa.PrimaryKeyConstraint("id", name="pk_interaction_mail_delivery"),
     _of_message("delivery", "id"),
     _where_set("ix_interaction_mail_delivery_due", "status", "priority", "due_at"),
@@ -175,6 +177,7 @@ DELIVERY: Final = sa.Table(
     _where_set(
         "ix_interaction_mail_delivery_returned", "returned", "created_at", filled="returned"
     ),
+    _where_set("ix_interaction_mail_delivery_lost", "lost_at"),
 )
 # Each message beside what becomes of it.
 OUTBOX: Final = DELIVERY.join(MESSAGE, MESSAGE.c.id == DELIVERY.c.id)
@@ -244,6 +247,19 @@ REPORT: Final = sa.Table(
     sa.PrimaryKeyConstraint("message_id", "digest", name="pk_interaction_mail_report"),
     _of_message("report"),
     sa.Index("ix_interaction_mail_report_received", "received_at"),
+)
+
+# Of each report that says that an address does not exist; its rows are counted.
+DEAD: Final = sa.Table(
+    "interaction_mail_dead_address",
+    OURS,
+    _filled("message_id", _ID),
+    _filled("address", _ADDRESS),  # in lower case
+    _filled("sent_at", _INSTANT),  # when the message was made
+    _filled("code", _CODE),  # 5.1.1 and the like
+    sa.PrimaryKeyConstraint("message_id", "address", name="pk_interaction_mail_dead_address"),
+    _of_message("dead_address"),
+    sa.Index("ix_interaction_mail_dead_address_address", "address"),
 )
 
 CHECK: Final = sa.Table(

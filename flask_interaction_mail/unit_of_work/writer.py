@@ -123,9 +123,13 @@ def _write(connection: sa.Connection, items: Sequence[PendingWork]) -> list[Pend
 
 def _cancel(connection: sa.Connection, work: CancelMessages) -> bool:
     if work.pair is not None:
-        work.ids = messages.waiting_for_pair(connection, work.pair)
-    cancel = partial(messages.cancel, connection, work.ids, work.reason, clock.now())
-    change_or_skip(connection, cancel)
+        ids = messages.of_pair(connection, work.pair)
+        cancel = partial(messages.cancel, connection, ids, work.reason, clock.now())
+        work.ids = change_or_skip(connection, cancel) or ()
+    else:
+        change_or_skip(
+            connection, partial(messages.cancel, connection, work.ids, work.reason, clock.now())
+        )
     return bool(work.ids)
 
 

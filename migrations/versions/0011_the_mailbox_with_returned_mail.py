@@ -9,7 +9,7 @@ from sqlalchemy.dialects import mysql
 from flask_interaction_mail.storage.migrations import schema_of
 
 revision = "0011"
-down_revision = "0009"
+down_revision = "0010"
 branch_labels = None
 depends_on = None
 

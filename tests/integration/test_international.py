@@ -23,6 +23,8 @@ from flask_interaction_mail import (
 )
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.diagnosis.results import Outcome
+from flask_interaction_mail.monitoring import alerts as monitoring_alerts
+from flask_interaction_mail.outbox.conditions import AlertName
 from flask_interaction_mail.outcome import Fault
 from flask_interaction_mail.storage.tables import DELIVERY, MESSAGE
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
@@ -167,16 +169,20 @@ def test_a_merge_request_to_such_a_group_goes_to_the_default_to(
     assert (first.pair, first.actor) == (second.pair, second.actor)
 
 
-@pytest.mark.parametrize("others", [{"kind": Kind.NOTIFICATION}, {"cc": [BOB]}])
-def test_nobody_else_gets_what_is_no_request_or_reached_somebody(
-    host: Host, server: Scripted, others: dict[str, Any]
+@pytest.mark.parametrize(
+    ("others", "default_to"), [({"kind": Kind.NOTIFICATION}, []), ({}, [("sent", None)])]
+)
+def test_nobody_else_gets_what_is_no_request(
+    host: Host, server: Scripted, others: dict[str, Any], default_to: list[Any]
 ) -> None:
-    """A notification informs those whom it names; a failed send is not a missing address."""
+    """A notification informs those whom it names; of a request somebody has to hear."""
     server.answers["RCPT bob@firm.example"] = b"550 5.1.1 unknown\r\n"
-    send(host, JOSE, **others)
+    send(host, JOSE, cc=[BOB], **others)
     drain(host)
-    assert not any(one.content for one in server.messages)  # a lone dot, where DATA was accepted
-    assert outcomes(host) == [("failed", "refused")]
+    drain(host)
+    got = [one for one in server.messages if one.content]  # a lone dot, where DATA was accepted
+    assert len(got) == len(default_to)
+    assert outcomes(host) == [("failed", "refused"), *default_to]
 
 
 def test_a_request_that_somebody_has_got_does_not_fall_back(host: Host, server: Scripted) -> None:
@@ -194,13 +200,15 @@ def test_a_request_that_somebody_has_got_does_not_fall_back(host: Host, server: 
 
 
 def test_a_default_to_that_is_out_of_reach_itself_ends_it(host: Host, server: Scripted) -> None:
-    """No message for it, and again for it, for ever."""
+    """One message for it, and none again for it for ever: an alert tells of that."""
     host.configure(smtp_port=server.port, default_to="büro")
     send(host, JOSE)
     drain(host)
     drain(host)
     assert server.messages == []
-    assert outcomes(host) == [("failed", "refused")]
+    assert outcomes(host) == [("failed", "refused")] * 2
+    with host.app.app_context():
+        assert AlertName.LOST in monitoring_alerts.health(host.state).holding
 
 
 def test_diverted_mail_does_not_fall_back(host: Host, server: Scripted) -> None:

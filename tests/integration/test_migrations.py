@@ -35,6 +35,7 @@ from flask_interaction_mail.storage import migrations as migrate
 from flask_interaction_mail.storage.tables import (
     ACTIVITY,
     ALERT,
+    DEAD,
     DELIVERY,
     MESSAGE,
     METADATA,
@@ -57,6 +58,7 @@ NAMES = {table.name for table in TABLES}
 OLD = NAMES - {
     ACTIVITY.name,
     ALERT.name,
+    DEAD.name,
     DELIVERY.name,
     METADATA.name,
     REPORT.name,

@@ -133,6 +133,7 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("GET", STATIC.format("")): needing(),
     ("GET", STATIC.format("outbox/")): needing(),
     ("GET", STATIC.format("explain/")): needing(),
+    ("POST", COVERAGE + "mended"): needing("explain", "edit", status=303),
     ("GET", STATIC.format("coverage/")): needing(),
     ("GET", STATIC.format("templates/")): needing(),
     ("GET", STATIC.format("activity/")): needing(),
