@@ -99,6 +99,7 @@ def note(address: str, state: Status | None, *, said: str, status: str = "") -> 
         state=state,
         action="",
         code=reason_code(status, words),
+        stated=reason_code(status, ""),
         diagnostic=words[:_TEXT],
     )
 
