@@ -33,6 +33,53 @@ _LONGEST: Final = 1000  # characters of a reason
 _WEIGHTS: Final = {status: len(RETURNED) - place for place, status in enumerate(RETURNED)}
 
 
+def _weight(returned: sa.Column[Any]) -> sa.ColumnElement[int]:
+    weights = [(returned == status, weight) for status, weight in _WEIGHTS.items()]
+    return sa.case(*weights, else_=0)
+
+
+# Made once: to make them takes longer than to run them.
+_NAMES: Final[sa.BindParameter[Any]] = sa.bindparam("names", expanding=True)
+_BY_MESSAGE_ID: Final = (
+    sa.select(MESSAGE.c.message_id, MESSAGE.c.id)
+    .where(MESSAGE.c.message_id.in_(_NAMES))
+    .order_by(MESSAGE.c.id)
+)
+_BY_PROVIDER: Final = (
+    sa.select(DELIVERY.c.provider_id, DELIVERY.c.id)
+    .where(DELIVERY.c.provider_id.in_(_NAMES))
+    .order_by(DELIVERY.c.id)
+)
+_RECIPIENTS: Final = (
+    sa.select(RECIPIENT.c.position, RECIPIENT.c.address)
+    .where(RECIPIENT.c.message_id == sa.bindparam("message"))
+    .order_by(RECIPIENT.c.position)
+)
+_DIGESTS: Final = sa.select(REPORT.c.digest).where(REPORT.c.message_id == sa.bindparam("message"))
+_PURGED: Final = sa.select(MESSAGE.c.id).where(
+    MESSAGE.c.id == sa.bindparam("message"), MESSAGE.c.intent == PURGED
+)
+_STATE: Final = sa.bindparam("state", type_=DELIVERY.c.returned.type)
+_RAISE_MESSAGE: Final = (
+    sa.update(DELIVERY)
+    .where(DELIVERY.c.id == sa.bindparam("message"))
+    .values(
+        returned=sa.case(
+            (_weight(DELIVERY.c.returned) < sa.bindparam("weight", type_=sa.Integer()), _STATE),
+            else_=DELIVERY.c.returned,
+        )
+    )
+)
+_RAISE_RECIPIENT: Final = (
+    sa.update(RECIPIENT)
+    .where(
+        RECIPIENT.c.message_id == sa.bindparam("message"),
+        RECIPIENT.c.position == sa.bindparam("place"),
+        _weight(RECIPIENT.c.returned) < sa.bindparam("weight", type_=sa.Integer()),
+    )
+    .values(returned=_STATE, returned_at=sa.bindparam("at"), report=sa.bindparam("said"))
+)
+_KEEP: Final = sa.insert(REPORT)
 _REPORTS: Final = sa.select(
     REPORT.c.digest,
     REPORT.c.received_at,
@@ -152,7 +199,7 @@ def note(database: Transactions, returned: Returned, content: bytes, now: dateti
         with database.writing() as connection:
             changed = _apply(connection, target.id, entries, now)
             if not target.full:
-                connection.execute(sa.insert(REPORT).values(row))
+                connection.execute(_KEEP, row)
     except sa.exc.IntegrityError:
         # Another process has stored it at this moment, or the message was removed.
         with database.reading() as connection:
@@ -212,7 +259,7 @@ def is_ours(connection: sa.Connection, returned: Returned) -> bool:
 
 def ours_of(connection: sa.Connection, message_ids: Sequence[str]) -> set[str]:
     """Those of ``message_ids`` that are of messages of ours."""
-    return {*_ids(connection, MESSAGE.c.message_id, MESSAGE.c.id, message_ids)}
+    return {*_ids(connection, _BY_MESSAGE_ID, message_ids)}
 
 
 def content_of(connection: sa.Connection, id: uuid.UUID, digest: str) -> bytes | None:
@@ -249,17 +296,12 @@ def _target(connection: sa.Connection, returned: Returned) -> _Target | None:
     id = _named(connection, returned)
     if id is None:
         return None
-    recipients = connection.execute(
-        sa.select(RECIPIENT.c.position, RECIPIENT.c.address)
-        .where(RECIPIENT.c.message_id == id)
-        .order_by(RECIPIENT.c.position)
-    ).all()
-    digests = connection.scalars(sa.select(REPORT.c.digest).where(REPORT.c.message_id == id)).all()
-    intent = connection.scalar(sa.select(MESSAGE.c.intent).where(MESSAGE.c.id == id))
+    recipients = connection.execute(_RECIPIENTS, {"message": id}).all()
+    digests = connection.scalars(_DIGESTS, {"message": id}).all()
     return _Target(
         id=id,
         recipients=recipients,
-        purged=intent == PURGED,
+        purged=connection.scalar(_PURGED, {"message": id}) is not None,
         seen=returned.digest in digests,
         full=len(digests) >= _MOST,
     )
@@ -269,20 +311,20 @@ def _named(connection: sa.Connection, returned: Returned) -> uuid.UUID | None:
     # Some servers give the Message-ID back as if it were the envelope's id.
     envelope_ids = [f"<{id.strip('<>')}>" for id in returned.envelope_ids]
     named = list(dict.fromkeys([*returned.references, *envelope_ids]))
-    found = _ids(connection, MESSAGE.c.message_id, MESSAGE.c.id, named)
+    found = _ids(connection, _BY_MESSAGE_ID, named)
     if id := next((found[name] for name in named if name in found), None):
         return id
     theirs = list(dict.fromkeys(name for text in named for name in _of_provider(text)))
-    found = _ids(connection, DELIVERY.c.provider_id, DELIVERY.c.id, theirs)
+    found = _ids(connection, _BY_PROVIDER, theirs)
     return next((found[name] for name in theirs if name in found), None)
 
 
 def _ids(
-    connection: sa.Connection, name: sa.Column[Any], id: sa.Column[Any], names: Sequence[str]
+    connection: sa.Connection, query: sa.Select[Any], names: Sequence[str]
 ) -> dict[str, uuid.UUID]:
     if not names:
         return {}
-    rows = connection.execute(sa.select(name, id).where(name.in_(names)).order_by(id))
+    rows = connection.execute(query, {"names": names})
     return {row[0]: row[1] for row in rows}
 
 
@@ -305,34 +347,23 @@ def _apply(
         (entry.state, entry) for entry in entries if entry.position is not None and entry.state
     ]
     worst = max((_WEIGHTS[state] for state, _ in counting), default=0)
-    lighter = _weight(DELIVERY.c.returned) < worst
     heaviest = next((status for status in RETURNED if _WEIGHTS[status] == worst), None)
-    connection.execute(
-        sa.update(DELIVERY)
-        .where(DELIVERY.c.id == id)
-        .values(returned=sa.case((lighter, heaviest), else_=DELIVERY.c.returned))
-    )
+    connection.execute(_RAISE_MESSAGE, {"message": id, "weight": worst, "state": heaviest})
     changed = set[Status]()
     for state, entry in counting:
         said = " ".join(filter(None, (entry.said, _sent_on(entry))))
-        raised = connection.execute(
-            sa.update(RECIPIENT)
-            .where(
-                RECIPIENT.c.message_id == id,
-                RECIPIENT.c.position == entry.position,
-                _weight(RECIPIENT.c.returned) < _WEIGHTS[state],
-            )
-            .values(returned=state, returned_at=now, report=said[:_LONGEST] or None)
-        )
-        if raised.rowcount:
+        values = {
+            "message": id,
+            "place": entry.position,
+            "weight": _WEIGHTS[state],
+            "state": state,
+            "at": now,
+            "said": said[:_LONGEST] or None,
+        }
+        if connection.execute(_RAISE_RECIPIENT, values).rowcount:
             changed.add(state)
     return frozenset(changed)
 
 
 def _sent_on(entry: Entry) -> str:
     return f"({entry.behind})" if entry.behind and entry.behind not in entry.text else ""
-
-
-def _weight(returned: sa.Column[Any]) -> sa.ColumnElement[int]:
-    weights = [(returned == status, weight) for status, weight in _WEIGHTS.items()]
-    return sa.case(*weights, else_=0)
