@@ -464,6 +464,8 @@ def outcome_of_report(state: State, content: bytes) -> Outcome:
     except UnreadableReport:
         return Outcome.UNREADABLE
     return Outcome.FOREIGN if noted is None else noted.outcome
+
+
 def redirect(state: State, connection: sa.Connection, id: uuid.UUID) -> NewMessage | None:
     """Queue the request ``id`` for the default To if it has reached nobody; gives the new message.
 

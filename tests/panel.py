@@ -23,6 +23,7 @@ COVERAGE = "/admin/messaging/coverage/"
 ACTIVITY = "/admin/messaging/activity/"
 HISTORY = "/admin/messaging/history/"
 OUTBOX = "/admin/messaging/outbox/"
+RETURNED = "/admin/messaging/returned/"
 TEMPLATES = "/admin/messaging/templates/"
 TYPED = {
     "company_domain": "firm.example",

@@ -35,6 +35,53 @@ _LONGEST: Final = 1000  # characters of a reason
 _WEIGHTS: Final = {status: len(RETURNED) - place for place, status in enumerate(RETURNED)}
 
 
+def _weight(returned: sa.Column[Any]) -> sa.ColumnElement[int]:
+    weights = [(returned == status, weight) for status, weight in _WEIGHTS.items()]
+    return sa.case(*weights, else_=0)
+
+
+# Made once: to make them takes longer than to run them.
+_NAMES: Final[sa.BindParameter[Any]] = sa.bindparam("names", expanding=True)
+_BY_MESSAGE_ID: Final = (
+    sa.select(MESSAGE.c.message_id, MESSAGE.c.id, MESSAGE.c.key)
+    .where(MESSAGE.c.message_id.in_(_NAMES))
+    .order_by(MESSAGE.c.id)
+)
+_BY_PROVIDER: Final = (
+    sa.select(DELIVERY.c.provider_id, DELIVERY.c.id)
+    .where(DELIVERY.c.provider_id.in_(_NAMES))
+    .order_by(DELIVERY.c.id)
+)
+_RECIPIENTS: Final = (
+    sa.select(RECIPIENT.c.position, RECIPIENT.c.address)
+    .where(RECIPIENT.c.message_id == sa.bindparam("message"))
+    .order_by(RECIPIENT.c.position)
+)
+_DIGESTS: Final = sa.select(REPORT.c.digest).where(REPORT.c.message_id == sa.bindparam("message"))
+_PURGED: Final = sa.select(MESSAGE.c.id).where(
+    MESSAGE.c.id == sa.bindparam("message"), MESSAGE.c.intent == PURGED
+)
+_STATE: Final = sa.bindparam("state", type_=DELIVERY.c.returned.type)
+_RAISE_MESSAGE: Final = (
+    sa.update(DELIVERY)
+    .where(DELIVERY.c.id == sa.bindparam("message"))
+    .values(
+        returned=sa.case(
+            (_weight(DELIVERY.c.returned) < sa.bindparam("weight", type_=sa.Integer()), _STATE),
+            else_=DELIVERY.c.returned,
+        )
+    )
+)
+_RAISE_RECIPIENT: Final = (
+    sa.update(RECIPIENT)
+    .where(
+        RECIPIENT.c.message_id == sa.bindparam("message"),
+        RECIPIENT.c.position == sa.bindparam("place"),
+        _weight(RECIPIENT.c.returned) < sa.bindparam("weight", type_=sa.Integer()),
+    )
+    .values(returned=_STATE, returned_at=sa.bindparam("at"), report=sa.bindparam("said"))
+)
+_KEEP: Final = sa.insert(REPORT)
 _REPORTS: Final = sa.select(
     REPORT.c.digest,
     REPORT.c.received_at,
@@ -164,7 +211,7 @@ def note(
         with database.writing() as connection:
             changed = _apply(connection, target.id, entries, now)
             if not target.full:
-                connection.execute(sa.insert(REPORT).values(row))
+                connection.execute(_KEEP, row)
             dead_addresses.note(connection, target.id, dead)
             if Status.BOUNCED in changed:
                 bounced(connection, target.id)
@@ -279,17 +326,12 @@ def _target(connection: sa.Connection, returned: Returned) -> _Target | None:
     id = _named(connection, returned)
     if id is None:
         return None
-    recipients = connection.execute(
-        sa.select(RECIPIENT.c.position, RECIPIENT.c.address)
-        .where(RECIPIENT.c.message_id == id)
-        .order_by(RECIPIENT.c.position)
-    ).all()
-    digests = connection.scalars(sa.select(REPORT.c.digest).where(REPORT.c.message_id == id)).all()
-    intent = connection.scalar(sa.select(MESSAGE.c.intent).where(MESSAGE.c.id == id))
+    recipients = connection.execute(_RECIPIENTS, {"message": id}).all()
+    digests = connection.scalars(_DIGESTS, {"message": id}).all()
     return _Target(
         id=id,
         recipients=recipients,
-        purged=intent == PURGED,
+        purged=connection.scalar(_PURGED, {"message": id}) is not None,
         seen=returned.digest in digests,
         full=len(digests) >= _MOST,
     )
@@ -313,9 +355,7 @@ def _by_message_id(connection: sa.Connection, names: Sequence[str]) -> dict[str,
     Earlier versions made the Message-ID of the id, and the id of the key: who knows the key can
     tell such a one without having seen it, so that it proves nothing.
     """
-    columns = MESSAGE.c
-    query = sa.select(columns.message_id, columns.id, columns.key)
-    rows = connection.execute(query.where(columns.message_id.in_(names)).order_by(columns.id))
+    rows = connection.execute(_BY_MESSAGE_ID, {"names": names}) if names else ()
     return {
         row.message_id: row.id
         for row in rows
@@ -324,9 +364,7 @@ def _by_message_id(connection: sa.Connection, names: Sequence[str]) -> dict[str,
 
 
 def _by_provider_id(connection: sa.Connection, names: Sequence[str]) -> dict[str, uuid.UUID]:
-    columns = DELIVERY.c
-    query = sa.select(columns.provider_id, columns.id)
-    rows = connection.execute(query.where(columns.provider_id.in_(names)).order_by(columns.id))
+    rows = connection.execute(_BY_PROVIDER, {"names": names}) if names else ()
     return {row.provider_id: row.id for row in rows}
 
 
@@ -349,34 +387,23 @@ def _apply(
         (entry.state, entry) for entry in entries if entry.position is not None and entry.state
     ]
     worst = max((_WEIGHTS[state] for state, _ in counting), default=0)
-    lighter = _weight(DELIVERY.c.returned) < worst
     heaviest = next((status for status in RETURNED if _WEIGHTS[status] == worst), None)
-    connection.execute(
-        sa.update(DELIVERY)
-        .where(DELIVERY.c.id == id)
-        .values(returned=sa.case((lighter, heaviest), else_=DELIVERY.c.returned))
-    )
+    connection.execute(_RAISE_MESSAGE, {"message": id, "weight": worst, "state": heaviest})
     changed = set[Status]()
     for state, entry in counting:
         said = " ".join(filter(None, (entry.said, _sent_on(entry))))
-        raised = connection.execute(
-            sa.update(RECIPIENT)
-            .where(
-                RECIPIENT.c.message_id == id,
-                RECIPIENT.c.position == entry.position,
-                _weight(RECIPIENT.c.returned) < _WEIGHTS[state],
-            )
-            .values(returned=state, returned_at=now, report=said[:_LONGEST] or None)
-        )
-        if raised.rowcount:
+        values = {
+            "message": id,
+            "place": entry.position,
+            "weight": _WEIGHTS[state],
+            "state": state,
+            "at": now,
+            "said": said[:_LONGEST] or None,
+        }
+        if connection.execute(_RAISE_RECIPIENT, values).rowcount:
             changed.add(state)
     return frozenset(changed)
 
 
 def _sent_on(entry: Entry) -> str:
     return f"({entry.behind})" if entry.behind and entry.behind not in entry.text else ""
-
-
-def _weight(returned: sa.Column[Any]) -> sa.ColumnElement[int]:
-    weights = [(returned == status, weight) for status, weight in _WEIGHTS.items()]
-    return sa.case(*weights, else_=0)

@@ -43,6 +43,7 @@ from tests.panel import (
     HISTORY,
     HOME,
     OUTBOX,
+    RETURNED,
     TEMPLATES,
     TEST,
     TYPED,
@@ -68,6 +69,7 @@ END_PAUSE = HOME + "end/paused"
 HEALTH = "/admin/messaging/health"
 EVENTS = "/admin/messaging/events/"
 ALERT = "/admin/messaging/alert"
+LOOK = "/admin/messaging/mailbox"
 MAILBOX = (HOME + "connect", HOME + "connected", HOME + "disconnect")
 TOKEN = {"Authorization": "Bearer of-the-monitor"}
 STATIC = "/admin/messaging/{}static/<path:filename>"
@@ -93,6 +95,7 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("GET", TEST): needing("view", "test"),
     ("POST", TEST): needing("view", "test", changes=True),
     ("POST", ALERT): needing("view", "test"),
+    ("POST", LOOK): needing("view", "test"),
     ("POST", HOME + "preset"): needing("view", "edit"),
     ("POST", HOME + "relays"): needing("view", "edit"),
     ("POST", END): needing("view", "edit", status=303, changes=True),
@@ -112,6 +115,8 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("POST", DETAILS + "resend"): needing("outbox", "resend", status=303, changes=True),
     ("POST", DETAILS + "cancel"): needing("outbox", "resend", status=303, changes=True),
     ("POST", DETAILS + "release"): needing("outbox", "resend", status=303, changes=True),
+    ("GET", RETURNED): needing("outbox"),
+    ("POST", RETURNED + "test"): needing("outbox", "test"),
     ("GET", EXPLAIN): needing("explain"),
     ("POST", EXPLAIN): needing("explain", "view", "edit"),  # beside settings of the form
     ("GET", COVERAGE): needing("explain"),
@@ -132,6 +137,7 @@ ROUTES: dict[tuple[str, str], Entry] = {
     # style and script: for everybody
     ("GET", STATIC.format("")): needing(),
     ("GET", STATIC.format("outbox/")): needing(),
+    ("GET", STATIC.format("returned/")): needing(),
     ("GET", STATIC.format("explain/")): needing(),
     ("POST", COVERAGE + "mended"): needing("explain", "edit", status=303),
     ("GET", STATIC.format("coverage/")): needing(),
@@ -207,12 +213,13 @@ class Site:
         self.grant(*Right)
         if rule == BULK:
             return self.job(panel or self.panel)
-        posted = (HOME, TEST, ALERT, EXPLAIN)
+        posted = (HOME, TEST, ALERT, LOOK, EXPLAIN)
         of_form = rule in posted
         if rule in MAILBOX:
             return form_values((panel or self.panel).get(HOME))
         forms = dict.fromkeys(posted, HOME) | {HISTORY + "restore": HISTORY + "1/"}
         forms[TEMPLATES + "send"] = self.url(PREVIEW)
+        forms[RETURNED + "test"] = RETURNED
         values = form_values((panel or self.panel).get(forms.get(rule, self.url(DETAILS))))
         return values | TYPED | {"smtp_server": "127.0.0.1"} if of_form else values
 
@@ -268,7 +275,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
         INTERACTION_MAIL_SNS_TOPICS=["arn:aws:sns:eu-west-1:123456789012:mail"],
         INTERACTION_MAIL_SENDGRID_KEYS=[verification_key()],
     )
-    host.configure()
+    host.configure(returns_server="127.0.0.1", returns_login="crm", returns_password=PASSWORD)
     site = Site(Panel(host), tmp_path / "crm.sqlite", granted)
     with host.app.app_context():
         parts = {"text": SECRET, "html": f"<p>{SECRET}</p>"}
