@@ -95,7 +95,8 @@ def _is_shown(node: ast.stmt, members: frozenset[str]) -> bool:
         return node.name == "__init__" or (node.name[0] != "_" and bool(ast.get_docstring(node)))
     if isinstance(node, ast.AnnAssign | ast.Assign):
         target = node.target if isinstance(node, ast.AnnAssign) else node.targets[0]
-        return isinstance(target, ast.Name) and not target.id.startswith("_")
+        # What follows ``_: KW_ONLY`` is given by its name alone.
+        return isinstance(target, ast.Name) and (target.id == "_" or target.id[0] != "_")
     return False
 
 

@@ -202,7 +202,7 @@ class Terminal:
         """Type what follows each ``$``, each line once the one before has succeeded."""
         for number, line in enumerate(commands(block)):
             self._start(f'{line}\necho "line {number}: $?"')
-            wait_until(lambda end=f"\nline {number}: ": end in self.said(), 280)
+            wait_until(lambda end=f"\nline {number}: ": end in self.said(), 900)
             assert f"\nline {number}: 0\n" in self.said(), self.said()
 
     def leave_running(self, block: str) -> None:
@@ -269,12 +269,17 @@ def test_the_tutorial_leads_to_a_delivered_request(tutorial: SimpleNamespace) ->
     wait_until(lambda: "stewards@example.com" in inbox.get("/inbox/").get_text(), 15)
     taken = time.monotonic() - tutorial.begun
     logging.getLogger(__name__).warning("the tutorial took %.0f s", taken)
-    assert taken < 300
+    assert taken < 300 * busy()
 
     visitor.post("/login", user="ada", password="tutorial")
     outbox = visitor.get("/admin/messaging/outbox/").get_text()
     assert "stewards@example.com" in outbox
     assert "Sent" in outbox
+
+
+def busy() -> float:
+    """By how much longer things take here than on a machine that does nothing else."""
+    return max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
 
 
 def fields_of(page: BeautifulSoup, ports: dict[str, str]) -> dict[str, str]:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +38,7 @@ from tests.documentation import shown
 from tests.host import SETTINGS, People
 from tests.panel import HOME, TYPED, OpenIndex, form_values
 
+ROOT = Path(__file__).parents[2]
 PAGE = "docs/hosts.md"
 OLD, NEW = "correct horse battery staple", "a quite different password"
 ADA = "ada@firm.test"
@@ -377,6 +382,56 @@ def test_a_host_with_all_of_them_adds_few_lines(tmp_path: Path, catcher: Catcher
             db.session.remove()
             db.engine.dispose()
         assert [mail.message["Subject"] for mail in catcher.mails] == ["Hello"]
+
+
+FLASK_BABEL = ROOT / ".stand" / "flask-babel"
+
+
+@pytest.mark.parametrize("mail", [True, False], ids=["with", "without"])
+def test_an_application_of_300_lines_needs_ten_more(tmp_path: Path, mail: bool) -> None:
+    """With Flask-Security, Flask-Migrate, Flask-Babel, a strict CSP and PostgreSQL.
+
+    The lines are all that it takes: without them it is the same application, and knows no mail.
+    """
+    if not (FLASK_BABEL / "flask_babel").is_dir():
+        pytest.skip("Flask-Babel is missing: make .stand/flask-babel/.installed")
+    lines = (ROOT / "tests/large_host.py").read_text("utf-8").splitlines()
+    added = [line for line in lines if line.endswith("  # mail")]
+    assert len(lines) - len(added) >= 300
+    assert len(added) == int(shown_number("of which", "are about mail")) <= 12
+    with fresh_database("postgresql", tmp_path) as url:
+        kind = "with" if mail else "without"
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.drive_large_host", kind, url, tmp_path / "migrations"],
+            cwd=ROOT,
+            env=os.environ | {"PYTHONPATH": str(FLASK_BABEL)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    *_, last = done.stdout.splitlines()
+    sent = ["Have a look at Grace Hopper", "Please merge: Grace Hopper and grace hopper"]
+    assert json.loads(last) == {
+        "contacts": True,
+        "csp": True,
+        "tables": mail,
+        "merge": 403,
+        "share": 302,
+        "panel": 200 if mail else 404,
+        "closed": 403 if mail else 404,
+        "nonces": mail,
+        "german": mail,
+        "subjects": sent if mail else [],
+        "people": ["sue@firm.test"] if mail else [],
+    }
+
+
+def shown_number(before: str, after: str) -> str:
+    """A number of the page, between these words."""
+    found = re.search(rf"{before} (\d+) {after}", (ROOT / PAGE).read_text("utf-8"))
+    assert found is not None
+    return found[1]
 
 
 def panel_of(app: Flask, email: str) -> Any:

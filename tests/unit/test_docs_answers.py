@@ -146,3 +146,27 @@ def test_each_situation_says_what_is_seen_and_is_proved() -> None:
     for path, name in (proof for proofs in PROOFS.values() for proof in proofs):
         tests = (ROOT / "tests" / path).read_text("utf-8")
         assert re.search(rf"^def test_{name}\(", tests, re.MULTILINE), name
+
+
+def test_each_tab_of_the_panel_has_a_picture_on_its_page() -> None:
+    """Which `make pictures` takes; a new tab needs one."""
+    names = re.findall(r'^    "([\w-]+)": \("admin/', page("pictures.py"), re.MULTILINE)
+    shown = "".join(path.read_text("utf-8") for path in DOCS.glob("*.md"))
+    for name in names:
+        assert f"(pictures/{name}.png)" in shown, name
+        assert {(DOCS / "pictures" / f"{name}{end}.png").exists() for end in ("", "-360")} == {True}
+    tabs = re.findall(
+        r'^    tab: \w+\[str\] = mark\("(.+)"\)$',
+        "".join(
+            path.read_text("utf-8") for path in (ROOT / "flask_interaction_mail/admin").glob("*.py")
+        ),
+        re.MULTILINE,
+    )
+    assert {"panel" if tab == "Settings" else tab.lower() for tab in tabs} <= set(names)
+
+
+def test_the_list_for_programs_has_every_page() -> None:
+    """No page is left out of the index, but for the figures that belong to another page."""
+    listed = re.findall(r"^- \[[^\]]+\]\(([\w-]+\.md)\)", page("llms.txt"), re.MULTILINE)
+    left = {path.name for path in DOCS.glob("*.md")} - set(listed) - {"index.md"}
+    assert {name for name in left if not name.endswith("-result.md")} == set()

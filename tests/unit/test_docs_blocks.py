@@ -44,7 +44,10 @@ _SERVICE = "systemd or a broker runs it; tests/integration/test_celery.py runs s
 # Blocks that no test runs, and why.
 UNTRIED = {
     ("README.md", "install ./flask"): "the tutorial installs from the clone in the same way",
-    ("README.md", "-py3-none-any.whl"): "the number is one of many; a test installs the wheel",
+    (
+        "README.md",
+        "dist/flask_interaction_mail-*",
+    ): "tests/integration/test_distribution.py does so",
     ("README.md", "--index-url"): "the index is somebody's own",
     ("README.md", "../flask-interaction-mail aiosmtpd"): "as the tutorial, with another catcher",
     ("docs/quickstart.md", "install ./flask"): "the tutorial installs from the clone",
