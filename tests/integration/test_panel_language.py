@@ -199,7 +199,7 @@ def test_what_is_done_with_many_messages_is_counted_in_the_readers_language(used
     assert f"{OPEN}1 message{CLOSE}" in asked.text
     done = parsed(used.client.post(OUTBOX + "bulk", data=form_values(asked)).text)
     summary = " ".join(done.text.split())
-    assert f"{OPEN}1 of 1 looked at{CLOSE}: {OPEN}1 cancelled{CLOSE}." in summary
+    assert f"{OPEN}1 of 1 looked at{CLOSE}{OPEN}: {CLOSE} {OPEN}1 cancelled{CLOSE}." in summary
     assert english(asked) == english(done) == []
 
 
@@ -220,7 +220,7 @@ def test_a_preset_says_in_the_readers_language_what_it_wants(panel: Panel) -> No
     shown = parsed(panel.post(HOME + "preset", preset="zoho").text)
     note = shown.select_one("#im-preset-note")
     assert note is not None
-    assert note.text.count(OPEN) == 5
+    assert note.text.count(OPEN) == 6
     assert f"{OPEN}The full e-mail address of the mailbox.{CLOSE}" in note.text
     assert english(shown) == []
 

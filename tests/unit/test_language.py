@@ -204,11 +204,20 @@ def test_numbers_have_the_separators_of_the_language() -> None:
     with speaking("de"):
         assert (number(1234.5, ",.1f"), number(12)) == ("1.234,5", "12")
         assert ngettext("%(count)s message", "%(count)s messages", 12345) == "12.345 Nachrichten"
+    with speaking("fr"):
+        assert number(1234.5, ",.1f") == "1\u202f234,5"
     assert number(1234567.25, ",.2f") == "1,234,567.25"
 
 
+def test_none_of_a_thing_is_singular_in_french() -> None:
+    """Its rule differs from that of English and German."""
+    with speaking("fr"):
+        said = [ngettext("%(count)s day", "%(count)s days", count) for count in (0, 1, 2)]
+    assert said == ["0 jour", "1 jour", "2 jours"]
+
+
 def test_sizes_of_files_are_written_as_other_numbers() -> None:
-    """Also those above 1 KiB, which Jinja writes the English way."""
+    """With the units of the language, too."""
     with speaking("de"):
         assert [texts.size(count) for count in (1, 1023, 6246, 1024**2 * 3 // 2)] == [
             "1 Byte",
@@ -216,7 +225,13 @@ def test_sizes_of_files_are_written_as_other_numbers() -> None:
             "6,1 KiB",
             "1,5 MiB",
         ]
-    assert texts.size(6246) == "6.1 KiB"
+    with speaking("fr"):
+        assert texts.size(6246) == "6,1\xa0Kio"
+    assert [texts.size(count) for count in (6246, 1024**3, 1024**4)] == [
+        "6.1 KiB",
+        "1.0 GiB",
+        "1,024.0 GiB",
+    ]
 
 
 def test_what_a_server_offers_is_told_in_the_readers_language() -> None:
