@@ -61,7 +61,7 @@ SECTIONS: Mapping[str, Mapping[int, str]] = {
         31: "A group without an address means the default To.",
         32: "No group means the default To; of several the first with an address is taken.",
         33: "The default To stands in for anybody without an address.",
-        34: "It stands in for a missing address, not for a failed delivery.",
+        34: "It stands in for a missing address; what reached nobody is sent there once.",
         35: "Without a default To either, it is an error that is seen.",
     },
     "Whose address stands in From": {

@@ -19,7 +19,7 @@ PICTURE = Path(__file__).resolve().parent / "pictures" / "tables.svg"
 # Each stands under the one before; lines lead from the sides to the messages in the middle.
 COLUMNS = (
     ("delivery", "settings", "alert", "report"),
-    ("message", "check", "token", "mailbox"),
+    ("message", "check", "token", "mailbox", "dead_address"),
     ("recipient", "attempt", "metadata", "activity", "tally"),
 )
 

@@ -27,6 +27,7 @@ __all__ = [
     "AlertRow",
     "AttemptRow",
     "CheckRow",
+    "DeadAddressRow",
     "DeliveryRow",
     "MailboxRow",
     "MessageRow",

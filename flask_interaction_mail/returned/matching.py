@@ -21,7 +21,7 @@ class Match(NamedTuple):
 
     position: int
     behind: str
-    named: bool
+    named: bool = True
 
 
 class Recipients:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import csv
 import io
 import time
+import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from bs4 import BeautifulSoup
 from flask_admin import Admin
 
-from flask_interaction_mail import Directory, Party, Role
+from flask_interaction_mail import Directory, Party, Role, clock
 from flask_interaction_mail.monitoring import coverage, from_dns
+from flask_interaction_mail.storage.tables import DEAD
 from tests.databases import DIALECTS, fresh_database
 from tests.host import ADA, NAMELESS, STEWARDS, Host, People
-from tests.panel import COVERAGE, HOME, OpenIndex, Panel, opened_panel
+from tests.panel import COVERAGE, HISTORY, HOME, OpenIndex, Panel, opened_panel
 from tests.servers.names import NameServer, name_server, silent
 
 SECRETARY = Party("Sec", "sec", id=3, role=Role.SECRETARY)
@@ -406,3 +410,37 @@ def test_a_name_that_no_page_can_carry_hides_nothing(panel: Panel, path: str) ->
     if not path:
         assert "Zo\ufffd" in answer.text
         assert "Caf\ufffd" in answer.text
+
+
+def test_an_address_that_does_not_exist_is_shown_until_somebody_mends_it(panel: Panel) -> None:
+    """Beside its party and its location, counted, with what to do; the deed has a name."""
+    with_people(panel, STEWARDS, ADA, EVE)
+    assert "im-h-dead" not in str(panel.get(COVERAGE))
+    with panel.host.state.database.writing() as connection:
+        for days in (0, 2):
+            id, sent_at = uuid.uuid4(), clock.now() - timedelta(days=days)
+            connection.execute(
+                sa.insert(DEAD).values(
+                    message_id=id, address="stewards@firm.example", sent_at=sent_at, code="5.1.1"
+                )
+            )
+    page = panel.get(COVERAGE)
+    (line,) = cells(page, "dead")
+    assert line[:3] == ["stewards@firm.example", "Data Stewards (group)", "2 ( 5.1.1 )"]
+    assert "does not exist any more" in cells(page, "places")[0][2]
+    assert "Mail still goes to them" in part(page, "dead")
+    panel.host.configure(skip_dead_addresses=True)
+    page = panel.get(COVERAGE)
+    assert "merge-desk@firm.example" in cells(page, "places")[0][2]
+    assert "requests pass over these addresses" in part(page, "dead")
+    form = page.select_one("section[aria-labelledby=im-h-dead] form")
+    values = {field["name"]: field.get("value", "") for field in form.select("input")}
+    without = {name: value for name, value in values.items() if name == "address"}
+    panel.client.post(COVERAGE + "mended", data=without)
+    assert cells(panel.get(COVERAGE), "dead")
+    answer = panel.client.post(COVERAGE + "mended", data=values, follow_redirects=True)
+    assert "Requests go to that address again." in answer.text
+    assert "im-h-dead" not in answer.text
+    assert "mailbox again at stewards@firm.example" in " ".join(
+        panel.get(HISTORY).get_text(" ").split()
+    )

@@ -232,8 +232,12 @@ def test_a_report_that_was_sent_on_is_still_one():
             Match(1, ""),
         ),
         # A message with one recipient needs no name, and says who is behind it.
-        ("Final-Recipient: rfc822; local-name", ["team@a.example"], Match(0, "")),
-        ("Final-Recipient: rfc822; b@b.example", ["team@a.example"], Match(0, "b@b.example")),
+        ("Final-Recipient: rfc822; local-name", ["team@a.example"], Match(0, "", named=False)),
+        (
+            "Final-Recipient: rfc822; b@b.example",
+            ["team@a.example"],
+            Match(0, "b@b.example", named=False),
+        ),
         (
             "Final-Recipient: rfc822; team@a.example\nDiagnostic-Code: smtp; 550 <b@b.example>: no",
             ["team@a.example"],
