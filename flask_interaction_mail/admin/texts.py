@@ -269,11 +269,11 @@ STEPS: Final = {  # of the table, by period
 }
 # What the counts count, in the order of their columns.
 RETURNED_COUNTS: Final = {  # of what was looked at in the mailbox with returned mail
-    "noted": mark("reports noted"),
-    "known": mark("reports that had been noted before"),
-    "replies": mark("automatic replies to mail of this application"),
-    "foreign": mark("about no message of this application, and left alone"),
-    "unreadable": mark("that could not be read, and were left alone"),
+    "noted": mark("Reports noted"),
+    "known": mark("Reports that had been noted before"),
+    "replies": mark("Automatic replies to mail of this application"),
+    "foreign": mark("About no message of this application, and left alone"),
+    "unreadable": mark("Not readable, and left alone"),
 }
 COUNTED: Final = {
     "sent": mark("Sent"),

@@ -185,7 +185,7 @@ def _update(connection: sa.Connection, name: str, fence: int, **values: Any) -> 
 
 
 def _known(counts: Mapping[str, int]) -> Counts:
-    return {word: counts[word] for word in Outcome if word in counts}
+    return {word: counts[word] for word in Outcome if counts.get(word)}
 
 
 def _written(last: Counts, total: Counts) -> str:

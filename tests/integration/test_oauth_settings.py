@@ -10,8 +10,9 @@ import sqlalchemy as sa
 
 from flask_interaction_mail import clock
 from flask_interaction_mail.errors import SettingsError
+from flask_interaction_mail.outbox import consents, tokens
 from flask_interaction_mail.settings.keyring import Keyring
-from flask_interaction_mail.settings.model import MessagingSettings, Origin, relay_of
+from flask_interaction_mail.settings.model import MessagingSettings, Origin, mailbox_of, relay_of
 from flask_interaction_mail.settings.relay import SignIn
 from flask_interaction_mail.settings.secret import Secret
 from flask_interaction_mail.settings.store import SettingsStore
@@ -125,6 +126,31 @@ def test_a_secret_goes_nowhere_else(any_store: Store, change) -> None:
     assert not relay.grant.complete
     saved = save(any_store, change | {"oauth_client_secret": SECRET})
     assert saved.settings.oauth_client_secret == Secret(SECRET)
+
+
+MAILBOX = {"returns_server": "imap.office365.com", "returns_sign_in": "relay"}
+
+
+def test_the_secret_of_a_sign_in_is_bound_to_the_mailbox_as_well(any_store: Store) -> None:
+    """Its tokens are shown to the IMAP server, too: who changes that has to know the secret."""
+    save(any_store, APPLICATION)
+    changes: list[dict[str, str]] = [MAILBOX, {"returns_server": "evil.example"}]
+    changes += [{"returns_port": "143"}, {"returns_encryption": "starttls"}]
+    rows = set[str]()
+    for change in changes:
+        with pytest.raises(SettingsError) as refused:
+            save(any_store, change)
+        assert "oauth_client_secret" in refused.value.errors
+        found = save(any_store, change | {"oauth_client_secret": SECRET}).settings
+        mailbox = mailbox_of(found)
+        assert mailbox is not None
+        assert mailbox.relay is not None
+        assert (mailbox.relay.grant, mailbox.secret) == (relay_of(found).grant, None)
+        assert mailbox.login == "crm@firm.example"
+        rows |= {tokens.name_of(KEY, mailbox.relay), consents.name_of(mailbox.relay)}
+        evil = {"returns_server": "other.example"}
+        assert store_in(any_store, overrides=evil).current().settings.oauth_client_secret is None
+    assert len(rows) == 2 * len(changes)  # a token, or a consent, for one place is none for another
 
 
 @pytest.mark.parametrize(
