@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 from urllib.parse import urlencode
 
@@ -44,11 +46,14 @@ class SnsServers:
         """
         if (known := self._certificates.get(url)) is not None:
             return known
-        pem = self._get(url)
-        while len(self._certificates) >= _KEPT:
-            self._certificates.pop(next(iter(self._certificates)), None)
-        self._certificates[url] = pem
-        return pem
+        with self._turn():
+            if (known := self._certificates.get(url)) is not None:
+                return known  # another thread has asked meanwhile
+            pem = self._get(url)
+            while len(self._certificates) >= _KEPT:
+                del self._certificates[next(iter(self._certificates))]
+            self._certificates[url] = pem
+            return pem
 
     def confirm(self, host: str, topic: str, token: str) -> None:
         """Confirm a subscription of ``topic``, which is at ``host``.
@@ -57,21 +62,27 @@ class SnsServers:
             SnsUnavailable: it was not confirmed.
         """
         query = {"Action": "ConfirmSubscription", "TopicArn": topic, "Token": token}
-        self._get(f"https://{host}/?{urlencode(query)}")
+        with self._turn():
+            self._get(f"https://{host}/?{urlencode(query)}")
         log.info("events.subscribed: %s", topic)
 
-    def _get(self, url: str) -> bytes:
-        # One after the other: several threads would ask for the same certificate at once.
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """One after the other: several threads would ask for the same certificate at once."""
         if not self._asking.acquire(timeout=_LIMIT):
             raise SnsUnavailable("The server of SNS is being asked already.")
         try:
-            self._count()
-            until = Until.within(_LIMIT)
+            yield
+        finally:
+            self._asking.release()
+
+    def _get(self, url: str) -> bytes:
+        self._count()
+        until = Until.within(_LIMIT)
+        try:
             answer = http.get(url, policy=self._policy, until=until, most=_MOST)
         except http.PostFailed as error:
             raise SnsUnavailable(said_by(error)) from error
-        finally:
-            self._asking.release()
         if answer.status != 200:
             raise SnsUnavailable(f"The server of SNS answered {answer.status}.")
         return answer.body

@@ -280,6 +280,26 @@ def test_a_new_certificate_is_taken(host: Host, catcher: Catcher, server: Sns) -
     assert post(host, told).status_code == 403
 
 
+def test_the_same_event_at_the_same_moment_is_one(
+    any_host: Host, catcher: Catcher, server: Sns
+) -> None:
+    """As SNS posts again what was not answered in time, to any process."""
+    sent(any_host, catcher)
+    told, answers, start = notice(ses("Bounce", BOB)), list[Any](), threading.Barrier(4)
+
+    def one() -> None:
+        start.wait()
+        answers.append(post(any_host, told).json)
+
+    threads = [threading.Thread(target=one) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(map(str, answers)) == [*["{'known': 1}"] * 3, "{'noted': 1}"]
+    assert len(stored(any_host)) == len(server.asked) == 1
+
+
 # -- SendGrid --------------------------------------------------------------------------
 
 
