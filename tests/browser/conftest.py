@@ -32,7 +32,6 @@ from flask_interaction_mail.state import state_of
 from flask_interaction_mail.storage.tables import CHECK
 from flask_interaction_mail.values import Status
 
-ROOT = Path(__file__).parents[2]
 WIDTHS = (1280, 360)
 LONG = "a-domain-with-a-name-that-is-longer-than-anybody-would-like-to-type.example"
 # Which the styles of Flask-Admin's swatches ask.

@@ -45,8 +45,8 @@ a good address that was not sent to, or a refused one that was not told to be re
 without one. A *drain* is one `flask interaction-mail worker --once`; after the first, what the
 server had deferred was made due at once. *ms a message* is what a small one takes on one connection
 with its commands in one write, and *in turn* with each after the answer to the one before, where
-the server offers PIPELINING; both took turns of ten. [](mail-server.md) says what follows for the
-settings.
+the server offers PIPELINING; both took turns of ten. [Your mail server](mail-server.md) says what
+follows for the settings.
 
 """
 
