@@ -437,7 +437,7 @@ def size(count: int) -> str:
     if count < 1024:
         return ngettext("%(count)s Byte", "%(count)s Bytes", count)
     power = min((count.bit_length() - 1) // 10, len(_SIZES))
-    return gettext(_SIZES[power - 1], number=number(count / 1024**power, ".1f"))
+    return gettext(_SIZES[power - 1], number=number(count / 1024**power, ",.1f"))
 
 
 def _two_digits(value: float) -> str:
