@@ -53,7 +53,7 @@ ASVS = [
     "16.5.2",
     "16.5.3",
 ]
-THREATS = [f"T{number}" for number in range(1, 30)]
+THREATS = [f"T{number}" for number in range(1, 31)]
 
 
 @cache

@@ -10,7 +10,7 @@ from tests.security.functions import ROOT, nodes
 from tests.security.mutants import PACKAGE, occurrences
 from tests.security.mutations import MUTATIONS, Mutation
 
-THREATS = {f"T{number}" for number in range(1, 30)}
+THREATS = {f"T{number}" for number in range(1, 31)}
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda one: f"{one.threat}: {one.guard}")
