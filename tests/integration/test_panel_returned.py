@@ -111,7 +111,7 @@ def test_the_tab_shows_the_mailbox_and_what_came_back(panel: Panel, server: Imap
         returning.look(panel.host.state)
     page = panel.get(RETURNED)
     text = page.get_text(" ", strip=True)
-    for words in ("127.0.0.1", "Reports noted : 1", "bob@firm.example", "bounced", "Next look"):
+    for words in ("127.0.0.1", "Reports noted: 1", "bob@firm.example", "bounced", "Next look"):
         assert words in text
     assert "an automatic reply" in text
     assert page.find("script", string="alert(1)") is None

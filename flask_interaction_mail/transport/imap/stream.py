@@ -12,7 +12,7 @@ from ..smtp.timeouts import Until
 
 MOST: Final = 1024 * 1024  # bytes of an answer that are kept; what is larger is left out
 _ENDLESS: Final = 64 * 1024 * 1024  # bytes of one answer after which nobody listens any more
-_LITERAL: Final = re.compile(rb"~?\{([0-9]{1,10})\+?\}$")
+_LITERAL: Final = re.compile(rb"~?\{([0-9]+)\+?\}$")
 
 
 class ImapStream(Stream):
@@ -33,7 +33,7 @@ class ImapStream(Stream):
         size = 0
         while True:
             line = self._line(stage, until)
-            literal = _LITERAL.search(line[-16:])
+            literal = _LITERAL.search(line[-32:])
             if literal is None:
                 # A line without literals may be a long list of numbers: ``longest`` bounds it.
                 return [*pieces, line] if not size or size + len(line) <= MOST else None
