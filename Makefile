@@ -11,10 +11,8 @@ BIN := $(VENV)/bin
 BENCH := .bench-venv
 NODE := .stand/node
 BABEL := .stand/flask-babel
-# Those that have a long form.
-LONG := $(addprefix tests/,security/test_connect_policy.py security/test_properties.py \
-	security/test_rates.py security/test_url_map.py \
-	integration/test_demo_week.py integration/test_migrations.py integration/test_migrations_delivery.py)
+# What has a long form, but for Celery and the crash tests, which are long by themselves.
+LONG := tests/security tests/integration tests/browser --ignore=tests/integration/test_celery.py
 SERVE ?= 1
 PYTEST_ARGS ?=
 ROUNDS ?= 5
@@ -76,7 +74,7 @@ celery: $(VENV)/.test ## the tests with Celery at full length: 10,000 messages, 
 mutants: $(VENV)/.test ## take each guard of security away and see that a test notices (ONLY="T7 T9": some)
 	$(BIN)/python -m tests.security.mutants $(ONLY)
 
-browser: $(VENV)/.test ## the tests in Chromium; they also take the pictures
+browser: $(VENV)/.test ## the tests in Chromium (FIM_PICTURES=1: they take the pictures of docs, too)
 	$(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
 
 long: $(VENV)/.test ## what `make test` shortens, at full length, but for `make celery` and `make torture`
