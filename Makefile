@@ -11,10 +11,8 @@ BIN := $(VENV)/bin
 BENCH := .bench-venv
 NODE := .stand/node
 BABEL := .stand/flask-babel
-# Those that have a long form.
-LONG := $(addprefix tests/,security/test_connect_policy.py security/test_properties.py \
-	security/test_rates.py security/test_url_map.py \
-	integration/test_demo_week.py integration/test_distribution.py integration/test_migrations.py integration/test_migrations_delivery.py)
+# What has a long form, but for Celery and the crash tests, which are long by themselves.
+LONG := tests/security tests/integration tests/browser --ignore=tests/integration/test_celery.py
 SERVE ?= 1
 PYTEST_ARGS ?=
 ROUNDS ?= 5

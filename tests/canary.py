@@ -11,7 +11,6 @@ import base64
 import logging
 import re
 import traceback
-from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -35,13 +34,18 @@ SERVERS = ("mail.log", "mail.debug")  # aiosmtpd's: what it was told over the wi
 _EFFECT = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
-# Secrets that no canary fits into: private keys, and what is made with them.
-_learned: deque[str] = deque(maxlen=200)
+# Secrets that no canary fits into: private keys, and what is made with them; the last one last.
+_learned: dict[bytes, None] = {}
+_MOST = 200
 
 
 def learn(secret: str) -> None:
     """Have the watch look for the end of ``secret``, too: where only chance could repeat it."""
-    _learned.append("".join(secret.split())[-40:])
+    end = "".join(secret.split())[-40:].encode()
+    _learned.pop(end, None)
+    _learned[end] = None
+    if len(_learned) > _MOST:
+        del _learned[next(iter(_learned))]
 
 
 def spellings(stem: str) -> tuple[bytes, ...]:
@@ -69,7 +73,7 @@ class Watch(logging.Handler):
         data = what.encode("utf-8", "surrogatepass") if isinstance(what, str) else what
         if any(spelling in data for spelling in self._spellings):
             self.found.append(f"the password is in {where}")
-        if any(secret.encode() in data for secret in _learned):
+        if any(secret in data for secret in tuple(_learned)):
             self.found.append(f"a secret is in {where}")
 
     def emit(self, record: logging.LogRecord) -> None:

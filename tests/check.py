@@ -1,15 +1,19 @@
 """Run all tests: ``python -m tests.check [--lint] [--cov] [arguments of pytest]``.
 
-With ``--lint``, as ``make test`` has it, ``make lint`` runs on one core; meanwhile the tests are
-compiled and the servers started on the others. Where it has failed no further part is run.
+With ``--lint``, as ``make test`` has it, ``make lint`` runs beside all else. Where it has failed no
+further part is run. First come the tests that need no server, in few processes, as each takes less
+time than it takes to hand it out; meanwhile the other tests are compiled.
 
-Most tests wait most of the time, so many run side by side. Then come, a few at a time, Celery and
-browsers, which keep the machine busy, and at last what kills processes and says how soon others go
-on. Folders are in memory where there is room for them, and the database servers never call fsync:
-a process that is killed loses nothing that it wrote (``make torture`` has both on a disk).
-PostgreSQL and MariaDB are started here, unless ``TEST_POSTGRESQL_URL`` and ``TEST_MARIADB_URL``
-name others. Python keeps what it has compiled, whatever PYTHONDONTWRITEBYTECODE says, as hundreds
-of processes load the same modules.
+Most of the other tests wait most of the time, so many run side by side. Then come, a few at a time,
+Celery and browsers, which keep the machine busy, and at last what kills processes and says how soon
+others go on. Folders are in memory where there is room for them, and the database servers never
+call fsync: a process that is killed loses nothing that it wrote (``make torture`` has both on a
+disk). PostgreSQL and MariaDB are started here, unless ``TEST_POSTGRESQL_URL`` and
+``TEST_MARIADB_URL`` name others. Python keeps what it has compiled, whatever
+PYTHONDONTWRITEBYTECODE says, as hundreds of processes load the same modules.
+
+``FIM_LONG=1``, as ``make long`` has it, runs each test in its long form; ``tests/databases.py`` and
+the first lines of a file say what that adds.
 
 With ``--cov``, as ``make coverage`` has it, the lines that no test ran are printed at the end; that
 costs 1.7 times the processor time. With paths among the arguments only these are run. ``JOBS`` says
@@ -36,7 +40,8 @@ ROOT = Path(__file__).parents[1]
 CELERY = "tests/integration/test_celery.py"
 # What runs side by side, a part after the other, and in how many processes at most.
 PARTS = (
-    (("tests/security", "tests/integration", "tests/unit", f"--ignore={CELERY}"), sys.maxsize),
+    (("tests/unit",), 2),
+    (("tests/security", "tests/integration", f"--ignore={CELERY}"), sys.maxsize),
     ((CELERY, "tests/browser"), 3),
     (("tests/crash",), 4),  # they wait most of their time, and measure how soon others go on
 )
@@ -58,13 +63,13 @@ def main(arguments: Sequence[str]) -> int:
         nullcontext() if some else _compiling() as compiling,
         _servers(folder) as urls,
     ):
-        if compiling is not None:
-            compiling.wait()
         variables = {"TMPDIR": str(folder), **urls}
         statuses = []
         for at, (part, most) in enumerate(parts):
             if linting is not None and linting.poll():
                 break
+            if compiling is not None and at > 0:  # else each process would compile all
+                compiling.wait()
             covering = _covering(at, len(parts)) if "--cov" in arguments else ()
             statuses.append(_pytest(min(jobs, most), (*part, *covering, *given), variables))
         if linting is not None and linting.wait() != 0:

@@ -18,7 +18,9 @@ from tests import proofs
 from tests.canary import Watch
 from tests.catcher import Catcher, catching
 from tests.crash import accounts
-from tests.databases import keeping
+from tests.databases import keeping, left_out
+from tests.length import LONG
+from tests.routes import share_builders
 from tests.servers.certificates import pki
 from tests.templates import Compiled
 
@@ -92,6 +94,8 @@ def pytest_runtest_makereport(
         _refuse_password(report)
     if item.get_closest_marker("allowed_skip") is None and not hasattr(report, "wasxfail"):
         _refuse_skip(report)
+    if report.passed and hasattr(item.config, "workerinput"):
+        report.sections = []  # nobody is shown them, and each would be sent to another process
     return report
 
 
@@ -104,12 +108,24 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def pytest_configure() -> None:
-    """Share compiled templates, and give examples time."""
+    """Share what applications compile, and give examples time."""
     Flask.jinja_options = {"bytecode_cache": Compiled()}
+    share_builders()
     # How long an example takes says how busy the machine is.
     unhurried = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
-    settings.register_profile("unhurried", settings(), **unhurried)
+    examples = 100 if LONG else 25
+    settings.register_profile("unhurried", settings(), max_examples=examples, **unhurried)
     settings.load_profile("unhurried")
+
+
+@pytest.hookimpl(trylast=True)  # of those that were asked for
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave to the long form what is marked so, and some kinds of database."""
+    if LONG:
+        return
+    out = {*left_out(items), *(item for item in items if item.get_closest_marker("long"))}
+    config.hook.pytest_deselected(items=[*out])
+    items[:] = [item for item in items if item not in out]
 
 
 def pytest_collection_finish() -> None:

@@ -2,13 +2,19 @@
 
 Every database has a name of its own and is gone afterwards, so that tests side by side do not meet.
 ``TEST_POSTGRESQL_URL`` and ``TEST_MARIADB_URL`` name other servers.
+
+A test that is for each kind of database runs on SQLite and on one of the two servers, which its
+name decides. The first one of a file runs on all, so that no server misses a page or a command;
+so do the files in ``ON_ALL``, and with ``FIM_LONG=1`` each test. What is for the servers alone runs
+on both: it is about what SQLite does not have.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +24,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-DIALECTS = ("sqlite", "postgresql", "mariadb")
+LOCKING = ("postgresql", "mariadb")  # those that lock rows
+DIALECTS = ("sqlite", *LOCKING)
 _SERVERS = {
     "postgresql": ("TEST_POSTGRESQL_URL", "postgresql+psycopg://postgres@127.0.0.1:5432/postgres"),
     # Else PyMySQL makes a TLS context for each connection, which takes 33 ms.
@@ -27,6 +34,49 @@ _SERVERS = {
         "mariadb+pymysql://root@127.0.0.1:3306/mysql?ssl_disabled=true",
     ),
 }
+
+# Below tests/: where the kinds differ in each statement, as in the tables, claims and records.
+ON_ALL = (
+    "integration/test_claimer.py",
+    "integration/test_json_",
+    "integration/test_migrations",
+    "integration/test_models.py",
+    "integration/test_queue.py",
+)
+# Of each group one is enough for a test that runs on something else, too: of the servers, and of
+# SQLite's ways to keep what is written.
+_ALIKE = (LOCKING, ("memory", "wal", "delete"), ("sqlite-wal", "sqlite-delete"))
+_KINDS = frozenset(kind for group in _ALIKE for kind in group) | {"sqlite"}
+
+
+def left_out(items: Iterable[pytest.Item]) -> list[pytest.Item]:
+    """Those of ``items`` that only the long form runs, for their kind of database."""
+    tests: dict[str, dict[str, pytest.Item]] = {}
+    for item in items:
+        kind, test = _parted(item)
+        if kind and not test.startswith(ON_ALL):
+            tests.setdefault(test, {})[kind] = item
+    first = {test.partition("::")[0]: test for test in reversed(tests)}
+    others = (test for test in tests if test not in first.values())
+    return [one for test in others for one in _spare(test, tests[test])]
+
+
+def _parted(item: pytest.Item) -> tuple[str, str]:
+    """The kind of database among the parameters of a test, "" if none, and the test without it."""
+    name = item.nodeid.partition("[")[0].removeprefix("tests/")
+    call = getattr(item, "callspec", None)
+    given: Mapping[str, object] = call.params if call else {}
+    kinds = {one: kind for one, kind in given.items() if isinstance(kind, str) and kind in _KINDS}
+    others = sorted((one, call.indices[one]) for one in given if one not in kinds)
+    return "".join(kinds.values()), f"{name}{others}"
+
+
+def _spare(test: str, on: Mapping[str, pytest.Item]) -> Iterator[pytest.Item]:
+    for group in _ALIKE:
+        kinds = [kind for kind in group if kind in on]
+        if kinds and len(kinds) < len(on):
+            kinds.remove(random.Random(f"{group}{test}").choice(kinds))  # the same one in every run
+            yield from map(on.__getitem__, kinds)
 
 
 # Databases of PostgreSQL that this process has emptied; None: each is dropped at its end.
@@ -141,7 +191,6 @@ _TWO_SECONDS = {
     "postgresql": "SET lock_timeout = '2s'",
     "mariadb": "SET innodb_lock_wait_timeout = 2",
 }
-LOCKING = tuple(_TWO_SECONDS)  # those that lock rows
 
 
 def be_impatient(engine: sa.Engine) -> None:

@@ -6,7 +6,8 @@ import gc
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,12 @@ def forker(module: str, *arguments: str) -> Iterator[Forker]:
         yield found
         assert process.stdin is not None
         process.stdin.close()
+
+
+def at_once(processes: Sequence[Forker], *order: Any) -> list[Any]:
+    """The answers of all ``processes`` to the same ``order``, which they obey side by side."""
+    with ThreadPoolExecutor(len(processes)) as pool:
+        return [*pool.map(lambda process: process.ask(order), processes)]
 
 
 def orders() -> Iterator[Any]:

@@ -12,6 +12,7 @@ from sqlalchemy.engine.mock import MockConnection
 
 # An empty SQLite database, by the names of its tables and columns.
 _made: dict[tuple[str, ...], bytes] = {}
+_MEMORY = (None, "", ":memory:")
 # What makes tables on a server, by its kind and their names and columns.
 _scripts: dict[tuple[str, ...], Sequence[str]] = {}
 
@@ -33,7 +34,7 @@ def create_all(
 ) -> None:
     """The same as ``metadata.create_all(engine)``, or what a host has in its place.
 
-    A new file of SQLite is a copy of the first one of this process that got the same tables. A
+    A new database of SQLite is a copy of the first one of this process that got the same tables. A
     server is asked once which tables it has, and gets the others without being asked for each.
     """
     make = make or partial(metadata.create_all, engine)
@@ -42,6 +43,8 @@ def create_all(
         make()
     elif engine.name != "sqlite":
         _create_missing(metadata, engine)
+    elif engine.url.database in _MEMORY and isinstance(engine.pool, sa.StaticPool):
+        _fill_memory(metadata, engine, make)
     elif not path.is_absolute() or path.exists():
         make()
     else:
@@ -51,6 +54,19 @@ def create_all(
         else:
             make()
             _made[names] = path.read_bytes()
+
+
+def _fill_memory(metadata: sa.MetaData, engine: sa.Engine, make: Callable[[], None]) -> None:
+    with engine.connect() as connection:  # the only one that there is
+        database: Any = connection.connection.driver_connection
+        names = "memory", *_columns(metadata.sorted_tables)
+        if sa.inspect(connection).get_table_names():
+            make()
+        elif names in _made:
+            database.deserialize(_made[names])
+        else:
+            make()
+            _made[names] = database.serialize()
 
 
 def _create_missing(metadata: sa.MetaData, engine: sa.Engine) -> None:

@@ -179,27 +179,12 @@ def at_once(answer: Callable[..., Any]) -> Callable[..., list[bytes]]:
     return whole
 
 
-# In a picture of the whole page the buttons would lie in the middle of the form.
-_AT_THE_END = """() => document.querySelectorAll(".im-actions-sticky").forEach(bar => {
-  bar.style.position = "static";
-})"""
-
-
-@pytest.fixture
-def picture(tmp_path: Path) -> Callable[..., None]:
-    """Take a picture of a page at both widths, which it has to fit."""
-
-    def take(page: Any, name: str) -> None:
-        for width in WIDTHS:
-            page.set_viewport_size({"width": width, "height": 900})
-            page.wait_for_timeout(400)  # the frame takes its new height
-            fits_the_width(page)
-            page.evaluate(_AT_THE_END)
-            suffix = "" if width == WIDTHS[0] else f"-{width}"
-            page.screenshot(path=tmp_path / f"{name}{suffix}.png", full_page=True)
-        page.set_viewport_size({"width": WIDTHS[0], "height": 900})
-
-    return take
+def fits_both_widths(page: Any) -> None:
+    """Nothing has to be moved sideways, on a screen or on a phone; the page is wide again then."""
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
+        fits_the_width(page)
+    page.set_viewport_size({"width": WIDTHS[0], "height": 900})
 
 
 def fits_the_width(page: Any) -> None:

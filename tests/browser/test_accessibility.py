@@ -1,8 +1,12 @@
-"""Every page of the panel, in light and dark, read by axe-core: nothing that keeps people out."""
+"""Every page of the panel, in light and dark, read by axe-core: nothing that keeps people out.
+
+A page is wide in the dark; ``test_german`` has it narrow in the light. ``FIM_LONG=1`` has all
+four.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from itertools import product
 from typing import Any
 
 import pytest
@@ -13,6 +17,7 @@ from flask_interaction_mail.state import state_of
 from tests.browser.conftest import WIDTHS, Site, fits_the_width, violations
 from tests.browser.test_main_path import fill_rightly
 from tests.catalogues import chooser
+from tests.length import LONG
 from tests.servers.names import name_server
 
 pytestmark = pytest.mark.filterwarnings(
@@ -29,6 +34,9 @@ _DRESS = """theme => {
   sheet.href = sheet.href.replace(/swatch\\/\\w+/, `swatch/${theme}`);
   base.disabled = theme !== "default";
 }"""
+SIZES = (WIDTHS[0], 320)
+# A page comes in the first theme, and goes on in it.
+SIGHTS = [*product(("darkly", "default"), SIZES)] if LONG else [("darkly", SIZES[0])]
 _IN_FORCE = "colour => getComputedStyle(document.body).backgroundColor === colour"
 
 
@@ -141,6 +149,7 @@ def test_no_page_without_a_script_keeps_anybody_out(chromium: Any, busy: Site) -
     context.close()
 
 
+@pytest.mark.long  # each tab is read in German, and in the dark
 def test_no_page_in_german_and_dark_keeps_anybody_out(
     window: Any, busy: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,12 +163,12 @@ def test_no_page_in_german_and_dark_keeps_anybody_out(
     for url in [*tabs, _links(window, "main tbody a")[0]]:
         window.goto(url)
         assert window.locator(".im").get_attribute("lang") == "de"
-        _look(window, url, themes=("darkly",))
+        _look(window, url, only="darkly")
     window.goto(busy.panel)
     window.fill("#im-smtp_port", "70000")
     window.get_by_role("button", name="Speichern").click()
     window.get_by_role("alert").wait_for()
-    _look(window, themes=("darkly",))
+    _look(window, only="darkly")
 
 
 def _save(site: Site, **values: object) -> None:
@@ -179,15 +188,15 @@ def _links(page: Any, selector: str) -> list[str]:
     return [*dict.fromkeys(found)]
 
 
-def _look(page: Any, url: str | None = None, themes: Iterable[str] = tuple(THEMES)[::-1]) -> None:
+def _look(page: Any, url: str | None = None, only: str = "") -> None:
     """Wide and narrow, light and dark: all is inside, and axe-core has nothing to say."""
     if url:
         page.goto(url)
     page.wait_for_load_state()
-    for theme in themes:  # the page has come in the first one, and goes on in it
-        page.evaluate(_DRESS, theme)
-        page.wait_for_function(_IN_FORCE, arg=THEMES[theme])
-        for width in (WIDTHS[0], 320):
+    for theme, width in SIGHTS:
+        if only in ("", theme):
+            page.evaluate(_DRESS, theme)
+            page.wait_for_function(_IN_FORCE, arg=THEMES[theme])
             page.set_viewport_size({"width": width, "height": 900})
             fits_the_width(page)
             assert violations(page) == [], f"{page.url} at {width}, {theme}"

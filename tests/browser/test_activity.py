@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from example_app.admin_area import admin
-from tests.browser.conftest import WIDTHS, Site, fits_the_width
+from tests.browser.conftest import WIDTHS, Site, fits_both_widths, fits_the_width
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Passing SelectField choices as tuples:DeprecationWarning",
@@ -32,9 +31,7 @@ def open_activity(page: Any, site: Site, last: str = "day") -> None:
     page.goto(f"{site.panel}activity/?last={last}")
 
 
-def test_the_chart_shows_what_the_table_says(
-    page: Any, busy: Site, picture: Callable[..., None]
-) -> None:
+def test_the_chart_shows_what_the_table_says(page: Any, busy: Site) -> None:
     """Four lines in their colours, at both widths; the table is folded below; no other host."""
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -44,7 +41,7 @@ def test_the_chart_shows_what_the_table_says(
     page.wait_for_selector("#im-chart canvas")
     assert page.evaluate(_DRAWN) == [True] * 4
     assert not page.locator("#im-chart-data").is_visible()
-    picture(page, "activity")
+    fits_both_widths(page)
     page.set_viewport_size({"width": WIDTHS[1], "height": 900})
     page.wait_for_function("document.querySelector('.uplot').clientWidth < 360")
     assert page.evaluate(_DRAWN) == [True] * 4

@@ -1,4 +1,7 @@
-"""The panel in German and French, whose words are longer: each page fits and says its language."""
+"""The panel in German and French, whose words are longer: each page fits and says its language.
+
+axe-core reads the narrow ones in German; ``FIM_LONG=1`` has it read the wide ones, too.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from example_app.extensions import db
 from flask_interaction_mail import send_notification
 from tests.browser.conftest import WIDTHS, Site, fits_the_width, violations
 from tests.catalogues import chooser
+from tests.length import LONG
 
 NARROWEST = 320
 TABS = ["Einstellungen", "Postausgang", "Aktivität", "Erklären", "Abdeckung", "Vorlagen", "Verlauf"]
@@ -88,6 +92,7 @@ def look(german: Any, url: str | None = None) -> None:
     for width in (WIDTHS[0], NARROWEST):
         german.set_viewport_size({"width": width, "height": 900})
         fits_the_width(german)
-        assert violations(german) == [], f"{german.url} at {width}"
+        if LONG or width == NARROWEST:
+            assert violations(german) == [], f"{german.url} at {width}"
     german.set_viewport_size({"width": WIDTHS[0], "height": 900})
     assert german.locator("div.im").first.get_attribute("lang") == "de"

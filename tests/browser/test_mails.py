@@ -9,7 +9,7 @@ import pytest
 
 from flask_interaction_mail.monitoring import previews
 from flask_interaction_mail.state import state_of
-from tests.browser.conftest import Site, fits_the_width
+from tests.browser.conftest import Site, fits_both_widths, fits_the_width
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:Passing SelectField choices as tuples:DeprecationWarning",
@@ -90,8 +90,8 @@ def luminance(colour: str) -> float:
     return sum(weight * x for weight, x in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
 
 
-def test_pictures_of_a_request(page: Any, site: Site, picture: Any) -> None:
+def test_pictures_of_a_request(page: Any, site: Site) -> None:
     """For the documentation; the button is a link that can be pressed."""
     page.set_content(html_of(site, "merge_request"))
     assert page.get_by_role("link", name="Open the merge").is_visible()
-    picture(page, "merge-request")
+    fits_both_widths(page)

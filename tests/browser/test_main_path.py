@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from example_app.seed import PASSWORD
-from tests.browser.conftest import Site
+from tests.browser.conftest import Site, fits_both_widths
 
 # Flask-Admin hands its choices to WTForms 3.3 in the old way.
 pytestmark = pytest.mark.filterwarnings(
@@ -37,7 +36,7 @@ def fill_rightly(page: Any, site: Site) -> None:
 
 
 def test_r1_r26_r46_r47_r57_from_an_empty_panel_to_a_delivered_request(
-    page: Any, site: Site, picture: Callable[..., None]
+    page: Any, site: Site
 ) -> None:
     """Wrong settings, right settings, Test Settings, Save; then a request that is delivered."""
     log_in(page, site, "amoreau")
@@ -60,10 +59,10 @@ def test_r1_r26_r46_r47_r57_from_an_empty_panel_to_a_delivered_request(
     page.get_by_role("button", name="Save").click()
     page.get_by_text("Saved.").wait_for()
     assert "Tested by Alice Moreau" in page.locator(".im-badge").inner_text()
-    picture(page, "panel")
+    fits_both_widths(page)
     page.get_by_role("button", name="Test Settings").click()
     result.locator("[data-im-verdict=passed]").wait_for()
-    picture(page, "test-result")
+    fits_both_widths(page)
 
     log_in(page, site, "emroberts")
     page.get_by_role("link", name="Merge… Acme Ltd").or_(
@@ -78,7 +77,7 @@ def test_r1_r26_r46_r47_r57_from_an_empty_panel_to_a_delivered_request(
     row = page.get_by_role("row").filter(has_text="Acme")
     assert "datastewards@example.com" in row.inner_text()
     assert "sent" in row.inner_text()
-    picture(page, "outbox")
+    fits_both_widths(page)
     row.get_by_role("link").click()
     page.get_by_role("heading", name="Why these people").wait_for()
     assert "Data Stewards" in page.locator(".im-route").inner_text()

@@ -11,6 +11,7 @@ from flask_interaction_mail.state import state_of
 from tests.browser.conftest import WIDTHS, Site, fits_the_width, violations
 from tests.canary import PASSWORD
 from tests.catalogues import chooser
+from tests.length import LONG
 from tests.servers.scripted import Scripted, scripted
 
 pytestmark = pytest.mark.filterwarnings(
@@ -59,11 +60,12 @@ def order(panel: Any) -> list[str]:
 
 
 def look(panel: Any) -> None:
-    """Wide and narrow, nothing lies outside of the window or keeps anybody out."""
+    """Wide and narrow, nothing lies outside; axe-core reads the narrow one, or in long both."""
     for width in WIDTHS:
         panel.set_viewport_size({"width": width, "height": 900})
         fits_the_width(panel)
-        assert violations(panel) == []
+        if LONG or width == WIDTHS[-1]:
+            assert violations(panel) == []
     panel.set_viewport_size({"width": WIDTHS[0], "height": 900})
 
 

@@ -11,7 +11,7 @@ from example_app.extensions import db
 from flask_interaction_mail import operations, send_notification
 from flask_interaction_mail.delivery import returning
 from flask_interaction_mail.state import state_of
-from tests.browser.conftest import Site, violations
+from tests.browser.conftest import Site, fits_both_widths, violations
 from tests.reports import automatic_reply, report
 from tests.servers.certificates import pki
 from tests.servers.imap import ImapServer, running_imap
@@ -23,9 +23,7 @@ def server() -> Iterator[ImapServer]:
         yield server
 
 
-def test_a_mailbox_is_tested_saved_and_read(
-    page: Any, site: Site, server: ImapServer, picture: Any
-) -> None:
+def test_a_mailbox_is_tested_saved_and_read(page: Any, site: Site, server: ImapServer) -> None:
     """By keyboard: the result stands beside the form; the tab shows what came back."""
     server.emptied()
     site.log_in(page, "amoreau")
@@ -46,11 +44,11 @@ def test_a_mailbox_is_tested_saved_and_read(
     page.fill("#im-returns_login", server.user)
     page.fill("#im-returns_password", server.password)
     page.fill("#im-returns_ca_certificate", pki().pem)
-    picture(page, "returned-settings")
+    fits_both_widths(page)
     page.locator("#im-returns button").focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("#im-test-shown >> text=0 messages, 0 reports, 0 of ours")
-    picture(page, "returned-tested")
+    fits_both_widths(page)
     page.click("[data-im-save]")
     page.wait_for_selector("text=Saved.")
     with site.app.app_context():
@@ -65,7 +63,7 @@ def test_a_mailbox_is_tested_saved_and_read(
     page.goto(site.panel + "returned/")
     assert page.locator("text=bounced").count() >= 1
     assert violations(page) == []
-    picture(page, "returned")
+    fits_both_widths(page)
     page.locator("main form button").focus()
     page.keyboard.press("Enter")
     page.wait_for_selector("text=1 message, 0 reports, 0 of ours")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.browser.conftest import WIDTHS, Site, fits_the_width, violations
+from tests.browser.conftest import WIDTHS, Site, fits_both_widths, fits_the_width, violations
 from tests.canary import PASSWORD
 from tests.catalogues import chooser
 from tests.servers import token_server as service
@@ -165,9 +165,7 @@ def fill_in_consent(panel: Any, mail: Scripted, tokens: TokenServer) -> None:
     panel.locator("#im-mailbox button[formaction$=connect]").wait_for()
 
 
-def test_a_person_connects_the_mailbox(
-    panel: Any, consent: tuple[Scripted, TokenServer], picture: Any
-) -> None:
+def test_a_person_connects_the_mailbox(panel: Any, consent: tuple[Scripted, TokenServer]) -> None:
     """From the preset to a passed test, with the button, the provider's page, and back."""
     mail, tokens = consent
     fill_in_consent(panel, mail, tokens)
@@ -175,7 +173,7 @@ def test_a_person_connects_the_mailbox(
     assert redirect_url.endswith("/admin/messaging/connected")
     assert "Not connected: mail waits" in panel.inner_text("#im-mailbox")
     assert violations(panel) == []
-    picture(panel, "mailbox-not-connected")
+    fits_both_widths(panel)
     panel.focus("#im-mailbox button[formaction$=connect]")
     panel.keyboard.press("Enter")
     panel.wait_for_url("**/authorize?**")
@@ -189,7 +187,7 @@ def test_a_person_connects_the_mailbox(
     assert "code=" not in panel.url
     assert tokens.authorizations[-1]["redirect_uri"] == redirect_url
     assert violations(panel) == []
-    picture(panel, "mailbox-connected")
+    fits_both_widths(panel)
     panel.click("[data-im-test]")
     panel.wait_for_selector("[data-im-verdict]")
     assert "The mail server accepted the test message" in panel.inner_text("#im-test")
@@ -225,7 +223,6 @@ def test_the_connection_in_german(
     site: Site,
     monkeypatch: pytest.MonkeyPatch,
     consent: tuple[Scripted, TokenServer],
-    picture: Any,
 ) -> None:
     """All of it, at both widths."""
     mail, tokens = consent
@@ -233,11 +230,11 @@ def test_the_connection_in_german(
     chooser(site.app, monkeypatch)("de")
     panel.reload()
     assert "Nicht verbunden: E-Mails warten" in panel.inner_text("#im-mailbox")
-    picture(panel, "mailbox-not-connected-de")
+    fits_both_widths(panel)
     panel.click("#im-mailbox button[formaction$=connect]")
     panel.click("#agree")
     panel.locator("#im-mailbox button[formaction$=disconnect]").wait_for()
     assert "Verbunden als crm@example.com seit" in panel.inner_text("#im-mailbox")
     assert "Verbindung trennen" in panel.inner_text("#im-mailbox")
     assert violations(panel) == []
-    picture(panel, "mailbox-connected-de")
+    fits_both_widths(panel)

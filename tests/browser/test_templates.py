@@ -8,7 +8,7 @@ import pytest
 
 from flask_interaction_mail import operations
 from flask_interaction_mail.state import state_of
-from tests.browser.conftest import Site, fits_the_width
+from tests.browser.conftest import Site, fits_both_widths, fits_the_width
 from tests.browser.test_mails import CONTRAST, contrast
 
 pytestmark = pytest.mark.filterwarnings(
@@ -37,11 +37,9 @@ def opened(page: Any, site: Site) -> Any:
     return page
 
 
-def test_a_message_is_looked_at_and_sent_to_who_looks(
-    opened: Any, site: Site, picture: Any
-) -> None:
+def test_a_message_is_looked_at_and_sent_to_who_looks(opened: Any, site: Site) -> None:
     """From the list to the mail in the visitor's box, with the keyboard alone."""
-    picture(opened, "templates")
+    fits_both_widths(opened)
     link = opened.get_by_role("link", name="Merge request")
     link.focus()
     opened.keyboard.press("Enter")
@@ -49,7 +47,7 @@ def test_a_message_is_looked_at_and_sent_to_who_looks(
     for frame in (phone, wide):
         frame.get_by_role("link", name="Open the merge").wait_for()
         frame.get_by_text("Acme GmbH, Berlin").wait_for()
-    picture(opened, "template")
+    fits_both_widths(opened)
     opened.get_by_role("button", name="Send me this one").focus()
     opened.keyboard.press("Enter")
     opened.get_by_text("The mail server accepted the message for").wait_for()

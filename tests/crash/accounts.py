@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterable
@@ -14,7 +13,6 @@ import sqlalchemy as sa
 from flask_interaction_mail.storage.tables import ATTEMPT, DELIVERY
 from tests.outbox_rows import Store
 
-LONG = os.environ.get("FIM_LONG") == "1"  # `make torture`; else the short form
 RESULT = Path(__file__).parents[2] / "docs" / "torture-result.md"
 
 

@@ -12,6 +12,7 @@ import pytest
 from tests.crash import accounts
 from tests.crash.site import Site, a_site
 from tests.crash.stock import KINDS, fresh
+from tests.length import LONG
 
 _HEAD = """\
 # Torture: the last result
@@ -49,7 +50,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print what every run came to; the long form is kept in the documentation."""
     for one in accounts.REPORT:
         terminalreporter.write_line(str(one))
-    if accounts.LONG and accounts.REPORT:
+    if LONG and accounts.REPORT:
         head = _HEAD.format(
             when=datetime.now(UTC),
             where=f"Python {platform.python_version()} on {platform.system()}",

@@ -36,7 +36,7 @@ from tests.servers.scripted import DEFAULTS, Action, Peer, Scripted, close, scri
 # Processes are forked from a clean one that has everything imported: they start in milliseconds.
 _ROOT = str(Path(__file__).parents[2])
 _PROCESSES = multiprocessing.get_context("forkserver")
-_PROCESSES.set_forkserver_preload(["tests.crash.worker"])
+_PROCESSES.set_forkserver_preload(["tests.crash.worker", "tests.servers.token_process"])
 _ENOUGH = 10_000  # answers
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from tests.crash.accounts import LONG
 from tests.databases import fresh_database
+from tests.length import LONG
 
 FILES = ("sqlite-wal", "sqlite-delete")
 SERVERS = ("postgresql", "mariadb")

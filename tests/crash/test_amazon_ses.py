@@ -1,8 +1,10 @@
-"""kill -9 while a message is on its way to Amazon SES: how many copies it gets."""
+"""kill -9 while a message is on its way to Amazon SES: how many copies it gets.
+
+``FIM_LONG=1`` kills on PostgreSQL, too.
+"""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 import time
@@ -15,23 +17,19 @@ import pytest
 
 from flask_interaction_mail import send_notification
 from flask_interaction_mail.storage.tables import DELIVERY
+from tests.crash import worker
+from tests.crash.site import processes
 from tests.databases import fresh_database
 from tests.host import ADA, Host, opened
+from tests.length import LONG
 from tests.servers import ses as double
 from tests.servers.ses import KEY, REGION, SECRET, Ses, ses_server
 
 LEASE = 1  # s
-WORKERS = multiprocessing.get_context("spawn")
 CONFIG: dict[str, Any] = {"INTERACTION_MAIL_LEASE": LEASE}
 
 
-def work(url: str) -> None:
-    """A worker, in a process of its own."""
-    with opened(url, **CONFIG) as host:
-        host.dispatcher().drain()
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", *(["postgresql"] if LONG else [])])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     with fresh_database(request.param, tmp_path) as url:
         yield url
@@ -73,18 +71,18 @@ def test_a_worker_that_dies_in_a_request_loses_nothing(
         with host.app.app_context():
             send_notification(ADA, "Hello", text="Text")
             host.db.session.commit()
-        worker = WORKERS.Process(target=work, args=(url,))
+        victim = processes().Process(target=worker.drain, args=(url, CONFIG))
 
         def kill(handler: BaseHTTPRequestHandler, server: Ses) -> bool:
             if taken:
                 server.taken.append(double.Taken("", (), b"", "before"))
-            os.kill(worker.pid or 0, signal.SIGKILL)
+            os.kill(victim.pid or 0, signal.SIGKILL)
             return double.lose(handler, server)
 
         service.behaviours = [kill]
-        worker.start()
-        worker.join(60)
-        assert worker.exitcode == -signal.SIGKILL
+        victim.start()
+        victim.join(60)
+        assert victim.exitcode == -signal.SIGKILL
         assert delivery(host).status == "sending"
         end = time.monotonic() + 30
         while delivery(host).status == "sending" and time.monotonic() < end:

@@ -14,9 +14,9 @@ import pytest
 from flask_interaction_mail import send_notification
 from tests import outbox_rows
 from tests.catcher import Catcher
-from tests.crash.accounts import LONG
 from tests.crash.commands import Commands, commands
 from tests.host import PASSWORD, Host, opened
+from tests.length import LONG
 from tests.terminal import Said
 
 ROOT = Path(__file__).parents[2]

@@ -15,10 +15,10 @@ from flask_interaction_mail.outbox import claim
 from flask_interaction_mail.settings.model import PasswordState
 from flask_interaction_mail.storage.tables import DELIVERY, MESSAGE, RECIPIENT
 from tests import outbox_rows
-from tests.crash.accounts import LONG
 from tests.crash.site import Site, a_site
 from tests.crash.stock import FILES, SERVERS, on
 from tests.host import opened
+from tests.length import LONG
 from tests.servers.postgresql import cluster
 from tests.servers.scripted import after, scripted
 

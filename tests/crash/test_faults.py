@@ -1,4 +1,7 @@
-"""The fault table, seen from the outbox: what a server does, and what becomes of the message."""
+"""The fault table, seen from the outbox: what a server does, and what becomes of the message.
+
+``FIM_LONG=1`` reads it on PostgreSQL and in the other journal mode of SQLite, too.
+"""
 
 from __future__ import annotations
 
@@ -21,10 +24,10 @@ from flask_interaction_mail.settings.model import relay_of
 from flask_interaction_mail.storage.tables import DELIVERY, TABLES
 from flask_interaction_mail.transport.smtp.timeouts import Timeouts
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
-from tests.crash.accounts import LONG
 from tests.crash.site import letter
 from tests.crash.stock import FILES, fresh
 from tests.host import Host, opened
+from tests.length import LONG
 from tests.outbox_rows import Store
 from tests.servers.certificates import pki, too_old
 from tests.servers.programs import free_port
@@ -111,7 +114,7 @@ def desk(url: str, port: int, **settings: Any) -> Iterator[Desk]:
             store.engine.dispose()
 
 
-_KINDS = (*FILES, "postgresql") if LONG else ("sqlite-wal", "postgresql")
+_KINDS = (*FILES, "postgresql") if LONG else ("sqlite-wal",)
 
 
 @pytest.fixture(scope="module", params=_KINDS)

@@ -13,9 +13,9 @@ from itertools import product
 
 import pytest
 
-from tests.crash.accounts import LONG
 from tests.crash.site import Site, killing
-from tests.crash.stock import FILES, KILLED_ON, KINDS
+from tests.crash.stock import FILES, KINDS
+from tests.length import LONG
 from tests.outbox_rows import a_message
 from tests.servers.scripted import DEFAULTS, Action, Gone, Peer, room_for, silence, then
 
@@ -64,8 +64,8 @@ COPIES = {"after the dot": 2, "after 250 before record": 2}  # else 1
 
 # Where claims and records are concerned on each kind; the conversation is the same everywhere.
 CASES = [
-    *product(KINDS, IN_THE_STORE),
-    *product((*FILES, "postgresql") if LONG else KILLED_ON, AT_THE_SERVER),
+    *product(KINDS if LONG else ("sqlite-wal", "postgresql", "mariadb"), IN_THE_STORE),
+    *product((*FILES, "postgresql") if LONG else ("sqlite-wal",), AT_THE_SERVER),
 ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
@@ -16,9 +15,10 @@ import pytest
 
 from tests.databases import DIALECTS, fresh_database
 from tests.host import opened
+from tests.length import LONG
 
 COUNT = 400
-KILLS = 5 if os.environ.get("FIM_LONG") == "1" else 1
+KILLS = 5 if LONG else 1
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

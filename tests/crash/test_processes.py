@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from flask_interaction_mail.outbox.presence import heard_of
-from tests.crash.accounts import LONG
 from tests.crash.noted_app import BROKEN, notes
 from tests.crash.site import Site
 from tests.crash.stock import on
 from tests.host import opened
+from tests.length import LONG
 from tests.servers.scripted import Peer, until
 from tests.terminal import Said, done
 
@@ -333,7 +333,7 @@ def sent_by(said: Said) -> dict[str, int]:
     return {one[1]: int(one[2]) for one in found if one is not None}
 
 
-@on("sqlite-wal", "postgresql")
+@on("sqlite-wal", at_length=("postgresql",))
 def test_two_processes_deliver_what_is_due_and_end(site: Site, tmp_path: Path) -> None:
     """Each says in a line of its own what it has sent."""
     site.put(100)
@@ -402,7 +402,7 @@ WAYS = {
     "end of options": [*WORKER, "--once", *TWO, "--"],
     "environment": [CONSOLE, "interaction-mail", "worker", "--once"],
 }
-QUICK = ("console script", "of Python", "script with options", "environment")  # `make torture`: all
+QUICK = ("of Python", "script with options", "environment")  # `make torture`: all
 VARIABLES = {
     "FLASK_APP": "tests.crash.noted_app",
     "FLASK_INTERACTION_MAIL_WORKER_PROCESSES": "2",

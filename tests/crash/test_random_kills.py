@@ -8,9 +8,9 @@ import time
 
 import pytest
 
-from tests.crash.accounts import LONG
 from tests.crash.site import Site, Worker, dice
 from tests.crash.stock import FILES, on
+from tests.length import LONG
 from tests.servers.scripted import Peer, after, reset
 
 MESSAGES, KILLS = (1000, 50) if LONG else (150, 6)

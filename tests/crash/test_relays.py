@@ -14,8 +14,9 @@ import sqlalchemy as sa
 
 from flask_interaction_mail import clock
 from flask_interaction_mail.storage.tables import CHECK
-from tests.crash.accounts import LONG, account, message_id_of
+from tests.crash.accounts import account, message_id_of
 from tests.crash.site import Site, Worker, dice
+from tests.length import LONG
 from tests.servers.scripted import Scripted, after, close, scripted, then, until
 
 PORTION, KILLS = (40, 30) if LONG else (25, 6)  # messages for each kill, and kills

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import random
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,42 +20,45 @@ from flask_interaction_mail.settings.secret import Secret
 from flask_interaction_mail.storage.tables import TOKEN
 from flask_interaction_mail.transport.base import AccessToken
 from tests.canary import STEM
+from tests.crash.site import Worker, processes
 from tests.databases import DIALECTS, fresh_database
+from tests.length import LONG
 from tests.outbox_rows import Store
+from tests.servers import token_process
 from tests.servers import token_server as service
 from tests.servers.token_process import KEY, mailbox_at
 from tests.servers.token_server import TokenServer, token_server
 
-ROUNDS = 20 if os.environ.get("FIM_LONG") == "1" else 1
+ROUNDS = 20 if LONG else 1
 WORKERS = 4
 ASKING = 0.3  # s that the token service takes
 
 
 @contextmanager
-def worker(url: str, server: TokenServer, how: str = "again") -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "tests.servers.token_process", url, str(server.port), "1"]
-    process = subprocess.Popen(
-        [*command, how], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+def worker(url: str, server: TokenServer, whose: str = "application") -> Iterator[Worker]:
+    ours, theirs = processes().Pipe()
+    process = processes().Process(
+        target=token_process.again, args=(url, server.port, whose, theirs)
     )
+    process.start()
+    theirs.close()
+    started = Worker(process, ours)
     try:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "ready\n"
-        yield process
+        assert started.hear() == "ready"
+        yield started
     finally:
-        process.kill()
-        process.communicate()
+        started.kill()
+        process.close()
+        ours.close()
 
 
-def taken(process: subprocess.Popen[str]) -> str:
+def taken(worker: Worker) -> str:
     """The token that a worker takes now; "" from one that was killed."""
-    assert process.stdin is not None
-    assert process.stdout is not None
     try:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    except BrokenPipeError:
+        worker.go()
+        return str(worker.hear())
+    except (BrokenPipeError, ConnectionResetError, EOFError):
         return ""
-    return process.stdout.readline().strip()
 
 
 def expire(store: Store) -> None:
@@ -113,12 +113,12 @@ def _round_of_mailbox(
             tokens.add(connection, name, now)
         consents.connect(connection, keyring, name, agreed, AccessToken(Secret("old"), now), now)
     server.refresh_tokens = {first}
-    how = "agreed-again"
+    whose = "mailbox"
     with (
-        worker(url, server, how) as one,
-        worker(url, server, how) as two,
-        worker(url, server, how) as three,
-        worker(url, server, how) as four,
+        worker(url, server, whose) as one,
+        worker(url, server, whose) as two,
+        worker(url, server, whose) as three,
+        worker(url, server, whose) as four,
     ):
         workers = (one, two, three, four)
         answers = [pool.submit(taken, each) for each in workers]

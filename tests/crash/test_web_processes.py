@@ -9,9 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from tests.crash import worker
-from tests.crash.accounts import LONG
 from tests.crash.site import Site
 from tests.crash.stock import FILES, on
+from tests.length import LONG
 
 THREADS, EACH = 4, 250 if LONG else 25
 

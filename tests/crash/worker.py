@@ -68,6 +68,13 @@ def deliver(plan: Plan, pipe: Connection) -> None:
         host.close()
 
 
+def drain(url: str, config: dict[str, Any]) -> None:
+    """A worker that ends when nothing is due any more."""
+    host = Host(url, **config)
+    host.dispatcher().drain()
+    host.close()
+
+
 def _end_with_the_tests(pipe: Connection) -> None:
     """Nobody is left to stop this process where the tests themselves were killed."""
     try:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
+from tests.crash.commands import Commands, commands
 from tests.databases import DIALECTS, fresh_database
+from tests.forking import Forker, forker
 from tests.host import Host, opened
 from tests.outbox_rows import Store
 from tests.servers.postfix import Postfix, running_postfix
@@ -64,3 +66,17 @@ def postfix(running_mail_server: Postfix) -> Postfix:
     """A real Postfix with empty mailboxes."""
     running_mail_server.empty()
     return running_mail_server
+
+
+@pytest.fixture(scope="session")
+def token_processes() -> Iterator[list[Forker]]:
+    """Four that obey orders of tests/servers/token_process.py."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(forker("tests.servers.token_process")) for _ in range(4)]
+
+
+@pytest.fixture(scope="session")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    """Gives commands of ``flask`` to processes that are forked: they start without imports."""
+    with commands(tmp_path_factory.mktemp("streams"), "flask_migrate", "flask_admin") as terminal:
+        yield terminal

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import re
 import socket
 import subprocess
@@ -55,10 +54,10 @@ from tests.celery_host import (
 from tests.celery_programs import Nursery, nursery
 from tests.databases import fresh_database
 from tests.host import SETTINGS, Host, opened
+from tests.length import LONG
 from tests.servers.programs import free_port
 from tests.terminal import run
 
-LONG = os.environ.get("FIM_LONG") == "1"
 MANY = 10_000 if LONG else 300
 PATIENCE = 600 if LONG else 120  # s
 

@@ -30,8 +30,8 @@ from flask_interaction_mail.outbox.deeds import Deed
 from flask_interaction_mail.settings.store import Revision
 from flask_interaction_mail.state import state_of
 from flask_interaction_mail.values import OF_MESSAGES
-from tests.crash.accounts import LONG
 from tests.databases import DIALECTS, fresh_database
+from tests.length import LONG
 
 URL = "http://127.0.0.1:5000/"
 ALICE, HENRIK = "Alice Moreau", "Henrik Lund"

@@ -27,6 +27,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from tests.catcher import Catcher, catching
+from tests.crash.commands import Commands
 
 _KEPT = Path(__file__).parents[1] / "kept_host"
 _MOMENT = re.compile(r"(?<=')\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}(?=')")
@@ -38,14 +39,22 @@ class KeptHost:
     """The host in a folder of its own, after the update that CHANGES.md asks for."""
 
     folder: Path
+    terminal: Commands
 
     @property
     def database(self) -> Path:
         return self.folder / "host.sqlite"
 
-    def run(self, *command: str, **environ: str) -> str:
+    def run(self, *command: str) -> str:
         """What a command of the host writes; it has to succeed."""
-        done = subprocess.run(
+        line, url = ("--app", "app", *command), f"sqlite:///{self.database}"
+        (said,) = self.terminal.flask(line, at=self.folder, HOST_DATABASE=url)
+        assert said.status == 0, said.out + said.err
+        return said.out
+
+    def start(self, *command: str, **environ: str) -> subprocess.CompletedProcess[str]:
+        """The same as a process that Python starts, which may fail."""
+        return subprocess.run(
             [sys.executable, "-m", "flask", "--app", "app", *command],
             cwd=self.folder,
             env={**os.environ, "HOST_DATABASE": f"sqlite:///{self.database}", **environ},
@@ -54,8 +63,6 @@ class KeptHost:
             timeout=120,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
     def rows(self, statement: str) -> list[Any]:
         with closing(sqlite3.connect(self.database, isolation_level=None)) as database:
@@ -77,15 +84,16 @@ def _moved(moment: str, by: timedelta) -> str:
 
 
 @pytest.fixture(scope="module")
-def kept(tmp_path_factory: pytest.TempPathFactory) -> KeptHost:
-    host = KeptHost(tmp_path_factory.mktemp("kept") / "host")
+def kept(tmp_path_factory: pytest.TempPathFactory, terminal: Commands) -> KeptHost:
+    host = KeptHost(tmp_path_factory.mktemp("kept") / "host", terminal)
     shutil.copytree(_KEPT, host.folder)
     with closing(sqlite3.connect(host.database)) as database:
         database.executescript(_today())
     host.run("db", "init")
     shutil.copytree(_KEPT / "versions", host.folder / "migrations/versions", dirs_exist_ok=True)
     host.run("db", "migrate", "-m", "Update")
-    host.run("db", "upgrade")
+    done = host.start("db", "upgrade")
+    assert done.returncode == 0, done.stdout + done.stderr
     return host
 
 
@@ -170,12 +178,4 @@ def _work(kept: KeptHost, catcher: Catcher) -> None:
     where = {"smtp_port": str(catcher.port), "use_authentication": "false"}
     prefix = "FLASK_INTERACTION_MAIL_OVERRIDES__"
     environ = {prefix + name: value for name, value in where.items()}
-    command = [sys.executable, "-m", "flask", "--app", "app", "interaction-mail"]
-    subprocess.run(
-        [*command, "worker", "--once"],
-        cwd=kept.folder,
-        env={**os.environ, "HOST_DATABASE": f"sqlite:///{kept.database}", **environ},
-        capture_output=True,
-        timeout=120,
-        check=False,  # two were refused by a server of then
-    )
+    kept.start("interaction-mail", "worker", "--once", **environ)  # two were refused then

@@ -1,6 +1,6 @@
 """The tables reach a database by the host's own Alembic, or by the extension's chain.
 
-``FIM_LONG=1`` stops a migration after each write instead of each second one, and under the older
+``FIM_LONG=1`` stops a migration after each write instead of each third one, and under the older
 name of MariaDB, too.
 """
 
@@ -11,7 +11,6 @@ import io
 import itertools
 import json
 import logging.config
-import os
 import re
 import time
 import uuid
@@ -49,11 +48,11 @@ from flask_interaction_mail.storage.tables import (
     copy_to,
 )
 from tests.databases import DIALECTS, be_impatient, fresh_database
+from tests.length import LONG
 
 # Flask-Migrate's template calls it.
 pytestmark = pytest.mark.filterwarnings("ignore:'get_engine' is deprecated:DeprecationWarning")
 
-LONG = os.environ.get("FIM_LONG") == "1"
 NAMES = {table.name for table in TABLES}
 OLD = NAMES - {
     ACTIVITY.name,
@@ -515,14 +514,15 @@ def _assert_listed(engine: sa.Engine) -> None:
         assert sorted(json.loads(text)["gathers"]) == sorted(members), name
 
 
+@stopped_on
 def test_a_migration_that_was_stopped_is_run_again(engine: sa.Engine):
     """Whichever statement was the last, the next run finishes, up and down.
 
-    Every second one in the short form: under its older name MariaDB has those between.
+    Every third one in the short form, another third on each kind of database.
     """
     migrate.upgrade(engine, "0002")
     _fill_with_digests(engine)
-    writes = 0 if LONG or engine.dialect.name in ("sqlite", "mariadb") else 1
+    writes = 0 if LONG else DIALECTS.index(engine.dialect.name)
     stopped = True
     while stopped:
         stopped = stops_after(writes, engine, lambda: migrate.upgrade(engine, "0003"))
@@ -534,7 +534,7 @@ def test_a_migration_that_was_stopped_is_run_again(engine: sa.Engine):
         assert migrate.downgrade(engine, "0002") == "0002"
         assert _as_stored(engine) == _BACK, writes
         _assert_listed(engine)
-        writes += 1 if LONG else 2
+        writes += 1 if LONG else 3
     assert writes > 15
 
 
@@ -600,10 +600,14 @@ def stops_after(writes: int, engine: sa.Engine, migration: Callable[[], object])
 
 @stopped_on
 def test_the_step_to_counts_may_be_stopped_and_run_again(engine: sa.Engine):
-    """Up and down, whichever statement was the last; the rest of the tables stays as it is."""
+    """Up and down, whichever statement was the last; the rest of the tables stays as it is.
+
+    In the short form as above.
+    """
     newest = migrate.newest()
     migrate.upgrade(engine, f"{newest}-1")
-    before, writes, stopped = _described(engine), 0, True
+    before, stopped = _described(engine), True
+    writes = 0 if LONG else DIALECTS.index(engine.dialect.name)
     while stopped:
         stopped = stops_after(writes, engine, lambda: migrate.upgrade(engine))
         assert migrate.upgrade(engine) == newest
@@ -612,7 +616,7 @@ def test_the_step_to_counts_may_be_stopped_and_run_again(engine: sa.Engine):
         if migrate.current(engine) == newest:
             migrate.downgrade(engine)
         assert _described(engine) == before
-        writes += 1
+        writes += 1 if LONG else 3
     assert writes > 2
 
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from itertools import chain
 from typing import Any
 
 import pytest
@@ -29,6 +27,7 @@ from flask_interaction_mail.transport.base import AccessToken
 from flask_interaction_mail.transport.policy import ConnectPolicy
 from flask_interaction_mail.transport.smtp.timeouts import FOREVER, Until
 from tests.canary import STEM
+from tests.forking import Forker, at_once
 from tests.outbox_rows import Store
 from tests.servers import token_server as service
 from tests.servers.token_process import KEY, mailbox_at, shared
@@ -71,27 +70,15 @@ def change(store: Store, **values: object) -> None:
         connection.execute(sa.update(TOKEN).values(**values))
 
 
-def process(store: Store, server: TokenServer, threads: int, command: str) -> Any:
-    url = store.engine.url.render_as_string(hide_password=False)
-    program = [sys.executable, "-m", "tests.servers.token_process"]
-    arguments = [url, str(server.port), str(threads), command]
-    return subprocess.Popen(
-        program + arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-
-
-def test_four_processes_with_eight_threads_ask_once(store: Store, server: TokenServer) -> None:
+def test_four_processes_with_eight_threads_ask_once(
+    store: Store, server: TokenServer, token_processes: list[Forker]
+) -> None:
     """With a refresh token that is good once; and again when the token has ended."""
     name = connect(store, server)
     server.behaviours = [service.after(0.5, service.by_consent)]
+    url = store.engine.url.render_as_string(hide_password=False)
     for expected in (1, 2):
-        running = [process(store, server, 8, "agreed") for _ in range(4)]
-        for one in running:
-            assert one.stdout.readline() == "ready\n"
-        for one in running:
-            one.stdin.write("go\n")
-            one.stdin.flush()
-        found = [token for one in running for token in json.loads(one.communicate(timeout=60)[0])]
+        found = [*chain(*at_once(token_processes, url, server.port, 8, "mailbox"))]
         assert len(found) == 32
         assert len(set(found)) == 1
         assert len(server.asked) == expected
@@ -102,14 +89,12 @@ def test_four_processes_with_eight_threads_ask_once(store: Store, server: TokenS
 
 
 def test_a_crash_between_answer_and_commit_says_connect_again(
-    store: Store, server: TokenServer
+    store: Store, server: TokenServer, token_processes: list[Forker]
 ) -> None:
     """The refresh token was used up, and the next one is lost: nothing can bring it back."""
     name = connect(store, server)
-    dying = process(store, server, 1, "lose")
-    assert dying.stdout.readline() == "ready\n"
-    dying.communicate("go\n", timeout=60)
-    assert dying.returncode == 9
+    url = store.engine.url.render_as_string(hide_password=False)
+    assert token_processes[0].ask((url, server.port, 1, "lose")) == 9
     assert len(server.asked) == 1
     change(store, lease_until=clock.now() - timedelta(seconds=1))
     for _ in range(2):

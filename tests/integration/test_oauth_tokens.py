@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import replace
 from datetime import timedelta
 
@@ -27,7 +23,7 @@ from flask_interaction_mail.storage.tables import TOKEN
 from flask_interaction_mail.transport.policy import ConnectPolicy
 from flask_interaction_mail.transport.smtp.timeouts import FOREVER, Until
 from tests.canary import STEM, spellings
-from tests.forking import Forker, forker
+from tests.forking import Forker, at_once
 from tests.outbox_rows import Store
 from tests.servers import token_server as service
 from tests.servers.token_process import KEY, other, relay_at, shared
@@ -73,39 +69,25 @@ def test_one_request_for_each_token(store: Store, server: TokenServer) -> None:
     assert len(server.asked) == 1
 
 
-@pytest.fixture(scope="module")
-def processes() -> Iterator[list[Forker]]:
-    """Four that obey orders of tests/servers/token_process.py."""
-    with ExitStack() as stack:
-        yield [stack.enter_context(forker("tests.servers.token_process")) for _ in range(4)]
-
-
-def test_four_processes_with_eight_threads_ask_once(store: Store, processes: list[Forker]) -> None:
+def test_four_processes_with_eight_threads_ask_once(
+    store: Store, token_processes: list[Forker]
+) -> None:
     """All at the same moment, and again when the token has ended."""
     with token_server(service.after(0.5, service.issue())) as server:
         order = (store.engine.url.render_as_string(hide_password=False), server.port, 8)
         for expected in (1, 2):
-            with ThreadPoolExecutor(len(processes)) as pool:
-                found = [*pool.map(lambda process: process.ask(order), processes)]
+            found = at_once(token_processes, *order, "application")
             assert found == [[f"{service.TOKEN}-{expected}"] * 8] * 4
             assert len(server.asked) == expected
             change(store, refresh_at=clock.now() - timedelta(seconds=1))
 
 
 def test_a_process_that_dies_while_it_asks_is_followed(
-    store: Store, server: TokenServer, monkeypatch: pytest.MonkeyPatch
+    store: Store, server: TokenServer, token_processes: list[Forker]
 ) -> None:
     """When its lease has ended, another one asks."""
     url = store.engine.url.render_as_string(hide_password=False)
-    process = subprocess.run(
-        [sys.executable, "-m", "tests.servers.token_process", url, str(server.port), "1", "die"],
-        input="go\n",
-        text=True,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    assert process.returncode == 9, process.stderr
+    assert token_processes[0].ask((url, server.port, 1, "die")) == 9
     assert row(store).lease_until > clock.now()
     with pytest.raises(TransportError, match="Another process asks"):
         shared(store).take(relay_at(server.url), Until.within(0.5))

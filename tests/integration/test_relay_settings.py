@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -28,6 +25,7 @@ from flask_interaction_mail.settings.store import SettingsStore
 from flask_interaction_mail.storage import migrations
 from flask_interaction_mail.storage.tables import OURS, REVISION
 from tests.canary import PASSWORD, STEM
+from tests.crash.commands import Commands
 from tests.databases import DIALECTS, fresh_database
 from tests.host import Host, opened
 from tests.integration.test_settings_store import CHANGES, Engine, store_on
@@ -744,23 +742,18 @@ def test_the_command_line_tests_one_relay(host: Host) -> None:
         assert len(two.messages) == 2
 
 
-def test_real_processes_see_each_others_relays(tmp_path: Path) -> None:
+def test_real_processes_see_each_others_relays(terminal: Commands, tmp_path: Path) -> None:
     """Saved by one process, shown by the next; the environment adds one that stands last."""
-    program = tmp_path / "app.py"
-    program.write_text(PROGRAM)
-    environment = {**os.environ, "DATABASE": f"sqlite:///{tmp_path}/p.sqlite"}
+    (tmp_path / "app.py").write_text(PROGRAM)
 
     def flask(*arguments: str, **more: str) -> str:
-        said = subprocess.run(
-            [sys.executable, "-m", "flask", "--app", str(program), "interaction-mail", *arguments],
-            env=environment | more,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
+        line, url = (
+            ("--app", "app", "interaction-mail", *arguments),
+            f"sqlite:///{tmp_path}/p.sqlite",
         )
-        assert said.returncode == 0, said.stderr
-        return said.stdout
+        (said,) = terminal.flask(line, at=tmp_path, DATABASE=url, **more)
+        assert said.status == 0, said.err
+        return said.out
 
     flask(
         *("settings", "set", "--smtp-server", "one.example", "--default-to", "a@firm.example"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import subprocess
 import sys
@@ -34,10 +33,11 @@ from flask_interaction_mail.returned import mailbox
 from flask_interaction_mail.storage.tables import ACTIVITY, DELIVERY, MESSAGE, RECIPIENT, REPORT
 from tests import outbox_rows
 from tests.catcher import Catcher
+from tests.crash.commands import Commands
 from tests.databases import DIALECTS, fresh_database
 from tests.host import Host, opened
 from tests.reports import automatic_reply, report
-from tests.terminal import done, run
+from tests.terminal import Said, done, run
 
 ROOT = Path(__file__).parents[2]
 CORPUS = ROOT / "tests" / "corpora" / "dsn"
@@ -61,8 +61,7 @@ def create_app():
     return app
 """
 
-_COMMAND = (sys.executable, "-m", "flask", "--app", "mail_host")
-_COMMAND += ("interaction-mail", "bounces", "read")
+_COMMAND = ("--app", "mail_host", "interaction-mail", "bounces", "read")
 
 
 @pytest.fixture
@@ -391,37 +390,32 @@ def test_no_more_than_a_hundred_reports_of_one_message_are_kept(host: Host) -> N
 # -- the command -----------------------------------------------------------------------
 
 
-def process(
-    tmp_path: Path, url: str, content: bytes, *more: str
-) -> subprocess.CompletedProcess[bytes]:
+def process(terminal: Commands, tmp_path: Path, url: str, content: bytes, *more: str) -> Said:
     """What a mail server runs."""
     (tmp_path / "mail_host.py").write_text(_HOST)
-    return subprocess.run(
-        [*_COMMAND, *more],
-        cwd=tmp_path,
-        env={**os.environ, "DATABASE": url, "PYTHONPATH": f"{tmp_path}:{ROOT}"},
-        input=content,
-        capture_output=True,
-        timeout=120,
-        check=False,
-    )
+    line = (*_COMMAND, *more)
+    (said,) = terminal.flask(line, at=tmp_path, typed=content.decode(), DATABASE=url)
+    return said
 
 
-def test_a_mail_server_learns_what_to_do_from_the_exit_status(host: Host, tmp_path: Path) -> None:
+def test_a_mail_server_learns_what_to_do_from_the_exit_status(
+    host: Host, terminal: Commands, tmp_path: Path
+) -> None:
     """0 for a report of ours, 65 for what has to stay, 75 where it should try again."""
     notification, url = sent(host), str(host.app.config["SQLALCHEMY_DATABASE_URI"])
-    first = process(tmp_path, url, about(notification, BOB))
-    assert (first.returncode, first.stderr) == (0, b"")
-    assert first.stdout == b"1 reports noted\n"
+    first = process(terminal, tmp_path, url, about(notification, BOB))
+    assert (first.status, first.out, first.err) == (0, "1 reports noted\n", "")
     assert statuses(host, notification) == {BOB: "bounced", EVE: "sent"}
-    again = process(tmp_path, url, about(notification, BOB) + b"x" * 1_000_000)
-    assert (again.returncode, again.stdout) == (0, b"1 known already\n")
-    foreign = process(tmp_path, url, b"Subject: hello\n\nHello", "--json")
-    assert (foreign.returncode, json.loads(foreign.stdout)) == (65, {"outcome": "foreign"})
-    away = process(tmp_path, f"sqlite:///{tmp_path}/none.sqlite", about(notification, EVE))
-    assert away.returncode == 75
-    assert b"Traceback" not in away.stderr
-    assert b"not now" in away.stderr
+    again = process(terminal, tmp_path, url, about(notification, BOB) + b"x" * 1_000_000)
+    assert (again.status, again.out) == (0, "1 known already\n")
+    foreign = process(terminal, tmp_path, url, b"Subject: hello\n\nHello", "--json")
+    assert (foreign.status, foreign.json) == (65, {"outcome": "foreign"})
+    away = process(
+        terminal, tmp_path, f"sqlite:///{tmp_path}/none.sqlite", about(notification, EVE)
+    )
+    assert away.status == 75
+    assert "Traceback" not in away.err
+    assert "not now" in away.err
 
 
 @pytest.fixture
@@ -476,7 +470,7 @@ def test_a_crash_between_note_and_move_leaves_one_note(
 
 
 def test_processes_that_read_one_maildir_share_it_and_one_may_be_killed(
-    any_host: Host, maildir: Path, tmp_path: Path
+    any_host: Host, maildir: Path, terminal: Commands, tmp_path: Path
 ) -> None:
     """Three begin at once, one is killed, one comes later: each report is noted once."""
     notification = sent(any_host, [f"p{number}" for number in range(40)])
@@ -486,7 +480,7 @@ def test_processes_that_read_one_maildir_share_it_and_one_may_be_killed(
         (maildir / "new" / f"{number:03}.x").write_bytes(content)
     url = str(any_host.app.config["SQLALCHEMY_DATABASE_URI"])
     (tmp_path / "mail_host.py").write_text(_HOST)
-    command = [*_COMMAND, "--maildir", str(maildir)]
+    command = [sys.executable, "-m", "flask", *_COMMAND, "--maildir", str(maildir)]
     environment = {**os.environ, "DATABASE": url, "PYTHONPATH": f"{tmp_path}:{ROOT}"}
     running = [
         subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL)
@@ -501,7 +495,7 @@ def test_processes_that_read_one_maildir_share_it_and_one_may_be_killed(
         for one in running:
             one.kill()
             one.wait()
-    assert process(tmp_path, url, b"", "--maildir", str(maildir)).returncode == 0
+    assert process(terminal, tmp_path, url, b"", "--maildir", str(maildir)).status == 0
     assert set(statuses(any_host, notification).values()) == {"bounced"}
     assert len(reports(any_host)) == len(noted_in(maildir)) == 40
 

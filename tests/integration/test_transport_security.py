@@ -18,6 +18,7 @@ from flask_interaction_mail.settings.model import relay_of
 from flask_interaction_mail.transport.smtp.tls import CertificateUnreadable, context_for
 from flask_interaction_mail.transport.smtp.transport import SmtpTransport
 from tests.canary import PASSWORD
+from tests.length import LONG
 from tests.proofs import proved
 from tests.servers.catcher import catcher
 from tests.servers.certificates import chain, for_clients_only, other_pki, pki, self_signed, too_old
@@ -161,7 +162,7 @@ def test_what_cannot_be_used_is_not_saved():
     """Whatever is damaged in a certificate: what judges it is what uses it."""
     sound = ssl.PEM_cert_to_DER_cert(pki().pem)
     outcomes = set()
-    for at in range(0, len(sound), 3):
+    for at in range(0, len(sound), 3 if LONG else 12):
         damaged = bytearray(sound)
         damaged[at] ^= 0x55
         pem = ssl.DER_cert_to_PEM_cert(bytes(damaged))

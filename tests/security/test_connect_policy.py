@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ import sqlalchemy as sa
 from flask_interaction_mail import clock, send_notification
 from flask_interaction_mail.models import SettingsRow
 from tests.host import ADA, SETTINGS
+from tests.length import LONG
 from tests.panel import TEST, Panel, opened_panel
 from tests.proofs import proved
 from tests.servers.scripted import scripted
@@ -206,7 +206,6 @@ def by_delivery(panel: Panel, server: str, port: int) -> None:
 
 WAYS = (in_the_panel, in_the_terminal, by_delivery)
 Way = Callable[[Panel, str, int], None]
-LONG = os.environ.get("FIM_LONG") == "1"
 ASKED = itertools.product(FORBIDDEN, WAYS) if LONG else zip(FORBIDDEN, itertools.cycle(WAYS))
 
 

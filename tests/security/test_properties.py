@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from email.message import EmailMessage
@@ -22,12 +21,12 @@ from flask_interaction_mail.addresses import complete, has_forbidden
 from flask_interaction_mail.storage.tables import MESSAGE
 from flask_interaction_mail.text import NAME_LIMIT, display_name
 from tests.host import Host, opened
+from tests.length import LONG
 from tests.proofs import proved
 from tests.security.corpora import FALSE_ADDRESSES, NAUGHTY
 from tests.security.test_smuggling import configure_for
 from tests.servers.postfix import Postfix
 
-LONG = os.environ.get("FIM_LONG") == "1"
 several = settings(
     max_examples=1000 if LONG else 60,
     deadline=None,  # Postfix writes to a disk

@@ -59,11 +59,11 @@ from flask_interaction_mail.transport.base import TransportResult
 from flask_interaction_mail.values import Reason, Status
 from tests.catcher import Catcher
 from tests.catcher import Mail as Caught
-from tests.crash.accounts import LONG
 from tests.crash.site import Site, Worker, a_site, letter
 from tests.crash.stock import KILLED_ON, KINDS, fresh
 from tests.databases import DIALECTS, LOCKING, be_impatient, fresh_database
 from tests.host import STEWARDS, Host, a_merge, opened
+from tests.length import LONG
 from tests.outbox_rows import a_message
 from tests.panel import OUTBOX, opened_panel
 from tests.proofs import proved

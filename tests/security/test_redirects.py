@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Iterator
 from email import message_from_bytes, policy
@@ -22,9 +21,8 @@ from tests.host import STEWARDS, Host, opened
 from tests.outbox_rows import ROWS
 from tests.panel import OUTBOX, Panel, form_values, opened_panel
 from tests.proofs import proved
+from tests.security.corpora import NAUGHTY
 
-BLNS = Path(__file__).parents[1] / "corpora" / "blns" / "blns.json"
-NAUGHTY: list[str] = json.loads(BLNS.read_text("utf-8"))
 # What must never become a link, in a mail or on a page.
 NO_LINKS = (
     "javascript:alert(1)",

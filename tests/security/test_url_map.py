@@ -7,7 +7,6 @@ with none.
 from __future__ import annotations
 
 import logging
-import os
 import re
 import socket
 import sqlite3
@@ -36,6 +35,7 @@ from flask_interaction_mail.values import Party
 from tests import outbox_rows
 from tests.canary import PASSWORD
 from tests.host import ADA, Host
+from tests.length import LONG
 from tests.panel import (
     ACTIVITY,
     COVERAGE,
@@ -54,7 +54,6 @@ from tests.panel import (
 from tests.proofs import proved
 from tests.provider_events import verification_key
 
-LONG = os.environ.get("FIM_LONG") == "1"
 SECRET = "canary-in-the-text"
 SEEN = re.compile(r"INSERT INTO \"interaction_mail_check\" .*'deed'.*'(read|exported)'")
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")

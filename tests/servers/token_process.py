@@ -1,21 +1,18 @@
-"""One process of several that share an access token: its threads take it, and say which it was.
+"""Processes that share an access token: each takes it, and says which it was.
 
-Arguments: the database's URL, the port of the token service, threads, and a command: ``die`` in the
-middle of the request, or ``again``: take one for each line of standard input, with leases of 2
-seconds. For a mailbox that is connected: ``agreed`` takes one, ``agreed-again`` one for each line,
-or says why there is none, and ``lose`` dies between the answer and its commit. Without arguments it
-obeys orders, each of which is a URL, a port and a number of threads.
+Run as a module, one obeys orders: the URL of a database, the port of the token service, a number
+of threads, and whose token they take. ``die`` and ``lose`` are done by a fork that ends there.
+``again`` runs in a process that is killed.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import sys
-import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
+from multiprocessing.connection import Connection
 
 from flask_interaction_mail.delivery.consents import ConsentTokens
 from flask_interaction_mail.delivery.tokens import SharedTokens
@@ -72,53 +69,50 @@ def shared(store: Store) -> SharedTokens:
     return SharedTokens(keyring, policy, database=store, consents=consents)
 
 
-def main(url: str, port: str, threads: str, command: str) -> None:
-    store = Store(url)
-    tokens, relay = shared(store), relay_at(f"http://127.0.0.1:{port}/token")
-    if command in ("agreed", "agreed-again", "lose"):
-        relay = mailbox_at(f"http://127.0.0.1:{port}/token")
-    if command == "lose":
-        consents.renewed = lambda *_, **__: os._exit(9)  # as if it was killed before the commit
-    if command == "die":
-        client.ask = lambda *_, **__: os._exit(9)  # as if it was killed while it asks
-    found: list[str] = []
-    if command.endswith("again"):
-        rows.LEASE = timedelta(seconds=2)
-        _say("ready")
-        for _ in sys.stdin:
-            try:
-                _say(tokens.take(relay, FOREVER).secret.reveal())
-            except TransportError as error:
-                _say(str(error.fault))
-        return
-    _say("ready")
-    sys.stdin.readline()
-
-    def take() -> None:
-        found.append(tokens.take(relay, FOREVER).secret.reveal())
-
-    workers = [threading.Thread(target=take) for _ in range(int(threads))]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    _say(json.dumps(found))
+RELAYS = {"application": relay_at, "mailbox": mailbox_at, "die": relay_at, "lose": mailbox_at}
 
 
 def obey() -> None:
     """Begin anew with each order, as a process that has just been started."""
-    for url, port, threads in forking.orders():
-        store = Store(url)
-        tokens, relay = shared(store), relay_at(f"http://127.0.0.1:{port}/token")
-        with ThreadPoolExecutor(threads) as pool:
-            taking = [pool.submit(tokens.take, relay, FOREVER) for _ in range(threads)]
-            forking.answer([one.result().secret.reveal() for one in taking])
-        store.engine.dispose()
+    for url, port, threads, whose in forking.orders():
+        ends = whose in ("die", "lose")
+        forking.answer((_end if ends else _taken)(url, port, threads, whose))
 
 
-def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+def _taken(url: str, port: int, threads: int, whose: str) -> list[str]:
+    store = Store(url)
+    tokens, relay = shared(store), RELAYS[whose](f"http://127.0.0.1:{port}/token")
+    with ThreadPoolExecutor(threads) as pool:
+        taking = [pool.submit(tokens.take, relay, FOREVER) for _ in range(threads)]
+        found = [one.result().secret.reveal() for one in taking]
+    store.engine.dispose()
+    return found
+
+
+def _end(url: str, port: int, threads: int, whose: str) -> int:
+    """The exit status of a process that dies as if it was killed."""
+    if (pid := os.fork()) == 0:
+        if whose == "die":  # in the middle of the request
+            client.ask = lambda *_, **__: os._exit(9)
+        else:  # between the answer and its commit
+            consents.renewed = lambda *_, **__: os._exit(9)
+        with suppress(Exception):
+            _taken(url, port, threads, whose)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def again(url: str, port: int, whose: str, pipe: Connection) -> None:
+    """Take one for each word on the pipe, or say why there is none; a lease takes two seconds."""
+    rows.LEASE = timedelta(seconds=2)
+    tokens, relay = shared(Store(url)), RELAYS[whose](f"http://127.0.0.1:{port}/token")
+    pipe.send("ready")
+    with suppress(EOFError):
+        while pipe.recv():
+            try:
+                pipe.send(tokens.take(relay, FOREVER).secret.reveal())
+            except TransportError as error:
+                pipe.send(str(error.fault))
 
 
 def other(relay: Relay, **changes: object) -> Relay:
@@ -128,4 +122,4 @@ def other(relay: Relay, **changes: object) -> Relay:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:]) if sys.argv[1:] else obey()
+    obey()
