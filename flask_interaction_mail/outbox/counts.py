@@ -208,15 +208,9 @@ class Counts:
     def sent(self, at: datetime, results: Sequence[AttemptResult]) -> None:
         """Count messages that the server has accepted, all at once: so they are counted quickly."""
         claims = [result.claimed for result in results]
-        buckets = [
-            bisect_right(BOUNDS, (at - (claimed.due_at or claimed.created_at)).total_seconds())
-            for claimed in claims
-        ]
-        domains = [
-            to.rpartition("@")[2].lower()[:_LONGEST]
-            for result in results
-            for to in result.recipients
-        ]
+        times = [at - (claimed.due_at or claimed.created_at) for claimed in claims]
+        buckets = [bucket_of(time.total_seconds()) for time in times]
+        domains = [domain_of(to) for result in results for to in result.recipients]
         self._add(at, TOTAL, Status.SENT, {at.minute: len(claims)})
         self._add(at, KIND, Status.SENT, Counter([claimed.kind for claimed in claims]))
         self._add(at, LATENCY, Status.SENT, Counter(buckets))

@@ -26,6 +26,7 @@ from flask_interaction_mail.outbox.counts import (
     TOTAL,
     Counts,
     Document,
+    GrowingDocument,
     Names,
     Span,
     Sums,
@@ -228,6 +229,20 @@ def test_documents_add_up() -> None:
         "example": {"550 no": uuid.UUID(int=1).hex},
     }
     assert [part["kind failed"] for part in parts] == [{"request": 1}, {"request": 1}]
+
+
+def test_a_growing_document_is_the_sum_of_its_parts() -> None:
+    """As JSON, after each part; whatever the names are."""
+    growing, whole = GrowingDocument(NOW), Document()
+    for number, text in enumerate(
+        ['550 "no"', "450 sp\u00e4ter\\", "450 sp\u00e4ter\\", '550 "no"']
+    ):
+        found = Counts(Names())
+        found.message(NOW, "request", Status.SENT, made_at=NOW)
+        found.refused(NOW, [text], uuid.UUID(int=number))
+        (document,) = found.hours.values()
+        add_to(whole, document)
+        assert json.loads(growing.add(document)) == json.loads(json.dumps(whole))
 
 
 def test_each_hour_has_a_document_of_its_own() -> None:
