@@ -179,7 +179,9 @@ def not_merged(connection: sa.Connection, since: datetime) -> list[Row]:
     query = sa.select(TALLY.c.hour, TALLY.c.counts).where(TALLY.c.hour >= since)
     documents: dict[datetime, Document] = {}
     for hour, counts in connection.execute(query):
-        add_to(documents.setdefault(hour, {}), json.loads(counts))
+        document = documents.setdefault(hour, more := json.loads(counts))
+        if document is not more:
+            add_to(document, more)
     return [row for hour, document in documents.items() for row in rows_of(hour, document)]
 
 
