@@ -20,7 +20,6 @@ from flask_interaction_mail import Directory, InteractionMail, Party, clock, ope
 from flask_interaction_mail.delivery import concurrency
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.delivery.factory import dispatcher_of
-from flask_interaction_mail.delivery.ports import NoTallies
 from flask_interaction_mail.messages.compose import Identity
 from flask_interaction_mail.messages.intent import Intent
 from flask_interaction_mail.messages.message import NewMessage, new_id
@@ -131,7 +130,7 @@ def drain(
     state = host(url, port)
     took: Counter[float] = Counter()
     ports = dispatcher_of(state)._ports
-    tally = ports.tally if counted else lambda _: NoTallies()
+    tally = ports.tally if counted else lambda _: None
     dispatcher = Dispatcher(replace(ports, announce=_noting(ports.announce, took), tally=tally))
     gc.collect()
     gc.freeze()  # as `flask interaction-mail worker` does

@@ -161,7 +161,7 @@ class Claimer:
                 sizes=request.sizes,
                 reading=None if store.single_connection else store.reading,
                 rate_filter=partial(self._hold_excess, held),
-                on_held=self._tally.held,
+                on_held=self._tally.held if self._tally else None,
             )
             if claimed and self.probing and not breaker.begin_probe(connection, self._relay, now):
                 claim.give_back(connection, claimed, due_at=now, detail=None)

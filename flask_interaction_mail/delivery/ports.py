@@ -16,6 +16,7 @@ from typing import Final, Protocol
 import sqlalchemy as sa
 
 from ..outbox.claimed import AttemptResult, Claimed
+from ..outbox.tally import Tally
 from ..settings.model import MessagingSettings, relays_of
 from ..settings.relay import Relay
 from ..storage.transactions import Transactions
@@ -73,34 +74,6 @@ class NoRateLimits:
     def announce(self, *_: object) -> None: ...
 
 
-class Tallies(Protocol):
-    """Counts what comes of mail. The caller commits."""
-
-    def recorded(
-        self, connection: sa.Connection, results: Sequence[AttemptResult], now: datetime
-    ) -> None:
-        """Count ``results``, which were recorded ``now``."""
-        ...
-
-    def committed(self) -> None:
-        """Know that what was counted last has been committed."""
-        ...
-
-    def held(self, connection: sa.Connection, ids: Sequence[uuid.UUID], now: datetime) -> None:
-        """Count the messages ``ids``, which were held when they were to be claimed."""
-        ...
-
-
-class NoTallies:
-    """Counts nothing."""
-
-    def recorded(self, *_: object) -> None: ...
-
-    def committed(self) -> None: ...
-
-    def held(self, *_: object) -> None: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DispatcherPorts:
     """What the dispatcher works with; every part can be replaced.
@@ -113,7 +86,7 @@ class DispatcherPorts:
     - ``lease`` is how long a claim holds. ``grace`` is how many seconds a message in flight gets
       when work has to stop.
     - ``suppressed`` is true while nothing may leave. ``rate_limits`` say how much may leave.
-    - ``tally`` counts what comes of mail by the relay with this name.
+    - ``tally`` counts what comes of mail by the relay with this name; None counts nothing.
     - ``listening`` is a context in which another process may set the event.
     - ``watch`` is called in a thread of its own, every ``watch_every`` seconds.
     - ``tidy`` is called once an hour, ``beat`` regularly as a sign of life, ``leave``
@@ -141,7 +114,7 @@ class DispatcherPorts:
     listening: Callable[[threading.Event], AbstractContextManager[None]] = lambda _: nullcontext()
     report: Callable[[sa.Connection, Sequence[AttemptResult]], None] = lambda *_: None
     rate_limits: RateLimits = field(default_factory=NoRateLimits)
-    tally: Callable[[str], Tallies] = lambda _: NoTallies()
+    tally: Callable[[str], Tally | None] = lambda _: None
     beat: Callable[[], object] = lambda: None
     leave: Callable[[], object] = lambda: None
     modest: bool = False

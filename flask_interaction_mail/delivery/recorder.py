@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from ..logs import about, log
 from ..outbox import breaker, claim
 from ..outbox.claimed import AttemptResult, Claimed
+from ..outbox.fenced import Overtaken
 from ..outbox.record import record
 from ..outbox.server_limits import CONNECTIONS, RECIPIENTS, ServerLimit, learn
 from ..outbox.tally import uncounted
@@ -91,7 +92,10 @@ class Recorder:
     def _counted_or_not(self, results: Sequence[AttemptResult]) -> list[AttemptResult]:
         """What was accepted must not leave twice because the database refuses counts."""
         try:
-            return self._write_down(results)
+            try:
+                return self._write_down(results)
+            except Overtaken:  # seldom, and not again: it counts in a new document now
+                return self._write_down(results)
         except sa.exc.SQLAlchemyError as error:
             if is_away(error):
                 raise
@@ -123,6 +127,7 @@ class Recorder:
                 worker=self._ports.worker,
                 relay=self._relay.name,
                 now=now,
+                tally=self._tally if counted else None,
             )
             spoken = any(result.attempt for result in results)
             if self._claimer.probing and spoken:
@@ -134,12 +139,10 @@ class Recorder:
                 self._learn(connection, CONNECTIONS, self.connections, now)
             if news := [result for result in kept if is_for_default_to(result)]:
                 self._ports.report(connection, news)
-            if counted:
-                self._tally.recorded(connection, kept, now)
             written = time.monotonic()
             self._on_flushed()
         commit = time.monotonic() - written
-        if counted:
+        if counted and self._tally:
             self._tally.committed()
         self.connections = None
         self.batch_size = fitting(self.batch_size, len(results), written - began, commit)

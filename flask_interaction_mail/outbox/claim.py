@@ -266,7 +266,7 @@ def claim(
     sizes: Sizes = ANY,
     reading: Reading | None = None,
     rate_filter: RateFilter = lambda *_: (),
-    on_held: OnHeld = lambda *_: None,
+    on_held: OnHeld | None = None,
 ) -> list[Claimed]:
     """Take up to ``limit`` messages for ``relay`` and ``lease``; no two workers get the same one.
 
@@ -315,7 +315,7 @@ def claim(
         if above := rate_filter(connection, claimed, now):
             claimed = [message for message in claimed if message.id not in above]
         held += [*damaged, *above]
-    if held:
+    if held and on_held:
         on_held(connection, held, now)
     return claimed
 

@@ -7,6 +7,7 @@ later of their day.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import uuid
@@ -174,14 +175,18 @@ class Names:
         known = self._known.copy()  # at once, as another thread may add to it
         self._known = {place: names for place, names in known.items() if place[1] >= day}
 
-    def of(self, what: str, at: datetime, name: str) -> str:
-        """``name``, or OTHER if its day has enough other names."""
-        known = self._known.setdefault((what, at.date()), set())
-        if name not in known:
-            if len(known) >= MOST:
-                return OTHER
-            known.add(name)
-        return name
+    def of(self, what: str, day: date, found: Mapping[str, int]) -> Mapping[str, int]:
+        """``found``, with one sum under OTHER for those for which its day has too many names."""
+        known = self._known.setdefault((what, day), set())
+        if found.keys() <= known:
+            return found
+        sums: dict[str, int] = {}
+        for name, number in found.items():
+            if name not in known and len(known) < MOST:
+                known.add(name)
+            shown = name if name in known else OTHER
+            sums[shown] = sums.get(shown, 0) + number
+        return sums
 
 
 Row = tuple[Any, ...]  # of the table, in the order of its columns
@@ -189,6 +194,7 @@ Row = tuple[Any, ...]  # of the table, in the order of its columns
 # is the minute. EXAMPLE: the id of a message for each refusal.
 Document = dict[str, dict[Any, Any]]
 _EXAMPLE: Final = "example"
+encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 class Counts:
@@ -203,44 +209,42 @@ class Counts:
         """Count messages that the server has accepted, all at once: so they are counted quickly."""
         claims = [result.claimed for result in results]
         times = [at - (claimed.due_at or claimed.created_at) for claimed in claims]
-        everybody = [to.rpartition("@")[2] for result in results for to in result.recipients]
-        domains = Counter(everybody).items()
-        self._add(at, TOTAL, Status.SENT, [(at.minute, len(results))])
-        self._add(at, KIND, Status.SENT, Counter([claimed.kind for claimed in claims]).items())
-        buckets = Counter([bucket_of(time.total_seconds()) for time in times])
-        self._add(at, LATENCY, Status.SENT, buckets.items())
-        named = [(domain_of(domain), number) for domain, number in domains]
-        self._add(at, DOMAIN, Status.SENT, named)
+        buckets = [bucket_of(time.total_seconds()) for time in times]
+        domains = [domain_of(to) for result in results for to in result.recipients]
+        self._add(at, TOTAL, Status.SENT, {at.minute: len(claims)})
+        self._add(at, KIND, Status.SENT, Counter([claimed.kind for claimed in claims]))
+        self._add(at, LATENCY, Status.SENT, Counter(buckets))
+        self._add(at, DOMAIN, Status.SENT, Counter(domains))
 
     def message(self, at: datetime, kind: str, status: str, *, made_at: datetime) -> None:
         """Count a message that was made, or was to leave, at ``made_at``."""
         if status == Status.SENT:
             bucket = bucket_of((at - made_at).total_seconds())
-            self._add(at, LATENCY, status, [(bucket, 1)])
+            self._add(at, LATENCY, status, {bucket: 1})
         if status in _PLACES:
-            self._add(at, TOTAL, status, [(at.minute, 1)])
-            self._add(at, KIND, status, [(kind, 1)])
+            self._add(at, TOTAL, status, {at.minute: 1})
+            self._add(at, KIND, status, {kind: 1})
 
     def recipient(self, at: datetime, address: str, status: str) -> None:
         """Count what became of one recipient."""
         if status in _PLACES:
-            self._add(at, DOMAIN, status, [(domain_of(address), 1)])
+            self._add(at, DOMAIN, status, {domain_of(address): 1})
 
     def refused(self, at: datetime, said: Iterable[str], message: uuid.UUID) -> None:
         """Count the ``refusals`` that ``message`` met."""
         for text in said:
             status = Status.FAILED if text.startswith("5") else Status.DEFERRED
-            self._add(at, REFUSAL, status, [(text, 1)])
-            examples = self._hour(at).setdefault(_EXAMPLE, {})
-            examples[self._names.of(REFUSAL, at, text)] = message.hex
+            (name,) = self._add(at, REFUSAL, status, {text: 1})
+            self._hour(at).setdefault(_EXAMPLE, {})[name] = message.hex
 
     def _add(
-        self, at: datetime, what: str, status: str, found: Iterable[tuple[str | int, int]]
-    ) -> None:
-        names = self._hour(at).setdefault(f"{what} {status}", {})
-        for name, number in found:
-            known = self._names.of(what, at, str(name)) if what in NAMED else name
-            names[known] = names.get(known, 0) + number
+        self, at: datetime, what: str, status: str, found: Mapping[Any, int]
+    ) -> Mapping[Any, int]:
+        """Add what was found; gives it under the names that it has got."""
+        if what in NAMED:
+            found = self._names.of(what, at.date(), found)
+        _sum_up(self._hour(at).setdefault(f"{what} {status}", {}), found)
+        return found
 
     def _hour(self, at: datetime) -> Document:
         if at is not self._last[0]:  # most of a record has the same time
@@ -255,8 +259,35 @@ def add_to(document: Document, more: Document) -> None:
         if group == _EXAMPLE:
             names.update(found)
         else:
-            for name, number in found.items():
-                names[name] = names.get(name, 0) + number
+            _sum_up(names, found)
+
+
+def _sum_up(sums: dict[Any, int], more: Mapping[Any, int]) -> None:
+    for name, number in more.items():
+        sums[name] = sums.get(name, 0) + number
+
+
+class GrowingDocument:
+    """The document of an hour, to be written again and again with a little more in it.
+
+    Only what has changed is put into words anew.
+    """
+
+    def __init__(self, hour: datetime) -> None:
+        self.hour = hour
+        self._counts: Document = {}
+        self._words: dict[str, dict[Any, str]] = {}
+
+    def add(self, more: Document) -> str:
+        """Add what else was counted in the hour; gives the whole as JSON."""
+        add_to(self._counts, more)
+        for group, found in more.items():
+            names, words = self._counts[group], self._words.setdefault(group, {})
+            for name in found:
+                value = names[name]  # a number, but for EXAMPLE
+                words[name] = f"{encode(str(name))}:{encode(value) if group == _EXAMPLE else value}"
+        groups = [f'"{name}":{{{",".join(words.values())}}}' for name, words in self._words.items()]
+        return f"{{{','.join(groups)}}}"
 
 
 def rows_of(hour: datetime, document: Document) -> Iterator[Row]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import itemgetter
 from typing import Any
 
@@ -65,13 +65,20 @@ def lock_messages(connection: sa.Connection, ids: Iterable[uuid.UUID]) -> Sequen
     return connection.execute(_LOCK, rows_parameter((id,) for id in sorted(ids))).all()
 
 
+class Overtaken(Exception):
+    """A change that was to be made at once with another found something else than expected."""
+
+
 class Change:
     """An update of claimed messages that leaves out those whose claim was lost meanwhile.
 
     ``rows`` begin with id and fence; the ``values`` to set may refer to their other columns.
+    ``beside`` updates one row of another table in the same statement.
     """
 
-    def __init__(self, rows: sa.TableValuedAlias, **values: Any) -> None:
+    def __init__(
+        self, rows: sa.TableValuedAlias, *, beside: sa.Update | None = None, **values: Any
+    ) -> None:
         # The fencing token: after another claim the message has a higher one.
         ours = sa.and_(
             DELIVERY.c.id == rows.c.id,
@@ -82,15 +89,34 @@ class Change:
         self._find = _rows_first(found)
         self._update = joined_update(DELIVERY).where(ours).values(**values)
         self._update_and_tell = self._update.returning(DELIVERY.c.id)
+        if beside is not None:
+            other = beside.returning(sa.literal(1).label("done")).cte("beside")
+            done = sa.select(sa.func.count(other.c.done)).scalar_subquery()
+            self._update_both = self._update.add_cte(other).returning(DELIVERY.c.id, done)
 
     def apply(
-        self, connection: sa.Connection, rows: Iterable[Sequence[object]], **others: object
+        self,
+        connection: sa.Connection,
+        rows: Iterable[Sequence[object]],
+        beside: Mapping[str, object] | None = None,
+        **others: object,
     ) -> set[uuid.UUID]:
-        """Change those of ``rows`` whose claim is in force; gives their ids."""
+        """Change those of ``rows`` whose claim is in force; gives their ids.
+
+        With parameters for the row ``beside`` them, which only PostgreSQL can do, change all.
+
+        Raises:
+            Overtaken: a claim was lost, or the row beside is gone. Roll back: some may be done.
+        """
         if not (changed := sorted(rows, key=itemgetter(0))):  # by id, as everybody locks
             return set()
         by_index(connection)
         parameters = {**rows_parameter(changed), **others}
+        if beside is not None:
+            found = connection.execute(self._update_both, {**parameters, **beside}).all()
+            if len(found) < len(changed) or not all(done for _, done in found):
+                raise Overtaken
+            return {id for id, _ in found}
         if connection.dialect.update_returning:
             return set(connection.scalars(self._update_and_tell, parameters))
         ours = set(connection.scalars(self._find, parameters))  # MySQL and MariaDB

@@ -19,6 +19,7 @@ from .claimed import Attempt, AttemptResult
 from .digests import SOURCE, apply_outcome, lock_with_members, settle
 from .fenced import Change, lock_rows_only
 from .messages import forget_flask_mail
+from .tally import GROW, Tally
 from .transitions import RECORDED
 
 _MESSAGES = json_table(
@@ -61,6 +62,7 @@ _ACCEPTED = json_table(
 # The names of worker and relay stay, and say whose attempt it was.
 _SAY_OF_ACCEPTED = Change(
     _ACCEPTED,
+    beside=GROW,
     **RECORDED.to(Status.SENT),
     reason=None,
     detail=None,
@@ -113,17 +115,24 @@ def record(
     worker: str,
     relay: str = DEFAULT,
     now: datetime,
+    tally: Tally | None = None,
 ) -> list[AttemptResult]:
     """Write down what happened at ``relay``; gives those results whose claim was still in force.
 
-    On MariaDB this is the first statement of its transaction.
+    They are counted in ``tally``. On MariaDB this is the first statement of its transaction.
+
+    Raises:
+        Overtaken: nothing is to be committed; begin again.
     """
     lock_rows_only(connection)
     accepted, going_on, others = _sorted(results, relay)
     digests = [result.claimed.id for result in results if _ends_digest(result)]
+    grown = None
     if digests or max(map(len, (accepted, going_on, others))) < len(results):
         lock_with_members(connection, (result.claimed.id for result in results), digests)
-    won = _SAY_OF_ACCEPTED.apply(connection, accepted, finished_at=now)
+    elif tally and accepted and connection.dialect.name == "postgresql":
+        grown = tally.grown(connection, results, now)
+    won = _SAY_OF_ACCEPTED.apply(connection, accepted, grown, finished_at=now)
     won |= _SAY_OF_MESSAGES.apply(connection, others, finished_at=now)
     won |= _GO_ON.apply(connection, going_on)
     kept = [result for result in results if result.claimed.id in won]
@@ -133,6 +142,14 @@ def record(
         connection.execute(_SAY_OF_RECIPIENTS, rows_parameter(recipients))
     if attempts := [_attempt_row(result, result.attempt) for result in differing if result.attempt]:
         connection.execute(_ADD_ATTEMPTS, {**rows_parameter(attempts), "by": worker})
+    _end(connection, kept, now)
+    if tally and grown is None:
+        tally.recorded(connection, kept, now)
+    return kept
+
+
+def _end(connection: sa.Connection, kept: Sequence[AttemptResult], now: datetime) -> None:
+    """Do what else ends with these messages."""
     through_flask_mail = [
         result.claimed.id for result in kept if result.claimed.source == "flask_mail"
     ]
@@ -145,7 +162,6 @@ def record(
             result.ended = apply_outcome(connection, claimed.id, result.status, reply, now)
         elif result.waits_for_digest:
             settle(connection, claimed.id, now)
-    return kept
 
 
 def _sorted(results: Iterable[AttemptResult], relay: str) -> tuple[_Rows, _Rows, _Rows]:

@@ -36,6 +36,7 @@ from .counts import (
     OTHER,
     Counts,
     Document,
+    GrowingDocument,
     Names,
     Row,
     Sums,
@@ -43,6 +44,7 @@ from .counts import (
     add_to,
     begin_of,
     days_before,
+    encode,
     hours_before,
     rows_of,
 )
@@ -65,18 +67,23 @@ _DAYS_NAMES: Final = (
     .distinct()
 )
 _INSERT: Final = sa.insert(TALLY)
-_UPDATE: Final = sa.update(TALLY).where(
-    TALLY.c.id == sa.bindparam("its"), TALLY.c.hour == sa.bindparam("of")
+# Writes a document again, with more in it.
+GROW: Final = (
+    sa.update(TALLY)
+    .where(TALLY.c.id == sa.bindparam("its"), TALLY.c.hour == sa.bindparam("of"))
+    .values(counts=sa.bindparam("grown"))
 )
-_encode: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 class _Written(NamedTuple):
     """A document that this process has written, and may write again with more in it."""
 
     id: uuid.UUID
-    hour: datetime
-    counts: Document
+    document: GrowingDocument
+
+    def grown(self, more: Document) -> dict[str, object]:
+        """The parameters of ``GROW`` that add ``more``."""
+        return {"its": self.id, "of": self.document.hour, "grown": self.document.add(more)}
 
 
 class Tally:
@@ -111,6 +118,21 @@ class Tally:
         more = counts.hours.pop(hour := begin_of(HOUR, now), None)
         self._next = _add_more(connection, mine, hour, more) if more else mine
         _insert(connection, counts.hours)  # what was said at the end of the last hour
+
+    def grown(
+        self, connection: sa.Connection, results: Sequence[AttemptResult], now: datetime
+    ) -> dict[str, object] | None:
+        """The parameters of ``GROW`` that count ``results``, which all were accepted; or None.
+
+        Then call ``recorded``. Otherwise, once the statement was executed, only ``committed``.
+        """
+        mine, hour = self._mine, begin_of(HOUR, now)
+        if not mine or mine.document.hour != hour:
+            return None
+        self._mine, self._next = None, mine
+        counts = self._counts(connection, now)
+        add_results(counts, results, now)
+        return mine.grown(counts.hours[hour])
 
     def committed(self) -> None:
         """Take what was counted last as being in the database."""
@@ -155,32 +177,31 @@ def not_merged(connection: sa.Connection, since: datetime) -> list[Row]:
     It has the form of rows of the table; totals are by the minute.
     """
     query = sa.select(TALLY.c.hour, TALLY.c.counts).where(TALLY.c.hour >= since)
-    sums = Sums()
+    documents: dict[datetime, Document] = {}
     for hour, counts in connection.execute(query):
-        sums.add(rows_of(hour, json.loads(counts)))
-    return sums.rows()
+        document = documents.setdefault(hour, more := json.loads(counts))
+        if document is not more:
+            add_to(document, more)
+    return [row for hour, document in documents.items() for row in rows_of(hour, document)]
 
 
 def _add_more(
     connection: sa.Connection, mine: _Written | None, hour: datetime, more: Document
 ) -> _Written:
     """Write ``more`` as a part of the document of this ``hour``, or as a new one."""
-    if mine and mine.hour == hour:
-        add_to(mine.counts, more)
-        whole = {"its": mine.id, "of": hour, "counts": _encode(mine.counts)}
-        if connection.execute(_UPDATE, whole).rowcount:
-            return mine
-    (id,) = _insert(connection, {hour: more})
-    return _Written(id, hour, more)
+    goes_on = mine is not None and mine.document.hour == hour
+    if mine and goes_on and connection.execute(GROW, mine.grown(more)).rowcount:
+        return mine
+    new = _Written(uuid.uuid4(), GrowingDocument(hour))
+    connection.execute(_INSERT, {"id": new.id, "hour": hour, "counts": new.document.add(more)})
+    return new
 
 
-def _insert(connection: sa.Connection, hours: Mapping[datetime, Document]) -> list[uuid.UUID]:
-    """Write new documents; gives their ids."""
-    ids = []
+def _insert(connection: sa.Connection, hours: Mapping[datetime, Document]) -> None:
+    """Write new documents."""
     for hour, counts in hours.items():
-        ids.append(id := uuid.uuid4())
-        connection.execute(_INSERT, {"id": id, "hour": hour, "counts": _encode(counts)})
-    return ids
+        new = {"id": uuid.uuid4(), "hour": hour, "counts": encode(counts)}
+        connection.execute(_INSERT, new)
 
 
 @contextmanager

@@ -38,6 +38,7 @@ def test_random_kills_lose_nothing(site: Site) -> None:
     # For each connection the message in DATA, and one whose answer is younger than 10 ms.
     assert found.duplicated <= KILLS * CONNECTIONS * 2
     assert found.worst <= 1 + KILLS
+    assert site.counted() == site.store.statuses()  # all are sent
     _no_more_copies_than_claims(site)
 
 

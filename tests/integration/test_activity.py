@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -21,6 +21,7 @@ from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.delivery.ports import StopCondition
 from flask_interaction_mail.outbox import claim as queue
 from flask_interaction_mail.outbox import counts, recount, retention, tally
+from flask_interaction_mail.outbox.claimed import AttemptResult
 from flask_interaction_mail.outbox.counts import (
     DAYS,
     DOMAIN,
@@ -276,6 +277,41 @@ def test_a_claim_that_was_lost_is_not_counted(store: Store) -> None:
     desk.again(0)
     assert store.message(mine.id).status == "sent"
     assert total(store) == (1, 0, 0, 0)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_counts_are_written_with_the_record_itself(
+    lost: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By one statement on PostgreSQL; whose claim was lost is counted by the next worker alone."""
+    with fresh_database("postgresql", tmp_path) as url:
+        store = Store(url)
+        desk = Desk(store)
+        store.put(a_message("ada@firm.example"))
+        desk.drain()  # begins the document
+        store.put(*(a_message(f"p{number}@firm.example") for number in range(3)))
+        statements: list[str] = []
+        sa.event.listen(
+            store.engine, "before_cursor_execute", lambda _c, _u, text, *_: statements.append(text)
+        )
+
+        def lose(_: sa.Connection, results: Sequence[AttemptResult], **_named: Any) -> None:
+            if lost and len(results) > 1:
+                monkeypatch.undo()
+                with store.writing() as other:
+                    mine = DELIVERY.c.id == results[0].claimed.id
+                    taken = sa.update(DELIVERY).where(mine)
+                    other.execute(taken.values(fence=DELIVERY.c.fence + 1, worker="another"))
+
+        outbox_rows.records_of(monkeypatch, 3)
+        outbox_rows.before_records(monkeypatch, lose)
+        desk.drain()
+        counting = [text for text in statements if "interaction_mail_tally" in text]
+        assert ["delivery" in text for text in counting] == ([True, False] if lost else [True])
+        sent = store.statuses()["sent"]
+        assert sent == (3 if lost else 4)
+        assert total(store) == (sent, 0, 0, 0)
+        store.engine.dispose()
 
 
 def test_several_workers_write_rows_of_their_own(store: Store) -> None:

@@ -26,6 +26,7 @@ from flask_interaction_mail.outbox.counts import (
     TOTAL,
     Counts,
     Document,
+    GrowingDocument,
     Names,
     Span,
     Sums,
@@ -161,28 +162,28 @@ def test_of_an_address_the_domain_is_kept() -> None:
 def test_a_day_has_two_hundred_names() -> None:
     """The others are one; another day, and another kind of name, has its own."""
     names = Names()
-    for number in range(counts.MOST):
-        assert names.of(DOMAIN, NOW, f"d{number}") == f"d{number}"
-    assert names.of(DOMAIN, NOW, "one more") == OTHER
-    assert names.of(DOMAIN, NOW, "d7") == "d7"
-    assert names.of(KIND, NOW, "one more") == "one more"
-    assert names.of(DOMAIN, NOW + DAY, "one more") == "one more"
-    names.forget_before((NOW + DAY).date())
-    assert names.of(DOMAIN, NOW, "one more") == "one more"
+    today, tomorrow, more = NOW.date(), (NOW + DAY).date(), {"one more": 2, "another": 3}
+    most = dict.fromkeys((f"d{number}" for number in range(counts.MOST)), 1)
+    assert names.of(DOMAIN, today, most) == most
+    assert names.of(DOMAIN, today, {**more, "d7": 4}) == {OTHER: 5, "d7": 4}
+    assert names.of(KIND, today, more) == more
+    assert names.of(DOMAIN, tomorrow, more) == more
+    names.forget_before(tomorrow)
+    assert names.of(DOMAIN, today, more) == more
 
 
 def test_a_day_may_end_while_another_thread_counts() -> None:
     """A claim and a record of one process share the names, and neither fails for the other."""
     names = Names()
-    names.of(DOMAIN, NOW, "d1")
+    names.of(DOMAIN, NOW.date(), {"d1": 1})
 
     class Meanwhile(date):
         def __le__(self, other: date) -> bool:
-            names.of(KIND, NOW + DAY, "of the other thread")
+            names.of(KIND, (NOW + DAY).date(), {"of the other thread": 1})
             return date(self.year, self.month, self.day) <= other
 
     names.forget_before(Meanwhile(NOW.year, NOW.month, NOW.day))
-    assert names.of(DOMAIN, NOW, "d1") == "d1"
+    assert names.of(DOMAIN, NOW.date(), {"d1": 1}) == {"d1": 1}
 
 
 def test_the_counts_of_an_hour_are_one_document() -> None:
@@ -228,6 +229,20 @@ def test_documents_add_up() -> None:
         "example": {"550 no": uuid.UUID(int=1).hex},
     }
     assert [part["kind failed"] for part in parts] == [{"request": 1}, {"request": 1}]
+
+
+def test_a_growing_document_is_the_sum_of_its_parts() -> None:
+    """As JSON, after each part; whatever the names are."""
+    growing, whole = GrowingDocument(NOW), Document()
+    for number, text in enumerate(
+        ['550 "no"', "450 sp\u00e4ter\\", "450 sp\u00e4ter\\", '550 "no"']
+    ):
+        found = Counts(Names())
+        found.message(NOW, "request", Status.SENT, made_at=NOW)
+        found.refused(NOW, [text], uuid.UUID(int=number))
+        (document,) = found.hours.values()
+        add_to(whole, document)
+        assert json.loads(growing.add(document)) == json.loads(json.dumps(whole))
 
 
 def test_each_hour_has_a_document_of_its_own() -> None:
