@@ -449,9 +449,9 @@ def note_returned(state: State, found: Returned, content: bytes) -> Noted | None
     noted = returned.note(state.database, found, content, now, bounced=bounced)
     if noted is not None and noted.changed:
         announce_returned(state.app, state.database, noted.id, sorted(noted.changed))
-        if redirects:
-            note_stored(state, redirects)
-            _announce(state, [message.id for message in redirects])
+    if noted is not None and not noted.known and redirects:
+        note_stored(state, redirects)
+        _announce(state, [message.id for message in redirects])
     return noted
 
 

@@ -222,12 +222,10 @@ def cancel(
     With a digest all that is in it is cancelled. What is in a digest cannot be by itself: a
     message that is partly in one is cancelled for its other recipients, and held for the rest.
     """
-    ids = sorted(ids)
-    connection.execute(
-        sa.update(DELIVERY)
-        .where(DELIVERY.c.id.in_(ids), DELIVERY.c.closed.is_(None))
-        .values(closed=reason)
-    )
+    if not (ids := sorted(ids)):
+        return []
+    unwanted = sa.update(DELIVERY).where(DELIVERY.c.id.in_(ids), DELIVERY.c.closed.is_(None))
+    connection.execute(unwanted.values(closed=reason))
     take = sa.update(DELIVERY).where(_CANCELLABLE).values(due_at=None)
     cancelled = _changed(connection, take, ids)
     if cancelled:

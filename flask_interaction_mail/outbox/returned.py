@@ -184,9 +184,9 @@ def note(
 ) -> Noted | None:
     """Write down what ``returned``, made of ``content``, says; None if it is of no message of ours.
 
-    ``bounced`` is called in the same transaction where a recipient has bounced only now, so that
-    what it does is done once. The same report twice, also by two processes at once, is one.
-    Commits.
+    ``bounced`` is called in the same transaction where somebody did not get it, so that what it
+    does is done with this, or not at all. The same report twice, also by two processes at once, is
+    one. Commits.
     """
     with database.reading() as connection:
         target = _target(connection, returned)
@@ -213,7 +213,9 @@ def note(
             if not target.full:
                 connection.execute(_KEEP, row)
             dead_addresses.note(connection, target.id, dead)
-            if Status.BOUNCED in changed:
+            if any(
+                entry.state is Status.BOUNCED and entry.position is not None for entry in entries
+            ):
                 bounced(connection, target.id)
     except sa.exc.IntegrityError:
         # Another process has stored it at this moment, or the message was removed.

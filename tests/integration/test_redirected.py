@@ -289,6 +289,8 @@ def test_somebody_behind_an_address_is_not_its_owner(
     assert len(others(host, first)) == made
     with host.state.database.reading() as connection:
         assert connection.scalars(sa.select(DEAD.c.address)).all() == []
+    take(host, first, BOB, number=8)  # now the owner has not got it either
+    assert len(others(host, first)) == 1
 
 
 # -- addresses that do not exist ----------------------------------------------------------
