@@ -68,8 +68,8 @@ def _request(
     identity = Identity.again(original, resend_of=id, by=_BY)
     message = operations.compose_or_fail(
         state,
-        replace(original.intent, to=(), cc=(), bcc=(), locations=()),
-        replace(identity, expires_at=result.claimed.expires_at),
+        original.intent._replace(to=(), cc=(), bcc=(), locations=()),
+        identity._replace(expires_at=result.claimed.expires_at),
         operations.routing_context(state, settings, ()),
     )
     if any(needs_smtputf8(recipient.address) for recipient in message.recipients):
