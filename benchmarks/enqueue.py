@@ -25,9 +25,10 @@ MANY = "ours: 1,000 in one transaction"
 PEER_ONE = "django-post_office: send(), nothing built"
 PEER_LOOP = "django-post_office: send() 1,000 times in one transaction"
 PEER_MANY = "django-post_office: send_many() of 1,000"
+_KINDS = {"text": "the same text", "key": "with a key", "template": "a template for each"}
 _WAYS = {
-    f"{way}_{kind}": f"ours: {words}, {kind}"
-    for kind in ("text", "template")
+    f"{way}_{kind}": f"{words}, {said}"
+    for kind, said in _KINDS.items()
     for way, words in (("loop", "send_notification() in a loop"), ("each", "send_each()"))
 }
 _MANY_AT_MOST = {"sqlite": 1.2, "postgresql": 1.0}  # times the peer's
@@ -76,18 +77,34 @@ def _enqueue(figure: Figure, dialect: str, texts: dict[str, str], options: Optio
 
 
 def _mail(figure: Figure, dialect: str, options: Options) -> None:
-    count = options.size(10_000, 500)
-    samples: Samples = {}
-    with database(dialect, options) as ours:
-        for _ in range(options.rounds):
+    count = options.size(10_000, 500, full=100_000)
+    clock: Samples = {}
+    processor: Samples = {}
+    memory: Samples = {}
+    for _ in range(options.rounds):
+        with database(dialect, options) as ours:
             done = child("enqueueing", "mailing", url=ours, count=count)
-            _keep(samples, {title: done[name] for name, title in _WAYS.items()})
-    title = f"{dialect}: µs a message to each of {count:,} people"
-    figure.tables.append(_table(title, samples))
-    for kind in ("text", "template"):
-        speed = ratio(samples, _WAYS[f"loop_{kind}"], _WAYS[f"each_{kind}"])
-        title = f"{dialect}: send_each(), {kind}, against a loop that commits every 500"
-        figure.goals.append(Goal(title, ">=", 3, speed))
+            _keep(clock, {title: done[name] for name, title in _WAYS.items()})
+            _keep(processor, {title: done[f"{name}_cpu"] for name, title in _WAYS.items()})
+        for people in (count // 10, count):
+            with database(dialect, options) as ours:
+                done = child("enqueueing", "mailing_memory", url=ours, count=people)
+            memory.setdefault(f"{people:,} people", []).append(done["peak_memory"])
+    figure.tables += [
+        _table(f"{dialect}: µs a message to each of {count:,} people", clock),
+        _table(f"{dialect}: the same, processor time of the application alone", processor),
+        _table(f"{dialect}: MB of memory at most, send_each()", memory),
+    ]
+    for kind, said in _KINDS.items():
+        loop, each = _WAYS[f"loop_{kind}"], _WAYS[f"each_{kind}"]
+        title = f"{dialect}: send_each(), {said}, against a loop that commits every 500"
+        figure.goals += [
+            Goal(title, ">=", 3, ratio(clock, loop, each)),
+            Goal(f"{title}, processor time", ">=", 3, ratio(processor, loop, each)),
+        ]
+    small, large = memory
+    title = f"{dialect}: memory of send_each() at ten times the people"
+    figure.goals.append(Goal(title, "<=", 1.1, ratio(memory, large, small)))
 
 
 def _keep(samples: Samples, values: dict[str, float]) -> None:

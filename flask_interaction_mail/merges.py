@@ -126,7 +126,7 @@ def complete_merge(merge: Merge) -> None:
     texts, context = operations.written(
         state, "merge_completed", names, whom, context, locale=locale
     )
-    intent = replace(Intent.of(texts, whom), user=actor)
+    intent = Intent.of(texts, whom)._replace(user=actor)
     identity = Identity.fresh(actor=actor_of(actor))
     message = operations.compose_or_fail(state, intent, identity, context)
     session_events.register_message(message, state)

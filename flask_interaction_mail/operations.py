@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import sqlalchemy as sa
@@ -217,7 +216,7 @@ def written(
             context = context._replace(routing=routing)
         texts = templates.render(state.app, name, {"why": why, **names}, letterhead=letterhead)
     # A sentence of the host's own stays as it is, whoever gets the message in a resend.
-    return replace(texts, why="" if "why" in names else why, locale=locale), context
+    return texts._replace(why="" if "why" in names else why, locale=locale), context
 
 
 def compose(
@@ -264,7 +263,7 @@ def request_intent(
         names = merge_content.context_of(merge, context.settings)
     texts, context = written(state, "merge_request", names, whom, context, locale=locale)
     intent = Intent.of(texts, whom)
-    return replace(intent, user=merge.requester, in_reply_to=in_reply_to), context
+    return intent._replace(user=merge.requester, in_reply_to=in_reply_to), context
 
 
 def dry_runs(state: State, merge: Merge, drafts: Sequence[MessagingSettings]) -> list[DryRun]:
@@ -510,7 +509,7 @@ def _redirected(
     with language.speaking(original.intent.locale, *context.translations):
         intent = redirected(original.intent, found.missed, found.message_id)
     identity = Identity.again(original, resend_of=id, by=APPLICATION)
-    identity = replace(identity, expires_at=found.expires_at)
+    identity = identity._replace(expires_at=found.expires_at)
     message = compose_or_fail(state, intent, identity, context)
     if message.status is Status.FAILED:
         return None

@@ -209,7 +209,7 @@ def send(
     """Hand a message to ``session_events`` in the current app context."""
     host: Host = current_app.extensions["host"]
     message = a_message(*to, key=key)
-    message = replace(message, intent=replace(message.intent, subject=subject))
+    message = replace(message, intent=message.intent._replace(subject=subject))
     session_events.register(StoreMessage(message, rule), host, session=session)
     return message
 

@@ -28,6 +28,7 @@ PASTED = (
     " \t\r\n\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b"
     "\u202f\u205f\u2060\u3000\ufeff"
 )
+_BLANK = re.compile(rf"[\s{PASTED}]*")
 LOCAL_LIMIT = 64  # bytes before the @ (RFC 5321 §4.5.3.1.1)
 
 ADDRESS_LIMIT = 254  # bytes of a full address (RFC 5321 §4.5.3.1.3)
@@ -95,7 +96,7 @@ def is_short(email: str) -> bool:
 
 def is_blank(email: str | None) -> bool:
     """Whether there is no address at all, valid or not."""
-    return all(character.isspace() or character in PASTED for character in email or "")
+    return _BLANK.fullmatch(email or "") is not None
 
 
 def domain_of(address: str) -> str:

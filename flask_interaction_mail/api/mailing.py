@@ -13,9 +13,9 @@ from .. import addresses, clock, operations
 from ..errors import AddressError, ContentError
 from ..messages import arguments, recipients
 from ..messages.attachments import AttachmentLike
-from ..messages.compose import Identity, RoutingContext, failed_message, sender_of
+from ..messages.compose import Identity, RoutingContext, failed_message, shared_by
 from ..messages.headers import check_header
-from ..messages.intent import MAILING, Addressees, Intent, Texts
+from ..messages.intent import MAILING, Addressees, Intent
 from ..messages.message import NewMessage, id_of_key, new_id
 from ..outbox import keys, messages
 from ..outbox.insert import fitted
@@ -114,27 +114,29 @@ def send_each(
             would keep this call waiting for ever. Commit before.
     """
     state = state_of()
+    intent = Intent(
+        kind=_informing(arguments.kind(kind)),
+        source=MAILING,
+        **details(
+            state,
+            reply_to=reply_to,
+            sender=sender,
+            headers=headers,
+            attachments=attachments,
+            priority=priority,
+            metadata=metadata,
+        ),
+    )
+    wording = Wording(subject, text, html, arguments.text("template", template), None)
     mailing = _Mailing(
         state=state,
-        wording=Wording(subject, text, html, arguments.text("template", template), None),
+        wording=wording,
         context=context,
         unsubscribe=unsubscribe,
         key=None if key is None else arguments.key(key),
         span=arguments.span(send_at, expires_at),
-        intent=Intent(
-            kind=_informing(arguments.kind(kind)),
-            source=MAILING,
-            subject="",
-            **details(
-                state,
-                reply_to=reply_to,
-                sender=sender,
-                headers=headers,
-                attachments=attachments,
-                priority=priority,
-                metadata=metadata,
-            ),
-        ),
+        intent=intent.saying(plain_texts(wording)) if wording.template is None else intent,
+        actor=actor_of(intent.user),
     )
     if not 1 <= batch <= _LARGEST_BATCH:
         raise ContentError(f"batch takes a number from 1 to {_LARGEST_BATCH}, not {batch!r:.80}.")
@@ -181,7 +183,8 @@ class _Mailing:
     unsubscribe: Callable[[Party], str | None] | None
     key: str | None
     span: tuple[datetime | None, datetime | None]
-    intent: Intent
+    intent: Intent  # with its texts, unless each has their own
+    actor: str | None
     origin: uuid.UUID = field(default_factory=new_id)
 
     def messages(self, people: Iterable[Party]) -> list[NewMessage]:
@@ -192,40 +195,35 @@ class _Mailing:
             uses = keys.uses_of(connection, [key for key, _ in keyed if key is not None])
         context = operations.routing_context(self.state, settings, ())
         if settings.configured:
-            context = context._replace(sender=sender_of(self.intent, context))
-        texts = plain_texts(self.wording) if self.wording.template is None else None
+            common = self.intent._replace(headers=()) if self.unsubscribe else self.intent
+            shared = shared_by(common, context, texts=self.wording.template is None)
+            context = context._replace(shared=shared)
         if self.key is None:
-            return [self._message(party, self._identity(), context, texts) for _, party in keyed]
+            return [self._message(party, self._identity(new_id()), context) for _, party in keyed]
         # Each key once, however often the batch names its party.
         free = {key: party for key, party in keyed if key and uses[key].taken_by is None}
         return [
-            self._message(party, self._identity(key, uses[key].next), context, texts)
+            self._message(party, self._keyed_identity(key, uses[key].next), context)
             for key, party in free.items()
         ]
 
-    def _identity(self, key: str | None = None, number: int = 0) -> Identity:
+    def _identity(self, id: uuid.UUID) -> Identity:
+        due_at, expires_at = self.span
         return Identity(
-            id=new_id() if key is None else id_of_key(key, number),
-            origin=self.origin,
-            key=key,
-            key_number=number,
-            actor=actor_of(self.intent.user),
-            due_at=self.span[0],
-            expires_at=self.span[1],
+            id=id, origin=self.origin, actor=self.actor, due_at=due_at, expires_at=expires_at
         )
 
-    def _message(
-        self, party: Party, identity: Identity, context: RoutingContext, texts: Texts | None
-    ) -> NewMessage:
-        """The message for ``party``; a failed one where their address cannot be used.
+    def _keyed_identity(self, key: str, number: int) -> Identity:
+        return self._identity(id_of_key(key, number))._replace(key=key, key_number=number)
 
-        ``texts`` are those that all get, None where the template is rendered for each.
-        """
-        whom = Addressees(kind=self.intent.kind, source=MAILING, to=(party,))
-        if texts is None:
-            texts, context = texts_of(self._personal(party), self.state, whom, context)
+    def _message(self, party: Party, identity: Identity, context: RoutingContext) -> NewMessage:
+        """The message for ``party``; a failed one where their address cannot be used."""
         headers = (*self.intent.headers, *self._list_headers(party))
-        intent = replace(self.intent.saying(texts, whom), headers=headers)
+        intent = self.intent._replace(to=(party,), headers=headers)
+        if self.wording.template is not None:
+            whom = Addressees(kind=intent.kind, source=MAILING, to=intent.to)
+            texts, context = texts_of(self._personal(party), self.state, whom, context)
+            intent = intent.saying(texts)
         try:
             if addresses.is_blank(party.email):  # the default To would stand in
                 recipients.resolve(party, context.settings)

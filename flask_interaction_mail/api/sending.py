@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
@@ -124,8 +123,7 @@ def send_notification(
     )
     routing = operations.routing_context(state, settings, (), kind=whom.kind)
     texts, routing = texts_of(Wording(subject, text, html, template, context), state, whom, routing)
-    intent = replace(
-        Intent.of(texts, whom),
+    intent = Intent.of(texts, whom)._replace(
         **details(
             state,
             reply_to=reply_to,
@@ -273,7 +271,7 @@ def _rendered(
         state, name, names, whom, routing, locale=templates.shared_locale(whom.to)
     )
     own = arguments.subject(texts.subject if subject is None else subject)
-    return replace(texts, subject=own), routing
+    return texts._replace(subject=own), routing
 
 
 def _named(sender: Party | str | Sender | None) -> Party | None:

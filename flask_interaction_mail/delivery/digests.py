@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -105,5 +105,5 @@ def _composed(state: State, connection: sa.Connection, held: HeldMessages) -> Ne
         texts, context = operations.written(
             state, SOURCE, summary.context(), whom, context, locale=summary.locale
         )
-    intent = replace(Intent.of(texts, whom), attachments=summary.attachments)
+    intent = Intent.of(texts, whom)._replace(attachments=summary.attachments)
     return operations.compose_in(state, intent, Identity.fresh(), context)

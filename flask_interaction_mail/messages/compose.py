@@ -9,9 +9,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any, Literal, NamedTuple
 
 from markupsafe import escape
@@ -32,6 +30,15 @@ from .sender import choose_flask_mail_sender, choose_sender
 from .why import grounds_of, sentence_of
 
 
+class Shared(NamedTuple):
+    """What the messages of a mailing have in common, made once."""
+
+    intent: Intent  # without its reader, and without what each message has of its own
+    stored: str  # the same as JSON
+    sender: SenderHeaders
+    body: mime.Part | None  # None where each reader has texts of their own
+
+
 class RoutingContext(NamedTuple):
     """What decides about the route at the moment of composing; ``now`` is naive UTC."""
 
@@ -42,13 +49,12 @@ class RoutingContext(NamedTuple):
     candidates: Sequence[tuple[str, Sequence[Party]]] = ()
     suppressed: bool = False  # MAIL_SUPPRESS_SEND
     routing: Routing | None = None  # the route for which the texts were written
-    sender: SenderHeaders | None = None  # chosen once for many messages by the same sender
+    shared: Shared | None = None  # with the other messages of a mailing
     translations: tuple[str, ...] = ()  # folders with catalogues of the host
     dead: Collection[str] = ()  # addresses that a request passes over, in lower case
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Identity:
+class Identity(NamedTuple):
     """What distinguishes a message from others with the same content; times are naive UTC."""
 
     id: uuid.UUID
@@ -61,16 +67,14 @@ class Identity:
     resend_of: uuid.UUID | None = None
     key_number: int = 0  # how many earlier messages had the key
     resent_by: str | None = None
-    message_id: str | None = None  # the host's own; None to make one of the token
-    # Known to nobody but who gets the message or a report about it, whatever the id is made of.
-    token: str = field(default_factory=partial(secrets.token_hex, 16))
+    message_id: str | None = None  # the host's own; None to make one
     date: datetime | None = None  # the host's own; None for the time at which the message may leave
 
     @classmethod
     def fresh(cls, **others: object) -> Identity:
         """A new identity without a key."""
         id = new_id()
-        return cls(id=id, origin=id, **others)  # type: ignore[arg-type]  # names checked by the dataclass
+        return cls(id=id, origin=id, **others)  # type: ignore[arg-type]  # names checked at the call
 
     @classmethod
     def again(
@@ -113,10 +117,11 @@ def compose_message(intent: Intent, identity: Identity, context: RoutingContext)
     if not settings.configured:
         raise MessagingNotConfigured(not_configured_text(settings))
     routing = context.routing or route(intent, context)
-    sender = context.sender or sender_of(intent, context)
+    shared = context.shared
+    sender = shared.sender if shared else sender_of(intent, context)
     cc, bcc = _copies(intent.cc, settings), _copies(intent.bcc, settings)
     message_id = identity.message_id or mime.make_message_id(
-        identity.token, addresses.domain_of(sender.envelope_sender)
+        secrets.token_hex(16), addresses.domain_of(sender.envelope_sender)
     )
     content = mime.build(
         intent if context.routing else _explained(intent, routing, context),
@@ -125,6 +130,7 @@ def compose_message(intent: Intent, identity: Identity, context: RoutingContext)
         cc=cc,
         message_id=message_id,
         date=_date(identity, context).replace(tzinfo=UTC),
+        body=shared.body if shared else None,
     )
     envelope = (*_recipients(routing.to, "to"), *_recipients(cc, "cc"), *_recipients(bcc, "bcc"))
     routed = _message(
@@ -186,8 +192,7 @@ def _explained(intent: Intent, routing: Routing, context: RoutingContext) -> Int
     with language.speaking(intent.locale, *context.translations):
         now = why(intent, routing, context.settings)
     text, html = intent.text, intent.html
-    return replace(
-        intent,
+    return intent._replace(
         text=text and text.replace(intent.why, now),
         html=html and html.replace(escape(intent.why), escape(now)),
     )
@@ -233,6 +238,18 @@ _REASONS: dict[type[Exception], Reason] = {
 }
 
 
+def shared_by(intent: Intent, context: RoutingContext, *, texts: bool) -> Shared:
+    """What the messages for all readers of ``intent`` share: its texts, too, if it has them.
+
+    Raises:
+        AddressError: an address is not valid, or short without a company domain.
+        HeaderError, ContentError: something in the intent may not be sent.
+    """
+    sender = sender_of(intent, context)
+    body = mime.body_of(intent, sender) if texts else None
+    return Shared(intent=intent, stored=intent.to_json(), sender=sender, body=body)
+
+
 def sender_of(intent: Intent, context: RoutingContext) -> SenderHeaders:
     """Whom ``intent`` is from; raises AddressError."""
     settings = context.settings
@@ -263,6 +280,12 @@ def _recipients(
     )
 
 
+def _stored(intent: Intent, shared: Shared | None) -> str:
+    if shared is None:
+        return intent.to_json()
+    return intent.to_json_after(shared.intent, shared.stored)
+
+
 def _message(
     intent: Intent, identity: Identity, context: RoutingContext, **decided: Any
 ) -> NewMessage:
@@ -271,7 +294,7 @@ def _message(
         id=identity.id,
         origin=identity.origin,
         intent=intent,
-        stored_intent=intent.to_json(),
+        stored_intent=_stored(intent, context.shared),
         created_at=context.now,
         due_at=identity.due_at or context.now,
         expires_at=identity.expires_at,

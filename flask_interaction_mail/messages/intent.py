@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from operator import attrgetter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
 from ..language import mark
@@ -29,8 +28,7 @@ class Attachment:
     headers: tuple[tuple[str, str], ...] = ()  # such as Content-ID, which HTML refers to
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Texts:
+class Texts(NamedTuple):
     """What was written: a subject in one line, and text, HTML or both.
 
     ``why`` is the sentence in them that says why their reader gets them, "" if there is none, and
@@ -55,8 +53,7 @@ class Addressees(NamedTuple):
     bcc: tuple[Party, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Intent:
+class Intent(NamedTuple):
     """A notification before routing: rendered texts and unresolved parties.
 
     ``locations`` is set for a merge request: the directory is asked for its recipients, again at
@@ -67,7 +64,7 @@ class Intent:
 
     kind: str
     source: str
-    subject: str
+    subject: str = ""
     text: str | None = None
     html: str | None = None
     to: tuple[Party, ...] = ()
@@ -90,16 +87,26 @@ class Intent:
     @classmethod
     def of(cls, texts: Texts, whom: Addressees) -> Intent:
         """What ``texts`` say to ``whom``; the other fields have their defaults."""
-        return cls(**_said(texts, whom))
+        return cls(**whom._asdict(), **texts._asdict())
 
-    def saying(self, texts: Texts, whom: Addressees) -> Intent:
-        """The same with other ``texts``, to ``whom``."""
-        return replace(self, **_said(texts, whom))
+    def saying(self, texts: Texts) -> Intent:
+        """The same with other ``texts``."""
+        return self._replace(**texts._asdict())
 
     def to_json(self) -> str:
         """The intent as JSON, without the fields that have their default."""
-        given = zip(_NAMES, _VALUES(self), _DEFAULTS, strict=True)
-        plain = {name: _plain(value) for name, value, default in given if value != default}
+        return self._differing_from(_DEFAULTS)
+
+    def to_json_after(self, common: Intent, stored: str) -> str:
+        """As ``to_json``; ``stored`` is that of ``common``, in which a field is ours or empty."""
+        return f"{stored[:-1]},{self._differing_from(common)[1:]}"
+
+    def _differing_from(self, others: Sequence[object]) -> str:
+        plain = {
+            name: _plain(value)
+            for name, value, other in zip(_NAMES, self, others, strict=True)
+            if value is not other and value != other
+        }
         text = _ENCODER.encode(plain)
         # Half a surrogate pair can only be stored as an escape of JSON.
         if text.isascii() or not _SURROGATE.search(text):
@@ -118,20 +125,8 @@ class Intent:
             raise ValueError(text) from error
 
 
-def _said(texts: Texts, whom: Addressees) -> dict[str, Any]:
-    return {
-        **whom._asdict(),
-        "subject": texts.subject,
-        "text": texts.text,
-        "html": texts.html,
-        "why": texts.why,
-        "locale": texts.locale,
-    }
-
-
-_NAMES = tuple(field.name for field in fields(Intent))
-_DEFAULTS = tuple(field.default for field in fields(Intent))
-_VALUES = attrgetter(*_NAMES)
+_NAMES: Final = Intent._fields
+_DEFAULTS: Final = tuple(Intent._field_defaults.get(name) for name in _NAMES)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _ASCII = json.JSONEncoder(separators=(",", ":"))
 _SURROGATE = re.compile("[\ud800-\udfff]")

@@ -187,8 +187,7 @@ def elsewhere(original: Original, address: str) -> Original:
     """
     source = "resend" if original.intent.source == "digest" else original.intent.source
     nobody: tuple[Party, ...] = ()
-    intent = replace(
-        original.intent,
+    intent = original.intent._replace(
         to=(Party("", address),),
         cc=nobody,
         bcc=nobody,

@@ -16,7 +16,6 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime
 from email.message import Message
 from email.mime.base import MIMEBase
@@ -52,32 +51,36 @@ def build(
     cc: Sequence[Mailbox] = (),
     message_id: str,
     date: datetime,
+    body: Part | None = None,
 ) -> bytes:
     """The content of the message for DATA, before dot-stuffing: CRLF line ends, seven bits.
 
-    Blind copies are not mentioned, and no header holds an address that needs SMTPUTF8.
+    Blind copies are not mentioned, and no header holds an address that needs SMTPUTF8. ``body`` is
+    what ``body_of`` has made of the intent, if it was made before.
 
     Raises:
         HeaderError: a subject, name or header field may not be sent.
         ContentError: a text cannot be encoded.
     """
-    body_header, body = tree(_naming(intent, sender.in_text))
-    subject = check_line("The subject", intent.subject)
+    body_header, lines = body or body_of(intent, sender)
     fields = (
         body_header,
         _date(date.isoformat(timespec="seconds")),
-        _mailboxes("From", (sender.from_,)),
-        _mailboxes("Sender", (sender.sender,) if sender.sender else ()),
-        _mailboxes("Reply-To", sender.reply_to),
+        _from(sender.from_, sender.sender, sender.reply_to),
         _mailboxes("To", to) or _UNDISCLOSED,
-        _mailboxes("Cc", cc),
-        _field("Subject", encoding.unstructured("Subject", subject)),
+        _mailboxes("Cc", cc) if cc else "",
+        _subject(intent.subject),
         _field("Message-ID", message_id),
         _quiet(intent),
         _thread(intent.in_reply_to),
         *_others(intent),
     )
-    return f"{''.join(fields)}\r\n{body}".encode()
+    return f"{''.join(fields)}\r\n{lines}".encode()
+
+
+def body_of(intent: Intent, sender: SenderHeaders) -> Part:
+    """The body of ``intent``, which names ``sender`` if need be; raises what ``tree`` raises."""
+    return tree(_naming(intent, sender.in_text))
 
 
 def _naming(intent: Intent, mailboxes: Iterable[tuple[str, Mailbox]]) -> Intent:
@@ -90,7 +93,7 @@ def _naming(intent: Intent, mailboxes: Iterable[tuple[str, Mailbox]]) -> Intent:
             ends = [found.start() for found in _BODY_END.finditer(marked_up)]
             at = ends[-1] if ends else len(marked_up)
             marked_up = f"{marked_up[:at]}<p>{html.escape(line)}</p>{marked_up[at:]}"
-        intent = replace(intent, text=text, html=marked_up)
+        intent = intent._replace(text=text, html=marked_up)
     return intent
 
 
@@ -104,6 +107,21 @@ def _field(name: str, value: str) -> str:
 def _date(iso: str) -> str:
     # Cached by text, since the same instant in another zone is equal but written differently.
     return _field("Date", format_datetime(datetime.fromisoformat(iso)))
+
+
+@lru_cache(maxsize=8)
+def _from(from_: Mailbox, sender: Mailbox | None, reply_to: tuple[Mailbox, ...]) -> str:
+    return (
+        _mailboxes("From", (from_,))
+        + _mailboxes("Sender", (sender,) if sender else ())
+        + _mailboxes("Reply-To", reply_to)
+    )
+
+
+@lru_cache(maxsize=8)
+def _subject(subject: str) -> str:
+    check_line("The subject", subject)
+    return _field("Subject", encoding.unstructured("Subject", subject))
 
 
 def _quiet(intent: Intent) -> str:

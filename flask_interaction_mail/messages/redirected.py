@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 from markupsafe import escape
@@ -38,8 +37,7 @@ def redirected(intent: Intent, missed: Sequence[Missed], message_id: str | None)
     )
     lines = [_line(each) for each in missed[:_SHOWN]]
     nobody: tuple[Party, ...] = ()
-    return replace(
-        intent,
+    return intent._replace(
         source=REDIRECT,
         to=nobody,
         cc=nobody,

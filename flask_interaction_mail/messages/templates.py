@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
 import jinja2
@@ -143,21 +143,18 @@ def _missing(name: str, what: str) -> str:
     )
 
 
-@contextmanager
-def speaking(app: Flask, locale: str | None, *folders: str) -> Iterator[None]:
+def speaking(app: Flask, locale: str | None, *folders: str) -> AbstractContextManager[None]:
     """Write messages in ``locale`` meanwhile, with the catalogues of ``folders`` before ours.
 
     None is English. Where the host uses Flask-Babel, it has that locale in templates, too.
     """
-    with language.speaking(locale, *folders), _babel_speaking(app, locale):
-        yield
+    if locale is None or "babel" not in app.extensions:
+        return language.speaking(locale, *folders)
+    return _babel_speaking(locale, *folders)
 
 
 @contextmanager
-def _babel_speaking(app: Flask, locale: str | None) -> Iterator[None]:
-    if locale is None or "babel" not in app.extensions:
-        yield
-        return
+def _babel_speaking(locale: str, *folders: str) -> Iterator[None]:
     from babel import Locale, UnknownLocaleError  # type: ignore[import-not-found, unused-ignore]
     from flask_babel import force_locale  # type: ignore[import-not-found, import-untyped, unused-ignore]  # extra
 
@@ -166,7 +163,8 @@ def _babel_speaking(app: Flask, locale: str | None) -> Iterator[None]:
     except (ValueError, UnknownLocaleError):
         # A wrong language in the host's data must not lose a message.
         log.warning("template.locale: %r is not a locale; the default one is used", locale[:80])
-        yield
+        with language.speaking(locale, *folders):
+            yield
         return
-    with force_locale(locale.replace("-", "_")):
+    with language.speaking(locale, *folders), force_locale(locale.replace("-", "_")):
         yield

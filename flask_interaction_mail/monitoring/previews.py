@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from pathlib import Path
@@ -100,7 +99,7 @@ def preview(state: State, template: Listed, *, locale: str | None = None) -> Pre
     """
     settings = samples.complete(state.settings.current().settings)
     texts, sample, context = _written(state, template.name, settings, locale)
-    intent = replace(Intent.of(texts, sample.whom), user=sample.user)
+    intent = Intent.of(texts, sample.whom)._replace(user=sample.user)
     content = compose.compose_message(intent, Identity.fresh(), context).content or b""
     message = message_from_bytes(content, policy=policy.default)
     return Preview(

@@ -14,6 +14,7 @@ from typing import Any, Final
 import sqlalchemy as sa
 
 from ..messages.message import SUBJECT_LIMIT, NewMessage
+from ..storage.driver_rows import add_rows, takes_rows
 from ..storage.json_rows import json_table, rows_parameter
 from ..storage.limits import DatabaseLimits
 from ..storage.tables import DELIVERY, MESSAGE, METADATA, RECIPIENT
@@ -42,13 +43,14 @@ _ADD_GIVEN_DELIVERIES: Final = sa.insert(DELIVERY).from_select(
 # In the order of ``NewMessage.row``, which puts the content last.
 _OF_MESSAGES: Final = [column for column in MESSAGE.c if column.key != "content"]
 _GIVEN_MESSAGES: Final = json_table(*_OF_MESSAGES, sa.column("content", sa.Text()))
-_ADD_GIVEN_MESSAGES: Final = sa.insert(MESSAGE).from_select(  # on PostgreSQL
+_FROM_DOCUMENT: Final = (  # on PostgreSQL
     [*(column.key for column in _OF_MESSAGES), "content"],
     sa.select(
         *(_GIVEN_MESSAGES.c[column.key] for column in _OF_MESSAGES),
         sa.func.convert_to(_GIVEN_MESSAGES.c.content, "UTF8"),
     ),
 )
+_ADD_GIVEN_MESSAGES: Final = sa.insert(MESSAGE).from_select(*_FROM_DOCUMENT)
 _TOGETHER: Final = 200  # messages in one document
 _FEW_BYTES: Final = 4_000_000  # of content and intents in one document
 _ORIGINS: Final = sa.select(MESSAGE.c.id, MESSAGE.c.origin).where(
@@ -66,6 +68,7 @@ _ADD_ONE: Final = _ADD_MESSAGES.add_cte(
     ).cte("delivery"),
     _ADD_GIVEN_RECIPIENTS.cte("recipients"),
 )
+_UNLESS_TAKEN: Final = " ON CONFLICT (id) DO NOTHING"
 _NAME: Final = 255  # characters
 _DETAIL: Final = 1000
 
@@ -92,7 +95,7 @@ def fitted(message: NewMessage, limits: DatabaseLimits) -> NewMessage:
 
     return replace(
         message,
-        intent=replace(message.intent, subject=shown(message.intent.subject, SUBJECT_LIMIT)),
+        intent=message.intent._replace(subject=shown(message.intent.subject, SUBJECT_LIMIT)),
         stored_intent=json.dumps(json.loads(message.stored_intent), separators=(",", ":")),
         detail=message.detail and shown(message.detail, _DETAIL),
         recipients=tuple(
@@ -127,13 +130,22 @@ def insert(connection: sa.Connection, messages: Sequence[NewMessage]) -> list[Ne
 
 def _insert_fresh(connection: sa.Connection, messages: Sequence[NewMessage]) -> None:
     match connection.dialect.name:
-        case "postgresql" if all(map(_is_plain, messages)) and _size(messages) <= _FEW_BYTES:
-            rows = (_row_in_letters(message) for message in messages)
-            connection.execute(_ADD_GIVEN_MESSAGES, rows_parameter(rows))
+        case "postgresql" if _fit_in_document(messages):
+            connection.execute(_ADD_GIVEN_MESSAGES, _document(messages))
         case "mysql" | "mariadb":
             connection.execute(_ADD_TEXTUAL_MESSAGES, _rows(connection, messages))
+        case "sqlite" if takes_rows(connection):
+            add_rows(connection, MESSAGE, _rows(connection, messages))
         case _:
             connection.execute(_ADD_MESSAGES, _rows(connection, messages))
+
+
+def _fit_in_document(messages: Sequence[NewMessage]) -> bool:
+    return all(map(_is_plain, messages)) and _size(messages) <= _FEW_BYTES
+
+
+def _document(messages: Iterable[NewMessage]) -> dict[str, str]:
+    return rows_parameter(_row_in_letters(message) for message in messages)
 
 
 def _is_plain(message: NewMessage) -> bool:
@@ -174,6 +186,8 @@ def _insert_the_rest(connection: sa.Connection, messages: Sequence[NewMessage]) 
             continue
         if connection.dialect.name == "postgresql":  # each row would be a command by itself there
             connection.execute(given, _as_document(rows))
+        elif takes_rows(connection):
+            add_rows(connection, one_by_one.table, rows)
         else:
             connection.execute(one_by_one, rows)
 
@@ -196,16 +210,31 @@ def _insert_keyed(connection: sa.Connection, messages: list[NewMessage]) -> list
     # The same order in all processes: two transactions with the same keys cannot deadlock.
     ordered = sorted(messages, key=lambda message: message.id)
     if not can_conflict(connection):
-        return _add_keyed(connection, ordered)
+        parts = (ordered[at : at + _TOGETHER] for at in range(0, len(ordered), _TOGETHER))
+        return [message for part in parts for message in _add_keyed(connection, part)]
     return [message for message in ordered if _add_if_free(connection, message)]
 
 
 def _add_keyed(connection: sa.Connection, ordered: Sequence[NewMessage]) -> list[NewMessage]:
-    connection.execute(_insert_unless_taken(connection.dialect.name), _rows(connection, ordered))
-    # rowcount is -1 on psycopg and RETURNING is not in MySQL, so the row says who wrote it.
-    rows = connection.execute(_ORIGINS, {"ids": [message.id for message in ordered]})
-    winners = {(row.id, row.origin) for row in rows}
+    stored: Iterable[sa.Row[Any]]
+    match connection.dialect.name:
+        case "postgresql" if _fit_in_document(ordered):
+            stored = connection.execute(_given_unless_taken(), _document(ordered))
+        case "sqlite" if takes_rows(connection):
+            rows = _rows(connection, ordered)
+            if add_rows(connection, MESSAGE, rows, behind=_UNLESS_TAKEN) == len(rows):
+                return [*ordered]
+            stored = _origins(connection, ordered)
+        case dialect:
+            # rowcount is -1 on psycopg and RETURNING is not in MySQL, so the row says who wrote it.
+            connection.execute(_insert_unless_taken(dialect), _rows(connection, ordered))
+            stored = _origins(connection, ordered)
+    winners = {(row.id, row.origin) for row in stored}
     return [message for message in ordered if (message.id, message.origin) in winners]
+
+
+def _origins(connection: sa.Connection, messages: Iterable[NewMessage]) -> Iterable[sa.Row[Any]]:
+    return connection.execute(_ORIGINS, {"ids": [message.id for message in messages]})
 
 
 def _add_if_free(connection: sa.Connection, message: NewMessage) -> bool:
@@ -240,3 +269,9 @@ def _insert_unless_taken(dialect: str) -> Any:
             from sqlalchemy.dialects import sqlite
 
             return sqlite.insert(MESSAGE).on_conflict_do_nothing(index_elements=["id"])
+
+
+@cache
+def _given_unless_taken() -> Any:
+    adding = _insert_unless_taken("postgresql").from_select(*_FROM_DOCUMENT)
+    return adding.returning(MESSAGE.c.id, MESSAGE.c.origin)

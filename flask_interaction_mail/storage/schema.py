@@ -22,6 +22,9 @@ class SchemaConnection:
         self._connection = connection
         self._options = {_TRANSLATE: {None: schema}}
 
+    def get_execution_options(self) -> Mapping[str, Any]:
+        return {**self._connection.get_execution_options(), **self._options}
+
     def execute(self, statement: Any, parameters: Any = None) -> Any:
         return self._connection.execute(statement, parameters, execution_options=self._options)
 
@@ -48,6 +51,11 @@ def second_connection(connection: sa.Connection) -> Iterator[sa.Connection]:
             if isinstance(connection, SchemaConnection)
             else second
         )
+
+
+def schema_of(connection: sa.Connection) -> str | None:
+    """The schema in which statements on ``connection`` find our tables; None for the default."""
+    return translations(connection).get(None)
 
 
 def translations(bind: sa.Engine | sa.Connection) -> Mapping[str | None, str | None]:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import email
 import email.policy
+import json
 import tracemalloc
 from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
+import flask_mail
 import pytest
+import sqlalchemy as sa
 
 from flask_interaction_mail import (
     ArgumentError,
+    Contact,
     ContentError,
     HeaderError,
     InteractionMailError,
@@ -25,15 +29,23 @@ from flask_interaction_mail import (
     Sent,
     TemplateMissing,
     cancel_notification,
+    clock,
     get_notification,
     notification_queued,
     send_each,
     send_notification,
 )
+from flask_interaction_mail.storage.tables import DELIVERY, MESSAGE, METADATA, RECIPIENT
 from tests.catcher import Catcher
 from tests.databases import DIALECTS, fresh_database
 from tests.host import Host, opened
 
+PAIR: dict[str, Any] = {
+    "contacts": [Contact("17", "Acme", location="Sales"), Contact("42", "ACME", location="Sales")],
+    "requester": "Bob Stone",
+    "requester_address": "bob@firm.example",
+    "reason": "They look alike.",
+}
 PEOPLE = [Party(f"Person {number}", f"p{number}", id=number) for number in range(5)]
 
 
@@ -265,6 +277,72 @@ def test_it_is_not_held_for_its_number(tmp_path: Path, catcher: Catcher) -> None
         statuses = sorted((row.subject, row.status) for row in host.rows())
     assert statuses.count(("One", "sent")) == 1
     assert (statuses.count(("More", "sent")), statuses.count(("More", "held"))) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"subject": "Zoë’s news", "text": "Hello"},
+        {
+            "subject": "News",
+            "text": "Grüße",
+            "html": '<p>Grüße <img src="cid:dot"></p>',
+            "headers": {"X-Campaign": "december"},
+            "attachments": [
+                flask_mail.Attachment(
+                    "dot.png", "image/png", b"\x89P", headers={"Content-ID": "dot"}
+                ),
+                ("terms.txt", "text/plain", b"Terms\n"),
+            ],
+            "reply_to": "desk",
+            "metadata": {"tenant": "north"},
+        },
+        {"template": "merge_request", "context": PAIR},
+    ],
+    ids=["text", "all", "template"],
+)
+def test_each_message_is_what_send_notification_would_have_stored(
+    any_host: Host, said: dict[str, Any]
+) -> None:
+    """Byte for byte and column for column, but for what makes it part of a mailing."""
+    clock.stop_at(clock.now())
+    try:
+        people = [
+            Party("Ada", "ada", id=1),
+            Party("Zoë Öst", "zoe@other.example", id="z", locale="de"),
+            Party("The Buyers", "buyers", id=3, kind="group"),
+            Party("", "prof", id=4, role=Role.PROFESSIONAL),
+        ]
+        send_each(people, **said)
+        for person in people:
+            send_notification(person, priority=Priority.BULK, **said)
+        any_host.db.session.commit()
+    finally:
+        clock.stop_at(None)
+    stored = stored_rows(any_host)
+    assert len(stored["mailing"]) == len(people)
+    assert stored["mailing"] == stored["call"]
+
+
+def stored_rows(host: Host) -> dict[str, list[Any]]:
+    """The rows of each message, by source, without what tells one message from another."""
+    found: dict[str, list[Any]] = {}
+    with host.db.engine.connect() as connection:
+        for message in connection.execute(sa.select(MESSAGE)).mappings().all():
+            row, id = dict(message), message["id"]
+            del row["id"], row["origin"]
+            source = row.pop("source")
+            row["intent"] = json.loads(row["intent"]) | {"source": ""}
+            row["content"] = (row["content"] or b"").replace(str(id).encode(), b"ID")
+            row["message_id"] = (row["message_id"] or "").replace(str(id), "ID")
+            for table in (DELIVERY, RECIPIENT, METADATA):
+                of_it = sa.select(table).where(next(iter(table.c)) == id)
+                row[table.name] = [tuple(one)[1:] for one in connection.execute(of_it)]
+            found.setdefault(source, []).append(row)
+    return {
+        source: sorted(rows, key=lambda row: json.dumps(row["intent"]["to"]))
+        for source, rows in found.items()
+    }
 
 
 def test_what_is_recorded(host: Host) -> None:

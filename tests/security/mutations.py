@@ -519,7 +519,7 @@ MUTATIONS = (
        'if row.key is None or not row.message_id.startswith(f"<{row.id}@")', "if True",
        "test_an_id_that_a_key_gives_away_matches_nothing"),
     _m("T28", "Message-IDs are random", "messages/compose.py",
-       "identity.token, addresses", "identity.id, addresses",
+       "secrets.token_hex(16), addresses", "identity.id, addresses",
        "test_an_id_that_a_key_gives_away_matches_nothing"),
     _m("T28", "a request goes to the default To once", "outbox/lost.py",
        "if row.closed or row.lost_at or row.redirected_as:", "if row.closed:",

@@ -367,7 +367,7 @@ def test_in_memory_the_hosts_open_work_is_left_alone(host, retried_soon, caplog)
 def _left_over(host, subject):
     """Store in a transaction of our own, without a session that would touch the connection."""
     message = a_message()
-    message = replace(message, intent=replace(message.intent, subject=subject))
+    message = replace(message, intent=message.intent._replace(subject=subject))
     writer.store([PendingWork(StoreMessage(message), host, None)])
 
 

@@ -1,0 +1,63 @@
+"""Many rows for SQLite, handed to its driver as they are.
+
+SQLAlchemy looks at each value of each row, which takes as long as SQLite does.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from operator import attrgetter
+from typing import Any, Final
+
+import sqlalchemy as sa
+
+from .schema import schema_of
+
+Row = Mapping[str, object]
+
+
+def takes_rows(connection: sa.Connection) -> bool:
+    """Whether ``add_rows`` knows the driver behind ``connection``."""
+    return connection.dialect.name == "sqlite" and connection.dialect.positional
+
+
+def add_rows(
+    connection: sa.Connection, table: sa.TableClause, rows: Sequence[Row], *, behind: str = ""
+) -> int:
+    """Add ``rows``, which all have the same columns, to ``table``; gives how many were added.
+
+    ``behind`` is what follows in the statement, such as what to do with a row that is there.
+    """
+    adding = _adding(connection.dialect, schema_of(connection), table, tuple(rows[0]))
+    added = connection.exec_driver_sql(f"{adding}{behind}", [_plain(row) for row in rows])
+    return int(added.rowcount)
+
+
+@lru_cache(maxsize=32)
+def _adding(
+    dialect: sa.Dialect, schema: str | None, table: sa.TableClause, columns: Iterable[str]
+) -> str:
+    bare = sa.table(table.name, *map(sa.column, columns), schema=schema)
+    return str(sa.insert(bare).compile(dialect=dialect))
+
+
+def _plain(row: Row) -> tuple[object, ...]:
+    """The values of ``row`` as SQLAlchemy's types store them in SQLite."""
+    written = _WRITTEN  # no call for each value: most are plain
+    return tuple(
+        [written[type(value)](value) if type(value) in written else value for value in row.values()]
+    )
+
+
+@lru_cache(maxsize=4)  # the messages of a batch have theirs in common
+def _instant(value: datetime) -> str:
+    return value.isoformat(" ", "microseconds")
+
+
+_WRITTEN: Final[dict[type, Callable[[Any], object]]] = {
+    uuid.UUID: attrgetter("hex"),
+    datetime: _instant,
+}
