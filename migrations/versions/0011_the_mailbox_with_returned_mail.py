@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import context, op
 from sqlalchemy.dialects import mysql
 
-from flask_interaction_mail.storage.migrations import characters_of, schema_of
+from flask_interaction_mail.storage.migrations import schema_of
 
 revision = "0011"
 down_revision = "0010"
@@ -25,8 +25,6 @@ def upgrade() -> None:
     if _is_present(schema, before=False):
         return
     options = {f"{dialect}_charset": "utf8mb4" for dialect in _FAMILY}
-    if not context.is_offline_mode():
-        options |= characters_of(op.get_bind(), schema)
     op.create_table(
         _MAILBOX,
         sa.Column("name", sa.String(64), nullable=False),
