@@ -154,7 +154,7 @@ def test_a_release_that_cannot_be_made_leaves_nothing(clone: Path, dist: Path) -
 
 
 @pytest.mark.allowed_skip("builds everything once more")
-@pytest.mark.skipif(os.environ.get("FIM_LONG") != "1", reason="runs with FIM_LONG=1")
+@pytest.mark.long
 def test_a_release_is_a_commit_a_tag_and_a_date(clone: Path, dist: Path) -> None:
     """Made in the repository once all is right; a second one of the same version is refused."""
     repository = clone.parent / "repository"
