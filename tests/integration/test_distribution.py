@@ -153,7 +153,6 @@ def test_a_release_that_cannot_be_made_leaves_nothing(clone: Path, dist: Path) -
     assert ran(["git", "log", "--decorate", "--all"], clone) == before
 
 
-@pytest.mark.allowed_skip("builds everything once more")
 @pytest.mark.long
 def test_a_release_is_a_commit_a_tag_and_a_date(clone: Path, dist: Path) -> None:
     """Made in the repository once all is right; a second one of the same version is refused."""
