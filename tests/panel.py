@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import lxml.html
 from bs4 import BeautifulSoup, Tag
 from flask_admin import Admin, AdminIndexView
 from werkzeug.test import TestResponse
@@ -33,6 +34,10 @@ TYPED = {
     "default_from": "crm",
 }
 
+_FIELDS = (
+    "(.//input | .//select | .//textarea)[@name][not(@disabled or ancestor::fieldset[@disabled])]"
+)
+
 
 class OpenIndex(AdminIndexView):
     """An index view that a host has thought about, and opened."""
@@ -56,7 +61,9 @@ class Panel:
 
     def fields(self, url: str = HOME) -> dict[str, str]:
         """What a browser would send for the POST form at ``url`` without any typing."""
-        return form_values(self.get(url))
+        response = self.client.get(url)
+        assert response.status_code == 200, response.text
+        return _values(lxml.html.fromstring(response.text))
 
     def post(self, url: str = HOME, *, without: tuple[str, ...] = (), **typed: Any) -> TestResponse:
         """Open the form and send it to ``url`` with some values typed."""
@@ -79,21 +86,20 @@ class Panel:
 
 def form_values(page: BeautifulSoup) -> dict[str, str]:
     """The values of the page's POST form, as a browser sends them."""
-    form = page.select_one("form[method=post]:not([data-im-apart])")
-    assert form is not None
+    return _values(lxml.html.fromstring(str(page)))
+
+
+def _values(page: lxml.html.HtmlElement) -> dict[str, str]:
+    form = page.xpath("//form[@method='post'][not(@data-im-apart)]")[0]
     values: dict[str, str] = {}
-    for field in form.select("input, select, textarea"):
-        if field.has_attr("disabled") or field.find_parent("fieldset", disabled=True):
-            continue
+    for field in form.xpath(_FIELDS):
         if field.get("type") in ("checkbox", "radio"):
-            if field.has_attr("checked"):
-                values[str(field["name"])] = str(field.get("value", "on"))
-        elif field.name == "select":
-            values[str(field["name"])] = str(field.select_one("option[selected]")["value"])  # type: ignore[index]
-        elif field.name == "textarea":
-            values[str(field["name"])] = field.text.strip()
+            if field.checked:
+                values[field.name] = field.get("value", "on")
+        elif field.tag == "textarea":
+            values[field.name] = field.text_content().strip()
         else:
-            values[str(field["name"])] = str(field.get("value", ""))
+            values[field.name] = field.value or ""
     return values
 
 
