@@ -11,7 +11,7 @@ from .. import clock
 from ..delivery import mailbox as delivery
 from ..diagnosis.texts import Advice, text_of
 from ..errors import TransportError
-from ..language import said_by, translated
+from ..language import recalled, said_by, translated
 from ..outbox import returned
 from ..outbox.mailboxes import Place
 from ..outcome import Fault
@@ -54,7 +54,9 @@ def returned_mail(state: State, *, recent: int = RECENT) -> ReturnedMail:
         mailbox=mailbox,
         place=place,
         closed=delivery.closed_by(state, present) if mailbox else "",
-        advice=advice_on(place.fault, mailbox, place.trouble or "") if place and mailbox else None,
+        advice=advice_on(place.fault, mailbox, recalled(place.trouble or ""))
+        if place and mailbox
+        else None,
         late=place is not None and _is_late(state, place),
         recent=reports,
     )

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from bs4 import BeautifulSoup
 
-from flask_interaction_mail import operations, send_notification
+from flask_interaction_mail import language, operations, send_notification
 from flask_interaction_mail.delivery import returning
 from flask_interaction_mail.errors import TransportError
+from flask_interaction_mail.monitoring.returned import returned_mail
 from tests.canary import PASSWORD
 from tests.panel import HOME, RETURNED, Panel, error_at, form_values, opened_panel
 from tests.reports import automatic_reply, report
@@ -127,9 +128,14 @@ def test_what_is_wrong_stands_on_the_tab_with_advice(panel: Panel, server: ImapS
         returning.look(panel.host.state)
     text = panel.get(RETURNED).get_text(" ", strip=True)
     assert "It cannot be read" in text
+    assert text.count("Mailbox doesn't exist: Nowhere") == 1
     assert "The folder cannot be opened" in text
     assert "INBOX is always there" in text
     assert PASSWORD not in text
+    with panel.host.app.app_context(), language.speaking("fr"):
+        advice = returned_mail(panel.host.state).advice
+    assert advice is not None
+    assert "The folder" not in advice.explanation
 
 
 def test_reports_of_erased_and_foreign_mail_are_not_shown(panel: Panel) -> None:
