@@ -92,7 +92,7 @@ _HEAD = """# Benchmarks: the last result
 <!-- Written by `make bench`. Do not edit. -->
 
 Medians, with minimum and maximum. A ratio is taken round by round, so that what drifts on the
-machine cancels out. [](benchmarks.md) says what is measured and how.
+machine cancels out. [Benchmarks](benchmarks.md) says what is measured and how.
 """
 _MEASURED = """Measured on {when} at commit {commit} in {rounds} rounds, with Python {python}
 on {cores} cores ({cpu}). The load average was {load_before} when it began and {load_after} when it

@@ -61,7 +61,7 @@ def explain(page: Page) -> None:
 
 
 def show_only_the_message(page: Page) -> None:
-    page.goto(page.locator(".im-html-wide").evaluate("frame => frame.src"))
+    page.set_content(page.locator(".im-html-wide").get_attribute("srcdoc") or "")
 
 
 # Each picture: the page, and what is done there before.
@@ -71,6 +71,7 @@ PICTURES: dict[str, tuple[str, Steps | None]] = {
     "outbox": ("admin/messaging/outbox/", None),
     "message": ("admin/messaging/outbox/?status=failed", open_a_refused_message),
     "activity": ("admin/messaging/activity/", None),
+    "returned-mail": ("admin/messaging/returned/", None),
     "explain": ("admin/messaging/explain/", explain),
     "coverage": ("admin/messaging/coverage/", None),
     "templates": ("admin/messaging/templates/", None),

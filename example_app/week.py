@@ -19,6 +19,7 @@ from flask_mail import Message
 from flask_interaction_mail import (
     Notification,
     Party,
+    get_notification,
     merge_completed,
     request_merge,
     send_notification,
@@ -40,6 +41,9 @@ FULL: Final = "events@borges.example"
 STRICT: Final = "office@borges.example"
 GREYLISTING: Final = "press@contoso.example"
 SHAKY: Final = "notary@smith.example"
+FORMER: Final = "m.olsen@fabrikam.example"
+FAR: Final = "archive@contoso.example"
+GONE: Final = "550 5.1.1 User unknown: they have left the company"
 LATER: Final = "451 4.7.1 Greylisting in action, please try again in 5 minutes"
 BUSY: Final = "421 4.3.2 The system is being updated, please try again later"
 
@@ -56,6 +60,33 @@ DUPLICATES: Final = (
     *("Graphic Design", "Humongous Insurance", "Litware Inc", "Lucerne Publishing", "Munson Farms"),
     *("Proseware Ltd", "Tailspin Toys", "Trey Research"),
 )
+
+
+# What mail servers write (RFC 3464), as short as can be.
+_REPORT: Final = """\
+From: Mail Delivery System <MAILER-DAEMON@relay.example>
+To: crm@example.com
+Subject: Mail delivery report
+Message-ID: <{action}.{to}>
+Content-Type: multipart/report; report-type=delivery-status; boundary=part
+
+--part
+Content-Type: message/delivery-status
+
+Reporting-MTA: dns; relay.example
+
+Final-Recipient: rfc822; {to}
+Action: {action}
+Status: {status}
+Diagnostic-Code: smtp; {said}
+
+--part
+Content-Type: text/rfc822-headers
+
+Message-ID: {about}
+
+--part--
+"""
 
 
 def refuse_as_usual(catcher: Catcher) -> None:
@@ -125,6 +156,18 @@ class Week:
         """Try a merge without the right."""
         with self.past.request_of(by) as user:
             return request_merge(describe(_contact(first), _contact(second), user, reason))
+
+    def comes_back(self, sent: Notification, address: str, action: str, said: str) -> None:
+        """The server behind the mail server reports what became of ``sent`` at ``address``."""
+        with self.past.app.app_context():
+            now = get_notification(sent.id)
+        about = now.message_id if now else None
+        report = _REPORT.format(
+            to=address, action=action, said=said, status=said.split()[1], about=about
+        )
+        command = ("interaction-mail", "bounces", "read")
+        read = self.past.app.test_cli_runner().invoke(args=command, input=report)
+        assert read.exit_code == 0, read.output  # noqa: S101 - a story that is wrong ends here
 
     def merge(self, by: str, survivor: str, other: str) -> None:
         """Merge two contacts."""
@@ -233,6 +276,17 @@ def _nightly_job(week: Week) -> None:
         week.send("dstewart", f"Possible duplicate: {name}", f"{name} is there twice.")
 
 
+def _returned(week: Week) -> None:
+    """The mail server takes what servers behind it refuse, now and again days later."""
+    week.at(3, 9, 30)
+    first = week.send(FORMER, "Minutes of the spring meeting", "See below.", by="dstewart")
+    far = week.send(FAR, "For your archive: the list of guests", "48 guests.", by="sklein")
+    week.at(3, 9, 52)
+    week.comes_back(first, FORMER, "failed", GONE)
+    week.at(3, 13, 40)
+    week.comes_back(far, FAR, "delayed", "450 4.4.1 mx.contoso.example does not answer")
+
+
 def _maintenance(week: Week) -> None:
     """Sending is paused for an hour."""
     week.at(3, 19, 58)
@@ -268,6 +322,10 @@ def _yesterday(week: Week) -> None:
     week.at(1, 11, 25)
     week.send((Party("نادية حداد", "n.haddad@contoso.example"), "olindt"), "دعوة: Autumn reception",
               "You are welcome.", by="emroberts")  # fmt: skip
+    week.at(1, 12, 10)
+    again = week.send(FORMER, "Minutes of the summer meeting", "See below.", by="dstewart")
+    week.at(1, 12, 31)
+    week.comes_back(again, FORMER, "failed", GONE)
     week.at(1, 14, 5)
     week.send("tweber", "Your contacts were reviewed", "Nothing to do.")
     week.catcher.endings[SHAKY] = iter((DROPPED,))
@@ -301,6 +359,7 @@ PARTS: Final = (
     _first_days,
     _outage,
     _nightly_job,
+    _returned,
     _maintenance,
     _odd_answers,
     _yesterday,

@@ -293,9 +293,9 @@ def test_people_are_looked_at_once_for_each_settings(
     looked: list[object] = []
     survey = coverage.survey
 
-    def counted(parties: Any, settings: Any) -> coverage.Survey:
+    def counted(parties: Any, settings: Any, *rest: Any) -> coverage.Survey:
         looked.append(settings.company_domain)
-        return survey(parties, settings)
+        return survey(parties, settings, *rest)
 
     monkeypatch.setattr(coverage, "survey", counted)
     page = asked(panel, dns="1", domain=domain)

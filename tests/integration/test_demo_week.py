@@ -202,6 +202,8 @@ def test_what_was_counted_is_what_was_sent(played: Played) -> None:
         ("activity/?last=week", "The mailbox is over its quota"),
         ("history/", "Henrik Lund"),
         ("coverage/", "Librarians"),
+        ("coverage/", week.FORMER),
+        ("returned/", "they have left the company"),
     ],
 )
 def test_the_tabs_show_it(played: Played, path: str, words: str) -> None:

@@ -333,8 +333,9 @@ def stored_rows(host: Host) -> dict[str, list[Any]]:
             del row["id"], row["origin"]
             source = row.pop("source")
             row["intent"] = json.loads(row["intent"]) | {"source": ""}
-            row["content"] = (row["content"] or b"").replace(str(id).encode(), b"ID")
-            row["message_id"] = (row["message_id"] or "").replace(str(id), "ID")
+            unique = (row["message_id"] or "").strip("<").partition("@")[0]
+            row["message_id"] = (row["message_id"] or "").replace(unique, "ID")
+            row["content"] = (row["content"] or b"").replace(unique.encode() or b"ID", b"ID")
             for table in (DELIVERY, RECIPIENT, METADATA):
                 of_it = sa.select(table).where(next(iter(table.c)) == id)
                 row[table.name] = [tuple(one)[1:] for one in connection.execute(of_it)]

@@ -16,7 +16,17 @@ from flask_wtf import CSRFProtect  # type: ignore[import-untyped]
 
 from flask_interaction_mail import InteractionMail, operations
 from tests.host import PASSWORD, Host
-from tests.panel import HOME, OUTBOX, TEMPLATES, TYPED, OpenIndex, Panel, form_values, opened_panel
+from tests.panel import (
+    HOME,
+    OUTBOX,
+    RETURNED,
+    TEMPLATES,
+    TYPED,
+    OpenIndex,
+    Panel,
+    form_values,
+    opened_panel,
+)
 
 SOME = f"{OUTBOX}{uuid.uuid4()}/"
 
@@ -110,11 +120,12 @@ def test_a_page_has_tabs_for_the_pages_that_may_be_opened(host_of: Any) -> None:
     assert [(tab.text.strip(), tab["href"], tab.get("aria-current")) for tab in tabs] == [
         ("Settings", HOME, None),
         ("Outbox", OUTBOX, "page"),
+        ("Returned mail", RETURNED, None),
         ("Templates", TEMPLATES, None),
     ]
     assert page.title.text.startswith("Outbox - Messaging")  # type: ignore[union-attr]
     alone = host_of(access=Granted("outbox")).get(OUTBOX)
-    assert [tab.text.strip() for tab in alone.select(".im-tabs a")] == ["Outbox"]
+    assert [tab.text.strip() for tab in alone.select(".im-tabs a")] == ["Outbox", "Returned mail"]
 
 
 def test_without_the_right_to_edit_there_is_no_save(host_of: Any) -> None:

@@ -341,10 +341,10 @@ def test_an_event_that_cannot_be_stored_keeps_no_other_back(
     sent(host, catcher, f"250 Ok: queued as {SENDGRID_ID}")
     note = returned.note
 
-    def failing(database: Any, found: Any, *rest: Any) -> Any:
+    def failing(database: Any, found: Any, *rest: Any, **more: Any) -> Any:
         if found.notes[0].final == (BOB,):
             raise sa.exc.DataError("x", {}, ValueError("odd"))
-        return note(database, found, *rest)
+        return note(database, found, *rest, **more)
 
     monkeypatch.setattr(returned, "note", failing)
     answer = post_signed(host, sendgrid("bounce", BOB), sendgrid("bounce", EVE, 2))
