@@ -20,6 +20,7 @@ from ..messages.intent import PURGED
 from ..returned.matching import Recipients
 from ..returned.reading import LIMIT, Note, Returned
 from ..returned.state import tells_dead
+from ..storage.database import is_away
 from ..storage.tables import DELIVERY, MESSAGE, RECIPIENT, REPORT
 from ..storage.transactions import Transactions
 from ..values import RETURNED, Status
@@ -123,6 +124,11 @@ class Entry(NamedTuple):
         """The code, and the text without it."""
         return " ".join(filter(None, (self.code, self.text.removeprefix(self.code).strip())))
 
+    @property
+    def in_ascii(self) -> Entry:
+        """The same in letters that every database can store."""
+        return self._replace(text=_ascii(self.text), behind=_ascii(self.behind))
+
 
 class Report(NamedTuple):
     """A report, or an automatic reply, as it was stored. ``received_at`` is naive UTC."""
@@ -197,17 +203,18 @@ def note(
         return Noted(id=target.id, kind=kind, known=True)
     entries = _entries(returned.notes, target.recipients)
     dead = _dead(returned.notes, target.recipients)
-    row = {
-        "message_id": target.id,
-        "digest": returned.digest,
-        "received_at": now,
-        "kind": kind,
-        "server": returned.server[:255],
-        "notes": json.dumps([entry._asdict() for entry in entries]),
-        # Where the message's own text is gone, none comes back with a report.
-        "content": None if target.purged else content[:LIMIT],
-    }
-    try:
+
+    def written(server: str, entries: Sequence[Entry]) -> frozenset[Status]:
+        row = {
+            "message_id": target.id,
+            "digest": returned.digest,
+            "received_at": now,
+            "kind": kind,
+            "server": server[:255],
+            "notes": json.dumps([entry._asdict() for entry in entries]),
+            # Where the message's own text is gone, none comes back with a report.
+            "content": None if target.purged else content[:LIMIT],
+        }
         with database.writing() as connection:
             changed = _apply(connection, target.id, entries, now)
             if not target.full:
@@ -217,6 +224,16 @@ def note(
                 entry.state is Status.BOUNCED and entry.position is not None for entry in entries
             ):
                 bounced(connection, target.id)
+        return changed
+
+    try:
+        try:
+            changed = written(returned.server, entries)
+        except (sa.exc.DBAPIError, UnicodeEncodeError) as error:
+            if is_away(error) or isinstance(error, sa.exc.IntegrityError):
+                raise
+            # Letters that the database lacks: then without them.
+            changed = written(_ascii(returned.server), [entry.in_ascii for entry in entries])
     except sa.exc.IntegrityError:
         # Another process has stored it at this moment, or the message was removed.
         with database.reading() as connection:
@@ -351,13 +368,23 @@ def _named(connection: sa.Connection, returned: Returned) -> uuid.UUID | None:
     return next((found[name] for name in theirs if name in found), None)
 
 
+def _possible(names: Sequence[str]) -> Sequence[str]:
+    """Those of ``names`` that a message may have: others make a database refuse to look."""
+    return [name for name in names if name.isascii() and name.isprintable()]
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode()
+
+
 def _by_message_id(connection: sa.Connection, names: Sequence[str]) -> dict[str, uuid.UUID]:
     """The messages that bear ``names``.
 
     Earlier versions made the Message-ID of the id, and the id of the key: who knows the key can
     tell such a one without having seen it, so that it proves nothing.
     """
-    rows = connection.execute(_BY_MESSAGE_ID, {"names": names}) if names else ()
+    possible = _possible(names)
+    rows = connection.execute(_BY_MESSAGE_ID, {"names": possible}) if possible else ()
     return {
         row.message_id: row.id
         for row in rows
@@ -366,7 +393,8 @@ def _by_message_id(connection: sa.Connection, names: Sequence[str]) -> dict[str,
 
 
 def _by_provider_id(connection: sa.Connection, names: Sequence[str]) -> dict[str, uuid.UUID]:
-    rows = connection.execute(_BY_PROVIDER, {"names": names}) if names else ()
+    possible = _possible(names)
+    rows = connection.execute(_BY_PROVIDER, {"names": possible}) if possible else ()
     return {row.provider_id: row.id for row in rows}
 
 
