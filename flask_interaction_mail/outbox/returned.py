@@ -21,7 +21,7 @@ from ..returned.matching import Recipients
 from ..returned.reading import LIMIT, Note, Returned
 from ..returned.state import tells_dead
 from ..storage.database import is_away
-from ..storage.tables import DELIVERY, MESSAGE, RECIPIENT, REPORT
+from ..storage.tables import ATTEMPT, DELIVERY, MESSAGE, RECIPIENT, REPORT
 from ..storage.transactions import Transactions
 from ..values import RETURNED, Status
 from . import dead_addresses
@@ -61,6 +61,11 @@ _RECIPIENTS: Final = (
 _DIGESTS: Final = sa.select(REPORT.c.digest).where(REPORT.c.message_id == sa.bindparam("message"))
 _PURGED: Final = sa.select(MESSAGE.c.id).where(
     MESSAGE.c.id == sa.bindparam("message"), MESSAGE.c.intent == PURGED
+)
+_DIVERTED: Final = (
+    sa.select(ATTEMPT.c.message_id)
+    .where(ATTEMPT.c.message_id == sa.bindparam("message"), ATTEMPT.c.diverted_to.is_not(None))
+    .limit(1)
 )
 _STATE: Final = sa.bindparam("state", type_=DELIVERY.c.returned.type)
 _RAISE_MESSAGE: Final = (
@@ -171,11 +176,15 @@ class Noted:
 
 
 class _Target(NamedTuple):
-    """The message of a report; ``purged`` says that its text is not kept any more."""
+    """The message of a report; ``purged`` says that its text is not kept any more.
+
+    ``diverted`` says that it went to the mailbox that gets all mail instead of its recipients.
+    """
 
     id: uuid.UUID
     recipients: Sequence[Any]  # position and address of each
     purged: bool
+    diverted: bool
     seen: bool  # the same report is stored already
     full: bool  # as many as are kept
 
@@ -201,8 +210,8 @@ def note(
     kind = REPORTED if returned.notes else REPLIED
     if target.seen:
         return Noted(id=target.id, kind=kind, known=True)
-    entries = _entries(returned.notes, target.recipients)
-    dead = _dead(returned.notes, target.recipients)
+    entries = _entries(returned.notes, target)
+    dead = _dead(returned.notes, target)
 
     def written(server: str, entries: Sequence[Entry]) -> frozenset[Status]:
         row = {
@@ -303,10 +312,11 @@ def content_of(connection: sa.Connection, id: uuid.UUID, digest: str) -> bytes |
     return content
 
 
-def _entries(notes: Iterable[Note], recipients: Sequence[Any]) -> list[Entry]:
+def _entries(notes: Iterable[Note], target: _Target) -> list[Entry]:
+    recipients = target.recipients
     addresses = [recipient.address for recipient in recipients]
     forgotten = ERASED in addresses  # what was erased from a message does not come back with this
-    known, entries = Recipients(addresses), []
+    known, entries = Recipients(addresses, diverted=target.diverted), []
     for note in notes:
         found = known.match(note)
         entry = Entry(
@@ -320,12 +330,12 @@ def _entries(notes: Iterable[Note], recipients: Sequence[Any]) -> list[Entry]:
     return entries
 
 
-def _dead(notes: Iterable[Note], recipients: Sequence[Any]) -> dict[str, str]:
+def _dead(notes: Iterable[Note], target: _Target) -> dict[str, str]:
     """The addresses that do not exist, each with the code that says so.
 
     What the report names has to be that very mailbox, and not one behind it.
     """
-    addresses = [recipient.address for recipient in recipients]
+    addresses = [recipient.address for recipient in target.recipients]
     known, dead = Recipients(addresses), dict[str, str]()
     for note in notes:
         found = known.match(note)
@@ -351,6 +361,7 @@ def _target(connection: sa.Connection, returned: Returned) -> _Target | None:
         id=id,
         recipients=recipients,
         purged=connection.scalar(_PURGED, {"message": id}) is not None,
+        diverted=connection.scalar(_DIVERTED, {"message": id}) is not None,
         seen=returned.digest in digests,
         full=len(digests) >= _MOST,
     )

@@ -293,6 +293,21 @@ def test_somebody_behind_an_address_is_not_its_owner(
     assert len(others(host, first)) == 1
 
 
+def test_what_comes_back_from_the_mailbox_of_a_trial_is_about_no_recipient(
+    host: Host, catcher: Catcher
+) -> None:
+    """All mail is diverted to it: that it is full says nothing of whom a request was for."""
+    trial = "trial@firm.example"
+    host.configure(smtp_port=catcher.port, divert_to=trial)
+    first = sent(host, BOB)
+    take(host, first, trial)
+    assert [str(one.status) for one in now(host, first.id).recipients] == ["sent"]
+    assert others(host, first) == []
+    with host.state.database.reading() as connection:
+        (note,) = connection.scalars(sa.select(REPORT.c.notes)).all()
+    assert "no such user" in note
+
+
 # -- addresses that do not exist ----------------------------------------------------------
 
 
