@@ -393,6 +393,29 @@ def test_requests_pass_over_a_dead_address_until_it_is_mended(any_host: Host) ->
     assert asks() == [GROUP]
 
 
+def test_to_pass_over_an_address_takes_no_second_connection(tmp_path: Path) -> None:
+    """Requests that each hold one would wait for each other."""
+    pool = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 1}
+    with opened(f"sqlite:///{tmp_path}/a.sqlite", SQLALCHEMY_ENGINE_OPTIONS=pool) as host:
+        host.configure(skip_dead_addresses=True)
+        with host.app.app_context():
+            host.db.session.execute(sa.select(host.Thing.id))
+            send_notification([BOB], "Hello", text="x", kind="request")
+            assert request_merge(a_merge(requester=ADA)) is not None
+            host.db.session.commit()
+        assert len(host.rows()) == 2
+
+
+def test_somebody_may_send_to_a_dead_address_nevertheless(host: Host) -> None:
+    """An administrator who names it in *Send again to* knows that it exists."""
+    came_back(host, apart=DAY, to=BOB)
+    host.configure(skip_dead_addresses=True)
+    first = sent(host, EVE)
+    with host.app.app_context():
+        copy = operations.resend(host.state, first.id, to=BOB, by="Ada")
+    assert [one.address for one in copy.recipients] == [BOB]
+
+
 def test_the_command_lists_and_mends(host: Host) -> None:
     """With an exit status of 1 where there is nothing to mend."""
     came_back(host, apart=DAY)
