@@ -87,7 +87,8 @@ def _request(state: State, merge: Merge) -> Notification:
         return queued
     origin = new_id()
     identity = Identity(id=id_of_key(key), origin=origin, key=key, pair=pair, actor=actor)
-    context = operations.routing_context(state, settings, operations.locations_of(merge))
+    locations = operations.locations_of(merge)
+    context = operations.routing_context(state, settings, locations, session=session)
     before = earlier.message_id if earlier else None
     intent, context = operations.request_intent(state, merge, context, in_reply_to=before)
     message = operations.compose_or_fail(state, intent, identity, context)

@@ -151,16 +151,22 @@ def _settings_changed(state: State, previous: InForce, saved: InForce, changed_b
 
 
 def routing_context(
-    state: State, settings: MessagingSettings, locations: Iterable[str], *, kind: str = ""
+    state: State,
+    settings: MessagingSettings,
+    locations: Iterable[str],
+    *,
+    kind: str = "",
+    session: Session | None = None,
 ) -> RoutingContext:
     """What routing depends on; asks the directory who may merge at each of ``locations``.
 
-    Of a request, as ``kind`` or any location says, dead addresses are part of it.
+    Of a request, as ``kind`` or any location says, dead addresses are part of it. They are read in
+    the transaction of ``session``, if there is one.
     """
     locations = tuple(locations)
     skips = settings.skip_dead_addresses and (locations or kind == Kind.REQUEST)
     return RoutingContext(
-        dead=dead_addresses(state) if skips else {},
+        dead=dead_addresses(state, session) if skips else {},
         settings=settings,
         now=clock.now(),
         organisation=state.organisation,
@@ -170,11 +176,16 @@ def routing_context(
     )
 
 
-def dead_addresses(state: State) -> Mapping[str, Dead]:
-    """The addresses that do not exist any more, as reports say, by their spelling in lower case."""
+def dead_addresses(state: State, session: Session | None = None) -> Mapping[str, Dead]:
+    """The addresses that do not exist any more, as reports say, by their spelling in lower case.
+
+    They are read in the transaction of ``session``, if there is one.
+    """
     from .outbox import dead_addresses  # late: for those who want to know
 
-    with state.database.reading() as connection:
+    database = state.database
+    # A host that holds a connection may be waiting for each other one that does.
+    with database.reading() if session is None else database.reading_in(session) as connection:
         return dead_addresses.read(connection)
 
 
@@ -345,7 +356,11 @@ def resend(
     if to is not None:
         original = elsewhere(original, to)
     identity = Identity.again(original, resend_of=id, by=by, job=job)
-    message = compose(state, original.intent, identity, settings)
+    intent = original.intent
+    context = routing_context(state, settings, intent.locations, kind=intent.kind)
+    if to is not None:
+        context = context._replace(dead={})  # whoever names an address knows better than reports
+    message = compose_in(state, intent, identity, context)
     if to is not None:
         to = message.recipients[0].address  # in full, so that it can be found and erased
         message = with_step(message, step("elsewhere", who=by or SOMEBODY, address=to))
@@ -462,6 +477,9 @@ def outcome_of_report(state: State, content: bytes) -> Outcome:
         noted = take_report(state, content)
     except UnreadableReport:
         return Outcome.UNREADABLE
+    except (sa.exc.DataError, UnicodeEncodeError):
+        log.exception("returned.failed: a report could not be stored")
+        return Outcome.UNREADABLE  # the next time as well, and others wait behind it
     return Outcome.FOREIGN if noted is None else noted.outcome
 
 

@@ -121,7 +121,7 @@ def send_notification(
         cc=arguments.parties("cc", cc),
         bcc=arguments.parties("bcc", bcc),
     )
-    routing = operations.routing_context(state, settings, (), kind=whom.kind)
+    routing = operations.routing_context(state, settings, (), kind=whom.kind, session=own)
     texts, routing = texts_of(Wording(subject, text, html, template, context), state, whom, routing)
     intent = Intent.of(texts, whom)._replace(
         **details(

@@ -95,5 +95,5 @@ def _announce(state: State, results: Sequence[AttemptResult]) -> None:
         # Contexts of their own: a transaction that a receiver leaves open ends there, and does
         # not stand in the way of the next record.
         ids = [result.claimed.id for result in results]
-        ids += [id for result in results for id in result.ended]
+        ids += [id for result in results for id in (*result.ended, *result.made)]
         announce_ids(state.app, state.database, ids, context=state.app.app_context)

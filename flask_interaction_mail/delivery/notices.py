@@ -30,8 +30,9 @@ def report(state: State, connection: sa.Connection, results: Sequence[AttemptRes
     """Queue one notice for each message that was given up and is no notice itself.
 
     A request that has reached nobody, because servers have refused or returned it, is queued anew
-    instead. Either is stored with the record of the last attempt, whose transaction ``connection``
-    is in; the caller commits. What fails is logged, the record stays.
+    instead; one that was returned from some and given up for others, too. Either is stored with the
+    record of the last attempt, whose transaction ``connection`` is in, and stands in ``made`` of
+    the result; the caller commits. What fails is logged, the record stays.
 
     Raises:
         sqlalchemy.exc.OperationalError: the database is away or has rolled back the record, too,
@@ -39,13 +40,14 @@ def report(state: State, connection: sa.Connection, results: Sequence[AttemptRes
     """
     about = [result for result in results if result.claimed.source != SOURCE]
     told = [result for result in about if given_up(result) and result.claimed.source != REDIRECT]
-    sent = [result.claimed.id for result in about if result.status is Status.SENT]
-    for id in (
-        *(result.claimed.id for result in about if result.status is Status.FAILED),
-        *lost.came_back(connection, sent),
-    ):
-        if all(id != result.claimed.id for result in told):
-            operations.redirect(state, connection, id)
+    by_id = {result.claimed.id: result for result in about}
+    gone = {result.claimed.id for result in told}
+    refused = [id for id, result in by_id.items() if result.status is Status.FAILED]
+    # Of these somebody may have had it, from whom it came back.
+    left = [id for id, result in by_id.items() if result.status is Status.SENT or id in gone]
+    for id in (*(id for id in refused if id not in gone), *lost.came_back(connection, left)):
+        if message := operations.redirect(state, connection, id):
+            by_id[id].made = [message.id]
     if told:
         _tell(state, connection, told)
 
@@ -60,6 +62,9 @@ def _tell(state: State, connection: sa.Connection, results: Sequence[AttemptResu
         raise
     except Exception:
         log.exception("notice.failed: default To is not told of messages that failed")
+        return
+    for result, notice in zip(results, notices, strict=True):
+        result.made = [*result.made, notice.id]
 
 
 def _notice(

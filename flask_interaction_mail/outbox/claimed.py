@@ -81,7 +81,8 @@ class AttemptResult:
     With a ``rest`` it is about the recipients of one transaction alone, and the attempt goes on
     with the rest once this is written down. ``room`` is how many recipients the server has shown
     to take.
-    ``ended`` are the messages in a digest that end with it, once that is recorded.
+    ``ended`` are the messages in a digest that end with it, ``made`` new ones about it, once that
+    is recorded.
     """
 
     claimed: Claimed
@@ -95,6 +96,7 @@ class AttemptResult:
     rest: Claimed | None = None
     room: int | None = None
     ended: Sequence[uuid.UUID] = ()
+    made: Sequence[uuid.UUID] = ()
 
     @property
     def waits_for_digest(self) -> bool:

@@ -32,6 +32,7 @@ _AGAIN: Final = MESSAGE.alias("again")
 _REDIRECT: Final = (
     sa.select(_AGAIN.c.id)
     .where(_AGAIN.c.resend_of == MESSAGE.c.id, _AGAIN.c.source == REDIRECT)
+    .where(MESSAGE.c.source != REDIRECT)  # a copy that somebody makes of it is no other one
     .order_by(_AGAIN.c.id)
     .limit(1)
 )
@@ -209,8 +210,8 @@ def of_pair(connection: sa.Connection, pair: str) -> list[uuid.UUID]:
 
 def redirects_of(connection: sa.Connection, ids: Sequence[uuid.UUID]) -> Sequence[uuid.UUID]:
     """In which messages the requests ``ids`` went to the default To."""
-    found = sa.select(MESSAGE.c.id).where(MESSAGE.c.resend_of.in_(ids))
-    return connection.scalars(found.where(MESSAGE.c.source == REDIRECT)).all()
+    found = connection.scalars(sa.select(REDIRECTED_AS).where(MESSAGE.c.id.in_(ids)))
+    return [id for id in found if id is not None]
 
 
 def cancel(

@@ -20,7 +20,8 @@ from ..messages.intent import PURGED
 from ..returned.matching import Recipients
 from ..returned.reading import LIMIT, Note, Returned
 from ..returned.state import tells_dead
-from ..storage.tables import DELIVERY, MESSAGE, RECIPIENT, REPORT
+from ..storage.database import is_away
+from ..storage.tables import ATTEMPT, DELIVERY, MESSAGE, RECIPIENT, REPORT
 from ..storage.transactions import Transactions
 from ..values import RETURNED, Status
 from . import dead_addresses
@@ -60,6 +61,11 @@ _RECIPIENTS: Final = (
 _DIGESTS: Final = sa.select(REPORT.c.digest).where(REPORT.c.message_id == sa.bindparam("message"))
 _PURGED: Final = sa.select(MESSAGE.c.id).where(
     MESSAGE.c.id == sa.bindparam("message"), MESSAGE.c.intent == PURGED
+)
+_DIVERTED: Final = (
+    sa.select(ATTEMPT.c.message_id)
+    .where(ATTEMPT.c.message_id == sa.bindparam("message"), ATTEMPT.c.diverted_to.is_not(None))
+    .limit(1)
 )
 _STATE: Final = sa.bindparam("state", type_=DELIVERY.c.returned.type)
 _RAISE_MESSAGE: Final = (
@@ -123,6 +129,11 @@ class Entry(NamedTuple):
         """The code, and the text without it."""
         return " ".join(filter(None, (self.code, self.text.removeprefix(self.code).strip())))
 
+    @property
+    def in_ascii(self) -> Entry:
+        """The same in letters that every database can store."""
+        return self._replace(text=_ascii(self.text), behind=_ascii(self.behind))
+
 
 class Report(NamedTuple):
     """A report, or an automatic reply, as it was stored. ``received_at`` is naive UTC."""
@@ -165,11 +176,15 @@ class Noted:
 
 
 class _Target(NamedTuple):
-    """The message of a report; ``purged`` says that its text is not kept any more."""
+    """The message of a report; ``purged`` says that its text is not kept any more.
+
+    ``diverted`` says that it went to the mailbox that gets all mail instead of its recipients.
+    """
 
     id: uuid.UUID
     recipients: Sequence[Any]  # position and address of each
     purged: bool
+    diverted: bool
     seen: bool  # the same report is stored already
     full: bool  # as many as are kept
 
@@ -195,19 +210,20 @@ def note(
     kind = REPORTED if returned.notes else REPLIED
     if target.seen:
         return Noted(id=target.id, kind=kind, known=True)
-    entries = _entries(returned.notes, target.recipients)
-    dead = _dead(returned.notes, target.recipients)
-    row = {
-        "message_id": target.id,
-        "digest": returned.digest,
-        "received_at": now,
-        "kind": kind,
-        "server": returned.server[:255],
-        "notes": json.dumps([entry._asdict() for entry in entries]),
-        # Where the message's own text is gone, none comes back with a report.
-        "content": None if target.purged else content[:LIMIT],
-    }
-    try:
+    entries = _entries(returned.notes, target)
+    dead = _dead(returned.notes, target)
+
+    def written(server: str, entries: Sequence[Entry]) -> frozenset[Status]:
+        row = {
+            "message_id": target.id,
+            "digest": returned.digest,
+            "received_at": now,
+            "kind": kind,
+            "server": server[:255],
+            "notes": json.dumps([entry._asdict() for entry in entries]),
+            # Where the message's own text is gone, none comes back with a report.
+            "content": None if target.purged else content[:LIMIT],
+        }
         with database.writing() as connection:
             changed = _apply(connection, target.id, entries, now)
             if not target.full:
@@ -217,6 +233,16 @@ def note(
                 entry.state is Status.BOUNCED and entry.position is not None for entry in entries
             ):
                 bounced(connection, target.id)
+        return changed
+
+    try:
+        try:
+            changed = written(returned.server, entries)
+        except (sa.exc.DBAPIError, UnicodeEncodeError) as error:
+            if is_away(error) or isinstance(error, sa.exc.IntegrityError):
+                raise
+            # Letters that the database lacks: then without them.
+            changed = written(_ascii(returned.server), [entry.in_ascii for entry in entries])
     except sa.exc.IntegrityError:
         # Another process has stored it at this moment, or the message was removed.
         with database.reading() as connection:
@@ -286,10 +312,11 @@ def content_of(connection: sa.Connection, id: uuid.UUID, digest: str) -> bytes |
     return content
 
 
-def _entries(notes: Iterable[Note], recipients: Sequence[Any]) -> list[Entry]:
+def _entries(notes: Iterable[Note], target: _Target) -> list[Entry]:
+    recipients = target.recipients
     addresses = [recipient.address for recipient in recipients]
     forgotten = ERASED in addresses  # what was erased from a message does not come back with this
-    known, entries = Recipients(addresses), []
+    known, entries = Recipients(addresses, diverted=target.diverted), []
     for note in notes:
         found = known.match(note)
         entry = Entry(
@@ -303,12 +330,12 @@ def _entries(notes: Iterable[Note], recipients: Sequence[Any]) -> list[Entry]:
     return entries
 
 
-def _dead(notes: Iterable[Note], recipients: Sequence[Any]) -> dict[str, str]:
+def _dead(notes: Iterable[Note], target: _Target) -> dict[str, str]:
     """The addresses that do not exist, each with the code that says so.
 
     What the report names has to be that very mailbox, and not one behind it.
     """
-    addresses = [recipient.address for recipient in recipients]
+    addresses = [recipient.address for recipient in target.recipients]
     known, dead = Recipients(addresses), dict[str, str]()
     for note in notes:
         found = known.match(note)
@@ -334,6 +361,7 @@ def _target(connection: sa.Connection, returned: Returned) -> _Target | None:
         id=id,
         recipients=recipients,
         purged=connection.scalar(_PURGED, {"message": id}) is not None,
+        diverted=connection.scalar(_DIVERTED, {"message": id}) is not None,
         seen=returned.digest in digests,
         full=len(digests) >= _MOST,
     )
@@ -351,13 +379,23 @@ def _named(connection: sa.Connection, returned: Returned) -> uuid.UUID | None:
     return next((found[name] for name in theirs if name in found), None)
 
 
+def _possible(names: Sequence[str]) -> Sequence[str]:
+    """Those of ``names`` that a message may have: others make a database refuse to look."""
+    return [name for name in names if name.isascii() and name.isprintable()]
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode()
+
+
 def _by_message_id(connection: sa.Connection, names: Sequence[str]) -> dict[str, uuid.UUID]:
     """The messages that bear ``names``.
 
     Earlier versions made the Message-ID of the id, and the id of the key: who knows the key can
     tell such a one without having seen it, so that it proves nothing.
     """
-    rows = connection.execute(_BY_MESSAGE_ID, {"names": names}) if names else ()
+    possible = _possible(names)
+    rows = connection.execute(_BY_MESSAGE_ID, {"names": possible}) if possible else ()
     return {
         row.message_id: row.id
         for row in rows
@@ -366,7 +404,8 @@ def _by_message_id(connection: sa.Connection, names: Sequence[str]) -> dict[str,
 
 
 def _by_provider_id(connection: sa.Connection, names: Sequence[str]) -> dict[str, uuid.UUID]:
-    rows = connection.execute(_BY_PROVIDER, {"names": names}) if names else ()
+    possible = _possible(names)
+    rows = connection.execute(_BY_PROVIDER, {"names": possible}) if possible else ()
     return {row.provider_id: row.id for row in rows}
 
 

@@ -25,10 +25,14 @@ class Match(NamedTuple):
 
 
 class Recipients:
-    """The recipients of a message, made ready once for all that its reports name."""
+    """The recipients of a message, made ready once for all that its reports name.
 
-    def __init__(self, addresses: Sequence[str]) -> None:
+    One that was ``diverted`` went to somebody else.
+    """
+
+    def __init__(self, addresses: Sequence[str], *, diverted: bool = False) -> None:
         self._addresses = addresses
+        self._diverted = diverted
         self._places = {address: at for at, address in reversed([*enumerate(addresses)])}
         self._alike = dict[str, list[int]]()
         for at, address in enumerate(addresses):
@@ -38,14 +42,14 @@ class Recipients:
         """The one that ``note`` is about; None if it may be any, or a stranger.
 
         Original-Recipient names our spelling where servers in between have changed it, so it comes
-        first. A message with one recipient needs no name.
+        first. A message with one recipient needs no name, unless it was diverted.
         """
         position = self._found(note.original)
         if position is None:
             position = self._found(note.final)
         named = position is not None
         if position is None:
-            if len(self._addresses) != 1:
+            if self._diverted or len(self._addresses) != 1:
                 return None
             position = 0
         return Match(position, _behind(note, self._addresses[position]), named)

@@ -157,8 +157,8 @@ def together(found: Mapping[str, InForce], fixed: Collection[str]) -> InForce:
     )
 
 
-def configured_layer(origin: Origin, values: Mapping[str, object]) -> Layer:
-    """A layer of the configuration; its password is bound to the layer's own connection.
+def configured_layer(origin: Origin, values: Mapping[str, object], relay: str = DEFAULT) -> Layer:
+    """A layer of the configuration as ``relay`` has it; its password is for its own connection.
 
     Fields of the connection that are left out have their defaults, so a password without a
     server beside it is never used.
@@ -168,7 +168,7 @@ def configured_layer(origin: Origin, values: Mapping[str, object]) -> Layer:
         values = {"sign_in": SignIn.PASSWORD, **values}  # what it has always meant
     if origin is Origin.OVERRIDE and values.get("smtp_server"):
         values = {"kind": SMTP, **values}  # a copy of a site must not send by its Amazon SES
-    settings = _settings(values)
+    settings = _settings(values, relay)
     values = {**values, **bound(values, settings)}
     return Layer(origin=origin, values=values, bound_to=settings.destination)
 
@@ -221,10 +221,10 @@ def bound(values: Mapping[str, object], settings: MessagingSettings) -> dict[str
     }
 
 
-def in_force(layers: Sequence[Layer], *, revision: int) -> InForce:
-    """The settings that ``layers``, strongest first, result in."""
+def in_force(layers: Sequence[Layer], *, revision: int, relay: str = DEFAULT) -> InForce:
+    """The settings of ``relay`` that ``layers``, strongest first, result in."""
     values, origins = layered(layers)
-    settings = _settings(values)
+    settings = _settings(values, relay)
     holder = next((layer for layer in layers if layer.origin is origins["password"]), None)
     state, unbound = _password_state(holder, settings.destination)
     if holder is not None and state is PasswordState.USABLE:
@@ -250,9 +250,9 @@ def layered(layers: Sequence[Layer]) -> tuple[dict[str, object], dict[str, Origi
     return values, origins
 
 
-def _settings(values: Mapping[str, object]) -> MessagingSettings:
+def _settings(values: Mapping[str, object], relay: str) -> MessagingSettings:
     plain: dict[str, Any] = {n: value for n, value in values.items() if n not in SECRETS}
-    return MessagingSettings(**plain)
+    return MessagingSettings(**plain, relay=relay)
 
 
 def _secret(layer: Layer) -> Secret | None:

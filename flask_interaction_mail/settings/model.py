@@ -1103,7 +1103,7 @@ def _of_account(settings: MessagingSettings) -> str:
 
 def _with_server(settings: MessagingSettings, token_url: str | None) -> str:
     shown = [{**asdict(settings.destination), "login": None}]
-    if settings.returns_by_token:  # the tokens are shown to that server, too
+    if settings.returns_by_token and settings.relay == DEFAULT:  # tokens are shown there, too
         shown.append(asdict(settings.returns_destination))
     return json.dumps([token_url, *shown], sort_keys=True)
 
@@ -1192,8 +1192,8 @@ def relays_of(settings: MessagingSettings, kind: str = SMTP) -> tuple[Relay, ...
 
 
 def mailbox_of(settings: MessagingSettings) -> Mailbox | None:
-    """The mailbox with returned mail of ``settings``, those of the relay "default"; None if there
-    is none."""
+    """The mailbox with returned mail of ``settings``; None if there is none."""
+    settings = settings.with_relay(DEFAULT)
     if not settings.returns_server:
         return None
     relay = relay_of(settings) if settings.returns_by_token else None

@@ -204,7 +204,9 @@ class SettingsStore:
         fixed = [relay for relay in added if relay not in (DEFAULT, *listed)]
         return together(
             {
-                relay: in_force(self._layers(relay, layer(relay)), revision=stored.revision)
+                relay: in_force(
+                    self._layers(relay, layer(relay)), revision=stored.revision, relay=relay
+                )
                 for relay in (*listed, *fixed)
             },
             fixed,
@@ -215,9 +217,9 @@ class SettingsStore:
             fields.seen_by(relay, values) for values in (self._overrides, self._fallback)
         )
         return [
-            configured_layer(Origin.OVERRIDE, overrides),
+            configured_layer(Origin.OVERRIDE, overrides, relay),
             stored,
-            configured_layer(Origin.CONFIG, fallback),
+            configured_layer(Origin.CONFIG, fallback, relay),
         ]
 
     def _layer(self, stored: Stored) -> Layer:
@@ -281,7 +283,7 @@ class SettingsStore:
             return layer
         # A typed secret is for what is shown beside it.
         plain = Layer(origin=Origin.STORED, values=merged.values)
-        shown = in_force(self._layers(relay, plain), revision=0).settings
+        shown = in_force(self._layers(relay, plain), revision=0, relay=relay).settings
         typed |= bound(typed, shown)
         bound_to = shown.destination if "password" in typed else layer.bound_to
         return layer._replace(values={**layer.values, **typed}, bound_to=bound_to)

@@ -18,10 +18,12 @@ from flask_interaction_mail import (
     request_merge,
     send_notification,
 )
+from flask_interaction_mail.outbox.returned import Outcome
 from flask_interaction_mail.storage.tables import DELIVERY, TABLES
 from tests.catcher import Catcher
 from tests.databases import fresh_database
 from tests.host import Host, a_merge, opened
+from tests.reports import report
 from tests.terminal import done, run
 
 LETTERS = "Dvořák 😀 ඔ"
@@ -158,6 +160,24 @@ def test_letters_that_postgresql_lacks_leave_and_break_no_commit(
         assert LETTERS in mail.message["To"]
         assert mail.message.get_content().strip() == LETTERS
     assert len(catcher.mails) == 2
+
+
+def test_what_comes_back_is_noted_whatever_letters_it_has(latin: Host) -> None:
+    """None of them stops the reading of a mailbox, in which it would be met again and again."""
+    sent = send(latin, "bob")
+    latin.dispatcher().drain()
+    named = f"<a\0b@x> <{LETTERS[0]}😀@x>"
+    foreign = report(named, "bob@firm.example")
+    ours = report(
+        f"{named} {sent.message_id}", "bob@firm.example", diagnostic=f"smtp; 550 {LETTERS}"
+    )
+    with latin.app.app_context():
+        assert operations.outcome_of_report(latin.state, foreign) is Outcome.FOREIGN
+        assert operations.outcome_of_report(latin.state, ours) is Outcome.NOTED
+        found = get_notification(sent.id)
+    assert found is not None
+    shown = LETTERS.encode("ascii", "backslashreplace").decode()
+    assert found.recipients[0].report == f"550 {shown}"
 
 
 def test_a_denial_in_letters_that_postgresql_lacks_is_stored(latin: Host) -> None:

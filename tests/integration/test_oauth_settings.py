@@ -153,6 +153,21 @@ def test_the_secret_of_a_sign_in_is_bound_to_the_mailbox_as_well(any_store: Stor
     assert len(rows) == 2 * len(changes)  # a token, or a consent, for one place is none for another
 
 
+def test_the_secret_of_another_relay_has_nothing_to_do_with_the_mailbox(any_store: Store) -> None:
+    """The token of "default" alone is shown there; that other one goes on as it is."""
+    own = {name: value for name, value in APPLICATION.items() if name not in BASE}
+    backup = {f"relays.backup.{name}": value for name, value in own.items()}
+    backup["relays.backup.smtp_server"] = "two.example"
+    save(any_store, APPLICATION | backup | {"relays": ("default", "backup")})
+    found = save(any_store, MAILBOX | {"oauth_client_secret": SECRET}).settings
+    assert found.with_relay("backup").oauth_client_secret == Secret(SECRET)
+    other = save(any_store, {"relays.backup.oauth_client_secret": SECRET}).settings
+    for settings in (found, other, other.with_relay("backup")):
+        mailbox = mailbox_of(settings)
+        assert mailbox is not None
+        assert mailbox.relay == relay_of(found)
+
+
 @pytest.mark.parametrize(
     "change", [{"smtp_server": "evil.example"}, {"oauth_token_url": "https://evil.example/t"}]
 )

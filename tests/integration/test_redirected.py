@@ -22,6 +22,7 @@ from flask_interaction_mail import (
     cancel_notification,
     clock,
     get_notification,
+    notification_queued,
     operations,
     request_merge,
     send_notification,
@@ -192,15 +193,52 @@ def test_a_crash_in_the_middle_leaves_nothing_behind(
 
 def test_a_request_that_is_refused_at_once_goes_there_as_well(host: Host, catcher: Catcher) -> None:
     """Also where one was refused and the other returned; the key stays taken."""
-    catcher.refuse = {BOB: "550 5.1.1 unknown"}
-    alone, both = sent(host, BOB, key="k"), sent(host, BOB, EVE)
-    host.dispatcher().drain()
+    catcher.refuse, heard = {BOB: "550 5.1.1 unknown"}, list[Any]()
+
+    def hear(_: object, notification: Notification) -> None:
+        heard.append(notification.id)
+
+    with notification_queued.connected_to(hear, host.app):
+        alone, both = sent(host, BOB, key="k"), sent(host, BOB, EVE)
+        host.dispatcher().drain()
     (row,) = others(host, alone, both)
+    assert {*heard} == {alone.id, both.id, row.id}  # as each message that was stored
     assert (row.resend_of, row.status) == (alone.id, "sent")
     with host.app.app_context():
         assert send_notification([BOB], "x", text="x", key="k").id == row.id
     take(host, both, EVE)
     assert {row.resend_of for row in others(host, alone, both)} == {alone.id, both.id}
+
+
+@pytest.mark.parametrize("first_of_all", ["returned", "given up"])
+def test_what_was_returned_and_given_up_goes_there_in_either_order(
+    host: Host, catcher: Catcher, first_of_all: str
+) -> None:
+    """It came back from one, and a server never took it for the other."""
+    catcher.refuse = {EVE: "450 4.2.0 later"}
+    first = sent(host, BOB, EVE)
+    if first_of_all == "returned":
+        take(host, first, BOB)
+    with host.state.database.writing() as connection:
+        outbox_rows.change(connection, first.id, attempts=200, due_at=clock.now())
+    host.dispatcher().drain()
+    if first_of_all == "given up":
+        take(host, first, BOB)
+    assert sorted(row.source for row in others(host, first)) == ["notice", "redirect"]
+
+
+def test_a_copy_of_what_went_there_is_no_second_one(host: Host) -> None:
+    """Somebody has sent it on by hand."""
+    first = sent(host, BOB)
+    take(host, first, BOB)
+    host.dispatcher().drain()
+    (row,) = others(host, first)
+    with host.app.app_context():
+        copy = operations.resend(host.state, row.id, to=EVE, by="Ada")
+        assert not cancel_notification(id=row.id)
+    assert now(host, first.id).redirected_as == row.id
+    assert now(host, row.id).redirected_as is None
+    assert now(host, copy.id).status == "queued"
 
 
 def test_a_report_that_is_faster_than_our_own_record_counts(host: Host) -> None:
@@ -294,6 +332,21 @@ def test_somebody_behind_an_address_is_not_its_owner(
     assert len(others(host, first)) == 1
 
 
+def test_what_comes_back_from_the_mailbox_of_a_trial_is_about_no_recipient(
+    host: Host, catcher: Catcher
+) -> None:
+    """All mail is diverted to it: that it is full says nothing of whom a request was for."""
+    trial = "trial@firm.example"
+    host.configure(smtp_port=catcher.port, divert_to=trial)
+    first = sent(host, BOB)
+    take(host, first, trial)
+    assert [str(one.status) for one in now(host, first.id).recipients] == ["sent"]
+    assert others(host, first) == []
+    with host.state.database.reading() as connection:
+        (note,) = connection.scalars(sa.select(REPORT.c.notes)).all()
+    assert "no such user" in note
+
+
 # -- addresses that do not exist ----------------------------------------------------------
 
 
@@ -377,6 +430,29 @@ def test_requests_pass_over_a_dead_address_until_it_is_mended(any_host: Host) ->
         assert operations.mend(any_host.state, GROUP.upper(), by="Ada")
         assert not operations.mend(any_host.state, GROUP, by="Ada")
     assert asks() == [GROUP]
+
+
+def test_to_pass_over_an_address_takes_no_second_connection(tmp_path: Path) -> None:
+    """Requests that each hold one would wait for each other."""
+    pool = {"pool_size": 1, "max_overflow": 0, "pool_timeout": 1}
+    with opened(f"sqlite:///{tmp_path}/a.sqlite", SQLALCHEMY_ENGINE_OPTIONS=pool) as host:
+        host.configure(skip_dead_addresses=True)
+        with host.app.app_context():
+            host.db.session.execute(sa.select(host.Thing.id))
+            send_notification([BOB], "Hello", text="x", kind="request")
+            assert request_merge(a_merge(requester=ADA)) is not None
+            host.db.session.commit()
+        assert len(host.rows()) == 2
+
+
+def test_somebody_may_send_to_a_dead_address_nevertheless(host: Host) -> None:
+    """An administrator who names it in *Send again to* knows that it exists."""
+    came_back(host, apart=DAY, to=BOB)
+    host.configure(skip_dead_addresses=True)
+    first = sent(host, EVE)
+    with host.app.app_context():
+        copy = operations.resend(host.state, first.id, to=BOB, by="Ada")
+    assert [one.address for one in copy.recipients] == [BOB]
 
 
 def test_the_command_lists_and_mends(host: Host) -> None:
