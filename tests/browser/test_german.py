@@ -16,10 +16,20 @@ from tests.catalogues import chooser
 from tests.length import LONG
 
 NARROWEST = 320
-TABS = ["Einstellungen", "Postausgang", "Aktivität", "Erklären", "Abdeckung", "Vorlagen", "Verlauf"]
+TABS = [
+    "Einstellungen",
+    "Postausgang",
+    "Rückläufer",
+    "Aktivität",
+    "Erklären",
+    "Abdeckung",
+    "Vorlagen",
+    "Verlauf",
+]
 TABS_IN_FRENCH = [
     "Paramètres",
     "Boîte d’envoi",
+    "E-mails retournés",
     "Activité",
     "Expliquer",
     "Couverture",

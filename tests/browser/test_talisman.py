@@ -36,7 +36,7 @@ def test_no_page_of_the_panel_violates_a_strict_policy(
     tabs = page.goto(site.panel) and page.locator(".im-tabs a").evaluate_all(
         "links => links.map(link => link.href)"
     )
-    assert len(tabs) == 7
+    assert len(tabs) == 8
     for url in (*tabs, f"{site.outbox}{sent.id}/"):
         answer = page.goto(url)
         assert answer.ok, url

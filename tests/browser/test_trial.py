@@ -125,7 +125,7 @@ def test_a_test_alert_is_shown_like_a_test(panel: Any, width: int) -> None:
         send_alert(panel, "The webhook was not told")
     error = panel.locator("#im-alert_url-error")
     assert "answered 500" in error.inner_text()
-    assert panel.evaluate("document.activeElement.hasAttribute('data-im-alert-test')")
+    assert panel.evaluate("document.activeElement.hasAttribute('data-im-other-test')")
     assert panel.input_value("#im-alert_secret") == "of the receiver"
     assert badge.inner_text() == before
     fits_the_width(panel)
@@ -133,11 +133,11 @@ def test_a_test_alert_is_shown_like_a_test(panel: Any, width: int) -> None:
 
 def send_alert(panel: Any, title: str) -> None:
     """Press its button with the keyboard, and wait until the result is there and in sight."""
-    panel.focus("[data-im-alert-test]")
+    panel.focus("#im-alerts [data-im-other-test]")
     panel.keyboard.press("Enter")
     found = panel.locator("#im-test h3", has_text=title)
     found.wait_for()
-    panel.locator("[data-im-alert-test]:not([aria-disabled])").wait_for()
+    panel.locator("#im-alerts [data-im-other-test]:not([aria-disabled])").wait_for()
     in_sight, *places = found.evaluate(IN_SIGHT)
     assert in_sight, places
     assert panel.locator("#im-test-said").inner_text().count(title) == 1

@@ -119,4 +119,4 @@ def test_who_may_not_test_gets_no_button(tmp_path: Path) -> None:
     with opened_panel(tmp_path, access=lambda right: right in granted) as panel:
         assert len(panel.get().select(f"button[formaction='{ALERT}']")) == 1
         granted.remove("test")
-        assert panel.get().select("[data-im-alert-test]") == []
+        assert panel.get().select("[data-im-other-test]") == []

@@ -2,7 +2,7 @@
 (function () {
   "use strict";
 
-  var TESTS = "[data-im-test], [data-im-alert-test]";
+  var TESTS = "[data-im-test], [data-im-other-test]";
   var PORTS = { none: "25", starttls: "587", tls: "465" };
 
   // What is new in the page gets what pages.js gives to all of it.
@@ -269,7 +269,7 @@
       });
       if (now) { showBadge(now); }
       tested = true;
-      if (!button.hasAttribute("data-im-alert-test")) {
+      if (!button.hasAttribute("data-im-other-test")) {
         tickTest(Boolean(verdict) && verdict.getAttribute("data-im-verdict") === "passed");
       }
       added(shown);
