@@ -51,13 +51,22 @@ def closed_by(state: State, present: InForce) -> str:
             "INTERACTION_MAIL_TRANSPORT puts something in the place of the mail server, so the "
             "mailbox is not read either."
         )
-    origins = present.origins
-    if Origin.OVERRIDE is origins["smtp_server"] is not origins["returns_server"]:
+    if present.origins["returns_server"] is not Origin.OVERRIDE and (apart := _apart(present)):
         return mark(
-            "This deployment sets another mail server, so the mailbox is not read: set "
-            "returns_server beside it in INTERACTION_MAIL_OVERRIDES."
+            "INTERACTION_MAIL_OVERRIDES sets %(names)s here, as in a copy of an application, so the "
+            "mailbox is not read: set returns_server beside it.",
+            names=", ".join(apart),
         )
     return ""
+
+
+def _apart(present: InForce) -> list[str]:
+    """What keeps the mail of this deployment alone from leaving as that of the others does."""
+    return [
+        name
+        for name in ("smtp_server", "region", "paused", "divert_to")
+        if present.origins[name] is Origin.OVERRIDE and getattr(present.settings, name)
+    ]
 
 
 def place_of(state: State, settings: MessagingSettings) -> Place | None:

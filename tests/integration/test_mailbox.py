@@ -347,8 +347,10 @@ def test_whoever_delivers_reads_it(host: Host, server: ImapServer) -> None:
         {"MAIL_SUPPRESS_SEND": True},
         {"INTERACTION_MAIL_TRANSPORT": "memory"},
         {"INTERACTION_MAIL_OVERRIDES": {"smtp_server": "127.0.0.1"}},
+        {"INTERACTION_MAIL_OVERRIDES": {"paused": True}},
+        {"INTERACTION_MAIL_OVERRIDES": {"divert_to": "testers@firm.example"}},
     ],
-    ids=["suppressed", "stand-in", "other server"],
+    ids=["suppressed", "stand-in", "other server", "paused", "diverted"],
 )
 def test_a_copy_of_an_application_reads_nothing(
     tmp_path: Path, catcher: Catcher, server: ImapServer, config: dict[str, Any]

@@ -646,7 +646,10 @@ MUTATIONS = (
     _m("T30", "no login without encryption", "transport/imap/session.py",
        "if not (self._wire.encrypted or self.mailbox.allow_unencrypted_auth):", "if False:",
        "test_nothing_secret_goes_without_encryption"),
+    _m("T30", "nor one that is paused or diverts its mail", "delivery/mailbox.py",
+       'for name in ("smtp_server", "region", "paused", "divert_to")',
+       'for name in ("smtp_server", "region")', "test_a_copy_of_an_application_reads_nothing"),
     _m("T30", "a copy of an application reads nothing", "delivery/mailbox.py",
-       'if Origin.OVERRIDE is origins["smtp_server"] is not origins["returns_server"]:',
+       'if present.origins["returns_server"] is not Origin.OVERRIDE and (apart := _apart(present)):',
        "if False:", "test_a_copy_of_an_application_reads_nothing"),
 )  # fmt: skip
