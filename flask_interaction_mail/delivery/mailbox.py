@@ -51,10 +51,11 @@ def closed_by(state: State, present: InForce) -> str:
             "INTERACTION_MAIL_TRANSPORT puts something in the place of the mail server, so the "
             "mailbox is not read either."
         )
-    if present.origins["returns_server"] is not Origin.OVERRIDE and (apart := _apart(present)):
+    own = present.origins["returns_server"] is Origin.OVERRIDE
+    if not own and (apart := _apart(present)):
         return mark(
-            "INTERACTION_MAIL_OVERRIDES sets %(names)s here, as in a copy of an application, so the "
-            "mailbox is not read: set returns_server beside it.",
+            "INTERACTION_MAIL_OVERRIDES sets %(names)s here, as in a copy of an application, so "
+            "the mailbox is not read: set returns_server beside it.",
             names=", ".join(apart),
         )
     return ""

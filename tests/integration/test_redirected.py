@@ -303,7 +303,7 @@ def test_what_cannot_go_there_is_an_alert(host: Host, catcher: Catcher, why: str
     host.dispatcher().drain()
     if why == "came back":
         assert not is_lost(host)
-        host.configure(smtp_port=catcher.port, default_to="another-desk")  # nor there: once is once
+        host.configure(smtp_port=catcher.port, default_to="another-desk")  # for what is new
         take(host, now(host, made[0].id), DESK, number=2)
     assert is_lost(host)
     assert len(others(host, first)) == len(made)

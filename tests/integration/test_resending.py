@@ -90,16 +90,16 @@ def test_what_was_sent_again_meanwhile_is_seen_in_the_transaction_that_writes(
 ) -> None:
     """Somebody who is quicker has sent it again while it was composed here."""
     id = put(host, "failed")
-    compose = operations.compose
+    compose = operations.compose_in
     quicker: list[Notification] = []
 
     def slowly(state: Any, *given: Any) -> Any:
         if not quicker:
-            monkeypatch.setattr(operations, "compose", compose)
+            monkeypatch.setattr(operations, "compose_in", compose)
             quicker.append(operations.resend(state, id))
         return compose(state, *given)
 
-    monkeypatch.setattr(operations, "compose", slowly)
+    monkeypatch.setattr(operations, "compose_in", slowly)
     with pytest.raises(SentAgain):
         resend(host, id)
     assert {row.id for row in host.rows()} == {id, quicker[0].id}
