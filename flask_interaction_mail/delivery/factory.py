@@ -21,6 +21,7 @@ from ..settings.model import relays_of
 from ..state import State
 from ..transport.registry import Transports
 from ..unit_of_work.announce import announce_ids
+from ..unit_of_work.recording import note_stored
 from . import appserver, notices, wakeup
 from .digests import RateLimiter
 from .dispatcher import Dispatcher
@@ -94,6 +95,9 @@ def _announce(state: State, results: Sequence[AttemptResult]) -> None:
     if results:
         # Contexts of their own: a transaction that a receiver leaves open ends there, and does
         # not stand in the way of the next record.
+        made = [message for result in results for message in result.made]
+        note_stored(state, made)
         ids = [result.claimed.id for result in results]
-        ids += [id for result in results for id in (*result.ended, *result.made)]
+        ids += [id for result in results for id in result.ended]
+        ids += [message.id for message in made]
         announce_ids(state.app, state.database, ids, context=state.app.app_context)

@@ -47,7 +47,7 @@ def report(state: State, connection: sa.Connection, results: Sequence[AttemptRes
     left = [id for id, result in by_id.items() if result.status is Status.SENT or id in gone]
     for id in (*(id for id in refused if id not in gone), *lost.came_back(connection, left)):
         if message := operations.redirect(state, connection, id):
-            by_id[id].made = [message.id]
+            by_id[id].made = [message]
     if told:
         _tell(state, connection, told)
 
@@ -64,7 +64,7 @@ def _tell(state: State, connection: sa.Connection, results: Sequence[AttemptResu
         log.exception("notice.failed: default To is not told of messages that failed")
         return
     for result, notice in zip(results, notices, strict=True):
-        result.made = [*result.made, notice.id]
+        result.made = [*result.made, notice]
 
 
 def _notice(

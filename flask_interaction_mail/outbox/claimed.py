@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, NamedTuple
 
+from ..messages.message import NewMessage
 from ..outcome import Result
 from ..transport.base import Envelope, TransportResult
 from ..values import Reason, Status
@@ -96,7 +97,7 @@ class AttemptResult:
     rest: Claimed | None = None
     room: int | None = None
     ended: Sequence[uuid.UUID] = ()
-    made: Sequence[uuid.UUID] = ()
+    made: Sequence[NewMessage] = ()
 
     @property
     def waits_for_digest(self) -> bool:

@@ -35,7 +35,7 @@ def state_of(action: str, code: str, *, retried: bool, explained: bool) -> Statu
     state = _BY_ACTION.get(action)
     if state is Status.DELAYED and code == _GIVEN_UP and not (retried or explained):
         return Status.BOUNCED  # how OpenSMTPD says that it has given up
-    if state is None and code.startswith("5"):
+    if not action and code.startswith("5"):
         return Status.BOUNCED
     return state
 

@@ -198,10 +198,12 @@ def test_a_request_that_is_refused_at_once_goes_there_as_well(host: Host, catche
     def hear(_: object, notification: Notification) -> None:
         heard.append(notification.id)
 
-    with notification_queued.connected_to(hear, host.app):
+    recording = host.messaging.record(host.app)
+    with notification_queued.connected_to(hear, host.app), recording as recorded:
         alone, both = sent(host, BOB, key="k"), sent(host, BOB, EVE)
         host.dispatcher().drain()
     (row,) = others(host, alone, both)
+    assert [message.id for message in recorded] == [alone.id, row.id, both.id]
     assert {*heard} == {alone.id, both.id, row.id}  # as each message that was stored
     assert (row.resend_of, row.status) == (alone.id, "sent")
     with host.app.app_context():

@@ -133,6 +133,7 @@ def test_nobody_else_is_meant():
         ("", "", "Diagnostic-Code: smtp; 550 no such user", Status.BOUNCED),
         ("", "", "", None),
         ("imagined", "2.0.0", "", None),
+        ("imagined", "5.1.1", "", None),
     ],
 )
 def test_the_first_word_of_the_action_decides(action, status, more, state):
