@@ -60,14 +60,16 @@ def test_what_came_back_wrong_is_noticed():
     """Nobody told of, somebody else bounced, one noted twice, or the reason missing."""
     gone = Verdict("to one", "gone-1", "bounced", "5.1.1 550 5.1.1 no such mailbox")
     good = Verdict("to one", "reader-1", "sent", "")
-    right = WayBack(2, "noted", {"noted": 1, "known": 1, "foreign": 0}, (gone, good))
+    counts = {"noted": 1, "known": 1, "foreign": 0}
+    right = WayBack(3, "noted", counts, {"noted": 1, "known": 2}, (gone, good))
     assert right.right
     assert replace(right, verdicts=(replace(gone, status="sent", told=False), good)).right
     wrong = [
         replace(right, reports=0),
         replace(right, by_input="known"),
-        replace(right, by_maildir={"noted": 2}),
-        replace(right, by_maildir={"noted": 1, "known": 1, "foreign": 1}),
+        replace(right, by_imap={"noted": 2}),
+        replace(right, by_maildir={"noted": 3}),
+        replace(right, by_maildir={"noted": 1, "known": 2, "foreign": 1}),
         replace(right, verdicts=(replace(gone, status="sent"), good)),
         replace(right, verdicts=(replace(gone, reason="5.0.0"), good)),
         replace(right, verdicts=(gone, replace(good, status="bounced"))),

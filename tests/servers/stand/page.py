@@ -55,9 +55,10 @@ _BACK = (
     "## What comes back\n",
     "Each server that passes mail on took three more messages, and the server behind it refused",
     "those recipients who are *gone*, with `550 5.1.1 no such mailbox`. `bounces read` then took",
-    "the first report from standard input, and all of them from a maildir: each found its message",
-    "and was noted once. Haraka does not say what became of a recipient who was refused beside",
-    "another one: that a report came is shown then, and no more. [](returned-mail.md) says what",
+    "the first report from standard input, all but the last from a mailbox of Dovecot by IMAP, and",
+    "all of them from a maildir: each found its message and was noted once. Haraka does not say",
+    "what became of a recipient who was refused beside another one: that a report came is shown",
+    "then, and no more. [What happens when it does not arrive](returned-mail.md) says what",
     "follows from it.\n",
 )
 

@@ -2,7 +2,8 @@
 
 The server takes some messages, and the shelf behind it refuses a recipient of each. What the server
 then writes to the sender lies in a maildir. One report goes to ``bounces read`` by standard input,
-as from an alias or a sieve script, and then all of them lie there for its option ``--maildir``.
+as from an alias or a sieve script. Then all but the last lie in a mailbox of Dovecot, for
+``--imap``, and at the end all of them in the maildir, for ``--maildir``.
 """
 
 from __future__ import annotations
@@ -15,10 +16,13 @@ import time
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from flask_interaction_mail import get_notification, send_notification
 from flask_interaction_mail.values import Notification
 from tests.host import Host
+from tests.servers.certificates import pki
+from tests.servers.imap import running_imap
 
 from .drain import drain
 from .known import PARTLY, UNTOLD
@@ -60,16 +64,24 @@ class WayBack:
 
     reports: int
     by_input: str  # what became of the first, read from standard input
+    by_imap: dict[str, int]  # of all but the last
     by_maildir: dict[str, int]
     verdicts: tuple[Verdict, ...]
 
     @property
     def right(self) -> bool:
         """Whether each report has found its message and its recipient, once."""
-        counted = {"noted": self.reports - 1, "known": 1}
-        found = {name: count for name, count in self.by_maildir.items() if count}
-        ways = (self.by_input, found) == ("noted", {k: v for k, v in counted.items() if v})
-        return self.reports > 0 and ways and all(one.right for one in self.verdicts)
+        new = (self.by_input == "noted", _found(self.by_imap), _found(self.by_maildir))
+        wanted = (
+            True,
+            _found({"noted": self.reports - 2, "known": 1}),
+            {"noted": 1, "known": self.reports - 1},
+        )
+        return self.reports > 1 and new == wanted and all(one.right for one in self.verdicts)
+
+
+def _found(counts: dict[str, int]) -> dict[str, int]:
+    return {name: count for name, count in counts.items() if count}
 
 
 def way_back(server: str, running: Running, maildir: Path, folder: Path) -> WayBack:
@@ -87,9 +99,11 @@ def way_back(server: str, running: Running, maildir: Path, folder: Path) -> WayB
             host.db.session.commit()
     drain(url, folder)
     found = _come(maildir)
-    by_input, by_maildir = "", {}
+    by_input, by_imap, by_maildir = "", {}, {}
     if found:
-        by_input = _read(url, content=found[0].read_bytes())["outcome"]
+        contents = [path.read_bytes() for path in found]
+        by_input = str(_read(url, content=contents[0])["outcome"])
+        by_imap = _by_imap(url, contents[:-1])
         by_maildir = _read(url, "--maildir", str(maildir))
     with closing(Host(url)) as host, host.app.app_context():
         verdicts = [
@@ -97,7 +111,22 @@ def way_back(server: str, running: Running, maildir: Path, folder: Path) -> WayB
             for letter, id in sent.items()
             for verdict in _verdicts(server, letter, get_notification(id))
         ]
-    return WayBack(len(found), by_input, by_maildir, tuple(verdicts))
+    return WayBack(len(found), by_input, by_imap, by_maildir, tuple(verdicts))
+
+
+def _by_imap(url: str, contents: list[bytes]) -> dict[str, Any]:
+    """What becomes of ``contents`` in a mailbox that is read by IMAP."""
+    with running_imap() as server:
+        server.put(*contents)
+        with closing(Host(url)) as host:
+            host.configure(
+                returns_server="127.0.0.1",
+                returns_port=server.tls,
+                returns_login=server.user,
+                returns_password=server.password,
+                returns_ca_certificate=pki().pem,
+            )
+        return _read(url, "--imap")
 
 
 def _verdicts(server: str, letter: str, sent: Notification | None) -> list[Verdict]:
@@ -124,7 +153,7 @@ def _come(maildir: Path) -> list[Path]:
     return sorted((maildir / "new").iterdir())
 
 
-def _read(url: str, *arguments: str, content: bytes = b"") -> dict[str, object]:
+def _read(url: str, *arguments: str, content: bytes = b"") -> dict[str, Any]:
     told = subprocess.run(
         [*_READ, *arguments],
         cwd=ROOT,
@@ -133,5 +162,5 @@ def _read(url: str, *arguments: str, content: bytes = b"") -> dict[str, object]:
         capture_output=True,
         check=False,
     )
-    answer: dict[str, object] = json.loads(told.stdout or b"{}")
+    answer: dict[str, Any] = json.loads(told.stdout or b"{}")
     return answer
