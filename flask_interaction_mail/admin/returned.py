@@ -50,6 +50,5 @@ class ReturnedView(PanelView):
             "returned.html",
             found=returned.returned_mail(state()),
             tested=request.method == "POST",
-            minutes=max(1, int(state().config.returns_every.total_seconds() // 60)),
             **values,
         )
