@@ -109,7 +109,7 @@ def _of_imap(state: State) -> collections.Counter[Outcome]:
         counted = returning.look(state)
     except (TransportError, *_NOT_NOW) as error:
         _later(error)
-    except returning.Lost:
+    except returning.BrokenOff:
         counted = None
     if counted is None:
         _later(InteractionMailError("another process reads the mailbox at this moment"))
