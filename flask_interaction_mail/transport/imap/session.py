@@ -16,7 +16,7 @@ from ...errors import TransportError
 from ...language import mark, said_by
 from ...outcome import Fault, Stage
 from ...settings.mailbox import Mailbox
-from ...settings.relay import Encryption
+from ...settings.relay import Encryption, Relay
 from ...settings.secret import Secret
 from ..policy import ConnectPolicy
 from ..smtp import auth, tls
@@ -255,7 +255,7 @@ class ImapSession:
             )
             _refused(text, Fault.AUTH_UNENCRYPTED)
         if self.mailbox.relay is not None:
-            self._by_token()
+            self._by_token(self.mailbox.relay)
         else:
             self._by_password()
 
@@ -297,10 +297,8 @@ class ImapSession:
             command, Stage.AUTHENTICATION, answer=lambda _: next(steps, lambda: b"*\r\n")
         )
 
-    def _by_token(self) -> None:
-        """Show the relay's token; if it is refused, a fresh one, if there is one."""
-        relay = self.mailbox.relay
-        assert relay is not None  # noqa: S101 - for the type checker
+    def _by_token(self, relay: Relay) -> None:
+        """Show the token of ``relay``; if it is refused, a fresh one, if there is one."""
         if self.tokens is None:
             raise TransportError(
                 mark("There is nothing here that gives an access token."),
@@ -309,20 +307,18 @@ class ImapSession:
                 fault=Fault.TOKEN_FROM_HOST,
             )
         token = self.tokens.take(relay, self.until)
-        said, reason = self._show(token.secret)
+        said, reason = self._show(relay, token.secret)
         if not said.ok and said.code not in _LATER:
             self.tokens.drop(relay, token)
             fresh = self.tokens.take(relay, self.until)
             if fresh.secret != token.secret:
-                said, reason = self._show(fresh.secret)
+                said, reason = self._show(relay, fresh.secret)
         if not said.ok:
             told = f"{_safe(said)} ({reason})" if reason else _safe(said)
             text = mark("The mail server did not accept the access token: %(reply)s", reply=told)
             raise _refusal(said, text, Fault.OAUTH_REJECTED)
 
-    def _show(self, token: Secret) -> tuple[Status, str]:
-        relay = self.mailbox.relay
-        assert relay is not None  # noqa: S101 - for the type checker
+    def _show(self, relay: Relay, token: Secret) -> tuple[Status, str]:
         here = replace(relay, server=self.mailbox.server, port=self.mailbox.port)
         if "AUTH=XOAUTH2" in self._offered:
             name, initial, end = "XOAUTH2", auth.xoauth2, b""
