@@ -359,7 +359,7 @@ MUTATIONS = (
        "test_without_the_token_nothing_is_told"),
     # -- T22: secrets and tokens of a sign-in go where they were entered for
     _m("T22", "a secret is used only where it was entered for", "settings/model.py",
-       'shown = [{**asdict(settings.destination), "login": None}]', "shown: list[object] = []",
+       "shown = [asdict(server) for server in servers if server]", "shown: list[object] = []",
        ELSEWHERE),
     _m("T22", "the token URL is part of it", "settings/model.py",
        "return json.dumps([token_url, *shown], sort_keys=True)",
@@ -622,7 +622,8 @@ MUTATIONS = (
        'return json.dumps(["imap", asdict(settings.returns_destination)], sort_keys=True)',
        'return "imap"', "test_a_mailbox_needs_a_login_and_its_password"),
     _m("T30", "the secret of a sign-in is bound to it", "settings/model.py",
-       "shown.append(asdict(settings.returns_destination))", "pass",
+       "servers = [replace(settings.destination, login=None), _also_shown(settings)]",
+       "servers = [replace(settings.destination, login=None)]",
        "test_the_secret_of_a_sign_in_is_bound_to_the_mailbox_as_well"),
     _m("T30", "it is shown the token of one relay", "settings/model.py",
        "    settings = settings.with_relay(DEFAULT)\n    if not settings.returns_server:",
