@@ -427,9 +427,9 @@ def _apply(
     counting = [
         (entry.state, entry) for entry in entries if entry.position is not None and entry.state
     ]
-    worst = max((_WEIGHTS[state] for state, _ in counting), default=0)
-    heaviest = next((status for status in RETURNED if _WEIGHTS[status] == worst), None)
-    connection.execute(_RAISE_MESSAGE, {"message": id, "weight": worst, "state": heaviest})
+    worst = max((state for state, _ in counting), key=_WEIGHTS.__getitem__, default=None)
+    weight = _WEIGHTS[worst] if worst else 0
+    connection.execute(_RAISE_MESSAGE, {"message": id, "weight": weight, "state": worst})
     changed = set[Status]()
     for state, entry in counting:
         said = " ".join(filter(None, (entry.said, _sent_on(entry))))
