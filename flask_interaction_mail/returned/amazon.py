@@ -26,10 +26,11 @@ SUBSCRIPTION: Final = "SubscriptionConfirmation"
 _AGE: Final = timedelta(hours=1)  # SNS tries for so long to post the same again
 _TOKEN: Final = re.compile(r"[0-9A-Za-z]{16,512}")
 _CERTIFICATE: Final = r"https://{host}/SimpleNotificationService-[0-9A-Za-z]{{1,64}}\.pem"
-_SIGNED: Final = ("Message", "MessageId", "Subject", "SubscribeURL", "Timestamp", "Token")
-_SIGNED_LAST: Final = ("TopicArn", "Type")
+_SIGNED: Final = (
+    *("Message", "MessageId", "Subject", "SubscribeURL"),
+    *("Timestamp", "Token", "TopicArn", "Type"),
+)
 _KINDS: Final = (NOTIFICATION, SUBSCRIPTION, "UnsubscribeConfirmation")
-_SIGNATURE: Final = ("SignatureVersion", "Signature")
 _SUBSCRIBING: Final = ("SubscribeURL", "Token")  # signed only where they mean something
 
 # What SES makes of a message that it refused; an answer of a person's mailbox is "General".
@@ -59,14 +60,15 @@ class Notice(NamedTuple):
         Raises:
             NotFromProvider: it has not.
         """
-        version, signature = (events.text(self.told, name) for name in _SIGNATURE)
+        version = events.text(self.told, "SignatureVersion")
+        signature = events.text(self.told, "Signature")
         if not is_signed_by_certificate(pem, version, signature, self._signed(), now):
             raise NotFromProvider("Its signature is wrong, or its certificate is not valid now.")
 
     def _signed(self) -> bytes:
         """The names and texts that are signed, each on a line of its own."""
         left_out = _SUBSCRIBING if self.kind == NOTIFICATION else ("Subject",)
-        names = [name for name in (*_SIGNED, *_SIGNED_LAST) if name not in left_out]
+        names = [name for name in _SIGNED if name not in left_out]
         found = [(name, self.told[name]) for name in names if self.told.get(name) is not None]
         lines = "".join(f"{name}\n{text}\n" for name, text in found)
         return lines.encode("utf-8", "surrogatepass")  # whatever SNS has signed, it was not this
