@@ -52,14 +52,15 @@ def returned_mail(state: State, *, recent: int = RECENT) -> ReturnedMail:
     with state.database.reading() as connection:
         place = mailboxes.read(connection, mailboxes.name_of(mailbox)) if mailbox else None
         reports = returned.lately(connection, recent) if recent else ()
+    advice = None
+    if mailbox and place and place.fault:
+        advice = _advice(place.fault, mailbox, recalled(place.trouble or ""))
     return ReturnedMail(
         mailbox=mailbox,
         minutes=max(1, int(state.config.returns_every.total_seconds() // 60)),
         place=place,
         closed=delivery.closed_by(state, present) if mailbox else "",
-        advice=advice_on(place.fault, mailbox, recalled(place.trouble or ""))
-        if place and mailbox
-        else None,
+        advice=advice,
         late=place is not None and _is_late(state, place),
         recent=reports,
     )
@@ -70,10 +71,8 @@ def _is_late(state: State, place: Place) -> bool:
     return place.due_at + state.config.returns_every < now and not place.is_read(now)
 
 
-def advice_on(fault: str | None, mailbox: Mailbox, detail: str) -> Advice | None:
-    """The title, meaning and advice for ``fault``, in the reader's language; None without one."""
-    if not fault:
-        return None
+def _advice(fault: str, mailbox: Mailbox, detail: str) -> Advice:
+    """The title, meaning and advice for ``fault``, in the reader's language."""
     values = {
         "server": mailbox.server,
         "port": str(mailbox.port),
@@ -102,7 +101,7 @@ def test(state: State, settings: MessagingSettings) -> Trial | None:
     except TransportError as error:
         why = translated(said_by(error))
         fault = error.fault or Fault.NONSENSE
-        return Trial(why=why, advice=advice_on(fault, mailbox, why))
+        return Trial(why=why, advice=_advice(fault, mailbox, why))
 
 
 def told(found: ReturnedMail) -> str | None:
