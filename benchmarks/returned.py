@@ -19,7 +19,7 @@ from typing import Any
 from flask_interaction_mail import operations, send_notification
 from flask_interaction_mail.delivery import returning
 from flask_interaction_mail.outbox.returned import Outcome
-from flask_interaction_mail.returned import mailbox
+from flask_interaction_mail.returned import maildir
 from flask_interaction_mail.transport.imap.session import ImapSession
 from tests.host import Host
 from tests.reports import report
@@ -100,24 +100,24 @@ def _maildir(folder: Path, count: int) -> None:
     with host.app.app_context():
         sent = [send_notification(["bob"], "Hello", text="Hello") for _ in range(min(count, 500))]
         host.db.session.commit()
-    maildir = folder / "Maildir"
+    path = folder / "Maildir"
     for name in ("new", "cur", "tmp"):
-        (maildir / name).mkdir(parents=True)
+        (path / name).mkdir(parents=True)
     for number in range(count):
         about = sent[number % len(sent)]
         content = report(str(about.message_id), "bob@firm.example", number=number)
-        (maildir / "new" / f"{number:06}.host").write_bytes(content)
+        (path / "new" / f"{number:06}.host").write_bytes(content)
     with host.app.app_context():
-        _timed(f"maildir: {count:,} reports", lambda: _read(host, maildir), count)
+        _timed(f"maildir: {count:,} reports", lambda: _read(host, path), count)
     host.close()
 
 
-def _read(host: Host, maildir: Path) -> None:
-    for found in mailbox.messages(maildir):
-        assert isinstance(found, mailbox.Found)
+def _read(host: Host, folder: Path) -> None:
+    for found in maildir.messages(folder):
+        assert isinstance(found, maildir.Found)
         outcome = operations.outcome_of_report(host.state, found.content)
         assert outcome is Outcome.NOTED
-        mailbox.put_away(maildir, found.path)
+        maildir.put_away(folder, found.path)
 
 
 def _timed(what: str, work: Callable[[], Any], count: int = 0) -> Any:

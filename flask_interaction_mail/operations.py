@@ -55,7 +55,7 @@ if TYPE_CHECKING:  # needed once an hour, where mail is delivered
     from .returned.reading import Returned
 
 
-APPLICATION: Final = "the application"  # sent it again
+APPLICATION: Final = "the application"  # has sent a message again, and no person
 
 
 # -- settings --------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def routing_context(
 ) -> RoutingContext:
     """What routing depends on; asks the directory who may merge at each of ``locations``.
 
-    Of a request, as ``kind`` or any location says, dead addresses are part of it. They are read in
+    Dead addresses count for a request alone, which ``kind`` or a location tells. They are read in
     the transaction of ``session``, if there is one.
     """
     locations = tuple(locations)
@@ -450,7 +450,7 @@ def take_report(state: State, content: bytes) -> Noted | None:
 
 
 def note_returned(state: State, found: Returned, content: bytes) -> Noted | None:
-    """As ``take_report``, of what was read of ``content`` already."""
+    """Note what ``found`` says, which was read of ``content``; otherwise as ``take_report``."""
     from .outbox import returned
 
     redirects: list[NewMessage] = []
@@ -470,7 +470,7 @@ def note_returned(state: State, found: Returned, content: bytes) -> Noted | None
 
 
 def outcome_of_report(state: State, content: bytes) -> Outcome:
-    """Do ``take_report``; gives what became of ``content``, whatever it is. Commits, too."""
+    """Note ``content`` as ``take_report`` does; gives what became of it, readable or not."""
     from .outbox.returned import Outcome  # late, as above
 
     try:

@@ -332,9 +332,9 @@ class Alert:
     """Something about mail that an administrator should know; told when it begins and is over.
 
     ``name`` is ``"server"``, ``"waiting"``, ``"failures"``, ``"nobody"``, ``"expiry"``,
-    ``"relay"``, ``"lost"``, ``"secret"``, or ``"test"``. ``title`` and ``text`` are sentences
-    without addresses. ``id`` is the same wherever and however often this is told. ``at`` is when it
-    began, or was over. Moments are aware UTC.
+    ``"relay"``, ``"lost"``, ``"secret"``, ``"returned"``, or ``"test"``. ``title`` and ``text`` are
+    sentences without addresses. ``id`` is the same wherever and however often this is told. ``at``
+    is when it began, or was over. Moments are aware UTC.
     """
 
     id: uuid.UUID

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from flask import flash, redirect, request
+from flask import flash, redirect
 from flask.typing import ResponseReturnValue
 from flask_admin import expose
 
@@ -49,7 +49,5 @@ class ReturnedView(PanelView):
         return self.page(
             "returned.html",
             found=returned.returned_mail(state()),
-            tested=request.method == "POST",
-            minutes=max(1, int(state().config.returns_every.total_seconds() // 60)),
             **values,
         )

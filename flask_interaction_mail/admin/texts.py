@@ -267,7 +267,6 @@ STEPS: Final = {  # of the table, by period
         "counts three times."
     ),
 }
-# What the counts count, in the order of their columns.
 RETURNED_COUNTS: Final = {  # of what was looked at in the mailbox with returned mail
     "noted": mark("Reports noted"),
     "known": mark("Reports that had been noted before"),
@@ -275,6 +274,7 @@ RETURNED_COUNTS: Final = {  # of what was looked at in the mailbox with returned
     "foreign": mark("About no message of this application, and left alone"),
     "unreadable": mark("Not readable, and left alone"),
 }
+# What the counts count, in the order of their columns.
 COUNTED: Final = {
     "sent": mark("Sent"),
     "deferred": mark("Deferred"),

@@ -195,6 +195,7 @@ class _Mailing:
             uses = keys.uses_of(connection, [key for key, _ in keyed if key is not None])
         context = operations.routing_context(self.state, settings, ())
         if settings.configured:
+            # With an unsubscribe link each message has header fields of its own.
             common = self.intent._replace(headers=()) if self.unsubscribe else self.intent
             shared = shared_by(common, context, texts=self.wording.template is None)
             context = context._replace(shared=shared)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from .. import operations
 from ..errors import InteractionMailError, TablesMissing, TransportError
 from ..outbox.returned import DONE, Outcome
-from ..returned import mailbox
+from ..returned import maildir
 from ..returned.mbox import messages
 from ..returned.reading import LIMIT
 from ..state import State, state_of
@@ -68,7 +68,6 @@ def read(maildir: Path | None, mbox: Path | None, imap: bool, as_json: bool) -> 
         raise click.UsageError("Give one of --maildir, --mbox and --imap.")
     state = state_of()
     if maildir is not None:
-        mailbox.check(maildir)
         _summary(_of_maildir(state, maildir), as_json)
     elif mbox is not None:
         _summary(collections.Counter(_taken(state, each) for each in messages(mbox)), as_json)
@@ -86,9 +85,10 @@ def _of_input(state: State, as_json: bool) -> None:
         sys.exit(_NOT_OURS)
 
 
-def _of_maildir(state: State, maildir: Path) -> collections.Counter[Outcome]:
+def _of_maildir(state: State, folder: Path) -> collections.Counter[Outcome]:
+    maildir.check(folder)
     counted = collections.Counter[Outcome]()
-    for found in mailbox.messages(maildir):
+    for found in maildir.messages(folder):
         if isinstance(found, Path):
             counted[Outcome.UNREADABLE] += 1
             continue
@@ -96,7 +96,7 @@ def _of_maildir(state: State, maildir: Path) -> collections.Counter[Outcome]:
         counted[outcome] += 1
         if outcome in DONE:
             try:
-                mailbox.put_away(maildir, found.path)
+                maildir.put_away(folder, found.path)
             except OSError as error:
                 warn(f"{found.path} stays where it is: {error.strerror}")
     return counted
@@ -109,7 +109,7 @@ def _of_imap(state: State) -> collections.Counter[Outcome]:
         counted = returning.look(state)
     except (TransportError, *_NOT_NOW) as error:
         _later(error)
-    except returning.Lost:
+    except returning.BrokenOff:
         counted = None
     if counted is None:
         _later(InteractionMailError("another process reads the mailbox at this moment"))

@@ -8,13 +8,12 @@ from typing import Final, NamedTuple
 
 from ..errors import UnreadableReport
 from ..language import mark
-from ..outbox import mailboxes, returned
-from ..outbox.mailboxes import Place
+from ..outbox import returned
 from ..returned.reading import LIMIT
 from ..returned.reading import read as read_report
 from ..settings.layers import InForce
 from ..settings.mailbox import Mailbox
-from ..settings.model import MessagingSettings, Origin, mailbox_of
+from ..settings.model import Origin
 from ..state import State
 from ..transport.imap.session import ImapSession
 from ..transport.smtp.timeouts import Until
@@ -68,15 +67,6 @@ def _apart(present: InForce) -> list[str]:
         for name in ("smtp_server", "region", "paused", "divert_to")
         if present.origins[name] is Origin.OVERRIDE and getattr(present.settings, name)
     ]
-
-
-def place_of(state: State, settings: MessagingSettings) -> Place | None:
-    """What is known of the mailbox of ``settings``; None for none, and before the first look."""
-    mailbox = mailbox_of(settings)
-    if mailbox is None:
-        return None
-    with state.database.reading() as connection:
-        return mailboxes.read(connection, mailboxes.name_of(mailbox))
 
 
 def test(state: State, mailbox: Mailbox) -> Tested:

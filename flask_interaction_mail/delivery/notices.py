@@ -38,18 +38,16 @@ def report(state: State, connection: sa.Connection, results: Sequence[AttemptRes
         sqlalchemy.exc.OperationalError: the database is away or has rolled back the record, too,
             as MariaDB does at a deadlock. So do the other errors of ``AWAY``.
     """
-    about = [result for result in results if result.claimed.source != SOURCE]
-    told = [result for result in about if given_up(result) and result.claimed.source != REDIRECT]
-    by_id = {result.claimed.id: result for result in about}
-    gone = {result.claimed.id for result in told}
-    refused = [id for id, result in by_id.items() if result.status is Status.FAILED]
-    # Of these somebody may have had it, from whom it came back.
-    left = [id for id, result in by_id.items() if result.status is Status.SENT or id in gone]
-    for id in (*(id for id in refused if id not in gone), *lost.came_back(connection, left)):
+    about = {result.claimed.id: result for result in results if result.claimed.source != SOURCE}
+    told = [id for id in about if given_up(about[id]) and about[id].claimed.source != REDIRECT]
+    failed = [id for id in about if about[id].status is Status.FAILED and id not in told]
+    sent = [id for id in about if about[id].status is Status.SENT]
+    # Of what was given up somebody may have had it before, from whom it came back.
+    for id in (*failed, *lost.came_back(connection, [*sent, *told])):
         if message := operations.redirect(state, connection, id):
-            by_id[id].made = [message]
+            about[id].made = [message]
     if told:
-        _tell(state, connection, told)
+        _tell(state, connection, [about[id] for id in told])
 
 
 def _tell(state: State, connection: sa.Connection, results: Sequence[AttemptResult]) -> None:

@@ -228,11 +228,13 @@ def is_for_default_to(result: AttemptResult) -> bool:
     A request that was sent may have come back before that was written down. What the mailbox has
     refused to which all mail is diverted says nothing about the recipients.
     """
+    if given_up(result):
+        return True
     attempt = result.attempt
-    if given_up(result) or attempt is None or result.rest is not None:
-        return given_up(result)
+    if attempt is None or attempt.diverted_to is not None or result.rest is not None:
+        return False
     ended = result.status is Status.SENT or result.reason is Reason.REFUSED
-    return ended and result.claimed.kind == Kind.REQUEST and attempt.diverted_to is None
+    return ended and result.claimed.kind == Kind.REQUEST
 
 
 _REASONS = {Status.FAILED: Reason.REFUSED, Status.HELD: Reason.AMBIGUOUS}

@@ -21,6 +21,7 @@ from ..language import mark
 from ..logs import log
 from ..outbox import mailboxes, returned
 from ..outbox.claim import Time
+from ..outbox.mailboxes import Lease
 from ..outbox.returned import DONE, Outcome
 from ..returned.reading import LIMIT
 from ..settings.mailbox import Mailbox
@@ -40,8 +41,8 @@ _READING: Final = "interaction_mail_reading"  # in app.extensions: the thread th
 Counts = collections.Counter[Outcome]
 
 
-class Lost(Exception):
-    """Another worker has the lease by now: it was too slow here."""
+class BrokenOff(Exception):
+    """The look cannot go on: another worker has the lease by now, or the folder is another one."""
 
 
 def begin(state: State) -> None:
@@ -83,18 +84,17 @@ def look(state: State, *, due: bool = False) -> Counts | None:
         with suppress(sa.exc.IntegrityError), state.database.writing() as connection:
             mailboxes.add(connection, name, now)
     with state.database.writing() as connection:
-        fence = mailboxes.claim(connection, name, now, due=due)
-    return None if fence is None else _Look(state, mailbox, name, fence).go()
+        lease = mailboxes.claim(connection, name, now, due=due)
+    return None if lease is None else _Look(state, mailbox, lease).go()
 
 
 class _Look:
-    """One look, under the lease with the number ``fence``."""
+    """One look, under its lease."""
 
-    def __init__(self, state: State, mailbox: Mailbox, name: str, fence: int) -> None:
+    def __init__(self, state: State, mailbox: Mailbox, lease: Lease) -> None:
         self._state = state
         self._mailbox = mailbox
-        self._name = name
-        self._fence = fence
+        self._lease = lease
         self._time = Time()
         self._counts = Counts()
         self._folder = Folder(0, 0)
@@ -114,38 +114,24 @@ class _Look:
             with session:
                 self._read(session)
         except TransportError as error:
-            with self._writing() as connection:
-                mailboxes.fail(
-                    connection,
-                    self._name,
-                    self._fence,
-                    self._counts,
-                    error,
-                    now=self._now(connection),
-                    every=every,
-                )
+            with self._writing() as (connection, now):
+                mailboxes.fail(connection, self._lease, self._counts, error, now=now, every=every)
             raise
         except BaseException:
-            with suppress(Exception), self._writing() as connection:
-                mailboxes.give_back(connection, self._name, self._fence)
+            with suppress(Exception), self._state.database.writing() as connection:
+                mailboxes.give_back(connection, self._lease)
             raise
-        with self._writing() as connection:
-            now = self._now(connection)
+        with self._writing() as (connection, now):
+            trouble = self._unmoved
             mailboxes.finish(
-                connection,
-                self._name,
-                self._fence,
-                self._counts,
-                trouble=self._unmoved,
-                now=now,
-                due=now + every,
+                connection, self._lease, self._counts, trouble=trouble, now=now, every=every
             )
         return self._counts
 
     def _read(self, session: ImapSession) -> None:
         self._folder = session.open(self._mailbox.folder, read_only=True)
         with self._state.database.reading() as connection:
-            place = mailboxes.read(connection, self._name)
+            place = mailboxes.read(connection, self._lease.name)
         same = place is not None and place.uid_validity == self._folder.uid_validity
         first = place.uid + 1 if place is not None and same else 1
         uids = session.uids_from(first) if self._folder.messages else []
@@ -167,12 +153,11 @@ class _Look:
                 done.append(uid)
         if done:
             self._move(session, done)
-        with self._writing() as connection:
-            now = self._now(connection)
-            validity = self._folder.uid_validity
-            mine = mailboxes.advance(connection, self._name, self._fence, validity, batch[-1], now)
+        validity = self._folder.uid_validity
+        with self._writing() as (connection, now):
+            mine = mailboxes.advance(connection, self._lease, validity, batch[-1], now)
         if not mine:
-            raise Lost
+            raise BrokenOff
 
     def _wanted(self, seen: Sequence[Found]) -> list[int]:
         """What has to be read: what may be a report, and what answers mail of ours."""
@@ -199,7 +184,7 @@ class _Look:
         if not self._selected:
             opened = session.open(self._mailbox.folder, read_only=False)
             if opened.uid_validity != self._folder.uid_validity:
-                raise Lost  # the numbers are of other messages now: the next look begins anew
+                raise BrokenOff  # the numbers are of other messages now: the next look begins anew
             self._selected = True
         said = session.move(uids, folder)
         if not said.ok:
@@ -210,18 +195,15 @@ class _Look:
             )
 
     def _renew(self) -> None:
-        with self._writing() as connection:
-            now = self._now(connection)
-            if not mailboxes.renew(connection, self._name, self._fence, now):
-                raise Lost
+        with self._writing() as (connection, now):
+            if not mailboxes.renew(connection, self._lease, now):
+                raise BrokenOff
 
     @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
+    def _writing(self) -> Iterator[tuple[sa.Connection, datetime]]:
+        """Write in a transaction; gives the time of the database, too."""
         with self._state.database.writing() as connection:
-            yield connection
-
-    def _now(self, connection: sa.Connection) -> datetime:
-        return self._time.look(connection)
+            yield connection, self._time.look(connection)
 
 
 def _is_reading(state: State) -> bool:
@@ -246,7 +228,7 @@ def _logged() -> Iterator[None]:
     """Log what goes wrong: the next turn comes in a minute."""
     try:
         yield
-    except Lost:
+    except BrokenOff:
         log.warning("returned.lost: another process reads the mailbox by now")
     except TransportError as error:  # without its text, which may quote the server
         log.warning("returned.failed: %s: %s", error.stage, error.fault)

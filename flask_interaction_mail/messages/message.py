@@ -186,13 +186,8 @@ def elsewhere(original: Original, address: str) -> Original:
     original does not mean the copy.
     """
     source = "resend" if original.intent.source == "digest" else original.intent.source
-    nobody: tuple[Party, ...] = ()
     intent = original.intent._replace(
-        to=(Party("", address),),
-        cc=nobody,
-        bcc=nobody,
-        locations=(),
-        source=source,
+        to=(Party("", address),), cc=(), bcc=(), locations=(), source=source
     )
     return original._replace(intent=intent, pair=None, key=None, number=0)
 

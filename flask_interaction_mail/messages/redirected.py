@@ -10,7 +10,6 @@ from markupsafe import escape
 
 from ..language import gettext
 from ..text import cut, one_line
-from ..values import Party
 from .intent import REDIRECT, Intent
 
 _SHOWN: Final = 20  # recipients
@@ -36,12 +35,11 @@ def redirected(intent: Intent, missed: Sequence[Missed], message_id: str | None)
         "It comes to you, so that somebody acts."
     )
     lines = [_line(each) for each in missed[:_SHOWN]]
-    nobody: tuple[Party, ...] = ()
     return intent._replace(
         source=REDIRECT,
-        to=nobody,
-        cc=nobody,
-        bcc=nobody,
+        to=(),
+        cc=(),
+        bcc=(),
         locations=(),
         in_reply_to=message_id,
         text=None if intent.text is None else _in_text(lead, lines, intent.text),

@@ -12,7 +12,7 @@ from ..delivery import mailbox as delivery
 from ..diagnosis.texts import Advice, text_of
 from ..errors import TransportError
 from ..language import recalled, said_by, translated
-from ..outbox import returned
+from ..outbox import mailboxes, returned
 from ..outbox.mailboxes import Place
 from ..outcome import Fault
 from ..settings.mailbox import Mailbox
@@ -26,11 +26,13 @@ RECENT: Final = 50  # reports on the page
 class ReturnedMail:
     """The mailbox, if one is set, and how far it was read; the reports that were noted last.
 
-    ``closed`` is why this process does not read it, "" if it does. ``advice`` is what to do about
-    the last failure. ``late`` says that a look is overdue: nobody reads.
+    It is read every ``minutes``. ``closed`` is why this process does not read it, "" if it does.
+    ``advice`` is what to do about the last failure. ``late`` says that a look is overdue: nobody
+    reads.
     """
 
     mailbox: Mailbox | None
+    minutes: int
     place: Place | None
     closed: str
     advice: Advice | None
@@ -47,16 +49,18 @@ def returned_mail(state: State, *, recent: int = RECENT) -> ReturnedMail:
     """What there is to say; at most ``recent`` reports."""
     present = state.settings.current()
     mailbox = mailbox_of(present.settings)
-    place = delivery.place_of(state, present.settings)
     with state.database.reading() as connection:
+        place = mailboxes.read(connection, mailboxes.name_of(mailbox)) if mailbox else None
         reports = returned.lately(connection, recent) if recent else ()
+    advice = None
+    if mailbox and place and place.fault:
+        advice = _advice(place.fault, mailbox, recalled(place.trouble or ""))
     return ReturnedMail(
         mailbox=mailbox,
+        minutes=max(1, int(state.config.returns_every.total_seconds() // 60)),
         place=place,
         closed=delivery.closed_by(state, present) if mailbox else "",
-        advice=advice_on(place.fault, mailbox, recalled(place.trouble or ""))
-        if place and mailbox
-        else None,
+        advice=advice,
         late=place is not None and _is_late(state, place),
         recent=reports,
     )
@@ -67,10 +71,8 @@ def _is_late(state: State, place: Place) -> bool:
     return place.due_at + state.config.returns_every < now and not place.is_read(now)
 
 
-def advice_on(fault: str | None, mailbox: Mailbox, detail: str) -> Advice | None:
-    """The title, meaning and advice for ``fault``, in the reader's language; None without one."""
-    if not fault:
-        return None
+def _advice(fault: str, mailbox: Mailbox, detail: str) -> Advice:
+    """The title, meaning and advice for ``fault``, in the reader's language."""
     values = {
         "server": mailbox.server,
         "port": str(mailbox.port),
@@ -99,18 +101,17 @@ def test(state: State, settings: MessagingSettings) -> Trial | None:
     except TransportError as error:
         why = translated(said_by(error))
         fault = error.fault or Fault.NONSENSE
-        return Trial(why=why, advice=advice_on(fault, mailbox, why))
+        return Trial(why=why, advice=_advice(fault, mailbox, why))
 
 
-def told(state: State) -> str | None:
+def told(found: ReturnedMail) -> str | None:
     """The mailbox in a line for the command line; None if none is set."""
-    found = returned_mail(state, recent=0)
     if found.mailbox is None:
         return None
-    return f"{found.mailbox.folder} of {found.mailbox}: {_said(state, found)}"
+    return f"{found.mailbox.folder} of {found.mailbox}: {_said(found)}"
 
 
-def _said(state: State, found: ReturnedMail) -> str:
+def _said(found: ReturnedMail) -> str:
     place = found.place
     if found.closed:
         return f"not read: {found.closed}"
@@ -122,8 +123,7 @@ def _said(state: State, found: ReturnedMail) -> str:
     unmoved = f"; {place.trouble}" if place.trouble else ""
     if found.late:
         return f"{seen}; the next look is overdue: no worker or thread delivers{unmoved}"
-    minutes = max(1, int(state.config.returns_every.total_seconds() // 60))
-    return f"{seen}, every {minutes} minutes{unmoved}"
+    return f"{seen}, every {found.minutes} minutes{unmoved}"
 
 
 def _written(moment: datetime) -> str:

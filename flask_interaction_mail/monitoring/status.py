@@ -65,7 +65,7 @@ def figures(state: State) -> dict[str, Any]:
         "relays": told,
         "without_relay": without_relay,
         "mailbox": told_of_mailbox(state, present),
-        "returned_mail": returned.told(state),
+        "returned_mail": returned.told(returned.returned_mail(state, recent=0)),
         "paused": settings.paused,
         "diverted_to": settings.divert_to,
         "suppressed": state.suppressed,

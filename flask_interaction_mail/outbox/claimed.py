@@ -80,9 +80,8 @@ class AttemptResult:
 
     With a ``rest`` it is about the recipients of one transaction alone, and the attempt goes on
     with the rest once this is written down. ``room`` is how many recipients the server has shown
-    to take.
-    ``ended`` are the messages in a digest that end with it, ``made`` new ones about it, once that
-    is recorded.
+    to take. ``ended`` are the messages in a digest that end with it, ``made`` new ones about it,
+    once that is recorded.
     """
 
     claimed: Claimed

@@ -268,12 +268,13 @@ def _sum_up(sums: dict[Any, int], more: Mapping[Any, int]) -> None:
 
 
 class GrowingDocument:
-    """The document of an hour, to be written again and again with a little more in it.
+    """The document ``id`` of an hour, to be written again and again with a little more in it.
 
     Only what has changed is put into words anew.
     """
 
-    def __init__(self, hour: datetime) -> None:
+    def __init__(self, id: uuid.UUID, hour: datetime) -> None:
+        self.id = id
         self.hour = hour
         self._counts: Document = {}
         self._words: dict[str, dict[Any, str]] = {}

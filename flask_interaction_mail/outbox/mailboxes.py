@@ -13,7 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -57,6 +57,13 @@ class Place:
         return self.lease_until is not None and self.lease_until > now
 
 
+class Lease(NamedTuple):
+    """The right to read the mailbox of the row ``name``, until another lease has a later fence."""
+
+    name: str
+    fence: int
+
+
 def name_of(mailbox: Mailbox) -> str:
     """The row of ``mailbox``; another one where another folder is read."""
     where = (mailbox.server.lower(), mailbox.port, mailbox.login, mailbox.folder)
@@ -79,8 +86,8 @@ def add(connection: sa.Connection, name: str, now: datetime) -> None:
     connection.execute(sa.insert(MAILBOX).values(**values, counts=_written({}, {})))
 
 
-def claim(connection: sa.Connection, name: str, now: datetime, *, due: bool) -> int | None:
-    """Take the lease if nobody has it, and if a look is ``due`` where that counts; its fence."""
+def claim(connection: sa.Connection, name: str, now: datetime, *, due: bool) -> Lease | None:
+    """Take the lease if nobody has it, and if a look is ``due`` where that counts."""
     free = sa.or_(MAILBOX.c.lease_until.is_(None), MAILBOX.c.lease_until <= now)
     ready = [MAILBOX.c.due_at <= now] if due else []
     taken = connection.execute(
@@ -90,45 +97,44 @@ def claim(connection: sa.Connection, name: str, now: datetime, *, due: bool) -> 
     )
     if not taken.rowcount:
         return None
-    return connection.scalar(sa.select(MAILBOX.c.fence).where(MAILBOX.c.name == name))
+    fence = sa.select(MAILBOX.c.fence).where(MAILBOX.c.name == name)
+    return Lease(name, connection.execute(fence).scalar_one())
 
 
-def renew(connection: sa.Connection, name: str, fence: int, now: datetime) -> bool:
+def renew(connection: sa.Connection, lease: Lease, now: datetime) -> bool:
     """Keep the lease; False if another worker has it by now."""
-    return _update(connection, name, fence, lease_until=now + LEASE)
+    return _update(connection, lease, lease_until=now + LEASE)
 
 
 def advance(
-    connection: sa.Connection, name: str, fence: int, validity: int, uid: int, now: datetime
+    connection: sa.Connection, lease: Lease, validity: int, uid: int, now: datetime
 ) -> bool:
     """Write down that all up to ``uid`` is done, and keep the lease; False as ``renew``."""
     values = {"uid_validity": validity, "uid": uid, "lease_until": now + LEASE}
-    return _update(connection, name, fence, **values)
+    return _update(connection, lease, **values)
 
 
 def finish(
     connection: sa.Connection,
-    name: str,
-    fence: int,
+    lease: Lease,
     counts: Counts,
     *,
     trouble: str | None,
     now: datetime,
-    due: datetime,
+    every: timedelta,
 ) -> None:
-    """End the lease: the mailbox was read to its end, with ``counts``; the next look is ``due``.
+    """End the lease: the mailbox was read to its end, with ``counts``.
 
     ``trouble`` is why noted reports could not be moved, if so.
     """
     told = tellable(trouble) if trouble else None
     values = {"looked_at": now, "failed_since": None, "failures": 0, "fault": None}
-    _end(connection, name, fence, counts, due_at=due, trouble=told, **values)
+    _end(connection, lease, counts, due_at=now + every, trouble=told, **values)
 
 
 def fail(
     connection: sa.Connection,
-    name: str,
-    fence: int,
+    lease: Lease,
     counts: Counts,
     error: TransportError,
     *,
@@ -136,13 +142,12 @@ def fail(
     every: timedelta,
 ) -> None:
     """End the lease: it could not be read to its end. After each failure the pause is longer."""
-    place = read(connection, name)
+    place = read(connection, lease.name)
     failures = place.failures + 1 if place else 1
     pause = min(every * 2 ** min(failures - 1, 10), max(every, _LONGEST_PAUSE))
     _end(
         connection,
-        name,
-        fence,
+        lease,
         counts,
         due_at=now + pause,
         failed_since=(place and place.failed_since) or now,
@@ -152,9 +157,9 @@ def fail(
     )
 
 
-def give_back(connection: sa.Connection, name: str, fence: int) -> None:
+def give_back(connection: sa.Connection, lease: Lease) -> None:
     """End the lease; another worker may begin at once."""
-    _update(connection, name, fence, lease_until=None)
+    _update(connection, lease, lease_until=None)
 
 
 def all_due(connection: sa.Connection, now: datetime) -> None:
@@ -167,20 +172,18 @@ def purge(connection: sa.Connection, now: datetime) -> None:
     connection.execute(sa.delete(MAILBOX).where(MAILBOX.c.due_at < now - _KEPT))
 
 
-def _end(
-    connection: sa.Connection, name: str, fence: int, counts: Counts, **values: object
-) -> None:
-    place = read(connection, name)
+def _end(connection: sa.Connection, lease: Lease, counts: Counts, **values: object) -> None:
+    place = read(connection, lease.name)
     if place is None:
         return
     found = any(counts.values())
     total = {word: place.total.get(word, 0) + counts.get(word, 0) for word in Outcome}
     written = _written(counts if found else place.last, total)
-    _update(connection, name, fence, lease_until=None, counts=written, **values)
+    _update(connection, lease, lease_until=None, counts=written, **values)
 
 
-def _update(connection: sa.Connection, name: str, fence: int, **values: Any) -> bool:
-    mine = sa.update(MAILBOX).where(MAILBOX.c.name == name, MAILBOX.c.fence == fence)
+def _update(connection: sa.Connection, lease: Lease, **values: Any) -> bool:
+    mine = sa.update(MAILBOX).where(MAILBOX.c.name == lease.name, MAILBOX.c.fence == lease.fence)
     return connection.execute(mine.values(**values)).rowcount == 1
 
 

@@ -219,9 +219,9 @@ def cancel(
 ) -> list[uuid.UUID]:
     """Call back those of ``ids`` that have not left; gives the ids that were cancelled.
 
-    Of the others nothing is sent anew, should they come back.
-    With a digest all that is in it is cancelled. What is in a digest cannot be by itself: a
-    message that is partly in one is cancelled for its other recipients, and held for the rest.
+    The others are closed: a request that comes back does not go to the default To any more. With a
+    digest all that is in it is cancelled. What is in a digest cannot be by itself: a message that
+    is partly in one is cancelled for its other recipients, and held for the rest.
     """
     if not (ids := sorted(ids)):
         return []

@@ -379,9 +379,12 @@ def _named(connection: sa.Connection, returned: Returned) -> uuid.UUID | None:
     return next((found[name] for name in theirs if name in found), None)
 
 
-def _possible(names: Sequence[str]) -> Sequence[str]:
-    """Those of ``names`` that a message may have: others make a database refuse to look."""
-    return [name for name in names if name.isascii() and name.isprintable()]
+def _found(
+    connection: sa.Connection, query: sa.Select[Any], names: Sequence[str]
+) -> Iterable[sa.Row[Any]]:
+    """What ``query`` finds for those ``names`` for which a database does not refuse to look."""
+    possible = [name for name in names if name.isascii() and name.isprintable()]
+    return connection.execute(query, {"names": possible}) if possible else ()
 
 
 def _ascii(text: str) -> str:
@@ -394,19 +397,15 @@ def _by_message_id(connection: sa.Connection, names: Sequence[str]) -> dict[str,
     Earlier versions made the Message-ID of the id, and the id of the key: who knows the key can
     tell such a one without having seen it, so that it proves nothing.
     """
-    possible = _possible(names)
-    rows = connection.execute(_BY_MESSAGE_ID, {"names": possible}) if possible else ()
     return {
         row.message_id: row.id
-        for row in rows
+        for row in _found(connection, _BY_MESSAGE_ID, names)
         if row.key is None or not row.message_id.startswith(f"<{row.id}@")
     }
 
 
 def _by_provider_id(connection: sa.Connection, names: Sequence[str]) -> dict[str, uuid.UUID]:
-    possible = _possible(names)
-    rows = connection.execute(_BY_PROVIDER, {"names": possible}) if possible else ()
-    return {row.provider_id: row.id for row in rows}
+    return {row.provider_id: row.id for row in _found(connection, _BY_PROVIDER, names)}
 
 
 def _of_provider(message_id: str) -> Iterable[str]:
@@ -427,9 +426,9 @@ def _apply(
     counting = [
         (entry.state, entry) for entry in entries if entry.position is not None and entry.state
     ]
-    worst = max((_WEIGHTS[state] for state, _ in counting), default=0)
-    heaviest = next((status for status in RETURNED if _WEIGHTS[status] == worst), None)
-    connection.execute(_RAISE_MESSAGE, {"message": id, "weight": worst, "state": heaviest})
+    worst = max((state for state, _ in counting), key=_WEIGHTS.__getitem__, default=None)
+    weight = _WEIGHTS[worst] if worst else 0
+    connection.execute(_RAISE_MESSAGE, {"message": id, "weight": weight, "state": worst})
     changed = set[Status]()
     for state, entry in counting:
         said = " ".join(filter(None, (entry.said, _sent_on(entry))))

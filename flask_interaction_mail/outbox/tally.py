@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import date, datetime
 from functools import cache
-from typing import Any, Final, NamedTuple, TypeVar
+from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 
@@ -75,17 +75,6 @@ GROW: Final = (
 )
 
 
-class _Written(NamedTuple):
-    """A document that this process has written, and may write again with more in it."""
-
-    id: uuid.UUID
-    document: GrowingDocument
-
-    def grown(self, more: Document) -> dict[str, object]:
-        """The parameters of ``GROW`` that add ``more``."""
-        return {"its": self.id, "of": self.document.hour, "grown": self.document.add(more)}
-
-
 class Tally:
     """Counts for one process and relay; each method works in the transaction of the connection.
 
@@ -97,8 +86,8 @@ class Tally:
         self._names = Names()
         self._day: date | None = None  # of which the names are known
         # The document that is known to be in the database, and the one of an open transaction.
-        self._mine: _Written | None = None
-        self._next: _Written | None = None
+        self._mine: GrowingDocument | None = None
+        self._next: GrowingDocument | None = None
 
     def recorded(
         self, connection: sa.Connection, results: Sequence[AttemptResult], now: datetime
@@ -122,17 +111,17 @@ class Tally:
     def grown(
         self, connection: sa.Connection, results: Sequence[AttemptResult], now: datetime
     ) -> dict[str, object] | None:
-        """The parameters of ``GROW`` that count ``results``, which all were accepted; or None.
+        """Give the parameters of ``GROW`` that count ``results``, which all were accepted.
 
-        Then call ``recorded``. Otherwise, once the statement was executed, only ``committed``.
+        Call ``committed`` after the commit. None if there is nothing to grow: call ``recorded``.
         """
         mine, hour = self._mine, begin_of(HOUR, now)
-        if not mine or mine.document.hour != hour:
+        if not mine or mine.hour != hour:
             return None
         self._mine, self._next = None, mine
         counts = self._counts(connection, now)
         add_results(counts, results, now)
-        return mine.grown(counts.hours[hour])
+        return _grown(mine, counts.hours[hour])
 
     def committed(self) -> None:
         """Take what was counted last as being in the database."""
@@ -186,15 +175,19 @@ def not_merged(connection: sa.Connection, since: datetime) -> list[Row]:
 
 
 def _add_more(
-    connection: sa.Connection, mine: _Written | None, hour: datetime, more: Document
-) -> _Written:
+    connection: sa.Connection, mine: GrowingDocument | None, hour: datetime, more: Document
+) -> GrowingDocument:
     """Write ``more`` as a part of the document of this ``hour``, or as a new one."""
-    goes_on = mine is not None and mine.document.hour == hour
-    if mine and goes_on and connection.execute(GROW, mine.grown(more)).rowcount:
+    if mine and mine.hour == hour and connection.execute(GROW, _grown(mine, more)).rowcount:
         return mine
-    new = _Written(uuid.uuid4(), GrowingDocument(hour))
-    connection.execute(_INSERT, {"id": new.id, "hour": hour, "counts": new.document.add(more)})
+    new = GrowingDocument(uuid.uuid4(), hour)
+    connection.execute(_INSERT, {"id": new.id, "hour": hour, "counts": new.add(more)})
     return new
+
+
+def _grown(document: GrowingDocument, more: Document) -> dict[str, object]:
+    """The parameters of ``GROW`` that add ``more``."""
+    return {"its": document.id, "of": document.hour, "grown": document.add(more)}
 
 
 def _insert(connection: sa.Connection, hours: Mapping[datetime, Document]) -> None:

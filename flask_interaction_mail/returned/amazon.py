@@ -26,10 +26,11 @@ SUBSCRIPTION: Final = "SubscriptionConfirmation"
 _AGE: Final = timedelta(hours=1)  # SNS tries for so long to post the same again
 _TOKEN: Final = re.compile(r"[0-9A-Za-z]{16,512}")
 _CERTIFICATE: Final = r"https://{host}/SimpleNotificationService-[0-9A-Za-z]{{1,64}}\.pem"
-_SIGNED: Final = ("Message", "MessageId", "Subject", "SubscribeURL", "Timestamp", "Token")
-_SIGNED_LAST: Final = ("TopicArn", "Type")
+_SIGNED: Final = (
+    *("Message", "MessageId", "Subject", "SubscribeURL"),
+    *("Timestamp", "Token", "TopicArn", "Type"),
+)
 _KINDS: Final = (NOTIFICATION, SUBSCRIPTION, "UnsubscribeConfirmation")
-_SIGNATURE: Final = ("SignatureVersion", "Signature")
 _SUBSCRIBING: Final = ("SubscribeURL", "Token")  # signed only where they mean something
 
 # What SES makes of a message that it refused; an answer of a person's mailbox is "General".
@@ -59,14 +60,15 @@ class Notice(NamedTuple):
         Raises:
             NotFromProvider: it has not.
         """
-        version, signature = (events.text(self.told, name) for name in _SIGNATURE)
+        version = events.text(self.told, "SignatureVersion")
+        signature = events.text(self.told, "Signature")
         if not is_signed_by_certificate(pem, version, signature, self._signed(), now):
             raise NotFromProvider("Its signature is wrong, or its certificate is not valid now.")
 
     def _signed(self) -> bytes:
         """The names and texts that are signed, each on a line of its own."""
         left_out = _SUBSCRIBING if self.kind == NOTIFICATION else ("Subject",)
-        names = [name for name in (*_SIGNED, *_SIGNED_LAST) if name not in left_out]
+        names = [name for name in _SIGNED if name not in left_out]
         found = [(name, self.told[name]) for name in names if self.told.get(name) is not None]
         lines = "".join(f"{name}\n{text}\n" for name, text in found)
         return lines.encode("utf-8", "surrogatepass")  # whatever SNS has signed, it was not this
@@ -115,7 +117,7 @@ def read(notice: Notice) -> Iterator[Event]:
     yield events.event(
         told,
         ids=[
-            *(events.text(field, "value") for field in _headers(mail)),
+            *_message_ids(mail),
             events.text(within(mail, "commonHeaders"), "messageId"),
             events.text(mail, "messageId"),
         ],
@@ -129,11 +131,11 @@ def read(notice: Notice) -> Iterator[Event]:
     )
 
 
-def _headers(mail: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+def _message_ids(mail: Mapping[str, Any]) -> list[str]:
     """The Message-ID that we gave it, where SES tells the header fields."""
-    for field in each(mail, "headers"):
-        if isinstance(field, dict) and events.text(field, "name").lower() == "message-id":
-            yield field
+    fields = each(mail, "headers", dict)
+    named = [one for one in fields if events.text(one, "name").lower() == "message-id"]
+    return [events.text(one, "value") for one in named]
 
 
 _Read = tuple[Mapping[str, Any], list[Note]]
@@ -145,7 +147,7 @@ def _bounce(told: Mapping[str, Any]) -> _Read:
     refused = permanent or events.text(part, "bounceSubType") in _REFUSALS
     words = f"{events.text(part, 'bounceType')}: {events.text(part, 'bounceSubType')}"
     notes = []
-    for one in _people(part, "bouncedRecipients"):
+    for one in each(part, "bouncedRecipients", dict):
         # Without an action it may be an automatic reply that SES has taken for a bounce.
         action = events.text(one, "action").split("(")[0].strip().lower()
         state = state_of(action, "", retried=True, explained=True)
@@ -157,19 +159,19 @@ def _complaint(told: Mapping[str, Any]) -> _Read:
     part = within(told, "complaint")
     words = events.text(part, "complaintFeedbackType") or events.text(part, "complaintSubType")
     said = f"complaint: {words or 'marked as spam'}"
-    return part, [_note(one, None, said) for one in _people(part, "complainedRecipients")]
+    return part, [_note(one, None, said) for one in each(part, "complainedRecipients", dict)]
 
 
 def _delivery(told: Mapping[str, Any]) -> _Read:
     part = within(told, "delivery")
     said = events.text(part, "smtpResponse")
-    people = [address for address in each(part, "recipients") if isinstance(address, str)]
+    people = each(part, "recipients", str)
     return part, [events.note(address, Status.DELIVERED, said=said) for address in people]
 
 
 def _delay(told: Mapping[str, Any]) -> _Read:
     part = within(told, "deliveryDelay")
-    said, people = events.text(part, "delayType"), _people(part, "delayedRecipients")
+    said, people = events.text(part, "delayType"), each(part, "delayedRecipients", dict)
     return part, [_note(one, Status.DELAYED, said) for one in people]
 
 
@@ -177,7 +179,7 @@ def _reject(told: Mapping[str, Any]) -> _Read:
     """SES had taken it, and found malware in it: nobody gets it."""
     part, mail = within(told, "reject"), within(told, "mail")
     said = f"rejected: {events.text(part, 'reason')}"
-    people = [address for address in each(mail, "destination") if isinstance(address, str)]
+    people = each(mail, "destination", str)
     return part, [events.note(address, Status.BOUNCED, said=said) for address in people]
 
 
@@ -188,10 +190,6 @@ _READERS: Final = {
     "DeliveryDelay": _delay,
     "Reject": _reject,
 }
-
-
-def _people(part: Mapping[str, Any], name: str) -> Iterator[Mapping[str, Any]]:
-    return (one for one in each(part, name) if isinstance(one, dict))
 
 
 def _note(told: Mapping[str, Any], state: Status | None, said: str) -> Note:

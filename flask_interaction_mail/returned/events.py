@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from email.utils import parseaddr
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from ..errors import InteractionMailError
 from ..text import storable
@@ -26,6 +26,7 @@ EARLY: Final = timedelta(minutes=15)  # by which the clocks may differ
 _MOST: Final = 1000  # recipients that are read of one event
 _TEXT: Final = 1000  # characters of a text that are kept
 _ID: Final = re.compile(r"[^<>\s]{1,250}")
+T = TypeVar("T")
 
 
 class NotFromProvider(InteractionMailError):
@@ -116,7 +117,7 @@ def within(told: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def each(told: Mapping[str, Any], name: str) -> Iterator[Any]:
-    """What the list ``name`` in ``told`` holds; nothing where there is none."""
+def each(told: Mapping[str, Any], name: str, kind: type[T]) -> list[T]:
+    """What the list ``name`` in ``told`` holds of this ``kind``; nothing where there is none."""
     found = told.get(name)
-    return iter(found if isinstance(found, list) else ())
+    return [one for one in found if isinstance(one, kind)] if isinstance(found, list) else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
-from .relay import Destination, Encryption, Relay
+from .relay import Encryption, Relay
 from .secret import Secret
 
 
@@ -38,14 +38,3 @@ class Mailbox:
 
     def __str__(self) -> str:
         return f"{self.server}:{self.port}"
-
-    @property
-    def destination(self) -> Destination:
-        """What the secret is bound to."""
-        return Destination(
-            server=self.server,
-            port=self.port,
-            encryption=self.encryption,
-            ca_certificate=self.ca_certificate,
-            login=self.login,
-        )

@@ -1102,10 +1102,15 @@ def _of_account(settings: MessagingSettings) -> str:
 
 
 def _with_server(settings: MessagingSettings, token_url: str | None) -> str:
-    shown = [{**asdict(settings.destination), "login": None}]
-    if settings.returns_by_token and settings.relay == DEFAULT:  # tokens are shown there, too
-        shown.append(asdict(settings.returns_destination))
+    servers = [replace(settings.destination, login=None), _also_shown(settings)]
+    shown = [asdict(server) for server in servers if server]
     return json.dumps([token_url, *shown], sort_keys=True)
+
+
+def _also_shown(settings: MessagingSettings) -> Destination | None:
+    """The IMAP server, if the access token of this relay is shown there, too."""
+    shown = settings.returns_by_token and settings.relay == DEFAULT
+    return settings.returns_destination if shown else None
 
 
 def _of_mailbox(settings: MessagingSettings) -> str:
@@ -1214,9 +1219,8 @@ def mailbox_of(settings: MessagingSettings) -> Mailbox | None:
 def _grant(settings: MessagingSettings) -> Grant | None:
     """How to ask for a token; None where the application brings it."""
     account = settings.oauth_service_account
-    also = None
-    if settings.returns_by_token and settings.relay == DEFAULT:
-        also = json.dumps(asdict(settings.returns_destination), sort_keys=True)
+    shown = _also_shown(settings)
+    also = json.dumps(asdict(shown), sort_keys=True) if shown else None
     match settings.sign_in:
         case SignIn.OAUTH_APPLICATION:
             usual = grant.MICROSOFT_SCOPE if settings.oauth_tenant else None

@@ -46,7 +46,7 @@ def _adding(
 
 def _plain(row: Row) -> tuple[object, ...]:
     """The values of ``row`` as SQLAlchemy's types store them in SQLite."""
-    written = _WRITTEN  # no call for each value: most are plain
+    written = _WRITTEN  # looked up once; and nothing is called for most values, which are plain
     return tuple(
         [written[type(value)](value) if type(value) in written else value for value in row.values()]
     )

@@ -41,7 +41,7 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class PostFailed(InteractionMailError):
+class RequestFailed(InteractionMailError):
     """There is no answer; the text says why, for an administrator, and ``fault`` in one word."""
 
     def __init__(self, text: str, fault: Fault) -> None:
@@ -68,7 +68,7 @@ def post(
     ``ca_certificate`` (PEM) is trusted beside the system's CAs.
 
     Raises:
-        PostFailed: there was no answer, or the URL may not be connected to.
+        RequestFailed: there was no answer, or the URL may not be connected to.
     """
     exchange = Connection(url, policy, ca_certificate)
 
@@ -102,7 +102,7 @@ def _once(exchange: Connection, run: Callable[[], Answer], until: Until) -> Answ
     finally:
         exchange.close()
     if answer is None:
-        raise PostFailed(mark(SILENT, host=exchange.host), Fault.SILENT)
+        raise RequestFailed(mark(SILENT, host=exchange.host), Fault.SILENT)
     return answer
 
 
@@ -150,7 +150,7 @@ class Connection:
 
         Raises:
             TransportError: the name is not known, or there is no way to the host.
-            PostFailed: the URL may not be connected to.
+            RequestFailed: the URL may not be connected to.
             OSError: the encryption failed.
         """
         self._socket = opened = self._connect(until)
@@ -210,7 +210,7 @@ class Connection:
         for at, endpoint in enumerate(endpoints):
             if self.url.scheme == "http" and not _is_here(endpoint):
                 text = mark("%(host)s is another machine, which needs https.", host=self.host)
-                raise PostFailed(text, Fault.ADDRESS_FORBIDDEN)
+                raise RequestFailed(text, Fault.ADDRESS_FORBIDDEN)
             share = until.left / (len(endpoints) - at)
             try:
                 return connected(endpoint, until.step(share))
@@ -223,7 +223,7 @@ def _is_here(endpoint: Endpoint) -> bool:
     return ip_address(endpoint.address).is_loopback
 
 
-def _refused(host: str, error: TransportError) -> PostFailed:
+def _refused(host: str, error: TransportError) -> RequestFailed:
     text, fault = said_by(error), error.fault or Fault.UNREACHABLE
     if fault is Fault.ADDRESS_FORBIDDEN:
         text = mark(
@@ -231,16 +231,16 @@ def _refused(host: str, error: TransportError) -> PostFailed:
             "INTERACTION_MAIL_DENY_NETWORKS or INTERACTION_MAIL_DENY_PORTS forbids it.",
             host=host,
         )
-    return PostFailed(text, fault)
+    return RequestFailed(text, fault)
 
 
-def _broken(host: str, error: Exception) -> PostFailed:
+def _broken(host: str, error: Exception) -> RequestFailed:
     if isinstance(error, TimeoutError):
-        return PostFailed(mark(SILENT, host=host), Fault.SILENT)
+        return RequestFailed(mark(SILENT, host=host), Fault.SILENT)
     if isinstance(error, http.client.HTTPException):
         text = mark("The answer of %(host)s is not that of a web server.", host=host)
-        return PostFailed(text, Fault.NONSENSE)
+        return RequestFailed(text, Fault.NONSENSE)
     fault, said = explain(error)
     if hasattr(error, "verify_code"):
-        return PostFailed(said, fault)
-    return PostFailed(mark(LOST, host=host), Fault.LOST)
+        return RequestFailed(said, fault)
+    return RequestFailed(mark(LOST, host=host), Fault.LOST)

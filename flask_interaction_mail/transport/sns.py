@@ -81,7 +81,7 @@ class SnsServers:
         until = Until.within(_LIMIT)
         try:
             answer = http.get(url, policy=self._policy, until=until, most=_MOST)
-        except http.PostFailed as error:
+        except http.RequestFailed as error:
             raise SnsUnavailable(said_by(error)) from error
         if answer.status != 200:
             raise SnsUnavailable(f"The server of SNS answered {answer.status}.")

@@ -59,7 +59,7 @@ def post(
         status = http.post(
             url, lambda: body, fields, policy=policy, until=Until.within(limit)
         ).status
-    except http.PostFailed as error:
+    except http.RequestFailed as error:
         raise WebhookFailed(said_by(error)) from error
     if 300 <= status < 400:
         raise WebhookFailed(

@@ -122,14 +122,11 @@ def _write(connection: sa.Connection, items: Sequence[PendingWork]) -> list[Pend
 
 
 def _cancel(connection: sa.Connection, work: CancelMessages) -> bool:
+    ids = work.ids if work.pair is None else messages.of_pair(connection, work.pair)
+    cancel = partial(messages.cancel, connection, ids, work.reason, clock.now())
+    cancelled = change_or_skip(connection, cancel)
     if work.pair is not None:
-        ids = messages.of_pair(connection, work.pair)
-        cancel = partial(messages.cancel, connection, ids, work.reason, clock.now())
-        work.ids = change_or_skip(connection, cancel) or ()
-    else:
-        change_or_skip(
-            connection, partial(messages.cancel, connection, work.ids, work.reason, clock.now())
-        )
+        work.ids = cancelled or ()
     return bool(work.ids)
 
 

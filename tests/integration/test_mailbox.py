@@ -17,6 +17,7 @@ from flask_interaction_mail import Notification, clock, get_notification, send_n
 from flask_interaction_mail.delivery import factory, returning, watch
 from flask_interaction_mail.delivery import mailbox as mailbox_of_process
 from flask_interaction_mail.errors import InteractionMailError, TransportError
+from flask_interaction_mail.monitoring.returned import returned_mail
 from flask_interaction_mail.outbox import conditions, mailboxes
 from flask_interaction_mail.outcome import Fault
 from flask_interaction_mail.settings.model import mailbox_of
@@ -104,7 +105,7 @@ def reports(host: Host) -> int:
 
 def place(host: Host) -> mailboxes.Place:
     with host.app.app_context():
-        found = mailbox_of_process.place_of(host.state, host.state.settings.current().settings)
+        found = returned_mail(host.state, recent=0).place
     assert found is not None
     return found
 

@@ -29,7 +29,7 @@ from flask_interaction_mail import (
 from flask_interaction_mail.cli import bounces
 from flask_interaction_mail.messages.message import id_of_key
 from flask_interaction_mail.outbox import retention
-from flask_interaction_mail.returned import mailbox
+from flask_interaction_mail.returned.maildir import NOTED
 from flask_interaction_mail.storage.tables import ACTIVITY, DELIVERY, MESSAGE, RECIPIENT, REPORT
 from tests import outbox_rows
 from tests.catcher import Catcher
@@ -426,7 +426,7 @@ def maildir(tmp_path: Path) -> Path:
 
 
 def noted_in(maildir: Path) -> list[str]:
-    return sorted(path.name for path in (maildir / mailbox.NOTED / "cur").glob("*"))
+    return sorted(path.name for path in (maildir / NOTED / "cur").glob("*"))
 
 
 def test_a_maildir_is_read_and_what_is_not_ours_stays(host: Host, maildir: Path) -> None:
@@ -460,7 +460,7 @@ def test_a_crash_between_note_and_move_leaves_one_note(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(bounces.mailbox, "put_away", stopped)
+        patched.setattr(bounces.maildir, "put_away", stopped)
         said = done(host, "bounces", "read", "--maildir", str(maildir))
     assert "stays where it is: No space left" in said.err
     found = done(host, "bounces", "read", "--maildir", str(maildir), "--json").json

@@ -106,8 +106,8 @@ def mailbox(port: int, **changes: Any) -> Mailbox:
 
 def opened(server: Scripted, **more: Any) -> ImapSession:
     changes = more.pop("changes", {})
-    until = Until.within(10)
-    return ImapSession(mailbox=mailbox(server.port, **changes), limit=1000, until=until, **more)
+    given = {"policy": ConnectPolicy(), "until": Until.within(10)} | more
+    return ImapSession(mailbox=mailbox(server.port, **changes), limit=1000, **given)
 
 
 def fault_of(session: ImapSession, use: Callable[[ImapSession], object] = lambda _: None) -> Fault:

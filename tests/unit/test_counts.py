@@ -233,7 +233,7 @@ def test_documents_add_up() -> None:
 
 def test_a_growing_document_is_the_sum_of_its_parts() -> None:
     """As JSON, after each part; whatever the names are."""
-    growing, whole = GrowingDocument(NOW), Document()
+    growing, whole = GrowingDocument(uuid.uuid4(), NOW), Document()
     for number, text in enumerate(
         ['550 "no"', "450 sp\u00e4ter\\", "450 sp\u00e4ter\\", '550 "no"']
     ):

@@ -142,9 +142,9 @@ def restraints(state: State) -> Finding:
 
 def returned_mail(state: State) -> Finding:
     """Whether the mailbox with returned mail is read."""
-    if (text := told(state)) is None:
-        return Health.OK, "no mailbox is read"
     found = look_at_mailbox(state, recent=0)
+    if (text := told(found)) is None:
+        return Health.OK, "no mailbox is read"
     if found.place is not None and found.place.failed_since is not None:
         return Health.WRONG, text
     noted = found.closed or found.late or (found.place is not None and found.place.trouble)

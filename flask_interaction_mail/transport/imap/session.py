@@ -9,21 +9,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final, NamedTuple, NoReturn
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
 from ...errors import TransportError
 from ...language import mark, said_by
 from ...outcome import Fault, Stage
 from ...settings.mailbox import Mailbox
-from ...settings.relay import Encryption
+from ...settings.relay import Encryption, Relay
 from ...settings.secret import Secret
 from ..policy import ConnectPolicy
 from ..smtp import auth, tls
 from ..smtp.connect import connected, resolve, unconnected
 from ..smtp.replies import safe_text
 from ..smtp.stream import StreamError
-from ..smtp.timeouts import FOREVER, Until
+from ..smtp.timeouts import Until
 from ..tokens import Tokens
 from . import answers
 from .answers import Found, Status
@@ -59,9 +59,9 @@ class ImapSession:
 
     mailbox: Mailbox
     limit: int
-    policy: ConnectPolicy = field(default_factory=ConnectPolicy)
+    policy: ConnectPolicy
     tokens: Tokens | None = None
-    until: Until = FOREVER
+    until: Until
     _stream: ImapStream | None = None
     _offered: frozenset[str] = frozenset()
     _number: int = 0
@@ -253,26 +253,26 @@ class ImapSession:
                 "The connection is not encrypted: the %(what)s would be readable on the network.",
                 what=mark("password"),
             )
-            _refused(text, Fault.AUTH_UNENCRYPTED)
+            raise _no_login(text, Fault.AUTH_UNENCRYPTED)
         if self.mailbox.relay is not None:
-            self._by_token()
+            self._by_token(self.mailbox.relay)
         else:
             self._by_password()
 
     def _by_password(self) -> None:
         login, secret = self.mailbox.login, self.mailbox.secret
         if not login:
-            _refused(mark("There is no login for the mailbox."), Fault.LOGIN_MISSING)
+            raise _no_login(mark("There is no login for the mailbox."), Fault.LOGIN_MISSING)
         if not secret:
             text = mark("There is no password for this server: enter it again.")
-            _refused(text, Fault.PASSWORD_MISSING)
+            raise _no_login(text, Fault.PASSWORD_MISSING)
         if "AUTH=PLAIN" in self._offered:
             said, _ = self._authenticate(
                 "PLAIN", lambda: auth.plain_token(login, secret), lambda: b"*"
             )
         elif "LOGINDISABLED" in self._offered:
             text = mark("The server does not offer a login by password here.")
-            _refused(text, Fault.AUTH_NOT_OFFERED)
+            raise _no_login(text, Fault.AUTH_NOT_OFFERED)
         else:
             said = self._plain_login(login, secret)
         if not said.ok:
@@ -297,10 +297,8 @@ class ImapSession:
             command, Stage.AUTHENTICATION, answer=lambda _: next(steps, lambda: b"*\r\n")
         )
 
-    def _by_token(self) -> None:
-        """Show the relay's token; if it is refused, a fresh one, if there is one."""
-        relay = self.mailbox.relay
-        assert relay is not None  # noqa: S101 - for the type checker
+    def _by_token(self, relay: Relay) -> None:
+        """Show the token of ``relay``; if it is refused, a fresh one, if there is one."""
         if self.tokens is None:
             raise TransportError(
                 mark("There is nothing here that gives an access token."),
@@ -309,20 +307,18 @@ class ImapSession:
                 fault=Fault.TOKEN_FROM_HOST,
             )
         token = self.tokens.take(relay, self.until)
-        said, reason = self._show(token.secret)
+        said, reason = self._show(relay, token.secret)
         if not said.ok and said.code not in _LATER:
             self.tokens.drop(relay, token)
             fresh = self.tokens.take(relay, self.until)
             if fresh.secret != token.secret:
-                said, reason = self._show(fresh.secret)
+                said, reason = self._show(relay, fresh.secret)
         if not said.ok:
             told = f"{_safe(said)} ({reason})" if reason else _safe(said)
             text = mark("The mail server did not accept the access token: %(reply)s", reply=told)
             raise _refusal(said, text, Fault.OAUTH_REJECTED)
 
-    def _show(self, token: Secret) -> tuple[Status, str]:
-        relay = self.mailbox.relay
-        assert relay is not None  # noqa: S101 - for the type checker
+    def _show(self, relay: Relay, token: Secret) -> tuple[Status, str]:
         here = replace(relay, server=self.mailbox.server, port=self.mailbox.port)
         if "AUTH=XOAUTH2" in self._offered:
             name, initial, end = "XOAUTH2", auth.xoauth2, b""
@@ -330,7 +326,7 @@ class ImapSession:
             name, initial, end = "OAUTHBEARER", auth.oauthbearer, b"AQ=="
         else:
             text = mark("The IMAP server takes no access token: neither XOAUTH2 nor OAUTHBEARER.")
-            _refused(text, Fault.OAUTH_NOT_OFFERED)
+            raise _no_login(text, Fault.OAUTH_NOT_OFFERED)
         said, challenges = self._authenticate(name, lambda: initial(here, token), lambda: end)
         reason = auth.reason_in(challenges[-1]) if challenges and challenges[-1] else ""
         return said, "" if token.reveal() in reason else reason
@@ -445,5 +441,5 @@ def _not_imap(text: str) -> TransportError:
     )
 
 
-def _refused(text: str, fault: Fault) -> NoReturn:
-    raise TransportError(text, stage=Stage.AUTHENTICATION, transient=False, fault=fault)
+def _no_login(text: str, fault: Fault) -> TransportError:
+    return TransportError(text, stage=Stage.AUTHENTICATION, transient=False, fault=fault)

@@ -157,7 +157,7 @@ def _posted(
             most=_MOST + 1,
             ca_certificate=grant.ca_certificate,
         )
-    except http.PostFailed as error:
+    except http.RequestFailed as error:
         raise _unanswered(error) from error
     except CertificateUnreadable as error:
         raise answers.failure(said_by(error), Fault.CA_UNREADABLE) from error
@@ -173,7 +173,7 @@ def _incomplete() -> TransportError:
     )
 
 
-def _unanswered(error: http.PostFailed) -> TransportError:
+def _unanswered(error: http.RequestFailed) -> TransportError:
     if error.fault.value.startswith("certificate_"):
         fault, transient = Fault.TOKEN_CERTIFICATE, True
     else:

@@ -18,7 +18,7 @@ from ...language import mark, said_by
 from ...outcome import Fault, Stage
 from ...settings.relay import Relay
 from ...settings.rules import NO_BOTOCORE
-from ..http import LOST, SILENT, Answer, Connection, PostFailed
+from ..http import LOST, SILENT, Answer, Connection, RequestFailed
 from ..policy import ConnectPolicy
 from ..smtp.connect import within
 from ..smtp.timeouts import Until
@@ -65,7 +65,7 @@ class Client:
             opened.open(until.step(_CONNECT))
         except CertificateUnreadable as error:
             raise _unreachable(Stage.ENCRYPTION, said_by(error), Fault.CA_UNREADABLE) from error
-        except PostFailed as error:
+        except RequestFailed as error:
             raise _unreachable(Stage.CONNECT, said_by(error), Fault.SES_UNREACHABLE) from error
         except TransportError as error:
             raise _unreachable(error.stage, said_by(error), Fault.SES_UNREACHABLE) from error
