@@ -77,7 +77,7 @@ def advice_on(fault: str | None, mailbox: Mailbox, detail: str) -> Advice | None
         "login": mailbox.login or "",
         "detail": detail,
     }
-    return text_of(fault).filled(values)
+    return text_of(fault, of_mailbox=True).filled(values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -155,7 +155,7 @@ BELOW_THE_BUTTONS = """
 def test_what_has_the_focus_is_in_sight(panel: Any, width: int) -> None:
     """The buttons, which always are, do not lie on it (WCAG 2.2, 2.4.11)."""
     panel.set_viewport_size({"width": width, "height": 780})
-    panel.evaluate("document.querySelectorAll('#im-form details').forEach(part => part.open = true)")
+    panel.evaluate("document.querySelectorAll('#im-form details').forEach(one => one.open = true)")
     panel.focus("#im-company_domain")
     hidden = []
     for _ in range(90):
