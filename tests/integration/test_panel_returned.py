@@ -109,6 +109,11 @@ def test_advice_on_a_mailbox_names_the_ports_of_imap(panel: Panel, server: ImapS
         assert not re.search("SMTP|587|465", " ".join(astuple(advice)))
 
 
+def test_the_address_of_a_test_can_be_opened_again(panel: Panel) -> None:
+    """As a browser does that comes back to it, or a login that leads there."""
+    assert panel.client.get(RETURNED + "test").headers["Location"] == RETURNED
+
+
 def test_the_tab_shows_the_mailbox_and_what_came_back(panel: Panel, server: ImapServer) -> None:
     """Counts, when it was read and is due, the last reports with links, and a test."""
     assert "No mailbox is read" in panel.get(RETURNED).text
