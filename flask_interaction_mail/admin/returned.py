@@ -27,12 +27,14 @@ class ReturnedView(PanelView):
         """The mailbox, and the reports that were noted last."""
         return self._page()
 
-    @expose("/test", methods=("POST",))
+    @expose("/test", methods=("GET", "POST"))
     def test(self) -> ResponseReturnValue:
         """Look into the mailbox of the settings in force; nothing changes there."""
         from ..monitoring import returned, test_history  # late: few press this
 
         need(Right.TEST)
+        if request.method != "POST":  # the address was opened again
+            return redirect(self.home, 303)
         if not token_is_valid():
             flash(gettext(OUT_OF_DATE), "error")
             return redirect(self.home, 303)

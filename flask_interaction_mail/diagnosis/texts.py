@@ -7,7 +7,7 @@ Every code maps to a title, an explanation and advice. ``{server}``, ``{port}``,
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from ..language import mark, translated
@@ -34,6 +34,10 @@ class _Lenient(dict[str, str]):
     def __missing__(self, key: str) -> str:
         return "…"
 
+
+_PORTS_OF_IMAP: Final = mark(
+    "Check server, port and encryption: 993 is usual with TLS, 143 with STARTTLS."
+)
 
 # Steps that went well.
 STEPS: Final[Mapping[str, Advice]] = {
@@ -208,7 +212,7 @@ FAULTS: Final[Mapping[str, Advice]] = {
     Fault.NOT_IMAP: Advice(
         mark("This is not an IMAP server"),
         mark("What answers at {server} on port {port} is not a server of mailboxes. {detail}"),
-        mark("Check server, port and encryption: 993 is usual with TLS, 143 with STARTTLS."),
+        _PORTS_OF_IMAP,
     ),
     Fault.FOLDER_MISSING: Advice(
         mark("The folder cannot be opened"),
@@ -598,6 +602,33 @@ _NOTHING_CAME: Final = mark(
     "or ask the mail server's administrator about the message {message_id}."
 )
 
+# The same where the server is one of mailboxes: other ports, and never without a login.
+MAILBOX_FAULTS: Final[Mapping[str, Advice]] = {
+    **{
+        fault: replace(FAULTS[fault], advice=_PORTS_OF_IMAP)
+        for fault in (
+            Fault.REFUSED,
+            Fault.CONNECT_TIMEOUT,
+            Fault.SILENT,
+            Fault.STARTTLS_NOT_OFFERED,
+            Fault.STARTTLS_REFUSED,
+            Fault.TLS_NOT_SPOKEN,
+            Fault.TLS_EXPECTED,
+            Fault.TLS_FAILED,
+            Fault.ENCRYPTION_REQUIRED,
+            Fault.OAUTH_NOT_OFFERED,
+        )
+    },
+    Fault.AUTH_NOT_OFFERED: Advice(
+        FAULTS[Fault.AUTH_NOT_OFFERED].title, "{detail}", _PORTS_OF_IMAP
+    ),
+    Fault.LOGIN_MISSING: Advice(
+        FAULTS[Fault.LOGIN_MISSING].title,
+        "{detail}",
+        mark("Enter the IMAP server, and how to log in there."),
+    ),
+}
+
 # About the test as a whole.
 CONCLUSIONS: Final[Mapping[str, Advice]] = {
     "passed": Advice(
@@ -676,7 +707,12 @@ NOTES: Final[Mapping[str, str]] = {
 _ALL: Final[Mapping[str, Advice]] = {**STEPS, **CONCLUSIONS, **FAULTS}
 
 
-def text_of(code: str) -> Advice:
-    """The texts of ``code``: a fault, a good step or a conclusion; placeholders not filled in."""
+def text_of(code: str, *, of_mailbox: bool = False) -> Advice:
+    """The texts of ``code``: a fault, a good step or a conclusion; placeholders not filled in.
+
+    With ``of_mailbox`` the server is one of IMAP.
+    """
+    if of_mailbox and code in MAILBOX_FAULTS:
+        return MAILBOX_FAULTS[code]
     # A code that is not there was stored by another version of this package.
     return _ALL.get(code) or Advice(code, "")

@@ -79,7 +79,7 @@ def _advice(fault: str, mailbox: Mailbox, detail: str) -> Advice:
         "login": mailbox.login or "",
         "detail": detail,
     }
-    return text_of(fault).filled(values)
+    return text_of(fault, of_mailbox=True).filled(values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

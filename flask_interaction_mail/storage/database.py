@@ -269,6 +269,8 @@ def connected(bind: sa.Engine | sa.Connection) -> Iterator[sa.Connection]:
 
 def missing_parts(connection: sa.Connection, schema: str | None) -> list[str]:
     """One sentence for each of our tables and columns that ``schema`` lacks."""
+    if isinstance(connection, SchemaConnection):
+        connection = connection.itself
     reflected = sa.inspect(connection).get_multi_columns(
         schema, [table.name for table in TABLES], kind=ObjectKind.ANY
     )

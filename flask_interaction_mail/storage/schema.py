@@ -22,6 +22,11 @@ class SchemaConnection:
         self._connection = connection
         self._options = {_TRANSLATE: {None: schema}}
 
+    @property
+    def itself(self) -> sa.Connection:
+        """The connection, for what SQLAlchemy takes no stand-in for, such as ``inspect``."""
+        return self._connection
+
     def get_execution_options(self) -> Mapping[str, Any]:
         return {**self._connection.get_execution_options(), **self._options}
 

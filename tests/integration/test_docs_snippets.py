@@ -90,6 +90,23 @@ def test_the_lines_at_the_top_of_the_readme_send_a_message(tmp_path: Path) -> No
     assert "/admin/messaging/" in {str(rule) for rule in app.url_map.iter_rules()}
 
 
+def test_the_readme_tries_it_without_a_server(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is set up anywhere else, and the message is printed."""
+    db = SQLAlchemy()
+    app = Flask("readme")
+    app.config["SQLALCHEMY_DATABASE_URI"] = "sqlite://"
+    app.config["INTERACTION_MAIL_DELIVERY"] = "sync"
+    exec(shown("README.md", '"console"'), {"app": app})  # noqa: S102
+    db.init_app(app)
+    InteractionMail(app, db=db)
+    with app.app_context():
+        db.create_all()
+    with app.app_context():
+        send_notification("stewards", "Hello", text="A first message")
+        db.session.commit()
+    assert "crm@example.com to stewards@example.com" in capsys.readouterr().err
+
+
 def test_a_receiver_hears_of_what_has_failed(
     host: Host, catcher: Catcher, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from bs4 import BeautifulSoup
 
 from flask_interaction_mail import language, operations, send_notification
 from flask_interaction_mail.delivery import returning
+from flask_interaction_mail.diagnosis.texts import MAILBOX_FAULTS
 from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.monitoring.returned import returned_mail
 from tests.canary import PASSWORD
@@ -94,6 +97,21 @@ def test_without_encryption_or_oauth_it_is_refused(panel: Panel, server: ImapSer
         answer = panel.save(**typed(server) | {name: value})
         assert answer.status_code == 400
         assert error_at(BeautifulSoup(answer.text, "lxml"), name)
+
+
+def test_advice_on_a_mailbox_names_the_ports_of_imap(panel: Panel, server: ImapServer) -> None:
+    """Neither those of mail servers, nor a choice that a mailbox does not have."""
+    assert panel.save().status_code == 303
+    answer = panel.post(MAILBOX, **typed(server) | {"returns_port": "1"})
+    assert "993 is usual with TLS" in answer.text
+    assert "587" not in BeautifulSoup(answer.text, "html.parser").select_one(".im-alert-bad").text
+    for advice in MAILBOX_FAULTS.values():
+        assert not re.search("SMTP|587|465", " ".join(astuple(advice)))
+
+
+def test_the_address_of_a_test_can_be_opened_again(panel: Panel) -> None:
+    """As a browser does that comes back to it, or a login that leads there."""
+    assert panel.client.get(RETURNED + "test").headers["Location"] == RETURNED
 
 
 def test_the_tab_shows_the_mailbox_and_what_came_back(panel: Panel, server: ImapServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,6 +30,12 @@ from flask_interaction_mail import (
 from flask_interaction_mail.messages.recorded import recorded
 from flask_interaction_mail.testing import deliver
 from flask_interaction_mail.unit_of_work import retry_queue
+from flask_interaction_mail.unit_of_work.pending_work import PendingWork, StoreMessage
+from flask_interaction_mail.unit_of_work.recording import (
+    messages_of,
+    note_given_up,
+    note_stored,
+)
 from tests.catcher import Catcher
 from tests.host import Host, a_merge, opened
 from tests.outbox_rows import a_message
@@ -159,6 +166,16 @@ def test_records_nest(host: Host, sent: Recording) -> None:
     commit(host, "outer alone")
     assert subjects(inner) == ["both"]
     assert subjects(sent) == ["both", "outer alone"]
+
+
+def test_it_costs_nothing_while_nothing_records(host: Host) -> None:
+    """At most 10 µs of processor time a message."""
+    state = host.app.extensions["interaction_mail"]
+    works = [StoreMessage(a_message()) for _ in range(2000)]
+    began = time.process_time()
+    note_stored(state, messages_of(works))
+    note_given_up([PendingWork(work, state, None, done=True) for work in works], "nobody asks")
+    assert (time.process_time() - began) / len(works) < 10e-6
 
 
 def test_nothing_is_recorded_after_the_block(host: Host) -> None:

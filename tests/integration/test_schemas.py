@@ -118,6 +118,22 @@ def test_all_works_in_a_schema(place: Place, how: str, catcher: Catcher):
     assert place.tables(place.schema) == OURS
 
 
+@pytest.mark.parametrize("first", ["send", "get", "cancel"])
+def test_any_call_may_be_the_first_of_a_process(place: Place, first: str):
+    """It looks whether the tables are there, on the connection of the host's transaction."""
+    with opened(place.url, **_named_by("metadata", place)) as host:
+        host.configure()
+        host.state.database.tables_seen = False
+        with host.app.app_context():
+            host.db.session.execute(sa.select(host.Thing))
+            if first == "send":
+                assert send_notification("bob", "Hello", text="x").status == "queued"
+            elif first == "get":
+                assert get_notification(uuid.uuid4()) is None
+            else:
+                assert not cancel_notification(uuid.uuid4())
+
+
 @pytest.mark.parametrize("how", ["metadata", "engine"])
 def test_own_chain_works_in_the_schema(place: Place, how: str):
     """Made, compared and dropped in the schema of metadata or engine, version table included."""

@@ -115,6 +115,7 @@ ROUTES: dict[tuple[str, str], Entry] = {
     ("POST", DETAILS + "cancel"): needing("outbox", "resend", status=303, changes=True),
     ("POST", DETAILS + "release"): needing("outbox", "resend", status=303, changes=True),
     ("GET", RETURNED): needing("outbox"),
+    ("GET", RETURNED + "test"): needing("outbox", "test", status=303),
     ("POST", RETURNED + "test"): needing("outbox", "test"),
     ("GET", EXPLAIN): needing("explain"),
     ("POST", EXPLAIN): needing("explain", "view", "edit"),  # beside settings of the form
