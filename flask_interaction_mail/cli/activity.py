@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .. import operations
 from ..state import state_of
-from .output import Commands, main, say
+from .output import Commands, as_json, dump, main, say
 
 
 @main.group(cls=Commands)
@@ -13,10 +13,11 @@ def activity() -> None:
 
 
 @activity.command()
-def rebuild() -> None:
+@as_json
+def rebuild(as_json: bool) -> None:
     """Count anew what the outbox still has, and forget all other counts.
 
     For mail that was sent before this version. Delivery may go on meanwhile.
     """
     counted = operations.rebuild_activity(state_of())
-    say(f"Counted {counted} messages anew.")
+    dump({"counted": counted}) if as_json else say(f"Counted {counted} messages anew.")

@@ -44,8 +44,12 @@ def dead(as_json: bool) -> None:
 
 @addresses.command()
 @click.argument("address")
-def mended(address: str) -> None:
+@as_json
+def mended(address: str, as_json: bool) -> None:
     """Count ADDRESS as one that exists again."""
     if not operations.mend(state_of(), address.strip(), by=operator()):
         fail(f"nothing that came back says that {address} does not exist.")
-    say(f"{address} counts as an address that exists.")
+    if as_json:
+        dump({"address": address.strip()})
+    else:
+        say(f"{address} counts as an address that exists.")

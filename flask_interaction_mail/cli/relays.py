@@ -16,8 +16,8 @@ from ..settings.model import relay_of
 from ..settings.relay import DEFAULT, SES
 from ..state import state_of
 from .fields import changes_of, need_relay, refuse_overridden, relay_options
-from .output import Commands, as_json, dump, main, operator, say, table, warn
-from .settings import ORIGINS, say_mailbox
+from .output import Commands, as_json, dump, main, operator, table, warn
+from .settings import ORIGINS, say_saved
 from .test import run_test
 
 _TOLD = (
@@ -64,7 +64,8 @@ def _told(relay: str, now: InForce) -> dict[str, object]:
 @relays.command()
 @click.argument("name")
 @relay_options
-def add(name: str, **options: Any) -> None:
+@as_json
+def add(name: str, as_json: bool, **options: Any) -> None:
     """Add the relay NAME after the others; the options are those of its server.
 
     A name has letters from a to z and digits, with - or _ between them. It never changes.
@@ -77,13 +78,14 @@ def add(name: str, **options: Any) -> None:
     stored = now.stored
     if name in stored:
         raise SettingsError({name: "is a relay already; 'relays edit' changes it"})
-    _save(now, changes_of(options, name), (*stored, name))
+    say_saved(_save(now, changes_of(options, name), (*stored, name)), as_json)
 
 
 @relays.command()
 @click.argument("name")
 @relay_options
-def edit(name: str, **options: Any) -> None:
+@as_json
+def edit(name: str, as_json: bool, **options: Any) -> None:
     """Change settings of the relay NAME; what is not named stays as it is."""
     now = state_of().settings.current()
     _need_stored(now, name)
@@ -91,12 +93,13 @@ def edit(name: str, **options: Any) -> None:
     if not changes:
         raise click.UsageError("Nothing to change: name at least one setting. See --help.")
     refuse_overridden(changes, now)
-    _save(now, changes)
+    say_saved(_save(now, changes), as_json)
 
 
 @relays.command()
 @click.argument("name")
-def remove(name: str) -> None:
+@as_json
+def remove(name: str, as_json: bool) -> None:
     """Remove the relay NAME, with its password. Its mail goes by the others."""
     now = state_of().settings.current()
     _need_stored(now, name)
@@ -104,7 +107,8 @@ def remove(name: str) -> None:
         raise SettingsError({name: "is always there: move it to the end, or edit it"})
     with state_of().database.reading() as connection:
         waiting = messages.waiting_at(connection, name)
-    _save(now, {}, tuple(relay for relay in now.stored if relay != name))
+    saved = _save(now, {}, tuple(relay for relay in now.stored if relay != name))
+    say_saved(saved, as_json)
     if waiting:
         warn(
             f"{waiting} message(s) that may have left by it waited for it. They are held; "
@@ -115,12 +119,13 @@ def remove(name: str) -> None:
 @relays.command()
 @click.argument("name")
 @click.argument("place", type=click.IntRange(1))
-def move(name: str, place: int) -> None:
+@as_json
+def move(name: str, place: int, as_json: bool) -> None:
     """Give the relay NAME the PLACE in the order: 1 is tried first."""
     now = state_of().settings.current()
     _need_stored(now, name)
     others = [relay for relay in now.stored if relay != name]
-    _save(now, {}, (*others[: place - 1], name, *others[place - 1 :]))
+    say_saved(_save(now, {}, (*others[: place - 1], name, *others[place - 1 :])), as_json)
 
 
 @relays.command()
@@ -142,10 +147,8 @@ def _need_stored(now: InForce, relay: str) -> None:
         raise SettingsError({relay: text})
 
 
-def _save(now: InForce, changes: dict[str, object], order: tuple[str, ...] = ()) -> None:
+def _save(now: InForce, changes: dict[str, object], order: tuple[str, ...] = ()) -> InForce:
     listed: dict[str, object] = {fields.RELAYS: order} if order else {}
-    saved = operations.save_settings(
+    return operations.save_settings(
         state_of(), changes | listed, base=now.revision, changed_by=operator()
     )
-    say(f"Saved as revision {saved.revision}.")
-    say_mailbox(saved)

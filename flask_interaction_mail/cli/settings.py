@@ -102,7 +102,8 @@ def _value(name: str, now: InForce) -> dict[str, object]:
 
 @settings.command("set")
 @setting_options
-def set_(**options: Any) -> None:
+@as_json
+def set_(as_json: bool, **options: Any) -> None:
     """Change settings, all of them or none, by the rules of the panel.
 
     Where there are several relays, those of a server are of "default"; 'relays' changes others.
@@ -116,6 +117,14 @@ def set_(**options: Any) -> None:
         raise click.UsageError("Nothing to change: name at least one setting. See --help.")
     refuse_overridden(changes, now)
     saved = operations.save_settings(state, changes, base=now.revision, changed_by=operator())
+    say_saved(saved, as_json)
+
+
+def say_saved(saved: InForce, as_json: bool) -> None:
+    """Say which revision is in force now, and whether its mailboxes are connected."""
+    if as_json:
+        dump({"revision": saved.revision})
+        return
     say(f"Saved as revision {saved.revision}.")
     say_mailbox(saved)
 
@@ -142,16 +151,24 @@ def history(limit: int, as_json: bool) -> None:
 
 @settings.command()
 @click.argument("revision", type=int)
-def restore(revision: int) -> None:
+@as_json
+def restore(revision: int, as_json: bool) -> None:
     """Make REVISION the newest one again."""
     restored = operations.restore_settings(state_of(), revision, changed_by=operator())
-    say(f"Revision {revision} is in force again, as revision {restored.revision}.")
+    if as_json:
+        dump({"revision": restored.revision})
+    else:
+        say(f"Revision {revision} is in force again, as revision {restored.revision}.")
     for advice in login_advice(restored):
         warn(advice)
 
 
 @main.command("rotate-keys")
-def rotate_keys() -> None:
+@as_json
+def rotate_keys(as_json: bool) -> None:
     """Encrypt the stored secrets with the newest key."""
     count = operations.rotate_keys(state_of())
+    if as_json:
+        dump({"encrypted": count})
+        return
     say(f"{count} stored password(s) encrypted anew." if count else "Nothing to encrypt anew.")

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from ..config import Migrations
 from ..state import state_of
 from ..storage import migrations
-from .output import Commands, fail, main, say
+from .output import Commands, as_json, dump, fail, main, say
 
 
 @main.group(cls=Commands)
@@ -18,29 +18,41 @@ def db() -> None:
 
 @db.command()
 @click.argument("revision", default="head")
-def upgrade(revision: str) -> None:
+@as_json
+def upgrade(revision: str, as_json: bool) -> None:
     """Bring the tables up to REVISION, by default the newest."""
     _refuse_if_the_hosts()
-    reached = migrations.upgrade(_engine(), revision, schema=_schema())
-    say(f"The tables are at revision {reached}.")
+    _say_reached(migrations.upgrade(_engine(), revision, schema=_schema()), as_json)
 
 
 @db.command()
 @click.argument("revision", default="-1")
 @click.confirmation_option(prompt="This can drop tables with all that is in them. Go on?")
-def downgrade(revision: str) -> None:
+@as_json
+def downgrade(revision: str, as_json: bool) -> None:
     """Take the tables back to REVISION, by default by one; "base" drops them."""
     _refuse_if_the_hosts()
-    reached = migrations.downgrade(_engine(), revision, schema=_schema())
-    say(f"The tables are at revision {reached}." if reached else "The tables are gone.")
+    _say_reached(migrations.downgrade(_engine(), revision, schema=_schema()), as_json)
 
 
 @db.command()
-def check() -> None:
+@as_json
+def check(as_json: bool) -> None:
     """Compare the tables with what this version needs."""
-    if found := migrations.differences(_engine(), schema=_schema()):
+    found = migrations.differences(_engine(), schema=_schema())
+    if as_json:
+        dump({"differences": list(found)})
+    if found:
         fail("\n  ".join(["the tables are not as this version needs them.", *found]))
-    say("The tables are as this version needs them.")
+    if not as_json:
+        say("The tables are as this version needs them.")
+
+
+def _say_reached(revision: str | None, as_json: bool) -> None:
+    if as_json:
+        dump({"revision": revision})
+    else:
+        say(f"The tables are at revision {revision}." if revision else "The tables are gone.")
 
 
 def _refuse_if_the_hosts() -> None:

@@ -16,12 +16,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import sqlalchemy as sa
 from flask_admin import Admin
 from flask_mail import Mail
 
 from flask_interaction_mail import clock, operations, send_notification, settings_changed
+from flask_interaction_mail.cli.output import main
 from flask_interaction_mail.cli.worker import until_signalled
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.settings.model import SETTINGS
@@ -582,3 +584,57 @@ def test_a_worker_is_not_stopped_by_looking_through_what_its_start_has_made(
     finally:
         gc.unfreeze()
     assert frozen[0] > 100_000
+
+
+# -- for programs ----------------------------------------------------------------------
+
+
+def test_each_command_that_ends_by_itself_can_write_json() -> None:
+    """A worker and the catcher run until they are stopped."""
+    without = [name for name, command in commands(main) if not takes_json(command)]
+    assert without == ["catch", "worker"]
+
+
+def commands(group: click.Group, *above: str) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands(command, *above, name)
+        else:
+            yield " ".join((*above, name)), command
+
+
+def takes_json(command: click.Command) -> bool:
+    return any("--json" in parameter.opts for parameter in command.params)
+
+
+def test_what_changes_settings_tells_a_program_the_revision(tmp_path: Path) -> None:
+    """Each save is a revision; what did nothing says so with its exit status alone."""
+    with (
+        fresh_database("sqlite", tmp_path) as url,
+        opened(url, INTERACTION_MAIL_MIGRATIONS="own") as host,
+    ):
+
+        def told(*arguments: str) -> Any:
+            return done(host, *arguments, "--json").json
+
+        assert told("db", "upgrade") == {"revision": migrations.newest()}
+        assert told("db", "check") == {"differences": []}
+        host.configure()
+        assert told("settings", "set", "--paused") == {"revision": 2}
+        server = ("--smtp-server", "second.firm.example")
+        assert told("relays", "add", "second", *server) == {"revision": 3}
+        assert told("relays", "edit", "second", "--smtp-port", "587") == {"revision": 4}
+        assert told("relays", "move", "second", "1") == {"revision": 5}
+        assert told("relays", "remove", "second") == {"revision": 6}
+        assert told("settings", "restore", "1") == {"revision": 7}
+        assert told("rotate-keys") == {"encrypted": 0}
+        assert told("activity", "rebuild") == {"counted": 0}
+        refused = run(host, "settings", "set", "--smtp-port", "x", "--json")
+        assert (refused.status, refused.out) == (1, "")
+        assert told("db", "downgrade", "base", "--yes") == {"revision": None}
+        differs = run(host, "db", "check", "--json")
+        assert differs.status == 1
+        assert differs.json["differences"]
