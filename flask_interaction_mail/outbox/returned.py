@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 import sqlalchemy as sa
 
 from ..messages.intent import PURGED
-from ..returned.matching import Recipients
+from ..returned.matching import Match, Recipients
 from ..returned.reading import LIMIT, Note, Returned
 from ..returned.state import tells_dead
 from ..storage.database import is_away
@@ -210,8 +210,10 @@ def note(
     kind = REPORTED if returned.notes else REPLIED
     if target.seen:
         return Noted(id=target.id, kind=kind, known=True)
-    entries = _entries(returned.notes, target)
-    dead = _dead(returned.notes, target)
+    known = Recipients([one.address for one in target.recipients], diverted=target.diverted)
+    matched = [(note, known.match(note)) for note in returned.notes]
+    entries = _entries(matched, target)
+    dead = _dead(matched, target)
 
     def written(server: str, entries: Sequence[Entry]) -> frozenset[Status]:
         row = {
@@ -312,35 +314,32 @@ def content_of(connection: sa.Connection, id: uuid.UUID, digest: str) -> bytes |
     return content
 
 
-def _entries(notes: Iterable[Note], target: _Target) -> list[Entry]:
+def _entries(matched: Iterable[tuple[Note, Match | None]], target: _Target) -> list[Entry]:
     recipients = target.recipients
-    addresses = [recipient.address for recipient in recipients]
-    forgotten = ERASED in addresses  # what was erased from a message does not come back with this
-    known, entries = Recipients(addresses, diverted=target.diverted), []
-    for note in notes:
-        found = known.match(note)
-        entry = Entry(
+    # What was erased from a message does not come back with this.
+    forgotten = any(recipient.address == ERASED for recipient in recipients)
+    return [
+        Entry(
             position=recipients[found.position].position if found else None,
             state=note.state,
             code=note.code,
             text="" if forgotten else note.diagnostic[:_LONGEST],
             behind="" if forgotten or found is None else found.behind,
         )
-        entries.append(entry)
-    return entries
+        for note, found in matched
+    ]
 
 
-def _dead(notes: Iterable[Note], target: _Target) -> dict[str, str]:
+def _dead(matched: Iterable[tuple[Note, Match | None]], target: _Target) -> dict[str, str]:
     """The addresses that do not exist, each with the code that says so.
 
     What the report names has to be that very mailbox, and not one behind it.
     """
-    addresses = [recipient.address for recipient in target.recipients]
-    known, dead = Recipients(addresses), dict[str, str]()
-    for note in notes:
-        found = known.match(note)
-        if found and found.named and not found.behind and tells_dead(note.state, note.stated):
-            dead[addresses[found.position]] = note.stated
+    dead = {
+        str(target.recipients[found.position].address): note.stated
+        for note, found in matched
+        if found and found.named and not found.behind and tells_dead(note.state, note.stated)
+    }
     dead.pop(ERASED, None)
     return dead
 
