@@ -804,7 +804,7 @@ def test_a_digest_sent_again_that_leaves_in_another_digest(
     assert states(any_host)["held", "rate", "digest"] == 1
     pass_a_minute(any_host)
     with told(any_host) as heard:
-        # MariaDB may still lock what was just written: then the next look makes the digest.
+        # A look that finds one of them locked leaves the digest to the next.
         for _ in range(10):
             drain(any_host)
             if heard:
