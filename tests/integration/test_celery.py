@@ -113,6 +113,14 @@ class Site:
         """Wait until so many messages are recorded as sent, and nothing else is there."""
         self.wait_until(lambda: self.statuses() == {"sent": count})
 
+    def is_idle(self) -> bool:
+        """Whether no task waits, and each delivery that a worker has begun is over."""
+        begun, over = (
+            {*re.findall(rf"{DELIVER}\[([\w-]+)\] {word}", self.logs())}
+            for word in ("received", "succeeded")
+        )
+        return self.broker.waiting() == 0 and begun == over
+
     def logs(self) -> str:
         return "\n".join(path.read_text()[-3000:] for path in self.folder.glob("celery-*.log"))
 
@@ -360,6 +368,7 @@ def test_the_watch_runs_in_a_worker(build: Callable[..., Site], redis: Broker) -
     program = site.start()[0]
     site.send(1)
     site.all_sent(1)
+    site.wait_until(site.is_idle)  # else the task of the commit may send it before the watch looks
     with site.host.state.database.writing() as connection:
         long_ago = clock.now() - timedelta(minutes=5)
         late = {"status": "sending", "lease_until": long_ago, "finished_at": None}
