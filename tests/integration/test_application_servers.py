@@ -206,6 +206,7 @@ def test_gunicorn_begins_before_the_first_request(
 
 GRANIAN = python("granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", "{port}", APP)
 UVICORN = python("uvicorn", "--host", "127.0.0.1", "--port", "{port}", "tests.servers.asgi:app")
+HYPERCORN = python("hypercorn", "--bind", "127.0.0.1:{port}", f"wsgi:{APP}")
 
 
 @pytest.mark.parametrize(
@@ -215,8 +216,9 @@ UVICORN = python("uvicorn", "--host", "127.0.0.1", "--port", "{port}", "tests.se
         [*GUNICORN, "--preload", "--workers", "2", "--worker-class", "gthread", APP],
         GRANIAN,
         UVICORN,
+        HYPERCORN,
     ],
-    ids=["gunicorn gevent", "gunicorn preload", "granian", "uvicorn"],
+    ids=["gunicorn gevent", "gunicorn preload", "granian", "uvicorn", "hypercorn"],
 )
 def test_a_server_delivers_and_leaves_nothing_claimed_when_it_is_stopped(
     host: Host, url: str, catcher: Catcher, tmp_path: Path, line: list[str]

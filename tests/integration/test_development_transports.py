@@ -36,6 +36,12 @@ def sent(host: Host, to: str = "ada", text: str = "Hello", **others: Any) -> Any
         return get_notification(id)
 
 
+def looked_at(host: Host, topic: str) -> dict[str, str]:
+    """What ``doctor`` says of one thing."""
+    (found,) = (one for one in run(host, "doctor", "--json").json if one["topic"] == topic)
+    return dict(found)
+
+
 def test_the_console_shows_a_message_as_people_read_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,6 +115,19 @@ def test_mail_waits_for_a_folder_that_can_be_written(tmp_path: Path) -> None:
         assert sent(host).status in (Status.QUEUED, Status.DEFERRED)
 
 
+@pytest.mark.parametrize("place", ["mail", "mail/of/today"])
+def test_doctor_names_a_folder_that_takes_no_file(tmp_path: Path, place: str) -> None:
+    """Before any mail waits for it; a folder that is missing and can be made is fine."""
+    with hosting(tmp_path, f"files:{tmp_path}/{place}") as host:
+        host.configure()
+        assert looked_at(host, "server")["health"] == "ok"
+        assert not (tmp_path / "mail").exists()  # it only looks
+        (tmp_path / "mail").write_text("a file")
+        told = looked_at(host, "server")
+        assert told["health"] == "wrong"
+        assert f"no file can be written into {tmp_path}/{place}," in told["text"]
+
+
 @pytest.mark.parametrize(
     ("transport", "said"),
     [("console", "mail is printed by the process that delivers"), ("files", "mail is written")],
@@ -121,10 +140,7 @@ def test_everything_says_that_nothing_leaves(tmp_path: Path, transport: str, sai
         assert done(host, "status", "--json").json["transport"] == transport
         assert f"{transport}: {said}" in done(host, "status").out
         assert said in done(host, "worker", "--once").out.replace("Mail", "mail")
-        (looked,) = (
-            one for one in run(host, "doctor", "--json").json if one["topic"] == "restraints"
-        )
-        assert said in looked["text"]
+        assert said in looked_at(host, "restraints")["text"]
         told = run(host, "test", "--json").json
         assert (told["verdict"], told["code"]) == ("suppressed", "stays_here")
     (tmp_path / "panel").mkdir()

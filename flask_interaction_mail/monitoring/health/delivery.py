@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 import sqlalchemy as sa
@@ -112,11 +114,19 @@ def server(state: State) -> Finding:
     if broken:
         told = (_trouble(name if len(relays) > 1 else "", met) for name, met in broken.items())
         return Health.WRONG, "; ".join(told)
+    if (folder := state.config.mail_folder) is not None and not _takes_files(folder):
+        return Health.WRONG, f"no file can be written into {folder}, where all mail is to go"
     if state.config.transport.stays_here:
         return Health.OK, "none is asked"
     if state.config.transport.stands_in:
         return Health.OK, "none is asked: this application hands mail over itself"
     return Health.OK, "no trouble is known; 'flask interaction-mail test' tries it"
+
+
+def _takes_files(folder: Path) -> bool:
+    """Whether this user may write into ``folder``, or make it where it is missing."""
+    there = next(path for path in (folder, *folder.parents) if os.path.exists(path))
+    return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
 def _trouble(name: str, met: breaker.Open) -> str:
