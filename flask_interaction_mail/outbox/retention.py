@@ -19,6 +19,7 @@ from .. import addresses
 from ..errors import AddressError
 from ..logs import about, log
 from ..messages.intent import PURGED
+from ..storage.check_rows import upsert
 from ..storage.tables import (
     ATTEMPT,
     CHECK,
@@ -40,6 +41,10 @@ from .returned import ERASED
 
 _BATCH: Final = 500  # rows a transaction
 _LARGE: Final = 20  # reports that are read at once, each of up to 256 KiB
+# Where the last purge of texts stopped: a row of checks.
+_TEXTS: Final = uuid.UUID("3f0c1a52-9d0e-4c57-8a43-6f4f3f6e1b90")
+_BEGINNING: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - as the database has it, in UTC
+_LATE: Final = timedelta(hours=1)  # what ended so long ago has been committed
 _WHO: Final = (MESSAGE.c.actor, MESSAGE.c.key, MESSAGE.c.resent_by)
 
 
@@ -70,12 +75,7 @@ def purge(database: Transactions, *, now: datetime, bodies: timedelta, logs: tim
     somebody, or for its digest. Commits.
     """
     messages = _delete_messages(database, _finished_before(now - logs))
-    kept = sa.and_(_finished_before(now - bodies), MESSAGE.c.intent != PURGED)
-    without = sa.update(MESSAGE).values(intent=PURGED, content=None)
-    texts = 0
-    for ids in _batches(database, kept):
-        with database.writing() as connection:
-            texts += connection.execute(without.where(MESSAGE.c.id.in_(ids))).rowcount
+    texts = _remove_texts(database, now - bodies, now)
     arrived = sa.and_(REPORT.c.received_at < now - bodies, REPORT.c.content.is_not(None))
     with database.writing() as connection:
         connection.execute(sa.update(REPORT).where(arrived).values(content=None))
@@ -115,6 +115,59 @@ def _finished_before(moment: datetime) -> sa.ColumnElement[bool]:
         DELIVERY.c.finished_at < moment,
         DELIVERY.c.status.in_(ENDED),
     )
+
+
+def _remove_texts(database: Transactions, until: datetime, now: datetime) -> int:
+    """Remove the texts of what ended before ``until``, beginning where the last purge stopped.
+
+    Else each purge would look at all that ended since the log retention.
+    """
+    with database.reading() as connection:
+        done = connection.scalar(sa.select(CHECK.c.until).where(CHECK.c.id == _TEXTS))
+    # If the clock went wrong then, or texts are to stay longer now, all is looked at again.
+    since = done if done is not None and done <= until else _BEGINNING
+    count = sum(_remove_texts_of(database, status, since, until) for status in ENDED)
+    with database.writing() as connection:
+        upsert(
+            connection,
+            _TEXTS,
+            kind="purge",
+            at=now,
+            by="",
+            fingerprint="",
+            verdict="known",
+            steps="{}",
+            until=min(until, now - _LATE),
+        )
+    return count
+
+
+def _remove_texts_of(
+    database: Transactions, status: Status, since: datetime, until: datetime
+) -> int:
+    count = 0
+    without = sa.update(MESSAGE).values(intent=PURGED, content=None)
+    ended = (
+        sa.select(DELIVERY.c.id, DELIVERY.c.finished_at)
+        .select_from(OUTBOX)
+        .where(
+            DELIVERY.c.status == status,
+            DELIVERY.c.finished_at >= sa.bindparam("since"),
+            DELIVERY.c.finished_at < until,
+            MESSAGE.c.intent != PURGED,
+        )
+        .order_by(DELIVERY.c.finished_at)
+        .limit(_BATCH)
+    )
+    while True:
+        with database.reading() as connection:
+            rows = connection.execute(ended, {"since": since}).all()
+        if not rows:
+            return count
+        with database.writing() as connection:
+            ids = [row.id for row in rows]
+            count += connection.execute(without.where(MESSAGE.c.id.in_(ids))).rowcount
+        since = rows[-1].finished_at
 
 
 def _delete_messages(database: Transactions, which: sa.ColumnElement[bool]) -> int:

@@ -266,14 +266,14 @@ CHECK: Final = sa.Table(
     "interaction_mail_check",
     OURS,
     _filled("id", _ID),
-    _filled("kind", _CODE),  # test, probe, breaker, room, login, connections, deed, minute
+    _filled("kind", _CODE),  # test, probe, breaker, room, login, connections, deed, minute, purge
     _filled("at", _INSTANT),
     _filled("by", _NAME),
     _filled("fingerprint", sa.String(64)),  # of the settings that were tried
     # passed, failed, partial, suppressed, no_answer; open, closed; known
     _filled("verdict", _CODE),
     _filled("steps", _JSON),
-    sa.Column("until", _INSTANT),  # breaker: no attempt before; room: counts so long
+    sa.Column("until", _INSTANT),  # breaker: not before; room: counts so long; purge: done so far
     sa.PrimaryKeyConstraint("id", name="pk_interaction_mail_check"),
     sa.Index("ix_interaction_mail_check_kind", "kind", "at"),
     sa.Index("ix_interaction_mail_check_fingerprint", "fingerprint"),
