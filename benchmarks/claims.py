@@ -1,4 +1,4 @@
-"""Claims from long queues: their length should not matter."""
+"""Work on long queues: their length should not matter."""
 
 from __future__ import annotations
 
@@ -9,9 +9,18 @@ from .harness import Figure, Goal, Options, Spread, Table, child, number, progre
 from .servers import database, dialects, settle, sink
 
 BATCH = 200
+TEXTS = 1000  # that a purge removes
 _WORK = {"batch": BATCH, "claims": 4, "drained": 1000}
+# What is timed, and in what unit.
+_TIMED = {
+    "claim": f"claim of {BATCH}, ms",
+    "drain": "drain, µs a message",
+    "one": "store one, µs",
+    "many": "store 900 at once, µs each",
+    "purge": f"purge of {TEXTS:,}, ms",
+}
 
-Measured = dict[str, dict[str, list[float]]]  # name of the queue -> claim, drain -> rounds
+Measured = dict[str, dict[str, list[float]]]  # name of the queue -> what is timed -> rounds
 
 
 def measure(options: Options) -> Figure:
@@ -23,7 +32,7 @@ def measure(options: Options) -> Figure:
 
 
 def _queues(options: Options) -> dict[str, tuple[int, int]]:
-    """By name: how many messages are queued, and how many were sent before."""
+    """By name: how many messages are queued, and how many were sent and purged before."""
     longest = options.size(1_000_000, 20_000)
     lengths = [1000, *(n for n in (10_000, 100_000, 1_000_000) if n <= longest)]
     queues = {f"{length:,} queued": (length, 0) for length in lengths}
@@ -36,51 +45,59 @@ def _ours(figure: Figure, dialect: str, options: Options) -> None:
     measured: Measured = {}
     with contextlib.ExitStack() as stack:
         port = stack.enter_context(sink())
-        urls = {}
+        urls, purged = {}, {}
         for name, (queued, sent) in _queues(options).items():
             urls[name] = stack.enter_context(database(dialect, options))
-            child("long_queues", "grow", url=urls[name], queued=queued + 200, sent=sent)
+            more = TEXTS * options.rounds
+            given = {"queued": queued + 200, "sent": sent + more, "purged": sent}
+            child("long_queues", "grow", url=urls[name], **given)
             settle(urls[name])
+            purged[name] = 1 + sent
             progress(f"{dialect}: {name}, made")
         for _ in range(options.rounds):
-            _round(urls, port, measured)
-    figure.tables.append(_table(dialect, measured))
+            _round(urls, purged, port, measured)
+    figure.tables += _tables(dialect, measured)
     figure.goals += _goals(dialect, measured)
     _bars(figure, dialect, measured)
 
 
-def _round(urls: dict[str, str], port: int, measured: Measured) -> None:
+def _round(urls: dict[str, str], purged: dict[str, int], port: int, measured: Measured) -> None:
     for name, url in urls.items():
-        done: dict[str, float] = child("long_queues", "work", url=url, port=port, **_WORK)
+        purged[name] += TEXTS
+        given = {"url": url, "port": port, "purged": purged[name], **_WORK}
+        done: dict[str, float] = child("long_queues", "work", **given)
         progress(f"{name}: {done}")
-        for what in ("claim", "drain"):
-            measured.setdefault(name, {}).setdefault(what, []).append(done[what])
+        for what, value in done.items():
+            measured.setdefault(name, {}).setdefault(what, []).append(value)
 
 
-def _table(dialect: str, measured: Measured) -> Table:
-    table = Table(
-        f"Ours, {dialect}",
-        ["", f"claim of {BATCH}, ms", "min–max", "drain, µs a message", "min–max"],
-    )
-    for name, rounds in measured.items():
-        row = [name]
-        for what in ("claim", "drain"):
-            spread = Spread.of(rounds[what])
-            row += [number(spread.median), f"{number(spread.low)}–{number(spread.high)}"]
-        table.rows.append(row)
-    return table
+def _tables(dialect: str, measured: Measured) -> list[Table]:
+    """One for delivery, and one for the rest."""
+    parts = {"": ("claim", "drain"), ", storing and purging": ("one", "many", "purge")}
+    tables = []
+    for title, timed in parts.items():
+        head = [name for what in timed for name in (_TIMED[what], "min–max")]
+        table = Table(f"Ours, {dialect}{title}", ["", *head])
+        for name, rounds in measured.items():
+            spreads = [Spread.of(rounds[what]) for what in timed]
+            cells = [
+                (number(one.median), f"{number(one.low)}–{number(one.high)}") for one in spreads
+            ]
+            table.rows.append([name, *(cell for pair in cells for cell in pair)])
+        tables.append(table)
+    return tables
 
 
 def _goals(dialect: str, measured: Measured) -> list[Goal]:
     shortest, *others = measured
     return [
         Goal(
-            f"{dialect}: time of a {what}, {name}, against {shortest}",
+            f"{dialect}: {_TIMED[what].rpartition(',')[0]}, {name}, against {shortest}",
             "<=",
             1.1,
             _growth(measured, shortest, name, what),
         )
-        for what in ("claim", "drain")
+        for what in _TIMED
         for name in others[-2:]  # the longest queue, and the longest history
     ]
 

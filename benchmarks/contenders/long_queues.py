@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 
@@ -14,7 +15,10 @@ from flask_interaction_mail import clock
 from flask_interaction_mail.delivery.dispatcher import Dispatcher
 from flask_interaction_mail.delivery.factory import dispatcher_of
 from flask_interaction_mail.delivery.ports import StopCondition
+from flask_interaction_mail.messages.intent import PURGED
+from flask_interaction_mail.messages.message import NewMessage
 from flask_interaction_mail.outbox import claim as queue
+from flask_interaction_mail.outbox import retention
 from flask_interaction_mail.outbox.claimed import AttemptResult
 from flask_interaction_mail.outbox.insert import insert
 from flask_interaction_mail.state import State
@@ -23,6 +27,9 @@ from flask_interaction_mail.storage.tables import DELIVERY, MESSAGE, RECIPIENT
 from .. import messages
 from .ours import composed, copies, host
 
+BEGIN = datetime(2026, 1, 1)  # noqa: DTZ001 - as the database has it, in UTC
+APART = timedelta(milliseconds=10)  # from one message to the next
+KEPT = timedelta(days=900)  # longer than all this
 _SQL = {
     "sqlite": {
         "id": "printf('%032x', n)",
@@ -40,8 +47,11 @@ _SQL = {
 }
 
 
-def grow(url: str, queued: int, sent: int) -> dict[str, float]:
-    """Make an outbox with ``queued`` messages, and ``sent`` older ones that have left."""
+def grow(url: str, queued: int, sent: int, purged: int = 0) -> dict[str, float]:
+    """Make an outbox with ``queued`` messages, and ``sent`` older ones that have left.
+
+    The oldest ``purged`` of these have no text any more.
+    """
     state = host(url)
     message = replace(composed(state), content=messages.finished())
     with state.database.writing() as connection:
@@ -49,16 +59,19 @@ def grow(url: str, queued: int, sent: int) -> dict[str, float]:
         words = _SQL[connection.dialect.name]
         id = message.id.hex if connection.dialect.name == "sqlite" else str(message.id)
         new = {"id": words["id"], "origin": words["id"], "created_at": words["time"]}
+        empty = new | {"intent": f"'{PURGED}'", "content": "NULL"}
         gone = new | {"status": "'sent'", "due_at": "NULL", "finished_at": words["time"]}
         due = new | {"due_at": words["time"]}
         this, end = f"id = '{id}'", 1 + sent + queued
         reader = {"message_id": words["id"], "address": words["address"]}
-        _copy(connection, MESSAGE, this, new, 1, end)
+        _copy(connection, MESSAGE, this, empty, 1, 1 + purged)
+        _copy(connection, MESSAGE, this, new, 1 + purged, end)
         _copy(connection, DELIVERY, this, gone, 1, 1 + sent)
         _copy(connection, DELIVERY, this, due, 1 + sent, end)
         _copy(connection, RECIPIENT, f"message_{this}", reader, 1, end)
         for table, which in ((RECIPIENT, f"message_{this}"), (DELIVERY, this), (MESSAGE, this)):
             connection.exec_driver_sql(f"DELETE FROM {table.name} WHERE {which}")
+    _purge(state, 1 + purged)  # as an hour ago
     return {}
 
 
@@ -81,17 +94,42 @@ def _copy(
     )
 
 
-def work(url: str, port: int, batch: int, claims: int, drained: int) -> dict[str, float]:
-    """ms for a claim of ``batch``, and µs a message for a drain of ``drained`` of them.
+def work(
+    url: str, port: int, batch: int, claims: int, drained: int, purged: int
+) -> dict[str, float]:
+    """What claims, a drain, storing and a purge take.
+
+    ``claim`` is in ms for ``batch``, ``drain`` in µs for each of ``drained``, ``one`` in µs for a
+    message that is stored in a transaction of its own, ``many`` in µs for each of many in one, and
+    ``purge`` in ms for the texts of all messages before number ``purged``.
 
     Claimed messages are released and sent ones are replaced, so the queue keeps its length.
     """
     state = host(url, port)
     claim = _claims(state, batch, claims)
     drain = _drain(state, drained)
+    new = copies(composed(state), drained)
+    single, rest = new[: drained // 10], new[drained // 10 :]
+    one = statistics.median(_stored(state, [message]) for message in single)
+    many = _stored(state, rest) / len(rest)
+    start = time.perf_counter()
+    _purge(state, purged)
+    purge = (time.perf_counter() - start) * 1e3
+    return {"claim": claim, "drain": drain, "one": one, "many": many, "purge": purge}
+
+
+def _stored(state: State, new: Sequence[NewMessage]) -> float:
+    """µs that a transaction takes which stores them."""
+    start = time.perf_counter()
     with state.database.writing() as connection:
-        insert(connection, copies(composed(state), drained))
-    return {"claim": claim, "drain": drain}
+        insert(connection, new)
+    return (time.perf_counter() - start) * 1e6
+
+
+def _purge(state: State, end: int) -> None:
+    """Remove the texts of all messages before number ``end``."""
+    now = BEGIN + end * APART + KEPT / 2
+    retention.purge(state.database, now=now, bodies=KEPT / 2, logs=KEPT)
 
 
 def _claims(state: State, batch: int, count: int) -> float:
