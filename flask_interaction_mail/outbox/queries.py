@@ -65,6 +65,7 @@ _ACCEPTED = sa.select(
     sa.literal(str(Stage.CONTENT)).label("stage"),
     DELIVERY.c.reply,
     sa.null().label("diverted_to"),
+    DELIVERY.c.provider_id,
 ).where(DELIVERY.c.status == Status.SENT, DELIVERY.c.server.is_not(None))
 
 

@@ -25,6 +25,7 @@ from ..storage.tables import ATTEMPT, DELIVERY, MESSAGE, RECIPIENT, REPORT
 from ..storage.transactions import Transactions
 from ..values import RETURNED, Status
 from . import dead_addresses
+from .messages import NAMED_BY_PROVIDER
 
 REPORTED: Final = "report"
 REPLIED: Final = "reply"
@@ -48,10 +49,9 @@ _BY_MESSAGE_ID: Final = (
     .where(MESSAGE.c.message_id.in_(_NAMES))
     .order_by(MESSAGE.c.id)
 )
-_BY_PROVIDER: Final = (
-    sa.select(DELIVERY.c.provider_id, DELIVERY.c.id)
-    .where(DELIVERY.c.provider_id.in_(_NAMES))
-    .order_by(DELIVERY.c.id)
+_BY_PROVIDER: Final = tuple(
+    sa.select(name.label("name"), id.label("id")).where(name.in_(_NAMES)).order_by(id)
+    for id, name in NAMED_BY_PROVIDER
 )
 _RECIPIENTS: Final = (
     sa.select(RECIPIENT.c.position, RECIPIENT.c.address)
@@ -404,7 +404,8 @@ def _by_message_id(connection: sa.Connection, names: Sequence[str]) -> dict[str,
 
 
 def _by_provider_id(connection: sa.Connection, names: Sequence[str]) -> dict[str, uuid.UUID]:
-    return {row.provider_id: row.id for row in _found(connection, _BY_PROVIDER, names)}
+    found = (_found(connection, query, names) for query in _BY_PROVIDER)
+    return {row.name: row.id for rows in found for row in rows}
 
 
 def _of_provider(message_id: str) -> Iterable[str]:
