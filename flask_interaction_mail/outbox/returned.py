@@ -202,6 +202,9 @@ def note(
     ``bounced`` is called in the same transaction where somebody did not get it, so that what it
     does is done with this, or not at all. The same report twice, also by two processes at once, is
     one. Commits.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: the database is away, or does not take it; nothing is noted.
     """
     with database.reading() as connection:
         target = _target(connection, returned)
@@ -246,10 +249,12 @@ def note(
             # Letters that the database lacks: then without them.
             changed = written(_ascii(returned.server), [entry.in_ascii for entry in entries])
     except sa.exc.IntegrityError:
-        # Another process has stored it at this moment, or the message was removed.
         with database.reading() as connection:
-            id = _named(connection, returned)
-        return None if id is None else Noted(id=id, kind=kind, known=True)
+            now_there = _target(connection, returned)
+        # Another process has stored it at this moment, or the message was removed.
+        if now_there is not None and not now_there.seen:
+            raise
+        return now_there and Noted(id=now_there.id, kind=kind, known=True)
     return Noted(id=target.id, kind=kind, changed=changed)
 
 

@@ -28,7 +28,7 @@ from flask_interaction_mail import (
 )
 from flask_interaction_mail.cli import bounces
 from flask_interaction_mail.messages.message import id_of_key
-from flask_interaction_mail.outbox import retention
+from flask_interaction_mail.outbox import retention, returned
 from flask_interaction_mail.returned.maildir import NOTED
 from flask_interaction_mail.storage.tables import (
     ACTIVITY,
@@ -244,6 +244,49 @@ def test_the_same_report_twice_is_one_also_at_the_same_moment(any_host: Host) ->
     assert sorted(known) == [False, True, True, True]
     assert len(reports(any_host)) == len(heard) == 1
     assert take(any_host, about(notification, BOB)).known
+
+
+def test_what_the_database_refuses_is_not_known(
+    any_host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only the same report is; another one changes nothing, stays there, and is in the log."""
+    notification = sent(any_host)
+    with any_host.app.app_context(), any_host.db.engine.begin() as connection:
+        connection.execute(sa.text(f"CREATE UNIQUE INDEX the_host_s_own ON {REPORT.name} (server)"))
+    take(any_host, about(notification, BOB))
+    other = about(notification, EVE, number=2)
+    with pytest.raises(sa.exc.IntegrityError):
+        take(any_host, other)
+    with any_host.app.app_context():
+        assert operations.outcome_of_report(any_host.state, other) == "unreadable"
+    assert "returned.failed: a report could not be stored" in caplog.messages
+    assert statuses(any_host, notification) == {BOB: "bounced", EVE: "sent"}
+    assert take(any_host, about(notification, BOB)).known
+
+
+def test_a_report_about_a_message_that_is_removed_meanwhile_is_about_none(
+    any_host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its key is refused then, and that is no error."""
+    notification, find = sent(any_host), returned._target
+
+    def removed_then(connection: sa.Connection, found: Any) -> Any:
+        target = find(connection, found)
+        week = timedelta(weeks=1)
+        database, later = any_host.state.database, clock.now() + 2 * week
+        retention.purge(database, now=later, bodies=week, logs=week)
+        return target
+
+    monkeypatch.setattr(returned, "_target", removed_then)
+    if any_host.state.database.dialect_name == "sqlite":  # follows its keys if the host says so
+        sa.event.listen(any_host.state.database.bind, "connect", _follow_keys)
+        any_host.state.database.bind.engine.dispose()
+    assert take(any_host, about(notification, BOB)) is None
+    assert not reports(any_host)
+
+
+def _follow_keys(connection: Any, _: object) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")
 
 
 def test_a_report_about_a_stranger_is_a_note_at_the_message(host: Host) -> None:

@@ -519,6 +519,8 @@ MUTATIONS = (
     _m("T28", "a weaker report takes nothing back", "outbox/returned.py",
        '_weight(RECIPIENT.c.returned) < sa.bindparam("weight"', 'sa.bindparam("weight"',
        "test_the_order_of_reports_makes_no_difference"),
+    _m("T28", "what the database refuses is not taken for known", "outbox/returned.py",
+       "and not now_there.seen:", "and False:", "test_what_the_database_refuses_is_not_known"),
     _m("T28", "no more than a hundred are kept", "outbox/returned.py",
        "if not target.full:", "if True:",
        "test_no_more_than_a_hundred_reports_of_one_message_are_kept"),
