@@ -59,9 +59,9 @@ _RECIPIENTS: Final = (
     .order_by(RECIPIENT.c.position)
 )
 _DIGESTS: Final = sa.select(REPORT.c.digest).where(REPORT.c.message_id == sa.bindparam("message"))
-_PURGED: Final = sa.select(MESSAGE.c.id).where(
-    MESSAGE.c.id == sa.bindparam("message"), MESSAGE.c.intent == PURGED
-)
+_OF_MESSAGE: Final = sa.select(
+    (MESSAGE.c.intent == PURGED).label("purged"), MESSAGE.c.sender, MESSAGE.c.envelope_sender
+).where(MESSAGE.c.id == sa.bindparam("message"))
 _DIVERTED: Final = (
     sa.select(ATTEMPT.c.message_id)
     .where(ATTEMPT.c.message_id == sa.bindparam("message"), ATTEMPT.c.diverted_to.is_not(None))
@@ -178,11 +178,13 @@ class Noted:
 class _Target(NamedTuple):
     """The message of a report; ``purged`` says that its text is not kept any more.
 
-    ``diverted`` says that it went to the mailbox that gets all mail instead of its recipients.
+    ``senders`` are the addresses in From and in its envelope. ``diverted`` says that it went to the
+    mailbox that gets all mail instead of its recipients.
     """
 
     id: uuid.UUID
     recipients: Sequence[Any]  # position and address of each
+    senders: Sequence[str]
     purged: bool
     diverted: bool
     seen: bool  # the same report is stored already
@@ -213,7 +215,8 @@ def note(
     kind = REPORTED if returned.notes else REPLIED
     if target.seen:
         return Noted(id=target.id, kind=kind, known=True)
-    known = Recipients([one.address for one in target.recipients], diverted=target.diverted)
+    addresses = [one.address for one in target.recipients]
+    known = Recipients(addresses, diverted=target.diverted, senders=target.senders)
     matched = [(note, known.match(note)) for note in returned.notes]
     entries = _entries(matched, target)
     dead = _dead(matched, target)
@@ -359,16 +362,25 @@ def _target(connection: sa.Connection, returned: Returned) -> _Target | None:
     id = _named(connection, returned)
     if id is None:
         return None
+    message = connection.execute(_OF_MESSAGE, {"message": id}).first()
+    if message is None:  # removed at this moment
+        return None
     recipients = connection.execute(_RECIPIENTS, {"message": id}).all()
     digests = connection.scalars(_DIGESTS, {"message": id}).all()
     return _Target(
         id=id,
         recipients=recipients,
-        purged=connection.scalar(_PURGED, {"message": id}) is not None,
+        senders=(_address_in(message.sender or ""), message.envelope_sender or ""),
+        purged=bool(message.purged),
         diverted=connection.scalar(_DIVERTED, {"message": id}) is not None,
         seen=returned.digest in digests,
         full=len(digests) >= _MOST,
     )
+
+
+def _address_in(sender: str) -> str:
+    """The address in From as the list shows it, which may be behind any name."""
+    return sender.rpartition("<")[2].removesuffix(">")
 
 
 def _named(connection: sa.Connection, returned: Returned) -> uuid.UUID | None:

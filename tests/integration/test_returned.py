@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import sqlalchemy as sa
 
 from flask_interaction_mail import (
     Notification,
+    Party,
     clock,
     get_notification,
     notification_bounced,
@@ -33,6 +35,7 @@ from flask_interaction_mail.returned.maildir import NOTED
 from flask_interaction_mail.storage.tables import (
     ACTIVITY,
     ATTEMPT,
+    DEAD,
     DELIVERY,
     MESSAGE,
     RECIPIENT,
@@ -287,6 +290,23 @@ def test_a_report_about_a_message_that_is_removed_meanwhile_is_about_none(
 
 def _follow_keys(connection: Any, _: object) -> None:
     connection.execute("PRAGMA foreign_keys = ON")
+
+
+@pytest.mark.parametrize("sender", ["crm", "ada"])
+def test_the_message_s_own_sender_is_behind_no_address(any_host: Host, sender: str) -> None:
+    """Neither the one of the envelope nor the one in From; so the address itself is dead."""
+    with any_host.app.app_context():
+        ada = Party("Ada (Sales), “x”", "ada")
+        notification = send_notification("bob", "Hello", text="Hello", sender=ada)
+        any_host.db.session.commit()
+    any_host.dispatcher().drain()
+    said = f"smtp; 550 5.1.1 from <{sender}@firm.example>: no such user"
+    content = about(notification, BOB, diagnostic=said).replace(b"Status: 5.0.0", b"Status: 5.1.1")
+    take(any_host, content)
+    (row,) = reports(any_host)
+    assert json.loads(row.notes)[0]["behind"] == ""
+    with any_host.app.app_context(), any_host.state.database.reading() as connection:
+        assert connection.scalars(sa.select(DEAD.c.address)).all() == [BOB]
 
 
 def test_a_report_about_a_stranger_is_a_note_at_the_message(host: Host) -> None:
