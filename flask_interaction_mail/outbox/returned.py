@@ -21,7 +21,7 @@ from ..returned.matching import Match, Recipients
 from ..returned.reading import LIMIT, Note, Returned
 from ..returned.state import tells_dead
 from ..storage.database import is_away
-from ..storage.tables import ATTEMPT, DELIVERY, MESSAGE, RECIPIENT, REPORT
+from ..storage.tables import ATTEMPT, DELIVERY, MESSAGE, OUTBOX, RECIPIENT, REPORT
 from ..storage.transactions import Transactions
 from ..values import RETURNED, Status
 from . import dead_addresses
@@ -59,13 +59,19 @@ _RECIPIENTS: Final = (
     .order_by(RECIPIENT.c.position)
 )
 _DIGESTS: Final = sa.select(REPORT.c.digest).where(REPORT.c.message_id == sa.bindparam("message"))
-_OF_MESSAGE: Final = sa.select(
-    (MESSAGE.c.intent == PURGED).label("purged"), MESSAGE.c.sender, MESSAGE.c.envelope_sender
-).where(MESSAGE.c.id == sa.bindparam("message"))
-_DIVERTED: Final = (
-    sa.select(ATTEMPT.c.message_id)
-    .where(ATTEMPT.c.message_id == sa.bindparam("message"), ATTEMPT.c.diverted_to.is_not(None))
-    .limit(1)
+_OF_MESSAGE: Final = (
+    sa.select(
+        (MESSAGE.c.intent == PURGED).label("purged"),
+        MESSAGE.c.sender,
+        MESSAGE.c.envelope_sender,
+        DELIVERY.c.status,
+        DELIVERY.c.server,
+    )
+    .select_from(OUTBOX)
+    .where(MESSAGE.c.id == sa.bindparam("message"))
+)
+_WENT_TO: Final = sa.select(ATTEMPT.c.diverted_to).where(
+    ATTEMPT.c.message_id == sa.bindparam("message")
 )
 _STATE: Final = sa.bindparam("state", type_=DELIVERY.c.returned.type)
 _RAISE_MESSAGE: Final = (
@@ -179,7 +185,7 @@ class _Target(NamedTuple):
     """The message of a report; ``purged`` says that its text is not kept any more.
 
     ``senders`` are the addresses in From and in its envelope. ``diverted`` says that it went to the
-    mailbox that gets all mail instead of its recipients.
+    mailbox that gets all mail instead of its recipients, or may have: that is not written down yet.
     """
 
     id: uuid.UUID
@@ -367,12 +373,15 @@ def _target(connection: sa.Connection, returned: Returned) -> _Target | None:
         return None
     recipients = connection.execute(_RECIPIENTS, {"message": id}).all()
     digests = connection.scalars(_DIGESTS, {"message": id}).all()
+    went_to = [*connection.scalars(_WENT_TO, {"message": id})]
+    if message.server:  # the attempt that has no row of its own, and was not diverted
+        went_to.append(None)
     return _Target(
         id=id,
         recipients=recipients,
         senders=(_address_in(message.sender or ""), message.envelope_sender or ""),
         purged=bool(message.purged),
-        diverted=connection.scalar(_DIVERTED, {"message": id}) is not None,
+        diverted=message.status == Status.SENDING or not went_to or any(went_to),
         seen=returned.digest in digests,
         full=len(digests) >= _MOST,
     )

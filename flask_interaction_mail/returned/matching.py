@@ -27,7 +27,8 @@ class Match(NamedTuple):
 class Recipients:
     """The recipients of a message, made ready once for all that its reports name.
 
-    One that was ``diverted`` went to somebody else. It came from the addresses ``senders``.
+    One that was ``diverted``, or may have been, went to somebody else. It came from the addresses
+    ``senders``.
     """
 
     def __init__(
