@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import json
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -26,10 +26,7 @@ from ..storage.transactions import Transactions
 from ..values import RETURNED, Status
 from . import dead_addresses
 from .messages import NAMED_BY_PROVIDER
-
-REPORTED: Final = "report"
-REPLIED: Final = "reply"
-ERASED: Final = "erased"  # in place of an address that was
+from .reports import ERASED, REPLIED, REPORTED, Entry, in_ascii
 
 _MOST: Final = 100  # reports that are kept of one message; more change states, and are not kept
 _SHORTEST: Final = 16  # characters of a provider's id: shorter ones could be guessed
@@ -94,14 +91,6 @@ _RAISE_RECIPIENT: Final = (
     .values(returned=_STATE, returned_at=sa.bindparam("at"), report=sa.bindparam("said"))
 )
 _KEEP: Final = sa.insert(REPORT)
-_REPORTS: Final = sa.select(
-    REPORT.c.digest,
-    REPORT.c.received_at,
-    REPORT.c.kind,
-    REPORT.c.server,
-    REPORT.c.notes,
-    REPORT.c.content.is_not(None).label("has_content"),
-)
 
 
 class Outcome(enum.StrEnum):
@@ -115,54 +104,6 @@ class Outcome(enum.StrEnum):
 
 
 DONE: Final = (Outcome.NOTED, Outcome.KNOWN)  # what nobody has to read any more
-
-
-class Entry(NamedTuple):
-    """What a stored report says of one recipient.
-
-    ``position`` is None where it names nobody who got the message, ``state`` where it tells none.
-    ``behind`` is another mailbox to which the address leads, or "".
-    """
-
-    position: int | None
-    state: Status | None
-    code: str
-    text: str
-    behind: str
-
-    @property
-    def said(self) -> str:
-        """The code, and the text without it."""
-        return " ".join(filter(None, (self.code, self.text.removeprefix(self.code).strip())))
-
-    @property
-    def in_ascii(self) -> Entry:
-        """The same in letters that every database can store."""
-        return self._replace(text=_ascii(self.text), behind=_ascii(self.behind))
-
-
-class Report(NamedTuple):
-    """A report, or an automatic reply, as it was stored. ``received_at`` is naive UTC."""
-
-    digest: str
-    received_at: datetime
-    kind: str
-    server: str
-    entries: tuple[Entry, ...]
-    has_content: bool
-
-
-class Recent(NamedTuple):
-    """A report that came in, with the message that it is about."""
-
-    id: uuid.UUID
-    subject: str
-    report: Report
-    addresses: Mapping[int, str]  # of the recipients, by their position
-
-    def whom(self, entry: Entry) -> str:
-        """The address that ``entry`` is about, "" if that is nobody who got the message."""
-        return "" if entry.position is None else self.addresses.get(entry.position, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +197,7 @@ def note(
             if is_away(error) or isinstance(error, sa.exc.IntegrityError):
                 raise
             # Letters that the database lacks: then without them.
-            changed = written(_ascii(returned.server), [entry.in_ascii for entry in entries])
+            changed = written(in_ascii(returned.server), [entry.in_ascii for entry in entries])
     except sa.exc.IntegrityError:
         with database.reading() as connection:
             now_there = _target(connection, returned)
@@ -267,50 +208,6 @@ def note(
     return Noted(id=target.id, kind=kind, changed=changed)
 
 
-def reports_of(connection: sa.Connection, id: uuid.UUID) -> tuple[Report, ...]:
-    """What came back for the message ``id``, oldest first."""
-    rows = connection.execute(
-        _REPORTS.where(REPORT.c.message_id == id).order_by(REPORT.c.received_at, REPORT.c.digest)
-    )
-    return tuple(map(_report_from, rows))
-
-
-def lately(connection: sa.Connection, most: int) -> tuple[Recent, ...]:
-    """What came back last, newest first, at most ``most``."""
-    newest = (
-        _REPORTS.add_columns(REPORT.c.message_id, MESSAGE.c.subject)
-        .join_from(REPORT, MESSAGE, MESSAGE.c.id == REPORT.c.message_id)
-        .order_by(REPORT.c.received_at.desc(), REPORT.c.digest)
-        .limit(most)
-    )
-    rows = connection.execute(newest).all()
-    addresses: dict[uuid.UUID, dict[int, str]] = {}
-    of_these = RECIPIENT.c.message_id.in_({row.message_id for row in rows})
-    columns = (RECIPIENT.c.message_id, RECIPIENT.c.position, RECIPIENT.c.address)
-    for id, position, address in connection.execute(sa.select(*columns).where(of_these)):
-        addresses.setdefault(id, {})[position] = address
-    return tuple(
-        Recent(
-            row.message_id,
-            row.subject,
-            _report_from(row),
-            addresses.get(row.message_id, {}),
-        )
-        for row in rows
-    )
-
-
-def _report_from(row: sa.Row[Any]) -> Report:
-    return Report(
-        digest=row.digest,
-        received_at=row.received_at,
-        kind=row.kind,
-        server=row.server,
-        entries=tuple(map(_entry_from, json.loads(row.notes))),
-        has_content=bool(row.has_content),
-    )
-
-
 def is_ours(connection: sa.Connection, returned: Returned) -> bool:
     """Whether ``returned`` is about a message of ours."""
     return _named(connection, returned) is not None
@@ -319,13 +216,6 @@ def is_ours(connection: sa.Connection, returned: Returned) -> bool:
 def ours_of(connection: sa.Connection, message_ids: Sequence[str]) -> set[str]:
     """Those of ``message_ids`` that are of messages of ours."""
     return {*_by_message_id(connection, message_ids)}
-
-
-def content_of(connection: sa.Connection, id: uuid.UUID, digest: str) -> bytes | None:
-    """A report about the message ``id`` as it came; None if it is not kept."""
-    found = sa.select(REPORT.c.content).where(REPORT.c.message_id == id, REPORT.c.digest == digest)
-    content: bytes | None = connection.scalar(found)
-    return content
 
 
 def _entries(matched: Iterable[tuple[Note, Match | None]], target: _Target) -> list[Entry]:
@@ -356,11 +246,6 @@ def _dead(matched: Iterable[tuple[Note, Match | None]], target: _Target) -> dict
     }
     dead.pop(ERASED, None)
     return dead
-
-
-def _entry_from(stored: dict[str, Any]) -> Entry:
-    state = next((status for status in RETURNED if status == stored["state"]), None)
-    return Entry(**{**stored, "state": state})
 
 
 def _target(connection: sa.Connection, returned: Returned) -> _Target | None:
@@ -410,10 +295,6 @@ def _found(
     """What ``query`` finds for those ``names`` for which a database does not refuse to look."""
     possible = [name for name in names if name.isascii() and name.isprintable()]
     return connection.execute(query, {"names": possible}) if possible else ()
-
-
-def _ascii(text: str) -> str:
-    return text.encode("ascii", "backslashreplace").decode()
 
 
 def _by_message_id(connection: sa.Connection, names: Sequence[str]) -> dict[str, uuid.UUID]:

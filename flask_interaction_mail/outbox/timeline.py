@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from ..outcome import Result
 from ..values import ENDED, OPEN, RETURNED, RecipientVerdict, Status
 from .queries import Attempt, Details
-from .returned import REPLIED, Entry, Report
+from .reports import REPLIED, Entry, Report
 
 STORED: Final = "stored"
 CLAIMED: Final = "claimed"

@@ -584,8 +584,8 @@ MUTATIONS = (
        "test_reports_go_when_texts_do_and_with_their_message"),
     _m("T4", "a report is for those who may read texts", "admin/body_pages.py",
        "need(Right.BODY)\n        with state().database.reading() as connection:\n"
-       "            content = returned", "with state().database.reading() as connection:\n"
-       "            content = returned",
+       "            content = reports", "with state().database.reading() as connection:\n"
+       "            content = reports",
        "test_a_report_is_for_those_who_may_read_and_that_is_noted"),
     # -- T29: what providers post
     _m("T29", "closed until it is configured", "admin/events.py",
