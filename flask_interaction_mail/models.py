@@ -175,6 +175,7 @@ class AttemptRow(Base):
     reply: Mapped[str | None]
     verdicts: Mapped[str]
     diverted_to: Mapped[str | None]
+    provider_id: Mapped[str | None]
 
 
 class ReportRow(Base):

@@ -477,7 +477,7 @@ def outcome_of_report(state: State, content: bytes) -> Outcome:
         noted = take_report(state, content)
     except UnreadableReport:
         return Outcome.UNREADABLE
-    except (sa.exc.DataError, UnicodeEncodeError):
+    except (sa.exc.DataError, sa.exc.IntegrityError, UnicodeEncodeError):
         log.exception("returned.failed: a report could not be stored")
         return Outcome.UNREADABLE  # the next time as well, and others wait behind it
     return Outcome.FOREIGN if noted is None else noted.outcome

@@ -63,11 +63,11 @@ class BodyPages(PanelView):
     @expose("/<uuid:id>/reports/<digest>.eml")
     def report_view(self, id: uuid.UUID, digest: str) -> ResponseReturnValue:
         """One report or automatic reply as it came, as a download."""
-        from ..outbox import returned
+        from ..outbox import reports
 
         need(Right.BODY)
         with state().database.reading() as connection:
-            content = returned.content_of(connection, id, digest)
+            content = reports.content_of(connection, id, digest)
         if content is None:
             abort(404)
         note_reading(id)  # a report may hold the whole message

@@ -12,7 +12,7 @@ from ..delivery import mailbox as delivery
 from ..diagnosis.texts import Advice, text_of
 from ..errors import TransportError
 from ..language import recalled, said_by, translated
-from ..outbox import mailboxes, returned
+from ..outbox import mailboxes, reports
 from ..outbox.mailboxes import Place
 from ..outcome import Fault
 from ..settings.mailbox import Mailbox
@@ -37,7 +37,7 @@ class ReturnedMail:
     closed: str
     advice: Advice | None
     late: bool
-    recent: Sequence[returned.Recent]
+    recent: Sequence[reports.Recent]
 
     @property
     def is_reading(self) -> bool:
@@ -51,7 +51,7 @@ def returned_mail(state: State, *, recent: int = RECENT) -> ReturnedMail:
     mailbox = mailbox_of(present.settings)
     with state.database.reading() as connection:
         place = mailboxes.read(connection, mailboxes.name_of(mailbox)) if mailbox else None
-        reports = returned.lately(connection, recent) if recent else ()
+        lately = reports.lately(connection, recent) if recent else ()
     advice = None
     if mailbox and place and place.fault:
         advice = _advice(place.fault, mailbox, recalled(place.trouble or ""))
@@ -62,7 +62,7 @@ def returned_mail(state: State, *, recent: int = RECENT) -> ReturnedMail:
         closed=delivery.closed_by(state, present) if mailbox else "",
         advice=advice,
         late=place is not None and _is_late(state, place),
-        recent=reports,
+        recent=lately,
     )
 
 

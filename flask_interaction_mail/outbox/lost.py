@@ -19,7 +19,7 @@ from ..storage.tables import DELIVERY, MESSAGE, OUTBOX, RECIPIENT
 from ..values import Kind, Status
 from .messages import REDIRECTED_AS
 from .recipients import OWN_STATUS, REPLY
-from .returned import ERASED, reports_of
+from .reports import ERASED, reports_of
 
 LATELY: Final = timedelta(days=1)  # for which a lost request is an alert
 

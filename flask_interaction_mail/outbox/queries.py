@@ -14,7 +14,7 @@ from ..messages.route import RouteStep
 from ..outcome import Result, Stage
 from ..storage.tables import ATTEMPT, DELIVERY, MESSAGE, OUTBOX, RECIPIENT
 from ..values import ENDED, Reason, RecipientVerdict, Status
-from . import messages, resends, returned
+from . import messages, reports, resends
 from .in_digest import IN_DIGEST, PARTLY_IN_DIGEST
 from .messages import RELAY
 from .recipients import recipients_of
@@ -65,6 +65,7 @@ _ACCEPTED = sa.select(
     sa.literal(str(Stage.CONTENT)).label("stage"),
     DELIVERY.c.reply,
     sa.null().label("diverted_to"),
+    DELIVERY.c.provider_id,
 ).where(DELIVERY.c.status == Status.SENT, DELIVERY.c.server.is_not(None))
 
 
@@ -85,7 +86,7 @@ class Details:
     recipients: tuple[RecipientVerdict, ...]
     attempts: tuple[Attempt, ...]
     resends: tuple[resends.Resend, ...]  # newest first
-    reports: tuple[returned.Report, ...]  # oldest first
+    reports: tuple[reports.Report, ...]  # oldest first
     members: Sequence[Any]  # what went out in it, where it is a digest: id and subject
     has_content: bool
 
@@ -122,7 +123,7 @@ def details(connection: sa.Connection, id: uuid.UUID) -> Details | None:
         recipients=recipients,
         attempts=_attempts(connection, id, recipients),
         resends=resends.resends_of(connection, id),
-        reports=returned.reports_of(connection, id),
+        reports=reports.reports_of(connection, id),
         members=_members(connection, id) if row.source == "digest" else (),
         has_content=bool(row.has_content),
     )

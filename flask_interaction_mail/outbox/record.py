@@ -48,7 +48,7 @@ _SAY_OF_MESSAGES = Change(
     lease_until=None,
     worker=None,
     lost_leases=0,
-    # Of several transactions the last name that the provider gave stays.
+    # Of several transactions the last name that the provider gave stays; attempts have each.
     provider_id=sa.func.coalesce(_MESSAGES.c.provider_id, DELIVERY.c.provider_id),
 )
 _ACCEPTED = json_table(
@@ -218,4 +218,5 @@ def _attempt_row(result: AttemptResult, attempt: Attempt) -> tuple[object, ...]:
         attempt.reply,
         json.dumps(attempt.replies),
         attempt.diverted_to,
+        attempt.provider_id,
     )

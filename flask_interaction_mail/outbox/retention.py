@@ -37,7 +37,7 @@ from ..values import ENDED, Reason, Status
 from . import digests, mailboxes, tally, tokens
 from .fenced import lock_messages, lock_rows_only
 from .messages import cancel
-from .returned import ERASED
+from .reports import ERASED
 
 _BATCH: Final = 500  # rows a transaction
 _LARGE: Final = 20  # reports that are read at once, each of up to 256 KiB

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import json
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -21,14 +21,12 @@ from ..returned.matching import Match, Recipients
 from ..returned.reading import LIMIT, Note, Returned
 from ..returned.state import tells_dead
 from ..storage.database import is_away
-from ..storage.tables import ATTEMPT, DELIVERY, MESSAGE, RECIPIENT, REPORT
+from ..storage.tables import ATTEMPT, DELIVERY, MESSAGE, OUTBOX, RECIPIENT, REPORT
 from ..storage.transactions import Transactions
 from ..values import RETURNED, Status
 from . import dead_addresses
-
-REPORTED: Final = "report"
-REPLIED: Final = "reply"
-ERASED: Final = "erased"  # in place of an address that was
+from .messages import NAMED_BY_PROVIDER
+from .reports import ERASED, REPLIED, REPORTED, Entry, in_ascii
 
 _MOST: Final = 100  # reports that are kept of one message; more change states, and are not kept
 _SHORTEST: Final = 16  # characters of a provider's id: shorter ones could be guessed
@@ -48,10 +46,9 @@ _BY_MESSAGE_ID: Final = (
     .where(MESSAGE.c.message_id.in_(_NAMES))
     .order_by(MESSAGE.c.id)
 )
-_BY_PROVIDER: Final = (
-    sa.select(DELIVERY.c.provider_id, DELIVERY.c.id)
-    .where(DELIVERY.c.provider_id.in_(_NAMES))
-    .order_by(DELIVERY.c.id)
+_BY_PROVIDER: Final = tuple(
+    sa.select(name.label("name"), id.label("id")).where(name.in_(_NAMES)).order_by(id)
+    for id, name in NAMED_BY_PROVIDER
 )
 _RECIPIENTS: Final = (
     sa.select(RECIPIENT.c.position, RECIPIENT.c.address)
@@ -59,13 +56,19 @@ _RECIPIENTS: Final = (
     .order_by(RECIPIENT.c.position)
 )
 _DIGESTS: Final = sa.select(REPORT.c.digest).where(REPORT.c.message_id == sa.bindparam("message"))
-_PURGED: Final = sa.select(MESSAGE.c.id).where(
-    MESSAGE.c.id == sa.bindparam("message"), MESSAGE.c.intent == PURGED
+_OF_MESSAGE: Final = (
+    sa.select(
+        (MESSAGE.c.intent == PURGED).label("purged"),
+        MESSAGE.c.sender,
+        MESSAGE.c.envelope_sender,
+        DELIVERY.c.status,
+        DELIVERY.c.server,
+    )
+    .select_from(OUTBOX)
+    .where(MESSAGE.c.id == sa.bindparam("message"))
 )
-_DIVERTED: Final = (
-    sa.select(ATTEMPT.c.message_id)
-    .where(ATTEMPT.c.message_id == sa.bindparam("message"), ATTEMPT.c.diverted_to.is_not(None))
-    .limit(1)
+_WENT_TO: Final = sa.select(ATTEMPT.c.diverted_to).where(
+    ATTEMPT.c.message_id == sa.bindparam("message")
 )
 _STATE: Final = sa.bindparam("state", type_=DELIVERY.c.returned.type)
 _RAISE_MESSAGE: Final = (
@@ -88,14 +91,6 @@ _RAISE_RECIPIENT: Final = (
     .values(returned=_STATE, returned_at=sa.bindparam("at"), report=sa.bindparam("said"))
 )
 _KEEP: Final = sa.insert(REPORT)
-_REPORTS: Final = sa.select(
-    REPORT.c.digest,
-    REPORT.c.received_at,
-    REPORT.c.kind,
-    REPORT.c.server,
-    REPORT.c.notes,
-    REPORT.c.content.is_not(None).label("has_content"),
-)
 
 
 class Outcome(enum.StrEnum):
@@ -109,54 +104,6 @@ class Outcome(enum.StrEnum):
 
 
 DONE: Final = (Outcome.NOTED, Outcome.KNOWN)  # what nobody has to read any more
-
-
-class Entry(NamedTuple):
-    """What a stored report says of one recipient.
-
-    ``position`` is None where it names nobody who got the message, ``state`` where it tells none.
-    ``behind`` is another mailbox to which the address leads, or "".
-    """
-
-    position: int | None
-    state: Status | None
-    code: str
-    text: str
-    behind: str
-
-    @property
-    def said(self) -> str:
-        """The code, and the text without it."""
-        return " ".join(filter(None, (self.code, self.text.removeprefix(self.code).strip())))
-
-    @property
-    def in_ascii(self) -> Entry:
-        """The same in letters that every database can store."""
-        return self._replace(text=_ascii(self.text), behind=_ascii(self.behind))
-
-
-class Report(NamedTuple):
-    """A report, or an automatic reply, as it was stored. ``received_at`` is naive UTC."""
-
-    digest: str
-    received_at: datetime
-    kind: str
-    server: str
-    entries: tuple[Entry, ...]
-    has_content: bool
-
-
-class Recent(NamedTuple):
-    """A report that came in, with the message that it is about."""
-
-    id: uuid.UUID
-    subject: str
-    report: Report
-    addresses: Mapping[int, str]  # of the recipients, by their position
-
-    def whom(self, entry: Entry) -> str:
-        """The address that ``entry`` is about, "" if that is nobody who got the message."""
-        return "" if entry.position is None else self.addresses.get(entry.position, "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,11 +125,13 @@ class Noted:
 class _Target(NamedTuple):
     """The message of a report; ``purged`` says that its text is not kept any more.
 
-    ``diverted`` says that it went to the mailbox that gets all mail instead of its recipients.
+    ``senders`` are the addresses in From and in its envelope. ``diverted`` says that it went to the
+    mailbox that gets all mail instead of its recipients, or may have: that is not written down yet.
     """
 
     id: uuid.UUID
     recipients: Sequence[Any]  # position and address of each
+    senders: Sequence[str]
     purged: bool
     diverted: bool
     seen: bool  # the same report is stored already
@@ -202,6 +151,9 @@ def note(
     ``bounced`` is called in the same transaction where somebody did not get it, so that what it
     does is done with this, or not at all. The same report twice, also by two processes at once, is
     one. Commits.
+
+    Raises:
+        sqlalchemy.exc.SQLAlchemyError: the database is away, or does not take it; nothing is noted.
     """
     with database.reading() as connection:
         target = _target(connection, returned)
@@ -210,7 +162,8 @@ def note(
     kind = REPORTED if returned.notes else REPLIED
     if target.seen:
         return Noted(id=target.id, kind=kind, known=True)
-    known = Recipients([one.address for one in target.recipients], diverted=target.diverted)
+    addresses = [one.address for one in target.recipients]
+    known = Recipients(addresses, diverted=target.diverted, senders=target.senders)
     matched = [(note, known.match(note)) for note in returned.notes]
     entries = _entries(matched, target)
     dead = _dead(matched, target)
@@ -244,57 +197,15 @@ def note(
             if is_away(error) or isinstance(error, sa.exc.IntegrityError):
                 raise
             # Letters that the database lacks: then without them.
-            changed = written(_ascii(returned.server), [entry.in_ascii for entry in entries])
+            changed = written(in_ascii(returned.server), [entry.in_ascii for entry in entries])
     except sa.exc.IntegrityError:
-        # Another process has stored it at this moment, or the message was removed.
         with database.reading() as connection:
-            id = _named(connection, returned)
-        return None if id is None else Noted(id=id, kind=kind, known=True)
+            now_there = _target(connection, returned)
+        # Another process has stored it at this moment, or the message was removed.
+        if now_there is not None and not now_there.seen:
+            raise
+        return now_there and Noted(id=now_there.id, kind=kind, known=True)
     return Noted(id=target.id, kind=kind, changed=changed)
-
-
-def reports_of(connection: sa.Connection, id: uuid.UUID) -> tuple[Report, ...]:
-    """What came back for the message ``id``, oldest first."""
-    rows = connection.execute(
-        _REPORTS.where(REPORT.c.message_id == id).order_by(REPORT.c.received_at, REPORT.c.digest)
-    )
-    return tuple(map(_report_from, rows))
-
-
-def lately(connection: sa.Connection, most: int) -> tuple[Recent, ...]:
-    """What came back last, newest first, at most ``most``."""
-    newest = (
-        _REPORTS.add_columns(REPORT.c.message_id, MESSAGE.c.subject)
-        .join_from(REPORT, MESSAGE, MESSAGE.c.id == REPORT.c.message_id)
-        .order_by(REPORT.c.received_at.desc(), REPORT.c.digest)
-        .limit(most)
-    )
-    rows = connection.execute(newest).all()
-    addresses: dict[uuid.UUID, dict[int, str]] = {}
-    of_these = RECIPIENT.c.message_id.in_({row.message_id for row in rows})
-    columns = (RECIPIENT.c.message_id, RECIPIENT.c.position, RECIPIENT.c.address)
-    for id, position, address in connection.execute(sa.select(*columns).where(of_these)):
-        addresses.setdefault(id, {})[position] = address
-    return tuple(
-        Recent(
-            row.message_id,
-            row.subject,
-            _report_from(row),
-            addresses.get(row.message_id, {}),
-        )
-        for row in rows
-    )
-
-
-def _report_from(row: sa.Row[Any]) -> Report:
-    return Report(
-        digest=row.digest,
-        received_at=row.received_at,
-        kind=row.kind,
-        server=row.server,
-        entries=tuple(map(_entry_from, json.loads(row.notes))),
-        has_content=bool(row.has_content),
-    )
 
 
 def is_ours(connection: sa.Connection, returned: Returned) -> bool:
@@ -305,13 +216,6 @@ def is_ours(connection: sa.Connection, returned: Returned) -> bool:
 def ours_of(connection: sa.Connection, message_ids: Sequence[str]) -> set[str]:
     """Those of ``message_ids`` that are of messages of ours."""
     return {*_by_message_id(connection, message_ids)}
-
-
-def content_of(connection: sa.Connection, id: uuid.UUID, digest: str) -> bytes | None:
-    """A report about the message ``id`` as it came; None if it is not kept."""
-    found = sa.select(REPORT.c.content).where(REPORT.c.message_id == id, REPORT.c.digest == digest)
-    content: bytes | None = connection.scalar(found)
-    return content
 
 
 def _entries(matched: Iterable[tuple[Note, Match | None]], target: _Target) -> list[Entry]:
@@ -344,26 +248,33 @@ def _dead(matched: Iterable[tuple[Note, Match | None]], target: _Target) -> dict
     return dead
 
 
-def _entry_from(stored: dict[str, Any]) -> Entry:
-    state = next((status for status in RETURNED if status == stored["state"]), None)
-    return Entry(**{**stored, "state": state})
-
-
 def _target(connection: sa.Connection, returned: Returned) -> _Target | None:
     """The message that is named first, with what else decides."""
     id = _named(connection, returned)
     if id is None:
         return None
+    message = connection.execute(_OF_MESSAGE, {"message": id}).first()
+    if message is None:  # removed at this moment
+        return None
     recipients = connection.execute(_RECIPIENTS, {"message": id}).all()
     digests = connection.scalars(_DIGESTS, {"message": id}).all()
+    went_to = [*connection.scalars(_WENT_TO, {"message": id})]
+    if message.server:  # the attempt that has no row of its own, and was not diverted
+        went_to.append(None)
     return _Target(
         id=id,
         recipients=recipients,
-        purged=connection.scalar(_PURGED, {"message": id}) is not None,
-        diverted=connection.scalar(_DIVERTED, {"message": id}) is not None,
+        senders=(_address_in(message.sender or ""), message.envelope_sender or ""),
+        purged=bool(message.purged),
+        diverted=message.status == Status.SENDING or not went_to or any(went_to),
         seen=returned.digest in digests,
         full=len(digests) >= _MOST,
     )
+
+
+def _address_in(sender: str) -> str:
+    """The address in From as the list shows it, which may be behind any name."""
+    return sender.rpartition("<")[2].removesuffix(">")
 
 
 def _named(connection: sa.Connection, returned: Returned) -> uuid.UUID | None:
@@ -386,10 +297,6 @@ def _found(
     return connection.execute(query, {"names": possible}) if possible else ()
 
 
-def _ascii(text: str) -> str:
-    return text.encode("ascii", "backslashreplace").decode()
-
-
 def _by_message_id(connection: sa.Connection, names: Sequence[str]) -> dict[str, uuid.UUID]:
     """The messages that bear ``names``.
 
@@ -404,7 +311,8 @@ def _by_message_id(connection: sa.Connection, names: Sequence[str]) -> dict[str,
 
 
 def _by_provider_id(connection: sa.Connection, names: Sequence[str]) -> dict[str, uuid.UUID]:
-    return {row.provider_id: row.id for row in _found(connection, _BY_PROVIDER, names)}
+    found = (_found(connection, query, names) for query in _BY_PROVIDER)
+    return {row.name: row.id for rows in found for row in rows}
 
 
 def _of_provider(message_id: str) -> Iterable[str]:

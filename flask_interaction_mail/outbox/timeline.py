@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from ..outcome import Result
 from ..values import ENDED, OPEN, RETURNED, RecipientVerdict, Status
 from .queries import Attempt, Details
-from .returned import REPLIED, Entry, Report
+from .reports import REPLIED, Entry, Report
 
 STORED: Final = "stored"
 CLAIMED: Final = "claimed"
@@ -38,6 +38,7 @@ class Event(NamedTuple):
     server: str = ""
     stage: str = ""
     diverted_to: str | None = None
+    provider_id: str | None = None
     behind: str = ""
     report: str = ""
 
@@ -73,6 +74,7 @@ def _events(details: Details, recipient: RecipientVerdict) -> Iterator[Event]:
             reply=reply or row["reply"],
             stage=row["stage"],
             diverted_to=row["diverted_to"],
+            provider_id=row["provider_id"] if result == Result.ACCEPTED else None,
         )
         if result in _OVER:
             break

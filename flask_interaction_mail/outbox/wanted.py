@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from ..storage.tables import DELIVERY, MESSAGE, METADATA, OUTBOX, RECIPIENT
 from ..values import RETURNED, Reason, Status
+from .messages import NAMED_BY_PROVIDER
 
 Conditions = Sequence[sa.ColumnElement[bool]]
 
@@ -156,8 +157,11 @@ class Wanted:
             is_it = MESSAGE.c.message_id == self.message_id
             found.append(_Mark(sa.select(MESSAGE.c.id).where(is_it), is_it))
         if self.provider_id is not None:
-            is_it = DELIVERY.c.provider_id == self.provider_id
-            found.append(_Mark(sa.select(DELIVERY.c.id).where(is_it), is_it))
+            named = (
+                sa.select(id).where(name == self.provider_id) for id, name in NAMED_BY_PROVIDER
+            )
+            bearers = sa.select(sa.union(*named).subquery().c.id)
+            found.append(_Mark(bearers, DELIVERY.c.id.in_(bearers)))
         for name, value in self.metadata.items():
             bearers = sa.select(METADATA.c.message_id).where(
                 METADATA.c.name == name, METADATA.c.value == value

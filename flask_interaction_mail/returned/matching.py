@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 from ..addresses import clean_domain
@@ -27,12 +27,16 @@ class Match(NamedTuple):
 class Recipients:
     """The recipients of a message, made ready once for all that its reports name.
 
-    One that was ``diverted`` went to somebody else.
+    One that was ``diverted``, or may have been, went to somebody else. It came from the addresses
+    ``senders``.
     """
 
-    def __init__(self, addresses: Sequence[str], *, diverted: bool = False) -> None:
+    def __init__(
+        self, addresses: Sequence[str], *, diverted: bool = False, senders: Iterable[str] = ()
+    ) -> None:
         self._addresses = addresses
         self._diverted = diverted
+        self._senders = {*map(_comparable, senders)}
         self._places = {address: at for at, address in reversed([*enumerate(addresses)])}
         self._alike = dict[str, list[int]]()
         for at, address in enumerate(addresses):
@@ -52,7 +56,7 @@ class Recipients:
             if self._diverted or len(self._addresses) != 1:
                 return None
             position = 0
-        return Match(position, _behind(note, self._addresses[position]), named)
+        return Match(position, self._behind(note, _comparable(self._addresses[position])), named)
 
     def _found(self, spellings: Sequence[str]) -> int | None:
         for spelling in spellings:
@@ -63,13 +67,16 @@ class Recipients:
                 return alike[0]
         return None
 
+    def _behind(self, note: Note, ours: str) -> str:
+        """Another mailbox than ``ours`` that the report names: mail is sent on to it.
 
-def _behind(note: Note, ours: str) -> str:
-    """Another mailbox than ``ours`` that the report names: mail is sent on to it."""
-    known = _comparable(ours)
-    in_words = _IN_TEXT.findall(note.diagnostic)[:1]
-    meant = in_words if known in map(_comparable, note.final) else [*note.final[:1], *in_words]
-    return next((named for named in meant if "@" in named and _comparable(named) != known), "")
+        Of those in the server's words the first counts, after any that the message came from.
+        """
+        in_words = _IN_TEXT.findall(note.diagnostic)
+        senders = self._senders - {ours}
+        first = next((named for named in in_words if _comparable(named) not in senders), "")
+        meant = [first] if ours in map(_comparable, note.final) else [*note.final[:1], first]
+        return next((named for named in meant if "@" in named and _comparable(named) != ours), "")
 
 
 def _comparable(address: str) -> str:

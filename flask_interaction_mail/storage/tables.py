@@ -160,7 +160,7 @@ DELIVERY: Final = sa.Table(
     sa.Column("started_at", _INSTANT),
     sa.Column("server", _NAME),  # host:port
     sa.Column("reply", _REPLY),
-    # The relay that has it, or is to have it, and what the provider calls it.
+    # The relay that has it, or is to have it, and what the provider has called it last.
     sa.Column("relay", _NAME),
     sa.Column("provider_id", _NAME),
     sa.Column("returned", _CODE),  # what came back: the worst of its recipients
@@ -219,8 +219,10 @@ ATTEMPT: Final = sa.Table(
     sa.Column("reply", _REPLY),
     _filled("verdicts", _JSON),  # envelope recipient -> reply
     sa.Column("diverted_to", _ADDRESS),
+    sa.Column("provider_id", _NAME),  # what the provider calls the message since
     sa.PrimaryKeyConstraint("message_id", "number", name="pk_interaction_mail_attempt"),
     _of_message("attempt"),
+    _where_set("ix_interaction_mail_attempt_provider_id", "provider_id"),
 )
 
 METADATA: Final = sa.Table(

@@ -549,7 +549,7 @@ def test_db_commands_look_after_the_tables(dialect: str, tmp_path: Path):
         host.configure()
         assert run(host, "db", "downgrade", typed="n\n").status == 1
         done(host, "db", "check")
-        assert "at revision 0010" in done(host, "db", "downgrade", "--yes").out
+        assert "at revision 0011" in done(host, "db", "downgrade", "--yes").out
         assert done(host, "db", "downgrade", "base", "--yes").out == "The tables are gone.\n"
         with host.app.app_context():
             names = sa.inspect(host.db.engine).get_table_names()

@@ -26,13 +26,14 @@ from flask_interaction_mail.errors import TransportError
 from flask_interaction_mail.outbox import breaker
 from flask_interaction_mail.outcome import Reply, Stage
 from flask_interaction_mail.settings.model import relay_of
+from flask_interaction_mail.storage import migrations
 from flask_interaction_mail.storage.tables import CHECK, MESSAGE
 from tests.databases import DIALECTS, fresh_database
 from tests.host import Host, opened
 from tests.integration.test_delivery import SETTINGS, Desk
 from tests.outbox_rows import Store, a_message
-from tests.servers.scripted import Scripted, after, scripted, silence
-from tests.terminal import run
+from tests.servers.scripted import Scripted, after, scripted, silence, until
+from tests.terminal import done, run
 
 
 @pytest.fixture
@@ -182,6 +183,42 @@ def test_a_missing_column_is_said_once_with_its_name(
         assert told.status == 1
         assert "fence" in told.err
         assert ("The database refuses this" in told.err) is seen
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_worker_waits_for_the_migration(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, dialect: str
+) -> None:
+    """It says what to do, sends nothing meanwhile, and goes on by itself afterwards."""
+    with (
+        scripted({}) as server,
+        fresh_database(dialect, tmp_path) as url,
+        opened(url, INTERACTION_MAIL_MIGRATIONS="own") as host,
+    ):
+        done(host, "db", "upgrade")
+        host.configure(smtp_port=server.port)
+        with host.app.app_context():
+            send_notification("bob", "Waits", text="x")
+            host.db.session.commit()
+        done(host, "db", "downgrade", "--yes")
+        host.state.database.tables_seen = False
+        stop, wake = threading.Event(), threading.Event()
+        worker = threading.Thread(target=host.dispatcher().run, args=(stop, wake))
+        worker.start()
+        try:
+            assert until(lambda: bool(_errors(caplog)))
+            said = _errors(caplog)[0].getMessage()
+            assert "The column interaction_mail_attempt.provider_id is missing." in said
+            assert "flask interaction-mail db upgrade" in said
+            assert not server.messages
+            with host.app.app_context():
+                migrations.upgrade(host.db.engine)
+            wake.set()
+            assert until(lambda: len(server.messages) == 1)
+        finally:
+            stop.set()
+            wake.set()
+            worker.join(60)
 
 
 def test_what_nobody_foresaw_is_told_once(

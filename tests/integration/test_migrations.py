@@ -34,6 +34,7 @@ from flask_interaction_mail.storage import migrations as migrate
 from flask_interaction_mail.storage.tables import (
     ACTIVITY,
     ALERT,
+    ATTEMPT,
     DEAD,
     DELIVERY,
     MAILBOX,
@@ -356,6 +357,35 @@ def test_a_filled_database_is_carried_up_and_down(engine: sa.Engine):
     assert _described(engine) == described
     assert migrate.upgrade(engine) == migrate.newest()
     assert _rows(engine) == first
+
+
+def test_what_a_provider_called_attempts_is_kept_up_and_forgotten_down(engine: sa.Engine):
+    """On the way down the last name stays beside the status; the rows stay as they were."""
+    migrate.upgrade(engine, "0001")
+    _fill(engine)
+    migrate.upgrade(engine, "0011")
+    with engine.begin() as connection:
+        connection.execute(sa.update(DELIVERY).values(provider_id="the last"))
+    first, described = _rows(engine), _described(engine)
+
+    def names() -> tuple[object, object]:
+        with engine.connect() as connection:
+            both = (DELIVERY.name, ATTEMPT.name)
+            last, of_attempt = (_one_row(connection, name) for name in both)
+            return last["provider_id"], of_attempt.get("provider_id", "no column")
+
+    for _ in range(2):
+        migrate.upgrade(engine, "0012")
+        assert _rows(engine) == first
+        assert names() == ("the last", None)
+        with engine.begin() as connection:
+            connection.execute(sa.update(ATTEMPT).values(provider_id="its own"))
+        assert names() == ("the last", "its own")
+
+        assert migrate.downgrade(engine, "0011") == "0011"
+        assert _rows(engine) == first
+        assert _described(engine) == described
+        assert names() == ("the last", "no column")
 
 
 # -- digests that are on their way ---------------------------------------------------------

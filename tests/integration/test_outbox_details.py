@@ -97,6 +97,29 @@ def test_each_recipient_has_a_line_of_events_of_their_own(panel: Panel) -> None:
     assert zoe[7].endswith("It was not sent.")
 
 
+def test_each_attempt_that_was_accepted_says_what_the_provider_calls_it(panel: Panel) -> None:
+    """Beside the reply, and for those alone whom it took; as the message's name stays the last."""
+    id = send(panel, "partly", [Party("Ada", "ada"), Party("Zoe", "zoe@else.example")])
+    ok, later = "250 Ok", "451 4.7.1 later"
+    ada, zoe = "ada@firm.example", "zoe@else.example"
+    write(
+        panel,
+        attempt(id, 1, "accepted", {ada: ok, zoe: later}, provider_id="<first&name>"),
+        attempt(id, 2, "accepted", {zoe: ok}, provider_id="the-second-name"),
+        sa.update(RecipientRow).values(status="sent", reply=ok),
+    )
+    change(panel, id, status="sent", finished_at=clock.now(), provider_id="the-second-name")
+    lines = lines_of(panel, id)
+    of_ada, of_zoe = (" ".join(lines[f"{who} sent"]) for who in (f"Ada {ada}", f"Zoe {zoe}"))
+    assert f"The mail provider calls it <first&name>. {ok}" in of_ada
+    assert f"The mail provider calls it the-second-name. {ok}" in of_zoe
+    assert "the-second-name" not in of_ada
+    assert "first" not in of_zoe
+    facts = panel.get(f"{OUTBOX}{id}/").select_one("#im-provider-id")
+    assert facts is not None
+    assert facts.text == "the-second-name"
+
+
 def test_recipients_with_the_same_fate_share_a_line(panel: Panel) -> None:
     """Sixty people are one line of events, with all of them below it."""
     people = [Party(f"P{number}", f"p{number}@x.example") for number in range(60)]

@@ -25,11 +25,13 @@ from flask_interaction_mail import (
     notification_queued,
     send_notification,
 )
-from flask_interaction_mail.outbox import wanted
+from flask_interaction_mail.outbox import exporting, listing, wanted
+from flask_interaction_mail.outbox.filters import Filters
 from flask_interaction_mail.storage.tables import DELIVERY
 from tests.catcher import Catcher
 from tests.databases import DIALECTS, fresh_database
 from tests.host import Host, opened
+from tests.servers.scripted import room_for, scripted
 from tests.terminal import done
 
 
@@ -118,6 +120,35 @@ def test_what_is_found_has_all_that_a_notification_has(three: Host) -> None:
     assert found == sent
     assert (found.priority, found.metadata) == (Priority.BULK, {"a": "b"})
     assert [(one.priority, one.metadata) for one in heard] == [(Priority.BULK, {"a": "b"})]
+
+
+@pytest.mark.parametrize("few", [1000, 0])
+def test_each_name_that_a_provider_gave_finds_the_message(
+    any_host: Host, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    """In code, on the command line, in the list and in the export; nothing else is found."""
+    monkeypatch.setattr(wanted, "_FEW", few)
+    names = [f"0100018f-aaaa-bbbb-cccc-{number:012}" for number in range(3)]
+    script = {"RCPT": room_for(1), "DOT": [f"250 Ok {name}\r\n".encode() for name in names]}
+    with scripted(script) as server:
+        any_host.configure(smtp_port=server.port)
+        for people, subject in ((["bob", "eve"], "in two"), (["joe"], "in one")):
+            send(any_host, people, subject)
+            any_host.dispatcher().drain()
+    outbox = any_host.messaging.outbox
+    for name, subject in zip(names, ("in two", "in two", "in one"), strict=True):
+        with any_host.app.app_context():
+            assert [one.subject for one in outbox.query(provider_id=name)] == [subject]
+            assert outbox.count(provider_id=name) == 1
+            with any_host.state.database.reading() as connection:
+                page = listing.page(connection, Filters(q=name))
+                exported = exporting.piece(connection, Filters(q=name))
+        assert page.exact == "provider_id"
+        listed = done(any_host, "outbox", "list", "--provider-id", name, "--json").json
+        shown = (*(line.row for line in page.lines), *exported.rows)
+        assert [*(one["subject"] for one in listed), *(row.subject for row in shown)] == 3 * [
+            subject
+        ]
 
 
 def test_time_narrows(three: Host) -> None:

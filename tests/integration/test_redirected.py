@@ -37,6 +37,7 @@ from tests.catcher import Catcher
 from tests.databases import DIALECTS, fresh_database
 from tests.host import ADA, STEWARDS, Host, a_merge, opened
 from tests.reports import report
+from tests.servers.scripted import OK, Action, Peer, scripted
 from tests.terminal import done, run
 
 BOB, EVE, DESK = "bob@firm.example", "eve@firm.example", "merge-desk@firm.example"
@@ -347,6 +348,61 @@ def test_what_comes_back_from_the_mailbox_of_a_trial_is_about_no_recipient(
     with host.state.database.reading() as connection:
         (note,) = connection.scalars(sa.select(REPORT.c.notes)).all()
     assert "no such user" in note
+
+
+@pytest.mark.parametrize("tried_before", [False, True])
+@pytest.mark.parametrize("trial", ["trial@firm.example", None])
+def test_what_comes_back_before_it_is_written_down_where_it_went_is_about_no_recipient(
+    any_host: Host, trial: str | None, tried_before: bool
+) -> None:
+    """Nobody knows yet whether it was diverted; once that is known the next one counts, or not.
+
+    What became of an earlier attempt does not tell.
+    """
+    alias = "stewards@elsewhere.example"
+    later: list[Action] = [b"451 4.7.1 later\r\n"] * tried_before
+
+    def come_back_at_once(peer: Peer) -> None:
+        take(any_host, first, trial or alias)
+        peer.say(OK)
+
+    with scripted({"DOT": [*later, come_back_at_once]}) as server:
+        any_host.configure(smtp_port=server.port)
+        first = queued(any_host, BOB)
+        if tried_before:
+            any_host.dispatcher().drain()
+            assert now(any_host, first.id).status == "deferred"
+        with any_host.state.database.writing() as connection:
+            outbox_rows.change(connection, first.id, due_at=clock.now())
+        any_host.configure(smtp_port=server.port, divert_to=trial)
+        any_host.dispatcher().drain()
+    assert [str(one.status) for one in now(any_host, first.id).recipients] == ["sent"]
+    assert others(any_host, first) == []
+    take(any_host, first, trial or alias, number=2)
+    counts = trial is None
+    assert (str(now(any_host, first.id).recipients[0].status) == "bounced") is counts
+    assert len(others(any_host, first)) == counts
+    with any_host.state.database.reading() as connection:
+        assert len(connection.scalars(sa.select(REPORT.c.notes)).all()) == 2
+
+
+def test_what_comes_back_of_an_attempt_that_nobody_wrote_down_is_about_no_recipient(
+    host: Host, catcher: Catcher
+) -> None:
+    """Its worker was killed, so that it may have been diverted, or not."""
+    trial = "trial@firm.example"
+    host.configure(smtp_port=catcher.port, on_ambiguous="hold")
+    first = queued(host, BOB)
+    with host.state.database.writing() as connection:
+        outbox_rows.change(
+            connection, first.id, status="held", reason="ambiguous", due_at=None, fence=1
+        )
+    take(host, first, trial)
+    assert [str(one.status) for one in now(host, first.id).recipients] == ["queued"]
+    with host.app.app_context():
+        assert host.messaging.outbox.release(first.id)
+    host.dispatcher().drain()
+    assert [str(one.status) for one in now(host, first.id).recipients] == ["sent"]
 
 
 # -- addresses that do not exist ----------------------------------------------------------

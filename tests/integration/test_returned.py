@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import sqlalchemy as sa
 
 from flask_interaction_mail import (
     Notification,
+    Party,
     clock,
     get_notification,
     notification_bounced,
@@ -28,21 +30,31 @@ from flask_interaction_mail import (
 )
 from flask_interaction_mail.cli import bounces
 from flask_interaction_mail.messages.message import id_of_key
-from flask_interaction_mail.outbox import retention
+from flask_interaction_mail.outbox import retention, returned
 from flask_interaction_mail.returned.maildir import NOTED
-from flask_interaction_mail.storage.tables import ACTIVITY, DELIVERY, MESSAGE, RECIPIENT, REPORT
+from flask_interaction_mail.storage.tables import (
+    ACTIVITY,
+    ATTEMPT,
+    DEAD,
+    DELIVERY,
+    MESSAGE,
+    RECIPIENT,
+    REPORT,
+)
 from tests import outbox_rows
 from tests.catcher import Catcher
 from tests.crash.commands import Commands
 from tests.databases import DIALECTS, fresh_database
 from tests.host import Host, opened
 from tests.reports import automatic_reply, report
+from tests.servers.scripted import Action, refusing, room_for, scripted, until
 from tests.terminal import Said, done, run
 
 ROOT = Path(__file__).parents[2]
 CORPUS = ROOT / "tests" / "corpora" / "dsn"
 HOUR = timedelta(hours=1)
 BOB, EVE = "bob@firm.example", "eve@firm.example"
+FIRST, SECOND = (f"0100018f-aaaa-bbbb-cccc-{number:012}" for number in (1, 2))  # a provider's
 _HOST = """
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
@@ -237,6 +249,66 @@ def test_the_same_report_twice_is_one_also_at_the_same_moment(any_host: Host) ->
     assert take(any_host, about(notification, BOB)).known
 
 
+def test_what_the_database_refuses_is_not_known(
+    any_host: Host, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only the same report is; another one changes nothing, stays there, and is in the log."""
+    notification = sent(any_host)
+    with any_host.app.app_context(), any_host.db.engine.begin() as connection:
+        connection.execute(sa.text(f"CREATE UNIQUE INDEX the_host_s_own ON {REPORT.name} (server)"))
+    take(any_host, about(notification, BOB))
+    other = about(notification, EVE, number=2)
+    with pytest.raises(sa.exc.IntegrityError):
+        take(any_host, other)
+    with any_host.app.app_context():
+        assert operations.outcome_of_report(any_host.state, other) == "unreadable"
+    assert "returned.failed: a report could not be stored" in caplog.messages
+    assert statuses(any_host, notification) == {BOB: "bounced", EVE: "sent"}
+    assert take(any_host, about(notification, BOB)).known
+
+
+def test_a_report_about_a_message_that_is_removed_meanwhile_is_about_none(
+    any_host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its key is refused then, and that is no error."""
+    notification, find = sent(any_host), returned._target
+
+    def removed_then(connection: sa.Connection, found: Any) -> Any:
+        target = find(connection, found)
+        week = timedelta(weeks=1)
+        database, later = any_host.state.database, clock.now() + 2 * week
+        retention.purge(database, now=later, bodies=week, logs=week)
+        return target
+
+    monkeypatch.setattr(returned, "_target", removed_then)
+    if any_host.state.database.dialect_name == "sqlite":  # follows its keys if the host says so
+        sa.event.listen(any_host.state.database.bind, "connect", _follow_keys)
+        any_host.state.database.bind.engine.dispose()
+    assert take(any_host, about(notification, BOB)) is None
+    assert not reports(any_host)
+
+
+def _follow_keys(connection: Any, _: object) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")
+
+
+@pytest.mark.parametrize("sender", ["crm", "ada"])
+def test_the_message_s_own_sender_is_behind_no_address(any_host: Host, sender: str) -> None:
+    """Neither the one of the envelope nor the one in From; so the address itself is dead."""
+    with any_host.app.app_context():
+        ada = Party("Ada (Sales), “x”", "ada")
+        notification = send_notification("bob", "Hello", text="Hello", sender=ada)
+        any_host.db.session.commit()
+    any_host.dispatcher().drain()
+    said = f"smtp; 550 5.1.1 from <{sender}@firm.example>: no such user"
+    content = about(notification, BOB, diagnostic=said).replace(b"Status: 5.0.0", b"Status: 5.1.1")
+    take(any_host, content)
+    (row,) = reports(any_host)
+    assert json.loads(row.notes)[0]["behind"] == ""
+    with any_host.app.app_context(), any_host.state.database.reading() as connection:
+        assert connection.scalars(sa.select(DEAD.c.address)).all() == [BOB]
+
+
 def test_a_report_about_a_stranger_is_a_note_at_the_message(host: Host) -> None:
     """It changes nobody: one of two people is not guessed."""
     notification = sent(host)
@@ -312,6 +384,84 @@ def test_the_id_that_a_provider_gave_finds_the_message(any_host: Host, catcher: 
     noted = take(any_host, report(f"<{theirs}@email.provider.example>", BOB))
     assert noted.id == notification.id
     assert statuses(any_host, notification)[BOB] == "bounced"
+
+
+def as_renamed(id: str, recipient: str, **more: Any) -> bytes:
+    """A report as it comes where a provider has put its own Message-ID in place of ours."""
+    return report(f"<{id}@email.provider.example>", recipient, **more)
+
+
+def taken_as(*ids: str) -> list[Action]:
+    """What a provider answers to one message after the other."""
+    return [f"250 Ok {id}\r\n".encode() for id in ids]
+
+
+def try_now(host: Host) -> None:
+    """Send what waits, also what would be tried again later."""
+    with host.app.app_context(), host.state.database.writing() as connection:
+        waits = DELIVERY.c.due_at.is_not(None)
+        connection.execute(sa.update(DELIVERY).where(waits).values(due_at=clock.now() - HOUR))
+    host.dispatcher().drain()
+
+
+def assert_each_is_found(host: Host, notification: Notification) -> None:
+    """The provider took it for Bob as ``FIRST`` and for Eve as ``SECOND``."""
+    assert take(host, as_renamed(FIRST, BOB)).id == notification.id
+    assert statuses(host, notification) == {BOB: "bounced", EVE: "sent"}
+    assert take(host, as_renamed(SECOND, EVE, number=2)).id == notification.id
+    assert statuses(host, notification) == {BOB: "bounced", EVE: "bounced"}
+
+
+def test_each_id_that_a_provider_gave_finds_the_message(any_host: Host) -> None:
+    """Of two transactions each has its own; a report names the one that its recipient was in.
+
+    On MariaDB the two tables may be of versions that compare texts in different ways.
+    """
+    if any_host.state.database.dialect_name in ("mysql", "mariadb"):
+        collate = "CONVERT TO CHARACTER SET utf8mb4 COLLATE utf8mb4_unicode_ci"
+        with any_host.app.app_context(), any_host.db.engine.begin() as connection:
+            connection.execute(sa.text(f"ALTER TABLE {ATTEMPT.name} {collate}"))
+    with scripted({"RCPT": room_for(1), "DOT": taken_as(FIRST, SECOND)}) as server:
+        any_host.configure(smtp_port=server.port)
+        notification = sent(any_host)
+        assert [one.recipients for one in server.messages] == [[BOB], [EVE]]
+    assert_each_is_found(any_host, notification)
+
+
+def test_the_id_of_an_earlier_attempt_finds_the_message(any_host: Host) -> None:
+    """Bob was accepted at once, Eve only when she was tried again."""
+    later = [refusing(b"451 4.7.1 later\r\n")]
+    with scripted({"RCPT eve@firm.example": later, "DOT": taken_as(FIRST, SECOND)}) as server:
+        any_host.configure(smtp_port=server.port)
+        notification = queued(any_host)
+        for status in ("deferred", "sent"):
+            try_now(any_host)
+            assert now(any_host, notification).status == status
+    assert_each_is_found(any_host, notification)
+
+
+def test_the_id_of_another_relay_finds_the_message(any_host: Host) -> None:
+    """The first relay took it for Bob and was gone; the second one took it for Eve."""
+    later = [refusing(b"451 4.7.1 later\r\n")]
+    with scripted({"DOT": taken_as(SECOND)}) as backup:
+        second = {"smtp_server": "127.0.0.1", "smtp_port": backup.port, "encryption": "none"}
+        with scripted({"RCPT eve@firm.example": later, "DOT": taken_as(FIRST)}) as first:
+            any_host.configure(
+                smtp_port=first.port,
+                relays=("default", "backup"),
+                **{f"relays.backup.{name}": value for name, value in second.items()},
+            )
+            notification = queued(any_host)
+            try_now(any_host)
+            assert now(any_host, notification).status == "deferred"
+
+        def is_sent() -> bool:
+            try_now(any_host)
+            return now(any_host, notification).status == "sent"
+
+        assert until(is_sent)
+        assert [one.recipients for one in backup.messages] == [[EVE]]
+    assert_each_is_found(any_host, notification)
 
 
 def test_the_whole_corpus_finds_its_messages(host: Host) -> None:

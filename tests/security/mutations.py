@@ -507,6 +507,11 @@ MUTATIONS = (
     _m("T28", "what a trial's mailbox returns is about nobody", "returned/matching.py",
        "if self._diverted or len(self._addresses) != 1:", "if len(self._addresses) != 1:",
        "test_what_comes_back_from_the_mailbox_of_a_trial_is_about_no_recipient"),
+    _m("T28", "nor before it is known where it went", "outbox/returned.py",
+       "diverted=message.status == Status.SENDING or not went_to or any(went_to)",
+       "diverted=any(went_to)",
+       "test_what_comes_back_before_it_is_written_down_where_it_went_is_about_no_recipient",
+       "test_what_comes_back_of_an_attempt_that_nobody_wrote_down_is_about_no_recipient"),
     _m("T28", "a Message-ID that cannot be looked up stops nothing", "outbox/returned.py",
        "possible = [name for name in names if name.isascii() and name.isprintable()]",
        "possible = names", "test_what_comes_back_is_noted_whatever_letters_it_has"),
@@ -519,6 +524,8 @@ MUTATIONS = (
     _m("T28", "a weaker report takes nothing back", "outbox/returned.py",
        '_weight(RECIPIENT.c.returned) < sa.bindparam("weight"', 'sa.bindparam("weight"',
        "test_the_order_of_reports_makes_no_difference"),
+    _m("T28", "what the database refuses is not taken for known", "outbox/returned.py",
+       "and not now_there.seen:", "and False:", "test_what_the_database_refuses_is_not_known"),
     _m("T28", "no more than a hundred are kept", "outbox/returned.py",
        "if not target.full:", "if True:",
        "test_no_more_than_a_hundred_reports_of_one_message_are_kept"),
@@ -554,6 +561,9 @@ MUTATIONS = (
     _m("T28", "nor is the address dead then", "outbox/returned.py",
        "if found and found.named and not found.behind and", "if found and found.named and",
        "test_somebody_behind_an_address_is_not_its_owner"),
+    _m("T28", "the sender is nobody behind it", "returned/matching.py",
+       "if _comparable(named) not in senders", "if True",
+       "test_the_sender_is_nobody_behind_the_address"),
     _m("T28", "a text makes no address dead", "outbox/returned.py",
        "tells_dead(note.state, note.stated)", "tells_dead(note.state, note.code)",
        "test_neither_a_text_makes_it_dead_nor_a_report_that_does_not_name_it"),
@@ -574,8 +584,8 @@ MUTATIONS = (
        "test_reports_go_when_texts_do_and_with_their_message"),
     _m("T4", "a report is for those who may read texts", "admin/body_pages.py",
        "need(Right.BODY)\n        with state().database.reading() as connection:\n"
-       "            content = returned", "with state().database.reading() as connection:\n"
-       "            content = returned",
+       "            content = reports", "with state().database.reading() as connection:\n"
+       "            content = reports",
        "test_a_report_is_for_those_who_may_read_and_that_is_noted"),
     # -- T29: what providers post
     _m("T29", "closed until it is configured", "admin/events.py",

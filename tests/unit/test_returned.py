@@ -253,6 +253,27 @@ def test_the_recipient_is_one_of_that_message(fields, recipients, expected):
     assert Recipients(recipients).match(only_note(report(fields + "\n"))) == expected
 
 
+@pytest.mark.parametrize(
+    ("said", "behind"),
+    [
+        ("<CRM@Firm.Example>: Sender address rejected", ""),
+        ("from <crm@firm.example>, for <real@b.example>: no such user", "real@b.example"),
+        ("from <crm@firm.example>: <team@a.example> is unknown", ""),
+        ("for <real@b.example> from <crm@firm.example>", "real@b.example"),
+        ("<team@a.example> may not get mail of <other@b.example>", ""),
+    ],
+)
+def test_the_sender_is_nobody_behind_the_address(said, behind):
+    """A server that quotes who has sent the message names no other mailbox by that."""
+    fields = f"Final-Recipient: rfc822; team@a.example\nDiagnostic-Code: smtp; 550 {said}\n"
+    note = only_note(report(fields))
+    people = Recipients(["team@a.example"], senders=["crm@firm.example"])
+    assert people.match(note) == Match(0, behind)
+    # Who writes to their own address is behind it as little as before.
+    itself = Recipients(["team@a.example"], senders=["team@a.example"])
+    assert itself.match(note) == Recipients(["team@a.example"]).match(note)
+
+
 def test_the_message_is_named_by_the_best_evidence_first():
     """What was returned, what Exchange keeps, what an answer points to; and our ENVID."""
     content = report(
