@@ -25,12 +25,14 @@ REQUIRED = {
     "Flask-SQLAlchemy": (3, 1),
     "SQLAlchemy": (2, 0, 16),
     "SQLAlchemy on 3.13": (2, 0, 31),  # earlier ones cannot be imported there
+    "SQLAlchemy on 3.14": (2, 0, 41),  # earlier ones fail at X | None in a model
     "Flask-Mail": (0, 10),
     "WTForms": (3, 1),
     "email-validator": (2, 3),
     "cryptography": (42,),
     "dnspython": (2, 6, 1),  # CVE-2023-29483: others could end a question with a forged answer
     "blinker": (1, 6, 2),
+    "blinker on 3.14": (1, 8),  # earlier ones call what 3.16 removes
 }
 REQUIREMENT = re.compile(r'([\w-]+)>=([\d.]+)(?:; python_version >= "([\d.]+)")?')
 OPTIONAL = (
