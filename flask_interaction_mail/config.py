@@ -146,6 +146,22 @@ def parse(config: Mapping[str, Any]) -> Config:
     return Config(**values | {"overrides": {**values.get("overrides", {}), **alerts}})
 
 
+def unknown(config: Mapping[str, Any]) -> list[str]:
+    """A sentence for each key that begins as ours do and is none of them."""
+    known = {name.upper() for name in (*_PARSERS, "secret_keys")}
+    ours = sorted(key for key in map(str, config) if key.startswith(PREFIX))
+    strange = [name for key in ours if (name := key.removeprefix(PREFIX)) not in known]
+    if not strange:
+        return []
+    from difflib import get_close_matches  # late: few keys are misspelt
+
+    return [
+        f"{PREFIX}{name} is not a key of this extension"
+        + "".join(f"; is {PREFIX}{meant} meant?" for meant in get_close_matches(name, known, 1))
+        for name in strange
+    ]
+
+
 def suppressed(config: Mapping[str, Any], transport: TransportKind = TransportKind.SMTP) -> bool:
     """Whether the application sends no mail: ``MAIL_SUPPRESS_SEND``, else ``TESTING``.
 

@@ -16,10 +16,11 @@ from flask_sqlalchemy import SQLAlchemy
 from . import cli
 from .api.outbox import Outbox
 from .api.sending import send_flask_mail
-from .config import Config, DeliveryMode, Migrations, TransportKind, parse
+from .config import Config, DeliveryMode, Migrations, TransportKind, parse, unknown
 from .directory import Directory, People
 from .errors import InteractionMailError
 from .flask_mail import takeover
+from .logs import log
 from .messages.recorded import Recording
 from .settings.keyring import Keyring, keys_of
 from .settings.layers import from_mail_config
@@ -189,6 +190,8 @@ class InteractionMail:
         _refuse_lite(database)
         _check_default_bind(app, database)
         config = parse(app.config)
+        for told in unknown(app.config):
+            log.warning("config.unknown: %s", told)
         if config.delivery is DeliveryMode.CELERY:
             _import_celery()
         return _state(

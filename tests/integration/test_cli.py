@@ -452,9 +452,26 @@ def test_doctor_says_that_flask_mailman_sends_past_the_panel(host: Host, securit
     assert ("Flask-Security and whoever else" in seen["text"]) == security
 
 
+def test_a_key_that_nobody_reads_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """In the log of the start and by doctor, with the key that was meant; its value is not."""
+    keys = {"INTERACTION_MAIL_DELIVRY": "worker-x7", "INTERACTION_MAIL_": 1}
+    with opened(f"sqlite:///{tmp_path}/host.sqlite", **keys, INTERACTION_MAIL_RATE=7) as host:
+        seen = _looked_at(host, "configuration")
+    told = "INTERACTION_MAIL_DELIVRY is not a key of this extension; is INTERACTION_MAIL_DELIVERY"
+    for place in (caplog.text, seen["text"]):
+        assert f"{told} meant?" in place
+        assert "INTERACTION_MAIL_ is not a key of this extension" in place
+        assert "INTERACTION_MAIL_RATE" not in place
+        assert "x7" not in place
+    assert seen["health"] == "note"
+
+
 def _mailman(host: Host) -> dict[str, str]:
-    looks = run(host, "doctor", "--json").json
-    return next(one for one in looks if one["topic"] == "flask-mailman")
+    return _looked_at(host, "flask-mailman")
+
+
+def _looked_at(host: Host, topic: str) -> dict[str, str]:
+    return next(one for one in run(host, "doctor", "--json").json if one["topic"] == topic)
 
 
 def test_missing_tables_are_told_in_a_sentence(host: Host):

@@ -21,6 +21,7 @@ _CHECKS: Final[dict[str, Callable[[State], Finding]]] = {
     "settings": settings.settings,
     "password": settings.password,
     "keys": settings.keys,
+    "configuration": host.configuration,
     "access": host.access,
     "headers": host.headers,
     "delivery": delivery.delivery,

@@ -9,10 +9,16 @@ from typing import Final
 
 from flask import url_for
 
-from ...config import AccessMode
+from ...config import AccessMode, unknown
 from ...flask_mail import takeover
 from ...state import State
 from .look import Finding, Health
+
+
+def configuration(state: State) -> Finding:
+    """Whether a configuration key is misspelt, which leaves its default in force."""
+    strange = unknown(state.app.config)
+    return (Health.NOTE, "; ".join(strange)) if strange else (Health.OK, "each key is known")
 
 
 def access(state: State) -> Finding:
