@@ -36,6 +36,7 @@ _RETURNED: Final = (
 )
 _MOST: Final = 1000  # recipients that are read of one report
 _MOST_IDS: Final = 50  # messages that one may name
+_IDS_READ: Final = 10_000  # characters of a field with their names
 ENCODED: Final = ("base64", "quoted-printable")
 DEEPEST: Final = 20  # parts within parts
 _BOUNDARIES: Final = 100  # of all parts together
@@ -307,13 +308,23 @@ def _references(message: Message, returned: Sequence[Message]) -> tuple[str, ...
     texts = [_joined(headers, "Message-ID") for headers in returned]
     texts += [_joined(message, "X-Microsoft-Original-Message-ID")]
     texts += [_joined(headers, "X-Microsoft-Original-Message-ID") for headers in returned]
-    texts += [_joined(message, "In-Reply-To"), _joined(message, "References")]
-    found = (id for text in texts for id in _MESSAGE_ID.findall(text))
+    found = [id for text in texts for id in _MESSAGE_ID.findall(text[:_IDS_READ])]
+    found += answered(_joined(message, "In-Reply-To"), _joined(message, "References"))
     return tuple(dict.fromkeys(found))[:_MOST_IDS]
 
 
+def answered(in_reply_to: str, references: str) -> tuple[str, ...]:
+    """The Message-IDs of what a message answers, the next one first (RFC 5322 §3.6.4).
+
+    In ``references`` the one that is answered stands last, behind those before it in the thread.
+    """
+    parents = _MESSAGE_ID.findall(in_reply_to[:_IDS_READ])
+    thread = _MESSAGE_ID.findall(references[-_IDS_READ:])
+    return tuple(dict.fromkeys([*parents, *reversed(thread)]))
+
+
 def _joined(headers: Message, name: str) -> str:
-    return " ".join(str(text) for text in headers.get_all(name, ()))[: _TEXT * 10]
+    return " ".join(str(text) for text in headers.get_all(name, ()))
 
 
 def _is_automatic(message: Message) -> bool:

@@ -134,6 +134,31 @@ def test_reports_of_ours_are_noted_and_moved_and_nothing_else_is_touched(
         assert server.count("Returned") == 2
 
 
+def test_an_automatic_reply_may_name_the_message_in_references_alone(
+    host: Host, server: ImapServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As some programs answer; it is fetched, and nothing of a stranger's thread is."""
+    notification = sent(host)
+    reply = automatic_reply(str(notification.message_id))
+    thread = b"References: <1@others.example>\n <2@others.example>"
+    server.put(
+        reply.replace(b"In-Reply-To: ", thread + b"\n "),
+        reply.replace(b"In-Reply-To: " + str(notification.message_id).encode(), thread),
+    )
+    fetched: list[int] = []
+    real = ImapSession.content
+
+    def content(session: ImapSession, uid: int) -> bytes | None:
+        fetched.append(uid)
+        return real(session, uid)
+
+    monkeypatch.setattr(ImapSession, "content", content)
+    assert look(host) == {"replies": 1, "foreign": 1}
+    assert len(fetched) == 1
+    assert all(b"Seen" not in line for line in server.flags())
+    assert reports(host) == 1
+
+
 @pytest.mark.parametrize(
     ("leave_out", "moved"), [("MOVE", True), ("MOVE UIDPLUS", False)], ids=["copy", "stay"]
 )

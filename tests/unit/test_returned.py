@@ -268,6 +268,14 @@ def test_the_message_is_named_by_the_best_evidence_first():
     assert found.server == "mx.example"
 
 
+def test_an_answer_names_its_parent_first():
+    """In-Reply-To, then References from its end (RFC 5322 §3.6.4), however long that is."""
+    thread = " ".join(f"<{number}@app.example>" for number in range(1000))
+    found = read(f"References:\n {thread}\nIn-Reply-To: <500@app.example>\n\n".encode())
+    named = [500, *range(999, 950, -1)]
+    assert found.references == tuple(f"<{number}@app.example>" for number in named)
+
+
 @pytest.mark.parametrize("encoding", ["7bit", "base64"])
 def test_an_international_report_is_read_in_either_encoding(encoding):
     """RFC 6533 allows a content-transfer-encoding, and addresses as they are."""

@@ -127,8 +127,8 @@ class ImapSession:
                 if (one := answers.found(answers.fetched(pieces))) is not None:
                     seen.append(one)
 
-        what = f"UID FETCH {answers.uid_set(uids)} (UID BODYSTRUCTURE ENVELOPE)"
-        self._done(what.encode("ascii"), hear)
+        what = f"UID BODYSTRUCTURE ENVELOPE {answers.THREAD}"
+        self._done(f"UID FETCH {answers.uid_set(uids)} ({what})".encode("ascii"), hear)
         wanted = {*uids}
         return [one for one in seen if one.uid in wanted]
 
