@@ -87,6 +87,18 @@ def look(host: Host, **how: Any) -> dict[str, int] | None:
     return None if counted is None else {str(w): n for w, n in counted.items() if n}
 
 
+def turn(host: Host) -> None:
+    """What a worker does each minute, until the thread that reads is done."""
+    factory._watch(host.state, Transports(host.state.connect_policy))
+    task = host.app.extensions.get("interaction_mail_reading")
+    end = threading.Event()
+    for _ in range(600):
+        if task is None or task.over:
+            return
+        end.wait(0.05)
+    raise AssertionError("It reads and reads.")
+
+
 def later(delta: timedelta) -> contextlib.AbstractContextManager[FrozenClock]:
     return frozen(datetime.now(UTC) + delta)
 
@@ -347,23 +359,13 @@ def test_whoever_delivers_reads_it(host: Host, server: ImapServer) -> None:
     """In a thread of its own, when it is due, and not before."""
     notification = sent(host)
     server.put(about(notification))
-
-    def turn() -> None:
-        factory._watch(host.state, Transports(host.state.connect_policy))
-        task = host.app.extensions.get("interaction_mail_reading")
-        end = threading.Event()
-        for _ in range(600):
-            if task is None or task.over:
-                return
-            end.wait(0.05)
-
-    turn()
+    turn(host)
     assert status(host, notification) == "bounced"
     server.put(about(notification, 2))
-    turn()
+    turn(host)
     assert reports(host) == 1
     with later(timedelta(minutes=6)):
-        turn()
+        turn(host)
     assert reports(host) == 2
 
 

@@ -41,7 +41,7 @@ ssl_key = <{root}/server.key
 disable_plaintext_auth = no
 default_internal_user = dovecot
 default_login_user = dovenull
-auth_mechanisms = plain xoauth2 oauthbearer
+auth_mechanisms = {mechanisms}
 auth_failure_delay = 0
 imap_capability = {capability}
 mail_location = maildir:{root}/mail
@@ -71,6 +71,10 @@ service imap-login {{
 }}
 service anvil {{
   client_limit = 300
+  # Else every login of this machine waits for up to 15 s after one that was refused.
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
 }}
 """
 
@@ -137,7 +141,9 @@ class ImapServer:
 
 
 @contextlib.contextmanager
-def running_imap(*, capability: str = ALL) -> Iterator[ImapServer]:
+def running_imap(
+    *, capability: str = ALL, mechanisms: str = "plain xoauth2 oauthbearer"
+) -> Iterator[ImapServer]:
     """Run it until the block ends; skips the test where that is not possible."""
     dovecot = program("dovecot", package="dovecot-imapd")
     if os.geteuid() != 0 or not Path("/usr/lib/dovecot/imap").exists():
@@ -145,7 +151,7 @@ def running_imap(*, capability: str = ALL) -> Iterator[ImapServer]:
     root = Path(tempfile.mkdtemp(prefix="interaction-mail-imap-"))
     try:
         server = ImapServer(root)
-        _configure(server, capability)
+        _configure(server, capability=capability, mechanisms=mechanisms)
         with _process(server, dovecot):
             yield server
     finally:
@@ -169,13 +175,13 @@ def _process(server: ImapServer, dovecot: str) -> Iterator[None]:
         running.wait(10)
 
 
-def _configure(server: ImapServer, capability: str) -> None:
+def _configure(server: ImapServer, **values: object) -> None:
     root, nobody = server.root, pwd.getpwnam("nobody")
     for name in ("run", "state", "keys/default/HS256"):
         (root / name).mkdir(parents=True)
     root.chmod(0o755)
     server.made()
-    values = {"root": root, "port": server.port, "tls": server.tls, "capability": capability}
+    values |= {"root": root, "port": server.port, "tls": server.tls}
     values |= {"uid": nobody.pw_uid, "gid": nobody.pw_gid}
     (root / "dovecot.conf").write_text(_CONFIGURATION.format(**values))
     (root / "oauth2.conf").write_text(LOCAL.format(**values))

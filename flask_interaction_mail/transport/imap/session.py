@@ -315,7 +315,7 @@ class ImapSession:
                 said, reason = self._show(relay, fresh.secret)
         if not said.ok:
             told = f"{_safe(said)} ({reason})" if reason else _safe(said)
-            text = mark("The mail server did not accept the access token: %(reply)s", reply=told)
+            text = mark("The IMAP server did not accept the access token: %(reply)s", reply=told)
             raise _refusal(said, text, Fault.OAUTH_REJECTED)
 
     def _show(self, relay: Relay, token: Secret) -> tuple[Status, str]:
