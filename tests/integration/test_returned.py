@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -34,8 +34,7 @@ from flask_interaction_mail.storage.tables import ACTIVITY, DELIVERY, MESSAGE, R
 from tests import outbox_rows
 from tests.catcher import Catcher
 from tests.crash.commands import Commands
-from tests.databases import DIALECTS, fresh_database
-from tests.host import Host, opened
+from tests.host import Host
 from tests.reports import PLACES, automatic_reply, naming, report
 from tests.terminal import Said, done, run
 
@@ -62,20 +61,7 @@ def create_app():
 """
 
 _COMMAND = ("--app", "mail_host", "interaction-mail", "bounces", "read")
-
-
-@pytest.fixture
-def host(tmp_path: Path, catcher: Catcher) -> Iterator[Host]:
-    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
-        host.configure(smtp_port=catcher.port)
-        yield host
-
-
-@pytest.fixture(params=DIALECTS)
-def any_host(request: pytest.FixtureRequest, tmp_path: Path, catcher: Catcher) -> Iterator[Host]:
-    with fresh_database(request.param, tmp_path) as url, opened(url) as host:
-        host.configure(smtp_port=catcher.port)
-        yield host
+pytestmark = pytest.mark.usefixtures("catcher")  # which gets the mail of each host
 
 
 def queued(host: Host, to: Sequence[str] = ("bob", "eve")) -> Notification:
