@@ -22,6 +22,7 @@ from email.policy import Compat32
 from typing import Final, NamedTuple
 
 from ..errors import UnreadableReport
+from ..text import answered, message_ids
 from ..values import Status
 from .state import reason_code, state_of
 
@@ -36,13 +37,11 @@ _RETURNED: Final = (
 )
 _MOST: Final = 1000  # recipients that are read of one report
 _MOST_IDS: Final = 50  # messages that one may name
-_IDS_READ: Final = 10_000  # characters of a field with their names
 ENCODED: Final = ("base64", "quoted-printable")
 DEEPEST: Final = 20  # parts within parts
 _BOUNDARIES: Final = 100  # of all parts together
 _TEXT: Final = 1000  # characters of a text that are kept
 _TEXT_READ: Final = 16 * 1024  # bytes of a text in which a reason is looked for
-_MESSAGE_ID: Final = re.compile(r"<[^<>\s]{1,250}>")
 _TYPED: Final = re.compile(r"\s*[\w-]{1,40}\s*;\s*")  # rfc822; before an address
 _BLANK_LINES: Final = re.compile(rb"\n(?:[ \t\r]*\n)+")
 _PARAGRAPH: Final = re.compile(r"\n\s*\n")
@@ -308,19 +307,9 @@ def _references(message: Message, returned: Sequence[Message]) -> tuple[str, ...
     texts = [_joined(headers, "Message-ID") for headers in returned]
     texts += [_joined(message, "X-Microsoft-Original-Message-ID")]
     texts += [_joined(headers, "X-Microsoft-Original-Message-ID") for headers in returned]
-    found = [id for text in texts for id in _MESSAGE_ID.findall(text[:_IDS_READ])]
+    found = [id for text in texts for id in message_ids(text)]
     found += answered(_joined(message, "In-Reply-To"), _joined(message, "References"))
     return tuple(dict.fromkeys(found))[:_MOST_IDS]
-
-
-def answered(in_reply_to: str, references: str) -> tuple[str, ...]:
-    """The Message-IDs of what a message answers, the next one first (RFC 5322 §3.6.4).
-
-    In ``references`` the one that is answered stands last, behind those before it in the thread.
-    """
-    parents = _MESSAGE_ID.findall(in_reply_to[:_IDS_READ])
-    thread = _MESSAGE_ID.findall(references[-_IDS_READ:])
-    return tuple(dict.fromkeys([*parents, *reversed(thread)]))
 
 
 def _joined(headers: Message, name: str) -> str:

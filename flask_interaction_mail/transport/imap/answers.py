@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ...returned.reading import answered
+from ...text import answered
 
 # The name of a part of a message may have blanks and parentheses in its brackets.
 _PART: Final = rb"BODY\[[^\]]{0,200}\](?:<[0-9]+>)?"
