@@ -33,6 +33,9 @@ To: crm@firm.example
 Subject: Lunch number {number}?
 Message-ID: <{number}@elsewhere.example>
 In-Reply-To: <yesterday-{number}@elsewhere.example>
+References: <first-{number}@elsewhere.example>
+ <second-{number}@elsewhere.example>
+ <yesterday-{number}@elsewhere.example>
 MIME-Version: 1.0
 Content-Type: multipart/alternative; boundary=b
 

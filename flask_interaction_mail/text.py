@@ -1,4 +1,4 @@
-"""Texts that hosts give: made plain, storable in any database, and legible in one line."""
+"""Texts that hosts and mail give: made plain, storable in any database, legible in one line."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from types import NoneType
 NAME_LIMIT = 255  # characters of a display name
 _EXAMINED = 4 * NAME_LIMIT  # characters of a longer name that are read, as some show nothing
 _LINE_LIMIT = 500  # characters of a text in one line
+_FIELD_LIMIT = 10_000  # characters of a header field in which Message-IDs are looked for
+_MESSAGE_ID = re.compile(r"<[^<>\s]{1,250}>")
 
 _RESOLVED = frozenset({str, int, NoneType})  # the usual types, which need no closer look
 # No encoding carries half a surrogate pair, and PostgreSQL stores no NUL.
@@ -95,6 +97,20 @@ def link(url: str | None) -> str | None:
 def counted(number: int, most: int) -> str:
     """``number`` as it is shown; "99+" if it is above a ``most`` of 99, as no more are counted."""
     return f"{most:,}+" if number > most else f"{number:,}"
+
+
+def message_ids(text: str) -> list[str]:
+    """The Message-IDs in a header field, with their angle brackets."""
+    return _MESSAGE_ID.findall(text[:_FIELD_LIMIT])
+
+
+def answered(in_reply_to: str, references: str) -> tuple[str, ...]:
+    """The Message-IDs of what a message answers, the next one first (RFC 5322 §3.6.4).
+
+    In ``references`` the one that is answered stands last, behind those before it in the thread.
+    """
+    thread = message_ids(references[-_FIELD_LIMIT:])
+    return tuple(dict.fromkeys([*message_ids(in_reply_to), *reversed(thread)]))
 
 
 def cut(text: str, limit: int) -> str:

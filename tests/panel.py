@@ -115,10 +115,13 @@ def error_at(page: BeautifulSoup, name: str) -> str:
 
 
 @contextmanager
-def opened_panel(folder: Path, *, access: Any = None, **config: Any) -> Iterator[Panel]:
+def opened_panel(
+    folder: Path, *, access: Any = None, url: str = "", **config: Any
+) -> Iterator[Panel]:
     """A host with a panel that is open to everybody, unless ``access`` says something else."""
     admin = Admin(name="CRM", index_view=OpenIndex())
-    host = Host(f"sqlite:///{folder}/crm.sqlite", admin=admin, access=access, **config)
+    url = url or f"sqlite:///{folder}/crm.sqlite"
+    host = Host(url, admin=admin, access=access, **config)
     try:
         yield Panel(host)
     finally:

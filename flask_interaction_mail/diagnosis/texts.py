@@ -627,6 +627,17 @@ MAILBOX_FAULTS: Final[Mapping[str, Advice]] = {
         "{detail}",
         mark("Enter the IMAP server, and how to log in there."),
     ),
+    Fault.OAUTH_REJECTED: Advice(
+        mark("The IMAP server does not accept the access token"),
+        mark("The token service gave a token, and the IMAP server refused it for {login}."),
+        mark(
+            "It needs the permission to read the mailbox as well. Microsoft 365: for an "
+            "application that is IMAP.AccessAsApp with FullAccess to the mailbox "
+            "(Add-MailboxPermission), for a person's consent IMAP.AccessAsUser.All, which “Connect "
+            "again” asks for; and IMAP must be switched on for the mailbox. Google: the scope is "
+            "https://mail.google.com/."
+        ),
+    ),
 }
 
 # About the test as a whole.

@@ -19,6 +19,7 @@ from .. import addresses
 from ..errors import AddressError
 from ..logs import about, log
 from ..messages.intent import PURGED
+from ..returned.naming import names, spellings
 from ..storage.check_rows import upsert
 from ..storage.tables import (
     ATTEMPT,
@@ -260,13 +261,9 @@ def _names(address: str) -> sa.ColumnElement[bool]:
 
 def _mentions(address: str, *columns: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
     # JSON texts may spell what is not ASCII with escapes.
-    spellings = {address, json.dumps(address)[1:-1]}
+    spelled = {text for one in spellings(address) for text in (one, json.dumps(one)[1:-1])}
     return sa.or_(
-        *(
-            column.icontains(spelling, autoescape=True)
-            for column in columns
-            for spelling in spellings
-        )
+        *(column.icontains(text, autoescape=True) for column in columns for text in spelled)
     )
 
 
@@ -300,7 +297,6 @@ def _erase_messages(
 
 def _erase_reports(database: Transactions, address: str) -> None:
     """Remove the text of each report that names ``address``, whoever its message was for."""
-    spelled = address.lower().encode()
     columns = (REPORT.c.message_id, REPORT.c.digest)
     last: tuple[uuid.UUID, str] | None = None
     while True:
@@ -315,7 +311,7 @@ def _erase_reports(database: Transactions, address: str) -> None:
             return
         last = (rows[-1].message_id, rows[-1].digest)
         for row in rows:
-            if spelled in row.content.lower():
+            if names(row.content, address):
                 this = sa.and_(columns[0] == row.message_id, columns[1] == row.digest)
                 with database.writing() as connection:
                     connection.execute(sa.update(REPORT).where(this).values(content=None))

@@ -22,10 +22,13 @@ from email.policy import Compat32
 from typing import Final, NamedTuple
 
 from ..errors import UnreadableReport
+from ..text import answered, message_ids
 from ..values import Status
 from .state import reason_code, state_of
 
 LIMIT: Final = 256 * 1024  # bytes that are read of one message
+# What Python's parser, and asking what it has made, may raise.
+UNREADABLE: Final = (LookupError, RecursionError, TypeError, ValueError, AttributeError)
 
 _STATUS: Final = ("message/delivery-status", "message/global-delivery-status")
 _RETURNED: Final = (
@@ -34,15 +37,17 @@ _RETURNED: Final = (
 )
 _MOST: Final = 1000  # recipients that are read of one report
 _MOST_IDS: Final = 50  # messages that one may name
-_DEEPEST: Final = 20  # parts within parts
+ENCODED: Final = ("base64", "quoted-printable")
+DEEPEST: Final = 20  # parts within parts
 _BOUNDARIES: Final = 100  # of all parts together
 _TEXT: Final = 1000  # characters of a text that are kept
 _TEXT_READ: Final = 16 * 1024  # bytes of a text in which a reason is looked for
-_MESSAGE_ID: Final = re.compile(r"<[^<>\s]{1,250}>")
 _TYPED: Final = re.compile(r"\s*[\w-]{1,40}\s*;\s*")  # rfc822; before an address
 _BLANK_LINES: Final = re.compile(rb"\n(?:[ \t\r]*\n)+")
 _PARAGRAPH: Final = re.compile(r"\n\s*\n")
 _ADDRESS_FIRST: Final = re.compile(r"\s*<?[^\s<>@]{1,64}@[^\s<>@]+>?[:\s]")
+_CHARSET: Final = re.compile(r";\s*charset(?=[*0-9]*\s*=)", re.IGNORECASE)
+_NO_DIGIT: Final = re.compile(rb"[^A-Za-z0-9+/=]")
 _XTEXT: Final = re.compile(r"\+([0-9A-F]{2})")  # RFC 3461 §4
 _UTF8_XTEXT: Final = re.compile(r"\\x\{([0-9A-F]{2,6})\}")  # RFC 6533 §3
 
@@ -84,10 +89,15 @@ class Returned:
 
 
 class _Raw(Compat32):
-    """Gives headers as text: UTF-8 where they have eight bits, whatever they should be."""
+    """Gives headers as text: UTF-8 where they have eight bits, whatever they should be.
 
-    def header_fetch_parse(self, name: str, value: str) -> str:  # noqa: ARG002 - its signature
-        return value.encode("ascii", "surrogateescape").decode("utf-8", "replace")
+    Hides what character set a part says it has: Python would decode by it what is thrown away
+    then, and some decoders take seconds for what was made for that.
+    """
+
+    def header_fetch_parse(self, name: str, value: str) -> str:
+        text = value.encode("ascii", "surrogateescape").decode("utf-8", "replace")
+        return _CHARSET.sub("; x-charset", text) if name.lower() == "content-type" else text
 
 
 _POLICY: Final = _Raw()
@@ -101,9 +111,14 @@ def read(content: bytes) -> Returned:
         UnreadableReport: it is not a message, or one that was made to be hard to read.
     """
     try:
-        return _read(BytesParser(policy=_POLICY).parsebytes(_bounded(content)))
-    except (LookupError, RecursionError, TypeError, ValueError, AttributeError) as error:
+        return _read(parsed(content))
+    except UNREADABLE as error:
         raise UnreadableReport("This is no message that can be read.") from error
+
+
+def parsed(content: bytes) -> Message:
+    """The message that the first 256 KiB of ``content`` are; may raise ``UNREADABLE``."""
+    return BytesParser(policy=_POLICY).parsebytes(_bounded(content))
 
 
 def _read(message: Message) -> Returned:
@@ -145,11 +160,11 @@ def _collect(part: Message, found: _Parts, depth: int = 0, *, beside_status: boo
     A message that a report returns is not looked into: what somebody has attached to it reports
     nothing.
     """
-    if depth > _DEEPEST:
+    if depth > DEEPEST:
         raise ValueError("too many parts within parts")
     kind, payload = part.get_content_type(), part.get_payload()
     if kind in _STATUS:
-        found.statuses.append(_content(part))
+        found.statuses.append(content_of(part))
     elif beside_status and kind in _RETURNED:
         found.returned.append(_headers_of(part))
     elif isinstance(payload, list):
@@ -158,35 +173,48 @@ def _collect(part: Message, found: _Parts, depth: int = 0, *, beside_status: boo
         for one in inner:
             _collect(one, found, depth + 1, beside_status=beside_status)
     elif beside_status and kind == "text/plain":
-        found.texts.append(_content(part)[:_TEXT_READ].decode("utf-8", "replace"))
+        found.texts.append(content_of(part)[:_TEXT_READ].decode("utf-8", "replace"))
 
 
-def _content(part: Message) -> bytes:
+def content_of(part: Message) -> bytes:
     """The decoded bytes of a part, also where the parser has made messages of them."""
-    payload = part.get_payload()
-    if not isinstance(payload, list):
+    payload, encoding = part.get_payload(), encoding_of(part)
+    if isinstance(payload, list):
+        raw = b"\n".join(block.as_bytes() for block in payload if isinstance(block, Message))
+    elif encoding == "base64":
+        raw = str(payload).encode("ascii", "replace")
+    else:
         decoded = part.get_payload(decode=True)
         return decoded if isinstance(decoded, bytes) else b""
-    raw = b"\n".join(block.as_bytes() for block in payload if isinstance(block, Message))
-    match str(part.get("Content-Transfer-Encoding", "")).strip().lower():
+    match encoding:
         case "base64":
-            try:
-                return base64.b64decode(raw)
-            except binascii.Error:
-                return b""
+            return from_base64(raw)
         case "quoted-printable":
             return quopri.decodestring(raw)
     return raw
 
 
+def encoding_of(part: Message) -> str:
+    """The Content-Transfer-Encoding of ``part`` in small letters, "" where it has none."""
+    return str(part.get("Content-Transfer-Encoding", "")).strip().lower()
+
+
+def from_base64(coded: bytes) -> bytes:
+    """What ``coded`` means, as far as it goes: the end may be cut off."""
+    digits = _NO_DIGIT.sub(b"", coded)
+    try:
+        return base64.b64decode(digits[: len(digits) - (len(digits) % 4 == 1)] + b"==")
+    except binascii.Error:
+        return b""
+
+
 def _headers_of(part: Message) -> Message:
     """The headers of the message that ``part`` returns."""
     payload = part.get_payload()
-    encoded = part.get("Content-Transfer-Encoding", "7bit").strip().lower()
-    if isinstance(payload, list) and encoded not in ("base64", "quoted-printable"):
+    if isinstance(payload, list) and encoding_of(part) not in ENCODED:
         first = payload[0] if payload else None
         return first if isinstance(first, Message) else Message(_POLICY)
-    return _HEADERS.parsebytes(_content(part).lstrip())
+    return _HEADERS.parsebytes(content_of(part).lstrip())
 
 
 def _blocks(status: bytes) -> list[Message]:
@@ -260,8 +288,13 @@ def untyped(text: str) -> str:
 def _spellings(text: str) -> tuple[str, ...]:
     """What an address may mean: as it stands, or decoded, because servers forget to (RFC 3461)."""
     address = untyped(text).strip(" <>\"'")[:_TEXT]
-    meant = (address, _XTEXT.sub(_character, address), _UTF8_XTEXT.sub(_character, address))
-    return tuple(dict.fromkeys(filter(None, meant)))
+    return tuple(filter(None, meanings(address)))
+
+
+def meanings(text: str) -> tuple[str, ...]:
+    """``text`` as it stands, and as it reads if it is xtext or what RFC 6533 has in place of it."""
+    meant = (text, _XTEXT.sub(_character, text), _UTF8_XTEXT.sub(_character, text))
+    return tuple(dict.fromkeys(meant))
 
 
 def _character(found: re.Match[str]) -> str:
@@ -274,13 +307,13 @@ def _references(message: Message, returned: Sequence[Message]) -> tuple[str, ...
     texts = [_joined(headers, "Message-ID") for headers in returned]
     texts += [_joined(message, "X-Microsoft-Original-Message-ID")]
     texts += [_joined(headers, "X-Microsoft-Original-Message-ID") for headers in returned]
-    texts += [_joined(message, "In-Reply-To"), _joined(message, "References")]
-    found = (id for text in texts for id in _MESSAGE_ID.findall(text))
+    found = [id for text in texts for id in message_ids(text)]
+    found += answered(_joined(message, "In-Reply-To"), _joined(message, "References"))
     return tuple(dict.fromkeys(found))[:_MOST_IDS]
 
 
 def _joined(headers: Message, name: str) -> str:
-    return " ".join(str(text) for text in headers.get_all(name, ()))[: _TEXT * 10]
+    return " ".join(str(text) for text in headers.get_all(name, ()))
 
 
 def _is_automatic(message: Message) -> bool:

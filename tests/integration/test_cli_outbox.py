@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,27 +22,13 @@ from flask_interaction_mail.settings.model import relay_of
 from flask_interaction_mail.storage.tables import TABLES
 from tests import outbox_rows
 from tests.catcher import Catcher, catching
-from tests.databases import DIALECTS, fresh_database
 from tests.host import ADA, Host, a_merge, opened
 from tests.proofs import proved
 from tests.terminal import done, run
 
 ROOT = Path(__file__).parents[2]
 CANARY = "canary.x7@elsewhere.example"
-
-
-@pytest.fixture
-def host(tmp_path: Path, catcher: Catcher) -> Iterator[Host]:
-    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
-        host.configure(smtp_port=catcher.port)
-        yield host
-
-
-@pytest.fixture(params=DIALECTS)
-def any_host(request: pytest.FixtureRequest, tmp_path: Path, catcher: Catcher) -> Iterator[Host]:
-    with fresh_database(request.param, tmp_path) as url, opened(url) as host:
-        host.configure(smtp_port=catcher.port)
-        yield host
+pytestmark = pytest.mark.usefixtures("catcher")  # which gets the mail of each host
 
 
 def send(host: Host, to: Any = "bob", subject: str = "Hello", **others: Any) -> str:

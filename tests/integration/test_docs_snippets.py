@@ -6,7 +6,6 @@ import re
 import shlex
 import sys
 import textwrap
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from pathlib import Path
@@ -44,13 +43,7 @@ from tests.panel import OpenIndex
 from tests.terminal import done
 
 BOB = Party("Bob Stone", "bob")
-
-
-@pytest.fixture
-def host(tmp_path: Path, catcher: Catcher) -> Iterator[Host]:
-    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
-        host.configure(smtp_port=catcher.port)
-        yield host
+pytestmark = pytest.mark.usefixtures("catcher")  # which gets the mail of each host
 
 
 def ran(host: Host, block: str, **names: Any) -> dict[str, Any]:

@@ -87,6 +87,18 @@ def look(host: Host, **how: Any) -> dict[str, int] | None:
     return None if counted is None else {str(w): n for w, n in counted.items() if n}
 
 
+def turn(host: Host) -> None:
+    """What a worker does each minute, until the thread that reads is done."""
+    factory._watch(host.state, Transports(host.state.connect_policy))
+    task = host.app.extensions.get("interaction_mail_reading")
+    end = threading.Event()
+    for _ in range(600):
+        if task is None or task.over:
+            return
+        end.wait(0.05)
+    raise AssertionError("It reads and reads.")
+
+
 def later(delta: timedelta) -> contextlib.AbstractContextManager[FrozenClock]:
     return frozen(datetime.now(UTC) + delta)
 
@@ -132,6 +144,31 @@ def test_reports_of_ours_are_noted_and_moved_and_nothing_else_is_touched(
         assert look(host) == {"known": 1}
         assert reports(host) == 2
         assert server.count("Returned") == 2
+
+
+def test_an_automatic_reply_may_name_the_message_in_references_alone(
+    host: Host, server: ImapServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As some programs answer; it is fetched, and nothing of a stranger's thread is."""
+    notification = sent(host)
+    reply = automatic_reply(str(notification.message_id))
+    thread = b"References: <1@others.example>\n <2@others.example>"
+    server.put(
+        reply.replace(b"In-Reply-To: ", thread + b"\n "),
+        reply.replace(b"In-Reply-To: " + str(notification.message_id).encode(), thread),
+    )
+    fetched: list[int] = []
+    real = ImapSession.content
+
+    def content(session: ImapSession, uid: int) -> bytes | None:
+        fetched.append(uid)
+        return real(session, uid)
+
+    monkeypatch.setattr(ImapSession, "content", content)
+    assert look(host) == {"replies": 1, "foreign": 1}
+    assert len(fetched) == 1
+    assert all(b"Seen" not in line for line in server.flags())
+    assert reports(host) == 1
 
 
 @pytest.mark.parametrize(
@@ -322,23 +359,13 @@ def test_whoever_delivers_reads_it(host: Host, server: ImapServer) -> None:
     """In a thread of its own, when it is due, and not before."""
     notification = sent(host)
     server.put(about(notification))
-
-    def turn() -> None:
-        factory._watch(host.state, Transports(host.state.connect_policy))
-        task = host.app.extensions.get("interaction_mail_reading")
-        end = threading.Event()
-        for _ in range(600):
-            if task is None or task.over:
-                return
-            end.wait(0.05)
-
-    turn()
+    turn(host)
     assert status(host, notification) == "bounced"
     server.put(about(notification, 2))
-    turn()
+    turn(host)
     assert reports(host) == 1
     with later(timedelta(minutes=6)):
-        turn()
+        turn(host)
     assert reports(host) == 2
 
 

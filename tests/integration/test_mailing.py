@@ -37,7 +37,6 @@ from flask_interaction_mail import (
 )
 from flask_interaction_mail.storage.tables import DELIVERY, MESSAGE, METADATA, RECIPIENT
 from tests.catcher import Catcher
-from tests.databases import DIALECTS, fresh_database
 from tests.host import Host, opened
 
 PAIR: dict[str, Any] = {
@@ -47,22 +46,21 @@ PAIR: dict[str, Any] = {
     "reason": "They look alike.",
 }
 PEOPLE = [Party(f"Person {number}", f"p{number}", id=number) for number in range(5)]
-
-
-@pytest.fixture(params=DIALECTS)
-def any_host(request: pytest.FixtureRequest, tmp_path: Path, catcher: Catcher) -> Iterator[Host]:
-    with fresh_database(request.param, tmp_path) as url, opened(url) as host:
-        host.configure(smtp_port=catcher.port)
-        with host.app.app_context():
-            yield host
+pytestmark = pytest.mark.usefixtures("catcher")  # which gets the mail of each host
 
 
 @pytest.fixture
-def host(tmp_path: Path, catcher: Catcher) -> Iterator[Host]:
-    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
-        host.configure(smtp_port=catcher.port)
-        with host.app.app_context():
-            yield host
+def any_host(any_host: Host) -> Iterator[Host]:
+    """Within its application context."""
+    with any_host.app.app_context():
+        yield any_host
+
+
+@pytest.fixture
+def host(host: Host) -> Iterator[Host]:
+    """Within its application context."""
+    with host.app.app_context():
+        yield host
 
 
 def parsed(row: Any) -> EmailMessage:

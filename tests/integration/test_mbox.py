@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,19 +13,12 @@ from flask_interaction_mail import send_notification
 from flask_interaction_mail.errors import InteractionMailError
 from flask_interaction_mail.returned import mbox
 from flask_interaction_mail.returned.reading import LIMIT
-from tests.host import Host, opened
+from tests.host import Host
 from tests.reports import automatic_reply, report
 from tests.terminal import done, run
 
 FROM = b"From MAILER-DAEMON Thu Jan  1 00:00:00 2026\n"
 FOREIGN = b"Subject: Lunch?\n\nToday?\nFrom noon on.\n"
-
-
-@pytest.fixture
-def host(tmp_path: Path) -> Iterator[Host]:
-    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
-        host.configure()
-        yield host
 
 
 def written(path: Path, *messages: bytes) -> Path:

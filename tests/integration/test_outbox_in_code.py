@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -29,25 +28,18 @@ from flask_interaction_mail.outbox import exporting, listing, wanted
 from flask_interaction_mail.outbox.filters import Filters
 from flask_interaction_mail.storage.tables import DELIVERY
 from tests.catcher import Catcher
-from tests.databases import DIALECTS, fresh_database
-from tests.host import Host, opened
+from tests.host import Host
 from tests.servers.scripted import room_for, scripted
 from tests.terminal import done
 
-
-@pytest.fixture(params=DIALECTS)
-def any_host(request: pytest.FixtureRequest, tmp_path: Path, catcher: Catcher) -> Iterator[Host]:
-    with fresh_database(request.param, tmp_path) as url, opened(url) as host:
-        host.configure(smtp_port=catcher.port)
-        yield host
+pytestmark = pytest.mark.usefixtures("catcher")  # which gets the mail of each host
 
 
 @pytest.fixture
-def host(tmp_path: Path, catcher: Catcher) -> Iterator[Host]:
-    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
-        host.configure(smtp_port=catcher.port)
-        with host.app.app_context():
-            yield host
+def host(host: Host) -> Iterator[Host]:
+    """Within its application context."""
+    with host.app.app_context():
+        yield host
 
 
 def send(host: Host, to: Any = "bob", subject: str = "Hello", **others: Any) -> Notification:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import email
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from email.message import EmailMessage
 from email.policy import default
@@ -34,7 +34,6 @@ from flask_interaction_mail.outbox.conditions import AlertName
 from flask_interaction_mail.storage.tables import DEAD, DELIVERY, MESSAGE, REPORT
 from tests import outbox_rows
 from tests.catcher import Catcher
-from tests.databases import DIALECTS, fresh_database
 from tests.host import ADA, STEWARDS, Host, a_merge, opened
 from tests.reports import report
 from tests.servers.scripted import OK, Action, Peer, scripted
@@ -43,20 +42,7 @@ from tests.terminal import done, run
 BOB, EVE, DESK = "bob@firm.example", "eve@firm.example", "merge-desk@firm.example"
 GROUP = "stewards@firm.example"
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-def host(tmp_path: Path, catcher: Catcher) -> Iterator[Host]:
-    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
-        host.configure(smtp_port=catcher.port)
-        yield host
-
-
-@pytest.fixture(params=DIALECTS)
-def any_host(request: pytest.FixtureRequest, tmp_path: Path, catcher: Catcher) -> Iterator[Host]:
-    with fresh_database(request.param, tmp_path) as url, opened(url) as host:
-        host.configure(smtp_port=catcher.port)
-        yield host
+pytestmark = pytest.mark.usefixtures("catcher")  # which gets the mail of each host
 
 
 def queued(host: Host, *to: str, **others: Any) -> Notification:

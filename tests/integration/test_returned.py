@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,8 @@ from flask_interaction_mail.storage.tables import (
 from tests import outbox_rows
 from tests.catcher import Catcher
 from tests.crash.commands import Commands
-from tests.databases import DIALECTS, fresh_database
-from tests.host import Host, opened
-from tests.reports import automatic_reply, report
+from tests.host import Host
+from tests.reports import PLACES, automatic_reply, naming, report
 from tests.servers.scripted import Action, refusing, room_for, scripted, until
 from tests.terminal import Said, done, run
 
@@ -74,20 +73,7 @@ def create_app():
 """
 
 _COMMAND = ("--app", "mail_host", "interaction-mail", "bounces", "read")
-
-
-@pytest.fixture
-def host(tmp_path: Path, catcher: Catcher) -> Iterator[Host]:
-    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
-        host.configure(smtp_port=catcher.port)
-        yield host
-
-
-@pytest.fixture(params=DIALECTS)
-def any_host(request: pytest.FixtureRequest, tmp_path: Path, catcher: Catcher) -> Iterator[Host]:
-    with fresh_database(request.param, tmp_path) as url, opened(url) as host:
-        host.configure(smtp_port=catcher.port)
-        yield host
+pytestmark = pytest.mark.usefixtures("catcher")  # which gets the mail of each host
 
 
 def queued(host: Host, to: Sequence[str] = ("bob", "eve")) -> Notification:
@@ -525,6 +511,29 @@ def test_an_erased_address_is_in_no_report(any_host: Host) -> None:
         kept = [*connection.execute(sa.select(RECIPIENT)), *connection.execute(sa.select(REPORT))]
     assert "bob@" not in repr(kept)
     assert len(kept) == 4
+
+
+def test_an_erased_address_is_in_no_encoded_part_either(any_host: Host) -> None:
+    """Of reports about somebody else, wherever it stands; the others keep their text."""
+    notification = sent(any_host, ["bob"])
+    kept = about(notification, BOB, number=100)
+    take(any_host, kept)
+    for number, place in enumerate(PLACES):
+        content = naming(str(notification.message_id), EVE, place)
+        take(any_host, content.replace(b"<1@mx.example>", b"<%d@mx.example>" % number))
+    # Behind Bob's address, and so in what is kept of the report as well.
+    xtext = about(notification, "eve+2Bcrm@firm.example", number=101)
+    take(any_host, xtext)
+    with any_host.app.app_context():
+        retention.erase(any_host.state.database, EVE, now=clock.now())
+    contents = [row.content for row in reports(any_host)]
+    assert len(contents) == len(PLACES) + 2
+    assert {content for content in contents if content is not None} == {kept, xtext}
+    with any_host.app.app_context():
+        retention.erase(any_host.state.database, "eve+crm@firm.example", now=clock.now())
+    assert not reports(any_host)  # its message was with that address
+    with any_host.app.app_context(), any_host.state.database.reading() as connection:
+        assert "eve+" not in repr(connection.execute(sa.select(RECIPIENT)).all())
 
 
 def test_no_more_than_a_hundred_reports_of_one_message_are_kept(host: Host) -> None:

@@ -172,6 +172,54 @@ def test_what_was_not_asked_for_does_not_count(server: Scripted) -> None:
         assert one.uids_from(4) == [4, 5]
 
 
+REFERENCES = b"BODY[HEADER.FIELDS (REFERENCES)]"
+NO_ENVELOPE = b"ENVELOPE (NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)"
+ENVELOPE = b'ENVELOPE (NIL "Away" NIL NIL NIL NIL NIL NIL "<parent@a>" "<own@b>")'
+
+
+@pytest.mark.parametrize(
+    ("items", "answers_to"),
+    [
+        (NO_ENVELOPE + b" %s {30}\r\nReferences: <first@a> <last@a> FLAGS ()", ["last", "first"]),
+        (b'%s "References: <first@a>\\" <last@a>" ' + NO_ENVELOPE, ["last", "first"]),
+        (b'BODYSTRUCTURE ("text" "plain") ' + ENVELOPE, ["parent"]),
+        (b"%s NIL " + ENVELOPE, ["parent"]),
+        (b'%s "" ' + ENVELOPE, ["parent"]),
+        (b"%s {0}\r\n " + ENVELOPE, ["parent"]),
+        (b"%s (<first@a>) " + ENVELOPE, ["parent"]),
+        (b"%s {9}\r\n<first@a> " + ENVELOPE, ["parent", "first"]),
+        (b'BODY[header.fields ("References")]<0> "<first@a>" ' + ENVELOPE, ["parent", "first"]),
+        (b"BODY[HEADER.FIELDS ({10}\r\nREFERENCES)] {9}\r\n<first@a> " + ENVELOPE, ["parent"]),
+        (b"BODY[TEXT] {9}\r\n<first@a> " + ENVELOPE, ["parent"]),
+        (b'%s "%s" ' % (b"%s", b" ".join(b"<%d@a>" % n for n in range(50))) + ENVELOPE,
+         ["parent", *map(str, range(49, 40, -1))]),
+    ],
+    ids=["literal", "quoted", "missing", "nil", "empty", "nothing", "list", "both", "other name",
+         "literal name", "another part", "many"],
+)  # fmt: skip
+def test_what_a_message_refers_to_is_read_in_every_form(
+    server: Scripted, items: bytes, answers_to: list[str]
+) -> None:
+    """Or else left out, and the rest of the answer counts; no text of it is asked for."""
+    items = items.replace(b"%s", REFERENCES)
+    for told in (b"UID 1 " + items, items + b" UID 1"):
+        server.answers[b"UID FETCH"] = b"* 1 FETCH (" + told + b")\r\n"
+        with opened(server) as one:
+            (found,) = one.look([1])
+        assert found == answers.Found(1, False, tuple(f"<{name}@a>" for name in answers_to))
+    asked = {line.split(b" ", 1)[1] for line in server.heard if b"FETCH" in line}
+    wanted = b"(UID BODYSTRUCTURE ENVELOPE BODY.PEEK[HEADER.FIELDS (REFERENCES)])\r\n"
+    assert asked == {b"UID FETCH 1 " + wanted}
+
+
+def test_names_of_parts_that_do_not_end_take_no_time() -> None:
+    """As many as one answer can hold."""
+    began = time.process_time()
+    assert answers.fetched([b"1 FETCH (" + b"BODY[" * 200_000 + b" x)"])
+    assert answers.fetched([b"1 FETCH (" + b"BODY[ " * 200_000 + b")"])
+    assert time.process_time() - began < 5
+
+
 def test_a_structure_may_be_as_deep_as_it_likes() -> None:
     """It is not walked by recursion."""
     deep = b"1 FETCH (UID 5 BODYSTRUCTURE " + b"(" * 200_000 + b")" * 200_000 + b")"

@@ -27,26 +27,21 @@ from typing import Any
 
 import pytest
 
-from .postfix import OF_ITS_OWN, SERVICES
+from . import postfix
 from .programs import free_port, program, wait_for_port
 
 USER = "crm@x.test"
 KEY = b"of the tests alone, 32 bytes long."
-_DOVECOT = """\
+OF_ITS_OWN = """\
 base_dir = {root}/run
 state_dir = {root}/state
 log_path = {root}/dovecot.log
-protocols = submission
 listen = 127.0.0.1
-ssl = no
 disable_plaintext_auth = no
 default_internal_user = dovecot
 default_login_user = dovenull
-auth_mechanisms = xoauth2 oauthbearer
 auth_verbose = yes
 mail_location = maildir:{root}/mail
-submission_relay_host = 127.0.0.1
-submission_relay_port = {behind}
 passdb {{
   driver = oauth2
   mechanisms = xoauth2 oauthbearer
@@ -56,6 +51,13 @@ userdb {{
   driver = static
   args = uid={uid} gid={gid} home={root}/mail
 }}
+"""
+_DOVECOT = """\
+protocols = submission
+ssl = no
+auth_mechanisms = xoauth2 oauthbearer
+submission_relay_host = 127.0.0.1
+submission_relay_port = {behind}
 service submission-login {{
   inet_listener submission {{
     port = {port}
@@ -67,7 +69,7 @@ service auth {{
   }}
 }}
 """
-LOCAL = """\
+_LOCAL = """\
 introspection_mode = local
 local_validation_key_dict = fs:posix:prefix={root}/keys/
 username_attribute = sub
@@ -81,7 +83,7 @@ active_value = true
 timeout_msecs = 2000
 """
 _POSTFIX = (
-    OF_ITS_OWN
+    postfix.OF_ITS_OWN
     + """\
 myhostname = mx.x.test
 mynetworks =
@@ -141,19 +143,38 @@ def running_dovecot(*, introspection: bool = False) -> Iterator[Dovecot]:
         instance = Dovecot(root)
         asked = stack.enter_context(_introspection(instance)) if introspection else 0
         _configure(instance, asked)
-        master = [dovecot, "-F", "-c", str(root / "dovecot.conf")]
-        stack.enter_context(_running(master, instance.submission, {}))
-        postfix = root / "postfix"
+        stack.enter_context(running(dovecot, root, instance.submission))
+        folder = root / "postfix"
         daemons = subprocess.run(
-            ["postconf", "-c", postfix, "-h", "daemon_directory"],
+            ["postconf", "-c", folder, "-h", "daemon_directory"],
             check=True,
             capture_output=True,
             text=True,
         ).stdout.strip()
-        subprocess.run(["postfix", "-c", postfix, "check"], check=True, capture_output=True)
-        master = [f"{daemons}/master", "-c", str(postfix), "-d"]
-        stack.enter_context(_running(master, instance.postfix, {"MAIL_CONFIG": str(postfix)}))
+        subprocess.run(["postfix", "-c", folder, "check"], check=True, capture_output=True)
+        master = [f"{daemons}/master", "-c", str(folder), "-d"]
+        stack.enter_context(_running(master, instance.postfix, {"MAIL_CONFIG": str(folder)}))
         yield instance
+
+
+def configure(root: Path, configuration: str, *, introspection: int = 0, **values: Any) -> None:
+    """Write what a Dovecot in ``root`` needs; its ``configuration`` goes behind ``OF_ITS_OWN``."""
+    nobody = pwd.getpwnam("nobody")
+    for name in ("run", "state", "mail", "keys/default/HS256"):
+        (root / name).mkdir(parents=True)
+    root.chmod(0o755)
+    shutil.chown(root / "mail", nobody.pw_uid, nobody.pw_gid)
+    values |= {"root": root, "uid": nobody.pw_uid, "gid": nobody.pw_gid}
+    text = OF_ITS_OWN + configuration
+    (root / "dovecot.conf").write_text(text.format(**values))
+    checks = _ASKING if introspection else _LOCAL
+    (root / "oauth2.conf").write_text(checks.format(root=root, introspection=introspection))
+    (root / "keys/default/HS256/default").write_text(base64.b64encode(KEY).decode())
+
+
+def running(dovecot: str, root: Path, port: int) -> contextlib.AbstractContextManager[None]:
+    """Run what ``configure`` has written, until the block ends."""
+    return _running([dovecot, "-F", "-c", str(root / "dovecot.conf")], port, {})
 
 
 @contextlib.contextmanager
@@ -207,33 +228,17 @@ def _again(token: str) -> str:
 
 
 def _configure(instance: Dovecot, introspection: int) -> None:
-    root, nobody = instance.root, pwd.getpwnam("nobody")
-    postfix = root / "postfix"
-    for name in ("run", "state", "mail", "keys/default", "postfix/queue", "postfix/data"):
-        (root / name).mkdir(parents=True)
-    root.chmod(0o755)
-    shutil.chown(root / "mail", nobody.pw_uid, nobody.pw_gid)
-    shutil.chown(postfix / "data", "postfix")
-    values = {
-        "root": root,
-        "behind": instance.behind,
-        "port": instance.submission,
-        "sasl": instance.sasl,
-        "uid": nobody.pw_uid,
-        "gid": nobody.pw_gid,
-        "introspection": introspection,
-    }
-    (root / "dovecot.conf").write_text(_DOVECOT.format(**values))
-    checks = _ASKING if introspection else LOCAL
-    (root / "oauth2.conf").write_text(checks.format(**values))
-    keys = root / "keys" / "default" / "HS256"
-    keys.mkdir()
-    (keys / "default").write_text(base64.b64encode(KEY).decode())
-    (postfix / "main.cf").write_text(_POSTFIX.format(**{**values, "root": postfix}))
-    ports = (
+    ports = {"behind": instance.behind, "port": instance.submission, "sasl": instance.sasl}
+    configure(instance.root, _DOVECOT, introspection=introspection, **ports)
+    folder = instance.root / "postfix"
+    for name in ("queue", "data"):
+        (folder / name).mkdir(parents=True)
+    shutil.chown(folder / "data", "postfix")
+    (folder / "main.cf").write_text(_POSTFIX.format(root=folder, **ports))
+    services = (
         f"127.0.0.1:{instance.postfix} inet n - n - - smtpd\n"
         f"127.0.0.1:{instance.behind} inet n - n - - smtpd -o mynetworks=127.0.0.1\n"
         "  -o smtpd_recipient_restrictions=permit_mynetworks,reject\n"
         "  -o smtpd_relay_restrictions=permit_mynetworks,reject\n"
     )
-    (postfix / "master.cf").write_text(ports + SERVICES)
+    (folder / "master.cf").write_text(services + postfix.SERVICES)

@@ -5,14 +5,11 @@ It needs root and the Debian package dovecot-imapd; directories and ports are it
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import imaplib
 import os
 import pwd
 import shutil
-import signal
-import subprocess
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -25,40 +22,23 @@ import trustme
 from tests.canary import PASSWORD
 
 from .certificates import pki
-from .dovecot import KEY, LOCAL, USER
-from .programs import free_port, program, wait_for_port
+from .dovecot import USER, configure, running
+from .programs import free_port, program
 
 ALL = "IMAP4rev1 SASL-IR LITERAL+ ID UIDPLUS MOVE ENABLE"
 _CONFIGURATION = """\
-base_dir = {root}/run
-state_dir = {root}/state
-log_path = {root}/dovecot.log
 protocols = imap
-listen = 127.0.0.1
 ssl = yes
 ssl_cert = <{root}/server.pem
 ssl_key = <{root}/server.key
-disable_plaintext_auth = no
-default_internal_user = dovecot
-default_login_user = dovenull
-auth_mechanisms = plain xoauth2 oauthbearer
+auth_mechanisms = {mechanisms}
 auth_failure_delay = 0
 imap_capability = {capability}
-mail_location = maildir:{root}/mail
 mail_fsync = never
-passdb {{
-  driver = oauth2
-  mechanisms = xoauth2 oauthbearer
-  args = {root}/oauth2.conf
-}}
 passdb {{
   driver = passwd-file
   mechanisms = plain
   args = {root}/users
-}}
-userdb {{
-  driver = static
-  args = uid={uid} gid={gid} home={root}/mail
 }}
 service imap-login {{
   inet_listener imap {{
@@ -71,6 +51,10 @@ service imap-login {{
 }}
 service anvil {{
   client_limit = 300
+  # Else every login of this machine waits for up to 15 s after one that was refused.
+  unix_listener anvil-auth-penalty {{
+    mode = 0
+  }}
 }}
 """
 
@@ -137,7 +121,9 @@ class ImapServer:
 
 
 @contextlib.contextmanager
-def running_imap(*, capability: str = ALL) -> Iterator[ImapServer]:
+def running_imap(
+    *, capability: str = ALL, mechanisms: str = "plain xoauth2 oauthbearer"
+) -> Iterator[ImapServer]:
     """Run it until the block ends; skips the test where that is not possible."""
     dovecot = program("dovecot", package="dovecot-imapd")
     if os.geteuid() != 0 or not Path("/usr/lib/dovecot/imap").exists():
@@ -145,42 +131,18 @@ def running_imap(*, capability: str = ALL) -> Iterator[ImapServer]:
     root = Path(tempfile.mkdtemp(prefix="interaction-mail-imap-"))
     try:
         server = ImapServer(root)
-        _configure(server, capability)
-        with _process(server, dovecot):
+        _configure(server, capability=capability, mechanisms=mechanisms)
+        with running(dovecot, root, server.port):
             yield server
     finally:
         shutil.rmtree(root, ignore_errors=True)
 
 
-@contextlib.contextmanager
-def _process(server: ImapServer, dovecot: str) -> Iterator[None]:
-    running = subprocess.Popen(
-        [dovecot, "-F", "-c", str(server.root / "dovecot.conf")],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        wait_for_port(server.port, 20)
-        yield
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(running.pid, signal.SIGTERM)
-        running.wait(10)
-
-
-def _configure(server: ImapServer, capability: str) -> None:
-    root, nobody = server.root, pwd.getpwnam("nobody")
-    for name in ("run", "state", "keys/default/HS256"):
-        (root / name).mkdir(parents=True)
-    root.chmod(0o755)
+def _configure(server: ImapServer, **values: str) -> None:
+    root = server.root
+    configure(root, _CONFIGURATION, port=server.port, tls=server.tls, **values)
     server.made()
-    values = {"root": root, "port": server.port, "tls": server.tls, "capability": capability}
-    values |= {"uid": nobody.pw_uid, "gid": nobody.pw_gid}
-    (root / "dovecot.conf").write_text(_CONFIGURATION.format(**values))
-    (root / "oauth2.conf").write_text(LOCAL.format(**values))
     (root / "users").write_text(f"{USER}:{{PLAIN}}{server.password}\n", "utf-8")
-    (root / "keys/default/HS256/default").write_text(base64.b64encode(KEY).decode())
     certificate: trustme.LeafCert = pki().ca.issue_cert("127.0.0.1", "localhost")
     (root / "server.pem").write_bytes(
         b"".join(blob.bytes() for blob in certificate.cert_chain_pems)

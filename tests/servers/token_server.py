@@ -52,6 +52,7 @@ class TokenServer:
     behaviours: list[Behaviour] = field(default_factory=list)
     asked: list[Asked] = field(default_factory=list)
     issued: int = 0
+    access_token: Callable[[int], str] = f"{TOKEN}-{{}}".format  # by its number
     lasts: int = 3600  # s
     code: str = f"{STEM}-code"  # what its codes begin with
     account: str | None = None  # who agrees, as its ID tokens say
@@ -162,7 +163,7 @@ def issue(**changes: Any) -> Behaviour:
             server.issued += 1
             number = server.issued
         told = {
-            "access_token": f"{TOKEN}-{number}",
+            "access_token": server.access_token(number),
             "token_type": "Bearer",
             "expires_in": server.lasts,
             **changes,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import time
 from pathlib import Path
 from typing import NamedTuple
@@ -288,6 +289,14 @@ def test_the_message_is_named_by_the_best_evidence_first():
     assert found.server == "mx.example"
 
 
+def test_an_answer_names_its_parent_first():
+    """In-Reply-To, then References from its end (RFC 5322 §3.6.4), however long that is."""
+    thread = " ".join(f"<{number}@app.example>" for number in range(1000))
+    found = read(f"References:\n {thread}\nIn-Reply-To: <500@app.example>\n\n".encode())
+    named = [500, *range(999, 950, -1)]
+    assert found.references == tuple(f"<{number}@app.example>" for number in named)
+
+
 @pytest.mark.parametrize("encoding", ["7bit", "base64"])
 def test_an_international_report_is_read_in_either_encoding(encoding):
     """RFC 6533 allows a content-transfer-encoding, and addresses as they are."""
@@ -384,6 +393,7 @@ HOSTILE = {
     "spaces": _HEAD + b"Final-Recipient: " + b" " * 200_000 + b"x",
     "angles": _HEAD + b"Action: failed\nDiagnostic-Code: " + b"<a" * 120_000,
     "ids": b"References: " + b"<" * 200_000 + b"\n\nx",
+    "such parameters": b"Content-Type: text/plain" + b"; charset" * 20_000 + b" " * 60_000,
     "false encodings": _HEAD[:-1]
     + b"Content-Transfer-Encoding: base64\n\n"
     + b"!!!A=\n--b\nContent-Type: text/plain; charset=nonsense\n\nx\n--b\n"
@@ -407,6 +417,23 @@ def test_hostile_mail_takes_no_more_than_linear_time(name):
         took.append(time.process_time() - began)
     assert took[1] < max(4 * took[0], 1)  # squares would take four times as long
     assert took[1] < 15
+
+
+@pytest.mark.parametrize("name", ["charset", "CHARSET ", "charset*", "charset*0", "charset*0*"])
+def test_mail_does_not_choose_who_decodes_it(name):
+    """Python's decoder for punycode takes ten seconds for 256 KiB that are made for it."""
+    asked = []
+
+    def search(encoding):
+        asked.append(encoding)
+
+    codecs.register(search)
+    try:
+        found = read(f"Content-Type: text/plain; {name}=x-slow-{name}\n\n".encode() + b"\xff")
+    finally:
+        codecs.unregister(search)
+    assert found.notes == ()
+    assert asked == []
 
 
 def test_a_tower_of_parts_is_refused_before_it_is_parsed():

@@ -8,12 +8,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-_TOKEN: Final = re.compile(rb'"((?:[^"\\]|\\.)*)"|([()])|([^\s()"]+)|\s+', re.DOTALL)
+from ...text import answered
+
+# The name of a part of a message may have blanks and parentheses in its brackets.
+_PART: Final = rb"BODY\[[^\]]{0,200}\](?:<[0-9]+>)?"
+_TOKEN: Final = re.compile(
+    rb'"((?:[^"\\]|\\.)*)"|([()])|(' + _PART + rb'|[^\s()"]+)|\s+', re.DOTALL | re.IGNORECASE
+)
 _ESCAPED: Final = re.compile(rb"\\(.)", re.DOTALL)
 _CODE: Final = re.compile(r"\[([A-Z0-9.-]+)(?: ([^\]]*))?\]\s*", re.IGNORECASE)
 _STATUS: Final = (b"delivery-status", b"global-delivery-status")
+THREAD: Final = "BODY.PEEK[HEADER.FIELDS (REFERENCES)]"  # which no ENVELOPE has
+_FIELDS: Final = "BODY[HEADER.FIELDS"  # how an answer names them
 _IN_REPLY_TO: Final = 8  # its place in an ENVELOPE (RFC 3501 §7.4.2)
-_MESSAGE_ID: Final = re.compile(r"<[^<>\s]{1,250}>")
 _MOST_IDS: Final = 10  # that one message may answer to
 
 Value = Any  # an atom is a str, a string bytes, a list a list
@@ -101,10 +108,14 @@ def found(items: dict[str, Value]) -> Found | None:
     if not isinstance(uid, str) or not uid.isdigit():
         return None
     structure, envelope = items.get("BODYSTRUCTURE"), items.get("ENVELOPE")
-    answers = envelope[_IN_REPLY_TO] if isinstance(envelope, list) and len(envelope) > 8 else b""
-    text = answers.decode("utf-8", "replace") if isinstance(answers, bytes) else ""
-    ids = tuple(dict.fromkeys(_MESSAGE_ID.findall(text)))[:_MOST_IDS]
+    parent = envelope[_IN_REPLY_TO] if isinstance(envelope, list) and len(envelope) > 8 else b""
+    thread = next((value for name, value in items.items() if name.startswith(_FIELDS)), b"")
+    ids = answered(_text(parent), _text(thread))[:_MOST_IDS]
     return Found(int(uid), any(map(_is_status, _parts(structure))), ids)
+
+
+def _text(value: Value) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else ""
 
 
 def _parts(structure: Value) -> Iterator[list[Value]]:

@@ -127,8 +127,8 @@ class ImapSession:
                 if (one := answers.found(answers.fetched(pieces))) is not None:
                     seen.append(one)
 
-        what = f"UID FETCH {answers.uid_set(uids)} (UID BODYSTRUCTURE ENVELOPE)"
-        self._done(what.encode("ascii"), hear)
+        what = f"UID BODYSTRUCTURE ENVELOPE {answers.THREAD}"
+        self._done(f"UID FETCH {answers.uid_set(uids)} ({what})".encode("ascii"), hear)
         wanted = {*uids}
         return [one for one in seen if one.uid in wanted]
 
@@ -315,7 +315,7 @@ class ImapSession:
                 said, reason = self._show(relay, fresh.secret)
         if not said.ok:
             told = f"{_safe(said)} ({reason})" if reason else _safe(said)
-            text = mark("The mail server did not accept the access token: %(reply)s", reply=told)
+            text = mark("The IMAP server did not accept the access token: %(reply)s", reply=told)
             raise _refusal(said, text, Fault.OAUTH_REJECTED)
 
     def _show(self, relay: Relay, token: Secret) -> tuple[Status, str]:
