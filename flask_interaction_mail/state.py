@@ -22,8 +22,6 @@ from .values import Right
 if TYPE_CHECKING:  # a host without a panel may not have it
     from flask_admin import Admin
 
-    from .transport.sns import SnsServers
-
 KEY = "interaction_mail"
 
 Access = Callable[[Right], bool]
@@ -81,13 +79,6 @@ class State:
     def delivery(self) -> Delivery:
         """Who delivers; decided at the first use, when the database is configured for sure."""
         return self.choose_delivery(self)
-
-    @cached_property
-    def sns(self) -> SnsServers:
-        """The servers of Amazon's notification service, as far as they were asked."""
-        from .transport.sns import SnsServers  # late: few need it
-
-        return SnsServers(self.connect_policy)
 
     @property
     def connect_policy(self) -> ConnectPolicy:

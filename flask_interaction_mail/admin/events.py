@@ -6,7 +6,8 @@ so that a form of another site, which a token keeps out elsewhere, gets nowhere.
 
 from __future__ import annotations
 
-from typing import Any
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any
 
 from flask import abort, current_app
 from flask.typing import ResponseReturnValue
@@ -15,6 +16,9 @@ from flask_admin import expose
 from ..state import KEY
 from .panel_view import PanelView, state
 
+if TYPE_CHECKING:
+    from ..transport.sns import SnsServers
+
 
 class EventsView(PanelView):
     """A URL for each provider that is configured; the others are 404."""
@@ -22,6 +26,13 @@ class EventsView(PanelView):
     def __init__(self, *, endpoint: str, url: str) -> None:
         self._default_view = "amazon_view"  # Flask-Admin wants one; there is no page at "/"
         super().__init__(endpoint=endpoint, url=url)
+
+    @cached_property
+    def _servers(self) -> SnsServers:
+        """Those of Amazon's notification service, with what they have told this process."""
+        from ..transport.sns import SnsServers  # late, as below
+
+        return SnsServers(state().connect_policy)
 
     def is_accessible(self) -> bool:
         """For no visitor."""
@@ -39,7 +50,7 @@ class EventsView(PanelView):
         """Notices of SNS about mail of SES, and about the subscription itself."""
         from . import posted_events  # late: few have a provider that posts any
 
-        return posted_events.answered(posted_events.from_amazon)
+        return posted_events.answered(partial(posted_events.from_amazon, self._servers))
 
     @expose("/sendgrid", methods=("POST",))
     def sendgrid_view(self) -> ResponseReturnValue:

@@ -18,14 +18,16 @@ from ..returned.events import LIMIT, Event, NotFromProvider, Unreadable
 from ..settings.amazon import server_of_topic
 from ..storage.database import in_short, is_away
 from ..text import one_line
-from ..transport.sns import SnsUnavailable
+from ..transport.sns import SnsServers, SnsUnavailable
 from .panel_view import state
 
 _FAILED: Final = "failed"  # it is posted again, and what was noted is known then
 
 
-def from_amazon(body: bytes) -> Iterable[Event]:
+def from_amazon(servers: SnsServers, body: bytes) -> Iterable[Event]:
     """The events in a notice of SNS; confirms a subscription of a topic of ours.
+
+    ``servers`` are asked for certificates.
 
     Raises:
         Unreadable: it is no notice.
@@ -34,7 +36,6 @@ def from_amazon(body: bytes) -> Iterable[Event]:
     """
     now = clock.from_db(clock.now())
     notice = amazon.notice(body, state().config.sns_topics, now)
-    servers = state().sns
     notice.check(servers.certificate(notice.certificate_url), now)
     if notice.kind == amazon.NOTIFICATION:
         return amazon.read(notice)
