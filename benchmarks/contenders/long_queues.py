@@ -43,7 +43,7 @@ _SQL = {
 def grow(url: str, queued: int, sent: int) -> dict[str, float]:
     """Make an outbox with ``queued`` messages, and ``sent`` older ones that have left."""
     state = host(url)
-    message = replace(composed(state), content=messages.finished())
+    message = composed(state)._replace(content=messages.finished())
     with state.database.writing() as connection:
         insert(connection, [message])
         words = _SQL[connection.dialect.name]
