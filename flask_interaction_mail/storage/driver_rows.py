@@ -62,7 +62,7 @@ def _changing(
     where: Iterable[str],
 ) -> str:
     bare = sa.table(table.name, *map(sa.column, (*columns, *where)), schema=schema)
-    given = {column: sa.bindparam(f"new_{column}") for column in columns}
+    given: dict[str, Any] = {column: sa.bindparam(f"new_{column}") for column in columns}
     its = [bare.c[column] == sa.bindparam(f"its_{column}") for column in where]
     return str(sa.update(bare).values(given).where(*its).compile(dialect=dialect))
 
