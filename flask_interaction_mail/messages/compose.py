@@ -138,7 +138,7 @@ def compose_all(drafts: Sequence[Draft], context: RoutingContext) -> list[NewMes
     """
     shared = context.shared
     senders = [shared.sender if shared else sender_of(draft.intent, context) for draft in drafts]
-    named = [_named(draft, context) for draft in drafts]
+    copies = [_cc_and_bcc(draft, context) for draft in drafts]
     ids = [_message_id(draft, sender) for draft, sender in zip(drafts, senders, strict=True)]
     bodies = [
         (shared and shared.body) or mime.body_of(draft.said, sender)
@@ -146,7 +146,7 @@ def compose_all(drafts: Sequence[Draft], context: RoutingContext) -> list[NewMes
     ]
     frames = [
         (shared and shared.frame) or _frame(draft, sender, cc, body, context)
-        for draft, sender, (cc, _), body in zip(drafts, senders, named, bodies, strict=True)
+        for draft, sender, (cc, _), body in zip(drafts, senders, copies, bodies, strict=True)
     ]
     contents = [
         mime.framed(frame, draft.routing.to, id)
@@ -154,7 +154,7 @@ def compose_all(drafts: Sequence[Draft], context: RoutingContext) -> list[NewMes
     ]
     envelopes = [
         (*_recipients(draft.routing.to, "to"), *_recipients(cc, "cc"), *_recipients(bcc, "bcc"))
-        for draft, (cc, bcc) in zip(drafts, named, strict=True)
+        for draft, (cc, bcc) in zip(drafts, copies, strict=True)
     ]
     intents = [_stored(draft.intent, shared) for draft in drafts]
     return [
@@ -163,7 +163,7 @@ def compose_all(drafts: Sequence[Draft], context: RoutingContext) -> list[NewMes
     ]
 
 
-def _named(
+def _cc_and_bcc(
     draft: Draft, context: RoutingContext
 ) -> tuple[tuple[Mailbox, ...], tuple[Mailbox, ...]]:
     cc, bcc = draft.intent.cc, draft.intent.bcc
