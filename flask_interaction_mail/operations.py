@@ -27,12 +27,12 @@ from .language import mark, translated
 from .logs import about, log
 from .messages import compose as composing
 from .messages import merge_content, templates
-from .messages.compose import Identity, RoutingContext, compose_message, failed_message
+from .messages.compose import Draft, Identity, RoutingContext, compose_message, failed_message
 from .messages.explain import DryRun, explain
 from .messages.intent import Addressees, Intent, Texts
 from .messages.letterhead import letterhead_of
 from .messages.message import NewMessage, elsewhere, with_step
-from .messages.recipients import default_to
+from .messages.recipients import Routing, default_to
 from .messages.redirected import redirected
 from .messages.route import SOMEBODY, step
 from .outbox import messages
@@ -219,15 +219,43 @@ def written(
     Raises:
         TemplateMissing: there is no such template, or it cannot be rendered.
     """
-    why, letterhead = "", letterhead_of(context.settings, context.organisation)
+    ((texts, routing),) = written_each(state, name, [(names, whom)], context, locale=locale)
+    return texts, context._replace(routing=routing)
+
+
+def written_each(
+    state: State,
+    name: str,
+    readers: Sequence[tuple[Mapping[str, Any], Addressees]],
+    context: RoutingContext,
+    *,
+    locale: str | None,
+) -> list[tuple[Texts, Routing | None]]:
+    """Render as ``written`` for each of ``readers``; gives the route with each text.
+
+    The route is None where none is found, which composing reports.
+    """
+    letterhead = letterhead_of(context.settings, context.organisation)
     with templates.speaking(state.app, locale, *context.translations):
-        with suppress(NoRecipient, AddressError):  # which composing reports
-            routing = composing.route(whom, context)
-            why = composing.why(whom, routing, context.settings)
-            context = context._replace(routing=routing)
-        texts = templates.render(state.app, name, {"why": why, **names}, letterhead=letterhead)
+        routed = [_routed(whom, context) for _, whom in readers]
+        contexts = [
+            {"letterhead": letterhead, "why": why, **names}
+            for (names, _), (_, why) in zip(readers, routed, strict=True)
+        ]
+        rendered = templates.render_each(state.app.jinja_env, name, contexts)
     # A sentence of the host's own stays as it is, whoever gets the message in a resend.
-    return texts._replace(why="" if "why" in names else why, locale=locale), context
+    return [
+        (texts._replace(why="" if "why" in names else why, locale=locale), routing)
+        for texts, (names, _), (routing, why) in zip(rendered, readers, routed, strict=True)
+    ]
+
+
+def _routed(whom: Addressees, context: RoutingContext) -> tuple[Routing | None, str]:
+    """The route to ``whom``, and why they get it."""
+    with suppress(NoRecipient, AddressError):
+        routing = composing.route(whom, context)
+        return routing, composing.why(whom, routing, context.settings)
+    return None, ""
 
 
 def compose(
@@ -246,7 +274,15 @@ def compose_in(
     state: State, intent: Intent, identity: Identity, context: RoutingContext
 ) -> NewMessage:
     """As ``compose``, in the ``context`` in which its texts were written."""
-    message = compose_message(intent, identity, context)
+    return _storable(state, compose_message(intent, identity, context))
+
+
+def compose_all(state: State, drafts: Sequence[Draft], context: RoutingContext) -> list[NewMessage]:
+    """As ``compose_in``, for many that are routed."""
+    return [_storable(state, message) for message in composing.compose_all(drafts, context)]
+
+
+def _storable(state: State, message: NewMessage) -> NewMessage:
     state.database.limits.check_size(message.content or b"", message.stored_intent)
     return fitted(message, state.database.limits)
 

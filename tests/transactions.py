@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -209,7 +208,7 @@ def send(
     """Hand a message to ``session_events`` in the current app context."""
     host: Host = current_app.extensions["host"]
     message = a_message(*to, key=key)
-    message = replace(message, intent=message.intent._replace(subject=subject))
+    message = message._replace(intent=message.intent._replace(subject=subject))
     session_events.register(StoreMessage(message, rule), host, session=session)
     return message
 

@@ -53,7 +53,7 @@ def grow(url: str, queued: int, sent: int, purged: int = 0) -> dict[str, float]:
     The oldest ``purged`` of these have no text any more.
     """
     state = host(url)
-    message = replace(composed(state), content=messages.finished())
+    message = composed(state)._replace(content=messages.finished())
     with state.database.writing() as connection:
         insert(connection, [message])
         words = _SQL[connection.dialect.name]

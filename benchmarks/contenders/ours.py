@@ -99,7 +99,7 @@ def copies(message: NewMessage, count: int, domains: int = 1) -> list[NewMessage
         part = f"d{number % domains}." if domains > 1 else ""
         reader = replace(ada, address=f"{id.hex}@{part}firm.example")
         made.append(
-            replace(message, id=id, origin=id, created_at=now, due_at=now, recipients=(reader,))
+            message._replace(id=id, origin=id, created_at=now, due_at=now, recipients=(reader,))
         )
     return made
 
@@ -107,7 +107,7 @@ def copies(message: NewMessage, count: int, domains: int = 1) -> list[NewMessage
 def fill(url: str, port: int, count: int, domains: int = 1) -> dict[str, float]:
     """Empty the outbox, then queue ``count`` messages to people in so many ``domains``."""
     state = host(url, port)
-    message = replace(composed(state), content=messages.finished())
+    message = composed(state)._replace(content=messages.finished())
     with state.database.writing() as connection:
         for table in ("recipient", "attempt", "delivery", "message"):
             connection.execute(sa.text(f"DELETE FROM interaction_mail_{table}"))

@@ -96,7 +96,7 @@ def is_short(email: str) -> bool:
 
 def is_blank(email: str | None) -> bool:
     """Whether there is no address at all, valid or not."""
-    return _BLANK.fullmatch(email or "") is not None
+    return not email or _BLANK.fullmatch(email) is not None
 
 
 def domain_of(address: str) -> str:
@@ -104,6 +104,7 @@ def domain_of(address: str) -> str:
     return address.rpartition("@")[2]
 
 
+@lru_cache(maxsize=256)  # that of the default From is asked for with each recipient
 def bare_domain(email: str | None) -> tuple[str, ...]:
     """The cleaned domain of ``email`` if it has no dot, else (); for ``own_domains``."""
     _, at, domain = (email or "").strip(PASTED).rpartition("@")
@@ -144,7 +145,6 @@ def clean_domain(raw: str) -> str:
         ) from error
 
 
-@lru_cache(maxsize=8192)
 def clean_email(raw: str, *, own_domains: tuple[str, ...] = ()) -> str:
     """The full or short address in ``raw``, its domain as A-labels.
 
@@ -154,6 +154,13 @@ def clean_email(raw: str, *, own_domains: tuple[str, ...] = ()) -> str:
     Raises:
         AddressError: ``raw`` is neither; the text quotes it and says what to write.
     """
+    if len(raw) <= LOCAL_LIMIT and _PLAIN_LOCAL.fullmatch(raw):
+        return raw  # nearly every short one
+    return _clean_email(raw, own_domains)
+
+
+@lru_cache(maxsize=8192)
+def _clean_email(raw: str, own_domains: tuple[str, ...]) -> str:
     email = raw.strip(PASTED)
     try:
         if has_forbidden(email):

@@ -13,19 +13,41 @@ from .. import addresses, clock, operations
 from ..errors import AddressError, ContentError
 from ..messages import arguments, recipients
 from ..messages.attachments import AttachmentLike
-from ..messages.compose import Identity, RoutingContext, failed_message, shared_by
+from ..messages.compose import (
+    Draft,
+    Identity,
+    RoutingContext,
+    Shared,
+    check_configured,
+    failed_message,
+    route,
+    shared_by,
+    with_all,
+    with_texts,
+)
 from ..messages.headers import check_header
-from ..messages.intent import MAILING, Addressees, Intent
+from ..messages.intent import MAILING, Addressees, Intent, Texts
 from ..messages.message import NewMessage, id_of_key, new_id
+from ..messages.recipients import Routing
 from ..outbox import keys, messages
 from ..outbox.insert import fitted
 from ..state import State, state_of
 from ..unit_of_work.writer import store_now
 from ..values import Kind, Party, Priority, Status
-from .sending import CURRENT_USER, Sender, To, Wording, actor_of, details, plain_texts, texts_of
+from .sending import (
+    CURRENT_USER,
+    Sender,
+    To,
+    Wording,
+    actor_of,
+    details,
+    plain_texts,
+    texts_of_each,
+)
 
 PersonalContext = Mapping[str, Any] | Callable[[Party], Mapping[str, Any]] | None
 _LARGEST_BATCH: Final = 5000  # messages
+_TOGETHER: Final = 100  # messages that are composed step by step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,56 +209,112 @@ class _Mailing:
     actor: str | None
     origin: uuid.UUID = field(default_factory=new_id)
 
-    def messages(self, people: Iterable[Party]) -> list[NewMessage]:
+    def messages(self, people: Sequence[Party]) -> list[NewMessage]:
         """The messages for ``people``, without those that are stored already."""
-        keyed = [(None if self.key is None else _key(self.key, party), party) for party in people]
+        keys_of = [] if self.key is None else [_key(self.key, party) for party in people]
         with self.state.database.reading() as connection:
             settings = self.state.settings.current(connection).settings
-            uses = keys.uses_of(connection, [key for key, _ in keyed if key is not None])
+            uses = keys.uses_of(connection, keys_of)
         context = operations.routing_context(self.state, settings, ())
-        if settings.configured:
-            # With an unsubscribe link each message has header fields of its own.
-            common = self.intent._replace(headers=()) if self.unsubscribe else self.intent
-            shared = shared_by(common, context, texts=self.wording.template is None)
-            context = context._replace(shared=shared)
+        context = context._replace(shared=self._shared(context))
         if self.key is None:
-            return [self._message(party, self._identity(new_id()), context) for _, party in keyed]
-        # Each key once, however often the batch names its party.
-        free = {key: party for key, party in keyed if key and uses[key].taken_by is None}
+            named = [(self._identity(new_id()), party) for party in people]
+        else:
+            # Each key once, however often the batch names its party.
+            free = {
+                key: (self._identity(id_of_key(key, uses[key].next), key, uses[key].next), party)
+                for key, party in zip(keys_of, people, strict=True)
+                if uses[key].taken_by is None
+            }
+            named = [*free.values()]
+        parts = (named[at : at + _TOGETHER] for at in range(0, len(named), _TOGETHER))
+        return [message for part in parts for message in self._composed(part, context)]
+
+    def _composed(
+        self, named: Sequence[tuple[Identity, Party]], context: RoutingContext
+    ) -> Iterator[NewMessage]:
+        """The messages of ``named``; a failed one where an address cannot be used."""
+        people = [party for _, party in named]
+        routed = [
+            self._routed(identity, intent, routing, context)
+            for (identity, _), (intent, routing) in zip(
+                named, self._intents(people, context), strict=True
+            )
+        ]
+        drafts = [one for one in routed if isinstance(one, Draft)]
+        composed = iter(operations.compose_all(self.state, drafts, context))
+        return (next(composed) if isinstance(one, Draft) else one for one in routed)
+
+    def _intents(
+        self, people: Sequence[Party], context: RoutingContext
+    ) -> Iterable[tuple[Intent, Routing | None]]:
+        """What each of ``people`` is told, with the route that was decided for its texts."""
+        intents = [
+            self.intent._replace(
+                to=(party,), headers=(*self.intent.headers, *self._list_headers(party))
+            )
+            for party in people
+        ]
+        if self.wording.template is None:
+            return [(intent, None) for intent in intents]
+        written = self._written(people, context)
         return [
-            self._message(party, self._keyed_identity(key, uses[key].next), context)
-            for key, party in free.items()
+            (intent.saying(texts), routing)
+            for intent, (texts, routing) in zip(intents, written, strict=True)
         ]
 
-    def _identity(self, id: uuid.UUID) -> Identity:
-        due_at, expires_at = self.span
-        return Identity(
-            id=id, origin=self.origin, actor=self.actor, due_at=due_at, expires_at=expires_at
-        )
+    def _written(
+        self, people: Sequence[Party], context: RoutingContext
+    ) -> Iterator[tuple[Texts, Routing | None]]:
+        """What the template says to each of ``people``, those with one language together."""
+        readers: dict[str | None, list[tuple[Addressees, Mapping[str, Any]]]] = {}
+        for party in people:
+            whom = Addressees(kind=self.intent.kind, source=MAILING, to=(party,))
+            readers.setdefault(party.locale, []).append((whom, self._names(party)))
+        written = {
+            locale: iter(texts_of_each(self.wording, self.state, some, context, locale=locale))
+            for locale, some in readers.items()
+        }
+        return (next(written[party.locale]) for party in people)
 
-    def _keyed_identity(self, key: str, number: int) -> Identity:
-        return self._identity(id_of_key(key, number))._replace(key=key, key_number=number)
-
-    def _message(self, party: Party, identity: Identity, context: RoutingContext) -> NewMessage:
-        """The message for ``party``; a failed one where their address cannot be used."""
-        headers = (*self.intent.headers, *self._list_headers(party))
-        intent = self.intent._replace(to=(party,), headers=headers)
-        if self.wording.template is not None:
-            whom = Addressees(kind=intent.kind, source=MAILING, to=intent.to)
-            texts, context = texts_of(self._personal(party), self.state, whom, context)
-            intent = intent.saying(texts)
+    def _routed(
+        self, identity: Identity, intent: Intent, routing: Routing | None, context: RoutingContext
+    ) -> Draft | NewMessage:
+        (party,) = intent.to
         try:
             if addresses.is_blank(party.email):  # the default To would stand in
                 recipients.resolve(party, context.settings)
-            return operations.compose_in(self.state, intent, identity, context)
+            return Draft(intent, intent, identity, routing or route(intent, context))
         except AddressError as error:
             failed = failed_message(intent, identity, context, error)
             return fitted(failed, self.state.database.limits)
 
-    def _personal(self, party: Party) -> Wording:
+    def _shared(self, context: RoutingContext) -> Shared:
+        check_configured(context.settings)
+        # With an unsubscribe link each message has header fields of its own.
+        common = self.intent._replace(headers=()) if self.unsubscribe else self.intent
+        shared = shared_by(common, context)
+        if self.wording.template is not None:
+            return shared
+        if self.unsubscribe:
+            return with_texts(shared)
+        return with_all(shared, context, self.span[0])
+
+    def _identity(self, id: uuid.UUID, key: str | None = None, number: int = 0) -> Identity:
+        due_at, expires_at = self.span
+        return Identity(
+            id=id,
+            origin=self.origin,
+            key=key,
+            actor=self.actor,
+            due_at=due_at,
+            expires_at=expires_at,
+            key_number=number,
+        )
+
+    def _names(self, party: Party) -> Mapping[str, Any]:
         names = self.context(party) if callable(self.context) else self.context
-        named = {"party": party, **arguments.mapping("context", names)}
-        return self.wording._replace(context=named)
+        return {"party": party, **arguments.mapping("context", names)}
 
     def _list_headers(self, party: Party) -> tuple[tuple[str, str], ...]:
         url = None if self.unsubscribe is None else self.unsubscribe(party)

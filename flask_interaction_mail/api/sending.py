@@ -18,6 +18,7 @@ from ..messages.attachments import AttachmentLike
 from ..messages.compose import Identity, RoutingContext
 from ..messages.intent import Addressees, Intent, Texts
 from ..messages.message import id_of_key, new_id
+from ..messages.recipients import Routing
 from ..outbox import messages
 from ..state import State, state_of
 from ..storage.database import plain_session
@@ -218,9 +219,33 @@ def texts_of(
     """
     if wording.template is None:
         return plain_texts(wording), routing
-    if wording.text is None and wording.html is None:
-        return _rendered(state, whom, routing, wording.subject, wording.template, wording.context)
-    raise ContentError("give template=, or text= and html=, but not both")
+    readers, locale = [(whom, wording.context)], templates.shared_locale(whom.to)
+    ((texts, decided),) = texts_of_each(wording, state, readers, routing, locale=locale)
+    return texts, routing._replace(routing=decided)
+
+
+def texts_of_each(
+    wording: Wording,
+    state: State,
+    readers: Sequence[tuple[Addressees, Mapping[str, Any] | None]],
+    routing: RoutingContext,
+    *,
+    locale: str | None,
+) -> list[tuple[Texts, Routing | None]]:
+    """What each of ``readers`` reads of a template with names of their own, and their route.
+
+    Otherwise as ``texts_of``.
+    """
+    if wording.text is not None or wording.html is not None:
+        raise ContentError("give template=, or text= and html=, but not both")
+    name = arguments.text("template", wording.template) or ""
+    named = [(arguments.mapping("context", context), whom) for whom, context in readers]
+    written = operations.written_each(state, name, named, routing, locale=locale)
+    own = wording.subject
+    return [
+        (texts._replace(subject=arguments.subject(texts.subject if own is None else own)), decided)
+        for texts, decided in written
+    ]
 
 
 def details(
@@ -255,23 +280,6 @@ def plain_texts(wording: Wording) -> Texts:
 
         text = plain_text.from_html(html)
     return Texts(subject=arguments.subject(wording.subject), text=text, html=html)
-
-
-def _rendered(
-    state: State,
-    whom: Addressees,
-    routing: RoutingContext,
-    subject: str | None,
-    template: str,
-    context: Mapping[str, Any] | None,
-) -> tuple[Texts, RoutingContext]:
-    name = arguments.text("template", template) or ""
-    names = arguments.mapping("context", context)
-    texts, routing = operations.written(
-        state, name, names, whom, routing, locale=templates.shared_locale(whom.to)
-    )
-    own = arguments.subject(texts.subject if subject is None else subject)
-    return texts._replace(subject=own), routing
 
 
 def _named(sender: Party | str | Sender | None) -> Party | None:

@@ -36,7 +36,8 @@ class Shared(NamedTuple):
     intent: Intent  # without its reader, and without what each message has of its own
     stored: str  # the same as JSON
     sender: SenderHeaders
-    body: mime.Part | None  # None where each reader has texts of their own
+    body: mime.Part | None = None  # None where each reader has texts of their own
+    frame: mime.Frame | None = None  # None where each has texts or header fields of their own
 
 
 class RoutingContext(NamedTuple):
@@ -104,6 +105,15 @@ class Identity(NamedTuple):
         )
 
 
+class Draft(NamedTuple):
+    """A message that is routed; ``said`` is its intent with the reason of this very route."""
+
+    intent: Intent
+    said: Intent
+    identity: Identity
+    routing: Routing
+
+
 def compose_message(intent: Intent, identity: Identity, context: RoutingContext) -> NewMessage:
     """Route ``intent``, and fix its Message-ID and bytes for all attempts.
 
@@ -113,30 +123,85 @@ def compose_message(intent: Intent, identity: Identity, context: RoutingContext)
         NoRecipient: nobody has an address, and there is no default To.
         HeaderError, ContentError: something in the intent may not be sent.
     """
-    settings = context.settings
-    if not settings.configured:
-        raise MessagingNotConfigured(not_configured_text(settings))
+    check_configured(context.settings)
     routing = context.routing or route(intent, context)
+    said = intent if context.routing else _explained(intent, routing, context)
+    (message,) = compose_all([Draft(intent, said, identity, routing)], context)
+    return message
+
+
+def compose_all(drafts: Sequence[Draft], context: RoutingContext) -> list[NewMessage]:
+    """Fix Message-ID and bytes of each of ``drafts``; otherwise as ``compose_message``.
+
+    Each step is done for all of them before the next: what it needs stays in the processor's
+    cache, so that many messages take half the time.
+    """
     shared = context.shared
-    sender = shared.sender if shared else sender_of(intent, context)
-    cc, bcc = _copies(intent.cc, settings), _copies(intent.bcc, settings)
-    message_id = identity.message_id or mime.make_message_id(
+    senders = [shared.sender if shared else sender_of(draft.intent, context) for draft in drafts]
+    copies = [_cc_and_bcc(draft, context) for draft in drafts]
+    ids = [_message_id(draft, sender) for draft, sender in zip(drafts, senders, strict=True)]
+    bodies = [
+        (shared and shared.body) or mime.body_of(draft.said, sender)
+        for draft, sender in zip(drafts, senders, strict=True)
+    ]
+    frames = [
+        (shared and shared.frame) or _frame(draft, sender, cc, body, context)
+        for draft, sender, (cc, _), body in zip(drafts, senders, copies, bodies, strict=True)
+    ]
+    contents = [
+        mime.framed(frame, draft.routing.to, id)
+        for frame, draft, id in zip(frames, drafts, ids, strict=True)
+    ]
+    envelopes = [
+        (*_recipients(draft.routing.to, "to"), *_recipients(cc, "cc"), *_recipients(bcc, "bcc"))
+        for draft, (cc, bcc) in zip(drafts, copies, strict=True)
+    ]
+    intents = [_stored(draft.intent, shared) for draft in drafts]
+    return [
+        _composed(context, *parts)
+        for parts in zip(drafts, senders, ids, contents, envelopes, intents, strict=True)
+    ]
+
+
+def _cc_and_bcc(
+    draft: Draft, context: RoutingContext
+) -> tuple[tuple[Mailbox, ...], tuple[Mailbox, ...]]:
+    cc, bcc = draft.intent.cc, draft.intent.bcc
+    return _copies(cc, context.settings), _copies(bcc, context.settings)
+
+
+def _message_id(draft: Draft, sender: SenderHeaders) -> str:
+    return draft.identity.message_id or mime.make_message_id(
         secrets.token_hex(16), addresses.domain_of(sender.envelope_sender)
     )
-    content = mime.build(
-        intent if context.routing else _explained(intent, routing, context),
-        sender=sender,
-        to=routing.to,
-        cc=cc,
-        message_id=message_id,
-        date=_date(identity, context).replace(tzinfo=UTC),
-        body=shared.body if shared else None,
-    )
-    envelope = (*_recipients(routing.to, "to"), *_recipients(cc, "cc"), *_recipients(bcc, "bcc"))
-    routed = _message(
-        intent,
-        identity,
+
+
+def _frame(
+    draft: Draft,
+    sender: SenderHeaders,
+    cc: Sequence[Mailbox],
+    body: mime.Part,
+    context: RoutingContext,
+) -> mime.Frame:
+    date = _date(draft.identity.date, draft.identity.due_at, context)
+    return mime.frame_of(draft.said, sender=sender, cc=cc, date=date, body=body)
+
+
+def _composed(
+    context: RoutingContext,
+    draft: Draft,
+    sender: SenderHeaders,
+    message_id: str,
+    content: bytes,
+    envelope: tuple[RecipientVerdict, ...],
+    stored_intent: str,
+) -> NewMessage:
+    routing = draft.routing
+    message = _message(
+        draft.intent,
+        draft.identity,
         context,
+        stored_intent=stored_intent,
         recipients=(*envelope, *_recipients(routing.suppressed, "to", Status.SUPPRESSED)),
         route=(*routing.steps, *sender.steps),
         message_id=message_id,
@@ -146,15 +211,15 @@ def compose_message(intent: Intent, identity: Identity, context: RoutingContext)
         smtputf8=_needs_smtputf8(content, envelope),
     )
     if not envelope:
-        return with_status(routed, Status.SUPPRESSED, Reason.INELIGIBLE)
+        return with_status(message, Status.SUPPRESSED, Reason.INELIGIBLE)
     if context.suppressed:
-        return with_status(routed, Status.SUPPRESSED, Reason.TESTING)
-    return routed
+        return with_status(message, Status.SUPPRESSED, Reason.TESTING)
+    return message
 
 
-def _date(identity: Identity, context: RoutingContext) -> datetime:
+def _date(own: datetime | None, due_at: datetime | None, context: RoutingContext) -> datetime:
     # Mailboxes are sorted by Date, so mail for later has the time at which it may leave.
-    return identity.date or max(context.now, identity.due_at or context.now)
+    return (own or max(context.now, due_at or context.now)).replace(tzinfo=UTC)
 
 
 def _needs_smtputf8(content: bytes, envelope: Sequence[RecipientVerdict]) -> bool:
@@ -198,6 +263,12 @@ def _explained(intent: Intent, routing: Routing, context: RoutingContext) -> Int
     )
 
 
+def check_configured(settings: MessagingSettings) -> None:
+    """Raise MessagingNotConfigured if no server or no default From is in force."""
+    if not settings.configured:
+        raise MessagingNotConfigured(not_configured_text(settings))
+
+
 def not_configured_text(settings: MessagingSettings) -> str:
     """Say what is missing, and where to set it."""
     if settings.default_from:
@@ -225,6 +296,7 @@ def failed_message(
         intent,
         identity,
         context,
+        stored_intent=_stored(intent, context.shared),
         status=Status.FAILED,
         reason=next(reasons, Reason.REFUSED),
         detail=storable(str(error))[:1000],
@@ -238,16 +310,31 @@ _REASONS: dict[type[Exception], Reason] = {
 }
 
 
-def shared_by(intent: Intent, context: RoutingContext, *, texts: bool) -> Shared:
-    """What the messages for all readers of ``intent`` share: its texts, too, if it has them.
+def shared_by(intent: Intent, context: RoutingContext) -> Shared:
+    """What the messages for all readers of ``intent`` share, beside its texts.
 
     Raises:
         AddressError: an address is not valid, or short without a company domain.
-        HeaderError, ContentError: something in the intent may not be sent.
     """
     sender = sender_of(intent, context)
-    body = mime.body_of(intent, sender) if texts else None
-    return Shared(intent=intent, stored=intent.to_json(), sender=sender, body=body)
+    return Shared(intent=intent, stored=intent.to_json(), sender=sender)
+
+
+def with_texts(shared: Shared) -> Shared:
+    """``shared`` where all read the same texts; raises HeaderError and ContentError."""
+    return shared._replace(body=mime.body_of(shared.intent, shared.sender))
+
+
+def with_all(shared: Shared, context: RoutingContext, due_at: datetime | None) -> Shared:
+    """``shared`` where all read the same texts below the same header fields.
+
+    Raises:
+        HeaderError, ContentError: something in the intent may not be sent.
+    """
+    intent, sender = shared.intent, shared.sender
+    body, date = mime.body_of(intent, sender), _date(None, due_at, context)
+    frame = mime.frame_of(intent, sender=sender, date=date, body=body)
+    return shared._replace(body=body, frame=frame)
 
 
 def sender_of(intent: Intent, context: RoutingContext) -> SenderHeaders:
@@ -266,7 +353,7 @@ def sender_of(intent: Intent, context: RoutingContext) -> SenderHeaders:
 
 
 def _copies(parties: Sequence[Party], settings: MessagingSettings) -> tuple[Mailbox, ...]:
-    return tuple(recipients.resolve(party, settings) for party in parties)
+    return tuple([recipients.resolve(party, settings) for party in parties]) if parties else ()
 
 
 def _recipients(
@@ -274,9 +361,13 @@ def _recipients(
     field: Literal["to", "cc", "bcc"],
     status: Status = Status.QUEUED,
 ) -> tuple[RecipientVerdict, ...]:
+    if not mailboxes:
+        return ()
     return tuple(
-        RecipientVerdict(address=mailbox.address, name=mailbox.name, field=field, status=status)
-        for mailbox in mailboxes
+        [
+            RecipientVerdict(address=mailbox.address, name=mailbox.name, field=field, status=status)
+            for mailbox in mailboxes
+        ]
     )
 
 
@@ -294,7 +385,6 @@ def _message(
         id=identity.id,
         origin=identity.origin,
         intent=intent,
-        stored_intent=_stored(intent, context.shared),
         created_at=context.now,
         due_at=identity.due_at or context.now,
         expires_at=identity.expires_at,

@@ -97,7 +97,7 @@ def _is_plain(lines: str) -> bool:
     if not lines.isascii() or BOUNDARY_START in lines:
         return False
     controls = lines.encode("ascii").translate(None, _VISIBLE)
-    return not controls and max(map(len, lines.split("\n"))) < _LONG
+    return not controls and (len(lines) < _LONG or max(map(len, lines.split("\n"))) < _LONG)
 
 
 def readable_bytes(data: bytes) -> str | None:

@@ -127,7 +127,7 @@ class Intent(NamedTuple):
 
 _NAMES: Final = Intent._fields
 _DEFAULTS: Final = tuple(Intent._field_defaults.get(name) for name in _NAMES)
-_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
 _ASCII = json.JSONEncoder(separators=(",", ":"))
 _SURROGATE = re.compile("[\ud800-\udfff]")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import uuid
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 
@@ -41,8 +41,7 @@ def new_id() -> uuid.UUID:
     return uuid.UUID(int=milliseconds | version | variant | secrets.randbits(80) & _RANDOM)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewMessage:
+class NewMessage(NamedTuple):
     """A message that is about to be stored; times are naive UTC.
 
     ``stored_intent`` is the intent as JSON. It is written when the message is made, so that an
@@ -53,6 +52,8 @@ class NewMessage:
     origin: uuid.UUID
     intent: Intent
     stored_intent: str
+    created_at: datetime
+    due_at: datetime
     status: Status = Status.QUEUED
     reason: Reason | None = None
     detail: str | None = None
@@ -63,8 +64,6 @@ class NewMessage:
     envelope_sender: str | None = None
     smtputf8: bool = False
     content: bytes | None = None
-    created_at: datetime
-    due_at: datetime
     expires_at: datetime | None = None
     key: str | None = None
     pair: str | None = None
@@ -158,8 +157,7 @@ class NewMessage:
 
 def with_status(message: NewMessage, status: Status, reason: Reason) -> NewMessage:
     """``message`` with another status, for itself and its queued recipients."""
-    return replace(
-        message,
+    return message._replace(
         status=status,
         reason=reason,
         recipients=tuple(
@@ -194,4 +192,4 @@ def elsewhere(original: Original, address: str) -> Original:
 
 def with_step(message: NewMessage, step: RouteStep) -> NewMessage:
     """``message`` with ``step`` ahead of its route."""
-    return replace(message, route=(step, *message.route))
+    return message._replace(route=(step, *message.route))

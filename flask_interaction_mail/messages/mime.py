@@ -22,6 +22,7 @@ from email.mime.base import MIMEBase
 from email.mime.nonmultipart import MIMENonMultipart
 from email.utils import format_datetime
 from functools import cache, lru_cache
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from ..addresses import Mailbox, check_line
@@ -32,6 +33,15 @@ from .intent import Attachment, Intent
 from .route import SenderHeaders
 
 Part = tuple[str, str]  # header and body, with the line ends of RFC 5322
+
+
+class Frame(NamedTuple):
+    """A message without its To and its Message-ID: the text ahead of, between and behind them."""
+
+    ahead: str
+    between: str
+    behind: str
+
 
 _BODY_END = re.compile("</body", re.IGNORECASE)
 _CID = re.compile(r"cid:([^\s\"'<>)]+)", re.IGNORECASE)  # RFC 2392
@@ -51,31 +61,42 @@ def build(
     cc: Sequence[Mailbox] = (),
     message_id: str,
     date: datetime,
-    body: Part | None = None,
 ) -> bytes:
     """The content of the message for DATA, before dot-stuffing: CRLF line ends, seven bits.
 
-    Blind copies are not mentioned, and no header holds an address that needs SMTPUTF8. ``body`` is
-    what ``body_of`` has made of the intent, if it was made before.
+    Blind copies are not mentioned, and no header holds an address that needs SMTPUTF8.
 
     Raises:
         HeaderError: a subject, name or header field may not be sent.
         ContentError: a text cannot be encoded.
     """
-    body_header, lines = body or body_of(intent, sender)
-    fields = (
-        body_header,
-        _date(date.isoformat(timespec="seconds")),
-        _from(sender.from_, sender.sender, sender.reply_to),
-        _mailboxes("To", to) or _UNDISCLOSED,
-        _mailboxes("Cc", cc) if cc else "",
-        _subject(intent.subject),
-        _field("Message-ID", message_id),
-        _quiet(intent),
-        _thread(intent.in_reply_to),
-        *_others(intent),
+    body = body_of(intent, sender)
+    return framed(frame_of(intent, sender=sender, cc=cc, date=date, body=body), to, message_id)
+
+
+def frame_of(
+    intent: Intent,
+    *,
+    sender: SenderHeaders,
+    cc: Sequence[Mailbox] = (),
+    date: datetime,
+    body: Part,
+) -> Frame:
+    """What ``intent`` says to each of its readers; ``body`` is that of ``body_of``."""
+    body_header, lines = body
+    written = _date(date.isoformat(timespec="seconds"))
+    copies, others = _mailboxes("Cc", cc) if cc else "", "".join(_others(intent))
+    return Frame(
+        ahead=f"{body_header}{written}{_from(sender.from_, sender.sender, sender.reply_to)}",
+        between=f"{copies}{_subject(intent.subject)}",
+        behind=f"{_quiet(intent)}{_thread(intent.in_reply_to)}{others}\r\n{lines}",
     )
-    return f"{''.join(fields)}\r\n{lines}".encode()
+
+
+def framed(frame: Frame, to: Sequence[Mailbox], message_id: str) -> bytes:
+    """The message in ``frame`` for ``to``; raises HeaderError."""
+    readers, named = _mailboxes("To", to) or _UNDISCLOSED, _field("Message-ID", message_id)
+    return f"{frame.ahead}{readers}{frame.between}{named}{frame.behind}".encode()
 
 
 def body_of(intent: Intent, sender: SenderHeaders) -> Part:

@@ -163,6 +163,8 @@ def route_parties(
 class _Plan:
     """Collects recipients, and the steps that led to them."""
 
+    __slots__ = ("_dead", "_grounds", "_settings", "_steps", "passed_over", "to")
+
     def __init__(self, settings: MessagingSettings, dead: Collection[str]) -> None:
         self._settings = settings
         self._dead = dead if settings.skip_dead_addresses else ()
@@ -234,7 +236,7 @@ class _Plan:
         return None if self._is_dead(party, mailbox) else mailbox
 
     def _is_dead(self, party: Party, mailbox: Mailbox) -> bool:
-        if mailbox.address.lower() not in self._dead:
+        if not self._dead or mailbox.address.lower() not in self._dead:
             return False
         self.say("dead_address", name=name_of(party), address=mailbox.address)
         return True

@@ -7,7 +7,7 @@ escaped and a subject becomes one line. Texts are in the language that ``speakin
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Final
 
@@ -66,10 +66,26 @@ def render(
 
 def render_with(env: jinja2.Environment, name: str, context: Mapping[str, Any]) -> Texts:
     """Render as ``render`` does, by the rules of ``env`` for names that are missing."""
-    names = {**env.globals, **_TEXTS, "locale": language.spoken(), **context}
-    subject = _render(env, f"{name}{SUBJECT}", names)
-    text = _render(env, f"{name}.txt", names)
-    html = _render(env, f"{name}.html", names)
+    (texts,) = render_each(env, name, [context])
+    return texts
+
+
+def render_each(
+    env: jinja2.Environment, name: str, contexts: Iterable[Mapping[str, Any]]
+) -> list[Texts]:
+    """Render for each of ``contexts``, one file after the other; otherwise as ``render_with``.
+
+    What a file needs then stays in the processor's cache for all of them.
+    """
+    common = {**env.globals, **_TEXTS, "locale": language.spoken()}
+    names = [{**common, **context} for context in contexts]
+    subjects = _render(env, f"{name}{SUBJECT}", names)
+    texts = _render(env, f"{name}.txt", names)
+    pages = _render(env, f"{name}.html", names)
+    return [_texts(name, *parts) for parts in zip(subjects, texts, pages, strict=True)]
+
+
+def _texts(name: str, subject: str | None, text: str | None, html: str | None) -> Texts:
     if subject is None:
         raise TemplateMissing(_missing(name, SUBJECT))
     if html is not None:
@@ -89,13 +105,17 @@ def shared_locale(parties: Sequence[Party]) -> str | None:
     return locales.pop() if len(locales) == 1 else None
 
 
-def _render(env: jinja2.Environment, file: str, names: dict[str, Any]) -> str | None:
+def _render(
+    env: jinja2.Environment, file: str, names: Sequence[dict[str, Any]]
+) -> Sequence[str | None]:
+    """What ``file`` says with each of ``names``; None if it is missing."""
     path = f"{FOLDER}/{file}"
     try:
-        return _filled(env, env.get_template(path), names)
+        template = env.get_template(path)
+        return [_filled(env, template, one) for one in names]
     except jinja2.TemplateNotFound as error:
         if error.name == path:
-            return None
+            return [None] * len(names)
         raise TemplateMissing(
             f"The template {path} needs {error.name}, which is missing."
         ) from error

@@ -93,8 +93,7 @@ def fitted(message: NewMessage, limits: DatabaseLimits) -> NewMessage:
     def shown(text: str, limit: int = _NAME) -> str:
         return limits.escape(text)[:limit]
 
-    return replace(
-        message,
+    return message._replace(
         intent=message.intent._replace(subject=shown(message.intent.subject, SUBJECT_LIMIT)),
         stored_intent=json.dumps(json.loads(message.stored_intent), separators=(",", ":")),
         detail=message.detail and shown(message.detail, _DETAIL),

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 
 from ..logs import log
 from ..storage.database import in_short, is_away
+from ..storage.driver_rows import change_row, takes_rows
 from ..storage.json_rows import json_table, rows_parameter
 from ..storage.tables import ACTIVITY, DELIVERY, MESSAGE, OUTBOX, RECIPIENT, TALLY
 from ..storage.transactions import Transactions
@@ -178,11 +179,19 @@ def _add_more(
     connection: sa.Connection, mine: GrowingDocument | None, hour: datetime, more: Document
 ) -> GrowingDocument:
     """Write ``more`` as a part of the document of this ``hour``, or as a new one."""
-    if mine and mine.hour == hour and connection.execute(GROW, _grown(mine, more)).rowcount:
+    if mine and mine.hour == hour and _grow(connection, mine, more):
         return mine
     new = GrowingDocument(uuid.uuid4(), hour)
     connection.execute(_INSERT, {"id": new.id, "hour": hour, "counts": new.add(more)})
     return new
+
+
+def _grow(connection: sa.Connection, document: GrowingDocument, more: Document) -> bool:
+    """Write ``document`` again with ``more`` in it; gives whether it was still there."""
+    if not takes_rows(connection):
+        return bool(connection.execute(GROW, _grown(document, more)).rowcount)
+    its = {"id": document.id, "hour": document.hour}
+    return change_row(connection, TALLY, {"counts": document.add(more)}, its)
 
 
 def _grown(document: GrowingDocument, more: Document) -> dict[str, object]:

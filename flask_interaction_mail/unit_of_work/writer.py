@@ -26,7 +26,6 @@ from .pending_work import (
     CancelMessages,
     Owner,
     PendingWork,
-    StoreMessage,
     Work,
     log_works,
     mark_done,
@@ -69,7 +68,10 @@ def store_now(owner: Owner, new: Sequence[NewMessage]) -> list[NewMessage]:
     """
     with owner.database.writing() as connection:
         stored = insert(connection, new)
-    _announce(owner, [StoreMessage(message) for message in stored])
+    note_stored(owner, stored)
+    for message in stored:
+        _emit(owner, message)
+    _wake_for(owner, stored)
     return stored
 
 
@@ -131,15 +133,23 @@ def _cancel(connection: sa.Connection, work: CancelMessages) -> bool:
 
 
 def _announce(owner: Owner, works: Sequence[Work]) -> None:
-    note_stored(owner, messages_of(works))
+    new = [*messages_of(works)]
+    note_stored(owner, new)
     for work in works:
         if isinstance(work, CancelMessages):
             announce_ids(owner.app, owner.database, work.ids)
-        elif is_heard(work.message.status):
-            emit(owner.app, work.message.snapshot())
-    if any(
-        isinstance(work, StoreMessage) and work.message.status is Status.QUEUED for work in works
-    ):
+        else:
+            _emit(owner, work.message)
+    _wake_for(owner, new)
+
+
+def _emit(owner: Owner, message: NewMessage) -> None:
+    if is_heard(message.status):
+        emit(owner.app, message.snapshot())
+
+
+def _wake_for(owner: Owner, new: Iterable[NewMessage]) -> None:
+    if any(message.status is Status.QUEUED for message in new):
         wake(owner)
 
 

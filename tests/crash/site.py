@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cache
 from multiprocessing import forkserver
@@ -244,7 +244,7 @@ def letter(address: str, body: bytes = b"Hello\r\n", **others: Any) -> NewMessag
     message = a_message(address, **others)
     head = f"Message-ID: {message.message_id}\r\nSubject: x\r\n\r\n".encode()
     content = head + body
-    return replace(message, content=content)
+    return message._replace(content=content)
 
 
 def killing(pid: Callable[[], int], then: Action = close) -> Action:

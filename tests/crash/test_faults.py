@@ -65,8 +65,7 @@ class Desk:
     def put(self, *addresses: str) -> Any:
         message = letter(addresses[0] if addresses else "bob@firm.example")
         if len(addresses) > 1:
-            message = replace(
-                message,
+            message = message._replace(
                 recipients=tuple(
                     replace(message.recipients[0], address=address) for address in addresses
                 ),

@@ -449,8 +449,8 @@ def test_rebuilt_counts_are_the_same(store: Store) -> None:
         a_message("bob@slow.example", expires_at=clock.now() + timedelta(seconds=40)),
         a_message("Mixed@FIRM.example"),
     )
-    failed = replace(
-        a_message(status=Status.FAILED), reason=Reason.NOT_CONFIGURED, content=None, recipients=()
+    failed = a_message(status=Status.FAILED)._replace(
+        reason=Reason.NOT_CONFIGURED, content=None, recipients=()
     )
     store.put(failed)
     desk.drain()
@@ -507,8 +507,8 @@ def test_what_was_to_leave_later_took_no_time_until_then(store: Store) -> None:
     """Its time to be accepted begins when it was to leave."""
     desk = Desk(store)
     late = a_message()
-    store.put(replace(late, created_at=late.created_at - timedelta(days=1)))
-    store.put(replace(a_message(), created_at=late.created_at - timedelta(days=1)))
+    store.put(late._replace(created_at=late.created_at - timedelta(days=1)))
+    store.put(a_message()._replace(created_at=late.created_at - timedelta(days=1)))
     with store.writing() as connection:
         due = sa.update(DELIVERY).where(DELIVERY.c.id != late.id)
         connection.execute(due.values(due_at=DELIVERY.c.created_at))

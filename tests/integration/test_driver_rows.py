@@ -10,8 +10,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail.storage.driver_rows import add_rows, takes_rows
-from flask_interaction_mail.storage.tables import DELIVERY, MESSAGE, METADATA, OURS, RECIPIENT
+from flask_interaction_mail.storage.driver_rows import add_rows, change_row, takes_rows
+from flask_interaction_mail.storage.tables import (
+    DELIVERY,
+    MESSAGE,
+    METADATA,
+    OURS,
+    RECIPIENT,
+    TALLY,
+)
 from flask_interaction_mail.values import Reason
 
 MOMENT = datetime(2026, 11, 29, 12, 0, 0)  # noqa: DTZ001 - as the database keeps it
@@ -50,6 +57,23 @@ def test_they_are_stored_as_sqlalchemy_stores_them(
     assert ours == stored(connection, table)
     nothing = add_rows(connection, table, [row], behind=" ON CONFLICT DO NOTHING")
     assert nothing == 0
+
+
+def test_one_row_is_changed_as_sqlalchemy_changes_it(connection: sa.Connection) -> None:
+    """In the schema of the connection, and no other row; False where there is none."""
+    first, second = (
+        {"id": uuid.UUID(int=7), "hour": MOMENT},
+        {"id": uuid.UUID(int=8), "hour": MOMENT},
+    )
+    add_rows(connection, TALLY, [one | {"counts": "{}"} for one in (first, second)])
+    assert change_row(connection, TALLY, {"counts": '{"Zoë":1}'}, first)
+    ours = stored(connection, TALLY)
+    its = sa.and_(TALLY.c.id == first["id"], TALLY.c.hour == first["hour"])
+    found = sa.select(sa.func.count()).select_from(TALLY).where(its, TALLY.c.counts != "{}")
+    assert connection.scalar(found) == 1
+    connection.execute(sa.update(TALLY).where(its).values(counts='{"Zoë":1}'))
+    assert ours == stored(connection, TALLY)
+    assert not change_row(connection, TALLY, {"counts": "x"}, first | {"id": uuid.UUID(int=9)})
 
 
 def value_for(column: sa.Column[Any]) -> object:

@@ -11,6 +11,7 @@ import subprocess
 from collections.abc import Iterator
 from email import policy
 from email.message import EmailMessage
+from email.utils import getaddresses
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from flask_interaction_mail.monitoring import previews
 from flask_interaction_mail.monitoring.previews import Listed, Preview
 from flask_interaction_mail.settings.model import MessagingSettings
 from tests.host import ADA, NAMELESS, STEWARDS, Host, opened
+from tests.servers.rspamd import Rspamd, rspamd
 from tests.terminal import done, run
 
 SHIPPED = ["digest", "merge_completed", "merge_request", "not_delivered", "settings_test"]
@@ -534,6 +536,77 @@ def test_spamassassin_finds_nothing_in_the_text(host: Host) -> None:
                 [program, "-L", "-t"], input=content, capture_output=True, check=False
             ).stdout.decode("utf-8", "replace")
             assert _rules(report) <= {"NO_RECEIVED", "NO_RELAYS", "HTML_MESSAGE"}, report
+
+
+@pytest.fixture(scope="module")
+def spam_filter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rspamd]:
+    with rspamd(tmp_path_factory.mktemp("rspamd")) as running:
+        yield running
+
+
+_MAY_LACK_RSPAMD = pytest.mark.allowed_skip("not every system has a package of Rspamd")
+# From is a person in a domain of ours, so it is not the sender of the envelope.
+_HELD_AGAINST_ALL = {"FORGED_SENDER"}
+
+
+@_MAY_LACK_RSPAMD
+@pytest.mark.parametrize("domain", ["example.com", "firm.example"], ids=["own", "foreign"])
+def test_rspamd_holds_nothing_against_what_ships(
+    host: Host, spam_filter: Rspamd, domain: str
+) -> None:
+    """No more than against the same text alone, if it is from a person of ours or of others."""
+    host.configure(company_domain=domain)  # the people of the samples are in example.com
+    with host.app.app_context():
+        for name, locale in product(SHIPPED, ("en", "de", "fr")):
+            content = shown(host, name, locale).content
+            found = _held_against(spam_filter, content, domain)
+            assert found.keys() <= _HELD_AGAINST_ALL, (name, locale, found)
+            assert found == _held_against(spam_filter, _plain(content), domain), (name, locale)
+
+
+@_MAY_LACK_RSPAMD
+def test_rspamd_holds_nothing_against_a_message_of_the_host(
+    host: Host, spam_filter: Rspamd
+) -> None:
+    """A text, HTML with the text that is made of it, and both."""
+    text, page = (
+        "Hello Ada,\n\nthe import is done.\n",
+        "<p>Hello Ada,</p><p>the import is done.</p>",
+    )
+    with host.app.app_context():
+        send_notification(ADA, "The import is done", text=text)
+        send_notification(ADA, "The import is done", html=page)
+        send_notification(ADA, "The import is done", text=text, html=page)
+        host.db.session.commit()
+    for row in host.rows():
+        found = _held_against(spam_filter, row.content, "firm.example")
+        assert found.keys() <= _HELD_AGAINST_ALL, row.content
+
+
+@_MAY_LACK_RSPAMD
+def test_rspamd_does_hold_something_against_spam(spam_filter: Rspamd) -> None:
+    """Otherwise the tests above could not fail."""
+    bad = b"From: a@b.example\r\nContent-Type: text/html\r\n\r\n<img src='http://x.example/'>\r\n"
+    found = _held_against(spam_filter, bad, "b.example").keys()
+    assert {"MISSING_DATE", "MISSING_MID", "MISSING_TO", "MIME_HTML_ONLY"} <= found
+
+
+def _held_against(spam_filter: Rspamd, content: bytes, domain: str) -> dict[str, float]:
+    message = email.message_from_bytes(content, policy=policy.default)
+    given = [str(message[name]) for name in ("To", "Cc") if message[name]]
+    return spam_filter.symbols(content, f"crm@{domain}", [to for _, to in getaddresses(given)])
+
+
+def _plain(content: bytes) -> bytes:
+    """A message with the same header and text, without HTML."""
+    message = email.message_from_bytes(content, policy=policy.default)
+    body, plain = message.get_body(("plain",)), EmailMessage(policy=policy.SMTP)
+    assert isinstance(body, EmailMessage)
+    for name, value in message.items():
+        if not name.lower().startswith(("content-", "mime-version")):
+            plain[name] = str(value)
+    plain.set_content(body.get_content())
+    return plain.as_bytes()
 
 
 def _rules(report: str) -> set[str]:

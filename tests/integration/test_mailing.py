@@ -14,6 +14,7 @@ from typing import Any
 import flask_mail
 import pytest
 import sqlalchemy as sa
+from jinja2 import ChoiceLoader, DictLoader
 
 from flask_interaction_mail import (
     ArgumentError,
@@ -182,6 +183,32 @@ def test_a_template_speaks_to_each_person(host: Host, tmp_path: Path) -> None:
         send_each(people, template="points", context={})
     with pytest.raises(ArgumentError, match="context takes a mapping"):
         send_each(people, template="points", context=lambda _: ["points"])  # type: ignore[arg-type, return-value]
+
+
+def test_each_text_reaches_its_own_person(host: Host) -> None:
+    """Whatever languages are mixed, and whoever between them cannot be reached."""
+    loader = host.app.jinja_env.loader
+    assert loader is not None
+    folder = "interaction_mail/mail/points"
+    own = DictLoader({f"{folder}.subject.txt": "{{ points }}", f"{folder}.txt": "{{ locale }}"})
+    host.app.jinja_env.loader = ChoiceLoader([own, loader])
+    people = [
+        Party(
+            "P", f"p{number}" if number % 7 else "a@b@c", id=number, locale=("de", None)[number % 2]
+        )
+        for number in range(230)
+    ]
+    with host.messaging.record() as told:
+        sent = send_each(people, template="points", context=lambda party: {"points": party.id})
+    assert numbers(sent) == (197, 0, 0, 33)
+    assert [one.subject for one in told] == [str(party.id) for party in people]
+    for row in host.rows():
+        number = int(row.subject)
+        assert (row.status == "failed") is (number % 7 == 0)
+        if row.content:
+            message = parsed(row)
+            assert str(message["To"]) == f"P <p{number}@firm.example>"
+            assert message.get_content().strip() == ("de", "en")[number % 2]
 
 
 WRONG: list[tuple[dict[str, Any], type[Exception], str]] = [

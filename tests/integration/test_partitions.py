@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -65,7 +64,7 @@ def put_on(host: Host, day: date, status: Status) -> uuid.UUID:
         low = connection.scalar(sa.select(sa.func.interaction_mail_days.first_id(day)))
         message = a_message(status=status)
         id = uuid.UUID(int=uuid.UUID(str(low)).int | message.id.int & (1 << 80) - 1)
-        insert(connection, [replace(message, id=id)])
+        insert(connection, [message._replace(id=id)])
     return id
 
 

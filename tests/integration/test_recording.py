@@ -320,7 +320,7 @@ def test_a_held_message_is_seen_and_released(tmp_path: Path, catcher: Catcher) -
                 operations.release(host.state, sent[1].id)
                 assert sent[1].status == "queued"
             assert sent[0].status == "sent"
-            late = replace(a_message("ada@firm.example"), id=sent[0].id)
+            late = a_message("ada@firm.example")._replace(id=sent[0].id)
             sent.changed(host.app, late.snapshot())
             assert sent[0].status == "sent"
 

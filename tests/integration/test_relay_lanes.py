@@ -53,7 +53,7 @@ def put(store: Store, count: int, sender: str = "crm@firm.example", **others: An
     for _ in range(count):
         message = a_message(**others)
         to = replace(message.recipients[0], address=f"{message.id.hex}@firm.example")
-        made.append(replace(message, recipients=(to,), sender=sender))
+        made.append(message._replace(recipients=(to,), sender=sender))
     store.put(*made)
     return made
 

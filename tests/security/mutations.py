@@ -259,7 +259,8 @@ MUTATIONS = (
        "test_ten_copies_a_minute_are_allowed"),
     # -- T15: blind copies, HTML mail
     _m("T15", "blind copies stay out of the header", "messages/compose.py",
-       "        cc=cc,\n        message_id", "        cc=(*cc, *bcc),\n        message_id",
+       "cc, body, context)\n        for draft, sender, (cc, _),",
+       "(*cc, *bcc), body, context)\n        for draft, sender, (cc, bcc),",
        "test_t15_a_blind_copy_is_on_the_envelope_alone"),
     _m("T15", "names are escaped in HTML mail", f"{MAIL}/merge.html",
        "{{ contact.name }}{% endif %}", "{{ contact.name|safe }}{% endif %}",
@@ -540,7 +541,7 @@ MUTATIONS = (
        'if row.key is None or not row.message_id.startswith(f"<{row.id}@")', "if True",
        "test_an_id_that_a_key_gives_away_matches_nothing"),
     _m("T28", "Message-IDs are random", "messages/compose.py",
-       "secrets.token_hex(16), addresses", "identity.id, addresses",
+       "secrets.token_hex(16), addresses", "draft.identity.id, addresses",
        "test_an_id_that_a_key_gives_away_matches_nothing"),
     _m("T28", "no text comes back", "transport/smtp/commands.py",
        '" RET=HDRS"', '" RET=FULL"', "test_reports_are_asked_for_where_they_are_offered"),

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -194,7 +193,7 @@ def test_the_log_quotes_no_row(host, caplog, monkeypatch):
     """A refused row is in the error: PostgreSQL's detail quotes it, SQLAlchemy its parameters."""
     monkeypatch.setattr(retry_queue, "DELAYS", ())
     no_address = RecipientVerdict(address=None, name="Ada", reply="secret")
-    message = replace(a_message(), recipients=(no_address,))
+    message = a_message()._replace(recipients=(no_address,))
     with host.app.app_context():
         session_events.register(StoreMessage(message), host)
     assert "notification.lost" in caplog.text
@@ -367,7 +366,7 @@ def test_in_memory_the_hosts_open_work_is_left_alone(host, retried_soon, caplog)
 def _left_over(host, subject):
     """Store in a transaction of our own, without a session that would touch the connection."""
     message = a_message()
-    message = replace(message, intent=message.intent._replace(subject=subject))
+    message = message._replace(intent=message.intent._replace(subject=subject))
     writer.store([PendingWork(StoreMessage(message), host, None)])
 
 
