@@ -42,8 +42,10 @@ from .reports import ERASED
 
 _BATCH: Final = 500  # rows a transaction
 _LARGE: Final = 20  # reports that are read at once, each of up to 256 KiB
-# Where the last purge of texts stopped: a row of checks.
+# Where the last purge of texts stopped, and when one last looked at all: a row of checks.
 _TEXTS: Final = uuid.UUID("3f0c1a52-9d0e-4c57-8a43-6f4f3f6e1b90")
+_LAST: Final = sa.select(CHECK.c.at, CHECK.c.until).where(CHECK.c.id == _TEXTS)
+_DAY: Final = timedelta(days=1)  # after which all is looked at again
 _BEGINNING: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - as the database has it, in UTC
 _LATE: Final = timedelta(hours=1)  # what ended so long ago has been committed
 _WHO: Final = (MESSAGE.c.actor, MESSAGE.c.key, MESSAGE.c.resent_by)
@@ -121,19 +123,21 @@ def _finished_before(moment: datetime) -> sa.ColumnElement[bool]:
 def _remove_texts(database: Transactions, until: datetime, now: datetime) -> int:
     """Remove the texts of what ended before ``until``, beginning where the last purge stopped.
 
-    Else each purge would look at all that ended since the log retention.
+    Else each purge would look at all that ended since the log retention. That is done once a day,
+    since what ended while a clock was slow seems to have ended before.
     """
     with database.reading() as connection:
-        done = connection.scalar(sa.select(CHECK.c.until).where(CHECK.c.id == _TEXTS))
+        last = connection.execute(_LAST).first()
     # If the clock went wrong then, or texts are to stay longer now, all is looked at again.
-    since = done if done is not None and done <= until else _BEGINNING
+    goes_on = last and last.until <= until and now - _DAY < last.at <= now
+    since = last.until if last and goes_on else _BEGINNING
     count = sum(_remove_texts_of(database, status, since, until) for status in ENDED)
     with database.writing() as connection:
         upsert(
             connection,
             _TEXTS,
             kind="purge",
-            at=now,
+            at=last.at if last and goes_on else now,
             by="",
             fingerprint="",
             verdict="known",
