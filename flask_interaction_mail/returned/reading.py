@@ -170,6 +170,8 @@ def _collect(part: Message, found: _Parts, depth: int = 0, *, beside_status: boo
     elif isinstance(payload, list):
         inner = [one for one in payload if isinstance(one, Message)]
         beside_status = any(one.get_content_type() in _STATUS for one in inner)
+        if beside_status and found.statuses:
+            raise ValueError("reports about several messages")  # somebody has sent them on together
         for one in inner:
             _collect(one, found, depth + 1, beside_status=beside_status)
     elif beside_status and kind == "text/plain":
@@ -308,7 +310,8 @@ def _references(message: Message, returned: Sequence[Message]) -> tuple[str, ...
     texts += [_joined(message, "X-Microsoft-Original-Message-ID")]
     texts += [_joined(headers, "X-Microsoft-Original-Message-ID") for headers in returned]
     found = [id for text in texts for id in message_ids(text)]
-    found += answered(_joined(message, "In-Reply-To"), _joined(message, "References"))
+    if not found:  # else they may be of the thread in which somebody answered mail of ours
+        found += answered(_joined(message, "In-Reply-To"), _joined(message, "References"))
     return tuple(dict.fromkeys(found))[:_MOST_IDS]
 
 

@@ -186,6 +186,18 @@ def test_a_report_that_was_sent_on_is_still_one():
     assert found.references == ("<1@app.example>",)
 
 
+def test_reports_that_were_sent_on_together_are_not_mixed_up():
+    """What one says of its recipient is not said of the other's message: a person reads them."""
+    fields = "Final-Recipient: rfc822; {}@app.example\nAction: {}\n"
+    told = [
+        report(fields.format("ada", "delivered")),
+        report(fields.format("ben", "failed"), returned="Message-ID: <2@app.example>"),
+    ]
+    parts = b"".join(b"--o\nContent-Type: message/rfc822\n\n" + one + b"\n" for one in told)
+    with pytest.raises(UnreadableReport):
+        read(b"Subject: Fwd\nContent-Type: multipart/digest; boundary=o\n\n" + parts + b"--o--\n")
+
+
 # -- whom it means ---------------------------------------------------------------------
 
 
@@ -284,9 +296,20 @@ def test_the_message_is_named_by_the_best_evidence_first():
     )
     also = b"References: <3@app.example>\nX-Microsoft-Original-Message-ID: <2@app.example>\n"
     found = read(also + content)
-    assert found.references == ("<1@app.example>", "<2@app.example>", "<3@app.example>")
+    assert found.references == ("<1@app.example>", "<2@app.example>")
     assert found.envelope_ids == ("our-id",)
     assert found.server == "mx.example"
+    without = read(also + content.replace(b"Message-ID:\n <1@app.example>\n", b""))
+    assert without.references == ("<2@app.example>",)
+
+
+def test_a_thread_names_a_message_where_none_is_returned():
+    """What somebody answered to mail of ours has it in its References, and is another message."""
+    thread = b"In-Reply-To: <answer@ada.example>\nReferences: <ours@app.example>\n"
+    fields = "Final-Recipient: rfc822; ben@b.example\nAction: failed\n"
+    assert read(thread + report(fields)).references == ("<1@app.example>",)
+    nothing = read(thread + report(fields, returned="Subject: Hello"))
+    assert nothing.references == ("<answer@ada.example>", "<ours@app.example>")
 
 
 def test_an_answer_names_its_parent_first():
