@@ -122,6 +122,10 @@ class Noted:
         return Outcome.KNOWN if self.known else Outcome.NOTED
 
 
+class _Removed(Exception):
+    """The message was removed at this moment."""
+
+
 class _Target(NamedTuple):
     """The message of a report; ``purged`` says that its text is not kept any more.
 
@@ -198,6 +202,8 @@ def note(
                 raise
             # Letters that the database lacks: then without them.
             changed = written(in_ascii(returned.server), [entry.in_ascii for entry in entries])
+    except _Removed:
+        return None
     except sa.exc.IntegrityError:
         with database.reading() as connection:
             now_there = _target(connection, returned)
@@ -335,7 +341,9 @@ def _apply(
     ]
     worst = max((state for state, _ in counting), key=_WEIGHTS.__getitem__, default=None)
     weight = _WEIGHTS[worst] if worst else 0
-    connection.execute(_RAISE_MESSAGE, {"message": id, "weight": weight, "state": worst})
+    raised = {"message": id, "weight": weight, "state": worst}
+    if not connection.execute(_RAISE_MESSAGE, raised).rowcount:
+        raise _Removed  # SQLite would keep a report about nothing
     changed = set[Status]()
     for state, entry in counting:
         said = " ".join(filter(None, (entry.said, _sent_on(entry))))
