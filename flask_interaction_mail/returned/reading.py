@@ -16,6 +16,7 @@ import quopri
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from email.errors import MissingHeaderBodySeparatorDefect
 from email.message import Message
 from email.parser import BytesHeaderParser, BytesParser
 from email.policy import Compat32
@@ -182,7 +183,7 @@ def content_of(part: Message) -> bytes:
     """The decoded bytes of a part, also where the parser has made messages of them."""
     payload, encoding = part.get_payload(), encoding_of(part)
     if isinstance(payload, list):
-        raw = b"\n".join(block.as_bytes() for block in payload if isinstance(block, Message))
+        raw = b"\n".join(map(_as_it_stood, payload))
     elif encoding == "base64":
         raw = str(payload).encode("ascii", "replace")
     else:
@@ -193,6 +194,17 @@ def content_of(part: Message) -> bytes:
             return from_base64(raw)
         case "quoted-printable":
             return quopri.decodestring(raw)
+    return raw
+
+
+def _as_it_stood(block: Message) -> bytes:
+    """The bytes that the parser has made ``block`` of.
+
+    Where it took an encoded line that goes on for the end of the fields, a blank line comes back.
+    """
+    raw = block.as_bytes()
+    if any(isinstance(one, MissingHeaderBodySeparatorDefect) for one in block.defects):
+        return raw.replace(b"\n\n", b"\n", 1)
     return raw
 
 

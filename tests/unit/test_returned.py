@@ -49,6 +49,9 @@ ROWS = [
 EVERYBODY = sorted({row.recipient for row in ROWS} - {"-"})
 
 
+QP = b"delivery-status\nContent-Transfer-Encoding: quoted-printable\n\n"
+
+
 def content_of(file: str) -> bytes:
     return (CORPUS / f"{file}.eml").read_bytes()
 
@@ -338,6 +341,19 @@ def test_an_international_report_is_read_in_either_encoding(encoding):
     found = read(content)
     assert [note.final for note in found.notes] == [("éve@a.example",)]
     assert found.references == ("<1@app.example>",)
+
+
+@pytest.mark.parametrize("kind", ["delivery-status", "global-delivery-status"])
+def test_an_encoded_line_may_go_on_in_the_next(kind):
+    """In quoted-printable, which the parser of fields knows nothing of (RFC 2045 §6.7)."""
+    content = report(
+        "Final-Recipient: rfc822; ada=40app.exam=\nple\nAction: failed\nStatus: 5.1=\n.1\n",
+        of_all="X-Long: a=\nb\nOriginal-Envelope-Id: our-id\n",
+    ).replace(b"delivery-status\n\n", QP)
+    found = read(content.replace(b"message/delivery-status", b"message/" + kind.encode()))
+    (note,) = found.notes
+    assert (note.final, note.state, note.code) == (("ada@app.example",), Status.BOUNCED, "5.1.1")
+    assert found.envelope_ids == ("our-id",)
 
 
 # -- why -------------------------------------------------------------------------------
