@@ -202,9 +202,7 @@ def note(
                 raise
             # Letters that the database lacks: then without them.
             changed = written(in_ascii(returned.server), [entry.in_ascii for entry in entries])
-    except _Removed:
-        return None
-    except sa.exc.IntegrityError:
+    except (sa.exc.IntegrityError, _Removed):
         with database.reading() as connection:
             now_there = _target(connection, returned)
         # Another process has stored it at this moment, or the message was removed.
