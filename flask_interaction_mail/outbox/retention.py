@@ -7,6 +7,7 @@ changes them in the next, so that on SQLite every writing transaction begins wit
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -42,11 +43,28 @@ from .reports import ERASED
 
 _BATCH: Final = 500  # rows a transaction
 _LARGE: Final = 20  # reports that are read at once, each of up to 256 KiB
-# Where the last purge of texts stopped: a row of checks.
+# Where the last purge of texts stopped, and when one last looked at all: a row of checks.
 _TEXTS: Final = uuid.UUID("3f0c1a52-9d0e-4c57-8a43-6f4f3f6e1b90")
+_LAST: Final = sa.select(CHECK.c.at, CHECK.c.until).where(CHECK.c.id == _TEXTS)
+_DAY: Final = timedelta(days=1)  # after which all is looked at again
 _BEGINNING: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - as the database has it, in UTC
 _LATE: Final = timedelta(hours=1)  # what ended so long ago has been committed
 _WHO: Final = (MESSAGE.c.actor, MESSAGE.c.key, MESSAGE.c.resent_by)
+# Where an address may stand: the id of the message, and columns.
+_KEPT: Final[Sequence[tuple[sa.Column[Any], Sequence[sa.Column[Any]]]]] = (
+    (RECIPIENT.c.message_id, (RECIPIENT.c.address, RECIPIENT.c.reply, RECIPIENT.c.report)),
+    (ATTEMPT.c.message_id, (ATTEMPT.c.verdicts, ATTEMPT.c.reply, ATTEMPT.c.diverted_to)),
+    (REPORT.c.message_id, (REPORT.c.notes,)),
+    (MESSAGE.c.id, (MESSAGE.c.intent, MESSAGE.c.route, MESSAGE.c.subject, MESSAGE.c.sender)),
+    (DELIVERY.c.id, (DELIVERY.c.detail, DELIVERY.c.reply)),
+)
+# The same where hosts may have put it together with something else.
+_BUILT: Final[Sequence[tuple[sa.Column[Any], Sequence[sa.Column[Any]]]]] = (
+    (METADATA.c.message_id, (METADATA.c.value,)),
+    (MESSAGE.c.id, _WHO),
+)
+# Not behind a letter or digit, but behind escapes of JSON, URLs and mail.
+_BEFORE: Final = r"(?:(?<![a-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9a-f]{4})|(?<=[%=][0-9a-f]{2}))"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,19 +139,21 @@ def _finished_before(moment: datetime) -> sa.ColumnElement[bool]:
 def _remove_texts(database: Transactions, until: datetime, now: datetime) -> int:
     """Remove the texts of what ended before ``until``, beginning where the last purge stopped.
 
-    Else each purge would look at all that ended since the log retention.
+    Else each purge would look at all that ended since the log retention. That is done once a day,
+    since what ended while a clock was slow seems to have ended before.
     """
     with database.reading() as connection:
-        done = connection.scalar(sa.select(CHECK.c.until).where(CHECK.c.id == _TEXTS))
+        last = connection.execute(_LAST).first()
     # If the clock went wrong then, or texts are to stay longer now, all is looked at again.
-    since = done if done is not None and done <= until else _BEGINNING
+    goes_on = last and last.until <= until and now - _DAY < last.at <= now
+    since = last.until if last and goes_on else _BEGINNING
     count = sum(_remove_texts_of(database, status, since, until) for status in ENDED)
     with database.writing() as connection:
         upsert(
             connection,
             _TEXTS,
             kind="purge",
-            at=now,
+            at=last.at if last and goes_on else now,
             by="",
             fingerprint="",
             verdict="known",
@@ -208,10 +228,7 @@ def erase(database: Transactions, address: str, *, now: datetime) -> Erased:
         AddressError: ``address`` is not a full address.
     """
     wanted = _full(address)
-    with database.reading() as connection:
-        named = sa.select(MESSAGE.c.id, DELIVERY.c.status).select_from(OUTBOX)
-        rows = connection.execute(named.where(_names(wanted)))
-        found = {row.id: row.status for row in rows}
+    found = _found(database, wanted)
     in_flight = [id for id, status in found.items() if status == Status.SENDING]
     ids = [id for id in found if id not in in_flight]
     for start in range(0, len(ids), _BATCH):
@@ -239,32 +256,49 @@ def _full(address: str) -> str:
     return cleaned
 
 
-def _names(address: str) -> sa.ColumnElement[bool]:
-    """Messages that have ``address`` as a recipient, or anywhere in what was kept of them."""
-    recipients = sa.select(RECIPIENT.c.message_id).where(
-        _mentions(address, RECIPIENT.c.address, RECIPIENT.c.reply, RECIPIENT.c.report)
-    )
-    attempts = sa.select(ATTEMPT.c.message_id).where(
-        _mentions(address, ATTEMPT.c.verdicts, ATTEMPT.c.reply, ATTEMPT.c.diverted_to)
-    )
-    reports = sa.select(REPORT.c.message_id).where(_mentions(address, REPORT.c.notes))
-    metadata = sa.select(METADATA.c.message_id).where(_mentions(address, METADATA.c.value))
-    kept = (MESSAGE.c.intent, MESSAGE.c.route, MESSAGE.c.subject, MESSAGE.c.sender)
-    return sa.or_(
-        MESSAGE.c.id.in_(recipients),
-        MESSAGE.c.id.in_(attempts),
-        MESSAGE.c.id.in_(metadata),
-        MESSAGE.c.id.in_(reports),
-        _mentions(address, *kept, *_WHO, DELIVERY.c.detail, DELIVERY.c.reply),
-    )
+def _found(database: Transactions, address: str) -> dict[uuid.UUID, str]:
+    """Messages that have ``address`` as a recipient, or anywhere in what was kept; their status."""
+    is_it = _pattern(address)
+    found = set[uuid.UUID]()
+    with database.reading() as connection:
+        for id, columns in _BUILT:
+            found.update(connection.scalars(sa.select(id).where(_mentions(address, *columns))))
+        for id, columns in _KEPT:
+            named = sa.select(id, *columns).where(_mentions(address, *columns))
+            rows = connection.execute(named.execution_options(yield_per=_BATCH))
+            found.update(row[0] for row in rows if any(map(is_it.search, filter(None, row[1:]))))
+        ids, status = sorted(found), sa.select(DELIVERY.c.id, DELIVERY.c.status)
+        batches = (ids[start : start + _BATCH] for start in range(0, len(ids), _BATCH))
+        return {
+            row.id: row.status
+            for batch in batches
+            for row in connection.execute(status.where(DELIVERY.c.id.in_(batch)))
+        }
+
+
+def _pattern(address: str) -> re.Pattern[str]:
+    """Finds ``address`` where it is not the end of a longer one, which is somebody else's."""
+    texts = "|".join(map(re.escape, _spelled(address)))
+    return re.compile(rf"{_BEFORE}(?:{texts})(?![a-z0-9])", re.IGNORECASE)
+
+
+def _is_recipient(address: str) -> sa.ColumnElement[bool]:
+    return sa.func.lower(RECIPIENT.c.address).in_([one.lower() for one in spellings(address)])
 
 
 def _mentions(address: str, *columns: sa.ColumnElement[Any]) -> sa.ColumnElement[bool]:
-    # JSON texts may spell what is not ASCII with escapes.
-    spelled = {text for one in spellings(address) for text in (one, json.dumps(one)[1:-1])}
     return sa.or_(
-        *(column.icontains(text, autoescape=True) for column in columns for text in spelled)
+        *(
+            column.icontains(text, autoescape=True)
+            for column in columns
+            for text in _spelled(address)
+        )
     )
+
+
+def _spelled(address: str) -> set[str]:
+    """JSON texts may spell what is not ASCII with escapes."""
+    return {text for one in spellings(address) for text in (one, json.dumps(one)[1:-1])}
 
 
 def _erase_messages(
@@ -276,7 +310,7 @@ def _erase_messages(
     of_these = RECIPIENT.c.message_id.in_(ids)
     connection.execute(
         sa.update(RECIPIENT)
-        .where(of_these, _mentions(address, RECIPIENT.c.address))
+        .where(of_these, _is_recipient(address))
         .values(address=ERASED, name="", reply=None)
     )
     # A reply about one recipient may well name another.

@@ -122,6 +122,10 @@ class Noted:
         return Outcome.KNOWN if self.known else Outcome.NOTED
 
 
+class _Removed(Exception):
+    """The message was removed at this moment."""
+
+
 class _Target(NamedTuple):
     """The message of a report; ``purged`` says that its text is not kept any more.
 
@@ -198,7 +202,7 @@ def note(
                 raise
             # Letters that the database lacks: then without them.
             changed = written(in_ascii(returned.server), [entry.in_ascii for entry in entries])
-    except sa.exc.IntegrityError:
+    except (sa.exc.IntegrityError, _Removed):
         with database.reading() as connection:
             now_there = _target(connection, returned)
         # Another process has stored it at this moment, or the message was removed.
@@ -335,7 +339,9 @@ def _apply(
     ]
     worst = max((state for state, _ in counting), key=_WEIGHTS.__getitem__, default=None)
     weight = _WEIGHTS[worst] if worst else 0
-    connection.execute(_RAISE_MESSAGE, {"message": id, "weight": weight, "state": worst})
+    raised = {"message": id, "weight": weight, "state": worst}
+    if not connection.execute(_RAISE_MESSAGE, raised).rowcount:
+        raise _Removed  # SQLite would keep a report about nothing
     changed = set[Status]()
     for state, entry in counting:
         said = " ".join(filter(None, (entry.said, _sent_on(entry))))

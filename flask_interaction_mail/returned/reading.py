@@ -16,6 +16,7 @@ import quopri
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from email.errors import MissingHeaderBodySeparatorDefect
 from email.message import Message
 from email.parser import BytesHeaderParser, BytesParser
 from email.policy import Compat32
@@ -170,6 +171,8 @@ def _collect(part: Message, found: _Parts, depth: int = 0, *, beside_status: boo
     elif isinstance(payload, list):
         inner = [one for one in payload if isinstance(one, Message)]
         beside_status = any(one.get_content_type() in _STATUS for one in inner)
+        if beside_status and found.statuses:
+            raise ValueError("reports about several messages")  # somebody has sent them on together
         for one in inner:
             _collect(one, found, depth + 1, beside_status=beside_status)
     elif beside_status and kind == "text/plain":
@@ -180,7 +183,7 @@ def content_of(part: Message) -> bytes:
     """The decoded bytes of a part, also where the parser has made messages of them."""
     payload, encoding = part.get_payload(), encoding_of(part)
     if isinstance(payload, list):
-        raw = b"\n".join(block.as_bytes() for block in payload if isinstance(block, Message))
+        raw = b"\n".join(map(_as_it_stood, payload))
     elif encoding == "base64":
         raw = str(payload).encode("ascii", "replace")
     else:
@@ -191,6 +194,17 @@ def content_of(part: Message) -> bytes:
             return from_base64(raw)
         case "quoted-printable":
             return quopri.decodestring(raw)
+    return raw
+
+
+def _as_it_stood(block: Message) -> bytes:
+    """The bytes that the parser has made ``block`` of.
+
+    Where it took an encoded line that goes on for the end of the fields, a blank line comes back.
+    """
+    raw = block.as_bytes()
+    if any(isinstance(one, MissingHeaderBodySeparatorDefect) for one in block.defects):
+        return raw.replace(b"\n\n", b"\n", 1)
     return raw
 
 
@@ -308,7 +322,8 @@ def _references(message: Message, returned: Sequence[Message]) -> tuple[str, ...
     texts += [_joined(message, "X-Microsoft-Original-Message-ID")]
     texts += [_joined(headers, "X-Microsoft-Original-Message-ID") for headers in returned]
     found = [id for text in texts for id in message_ids(text)]
-    found += answered(_joined(message, "In-Reply-To"), _joined(message, "References"))
+    if not found:  # else they may be of the thread in which somebody answered mail of ours
+        found += answered(_joined(message, "In-Reply-To"), _joined(message, "References"))
     return tuple(dict.fromkeys(found))[:_MOST_IDS]
 
 

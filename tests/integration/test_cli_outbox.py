@@ -375,6 +375,26 @@ def test_erase_removes_an_address_everywhere(any_host: Host, catcher: Catcher):
     assert "bob@firm.example" in any_host.recipients()
 
 
+def test_erase_leaves_longer_addresses_alone(any_host: Host):
+    """Somebody else gets their mail; an address behind a line end, or in a key, is found."""
+    longer = [send(any_host, to) for to in (f"x{CANARY}", f"{CANARY}x")]
+    named = [
+        send(any_host, "bob", text=f"Write to\n{CANARY}"),
+        send(any_host, "bob", text=f"https://x.example/?to=%3C{CANARY}%3E"),
+        send(any_host, "bob", key=f"welcome{CANARY}"),
+        both := send(any_host, [CANARY, f"x{CANARY}"]),
+    ]
+
+    said = done(any_host, "outbox", "erase", CANARY, "--yes").out
+
+    assert said.startswith("Erased from 4 messages")
+    people = done(any_host, "outbox", "show", both, "--json").json["recipients"]
+    assert [one["address"] for one in people] == ["erased", f"x{CANARY}"]
+    rows = {str(row.id): row for row in any_host.rows()}
+    assert {rows[one].status for one in named} == {"cancelled"}
+    assert {rows[one].status for one in longer} == {"queued"}
+
+
 def test_erase_finds_what_only_the_server_named(any_host: Host, catcher: Catcher):
     """An address in a reply to another recipient, or one that mail was diverted to, goes too."""
     catcher.refuse["bob@firm.example"] = f"551 5.7.1 try <{CANARY}>"

@@ -427,6 +427,19 @@ def test_one_bad_day_makes_no_address_dead(any_host: Host) -> None:
     assert dead(any_host) == [GROUP]
 
 
+def test_an_accent_makes_another_address(any_host: Host) -> None:
+    """One that came back once is not dead because another did, and each report is noted."""
+    rene, accent = "rene@firm.example", "rené@firm.example"
+    first, second = (sent(any_host, rene, accent, kind="notification") for _ in range(2))
+    with any_host.state.database.writing() as connection:
+        outbox_rows.change(connection, first.id, created_at=clock.now() - 2 * DAY)
+    take(any_host, first, rene)
+    take(any_host, second, accent)
+    assert dead(any_host) == []
+    take(any_host, second, rene, number=2)
+    assert [one.status for one in now(any_host, second.id).recipients] == ["bounced", "bounced"]
+
+
 @pytest.mark.parametrize("action", ["delayed", "delivered"])
 def test_another_action_makes_no_address_dead(host: Host, action: str) -> None:
     """Whatever the code says."""

@@ -59,11 +59,12 @@ def test_each_text_is_removed_whatever_ended_with_it(
 
 
 def test_a_purge_goes_on_where_the_last_one_stopped(store: Store) -> None:
-    """What it has passed is not looked at again, however much that is."""
+    """What it has passed is not looked at again on that day, however much that is."""
     ended(store, NOW - 8 * DAY)
     assert purged(store, NOW) == len(ENDED)
-    ended(store, NOW - 8 * DAY, NOW - 6 * DAY)  # the first ones, as nobody could have seen them
-    assert purged(store, NOW + 2 * DAY) == len(ENDED)
+    soon = timedelta(hours=12)
+    ended(store, NOW - 8 * DAY, NOW - 7 * DAY + soon / 2)  # the first ones, which nobody can have
+    assert purged(store, NOW + soon) == len(ENDED)
     assert left(store) == len(ENDED)
 
 
@@ -88,4 +89,13 @@ def test_texts_that_may_stay_longer_and_then_shorter_again_go(store: Store) -> N
     ended(store, NOW)
     assert purged(store, NOW + 20 * DAY, 30 * DAY) == 0
     assert purged(store, NOW + 21 * DAY, 7 * DAY) == len(ENDED)
+    assert left(store) == 0
+
+
+def test_a_clock_that_was_slow_between_two_purges_keeps_no_text_for_long(store: Store) -> None:
+    """What ended meanwhile seems to have ended before what is done; it goes within a day."""
+    assert purged(store, NOW) == 0
+    ended(store, NOW - 20 * DAY)
+    assert purged(store, NOW + timedelta(hours=1)) == 0
+    assert purged(store, NOW + timedelta(hours=25)) == len(ENDED)
     assert left(store) == 0

@@ -49,6 +49,9 @@ ROWS = [
 EVERYBODY = sorted({row.recipient for row in ROWS} - {"-"})
 
 
+QP = b"delivery-status\nContent-Transfer-Encoding: quoted-printable\n\n"
+
+
 def content_of(file: str) -> bytes:
     return (CORPUS / f"{file}.eml").read_bytes()
 
@@ -186,6 +189,18 @@ def test_a_report_that_was_sent_on_is_still_one():
     assert found.references == ("<1@app.example>",)
 
 
+def test_reports_that_were_sent_on_together_are_not_mixed_up():
+    """What one says of its recipient is not said of the other's message: a person reads them."""
+    fields = "Final-Recipient: rfc822; {}@app.example\nAction: {}\n"
+    told = [
+        report(fields.format("ada", "delivered")),
+        report(fields.format("ben", "failed"), returned="Message-ID: <2@app.example>"),
+    ]
+    parts = b"".join(b"--o\nContent-Type: message/rfc822\n\n" + one + b"\n" for one in told)
+    with pytest.raises(UnreadableReport):
+        read(b"Subject: Fwd\nContent-Type: multipart/digest; boundary=o\n\n" + parts + b"--o--\n")
+
+
 # -- whom it means ---------------------------------------------------------------------
 
 
@@ -284,9 +299,20 @@ def test_the_message_is_named_by_the_best_evidence_first():
     )
     also = b"References: <3@app.example>\nX-Microsoft-Original-Message-ID: <2@app.example>\n"
     found = read(also + content)
-    assert found.references == ("<1@app.example>", "<2@app.example>", "<3@app.example>")
+    assert found.references == ("<1@app.example>", "<2@app.example>")
     assert found.envelope_ids == ("our-id",)
     assert found.server == "mx.example"
+    without = read(also + content.replace(b"Message-ID:\n <1@app.example>\n", b""))
+    assert without.references == ("<2@app.example>",)
+
+
+def test_a_thread_names_a_message_where_none_is_returned():
+    """What somebody answered to mail of ours has it in its References, and is another message."""
+    thread = b"In-Reply-To: <answer@ada.example>\nReferences: <ours@app.example>\n"
+    fields = "Final-Recipient: rfc822; ben@b.example\nAction: failed\n"
+    assert read(thread + report(fields)).references == ("<1@app.example>",)
+    nothing = read(thread + report(fields, returned="Subject: Hello"))
+    assert nothing.references == ("<answer@ada.example>", "<ours@app.example>")
 
 
 def test_an_answer_names_its_parent_first():
@@ -315,6 +341,19 @@ def test_an_international_report_is_read_in_either_encoding(encoding):
     found = read(content)
     assert [note.final for note in found.notes] == [("éve@a.example",)]
     assert found.references == ("<1@app.example>",)
+
+
+@pytest.mark.parametrize("kind", ["delivery-status", "global-delivery-status"])
+def test_an_encoded_line_may_go_on_in_the_next(kind):
+    """In quoted-printable, which the parser of fields knows nothing of (RFC 2045 §6.7)."""
+    content = report(
+        "Final-Recipient: rfc822; ada=40app.exam=\nple\nAction: failed\nStatus: 5.1=\n.1\n",
+        of_all="X-Long: a=\nb\nOriginal-Envelope-Id: our-id\n",
+    ).replace(b"delivery-status\n\n", QP)
+    found = read(content.replace(b"message/delivery-status", b"message/" + kind.encode()))
+    (note,) = found.notes
+    assert (note.final, note.state, note.code) == (("ada@app.example",), Status.BOUNCED, "5.1.1")
+    assert found.envelope_ids == ("our-id",)
 
 
 # -- why -------------------------------------------------------------------------------
