@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import io
 import os
 import sys
 from collections.abc import Mapping
@@ -78,8 +79,10 @@ def read(maildir: Path | None, mbox: Path | None, imap: bool, as_json: bool) -> 
 
 
 def _of_input(state: State, as_json: bool) -> None:
-    outcome = _taken(state, sys.stdin.buffer.read(LIMIT))
-    _drain()
+    given = io.BytesIO() if sys.stdin is None else sys.stdin.buffer  # None: it is closed
+    outcome = _taken(state, given.read(LIMIT))
+    while given.read(LIMIT):
+        continue  # a mail server takes a pipe that breaks for a failure
     dump({"outcome": outcome}) if as_json else say(f"1 {_LINES[outcome]}")
     if outcome in (Outcome.FOREIGN, Outcome.UNREADABLE):
         sys.exit(_NOT_OURS)
@@ -136,9 +139,3 @@ def _taken(state: State, content: bytes) -> Outcome:
 def _later(error: Exception) -> NoReturn:
     click.echo(f"Error: not now: {getattr(error, 'orig', None) or error}", err=True)
     sys.exit(_TRY_AGAIN)
-
-
-def _drain() -> None:
-    """Read what is left: a mail server takes a pipe that breaks for a failure."""
-    while sys.stdin.buffer.read(LIMIT):
-        continue

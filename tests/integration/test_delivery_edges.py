@@ -148,7 +148,7 @@ def test_missing_tables_are_said_once_and_in_words(
         with host.app.app_context():
             host.db.drop_all()
         host.state.database.tables_seen = False
-        _work_a_while(host)
+        _work_a_while(host, caplog)
     said = _errors(caplog)
     assert len(said) == 1
     assert "tables" in said[0].getMessage()
@@ -168,7 +168,7 @@ def test_a_missing_column_is_said_once_with_its_name(
         with host.app.app_context(), host.db.engine.begin() as connection:
             connection.execute(sa.text("ALTER TABLE interaction_mail_delivery DROP COLUMN fence"))
         host.state.database.tables_seen = seen
-        _work_a_while(host)
+        _work_a_while(host, caplog)
         said = [record.getMessage() for record in _errors(caplog)]
         assert len(said) == 1
         assert "fence" in said[0]
@@ -234,7 +234,7 @@ def test_what_nobody_foresaw_is_told_once(
 
     monkeypatch.setattr("flask_interaction_mail.delivery.dispatcher.Dispatcher._run", fail)
     with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
-        _work_a_while(host)
+        _work_a_while(host, caplog, errors=2)
     said = _errors(caplog)
     assert [record.getMessage().partition(";")[0] for record in said] == [
         "dispatcher.failed: ValueError('one')",
@@ -243,12 +243,13 @@ def test_what_nobody_foresaw_is_told_once(
     assert all(record.exc_info for record in said)
 
 
-def _work_a_while(host: Host) -> None:
-    """A worker looks for work some ten times."""
+def _work_a_while(host: Host, caplog: pytest.LogCaptureFixture, errors: int = 1) -> None:
+    """A worker looks for work until it has logged so many errors, and some ten times more."""
     stop, wake = threading.Event(), threading.Event()
     dispatcher = host.dispatcher()
     thread = threading.Thread(target=dispatcher.run, args=(stop, wake), kwargs={"poll": 0.01})
     thread.start()
+    until(lambda: len(_errors(caplog)) >= errors)
     time.sleep(0.3)
     stop.set()
     wake.set()

@@ -33,8 +33,9 @@ def test_values_come_out_as_they_went_in(store: Store) -> None:
             text,
             "",
             None,
+            "0102-1",
         ),
-        (message.id, 2, MOMENT, None, "a:25", "w", "x", "y", None, "{}", "bob@firm.example"),
+        (message.id, 2, MOMENT, None, "a:25", "w", "x", "y", None, "{}", "bob@firm.example", None),
     ]
     table = json_table(*ATTEMPT.c)
     insert = sa.insert(ATTEMPT).from_select(list(ATTEMPT.c.keys()), sa.select(table))

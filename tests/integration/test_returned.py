@@ -570,6 +570,26 @@ def test_a_mail_server_learns_what_to_do_from_the_exit_status(
     assert "not now" in away.err
 
 
+def test_a_command_without_any_input_has_a_message_of_nobody(
+    host: Host, tmp_path: Path
+) -> None:
+    """Its standard input is closed, as some servers start what they run in the background."""
+    (tmp_path / "mail_host.py").write_text(_HOST)
+    said = subprocess.run(
+        ["sh", "-c", 'exec "$0" -m flask "$@" <&-', sys.executable, *_COMMAND],
+        cwd=tmp_path,
+        env={**os.environ, "DATABASE": str(host.app.config["SQLALCHEMY_DATABASE_URI"])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (said.returncode, said.stdout, said.stderr) == (
+        65,
+        "1 about no message of this application, and left where they were\n",
+        "",
+    )
+
+
 @pytest.fixture
 def maildir(tmp_path: Path) -> Path:
     for name in ("new", "cur", "tmp"):
