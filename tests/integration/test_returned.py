@@ -570,9 +570,7 @@ def test_a_mail_server_learns_what_to_do_from_the_exit_status(
     assert "not now" in away.err
 
 
-def test_a_command_without_any_input_has_a_message_of_nobody(
-    host: Host, tmp_path: Path
-) -> None:
+def test_a_command_without_any_input_has_a_message_of_nobody(host: Host, tmp_path: Path) -> None:
     """Its standard input is closed, as some servers start what they run in the background."""
     (tmp_path / "mail_host.py").write_text(_HOST)
     said = subprocess.run(
