@@ -405,7 +405,7 @@ def test_a_broker_that_is_away_costs_the_request_nothing(
         site = build(redis, web_broker=f"{scheme}://guest:secret@127.0.0.1:{port}//")
         began = time.monotonic()
         site.send(20, commits=20)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 3  # a look at a silent one takes longer
         site.wait_until(lambda: "celery.unreachable" in caplog.text, 15)
     warning = next(one for one in caplog.records if "celery.unreachable" in one.message)
     assert warning.levelno == logging.WARNING
