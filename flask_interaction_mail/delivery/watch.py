@@ -60,12 +60,12 @@ def check(state: State) -> None:
     """Find out what is in trouble, and tell what has begun or is over since; commits."""
     settings = state.settings.current().settings
     with state.database.reading() as connection:
+        before = alerts.seen(connection)  # first, as another worker may change it meanwhile
         found = take(connection, state, settings)
-        known = alerts.known(connection)
     holding = holding_now(state, settings, found)
-    if holding.keys() != known.keys() or alerts.told_again(holding, known):
+    if alerts.changed(holding, before):
         with state.database.writing() as connection:
-            alerts.write(connection, holding, known=known, now=found.now)
+            alerts.write(connection, holding, before=before, now=found.now)
     _tell(state, settings)
 
 

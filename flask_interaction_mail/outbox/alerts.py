@@ -1,7 +1,7 @@
 """The alerts that hold, and what of them was told: a row for each, shared by all workers.
 
 An alert that begins or ends raises the *fence* of its row, in one statement that asks for the
-state before, so that one worker does it. What is not told yet is claimed for a minute by the
+fence before, so that one worker does it. What is not told yet is claimed for a minute by the
 worker that tells it, under that fence. If it stops in the middle, another one tells it. Functions
 work on the connection given; its owner commits. Times are naive UTC.
 """
@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import sqlalchemy as sa
 
@@ -37,58 +37,62 @@ class Change:
     tries: int
 
 
+class Seen(NamedTuple):
+    """The row of an alert as a worker has seen it: ``detail`` is what was told of it last."""
+
+    holds: bool
+    detail: str
+    fence: int
+
+
+def seen(connection: sa.Connection) -> dict[AlertName, Seen]:
+    """The alerts that hold, and those that are over."""
+    query = sa.select(ALERT.c.name, _HOLDS, ALERT.c.detail, ALERT.c.fence)
+    names = {str(name): name for name in AlertName}  # a newer version may have others
+    return {names[n]: Seen(*rest) for n, *rest in connection.execute(query) if n in names}
+
+
+def changed(holding: Mapping[AlertName, str], before: Mapping[AlertName, Seen]) -> list[AlertName]:
+    """The alerts that begin, are over, or are told once more as they are more urgent by now."""
+    held = {name: one.detail for name, one in before.items() if one.holds}
+    both = holding.keys() & held.keys() & {AlertName.SECRET}
+    differ = (holding.keys() ^ held.keys()) | {n for n in both if holding[n] != held[n]}
+    return [name for name in AlertName if name in differ]
+
+
 def write(
     connection: sa.Connection,
     holding: Mapping[AlertName, str],
     *,
-    known: Mapping[AlertName, str],
+    before: Mapping[AlertName, Seen],
     now: datetime,
 ) -> None:
-    """Begin the alerts that are ``holding`` and are not ``known`` to, and end those that are over.
+    """Begin the alerts that are ``holding``, end those that are over, and have both told.
 
-    One that is more urgent by now is told again. Another worker may have done any of it meanwhile;
-    then nothing changes.
+    What was seen ``before`` must be older than what decided that they hold. Where another worker
+    has changed an alert since, it knows better, and nothing changes.
     """
-    for name in AlertName:
-        if name in holding and name not in known:
+    for name in changed(holding, before):
+        if name not in before:
             _begin(connection, name, holding[name], now)
-        elif name in told_again(holding, known):
-            again = sa.update(ALERT).where(ALERT.c.name == name, _HOLDS)
-            again = again.where(ALERT.c.detail != holding[name])
-            connection.execute(again.values(detail=holding[name], **_to_tell(now)))
-        elif name in known and name not in holding:
-            over = sa.update(ALERT).where(ALERT.c.name == name, _HOLDS)
-            connection.execute(over.values(ended_at=now, **_to_tell(now)))
-
-
-def told_again(holding: Mapping[AlertName, str], known: Mapping[AlertName, str]) -> set[AlertName]:
-    """The alerts that go on and are told once more, as they say something else."""
-    both = holding.keys() & known.keys() & {AlertName.SECRET}
-    return {name for name in both if holding[name] != known[name]}
+            continue
+        values: dict[str, Any] = {"ended_at": now}
+        if name in holding:
+            values = {"detail": holding[name]}
+            if not before[name].holds:
+                values |= {"began_at": now, "ended_at": None}
+        its = _with(name, before[name].fence)
+        connection.execute(its.values(**values, fence=ALERT.c.fence + 1, tries=0, due_at=now))
 
 
 def _begin(connection: sa.Connection, name: AlertName, detail: str, now: datetime) -> None:
-    again = sa.update(ALERT).where(ALERT.c.name == name, ~_HOLDS)
-    values: dict[str, Any] = {"began_at": now, "ended_at": None, "detail": detail}
-    if connection.execute(again.values(**values, **_to_tell(now))).rowcount:
-        return
+    values = {"began_at": now, "ended_at": None, "detail": detail}
     first = values | {"name": name, "fence": 1, "told": 0, "tries": 0, "due_at": now}
     try:
         with connection.begin_nested():
             connection.execute(sa.insert(ALERT).values(first))
     except sa.exc.IntegrityError:
         pass  # another worker has begun it at the same moment
-
-
-def _to_tell(now: datetime) -> dict[str, Any]:
-    return {"fence": ALERT.c.fence + 1, "tries": 0, "due_at": now}
-
-
-def known(connection: sa.Connection) -> dict[AlertName, str]:
-    """The alerts that hold, as far as a worker has noticed, with what was told of each."""
-    query = sa.select(ALERT.c.name, ALERT.c.detail).where(_HOLDS)
-    names = {str(name): name for name in AlertName}
-    return {names[n]: detail for n, detail in connection.execute(query) if n in names}
 
 
 def began(connection: sa.Connection) -> dict[AlertName, datetime]:
@@ -127,7 +131,11 @@ def put_off(connection: sa.Connection, change: Change, now: datetime) -> bool:
 
 
 def _of(change: Change) -> sa.Update:
-    return sa.update(ALERT).where(ALERT.c.name == change.name, ALERT.c.fence == change.fence)
+    return _with(change.name, change.fence)
+
+
+def _with(name: AlertName, fence: int) -> sa.Update:
+    return sa.update(ALERT).where(ALERT.c.name == name, ALERT.c.fence == fence)
 
 
 def _change(name: AlertName, row: Any) -> Change:

@@ -185,7 +185,7 @@ def test_one_of_two_that_see_it_tells(site: Host, receiver: Receiver) -> None:
     store, found = site.state.database, {AlertName.SERVER: "It is silent."}
     for _ in range(2):
         with store.writing() as connection:
-            alerts.write(connection, found, known={}, now=clock.now())
+            alerts.write(connection, found, before={}, now=clock.now())
     assert rows(site)["server"].fence == 1
     with store.reading() as connection:
         (change,) = alerts.untold(connection, clock.now())
@@ -194,9 +194,35 @@ def test_one_of_two_that_see_it_tells(site: Host, receiver: Receiver) -> None:
         with store.writing() as connection:
             claims.append(alerts.claim(connection, change, clock.now()))
     assert claims == [True, False]
+    with store.reading() as connection:
+        before = alerts.seen(connection)
     for _ in range(2):
         with store.writing() as connection:
-            alerts.write(connection, {}, known={AlertName.SERVER: ""}, now=clock.now())
+            alerts.write(connection, {}, before=before, now=clock.now())
+    assert rows(site)["server"].fence == 2
+
+
+def test_what_another_worker_has_ended_meanwhile_does_not_begin_again(
+    site: Host, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One has seen the trouble and takes its time; the other one sees its end, and tells it."""
+    state, look = site.state, watch.take
+    with state.database.writing() as connection:
+        breaker_opens(site, connection)
+    turn(site)
+
+    def slow(connection: sa.Connection, *others: Any) -> Any:
+        found = look(connection, *others)
+        monkeypatch.setattr(watch, "take", look)
+        with state.database.writing() as its:
+            its.execute(sa.delete(CHECK).where(CHECK.c.kind == "breaker"))
+        watch.check(state)
+        return found
+
+    monkeypatch.setattr(watch, "take", slow)
+    watch.check(state)
+    watch.check(state)
+    assert receiver.told() == [("server", "begun"), ("server", "over")]
     assert rows(site)["server"].fence == 2
 
 
@@ -206,14 +232,14 @@ def test_what_a_stopped_worker_had_claimed_is_told_by_another(
     """A minute later; what it told in the end of an older change does not count for a newer one."""
     store = site.state.database
     with store.writing() as connection:
-        alerts.write(connection, {AlertName.SERVER: "x"}, known={}, now=clock.now())
+        alerts.write(connection, {AlertName.SERVER: "x"}, before={}, now=clock.now())
     with store.reading() as connection:
         (change,) = alerts.untold(connection, clock.now())
     with store.writing() as connection:
         assert alerts.claim(connection, change, clock.now())
         later = clock.now() + timedelta(seconds=61)
         assert alerts.claim(connection, change, later)
-        alerts.write(connection, {}, known={AlertName.SERVER: ""}, now=later)
+        alerts.write(connection, {}, before=alerts.seen(connection), now=later)
         alerts.told(connection, change)
     with store.reading() as connection:
         assert [found.fence for found in alerts.untold(connection, later)] == [2]
@@ -238,7 +264,7 @@ def test_a_slow_receiver_of_one_change_leaves_the_minute_of_the_next_whole(
     monkeypatch.setattr(watch, "tell", slow)
     with site.state.database.writing() as connection:
         both = {AlertName.SERVER: "x", AlertName.NOBODY: "y"}
-        alerts.write(connection, both, known={}, now=clock.now())
+        alerts.write(connection, both, before={}, now=clock.now())
     watch._tell(site.state, site.state.settings.current().settings)
     assert len(left) == 2
     assert min(left) > timedelta(seconds=50)
