@@ -139,7 +139,9 @@ def compose_all(drafts: Sequence[Draft], context: RoutingContext) -> list[NewMes
     shared = context.shared
     senders = [shared.sender if shared else sender_of(draft.intent, context) for draft in drafts]
     copies = [_cc_and_bcc(draft, context) for draft in drafts]
-    ids = [_message_id(draft, sender) for draft, sender in zip(drafts, senders, strict=True)]
+    ids = [
+        _message_id(draft, sender, context) for draft, sender in zip(drafts, senders, strict=True)
+    ]
     bodies = [
         (shared and shared.body) or mime.body_of(draft.said, sender)
         for draft, sender in zip(drafts, senders, strict=True)
@@ -170,10 +172,13 @@ def _cc_and_bcc(
     return _copies(cc, context.settings), _copies(bcc, context.settings)
 
 
-def _message_id(draft: Draft, sender: SenderHeaders) -> str:
-    return draft.identity.message_id or mime.make_message_id(
-        secrets.token_hex(16), addresses.domain_of(sender.envelope_sender)
-    )
+def _message_id(draft: Draft, sender: SenderHeaders, context: RoutingContext) -> str:
+    """The host's own, or a random one behind its second, so that an index grows at its end."""
+    if draft.identity.message_id:
+        return draft.identity.message_id
+    second = int(_date(None, draft.identity.due_at, context).timestamp())
+    unique = f"{second:08x}{secrets.token_hex(16)}"
+    return mime.make_message_id(unique, addresses.domain_of(sender.envelope_sender))
 
 
 def _frame(

@@ -210,6 +210,17 @@ def test_date_of_scheduled_mail_is_when_it_leaves(host: Host) -> None:
     assert abs(content(host, 1)["Date"].datetime - datetime.now(UTC)) < timedelta(minutes=1)
 
 
+def test_message_ids_are_in_the_order_of_time(host: Host) -> None:
+    """So that their index grows at its end; behind the second of the Date they are random."""
+    for at in (None, None, datetime.now(UTC) + timedelta(days=3)):
+        send(host, send_at=at)
+    found = [content(host, at) for at in range(3)]
+    ids = [str(message["Message-ID"]).strip("<>").partition("@")[0] for message in found]
+    assert [int(id[:8], 16) for id in ids] == [one["Date"].datetime.timestamp() for one in found]
+    assert {len(id) for id in ids} == {8 + 32}
+    assert len({id[8:] for id in ids}) == 3
+
+
 def test_send_at_and_expires_at_are_kept(host: Host) -> None:
     """Aware times are stored as UTC; naive ones are refused by name."""
     at = datetime(2030, 1, 1, 12, tzinfo=UTC)

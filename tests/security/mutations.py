@@ -550,7 +550,7 @@ MUTATIONS = (
        'if row.key is None or not row.message_id.startswith(f"<{row.id}@")', "if True",
        "test_an_id_that_a_key_gives_away_matches_nothing"),
     _m("T28", "Message-IDs are random", "messages/compose.py",
-       "secrets.token_hex(16), addresses", "draft.identity.id, addresses",
+       "{secrets.token_hex(16)}", "{draft.identity.id}",
        "test_an_id_that_a_key_gives_away_matches_nothing"),
     _m("T28", "no text comes back", "transport/smtp/commands.py",
        '" RET=HDRS"', '" RET=FULL"', "test_reports_are_asked_for_where_they_are_offered"),
