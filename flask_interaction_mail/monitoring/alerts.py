@@ -15,13 +15,13 @@ def health(state: State) -> Health:
     settings = state.settings.current().settings
     with state.database.reading() as connection:
         vitals = watch.take(connection, state, settings)
-        began = alerts.began(connection)
+        seen = alerts.seen(connection)
     return Health(
         configured=settings.configured,
         paused=settings.paused,
         vitals=vitals,
         holding=watch.holding_now(state, settings, vitals),
-        began={name: from_db(moment) for name, moment in began.items()},
+        began={name: from_db(one.began_at) for name, one in seen.items() if one.holds},
     )
 
 

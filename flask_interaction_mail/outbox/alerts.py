@@ -21,6 +21,7 @@ from .conditions import AlertName
 _CLAIM: Final = timedelta(minutes=1)
 # Seconds until the webhook is tried again; after the last it is given up.
 _AGAIN: Final = (10, 60, 300, 900)
+_NAMES: Final = {str(name): name for name in AlertName}  # a newer version may have others
 _HOLDS: Final = ALERT.c.ended_at.is_(None)
 _UNTOLD: Final = ALERT.c.told < ALERT.c.fence
 
@@ -41,15 +42,15 @@ class Seen(NamedTuple):
     """The row of an alert as a worker has seen it: ``detail`` is what was told of it last."""
 
     holds: bool
+    began_at: datetime
     detail: str
     fence: int
 
 
 def seen(connection: sa.Connection) -> dict[AlertName, Seen]:
     """The alerts that hold, and those that are over."""
-    query = sa.select(ALERT.c.name, _HOLDS, ALERT.c.detail, ALERT.c.fence)
-    names = {str(name): name for name in AlertName}  # a newer version may have others
-    return {names[n]: Seen(*rest) for n, *rest in connection.execute(query) if n in names}
+    query = sa.select(ALERT.c.name, _HOLDS, ALERT.c.began_at, ALERT.c.detail, ALERT.c.fence)
+    return {_NAMES[n]: Seen(*rest) for n, *rest in connection.execute(query) if n in _NAMES}
 
 
 def changed(holding: Mapping[AlertName, str], before: Mapping[AlertName, Seen]) -> list[AlertName]:
@@ -95,18 +96,10 @@ def _begin(connection: sa.Connection, name: AlertName, detail: str, now: datetim
         pass  # another worker has begun it at the same moment
 
 
-def began(connection: sa.Connection) -> dict[AlertName, datetime]:
-    """The alerts that hold, as far as a worker has noticed, and since when."""
-    query = sa.select(ALERT.c.name, ALERT.c.began_at).where(_HOLDS)
-    names = {str(name): name for name in AlertName}
-    return {names[n]: at for n, at in connection.execute(query) if n in names}
-
-
 def untold(connection: sa.Connection, now: datetime) -> list[Change]:
     """What may be told now."""
     rows = connection.execute(sa.select(ALERT).where(_UNTOLD, ALERT.c.due_at <= now))
-    names = {str(name): name for name in AlertName}  # a newer version may have others
-    return [_change(names[row.name], row) for row in rows if row.name in names]
+    return [_change(_NAMES[row.name], row) for row in rows if row.name in _NAMES]
 
 
 def claim(connection: sa.Connection, change: Change, now: datetime) -> bool:
