@@ -307,7 +307,7 @@ def test_nobody_has_to_read_what_the_command_says(site: Site, tmp_path: Path) ->
 @on("sqlite-wal")
 def test_a_process_that_does_not_end_is_killed(site: Site, tmp_path: Path) -> None:
     """And that is said; the others have ended as they should."""
-    line = [*with_("_PATIENCE", 2.0), "--processes", "2"]
+    line = [*with_("_PATIENCE", 10.0), "--processes", "2"]  # s, for the other one
     with running(site, tmp_path, line) as command:
         command.delivers()
         frozen = min(workers(site, command, 2))
@@ -316,7 +316,7 @@ def test_a_process_that_does_not_end_is_killed(site: Site, tmp_path: Path) -> No
         said = command.end()
     assert (said.status, said.out) == (1, "")
     assert re.fullmatch(
-        rf"Error: process \d \(pid {frozen}\) did not end within 2 seconds and was killed\.\n",
+        rf"Error: process \d \(pid {frozen}\) did not end within 10 seconds and was killed\.\n",
         said.err,
     )
 
