@@ -21,6 +21,7 @@ from .servers import database, dialects, settle, sink
 
 WITH, WITHOUT = "with counts", "without"
 _NOT_SLOWER = 0.95
+_PAIRS = 4  # in each round, as the difference is smaller than the noise of one
 _MEDIAN, _WORST = 50, 150  # ms
 _PERIODS = ("hour", "day", "week", "month")
 
@@ -36,14 +37,14 @@ def measure(options: Options) -> Figure:
 
 
 def _drain(figure: Figure, dialect: str, domains: int, options: Options) -> None:
-    count = options.size(10_000, 200)
+    count = options.size(5_000, 200)
     with (
         sink() as port,
         database(dialect, options) as counted,
         database(dialect, options) as uncounted,
     ):
         samples = interleaved(
-            options.rounds,
+            options.rounds * _PAIRS,
             {
                 WITH: partial(_rate, counted, port, count, domains, counted=True),
                 WITHOUT: partial(_rate, uncounted, port, count, domains, counted=False),

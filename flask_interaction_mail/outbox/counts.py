@@ -270,12 +270,16 @@ def _sum_up(sums: dict[Any, int], more: Mapping[Any, int]) -> None:
 class GrowingDocument:
     """The document ``id`` of an hour, to be written again and again with a little more in it.
 
-    Only what has changed is put into words anew.
+    Only what has changed is put into words anew. Where it has ``notes``, which are documents too,
+    each takes a little, and the whole is written when all of them are full.
     """
 
     def __init__(self, id: uuid.UUID, hour: datetime) -> None:
         self.id = id
         self.hour = hour
+        self.notes: Sequence[uuid.UUID] = ()
+        self._empty: list[uuid.UUID] = []
+        self._noted: Document = {}
         self._counts: Document = {}
         self._words: dict[str, dict[Any, str]] = {}
 
@@ -289,6 +293,14 @@ class GrowingDocument:
                 words[name] = f"{encode(str(name))}:{encode(value) if group == _EXAMPLE else value}"
         groups = [f'"{name}":{{{",".join(words.values())}}}' for name, words in self._words.items()]
         return f"{{{','.join(groups)}}}"
+
+    def note(self, more: Document) -> dict[uuid.UUID, str]:
+        """Add what else was counted; gives what is to be written, by the id of its document."""
+        add_to(self._noted, more)
+        if self._empty:
+            return {self._empty.pop(): encode(more)}
+        noted, self._noted, self._empty = self._noted, {}, [*self.notes]
+        return {self.id: self.add(noted), **dict.fromkeys(self.notes, "{}")}
 
 
 def rows_of(hour: datetime, document: Document) -> Iterator[Row]:

@@ -1,8 +1,9 @@
 """Counts what comes of mail, in the transaction that says what came of it.
 
 A process writes what it has counted in this hour as one document, in a row of its own: no two
-processes write one row. Who purges merges the documents of past hours into rows by hour, and those
-later into days. What is counted, and what is merged when, is in ``counts.py``. Times are naive UTC.
+processes write one row. On SQLite a long document has notes beside it. Who purges merges the
+documents of past hours into rows by hour, and those later into days. What is counted, and what is
+merged when, is in ``counts.py``. Times are naive UTC.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import sqlalchemy as sa
 
 from ..logs import log
 from ..storage.database import in_short, is_away
-from ..storage.driver_rows import change_row, takes_rows
+from ..storage.driver_rows import add_rows, change_rows, takes_rows
 from ..storage.json_rows import json_table, rows_parameter
 from ..storage.tables import ACTIVITY, DELIVERY, MESSAGE, OUTBOX, RECIPIENT, TALLY
 from ..storage.transactions import Transactions
@@ -49,12 +50,14 @@ from .counts import (
     hours_before,
     rows_of,
 )
-from .fenced import lock_rows_only
+from .fenced import Overtaken, lock_rows_only
 
 _LOCK: Final = "merging"  # a row that only one process at a time can add to
 _LOCKED_AT: Final = datetime(1970, 1, 1)  # noqa: DTZ001 - as the database has it, in UTC
 _TOGETHER: Final = 5000  # rows in one statement
 _AT_ONCE: Final = 500  # documents in one transaction
+_PAGE: Final = 3000  # characters of a document within one page of SQLite, which writes whole ones
+_NOTES: Final = 16
 _COLUMNS: Final = [column.key for column in ACTIVITY.c]
 _GIVEN: Final = json_table(*ACTIVITY.c)
 # Without a condition SQLite takes ON CONFLICT for that of a join.
@@ -97,6 +100,9 @@ class Tally:
 
         Call ``committed`` after the commit. Without, the next document is a new one, so that it
         does not matter whether the database has this one.
+
+        Raises:
+            Overtaken: nothing is to be committed; begin again.
         """
         counts = self._counts(connection, now)
         add_results(counts, results, now)
@@ -187,11 +193,19 @@ def _add_more(
 
 
 def _grow(connection: sa.Connection, document: GrowingDocument, more: Document) -> bool:
-    """Write ``document`` again with ``more`` in it; gives whether it was still there."""
+    """Write ``more`` into ``document``, or one of its notes; gives whether that was still there."""
     if not takes_rows(connection):
         return bool(connection.execute(GROW, _grown(document, more)).rowcount)
-    its = {"id": document.id, "hour": document.hour}
-    return change_row(connection, TALLY, {"counts": document.add(more)}, its)
+    written, hour = document.note(more), document.hour
+    changes = [({"counts": counts}, {"id": id, "hour": hour}) for id, counts in written.items()]
+    missing = len(changes) - change_rows(connection, TALLY, changes)
+    if 0 < missing < len(changes):  # they are being merged, and this would count something twice
+        raise Overtaken
+    if not missing and not document.notes and len(written[document.id]) > _PAGE:
+        document.notes = [uuid.uuid4() for _ in range(_NOTES)]
+        rows = [{"id": id, "hour": hour, "counts": "{}"} for id in document.notes]
+        add_rows(connection, TALLY, rows)
+    return not missing
 
 
 def _grown(document: GrowingDocument, more: Document) -> dict[str, object]:

@@ -21,7 +21,7 @@ Row = Mapping[str, object]
 
 
 def takes_rows(connection: sa.Connection) -> bool:
-    """Whether ``add_rows`` and ``change_row`` know the driver behind ``connection``."""
+    """Whether ``add_rows`` and ``change_rows`` know the driver behind ``connection``."""
     return connection.dialect.name == "sqlite" and connection.dialect.positional
 
 
@@ -37,12 +37,17 @@ def add_rows(
     return int(added.rowcount)
 
 
-def change_row(connection: sa.Connection, table: sa.TableClause, values: Row, where: Row) -> bool:
-    """Set ``values`` in the row of ``table`` that is ``where``; gives whether there is one."""
-    schema = schema_of(connection)
-    changing = _changing(connection.dialect, schema, table, tuple(values), tuple(where))
-    changed = connection.exec_driver_sql(changing, (*_plain(values), *_plain(where)))
-    return bool(changed.rowcount)
+def change_rows(
+    connection: sa.Connection, table: sa.TableClause, changes: Sequence[tuple[Row, Row]]
+) -> int:
+    """Set values in rows of ``table``; gives how many there were.
+
+    Each of ``changes`` has the values, and where: the same columns as the first.
+    """
+    values, where = map(tuple, changes[0])
+    changing = _changing(connection.dialect, schema_of(connection), table, values, where)
+    rows = [(*_plain(new), *_plain(its)) for new, its in changes]
+    return int(connection.exec_driver_sql(changing, rows).rowcount)
 
 
 @lru_cache(maxsize=32)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from flask_interaction_mail.storage.driver_rows import add_rows, change_row, takes_rows
+from flask_interaction_mail.storage.driver_rows import add_rows, change_rows, takes_rows
 from flask_interaction_mail.storage.tables import (
     DELIVERY,
     MESSAGE,
@@ -59,21 +59,20 @@ def test_they_are_stored_as_sqlalchemy_stores_them(
     assert nothing == 0
 
 
-def test_one_row_is_changed_as_sqlalchemy_changes_it(connection: sa.Connection) -> None:
-    """In the schema of the connection, and no other row; False where there is none."""
-    first, second = (
-        {"id": uuid.UUID(int=7), "hour": MOMENT},
-        {"id": uuid.UUID(int=8), "hour": MOMENT},
-    )
+def test_rows_are_changed_as_sqlalchemy_changes_them(connection: sa.Connection) -> None:
+    """In the schema of the connection, and no other row; it tells how many there were."""
+    first, second, third = ({"id": uuid.UUID(int=number), "hour": MOMENT} for number in (7, 8, 9))
     add_rows(connection, TALLY, [one | {"counts": "{}"} for one in (first, second)])
-    assert change_row(connection, TALLY, {"counts": '{"Zoë":1}'}, first)
+    counts = {"counts": '{"Zoë":1}'}
+    assert change_rows(connection, TALLY, [(counts, first)]) == 1
     ours = stored(connection, TALLY)
     its = sa.and_(TALLY.c.id == first["id"], TALLY.c.hour == first["hour"])
     found = sa.select(sa.func.count()).select_from(TALLY).where(its, TALLY.c.counts != "{}")
     assert connection.scalar(found) == 1
-    connection.execute(sa.update(TALLY).where(its).values(counts='{"Zoë":1}'))
+    connection.execute(sa.update(TALLY).where(its).values(counts))
     assert ours == stored(connection, TALLY)
-    assert not change_row(connection, TALLY, {"counts": "x"}, first | {"id": uuid.UUID(int=9)})
+    assert change_rows(connection, TALLY, [(counts, second), (counts, third)]) == 1
+    assert change_rows(connection, TALLY, [(counts, third)]) == 0
 
 
 def value_for(column: sa.Column[Any]) -> object:

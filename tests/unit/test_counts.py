@@ -245,6 +245,26 @@ def test_a_growing_document_is_the_sum_of_its_parts() -> None:
         assert json.loads(growing.add(document)) == json.loads(json.dumps(whole))
 
 
+def test_notes_and_their_document_are_the_sum_of_all_parts() -> None:
+    """After each part, as they stand in the database."""
+    growing, whole = GrowingDocument(uuid.uuid4(), NOW), Document()
+    stands: dict[uuid.UUID, str] = {}
+    written = []
+    for number in range(8):
+        part: Document = {"total sent": {30: 2}, "example": {f"550 {number % 4}": f"{number:032x}"}}
+        add_to(whole, json.loads(json.dumps(part)))
+        stands |= (rows := growing.note(part))
+        written.append(len(rows))
+        if number == 1:  # it has grown long meanwhile
+            growing.notes = [uuid.UUID(int=number) for number in (1, 2)]
+        together = Document()
+        for text in stands.values():
+            add_to(together, json.loads(text))
+        assert together["total sent"] == whole["total sent"]
+        assert together["example"].keys() == whole["example"].keys()
+    assert written == [1, 1, 3, 1, 1, 3, 1, 1]  # each note, then the document and emptied notes
+
+
 def test_each_hour_has_a_document_of_its_own() -> None:
     """What was said before the hour ended, and is recorded after it, belongs to that hour."""
     found = Counts(Names())
