@@ -1,5 +1,5 @@
 # make demo   from a bare machine with Python 3.11 or newer to a delivered request
-# make test   style, types, layers, all tests
+# make test   style, types, layers, the tests
 # make help   the rest
 #
 # Everything is installed in .venv, what npm has in .stand, nothing elsewhere. Remove these folders
@@ -12,7 +12,7 @@ BENCH := .bench-venv
 NODE := .stand/node
 BABEL := .stand/flask-babel
 # What has a long form, but for Celery and the crash tests, which are long by themselves.
-LONG := tests/security tests/integration tests/browser --ignore=tests/integration/test_celery.py
+LONG := tests/security tests/integration tests/browser tests/system --ignore=tests/system/test_celery.py
 SERVE ?= 1
 PYTEST_ARGS ?=
 ROUNDS ?= 5
@@ -26,7 +26,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .PHONY: help bench coverage demo test lint layers format unit integration celery long mutants browser servers node-servers docs \
-	messages pictures release requirements settings shape signatures types versions wheel clean
+	messages pictures release requirements settings shape signatures system types versions wheel clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-18s %s\n", $$1, $$2}'
@@ -34,8 +34,11 @@ help: ## show this list
 demo: $(VENV)/.demo ## run the example: a denied merge, the delivered request, the site (SERVE=0: no site)
 	$(BIN)/python -m example_app.demo $(if $(filter 0 no false,$(SERVE)),--no-serve)
 
-test: $(VENV)/.test $(BABEL)/.installed ## everything: lint, then all tests (JOBS=1: one by one; PYTEST_ARGS="-k outbox": some)
+test: $(VENV)/.test ## the check: lint, then all tests but those of whole systems (JOBS=1: one by one; PYTEST_ARGS="-k outbox": some)
 	$(BIN)/python -m tests.check --lint $(PYTEST_ARGS)
+
+system: $(VENV)/.test $(BABEL)/.installed ## the package in whole systems: wheel, tutorial, application and mail servers, Celery, other extensions
+	$(BIN)/python -m tests.check tests/system $(PYTEST_ARGS)
 
 coverage: $(VENV)/.test ## all tests, and which lines none of them ran
 	$(BIN)/python -m tests.check --cov $(PYTEST_ARGS)
@@ -69,7 +72,7 @@ integration: $(VENV)/.test ## the tests with real servers and databases
 	$(BIN)/python -m pytest tests/integration $(PYTEST_ARGS)
 
 celery: $(VENV)/.test ## the tests with Celery at full length: 10,000 messages, killed workers, broker restarts
-	FIM_LONG=1 $(BIN)/python -m pytest tests/integration/test_celery.py -s --show-capture=no $(PYTEST_ARGS)
+	FIM_LONG=1 $(BIN)/python -m pytest tests/system/test_celery.py -s --show-capture=no $(PYTEST_ARGS)
 
 mutants: $(VENV)/.test ## take each guard of security away and see that a test notices (ONLY="T7 T9": some)
 	$(BIN)/python -m tests.security.mutants $(ONLY)
@@ -77,7 +80,7 @@ mutants: $(VENV)/.test ## take each guard of security away and see that a test n
 browser: $(VENV)/.test ## the tests in Chromium
 	$(BIN)/python -m pytest tests/browser $(PYTEST_ARGS)
 
-long: $(VENV)/.test ## what `make test` shortens, at full length, but for `make celery` and `make torture`
+long: $(VENV)/.test $(BABEL)/.installed ## what `make test` shortens, at full length, but for `make celery` and `make torture`
 	FIM_LONG=1 $(BIN)/python -m tests.check $(LONG) $(PYTEST_ARGS)
 
 torture: $(VENV)/.test ## the crash tests in full, half an hour; writes docs/torture-result.md

@@ -1,11 +1,11 @@
-"""Run all tests: ``python -m tests.check [--lint] [--cov] [arguments of pytest]``.
+"""Run the tests: ``python -m tests.check [--lint] [--cov] [arguments of pytest]``.
 
 With ``--lint``, as ``make test`` has it, ``make lint`` runs beside all else. Where it has failed no
 further part is run. First come the tests that need no server, in few processes, as each takes less
 time than it takes to hand it out; meanwhile the other tests are compiled.
 
 Most of the other tests wait most of the time, so many run side by side. Then come, a few at a time,
-Celery and browsers, which keep the machine busy, and at last what kills processes and says how soon
+browsers, which keep the machine busy, and at last what kills processes and says how soon
 others go on. Folders are in memory where there is room for them, and the database servers never
 call fsync: a process that is killed loses nothing that it wrote (``make torture`` has both on a
 disk). PostgreSQL and MariaDB are started here, unless ``TEST_POSTGRESQL_URL`` and
@@ -16,7 +16,8 @@ PYTHONDONTWRITEBYTECODE says, as hundreds of processes load the same modules.
 the first lines of a file say what that adds.
 
 With ``--cov``, as ``make coverage`` has it, the lines that no test ran are printed at the end; that
-costs 1.7 times the processor time. With paths among the arguments only these are run. ``JOBS`` says
+costs 1.7 times the processor time. With paths among the arguments only these are run: ``make
+system`` runs ``tests/system``, which is left out else. ``JOBS`` says
 how many processes there are, by default two for each core, as each one more takes 10 s to import
 and collect all tests; with 1 everything is run one by one.
 """
@@ -37,12 +38,11 @@ import pytest
 from tests.servers import mariadb, postgresql
 
 ROOT = Path(__file__).parents[1]
-CELERY = "tests/integration/test_celery.py"
 # What runs side by side, a part after the other, and in how many processes at most.
 PARTS = (
     (("tests/unit",), 2),
-    (("tests/security", "tests/integration", f"--ignore={CELERY}"), sys.maxsize),
-    ((CELERY, "tests/browser"), 3),
+    (("tests/security", "tests/integration"), sys.maxsize),
+    (("tests/browser",), 3),
     (("tests/crash",), 4),  # they wait most of their time, and measure how soon others go on
 )
 

@@ -18,6 +18,7 @@ from tests import proofs
 from tests.canary import Watch
 from tests.catcher import Catcher, catching
 from tests.crash import accounts
+from tests.crash.commands import Commands, commands
 from tests.databases import keeping, left_out
 from tests.length import LONG
 from tests.routes import share_builders
@@ -54,6 +55,13 @@ def catcher() -> Iterator[Catcher]:
     """A server that takes mail and keeps it."""
     with catching() as catcher:
         yield catcher
+
+
+@pytest.fixture(scope="session")
+def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
+    """Gives commands of ``flask`` to processes that are forked: they start without imports."""
+    with commands(tmp_path_factory.mktemp("streams"), "flask_migrate", "flask_admin") as terminal:
+        yield terminal
 
 
 @pytest.fixture

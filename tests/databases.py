@@ -3,10 +3,11 @@
 Every database has a name of its own and is gone afterwards, so that tests side by side do not meet.
 ``TEST_POSTGRESQL_URL`` and ``TEST_MARIADB_URL`` name other servers.
 
-A test that is for each kind of database runs on SQLite and on one of the two servers, which its
-name decides. The first one of a file runs on all, so that no server misses a page or a command;
-so do the files in ``ON_ALL``, and with ``FIM_LONG=1`` each test. What is for the servers alone runs
-on both: it is about what SQLite does not have.
+A test that is for several kinds of database, among them a server and SQLite, runs on one of them,
+which its name decides: all other tests run on SQLite. The first one of a file runs on all, so that
+no server misses a page or a command; so do the files in ``ON_ALL``, and with ``FIM_LONG=1`` each
+test. What is for the servers alone, or for SQLite's ways to keep what is written, runs on each: it
+is about what they differ in.
 """
 
 from __future__ import annotations
@@ -43,10 +44,8 @@ ON_ALL = (
     "integration/test_models.py",
     "integration/test_queue.py",
 )
-# Of each group one is enough for a test that runs on something else, too: of the servers, and of
-# SQLite's ways to keep what is written.
-_ALIKE = (LOCKING, ("memory", "wal", "delete"), ("sqlite-wal", "sqlite-delete"))
-_KINDS = frozenset(kind for group in _ALIKE for kind in group) | {"sqlite"}
+_OF_SQLITE = ("sqlite", "memory", "wal", "delete", "sqlite-wal", "sqlite-delete")
+_KINDS = (*LOCKING, *_OF_SQLITE)
 
 
 def left_out(items: Iterable[pytest.Item]) -> list[pytest.Item]:
@@ -71,12 +70,11 @@ def _parted(item: pytest.Item) -> tuple[str, str]:
     return "".join(kinds.values()), f"{name}{others}"
 
 
-def _spare(test: str, on: Mapping[str, pytest.Item]) -> Iterator[pytest.Item]:
-    for group in _ALIKE:
-        kinds = [kind for kind in group if kind in on]
-        if kinds and len(kinds) < len(on):
-            kinds.remove(random.Random(f"{group}{test}").choice(kinds))  # the same one in every run
-            yield from map(on.__getitem__, kinds)
+def _spare(test: str, on: Mapping[str, pytest.Item]) -> list[pytest.Item]:
+    if not set(on).intersection(LOCKING) or not set(on).intersection(_OF_SQLITE):
+        return []
+    kept = random.Random(test).choice([*on])  # the same one in every run
+    return [item for kind, item in on.items() if kind != kept]
 
 
 # Databases of PostgreSQL that this process has emptied; None: each is dropped at its end.

@@ -8,8 +8,6 @@ import time
 
 import pytest
 
-from flask_interaction_mail import clock
-from flask_interaction_mail.outbox import messages
 from tests.crash.site import Site, Worker, dice
 from tests.crash.stock import FILES, on
 from tests.length import LONG
@@ -34,8 +32,7 @@ def test_random_kills_lose_nothing(site: Site) -> None:
         crew[victim].kill()
         crew[victim] = _worker(site)
     site.until(lambda: set(site.store.statuses()) <= {"sent", "held"}, 60)
-    with site.store.writing() as connection:  # what three who were killed had begun is set aside
-        messages.release(connection, [message.id for message in site.messages], clock.now())
+    site.release()
     site.until_sent(60)
     site.stop(*crew)
     found = site.account(f"{KILLS} random kills")

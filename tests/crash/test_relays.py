@@ -83,12 +83,13 @@ def _taken(*servers: Scripted) -> int:
 
 
 def _until_sent(site: Site) -> None:
-    """What was refused for now, or waits for the first relay, has its time come."""
+    """What was refused for now, waits for the first relay or was set aside has its time come."""
     end = time.monotonic() + 120
     while site.store.statuses() != {"sent": len(site.messages)}:
         assert time.monotonic() < end, site.store.statuses()
         _probe_is_due(site)
         site.make_due()
+        site.release()
         time.sleep(0.3)
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.catcher import Catcher
-from tests.crash.commands import Commands, commands
 from tests.databases import DIALECTS, fresh_database
 from tests.forking import Forker, forker
 from tests.host import Host, opened
@@ -81,10 +80,3 @@ def token_processes() -> Iterator[list[Forker]]:
     """Four that obey orders of tests/servers/token_process.py."""
     with ExitStack() as stack:
         yield [stack.enter_context(forker("tests.servers.token_process")) for _ in range(4)]
-
-
-@pytest.fixture(scope="session")
-def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    """Gives commands of ``flask`` to processes that are forked: they start without imports."""
-    with commands(tmp_path_factory.mktemp("streams"), "flask_migrate", "flask_admin") as terminal:
-        yield terminal

@@ -1,7 +1,8 @@
 """Every route of the panel, with every method, for every visitor: who gets what (T3, T4, T5).
 
-``FIM_LONG=1`` looks at the headers of what each visitor gets, instead of those with all rights and
-with none.
+``FIM_LONG=1`` opens each page as each visitor who may, instead of those with all rights and with no
+more than it needs, and looks at the headers of what each visitor gets, instead of those with all
+rights and with none.
 """
 
 from __future__ import annotations
@@ -326,16 +327,19 @@ def test_r7_each_page_opens_to_those_with_its_rights_alone(protected: Site) -> N
     routes = POSTS if "csrf" in protected.panel.host.app.extensions else list(ROUTES)
     opened = refused = 0
     for method, rule in routes:
-        may = [granted for granted in VISITORS.values() if ROUTES[method, rule].needs <= granted]
-        for granted in may:
+        needs = ROUTES[method, rule].needs
+        may = {granted for granted in VISITORS.values() if needs <= granted} | {needs}
+        enough = may if LONG else {needs, frozenset(Right)}
+        for granted in enough:
             _opens(protected, method, rule, granted)
         may_not = [granted for granted in VISITORS.values() if granted not in may]
         _refuses(protected, method, rule, may_not)
-        opened += len(may)
+        opened += len(enough)
         refused += len(may_not)
     proved("T4", "{} pages opened with the right to them", opened)
     proved("T4", "{} pages refused without it: 0 rows changed, 0 connections", refused)
-    assert opened + refused == len(VISITORS) * len(routes)
+    assert opened > len(routes)
+    assert refused > 5 * len(routes)
 
 
 def _opens(site: Site, method: str, rule: str, granted: frozenset[str]) -> None:

@@ -22,8 +22,8 @@ _LONG = 5  # letters: a shorter text among the arguments of a call names no bloc
 
 # Tests that take all blocks of a page, by what they find there.
 WHOLE = {
-    "docs/testing.md": "integration/test_docs_testing.py",
-    "docs/tutorial.md": "integration/test_distribution.py",
+    "docs/testing.md": "system/test_docs_testing.py",
+    "docs/tutorial.md": "system/test_distribution.py",
     "docs/signatures.md": "unit/test_written_pages.py",
     "docs/postfix.md": "integration/test_docs_providers.py",
 }
@@ -40,14 +40,14 @@ OTHERWISE = {
     ("docs/transactions.md", "key=f"): "integration/test_docs_snippets.py",
 }
 _INSTALLS = "it needs an index that has the package; the tutorial installs in the same way"
-_SERVICE = "systemd or a broker runs it; tests/integration/test_celery.py runs such workers"
+_SERVICE = "systemd or a broker runs it; tests/system/test_celery.py runs such workers"
 # Blocks that no test runs, and why.
 UNTRIED = {
     ("README.md", "install ./flask"): "the tutorial installs from the clone in the same way",
     (
         "README.md",
         "dist/flask_interaction_mail-*",
-    ): "tests/integration/test_distribution.py does so",
+    ): "tests/system/test_distribution.py does so",
     ("README.md", "--index-url"): "the index is somebody's own",
     ("README.md", "../flask-interaction-mail aiosmtpd"): "as the tutorial, with another catcher",
     ("docs/quickstart.md", "install ./flask"): "the tutorial installs from the clone",

@@ -40,23 +40,15 @@ def runs(*tests: list[Any]) -> dict[str, list[str]]:
     return found
 
 
-def test_each_runs_on_sqlite_and_on_one_server() -> None:
-    """About half of them on each; the first of a file runs on both."""
-    first, *others = runs(items("a.py::test", DIALECTS, numbers=200)).values()
-    assert first == [*DIALECTS]
-    assert all(len(kinds) == 2 and kinds[0] == "sqlite" for kinds in others)
-    assert 60 < sum("mariadb" in kinds for kinds in others) < 140
-    assert runs(items("a.py::test", DIALECTS, numbers=200)) == runs(
-        items("a.py::test", DIALECTS, numbers=200)
-    )
-
-
-@pytest.mark.parametrize("ways", [FILES, WAYS, WAYS[1:]])
-def test_one_way_of_sqlite_is_enough_beside_a_server(ways: tuple[str, ...]) -> None:
-    """It is chosen apart from the server."""
-    found = runs(items("a.py::test", (*ways, *SERVERS), numbers=200))
-    pairs = {tuple(kinds) for kinds in list(found.values())[1:]}
-    assert pairs == set(product(ways, SERVERS))
+@pytest.mark.parametrize("kinds", [DIALECTS, (*FILES, *SERVERS), (*WAYS, "postgresql")])
+def test_each_runs_on_one_kind(kinds: tuple[str, ...]) -> None:
+    """About as many of them on each; the first of a file runs on all."""
+    tests = items("a.py::test", kinds, numbers=400)
+    first, *others = runs(tests).values()
+    assert first == [*kinds]
+    assert all(len(ones) == 1 for ones in others)
+    assert all(0.6 < others.count([kind]) * len(kinds) / 400 < 1.5 for kind in kinds)
+    assert runs(tests) == runs(tests)
 
 
 @pytest.mark.parametrize(

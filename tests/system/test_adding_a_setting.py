@@ -20,7 +20,7 @@ from tests.panel import error_at, opened_panel
 from tests.terminal import done, run
 
 ROOT = Path(__file__).parents[2]
-MODULE = "tests.integration.test_adding_a_setting"
+MODULE = "tests.system.test_adding_a_setting"
 NAME = "answers_to"
 NEXT = "    from_policy: FromPolicy = setting(\n"  # the entry before which the new one stands
 
