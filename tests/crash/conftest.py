@@ -47,10 +47,11 @@ def site(kind: str, url: str) -> Iterator[Site]:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print what every run came to; the long form is kept in the documentation."""
+    """Print what every run came to; all of the long form is kept in the documentation."""
     for one in accounts.REPORT:
         terminalreporter.write_line(str(one))
-    if LONG and accounts.REPORT:
+    config = terminalreporter.config
+    if LONG and config.args == ["tests/crash"] and not config.option.keyword:
         head = _HEAD.format(
             when=datetime.now(UTC),
             where=f"Python {platform.python_version()} on {platform.system()}",
