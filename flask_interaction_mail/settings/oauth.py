@@ -33,7 +33,7 @@ def service_account(raw: object) -> Secret | None:
         return None
     try:
         told = json.loads(text, strict=False)  # a key with real line ends in it is taken
-    except ValueError:
+    except (ValueError, RecursionError):
         raise WrongValue(
             gettext(
                 "must be the whole content of the JSON file of a key, with its braces: "

@@ -92,6 +92,7 @@ def test_what_is_wrong_with_a_certificate_is_said(name):
 
 ACCOUNTS = {
     "not JSON": (lambda: f"{{{STEM}", "whole content of the JSON"),
+    "deep": (lambda: "[" * 2000, "whole content of the JSON"),
     "an OAuth client": (lambda: '{"installed": {"client_id": "x"}}', "is an OAuth client"),
     "a web client": (lambda: '{"web": {"client_id": "x"}}', "is an OAuth client"),
     "a user": (lambda: '{"type": "authorized_user"}', r"another kind of credentials \(authorized_"),

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
 import pytest
 
 from flask_interaction_mail.outcome import Fault, Stage
+from flask_interaction_mail.transport.smtp.auth import reason_in
 from flask_interaction_mail.transport.smtp.conclusions import provider_id
 from flask_interaction_mail.transport.smtp.faults import fault_of, named_by, refuses_us
 from flask_interaction_mail.transport.smtp.replies import (
@@ -289,3 +291,8 @@ def test_who_writes_to_himself_is_refused_as_recipient():
 def test_the_name_that_a_provider_gives_is_in_its_reply(said: str, named: str | None):
     """Only one that nobody can guess: a report may name its message by it."""
     assert provider_id(reply(said)) == named
+
+
+def test_a_deep_challenge_tells_no_reason():
+    """One by IMAP may be long enough for it."""
+    assert reason_in(base64.b64encode(b"[" * 2000).decode()) == ""

@@ -220,7 +220,7 @@ def reason_in(challenge: str) -> str:
     """
     try:
         told = json.loads(base64.b64decode(challenge, validate=True))
-    except ValueError:  # also for what is neither UTF-8 nor JSON
+    except (ValueError, RecursionError):  # also for what is neither UTF-8 nor JSON
         return ""
     if not isinstance(told, dict):
         return ""
