@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -218,10 +219,16 @@ class Site:
                 .values(due_at=DELIVERY.c.created_at)
             )
 
-    def release(self) -> None:
-        """An administrator sends on what was set aside, as three workers had died over it."""
+    def release(self) -> set[str]:
+        """An administrator sends on what was set aside, as three workers had died over it.
+
+        Gives its Message-IDs; it may leave by any relay now.
+        """
+        released: list[uuid.UUID] = []
         with suppress(sa.exc.OperationalError), self.store.writing() as connection:
-            messages.release(connection, [message.id for message in self.messages], clock.now())
+            every = [message.id for message in self.messages]
+            released = messages.release(connection, every, clock.now())
+        return {one.message_id for one in self.messages if one.id in released and one.message_id}
 
 
 @contextmanager
