@@ -40,7 +40,7 @@ test: $(VENV)/.test ## the check: lint, then all tests but those of whole system
 system: $(VENV)/.test $(BABEL)/.installed ## the package in whole systems: wheel, tutorial, application and mail servers, Celery, other extensions
 	$(BIN)/python -m tests.check tests/system $(PYTEST_ARGS)
 
-coverage: $(VENV)/.test ## all tests, and which lines none of them ran
+coverage: $(VENV)/.test ## the tests of `make test`, and which lines none of them ran
 	$(BIN)/python -m tests.check --cov $(PYTEST_ARGS)
 
 bench: $(BENCH)/.installed ## ours and others side by side, into docs/ (ONLY=wire,drain: some; ROUNDS=1 QUICK=1: a look; FULL=1: more)
