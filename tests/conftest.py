@@ -19,7 +19,8 @@ from tests.canary import Watch
 from tests.catcher import Catcher, catching
 from tests.crash import accounts
 from tests.crash.commands import Commands, commands
-from tests.databases import keeping, left_out
+from tests.databases import DIALECTS, fresh_database, keeping, left_out
+from tests.host import Host, opened
 from tests.length import LONG
 from tests.routes import share_builders
 from tests.servers.certificates import pki
@@ -55,6 +56,29 @@ def catcher() -> Iterator[Catcher]:
     """A server that takes mail and keeps it."""
     with catching() as catcher:
         yield catcher
+
+
+@pytest.fixture
+def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
+    """A host whose mail is set up, in SQLite; the catcher gets it where the test has one."""
+    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
+        host.configure(**_caught(request))
+        yield host
+
+
+@pytest.fixture(params=DIALECTS)
+def any_host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
+    """The same in each kind of database."""
+    with fresh_database(request.param, tmp_path) as url, opened(url) as host:
+        host.configure(**_caught(request))
+        yield host
+
+
+def _caught(request: pytest.FixtureRequest) -> dict[str, int]:
+    if "catcher" not in request.fixturenames:
+        return {}
+    catcher: Catcher = request.getfixturevalue("catcher")
+    return {"smtp_port": catcher.port}
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,6 @@ from example_app import create_app
 from example_app.extensions import db
 from example_app.listening import serving
 from example_app.models import User
-from example_app.seed import seed
 from flask_interaction_mail import clock, operations
 from flask_interaction_mail.catcher import Catcher, Inbox
 from flask_interaction_mail.outbox import tally
@@ -31,6 +30,7 @@ from flask_interaction_mail.outbox.counts import HOUR, Counts, Names
 from flask_interaction_mail.state import state_of
 from flask_interaction_mail.storage.tables import CHECK
 from flask_interaction_mail.values import Status
+from tests import demo_data
 
 WIDTHS = (1280, 360)
 LONG = "a-domain-with-a-name-that-is-longer-than-anybody-would-like-to-type.example"
@@ -108,14 +108,7 @@ def _elsewhere(url: str) -> list[str]:
 @pytest.fixture(scope="session")
 def seeded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with the demo's data, to be copied."""
-    path = tmp_path_factory.mktemp("seeded") / "crm.sqlite"
-    app = create_app({"SECRET_KEY": "k" * 32, "SQLALCHEMY_DATABASE_URI": f"sqlite:///{path}"})
-    with app.app_context():
-        db.create_all()
-        seed()
-        db.session.remove()
-        db.engine.dispose()
-    return path
+    return demo_data.filled(tmp_path_factory.mktemp("seeded"))
 
 
 @pytest.fixture

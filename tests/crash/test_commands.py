@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ import pytest
 from flask_interaction_mail import send_notification
 from tests import outbox_rows
 from tests.catcher import Catcher
-from tests.crash.commands import Commands, commands
-from tests.host import PASSWORD, Host, opened
+from tests.crash.commands import Commands
+from tests.host import PASSWORD, Host
 from tests.length import LONG
 from tests.terminal import Said
 
@@ -23,22 +23,13 @@ ROOT = Path(__file__).parents[2]
 EACH = 20 if LONG else 1
 
 
-@pytest.fixture(scope="module")
-def terminal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Commands]:
-    with commands(tmp_path_factory.mktemp("streams")) as terminal:
-        yield terminal
+# The host's mail goes there.
+pytestmark = pytest.mark.usefixtures("catcher")
 
 
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/host.sqlite"
-
-
-@pytest.fixture
-def host(url: str, catcher: Catcher) -> Iterator[Host]:
-    with opened(url) as host:
-        host.configure(smtp_port=catcher.port)
-        yield host
 
 
 def send(host: Host, **values: Any) -> str:

@@ -8,35 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.catcher import Catcher
 from tests.databases import DIALECTS, fresh_database
 from tests.forking import Forker, forker
-from tests.host import Host, opened
 from tests.outbox_rows import Store
 from tests.servers.postfix import Postfix, running_postfix
-
-
-@pytest.fixture
-def host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
-    """A host whose mail is set up, in SQLite; the catcher gets it where the test has one."""
-    with opened(f"sqlite:///{tmp_path}/host.sqlite") as host:
-        host.configure(**_caught(request))
-        yield host
-
-
-@pytest.fixture(params=DIALECTS)
-def any_host(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Host]:
-    """The same in each kind of database."""
-    with fresh_database(request.param, tmp_path) as url, opened(url) as host:
-        host.configure(**_caught(request))
-        yield host
-
-
-def _caught(request: pytest.FixtureRequest) -> dict[str, int]:
-    if "catcher" not in request.fixturenames:
-        return {}
-    catcher: Catcher = request.getfixturevalue("catcher")
-    return {"smtp_port": catcher.port}
 
 
 @contextmanager

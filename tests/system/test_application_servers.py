@@ -30,17 +30,13 @@ APP = "tests.servers.web:app"
 PATIENCE = 120  # s for a server to start; some listen before they have loaded the application
 
 
+# The host's mail goes there. The host is a process with the same database that delivers nothing.
+pytestmark = pytest.mark.usefixtures("catcher")
+
+
 @pytest.fixture
 def url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path}/host.sqlite"
-
-
-@pytest.fixture
-def host(url: str, catcher: Catcher) -> Iterator[Host]:
-    """The same database, from a process that delivers nothing."""
-    with opened(url) as host:
-        host.configure(smtp_port=catcher.port)
-        yield host
 
 
 def statuses(host: Host) -> list[str]:

@@ -13,17 +13,16 @@ import socket
 import stat
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
 import pytest
-from werkzeug.security import generate_password_hash
 
 from example_app import create_app, secret_key
 from example_app.extensions import db
 from example_app.models import Contact, Folder, User
 from example_app.seed import PASSWORD, seed
 from flask_interaction_mail.catcher import Catcher, Inbox
+from tests import demo_data
 from tests.length import LONG
 
 ROOT = Path(__file__).parents[2]
@@ -51,16 +50,7 @@ def catcher(tmp_path):
 @pytest.fixture(scope="session")
 def filled(tmp_path_factory):
     """A database file with the demo's data: hashing the passwords once is enough."""
-    path = tmp_path_factory.mktemp("filled") / "crm.sqlite"
-    app = create_app({"SECRET_KEY": "x", "SQLALCHEMY_DATABASE_URI": f"sqlite:///{path}"})
-    quick = partial(generate_password_hash, method="scrypt:1024:8:1")  # at each login
-    with app.app_context(), pytest.MonkeyPatch.context() as patch:
-        patch.setitem(seed.__globals__, "generate_password_hash", quick)
-        db.create_all()
-        seed()
-        db.session.remove()
-        db.engine.dispose()
-    return path
+    return demo_data.filled(tmp_path_factory.mktemp("filled"))
 
 
 @pytest.fixture
