@@ -51,7 +51,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for one in accounts.REPORT:
         terminalreporter.write_line(str(one))
     config = terminalreporter.config
-    if LONG and config.args == ["tests/crash"] and not config.option.keyword:
+    whole = config.args == ["tests/crash"] and not config.option.keyword
+    if LONG and whole and accounts.REPORT:
         head = _HEAD.format(
             when=datetime.now(UTC),
             where=f"Python {platform.python_version()} on {platform.system()}",

@@ -101,7 +101,7 @@ def _one_round(site: Site, point: str, number: int) -> None:
     heir.go()
     site.until_sent(count=number + 1)
     took = time.monotonic() - died
-    assert took < LEASE + POLL + 5, f"picked up after {took:.1f} s"
+    assert took < LEASE + POLL + 2, f"picked up after {took:.1f} s"
     site.stop(heir)
 
 
