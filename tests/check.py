@@ -5,8 +5,8 @@ further part is run. First come the tests that need no server, in few processes,
 time than it takes to hand it out; meanwhile the other tests are compiled.
 
 Most of the other tests wait most of the time, so many run side by side. Then come, a few at a time,
-browsers, which keep the machine busy, and at last what kills processes and says how soon
-others go on. Folders are in memory where there is room for them, and the database servers never
+browsers, which keep the machine busy, and at last what kills processes and says how soon others go
+on. Folders are in memory where there is room for them, and the database servers never
 call fsync: a process that is killed loses nothing that it wrote (``make torture`` has both on a
 disk). PostgreSQL and MariaDB are started here, unless ``TEST_POSTGRESQL_URL`` and
 ``TEST_MARIADB_URL`` name others. Python keeps what it has compiled, whatever
@@ -16,10 +16,10 @@ PYTHONDONTWRITEBYTECODE says, as hundreds of processes load the same modules.
 the first lines of a file say what that adds.
 
 With ``--cov``, as ``make coverage`` has it, the lines that no test ran are printed at the end; that
-costs 1.7 times the processor time. With paths among the arguments only these are run: ``make
-system`` runs ``tests/system``, which is left out else. ``JOBS`` says
-how many processes there are, by default two for each core, as each one more takes 10 s to import
-and collect all tests; with 1 everything is run one by one.
+costs 1.7 times the processor time. With paths among the arguments only these are run:
+``make system`` runs ``tests/system``, which is left out else. ``JOBS`` says how many processes
+there are, by default two for each core, as each one more takes 10 s to import and collect all
+tests; with 1 everything is run one by one.
 """
 
 from __future__ import annotations

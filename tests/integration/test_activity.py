@@ -329,23 +329,23 @@ def test_several_workers_write_rows_of_their_own(store: Store) -> None:
         assert 1 <= len(connection.execute(sa.select(TALLY)).all()) <= 3
 
 
-def of_many_domains(store: Store) -> int:
-    """Put messages to as many domains as a day has names; gives the number."""
-    store.put(*(a_message(f"ada@department-{number}.example") for number in range(counts.MOST)))
-    return counts.MOST
+def put_to_many_domains(store: Store, times: int = 1) -> None:
+    """So often a message to each of as many domains as a day has names."""
+    numbers = [*range(counts.MOST)] * times
+    store.put(*(a_message(f"ada@department-{number}.example") for number in numbers))
 
 
 def test_a_long_document_has_notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On SQLite most records write one of those, and all together are the sum."""
     store = Store(f"sqlite:///{tmp_path}/x.sqlite")
     desk = Desk(store)
-    number = of_many_domains(store)
+    put_to_many_domains(store)
     desk.drain()
     outbox_rows.records_of(monkeypatch, 5)
-    number = of_many_domains(store)
+    put_to_many_domains(store)
     desk.drain()
-    assert total(store) == (2 * number, 0, 0, 0)
-    assert [*of(store, DOMAIN).values()] == [(2, 0, 0, 0)] * number
+    assert total(store) == (2 * counts.MOST, 0, 0, 0)
+    assert [*of(store, DOMAIN).values()] == [(2, 0, 0, 0)] * counts.MOST
     with store.reading() as connection:
         documents = connection.scalars(sa.select(TALLY.c.counts)).all()
     assert len(documents) == 1 + tally._NOTES
@@ -361,7 +361,7 @@ def test_what_was_merged_of_a_long_document_is_not_counted_again(
     store = Store(f"sqlite:///{tmp_path}/x.sqlite")
     desk = Desk(store)
     outbox_rows.records_of(monkeypatch, 30)
-    number = sum(of_many_domains(store) for _ in range(2))
+    put_to_many_domains(store, 2)
     desk.drain()
     long = sa.func.length(TALLY.c.counts) > tally._PAGE
     which = {"the document": long, "its notes": sa.not_(long), "all": sa.true()}[gone]
@@ -369,8 +369,9 @@ def test_what_was_merged_of_a_long_document_is_not_counted_again(
         ids = connection.scalars(sa.select(TALLY.c.id).where(which)).all()
     monkeypatch.setattr(tally, "_documents", lambda *_: ids)
     tally.merge(store, clock.now() + timedelta(hours=2))
-    number += sum(of_many_domains(store) for _ in range(4))  # writes all of it at least once
+    put_to_many_domains(store, 4)  # writes all of it at least once
     desk.drain()
+    number = 6 * counts.MOST
     assert store.statuses() == {"sent": number}
     assert total(store) == (number, 0, 0, 0)
     assert sum(sums[0] for sums in of(store, DOMAIN).values()) == number
